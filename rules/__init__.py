@@ -1,0 +1,1 @@
+"""Rule and composite definitions (*.toml): data, nothing here is executed."""
