@@ -1,0 +1,50 @@
+"""Compile any ONNX model into one that also computes its Layer-wise Relevance Propagation."""
+
+from typing import TYPE_CHECKING, Any
+
+from lrp_onnx.compiled import Compiled
+from lrp_onnx.compiler import compile
+from lrp_onnx.errors import (
+    CheckError,
+    CompositeError,
+    InputError,
+    LrpError,
+    ModelError,
+    OutputError,
+    RuleError,
+    TargetError,
+    UnsupportedError,
+)
+from lrp_onnx.explainer import Explainer
+
+if TYPE_CHECKING:
+    from lrp_onnx.pictures.plot import save_heatmap
+
+__all__ = [
+    "CheckError",
+    "Compiled",
+    "CompositeError",
+    "Explainer",
+    "InputError",
+    "LrpError",
+    "ModelError",
+    "OutputError",
+    "RuleError",
+    "TargetError",
+    "UnsupportedError",
+    "compile",
+    "save_heatmap",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The version, and what needs matplotlib, which is slow, only when it is asked for."""
+    if name == "__version__":
+        from lrp_onnx.version import version
+
+        return version()
+    if name == "save_heatmap":
+        from lrp_onnx.pictures.plot import save_heatmap
+
+        return save_heatmap
+    raise AttributeError(f"module 'lrp_onnx' has no attribute {name!r}")

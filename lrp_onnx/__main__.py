@@ -1,0 +1,7 @@
+"""`python -m lrp_onnx` is the command `lrp-onnx`."""
+
+import sys
+
+from lrp_onnx.cli import main
+
+sys.exit(main())

@@ -1,0 +1,135 @@
+"""Nodes that scale and shift each entry along one axis by constants, in whatever spelling.
+
+y = scale·x + shift along an axis, the same for everything else: BatchNormalization, whose scale is
+γ/√(v+ε) and shift β − μ·scale, and Add, Sub, Mul, Div with a constant that varies along that axis
+only, Neg, in a row.  Of two in a row, s₂·(s₁·x + t₁) + t₂, the scale is s₁·s₂ and the shift
+s₂·t₁ + t₂.  A node that moves whole entries of that axis (Transpose, Squeeze, Unsqueeze, some
+Reshapes) commutes with them: only the axis is another one behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from lrp_onnx.constant import Float, array_of
+
+__all__ = ["Affine", "affine_of", "axis_before", "axis_behind"]
+
+
+@dataclass(frozen=True)
+class Affine:
+    """y = scale·x + shift per entry of one axis; both of shape (size,)."""
+
+    scale: Float
+    shift: Float
+
+    @classmethod
+    def identity(cls, size: int) -> Affine:
+        """y = x."""
+        return cls(np.ones(size), np.zeros(size))
+
+    def then(self, later: Affine) -> Affine:
+        """`later` applied to the result of this one."""
+        return Affine(self.scale * later.scale, self.shift * later.scale + later.shift)
+
+
+def affine_of(node: ir.Node, position: int, axis: int, size: int) -> Affine | None:
+    """What a node does to its input at `position` along `axis`; None if it is not of that form.
+
+    None also where a constant has other elements than one or `size` along that axis.
+    """
+    if node.domain:
+        return None
+    if node.op_type == "BatchNormalization":
+        return _batch_normalization(node, size) if (position, axis) == (0, 1) else None
+    one, none = np.ones(size), np.zeros(size)
+    if node.op_type == "Neg":
+        return Affine(-one, none)
+    if node.op_type not in ("Add", "Sub", "Mul", "Div"):
+        return None
+    c = _along(node.inputs[1 - position], node.inputs[position], axis)
+    if c is None or c.size not in (1, size):
+        return None
+    if node.op_type == "Mul":
+        return Affine(c * one, none)
+    if node.op_type == "Div":
+        return Affine(one / c, none) if position == 0 and c.all() else None
+    if node.op_type == "Add":
+        return Affine(one, c * one)
+    return Affine(one, -c * one) if position == 0 else Affine(-one, c * one)
+
+
+def _batch_normalization(node: ir.Node, size: int) -> Affine | None:
+    """Scale γ/√(v+ε) and shift β − μ·scale, at inference."""
+    gamma, beta, mean, variance = (array_of(v) for v in node.inputs[1:5])
+    if gamma is None or beta is None or mean is None or variance is None:
+        return None
+    if node.attributes.get_int("training_mode", 0) or gamma.shape != (size,):
+        return None
+    divisor = variance + node.attributes.get_float("epsilon", 1e-5)
+    if not (divisor > 0).all():
+        return None
+    scale = gamma / np.sqrt(divisor)
+    return Affine(scale, beta - mean * scale)
+
+
+def _along(constant: ir.Value | None, x: ir.Value | None, axis: int) -> Float | None:
+    """The elements of a constant that, broadcast to x, varies along `axis` only."""
+    array = array_of(constant)
+    if array is None or x is None or x.shape is None or array.ndim > len(x.shape):
+        return None
+    aligned = array.reshape([1] * (len(x.shape) - array.ndim) + list(array.shape))
+    return array.reshape(-1) if aligned.shape[axis] == array.size else None
+
+
+def axis_behind(node: ir.Node, position: int, axis: int) -> int | None:
+    """The axis that holds the same entries behind a node that moves them as a whole; else None."""
+    x = node.inputs[0] if node.inputs else None
+    if node.domain or position != 0 or x is None or x.shape is None:
+        return None
+    if node.op_type == "Transpose":
+        reverse = list(range(len(x.shape)))[::-1]
+        perm = node.attributes.get("perm")
+        return (reverse if perm is None else list(perm.as_ints())).index(axis)
+    if node.op_type in ("Squeeze", "Unsqueeze", "Reshape", "Flatten"):
+        y = node.outputs[0]
+        return None if y.shape is None else _same_axis([*_sizes(x)], [*_sizes(y)], axis)
+    return axis if node.op_type == "Identity" else None
+
+
+def axis_before(node: ir.Node, axis: int) -> int | None:
+    """The axis in front of a moving node that holds what `axis` holds behind it."""
+    x = node.inputs[0] if node.inputs else None
+    axes = range(0 if x is None or x.shape is None else len(x.shape))
+    return next((a for a in axes if axis_behind(node, 0, a) == axis), None)
+
+
+def _same_axis(before: list[object], behind: list[object], axis: int) -> int | None:
+    """Where an axis is after a reshape: sizes up to it, or from it on, are the same.
+
+    Row-major order then keeps its entries together.  Sizes of 1 hold no order.
+    """
+    if before[axis] == 1:
+        return None
+    for at, size in enumerate(behind):
+        if size != before[axis]:
+            continue
+        if _beyond_ones(before[:axis]) == _beyond_ones(behind[:at]):
+            return at
+        if _beyond_ones(before[axis + 1 :]) == _beyond_ones(behind[at + 1 :]):
+            return at
+    return None
+
+
+def _beyond_ones(sizes: list[object]) -> list[object]:
+    return [size for size in sizes if size != 1]
+
+
+def _sizes(value: ir.Value) -> Iterator[object]:
+    for size in value.shape or ():
+        # a size without number or name equals nothing else
+        yield size if isinstance(size, int) else object() if size.value is None else size.value

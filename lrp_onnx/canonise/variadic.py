@@ -1,0 +1,73 @@
+"""Variadic operators: Sum becomes Adds of two; one operand alone is the value itself.
+
+x₁ + x₂ + x₃ = (x₁ + x₂) + x₃, in the order given, so that the sum is rounded as it was.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from lrp_onnx.constant import bypass
+
+__all__ = ["binary_sums"]
+
+OF_ONE = ("Sum", "Mean", "Max", "Min", "Concat")
+"""With a single input, that input."""
+
+
+def binary_sums(model: ir.Model) -> None:
+    """Sum(a, b, c) becomes Add(Add(a, b), c); Sum, Mean, Max, Min and Concat of one vanish."""
+    for node in list(model.graph):
+        if node.domain:
+            continue
+        if node.op_type in OF_ONE and len(node.inputs) == 1:
+            _vanish(model, node)
+        elif node.op_type == "Sum":
+            _as_adds(model.graph, node)
+
+
+def _vanish(model: ir.Model, node: ir.Node) -> None:
+    source, result = node.inputs[0], node.outputs[0]
+    assert source is not None
+    if not result.is_graph_output():
+        model.meta.setdefault("lrp.aliases", {})[result.name] = source.name
+        result.replace_all_uses_with(source)
+        model.graph.remove(node, safe=True)
+    elif source.producer() is not None and not source.is_graph_output():
+        bypass(model, node, source)
+    else:
+        node.op_type = "Identity"
+        node.attributes.clear()
+
+
+def _as_adds(graph: ir.Graph, node: ir.Node) -> None:
+    """All but the last Add in front; the node itself becomes the last."""
+    total, *others = node.inputs
+    for k, other in enumerate(others[:-1]):
+        name = f"{node.name}/Add_{k}"
+        add = ir.Node("", "Add", [total, other], name=name)
+        total = add.outputs[0]
+        total.name, total.type = f"{node.outputs[0].name}/partial_{k}", node.outputs[0].type
+        total.shape = _broadcast(add.inputs[0], other)
+        graph.insert_before(node, add)
+    node.resize_inputs(2)
+    node.replace_input_with(0, total)
+    node.replace_input_with(1, others[-1])
+    node.op_type = "Add"
+
+
+def _broadcast(a: ir.Value | None, b: ir.Value | None) -> ir.Shape | None:
+    """The shape of a + b, as far as it is known."""
+    if a is None or b is None or a.shape is None or b.shape is None:
+        return None
+    rank = max(len(a.shape), len(b.shape))
+    left, right = ([*[1] * (rank - len(shape)), *shape] for shape in (a.shape, b.shape))
+    return ir.Shape([_common(m, n) for m, n in zip(left, right, strict=True)])
+
+
+def _common(m: int | ir.SymbolicDim, n: int | ir.SymbolicDim) -> int | ir.SymbolicDim | None:
+    if m == n or n == 1:
+        return m
+    if m == 1:
+        return n
+    return next((size for size in (m, n) if isinstance(size, int)), None)

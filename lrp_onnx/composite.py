@@ -1,0 +1,238 @@
+"""A composite is an ordered list of selectors, each with a rule: the first that matches a node
+gives its rule.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from lrp_onnx.errors import CompositeError, LrpError, RuleError
+from lrp_onnx.ops.registry import KINDS, REGISTRY
+from lrp_onnx.path import Step
+from lrp_onnx.rule import Rule, Setting, check_keys, library, load_rule, read_toml, typed
+
+__all__ = ["Composite", "Layer", "Override", "load_composite"]
+
+COMPOSITE_KEYS = {"summary", "reference", "base", "gates", "activations", "layer"}
+LAYER_KEYS = {"op", "kind", "name", "first", "last", "index", "rule", "parameters"}
+GATES = {"constant": True, "differentiated": False}
+UNSET = ("norm",)
+"""Rules that `--set NAME=VALUE` without a rule's name never reaches."""
+
+Override = Setting | list[float]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A selector and its rule. Every key given must match; `first` and `last` are meant along the
+    explanation path.
+    """
+
+    rule: Rule
+    ops: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    name: str = "*"
+    first: bool = False
+    last: bool = False
+    index: tuple[int, int] | None = None
+    given: Mapping[str, object] = field(default_factory=dict)
+    own: bool = True
+    """Whether the composite's own file (not its base) names the rule."""
+    pattern: str = ""
+    """The user's pattern that put it in front, if one did."""
+
+    def selects(self, step: Step) -> bool:
+        """Whether a node on the path matches op, kind, name and index."""
+        low, high = self.index or (0, step.index)
+        return (
+            (not self.ops or step.node.op_type in self.ops)
+            and (not self.kinds or step.kind in self.kinds)
+            and fnmatch.fnmatchcase(step.node.name or "", self.name)
+            and low <= step.index <= high
+        )
+
+    def takes(self, rule_name: str, name: str) -> bool:
+        """Whether `--set [RULE.]NAME` reaches its rule."""
+        if name not in self.rule.parameters:
+            return False
+        if rule_name:
+            return self.rule.name == rule_name
+        return self.own and self.rule.name not in UNSET
+
+    def describe(self) -> str:
+        """The selector in words, for reports."""
+        position = "first " * self.first + "last " * self.last
+        what = ", ".join(self.ops or self.kinds) or "any node"
+        named = "" if self.name == "*" else f" named {self.name}"
+        at = f" at {self.index[0]}-{self.index[1]}" if self.index else ""
+        return f"{position}{what}{named}{at}"
+
+
+@dataclass(frozen=True)
+class Composite:
+    """Selectors in order; `constant_gates` says whether products with a gate treat the gate as a
+    constant.
+    """
+
+    name: str
+    summary: str
+    reference: str
+    layers: tuple[Layer, ...]
+    constant_gates: bool
+    activations: tuple[str, ...] = ()
+    """The activations it is meant for; others are a warning in the report. Empty: any."""
+
+    def with_rules(self, rules: Mapping[str, str]) -> Composite:
+        """Put `PATTERN → rule` in front; a pattern is an operator type or a name.
+
+        A name with wildcards reaches the nodes that the rule is for, not the activations between.
+        """
+        layers = []
+        for pattern, rule in rules.items():
+            by_type = pattern.isalnum() and pattern[0].isupper()
+            loaded = load_rule(rule)
+            by_name = Layer(loaded, kinds=_reach(pattern, loaded), name=pattern, pattern=pattern)
+            layers += [Layer(loaded, ops=(pattern,), pattern=pattern)] * by_type + [by_name]
+        return replace(self, layers=(*layers, *self.layers))
+
+    def with_parameters(self, parameters: Mapping[str, Override]) -> Composite:
+        """Set `[RULE.]NAME` to values; CompositeError for a name that reaches no rule of the
+        composite.
+        """
+        layers = list(self.layers)
+        for key, value in parameters.items():
+            rule_name, _, name = key.rpartition(".")
+            reached = [k for k, layer in enumerate(layers) if layer.takes(rule_name, name)]
+            if not reached:
+                raise CompositeError(
+                    f"composite {self.name!r}: nothing takes a parameter {key!r}. "
+                    f"{self._settable()}"
+                )
+            for k in reached:
+                layers[k] = replace(layers[k], given={**layers[k].given, name: value})
+        return replace(self, layers=tuple(layers))
+
+    def _settable(self) -> str:
+        names = {
+            f"{x.rule.name}.{p}": None for x in self.layers if x.own for p in x.rule.parameters
+        }
+        return f"It has: {', '.join(names)}." if names else "Its rules have no parameters."
+
+    def layer_of(self, step: Step, path: tuple[Step, ...]) -> Layer:
+        """The first layer that matches; CompositeError if none does."""
+        for layer in self.layers:
+            if layer.selects(step) and _placed(layer, step, path):
+                return layer
+        raise CompositeError(
+            f"composite {self.name!r}: nothing matches node {step.node.name!r} "
+            f"({step.node.op_type}). "
+            f'Add a [[layer]] with kind = "{step.kind}".'
+        )
+
+
+def _placed(layer: Layer, step: Step, path: tuple[Step, ...]) -> bool:
+    """`first`: no node that the selector matches lies before it; `last`: none behind it."""
+    before = not layer.first or not any(layer.selects(path[k]) for k in step.before())
+    return before and (not layer.last or not any(layer.selects(path[k]) for k in step.behind()))
+
+
+def _reach(pattern: str, rule: Rule) -> tuple[str, ...]:
+    """The kinds of nodes that a pattern with wildcards is meant for; () for any."""
+    if not rule.shares or not set(pattern) & set("*?["):
+        return ()
+    return ("linear",) if rule.operator is None else ("maximum",)
+
+
+def load_composite(name: str) -> Composite:
+    """The composite of that name in the library, or of that file if the name ends in .toml.
+
+    Raises CompositeError naming file, key and remedy.
+    """
+    try:
+        place, table = read_toml(name, library().joinpath("composites"), "composite")
+    except RuleError as e:
+        raise CompositeError(str(e)) from e
+    try:
+        return _composite(Path(name).name.removesuffix(".toml"), table, Path(name).parent)
+    except LrpError as e:
+        raise CompositeError(f"composite file {place!r}: {e}") from e
+
+
+def _composite(name: str, table: dict[str, Any], folder: Path) -> Composite:
+    check_keys(table, COMPOSITE_KEYS, "the composite")
+    base_name = typed(table, "base", str, None)
+    base = load_composite(base_name) if base_name else None
+    gates = typed(table, "gates", str, None)
+    if gates is not None and gates not in GATES:
+        raise CompositeError(f"key 'gates' is {gates!r}. Give one of {', '.join(GATES)}.")
+    constant_gates = GATES[gates] if gates else base.constant_gates if base else True
+    own = tuple(_layer(t, folder) for t in typed(table, "layer", list))
+    inherited = tuple(replace(x, own=False) for x in base.layers) if base else ()
+    return Composite(
+        name=name,
+        summary=typed(table, "summary", str),
+        reference=typed(table, "reference", str),
+        layers=(*own, *inherited),
+        constant_gates=constant_gates,
+        activations=_strings(table, "activations"),
+    )
+
+
+def _layer(table: object, folder: Path) -> Layer:
+    if not isinstance(table, dict):
+        raise CompositeError("'layer' holds something else than tables. Write [[layer]].")
+    check_keys(table, LAYER_KEYS, "a layer")
+    kinds = _strings(table, "kind")
+    for op in _strings(table, "op"):
+        if not onnx.defs.has(op) and not any(op == name for _, name in REGISTRY):
+            raise CompositeError(f"key 'op': {op!r} is no ONNX operator. Mend its spelling.")
+    if unknown := set(kinds) - set(KINDS):
+        raise CompositeError(f"key 'kind' is {unknown.pop()!r}. Give some of {', '.join(KINDS)}.")
+    rule = _rule_of(typed(table, "rule", str), folder)
+    given = typed(table, "parameters", dict, {})
+    for name, value in given.items():
+        if name not in rule.parameters:
+            raise CompositeError(
+                f"rule {rule.name!r} has no parameter {name!r}. It has: "
+                f"{', '.join(rule.parameters)}."
+            )
+        rule.parameters[name].check(value, f"parameter {name!r}")
+    return Layer(
+        rule=rule,
+        ops=_strings(table, "op"),
+        kinds=kinds,
+        name=typed(table, "name", str, "*"),
+        first=typed(table, "first", bool, False),
+        last=typed(table, "last", bool, False),
+        index=_index(table),
+        given=given,
+    )
+
+
+def _rule_of(name: str, folder: Path) -> Rule:
+    """A rule by name, or by a path relative to the composite's own file."""
+    beside = folder / name
+    return load_rule(str(beside) if name.endswith(".toml") and beside.is_file() else name)
+
+
+def _strings(table: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    value = table.get(key, [])
+    value = [value] if isinstance(value, str) else value
+    if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
+        raise CompositeError(f"key {key!r} is {value!r}. Give a string or a list of strings.")
+    return tuple(value)
+
+
+def _index(table: Mapping[str, Any]) -> tuple[int, int] | None:
+    value = table.get("index")
+    if value is None:
+        return None
+    if not (isinstance(value, list) and len(value) == 2 and all(type(v) is int for v in value)):
+        raise CompositeError(f"key 'index' is {value!r}. Give [first, last], counted from 0.")
+    return value[0], value[1]

@@ -1,0 +1,58 @@
+"""One tree of errors. Each message is a paragraph: the thing (node, file), the fact, the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = [
+    "CheckError",
+    "CompositeError",
+    "InputError",
+    "LrpError",
+    "ModelError",
+    "OutputError",
+    "RuleError",
+    "TargetError",
+    "UnsupportedError",
+]
+
+
+class LrpError(Exception):
+    """Whatever lrp-onnx refuses to do; the message says what, where and what to do."""
+
+
+class ModelError(LrpError):
+    """The model cannot be read, or is not a valid ONNX model."""
+
+
+class UnsupportedError(LrpError):
+    """Nodes on the explanation path have no rule; the message lists every one of them."""
+
+    def __init__(self, message: str, reasons: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.reasons = dict(reasons or {})
+        """Per refused node, by name: why."""
+
+
+class RuleError(LrpError):
+    """A rule file, its parameters or its use on a node is wrong."""
+
+
+class CompositeError(LrpError):
+    """A composite file is wrong, unknown, or leaves a node without a rule."""
+
+
+class TargetError(LrpError):
+    """The explained output, input, class or tensor does not exist in the model."""
+
+
+class InputError(LrpError):
+    """Data handed to the explainer does not fit what the model wants."""
+
+
+class OutputError(LrpError):
+    """A result cannot be written."""
+
+
+class CheckError(LrpError):
+    """The compiled graph does not compute what it should; nothing is returned."""

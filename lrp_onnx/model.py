@@ -1,0 +1,211 @@
+"""Reading and writing models: onnx-ir is the only form in memory, weights are never copied on the
+way in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+from google.protobuf.message import DecodeError
+
+from lrp_onnx.errors import ModelError
+
+__all__ = ["Source", "load", "sha256_of", "through_proto"]
+
+Source = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
+
+SMALL = 4096
+"""Bytes up to which an initializer travels with the graph through onnx's C++ functions."""
+
+
+def sha256_of(source: Source) -> str:
+    """The sha256 of a file or of bytes; empty for a model in memory."""
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    if isinstance(source, onnx.ModelProto | ir.Model):
+        return ""
+    with open(source, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load(source: Source) -> ir.Model:
+    """Parse a model from a path, bytes, a ModelProto or an onnx_ir.Model (which is cloned).
+
+    External data stays where it is, mapped into memory, and must lie inside the model's folder.
+    Raises ModelError for a file that is missing, is no ONNX model, or is not a valid graph.
+    """
+    if isinstance(source, ir.Model):
+        return source.clone()
+    if isinstance(source, onnx.ModelProto):
+        return _checked(_from_proto(source, "the given model", None), "the given model")
+    if isinstance(source, bytes):
+        return _checked(
+            _from_proto(_parse(source, "the given bytes"), "the given bytes", None),
+            "the given bytes",
+        )
+    path = Path(source)
+    return _checked(
+        _from_proto(_parse(_read(path), repr(str(path))), repr(str(path)), path), repr(str(path))
+    )
+
+
+def _read(path: Path) -> bytes:
+    if path.is_dir():
+        raise ModelError(f"{str(path)!r} is a folder. Give the path of an .onnx file.")
+    try:
+        return path.read_bytes()
+    except OSError as e:
+        raise ModelError(f"{str(path)!r} cannot be read: {e.strerror}. Check the path.") from e
+
+
+def _parse(data: bytes, name: str) -> onnx.ModelProto:
+    if not data:
+        raise ModelError(f"{name} is empty. Export or download the model again.")
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except DecodeError as e:
+        raise ModelError(
+            f"{name} is not an ONNX model, or is truncated. Export or download it again."
+        ) from e
+    if not proto.HasField("graph") or not proto.opset_import:
+        raise ModelError(
+            f"{name} is not an ONNX model: it holds no graph. Export or download it again."
+        )
+    return proto
+
+
+def _from_proto(proto: onnx.ModelProto, name: str, path: Path | None) -> ir.Model:
+    try:
+        model = ir.serde.deserialize_model(proto)
+    except ir.serde.SerdeError as e:
+        raise ModelError(f"{name} is damaged. Export or download it again.") from e
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise ModelError(f"{name} is not a valid ONNX model: {e}. Export it again.") from e
+    _open_unknown(model.graph)
+    folder = None if path is None else path.resolve().parent
+    for tensor in _tensors(model.graph):
+        if isinstance(tensor, ir.ExternalTensor):
+            _check_external(tensor, name, folder)
+    if folder is not None:
+        ir.external_data.set_base_dir(model.graph, folder)
+        _read_small(model.graph)
+    return model
+
+
+def _open_unknown(graph: ir.Graph) -> None:
+    """Make axes of size -1 or named '?' nameless: Paddle's exporters write them for any size."""
+    for value in (*graph.inputs, *graph.outputs, *(v for n in graph for v in n.outputs)):
+        if value.shape is not None:
+            sizes = (None if str(d) == "?" or _is_negative(d) else d for d in value.shape)
+            value.shape = ir.Shape(sizes)
+
+
+def _is_negative(size: int | ir.SymbolicDimProtocol) -> bool:
+    return isinstance(size, int) and size < 0
+
+
+def _read_small(graph: ir.Graph) -> None:
+    """Read small external tensors into memory: through_proto shows them to functions by value."""
+    for value in graph.initializers.values():
+        tensor = value.const_value
+        if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes <= SMALL:
+            value.const_value = ir.Tensor(tensor.numpy().copy(), name=tensor.name)
+
+
+def _tensors(graph: ir.Graph) -> Iterator[ir.TensorProtocol]:
+    """The tensors of initializers and attributes, subgraphs included."""
+    for inner in (graph, *graph.subgraphs()):
+        yield from (v.const_value for v in inner.initializers.values() if v.const_value is not None)
+    for node in graph.all_nodes():
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.TENSOR:
+                yield attribute.as_tensor()
+
+
+def _check_external(tensor: ir.ExternalTensor, name: str, folder: Path | None) -> None:
+    """External data must be there, long enough, and inside the model's folder."""
+    if folder is None:
+        raise ModelError(
+            f"{name}: tensor {tensor.name!r} lies in the external file {tensor.location!r}. Give "
+            "the path of the model."
+        )
+    file = (folder / tensor.location).resolve()
+    if not file.is_relative_to(folder):
+        raise ModelError(
+            f"{name}: tensor {tensor.name!r} points outside the model's folder "
+            f"({tensor.location!r}), which is not "
+            "read. Save the model with its weights beside it."
+        )
+    if not file.is_file():
+        raise ModelError(
+            f"{name}: its weights in {tensor.location!r} are missing. Put that file beside the "
+            "model."
+        )
+    if (tensor.offset or 0) + (tensor.length or 0) > file.stat().st_size:
+        raise ModelError(
+            f"{name}: the weights file {tensor.location!r} is truncated. Download it again."
+        )
+
+
+def _checked(model: ir.Model, name: str) -> ir.Model:
+    """The model, if onnx's checker finds nothing wrong with its graph."""
+    try:
+        through_proto(model, _check)
+    except onnx.checker.ValidationError as e:
+        fact = str(e).strip().splitlines()[0].rstrip(".")
+        raise ModelError(f"{name} is not a valid ONNX model: {fact}. Export it again.") from e
+    except (ir.serde.SerdeError, TypeError) as e:  # names that are no text, unknown types
+        raise ModelError(f"{name} is damaged. Export or download it again.") from e
+    return model
+
+
+def _check(proto: onnx.ModelProto) -> onnx.ModelProto:
+    for value in proto.graph.output:  # older converters leave the shape out; runtimes accept that
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
+            inferred = onnx.shape_inference.infer_shapes(proto)
+            found = {v.name: v for v in inferred.graph.output}
+            value.CopyFrom(found[value.name])
+    onnx.checker.check_model(proto)
+    return proto
+
+
+def through_proto(
+    model: ir.Model, function: Callable[[onnx.ModelProto], onnx.ModelProto]
+) -> ir.Model:
+    """Apply a function on ModelProto to the model without its large weights, then put them back by
+    name.
+
+    The large weights appear to the function as graph inputs.
+    """
+    graph = model.graph
+    outer, held = list(graph.inputs), {}
+    for name, value in list(graph.initializers.items()):
+        if value.const_value is not None and value.const_value.nbytes > SMALL:
+            held[name] = value.const_value
+            del graph.initializers[name]
+            if value not in outer:
+                graph.inputs.append(value)
+            value.dtype, value.shape = held[name].dtype, ir.Shape(held[name].shape.numpy())
+    try:
+        proto = ir.serde.serialize_model(model)
+    finally:
+        for name in held:
+            value = next(v for v in graph.inputs if v.name == name)
+            graph.initializers[name] = value
+        graph.inputs[:] = outer
+    result = ir.serde.deserialize_model(function(proto))
+    by_name = {v.name: v for v in result.graph.inputs}
+    kept = {v.name for v in outer}
+    for name, tensor in held.items():
+        value = by_name[name]
+        value.const_value = tensor
+        if name not in kept:
+            result.graph.inputs.remove(value)
+        result.graph.initializers[name] = value
+    return result

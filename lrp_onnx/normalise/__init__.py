@@ -1,0 +1,119 @@
+"""Any exported model in one form: no functions, opset 18 to 21, constants as initializers, known
+shapes, shape arithmetic on known sizes done, no no-ops.
+"""
+
+from __future__ import annotations
+
+import onnx
+import onnx_ir as ir
+from onnx import version_converter
+from onnx_ir.passes import common
+
+from lrp_onnx import opset
+from lrp_onnx.errors import ModelError
+from lrp_onnx.model import through_proto
+from lrp_onnx.normalise.branch import inline_branches
+from lrp_onnx.normalise.ceil_mode import settle_ceil_mode
+from lrp_onnx.normalise.fold import fold
+
+__all__ = ["infer_shapes", "normalise"]
+
+OPSETS = range(18, 22)
+IR_VERSION = 10
+ROUNDS = 6
+"""How often shapes are inferred again because something was folded."""
+
+
+def normalise(model: ir.Model, to_opset: int | None = None) -> ir.Model:
+    """Bring a model into the form the other stages expect; the forward and its inputs and outputs
+    stay the same.
+
+    Raises ModelError where the model's opset cannot be converted or its shapes contradict each
+    other.
+    """
+    common.InlinePass()(model)
+    common.RemoveInitializersFromInputsPass()(model)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    if model.graph.opset_imports.get("", 0) not in OPSETS:
+        model = through_proto(model, opset.convert)
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    if to_opset is not None:
+        model = _at_opset(model, to_opset)
+    model.ir_version = min(max(model.ir_version, 8), IR_VERSION)
+    common.NameFixPass()(model)
+    model = infer_shapes(model)
+    drop_no_ops(model)
+    for _ in range(ROUNDS):
+        # both, one after the other: what is folded may be a condition
+        if not any([fold(model), inline_branches(model)]):
+            break
+        common.RemoveUnusedNodesPass()(model)
+        model = infer_shapes(model)
+        drop_no_ops(model)
+    common.RemoveUnusedNodesPass()(model)
+    return model
+
+
+def _at_opset(model: ir.Model, wanted: int) -> ir.Model:
+    """The model at the opset the user asked for, one of OPSETS."""
+    if wanted not in OPSETS:
+        raise ModelError(
+            f"opset {wanted} is not one that compiled models use. Choose from {OPSETS[0]} to "
+            f"{OPSETS[-1]}."
+        )
+    if model.graph.opset_imports[""] == wanted:
+        return model
+    try:
+        return through_proto(model, lambda p: version_converter.convert_version(p, wanted))
+    except (RuntimeError, version_converter.ConvertError) as e:
+        raise ModelError(
+            f"the model cannot be brought to opset {wanted}: {e}. Leave out --opset."
+        ) from e
+
+
+def infer_shapes(model: ir.Model) -> ir.Model:
+    """Shapes and types of every tensor, with symbolic dimensions kept, and `model.meta`."""
+    for node in model.graph:
+        for value in node.outputs:
+            if not value.is_graph_output():
+                value.shape, value.type = None, None
+    try:
+        inferred = through_proto(model, _infer)
+    except onnx.shape_inference.InferenceError as e:
+        raise ModelError(f"the model's shapes contradict each other: {e}. Export it again.") from e
+    inferred.meta.update(model.meta)
+    return inferred
+
+
+def _infer(proto: onnx.ModelProto) -> onnx.ModelProto:
+    settled = settle_ceil_mode(proto)
+    return onnx.shape_inference.infer_shapes(settled, strict_mode=True, data_prop=True)
+
+
+def drop_no_ops(model: ir.Model) -> None:
+    """Remove Identity, Dropout at inference and Cast to the same type, wherever that renames no
+    graph output.
+
+    What became of a removed tensor is kept in `model.meta["lrp.aliases"]`, removed name → name.
+    """
+    aliases = model.meta.setdefault("lrp.aliases", {})
+    for node in list(model.graph):
+        source, result = (node.inputs[0] if node.inputs else None), node.outputs[0]
+        if source is None or not _is_no_op(node) or result.is_graph_output():
+            continue
+        aliases[result.name] = source.name
+        result.replace_all_uses_with(source)
+        model.graph.remove(node, safe=True)
+
+
+def _is_no_op(node: ir.Node) -> bool:
+    if node.domain:
+        return False
+    if node.op_type == "Cast":
+        dtype = None if node.inputs[0] is None else node.inputs[0].dtype
+        return dtype is not None and dtype == node.attributes["to"].as_int()
+    if node.op_type == "Dropout":
+        return len(node.inputs) < 3 and not any(
+            v.uses() or v.is_graph_output() for v in node.outputs[1:]
+        )
+    return node.op_type == "Identity"

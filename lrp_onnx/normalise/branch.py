@@ -1,0 +1,61 @@
+"""If with a condition that is a constant: the branch taken stands in its place."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+__all__ = ["inline_branches"]
+
+
+def inline_branches(model: ir.Model) -> bool:
+    """Put the branch that is always taken in the place of each such If; says whether there was one.
+
+    A branch reads the tensors around it directly and has no inputs of its own.
+    """
+    found = [node for node in model.graph if _condition(node) is not None]
+    for node in found:
+        taken = "then_branch" if _condition(node) else "else_branch"
+        _inline(model.graph, node, node.attributes[taken].as_graph())
+    if found:
+        common.NameFixPass()(model)  # two branches may use the same names
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    return bool(found)
+
+
+def _condition(node: ir.Node) -> bool | None:
+    if node.op_type != "If" or node.domain or node.inputs[0] is None:
+        return None
+    condition = node.inputs[0]
+    if not condition.is_initializer() or condition.const_value is None:
+        return None
+    return bool(condition.const_value.numpy().reshape(-1)[0])
+
+
+def _inline(graph: ir.Graph, node: ir.Node, branch: ir.Graph) -> None:
+    results = list(branch.outputs)
+    branch.outputs.clear()
+    for name, value in list(branch.initializers.items()):
+        del branch.initializers[name]
+        while value.name in graph.initializers:
+            value.name = f"{value.name}_"
+        graph.register_initializer(value)
+    moved = list(branch)
+    branch.remove(moved)
+    graph.insert_before(node, moved)
+    for value, result in zip(node.outputs, results, strict=True):
+        _replace(graph, node, value, result)
+    graph.remove(node, safe=True)
+
+
+def _replace(graph: ir.Graph, node: ir.Node, value: ir.Value, result: ir.Value) -> None:
+    """`result` in the place of `value`; an output of the graph keeps its name by an Identity."""
+    if value.is_graph_output():
+        copy = ir.Node("", "Identity", [result], name=f"{node.name}/{value.name}")
+        result = copy.outputs[0]
+        result.type, result.shape, name = value.type, value.shape, value.name
+        graph.insert_before(node, copy)
+        value.replace_all_uses_with(result, replace_graph_outputs=True)
+        value.name, result.name = f"{name}/replaced", name
+        return
+    value.replace_all_uses_with(result)

@@ -1,0 +1,71 @@
+"""Pooling with ceil_mode: the size that runtimes give, where shape inference has another.
+
+With ceil_mode a last window that would start in the padding behind the input is left out, by the
+specification and by the runtimes; onnx.shape_inference counts it.  Such a node is rewritten to
+ceil_mode = 0: along an axis whose last window is left out that gives the same windows; along one
+whose last window is kept the padding behind grows by what that window reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import onnx
+from onnx import helper
+
+from lrp_onnx.errors import ModelError
+
+__all__ = ["settle_ceil_mode"]
+
+POOLS = ("MaxPool", "AveragePool", "LpPool")
+
+
+def settle_ceil_mode(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Rewrite, in place, every pooling node whose inferred size would be wrong.
+
+    Raises ModelError for the one that has no other spelling.
+    """
+    for node in proto.graph.node:
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        if node.op_type not in POOLS or not attributes.get("ceil_mode"):
+            continue
+        sizes = _spatial_sizes(proto, node.input[0])
+        if sizes is not None and attributes.get("auto_pad", b"NOTSET") == b"NOTSET":
+            _settle(node, attributes, sizes)
+    return proto
+
+
+def _spatial_sizes(proto: onnx.ModelProto, name: str) -> list[int] | None:
+    """The input's sizes behind batch and channel, inferred with all earlier nodes settled."""
+    inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+    for value in (*inferred.input, *inferred.value_info, *inferred.output):
+        if value.name == name:
+            sizes = [d.dim_value for d in value.type.tensor_type.shape.dim[2:]]
+            return sizes if sizes and all(sizes) else None
+    return None
+
+
+def _settle(
+    node: onnx.NodeProto, attributes: Mapping[str, Sequence[int]], sizes: Sequence[int]
+) -> None:
+    n = len(sizes)
+    kernel, pads = attributes["kernel_shape"], list(attributes.get("pads", [0] * 2 * n))
+    strides, dilations = (attributes.get(k, [1] * n) for k in ("strides", "dilations"))
+    left_out, more = [], []
+    for k, size in enumerate(sizes):
+        reach = (kernel[k] - 1) * dilations[k] + 1
+        whole = size + pads[k] + pads[n + k]
+        last = -(-(whole - reach) // strides[k]) * strides[k]
+        left_out.append(last >= size + pads[k])
+        more.append(0 if left_out[k] else max(0, last + reach - whole))
+    if not any(left_out):
+        return
+    if any(more) and attributes.get("count_include_pad"):
+        raise ModelError(
+            f"node {node.name!r} ({node.op_type}): shape inference and runtimes disagree on the "
+            "size that its ceil_mode gives. Export it with explicit padding."
+        )
+    kept = [a for a in node.attribute if a.name not in ("ceil_mode", "pads")]
+    del node.attribute[:]
+    grown = [*pads[:n], *(p + m for p, m in zip(pads[n:], more, strict=True))]
+    node.attribute.extend([*kept, helper.make_attribute("pads", grown)])

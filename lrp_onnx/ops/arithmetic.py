@@ -1,0 +1,90 @@
+"""Sums, differences, products, quotients and maxima, with constants and between activations.
+
+With a constant they are a scale, through which relevance passes; between activations a sum shares
+out in proportion, a product half and half, a quotient's numerator gets all, a maximum's winner too.
+A maximum with a constant is an activation, as Clip is.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from lrp_onnx.emit import Emit
+from lrp_onnx.ops.registry import op
+
+__all__: list[str] = []
+
+
+def _sum_or_scale(node: ir.Node, active: tuple[int, ...]) -> str:
+    return "sum" if len(active) > 1 else "scale"
+
+
+def _product_or_scale(node: ir.Node, active: tuple[int, ...]) -> str:
+    return "product" if len(active) > 1 else "scale"
+
+
+def _quotient_or_scale(node: ir.Node, active: tuple[int, ...]) -> str:
+    return "quotient" if len(active) > 1 else "scale"
+
+
+@op("Add", kind=_sum_or_scale, inputs=(0, 1), broadcasts=True)
+def add(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s.  Spec: ONNX Add-14."""
+    return s
+
+
+@op("Sub", kind=_sum_or_scale, inputs=(0, 1), broadcasts=True)
+def sub(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s for the minuend, -s for the subtrahend.  Spec: ONNX Sub-14."""
+    return emit.op("Neg", s) if i else s
+
+
+@op("Mul", kind=_product_or_scale, inputs=(0, 1), broadcasts=True)
+def mul(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s times the other factor.  Spec: ONNX Mul-14."""
+    return emit.op("Mul", s, emit.in_compute_dtype(node.inputs[1 - i]))
+
+
+@op("Div", kind=_quotient_or_scale, inputs=(0, 1), broadcasts=True)
+def div(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s/b for a, -s·y/b for b.  Spec: ONNX Div-14."""
+    ratio = emit.op("Div", s, node.inputs[1])
+    return emit.op("Neg", emit.op("Mul", ratio, node.outputs[0])) if i else ratio
+
+
+@op("Neg", kind="scale", elementwise=True)
+def neg(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """-s.  Spec: ONNX Neg-13."""
+    return emit.op("Neg", s)
+
+
+def _maximum_or_clip(node: ir.Node, active: tuple[int, ...]) -> str:
+    return "maximum" if len(active) > 1 else "activation"
+
+
+@op("Max", kind=_maximum_or_clip, inputs=None, broadcasts=True)
+def maximum(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s where input i is the largest; of equals a constant wins, else the first.
+
+    Spec: ONNX Max-13.
+    """
+    return _where_it_wins(emit, node, s, i, "Greater")
+
+
+@op("Min", kind=_maximum_or_clip, inputs=None, broadcasts=True)
+def minimum(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s where input i is the smallest; of equals a constant wins, else the first.
+
+    Spec: ONNX Min-13.
+    """
+    return _where_it_wins(emit, node, s, i, "Less")
+
+
+def _where_it_wins(emit: Emit, node: ir.Node, s: ir.Value, i: int, better: str) -> ir.Value:
+    for j, other in enumerate(node.inputs):
+        if j == i or other is None:
+            continue
+        strictly = j < i or other.const_value is not None
+        wins = emit.op(better if strictly else f"{better}OrEqual", node.inputs[i], other)
+        s = emit.op("Where", wins, s, 0.0)
+    return s

@@ -1,0 +1,143 @@
+"""Powers, exponentials, logarithms and trigonometry of one tensor: s times the derivative.
+
+Where the derivative is infinite though the value is not, as of √x at 0, it counts as 0.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from lrp_onnx.algebra import stabilised_ratio
+from lrp_onnx.emit import Emit
+from lrp_onnx.ops.registry import op, refuse
+
+__all__: list[str] = []
+
+
+@op("Abs", kind="activation")
+def absolute(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s where x > 0, -s where x < 0.  Spec: ONNX Abs-13."""
+    x = node.inputs[0]
+    falling = emit.op("Where", emit.op("Less", x, 0.0), emit.op("Neg", s), 0.0)
+    return emit.op("Where", emit.op("Greater", x, 0.0), s, falling)
+
+
+@op("Exp", kind="activation")
+def exp(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s·y.  Spec: ONNX Exp-13."""
+    return emit.op("Mul", s, node.outputs[0])
+
+
+@op("Log", kind="activation")
+def log(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s/x.  Spec: ONNX Log-13."""
+    return emit.op("Div", s, node.inputs[0])
+
+
+@op("Sqrt", kind="activation")
+def sqrt(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s/(2·y), 0 where y = 0.  Spec: ONNX Sqrt-13."""
+    return stabilised_ratio(emit, emit.op("Mul", s, 0.5), node.outputs[0], 0.0)
+
+
+@op("Reciprocal", kind="activation")
+def reciprocal(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """-s·y².  Spec: ONNX Reciprocal-13."""
+    y = node.outputs[0]
+    return emit.op("Neg", emit.op("Mul", s, emit.op("Mul", y, y)))
+
+
+def _one_active(node: ir.Node, active: tuple[int, ...]) -> str:
+    if len(active) > 1:
+        raise refuse("both its base and its exponent depend on the explained input")
+    return "activation"
+
+
+@op("Pow", kind=_one_active, inputs=(0, 1), broadcasts=True)
+def power(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s·b·a^(b-1) for the base a, s·y·ln a for the exponent b.  Spec: ONNX Pow-15."""
+    base, exponent = (emit.in_compute_dtype(v) for v in node.inputs)
+    if i == 1:
+        positive = emit.op("Where", emit.op("Greater", base, 0.0), base, 1.0)
+        return emit.op("Mul", s, emit.op("Mul", node.outputs[0], emit.op("Log", positive)))
+    lowered = emit.op("Pow", base, emit.op("Sub", exponent, 1.0))
+    steep = emit.op("And", emit.op("Equal", base, 0.0), emit.op("Less", exponent, 1.0))
+    slope = emit.op("Mul", exponent, emit.op("Where", steep, 0.0, lowered))
+    return emit.op("Mul", s, slope)
+
+
+@op("Sin", kind="activation")
+def sin(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s·cos x.  Spec: ONNX Sin-7."""
+    return emit.op("Mul", s, emit.op("Cos", node.inputs[0]))
+
+
+@op("Cos", kind="activation")
+def cos(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """-s·sin x.  Spec: ONNX Cos-7."""
+    return emit.op("Neg", emit.op("Mul", s, emit.op("Sin", node.inputs[0])))
+
+
+@op("Tan", kind="activation")
+def tan(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s·(1 + y²).  Spec: ONNX Tan-7."""
+    y = node.outputs[0]
+    return emit.op("Mul", s, emit.op("Add", emit.op("Mul", y, y), 1.0))
+
+
+@op("Sinh", kind="activation")
+def sinh(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s·cosh x.  Spec: ONNX Sinh-9."""
+    return emit.op("Mul", s, emit.op("Cosh", node.inputs[0]))
+
+
+@op("Cosh", kind="activation")
+def cosh(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s·sinh x.  Spec: ONNX Cosh-9."""
+    return emit.op("Mul", s, emit.op("Sinh", node.inputs[0]))
+
+
+def _over_root(
+    emit: Emit, s: ir.Value, x: ir.Value | None, factor: float, constant: float
+) -> ir.Value:
+    """s/√(factor·x² + constant), 0 where the root is 0."""
+    square = emit.op("Mul", emit.op("Mul", x, x), factor)
+    return stabilised_ratio(emit, s, emit.op("Sqrt", emit.op("Add", square, constant)), 0.0)
+
+
+@op("Asin", kind="activation")
+def asin(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s/√(1 - x²).  Spec: ONNX Asin-7."""
+    return _over_root(emit, s, node.inputs[0], -1.0, 1.0)
+
+
+@op("Acos", kind="activation")
+def acos(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """-s/√(1 - x²).  Spec: ONNX Acos-7."""
+    return emit.op("Neg", asin(emit, node, s, i))
+
+
+@op("Asinh", kind="activation")
+def asinh(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s/√(x² + 1).  Spec: ONNX Asinh-9."""
+    return _over_root(emit, s, node.inputs[0], 1.0, 1.0)
+
+
+@op("Acosh", kind="activation")
+def acosh(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s/√(x² - 1).  Spec: ONNX Acosh-9."""
+    return _over_root(emit, s, node.inputs[0], 1.0, -1.0)
+
+
+@op("Atan", kind="activation")
+def atan(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s/(1 + x²).  Spec: ONNX Atan-7."""
+    x = node.inputs[0]
+    return emit.op("Div", s, emit.op("Add", emit.op("Mul", x, x), 1.0))
+
+
+@op("Atanh", kind="activation")
+def atanh(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s/(1 - x²).  Spec: ONNX Atanh-9."""
+    x = node.inputs[0]
+    return emit.op("Div", s, emit.op("Sub", 1.0, emit.op("Mul", x, x)))

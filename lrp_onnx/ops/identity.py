@@ -1,0 +1,53 @@
+"""Operators that hand their elements on where they are: Identity, Dropout, Cast, Where."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from lrp_onnx.emit import Emit, compute_dtype
+from lrp_onnx.ops.registry import op, refuse
+
+__all__: list[str] = []
+
+
+@op("Identity", kind="move", elementwise=True)
+def identity(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s.  Spec: ONNX Identity-16."""
+    return s
+
+
+def _inactive(node: ir.Node, active: tuple[int, ...]) -> str:
+    training = node.inputs[2] if len(node.inputs) > 2 else None
+    constant = None if training is None else training.const_value
+    if training is not None and (constant is None or constant.numpy().any()):
+        raise refuse("it may be in training mode. Export the model for inference")
+    return "move"
+
+
+@op("Dropout", kind=_inactive, gates=(1, 2), elementwise=True)
+def dropout(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s, at inference.  Spec: ONNX Dropout-13."""
+    return s
+
+
+def _to_float(node: ir.Node, active: tuple[int, ...]) -> str:
+    """What becomes an integer or a truth value has no derivative."""
+    dtype = node.outputs[0].dtype
+    return "move" if dtype is not None and dtype.is_floating_point() else "none"
+
+
+@op("Cast", kind=_to_float, elementwise=True)
+@op("CastLike", kind=_to_float, gates=(1,), elementwise=True)
+def cast(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s in the dtype that the relevance of x is computed in.  Spec: ONNX Cast-19, CastLike-19."""
+    x = node.inputs[0]
+    assert x is not None
+    dtype = compute_dtype(x.dtype)
+    return s if dtype == emit.dtype else emit.op("Cast", s, to=int(dtype))
+
+
+@op("Where", kind="move", inputs=(1, 2), gates=(0,), broadcasts=True)
+def where(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s where the input was chosen.  Spec: ONNX Where-16."""
+    chosen, other = (s, 0.0) if i == 1 else (0.0, s)
+    return emit.op("Where", node.inputs[0], chosen, other)

@@ -1,0 +1,254 @@
+"""Operators that are linear in one input and have a weight: Conv, ConvTranspose, Gemm, MatMul,
+MatMulAdd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from lrp_onnx.emit import Emit, known_rank
+from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.ops.registry import op, refuse
+
+__all__: list[str] = []
+
+
+def ints(node: ir.Node, name: str, default: Sequence[int]) -> list[int]:
+    """An attribute of integers, with the specification's default."""
+    attribute = node.attributes.get(name)
+    return list(default) if attribute is None else list(attribute.as_ints())
+
+
+def integer(node: ir.Node, name: str, default: int) -> int:
+    """An integer attribute, with the specification's default."""
+    attribute = node.attributes.get(name)
+    return default if attribute is None else attribute.as_int()
+
+
+def text(node: ir.Node, name: str, default: str) -> str:
+    """A string attribute, with the specification's default."""
+    attribute = node.attributes.get(name)
+    return default if attribute is None else attribute.as_string()
+
+
+def _batch_first(node: ir.Node, i: int) -> bool:
+    return i == 0
+
+
+@op("Conv", kind="linear", weighted=True, samples_apart=_batch_first)
+def conv(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Value:
+    """Transpose of Conv over its input.
+
+    s: (N, M, *out)    w: (M, C/group, *k)    ->    c: (N, C, *in).    Spec: ONNX Conv-11,
+    ConvTranspose-11.
+    """
+    x = node.inputs[0]
+    assert x is not None
+    n = known_rank(x) - 2
+    kernel, pads = kernel_shape(node, w), explicit_pads(node, n)
+    strides, dilations = ints(node, "strides", [1] * n), ints(node, "dilations", [1] * n)
+    attributes = {
+        "kernel_shape": kernel,
+        "strides": strides,
+        "dilations": dilations,
+        "group": integer(node, "group", 1),
+    }
+    sizes = [size if isinstance(size, int) else None for size in list(x.shape or [])[2:]]
+    # output_padding restores rows that a strided convolution never read; where the size is unknown,
+    # as many as can be
+    unread = [
+        t - 1
+        if size is None
+        else (size + pads[k] + pads[n + k] - dilations[k] * (kernel[k] - 1) - 1) % t
+        for k, (size, t) in enumerate(zip(sizes, strides, strict=True))
+    ]
+    if None not in sizes and pads[:n] == pads[n:]:
+        return emit.op("ConvTranspose", s, w, **attributes, pads=pads, output_padding=unread)
+    whole = emit.op("ConvTranspose", s, w, **attributes, pads=[0] * 2 * n, output_padding=unread)
+    starts = emit.ints(*pads[:n])
+    known = [p + size for p, size in zip(pads, sizes, strict=False) if size is not None]
+    ends = (
+        emit.ints(*known)
+        if len(known) == n
+        else emit.op("Add", starts, emit.op("Shape", x, start=2))
+    )
+    return emit.op("Slice", whole, starts, ends, emit.ints(*range(2, n + 2)))
+
+
+def explicit_pads(node: ir.Node, n: int) -> list[int]:
+    """The padding of `n` axes, begins then ends, which canonisation has made explicit."""
+    if (
+        text(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID")
+        or "output_shape" in node.attributes
+    ):
+        raise UnsupportedError("its padding depends on sizes that are unknown. Export it with pads")
+    return ints(node, "pads", [0] * 2 * n)
+
+
+def kernel_shape(node: ir.Node, w: ir.Value | None) -> list[int]:
+    """The kernel's spatial shape, from the attribute or from the weight."""
+    if "kernel_shape" in node.attributes:
+        return ints(node, "kernel_shape", [])
+    shape = None if w is None or w.shape is None else list(w.shape)[2:]
+    if shape is None or not all(isinstance(k, int) for k in shape):
+        raise UnsupportedError(
+            "the shape of its weight is unknown. Export the model with kernel_shape"
+        )
+    return [int(k) for k in shape]  # type: ignore[arg-type]
+
+
+@op("ConvTranspose", kind="linear", weighted=True, samples_apart=_batch_first)
+def conv_transpose(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Value:
+    """Transpose of ConvTranspose over its input: Conv with the same attributes.
+
+    s: (N, M, *out)    w: (C, M/group, *k)    ->    c: (N, C, *in).    Spec: ONNX ConvTranspose-11,
+    Conv-11.
+    """
+    x = node.inputs[0]
+    assert x is not None
+    n = known_rank(x) - 2
+    strides, extra = ints(node, "strides", [1] * n), ints(node, "output_padding", [0] * n)
+    pads = explicit_pads(node, n)
+    if any(e >= t for e, t in zip(extra, strides, strict=True)):
+        # output_padding of a whole stride or more would make Conv read one row too many
+        s = emit.op(
+            "Slice",
+            s,
+            emit.ints(*[0] * n),
+            emit.ints(*(-e if e else 2**31 - 1 for e in extra)),
+            emit.ints(*range(2, n + 2)),
+        )
+    return emit.op(
+        "Conv",
+        s,
+        w,
+        kernel_shape=kernel_shape(node, w),
+        strides=strides,
+        dilations=ints(node, "dilations", [1] * n),
+        pads=pads,
+        group=integer(node, "group", 1),
+    )
+
+
+def _one_operand(node: ir.Node, active: tuple[int, ...]) -> str:
+    """Linear if one operand depends on the explained input."""
+    if len(active) > 1:
+        raise refuse("both its operands depend on the explained input")
+    return "linear"
+
+
+def _gemm_channel(node: ir.Node, i: int) -> int:
+    transposed = integer(node, "transA" if i == 0 else "transB", 0)
+    return 1 - transposed if i == 0 else transposed
+
+
+def _bias_per_sample(node: ir.Node, rank: int) -> bool:
+    """Whether the bias has an axis for the samples, so that their results differ."""
+    b = node.inputs[2] if len(node.inputs) > 2 else None
+    return b is not None and known_rank(b) == rank and b.shape is not None and b.shape[0] != 1
+
+
+def _gemm_rows_apart(node: ir.Node, i: int) -> bool:
+    return i == 0 and not integer(node, "transA", 0) and not _bias_per_sample(node, 2)
+
+
+@op(
+    "Gemm",
+    kind=_one_operand,
+    inputs=(0, 1),
+    weighted=True,
+    channel_axis=_gemm_channel,
+    samples_apart=_gemm_rows_apart,
+)
+def gemm(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Value:
+    """Transpose of A'·B' over one operand (alpha and beta are 1 after canonisation).
+
+    s: (M, N)    w: the other operand    ->    c: shaped like operand i.    Spec: ONNX Gemm-13.
+    """
+    trans_a, trans_b = integer(node, "transA", 0), integer(node, "transB", 0)
+    if i == 0:  # c = s·B'ᵀ, or its transpose B'·sᵀ
+        return (
+            emit.op("Gemm", w, s, transA=trans_b, transB=1)
+            if trans_a
+            else emit.op("Gemm", s, w, transB=1 - trans_b)
+        )
+    return (
+        emit.op("Gemm", s, w, transA=1, transB=trans_a)
+        if trans_b
+        else emit.op("Gemm", w, s, transA=1 - trans_a)
+    )
+
+
+def _swapped(emit: Emit, value: ir.Value) -> ir.Value:
+    """The last two axes exchanged."""
+    rank = known_rank(value)
+    out = emit.op("Transpose", value, perm=[*range(rank - 2), rank - 1, rank - 2])
+    if value.shape is not None:
+        out.shape = ir.Shape([*value.shape[:-2], value.shape[-1], value.shape[-2]])
+    return out
+
+
+def _rows_apart(node: ir.Node, i: int) -> bool:
+    x, w = node.inputs[:2]
+    if i or x is None or w is None or known_rank(x) < 2 or known_rank(w) > 2:
+        return False
+    return not _bias_per_sample(node, known_rank(x))
+
+
+@op(
+    "MatMul",
+    kind=_one_operand,
+    inputs=(0, 1),
+    weighted=True,
+    channel_axis=lambda node, i: -1 - i,
+    samples_apart=_rows_apart,
+)
+def matmul(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Value:
+    """Transpose of numpy's matmul over one operand, with batch axes and vectors.
+
+    s: (*batch, M, N)    w: the other operand    ->    c: shaped like operand i.    Spec: ONNX
+    MatMul-13.
+    """
+    x = node.inputs[i]
+    assert x is not None
+    rank_x, rank_w = known_rank(x), known_rank(w)
+    if rank_w == 1:
+        s = emit.op("Unsqueeze", s, emit.ints(-1 - i)) if rank_x > 1 else s
+        w = emit.op("Unsqueeze", w, emit.ints(i)) if rank_x > 1 else w
+        if rank_x == 1:
+            return emit.op("Mul", s, w)
+        return emit.op("MatMul", s, w) if i == 0 else emit.op("MatMul", w, s)
+    if rank_x == 1:
+        s = emit.op("Unsqueeze", s, emit.ints(-2 + i))
+    transposed = _swapped(emit, w)
+    c = emit.op("MatMul", s, transposed) if i == 0 else emit.op("MatMul", transposed, s)
+    if rank_x == 1:
+        c = emit.op("Squeeze", c, emit.ints(-2 + i))
+        return (
+            emit.op("ReduceSum", c, emit.ints(*range(rank_w - 2)), keepdims=0) if rank_w > 2 else c
+        )
+    return c if rank_w == 2 else _sum_batch(emit, c, x, node.outputs[0], i)
+
+
+def _sum_batch(emit: Emit, c: ir.Value, x: ir.Value, z: ir.Value, i: int) -> ir.Value:
+    """Sum over batch axes along which x was broadcast."""
+    assert x.shape is not None
+    assert z.shape is not None
+    c.shape = ir.Shape([*z.shape[:-2], *x.shape[-2:]])
+    return emit.sum_to(c, x, c)
+
+
+@op(
+    "MatMulAdd",
+    domain="lrp",
+    kind="linear",
+    inputs=(0, 1),
+    weighted=True,
+    channel_axis=lambda node, i: -1 - i,
+    samples_apart=_rows_apart,
+)
+def matmul_add(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Value:
+    """Transpose of MatMul with a bias (see `canonise`): that of MatMul."""
+    return matmul(emit, node, s, i, w)

@@ -1,0 +1,126 @@
+"""Operators that rearrange or copy data: relevance moves with it; that of copies is summed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from lrp_onnx.emit import Emit, known_rank
+from lrp_onnx.ops.linear import integer, ints, text
+from lrp_onnx.ops.registry import op
+from lrp_onnx.ops.spread import (
+    Size,
+    constant_ints,
+    plus,
+    reshape,
+    size_of,
+    slice_axis,
+)
+
+__all__: list[str] = []
+
+
+def _data(node: ir.Node) -> ir.Value:
+    x = node.inputs[0]
+    assert x is not None
+    return x
+
+
+def _given(node: ir.Node, i: int) -> ir.Value | None:
+    return node.inputs[i] if i < len(node.inputs) else None
+
+
+@op("Reshape", kind="move", gates=(1,))
+@op("Flatten", kind="move")
+@op("Squeeze", kind="move", gates=(1,))
+@op("Unsqueeze", kind="move", gates=(1,))
+def same_elements(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s in the shape of the input.  Spec: ONNX Reshape-14, Flatten-13, Squeeze-13, Unsqueeze-13."""
+    return emit.reshape_like(s, _data(node))
+
+
+@op("Transpose", kind="move")
+def transpose(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s with the axes put back.  Spec: ONNX Transpose-13."""
+    perm = ints(node, "perm", range(known_rank(_data(node)))[::-1])
+    return emit.op("Transpose", s, perm=[int(k) for k in np.argsort(perm)])
+
+
+@op("Expand", kind="move", gates=(1,), broadcasts=True)
+def expand(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s, to be summed over the copies.  Spec: ONNX Expand-13."""
+    return s
+
+
+@op("Tile", kind="move", gates=(1,))
+def tile(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """The sum of the copies of s.
+
+    s: (r₀·d₀, r₁·d₁, …), summed as (r₀, d₀, r₁, d₁, …)    ->    c: (d₀, d₁, …).
+    Spec: ONNX Tile-13.
+    """
+    x, given = _data(node), _given(node, 1)
+    rank, repeats = known_rank(x), constant_ints(given)
+    sizes: list[Size] = []
+    for k in range(rank):
+        count = slice_axis(emit, given, 0, k, k + 1) if repeats is None and given else None
+        sizes += [repeats[k] if repeats else count or 1, size_of(emit, x, k)]
+    copied = [2 * k for k in range(rank) if sizes[2 * k] != 1]
+    if not copied:
+        return s
+    total = emit.op("ReduceSum", reshape(emit, s, sizes), emit.ints(*copied), keepdims=0)
+    return emit.reshape_like(total, x) if len(copied) < rank else total
+
+
+@op("Concat", kind="move", inputs=None)
+def concat(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """The part of s that came from input i.  Spec: ONNX Concat-13."""
+    axis = integer(node, "axis", 0) % known_rank(node.outputs[0])
+    start: Size = 0
+    for value in node.inputs[:i]:
+        assert value is not None
+        start = plus(emit, start, size_of(emit, value, axis))
+    x = node.inputs[i]
+    assert x is not None
+    if len(node.inputs) == 1:
+        return s
+    return slice_axis(emit, s, axis, start, plus(emit, start, size_of(emit, x, axis)))
+
+
+@op("Split", kind="move", gates=(1,), outputs="all")
+def split(emit: Emit, node: ir.Node, s: Sequence[ir.Value | None], i: int) -> ir.Value:
+    """The parts side by side, zeros where nothing came back.
+
+    s: one part per output, None for no relevance    ->    c: shaped like the input.
+    Spec: ONNX Split-18.
+    """
+    parts = [
+        emit.expand_like(0.0, value) if part is None else part
+        for part, value in zip(s, node.outputs, strict=True)
+    ]
+    return emit.op("Concat", *parts, axis=integer(node, "axis", 0)) if len(parts) > 1 else parts[0]
+
+
+@op("DepthToSpace", kind="move")
+def depth_to_space(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """Blocks of s back into channels, in the node's order.
+
+    s: (N, C, H·b, W·b)    ->    c: (N, b·b·C, H, W) for DCR, (N, C·b·b, H, W) for CRD.
+    Spec: ONNX DepthToSpace-13.
+    """
+    x, b = _data(node), integer(node, "blocksize", 1)
+    height, width = (size_of(emit, x, k) for k in (2, 3))
+    blocks = reshape(emit, s, [0, 0, height, b, width, b])
+    order = [0, 3, 5, 1, 2, 4] if text(node, "mode", "DCR") == "DCR" else [0, 1, 3, 5, 2, 4]
+    return emit.reshape_like(emit.op("Transpose", blocks, perm=order), x)
+
+
+@op("SpaceToDepth", kind="move")
+def space_to_depth(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """Channels of s back into blocks.
+
+    s: (N, b·b·C, H, W)    ->    c: (N, C, H·b, W·b).    Spec: ONNX SpaceToDepth-13.
+    """
+    return emit.op("DepthToSpace", s, blocksize=integer(node, "blocksize", 1), mode="DCR")

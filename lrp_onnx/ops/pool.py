@@ -1,0 +1,239 @@
+"""Pooling: windows of a maximum or an average along the spatial axes.
+
+A maximum over a box of axes is a maximum over the last axis, then over the one before it, and so
+on; its first winner in row-major order is the first winner along the first axis, within it along
+the second, and so on.  So relevance goes back one axis at a time, k₁ + k₂ + … offsets instead of
+k₁·k₂·…: along each axis the winner at an offset takes what the offsets before it have left,
+
+    m_j = [x_j = y]·rest,    rest ← rest - m_j,
+
+which is exact.  An average is a product of averages along the axes too, its divisors included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from lrp_onnx.emit import Emit, known_rank
+from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.ops.linear import integer, ints, text
+from lrp_onnx.ops.reduce import give_back_mean, give_to_winner
+from lrp_onnx.ops.registry import op
+from lrp_onnx.ops.spread import Size, pad, plus, size_of, spread, times, vector
+
+__all__: list[str] = []
+
+
+@dataclass(frozen=True)
+class Window:
+    """The windows of one pooling node along one axis; positions count from the padded start."""
+
+    axis: int
+    kernel: int
+    stride: int
+    dilation: int
+    begin: Size
+    """Padding in front."""
+    end: Size
+    """Padding behind, at least as much as the last window reads."""
+    read: Size
+    """How many windows."""
+    counted: tuple[Size, Size]
+    """The positions, from and up to, that count in an average."""
+
+    @property
+    def offsets(self) -> list[int]:
+        """Positions of the window's elements within it."""
+        return [j * self.dilation for j in range(self.kernel)]
+
+
+def windows(emit: Emit, node: ir.Node) -> list[Window]:
+    """The windows of each spatial axis.  Spec: ONNX MaxPool-12, AveragePool-19."""
+    x, y = node.inputs[0], node.outputs[0]
+    assert x is not None
+    rank = known_rank(x)
+    kernel = ints(node, "kernel_shape", [])
+    strides = ints(node, "strides", [1] * (rank - 2))
+    dilations = ints(node, "dilations", [1] * (rank - 2))
+    found = []
+    for k in range(rank - 2):
+        size, read = size_of(emit, x, k + 2), size_of(emit, y, k + 2)
+        reach = (kernel[k] - 1) * dilations[k] + 1
+        begin, end = _pads(emit, node, k, rank - 2, size, read, strides[k], reach)
+        last = plus(emit, begin, size)
+        counted = (
+            (0, plus(emit, last, end)) if integer(node, "count_include_pad", 0) else (begin, last)
+        )
+        if isinstance(last, int) and isinstance(read, int):
+            end = max(0, (read - 1) * strides[k] + reach - last)
+        elif integer(node, "ceil_mode", 0):
+            end = plus(emit, end, strides[k] - 1)
+        found.append(Window(k + 2, kernel[k], strides[k], dilations[k], begin, end, read, counted))
+    return found
+
+
+def _pads(
+    emit: Emit, node: ir.Node, k: int, n: int, size: Size, read: Size, stride: int, reach: int
+) -> tuple[Size, Size]:
+    """Padding before and after along spatial axis k; the run computes SAME of unknown sizes."""
+    mode = text(node, "auto_pad", "NOTSET")
+    if mode == "VALID":
+        return 0, 0
+    if mode == "NOTSET":
+        pads = ints(node, "pads", [0] * 2 * n)
+        return pads[k], pads[n + k]
+    more = int(mode == "SAME_LOWER")
+    total = _needed(size, read, stride, reach)
+    if reach + 1 < stride and (total is None or total < -1):
+        # a runtime that does not clamp the negative padding starts behind the first element
+        raise UnsupportedError(
+            f"runtimes disagree on auto_pad {mode} where the stride {stride} skips elements. "
+            "Export it with pads"
+        )
+    if total is not None:
+        begin = (max(0, total) + more) // 2
+        return begin, max(0, total) - begin
+    needed = plus(emit, times(emit, read, stride), reach - stride)
+    surplus = emit.op("Sub", vector(emit, [needed]), vector(emit, [size]))
+    whole = emit.op("Max", surplus, emit.ints(0))
+    front = emit.op("Div", plus(emit, whole, more), emit.ints(2))
+    return front, emit.op("Sub", whole, front)
+
+
+def _needed(size: Size, read: Size, stride: int, reach: int) -> int | None:
+    """The total padding with which SAME ends where the input does; None if only the run knows."""
+    if isinstance(size, int) and isinstance(read, int):
+        return (read - 1) * stride + reach - size
+    return reach - 1 if stride == 1 else None
+
+
+@op("MaxPool", kind="maximum")
+def max_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s to the first winner of each window in row-major order; padding never wins.
+
+    s: (N, C, *out)    ->    c: (N, C, *in).    Spec: ONNX MaxPool-12.
+    """
+    found = windows(emit, node)
+    y = node.outputs[0]
+    for k, window in enumerate(found):
+        x = _maximum_along(emit, node, range(k + 1, len(found)))
+        s = _to_winner(emit, node, window, x, y, s)
+        y = x
+    return s
+
+
+def _maximum_along(emit: Emit, node: ir.Node, axes: Sequence[int]) -> ir.Value:
+    """The node's maximum along some of its spatial axes."""
+    x = node.inputs[0]
+    assert x is not None
+    if not axes:
+        return x
+    n = known_rank(x) - 2
+    attributes: dict[str, object] = {
+        name: [value if k in axes else neutral for k, value in enumerate(ints(node, name, [1] * n))]
+        for name, neutral in (("kernel_shape", 1), ("strides", 1), ("dilations", 1))
+    }
+    if "pads" in node.attributes:
+        pads = ints(node, "pads", [])
+        attributes["pads"] = [p if k % n in axes else 0 for k, p in enumerate(pads)]
+    for name in ("auto_pad", "ceil_mode"):
+        if name in node.attributes:
+            attributes[name] = node.attributes[name].value
+    return emit.op("MaxPool", x, **attributes)
+
+
+def _to_winner(
+    emit: Emit, node: ir.Node, window: Window, x: ir.Value, y: ir.Value, s: ir.Value
+) -> ir.Value:
+    """s of the maximum y over windows of x along one axis, to the first winner in each window."""
+    axis, stride = window.axis, window.stride
+    if window.kernel == 1 and stride == 1 and window.begin == window.end == 0:
+        return s
+    # lower than every finite number, so that padding wins against none
+    lowest = emit.constant(np.finfo(emit.dtype.numpy()).min)
+    padded = pad(emit, x, {axis: (window.begin, window.end)}, known_rank(node.outputs[0]), lowest)
+    span = times(emit, plus(emit, window.read, -1), stride)
+    parts, rest = [], s
+    for offset in window.offsets[:-1]:
+        ends = vector(emit, [plus(emit, span, offset + 1)])
+        element = emit.op(
+            "Slice", padded, emit.ints(offset), ends, emit.ints(axis), emit.ints(stride)
+        )
+        wins = emit.op("Cast", emit.op("Equal", element, y), to=int(emit.dtype))
+        parts.append((offset, emit.op("Mul", wins, rest)))
+        rest = emit.op("Sub", rest, parts[-1][1])
+    parts.append((window.offsets[-1], rest))
+    return spread(emit, parts, node, axis, stride, window.begin)
+
+
+@op("AveragePool", kind="sum")
+def average_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s divided by the elements its window counts, to each of them.
+
+    s: (N, C, *out)    ->    c: (N, C, *in).    Spec: ONNX AveragePool-19.
+    """
+    found = windows(emit, node)
+    divisors = [_divisors(emit, window) for window in found]
+    constant = np.prod([d for d in divisors if isinstance(d, int)])
+    s = emit.op("Mul", s, float(1 / constant)) if constant != 1 else s
+    for window, divisor in zip(found, divisors, strict=True):
+        if not isinstance(divisor, int):
+            behind = [1] * (len(found) + 1 - window.axis)
+            s = emit.op("Div", s, emit.op("Reshape", divisor, emit.ints(-1, *behind)))
+    for window in found:
+        parts = [(offset, s) for offset in window.offsets]
+        s = spread(emit, parts, node, window.axis, window.stride, window.begin)
+    return s
+
+
+def _divisors(emit: Emit, window: Window) -> int | ir.Value:
+    """How many elements each window counts along its axis: one number if all count the same."""
+    low, high = window.counted
+    if window.begin == window.end == low == 0:
+        return window.kernel
+    if isinstance(window.read, int) and isinstance(low, int) and isinstance(high, int):
+        first = np.arange(window.read)[:, None] * window.stride
+        element = first + np.array(window.offsets)
+        counts = ((element >= low) & (element < high)).sum(1)
+        return int(counts[0]) if (counts == counts[0]).all() else emit.constant(counts)
+    return _counted_by_run(emit, window)
+
+
+def _counted_by_run(emit: Emit, window: Window) -> ir.Value:
+    """The same where only the run knows the sizes."""
+    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
+    read = emit.op("Squeeze", vector(emit, [window.read]), emit.ints(0))
+    first = emit.op("Mul", emit.op("Range", zero, read, one), emit.ints(window.stride))
+    element = emit.op("Add", emit.op("Unsqueeze", first, emit.ints(1)), emit.ints(*window.offsets))
+    low, high = (vector(emit, [bound]) for bound in window.counted)
+    counts = emit.op("And", emit.op("GreaterOrEqual", element, low), emit.op("Less", element, high))
+    numbers = emit.op("Cast", counts, to=int(emit.dtype))
+    return emit.op("ReduceSum", numbers, emit.ints(1), keepdims=0)
+
+
+def _spatial(node: ir.Node) -> range:
+    x = node.inputs[0]
+    assert x is not None
+    return range(2, known_rank(x))
+
+
+@op("GlobalAveragePool", kind="sum")
+def global_average_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s divided by the number of positions, to each.
+
+    s: (N, C, 1, …)    ->    c: (N, C, *in).    Spec: ONNX GlobalAveragePool-1.
+    """
+    return give_back_mean(emit, node, s, _spatial(node))
+
+
+@op("GlobalMaxPool", kind="maximum")
+def global_max_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s to the first winner of each channel in row-major order.
+
+    s: (N, C, 1, …)    ->    c: (N, C, *in).    Spec: ONNX GlobalMaxPool-1.
+    """
+    return give_to_winner(emit, node, s, _spatial(node))

@@ -1,0 +1,117 @@
+"""Reductions over axes: sums and means share out, a maximum gives all to its first winner.
+
+A maximum over several axes is taken one axis at a time, last axis first; the first winner in
+row-major order is then the first along the first axis, within it along the second, and so on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+import onnx_ir as ir
+
+from lrp_onnx.emit import Emit, known_rank
+from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.ops.linear import integer
+from lrp_onnx.ops.registry import op
+from lrp_onnx.ops.spread import constant_ints, size_of
+
+__all__ = ["give_back_mean", "give_to_winner"]
+
+
+def reduced_axes(node: ir.Node) -> list[int]:
+    """The axes a reduction works on, in order, counted from 0; refused if the run chooses them."""
+    x, axes = node.inputs[0], node.inputs[1] if len(node.inputs) > 1 else None
+    assert x is not None
+    given = [] if axes is None else constant_ints(axes)
+    if given is None:
+        raise UnsupportedError(
+            f"its axes {axes.name!r} are computed at run time. Export it with constant axes"  # type: ignore[union-attr]
+        )
+    rank = known_rank(x)
+    if not given:
+        return [] if integer(node, "noop_with_empty_axes", 0) else list(range(rank))
+    return sorted({axis % rank for axis in given})
+
+
+def _keeping_axes(emit: Emit, node: ir.Node, s: ir.Value, axes: Sequence[int]) -> ir.Value:
+    """s with the reduced axes as axes of size 1."""
+    if integer(node, "keepdims", 1) or not axes:
+        return s
+    return emit.op("Unsqueeze", s, emit.ints(*axes))
+
+
+def _copied(emit: Emit, node: ir.Node, s: ir.Value) -> ir.Value:
+    x = node.inputs[0]
+    assert x is not None
+    return emit.op("Expand", s, emit.shape_of(x))
+
+
+@op("ReduceSum", kind="sum", gates=(1,))
+def reduce_sum(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s to each element of its sum.  Spec: ONNX ReduceSum-13."""
+    axes = reduced_axes(node)
+    return _copied(emit, node, _keeping_axes(emit, node, s, axes)) if axes else s
+
+
+@op("ReduceMean", kind="sum", gates=(1,))
+def reduce_mean(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s divided by the number of elements, to each.  Spec: ONNX ReduceMean-18."""
+    axes = reduced_axes(node)
+    return give_back_mean(emit, node, _keeping_axes(emit, node, s, axes), axes)
+
+
+def give_back_mean(emit: Emit, node: ir.Node, s: ir.Value, axes: Sequence[int]) -> ir.Value:
+    """s, of size 1 along `axes`, divided by the number of elements there and copied to each."""
+    if not axes:
+        return s
+    x = node.inputs[0]
+    assert x is not None
+    sizes = [size_of(emit, x, axis) for axis in axes]
+    known = [size for size in sizes if isinstance(size, int)]
+    if len(known) == len(sizes):
+        share = emit.op("Mul", s, 1 / prod(known))
+    else:
+        count = emit.op("Div", emit.op("Size", x), emit.op("Size", s))
+        share = emit.op("Div", s, emit.op("Cast", count, to=int(emit.dtype)))
+    return _copied(emit, node, share)
+
+
+@op("ReduceMax", kind="maximum", gates=(1,))
+@op("ReduceMin", kind="maximum", gates=(1,))
+def reduce_extreme(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s to the first winner in row-major order over the reduced axes.
+
+    Spec: ONNX ReduceMax-20, ReduceMin-20.
+    """
+    axes = reduced_axes(node)
+    return give_to_winner(
+        emit, node, _keeping_axes(emit, node, s, axes), axes, node.op_type[len("Reduce") :]
+    )
+
+
+def give_to_winner(
+    emit: Emit, node: ir.Node, s: ir.Value, axes: Sequence[int], extreme: str = "Max"
+) -> ir.Value:
+    """s, of size 1 along `axes`, to the first extreme of x in row-major order over them."""
+    x = node.inputs[0]
+    assert x is not None
+    for k, axis in enumerate(axes):
+        rest = axes[k + 1 :]
+        along = emit.op(f"Reduce{extreme}", x, emit.ints(*rest), keepdims=1) if rest else x
+        winner = emit.op(f"Arg{extreme}", along, axis=axis, keepdims=1)
+        wins = emit.op("Equal", winner, _numbers(emit, x, axis))
+        s = emit.op("Mul", s, emit.op("Cast", wins, to=int(emit.dtype)))
+    return s
+
+
+def _numbers(emit: Emit, x: ir.Value, axis: int) -> ir.Value:
+    """0, 1, 2, … along one axis, shaped to broadcast against x."""
+    size, behind = size_of(emit, x, axis), [1] * (known_rank(x) - axis - 1)
+    if isinstance(size, int):
+        return emit.constant(np.arange(size).reshape(-1, *behind), ir.DataType.INT64)
+    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
+    count = emit.op("Range", zero, emit.op("Squeeze", size, emit.ints(0)), one)
+    return emit.op("Reshape", count, emit.ints(-1, *behind)) if behind else count

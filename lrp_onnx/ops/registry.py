@@ -1,0 +1,112 @@
+"""The table of operators: what each is, and its vector-Jacobian product.
+
+An operator is one function next to its facts:
+
+    @op("Tanh", kind="activation")
+    def tanh(emit, node, s, i):
+        '''s · (1 - y²).  Spec: ONNX Tanh-13.'''
+
+It returns the vector-Jacobian product c of the node with respect to its input `i`: `s` has the
+shape of output 0 and c the shape of input `i`.  An operator of kind `linear` takes a fifth
+argument, the weight to use in place of the node's own; one registered with `outputs="all"` gets a
+list in `s`, one entry per output, None where nothing comes back.  Of an operator registered with
+`broadcasts=True` c may have the output's shape: whoever calls sums it.
+
+Kinds decide which rules of a composite apply:
+`linear` (in one input, with a weight), `sum` (linear without weight: sums, averages), `activation`
+(elementwise), `scale` (by constants: Mul, Add, a BatchNormalization that stands alone), `product`
+and `quotient` of two activations, `move` (data is rearranged or copied), `maximum` (a winner takes
+all), `none` (carries no relevance).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import onnx_ir as ir
+
+from lrp_onnx.errors import UnsupportedError
+
+__all__ = ["KINDS", "REGISTRY", "Op", "find", "no_relevance", "op", "refuse"]
+
+KINDS = ("linear", "sum", "activation", "scale", "product", "quotient", "move", "maximum", "none")
+
+Kind = str | Callable[[ir.Node, tuple[int, ...]], str]
+Vjp = Callable[..., ir.Value]
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operator's facts; `kind_of` may refuse a use of it."""
+
+    name: str
+    kind: Kind
+    vjp: Vjp | None = None
+    inputs: tuple[int, ...] | None = (0,)
+    """Inputs through which relevance can go; None for all."""
+    gates: tuple[int, ...] = ()
+    """Inputs that only select or shape: relevance never goes there, even if they depend on the
+    explained input.
+    """
+    outputs: str = "first"
+    broadcasts: bool = False
+    elementwise: bool = False
+    """Whether each output element depends on one element of each input; so do activations, and what
+    broadcasts, unless they say otherwise.
+    """
+    weighted: bool = False
+    """Whether it is linear with a weight: of the inputs 0 and 1 one is x and the other w, and 2 is
+    a bias.
+    """
+    channel_axis: Callable[[ir.Node, int], int] = lambda node, i: 1
+    """The axis of input `i` that the weight is contracted with."""
+    samples_apart: Callable[[ir.Node, int], bool] = lambda node, i: False
+    """Whether axis 0 of input `i` is a batch whose entries do not meet."""
+
+    def kind_of(self, node: ir.Node, active: tuple[int, ...]) -> str:
+        """The kind of this use of the operator; UnsupportedError with the reason if it cannot be
+        explained.
+        """
+        return self.kind(node, active) if callable(self.kind) else self.kind
+
+    def carries(self, i: int) -> bool:
+        """Whether relevance can go through input `i`."""
+        return self.kind != "none" and (self.inputs is None or i in self.inputs)
+
+
+REGISTRY: dict[tuple[str, str], Op] = {}
+
+
+def op(name: str, kind: Kind, domain: str = "", **facts: Any) -> Callable[[Vjp], Vjp]:
+    """Register the decorated function as the vector-Jacobian product of operator `name`."""
+
+    elementwise = kind == "activation" or facts.get("broadcasts", False)
+
+    def register(vjp: Vjp) -> Vjp:
+        assert (domain, name) not in REGISTRY, f"{name} is registered twice"
+        REGISTRY[domain, name] = Op(name, kind, vjp, **{"elementwise": elementwise, **facts})
+        return vjp
+
+    return register
+
+
+def no_relevance(names: Iterable[str]) -> None:
+    """Register operators that carry no relevance: integers, booleans, shapes, indices, random
+    numbers.
+    """
+    for name in names:
+        REGISTRY["", name] = Op(name, "none", inputs=())
+
+
+def find(node: ir.Node) -> Op | None:
+    """The operator of a node, None if it is in no list."""
+    return REGISTRY.get((node.domain, node.op_type))
+
+
+def refuse(reason: str) -> UnsupportedError:
+    """The error by which an operator's `kind` refuses a use, to be raised; the walk adds the node's
+    name.
+    """
+    return UnsupportedError(reason)

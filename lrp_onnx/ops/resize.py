@@ -1,0 +1,178 @@
+"""Resize: along each axis a constant matrix that only depends on sizes and scale.
+
+The matrix is what the operator itself makes of an identity matrix, so it is emitted as that: a
+Resize of an identity, which runtimes fold at load where the sizes are known, and whose numbers are
+the runtime's own in every mode (they differ in 45 of 336 combinations between ONNX Runtime and the
+reference evaluator).  Its transpose is applied by MatMul.  Nearest by a whole factor needs none:
+each element gets the sum of its block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from lrp_onnx.emit import Emit, known_rank
+from lrp_onnx.ops.linear import ints, text
+from lrp_onnx.ops.registry import op, refuse
+from lrp_onnx.ops.spread import Size, constant_array, reshape, size_of, slice_axis, vector
+
+__all__: list[str] = []
+
+ROI, SCALES, SIZES = 1, 2, 3
+
+ROUNDING: dict[str, Callable[[Any], Any]] = {
+    "round_prefer_floor": lambda v: np.ceil(v - 0.5),
+    "round_prefer_ceil": lambda v: np.floor(v + 0.5),
+    "floor": np.floor,
+    "ceil": np.ceil,
+}
+
+
+def _copies_or_averages(node: ir.Node, active: tuple[int, ...]) -> str:
+    if text(node, "keep_aspect_ratio_policy", "stretch") != "stretch" and _given(node, SIZES):
+        raise refuse("its keep_aspect_ratio_policy leaves the scale to the runtime")
+    return "move" if text(node, "mode", "nearest") == "nearest" else "sum"
+
+
+def _given(node: ir.Node, i: int) -> ir.Value | None:
+    value = node.inputs[i] if i < len(node.inputs) else None
+    empty = value is not None and value.shape is not None and value.shape[:1] == (0,)
+    return None if empty else value
+
+
+@op("Resize", kind=_copies_or_averages, gates=(ROI, SCALES, SIZES))
+def resize(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """The transpose of the interpolation along each resized axis.
+
+    s: shaped like the output    ->    c: shaped like the input.    Spec: ONNX Resize-19.
+    """
+    x = node.inputs[0]
+    assert x is not None
+    if 0 in (node.outputs[0].shape or ()):  # a matrix without rows is left unset by runtimes
+        return emit.expand_like(0.0, x)
+    rank = known_rank(x)
+    axes = {axis % rank: k for k, axis in enumerate(ints(node, "axes", range(rank)))}
+    factors = {axis: _whole_factor(node, k, axis) for axis, k in axes.items()}
+    s = _blocks_summed(emit, node, s, {axis: f for axis, f in factors.items() if f > 1})
+    for axis, k in axes.items():
+        if not factors[axis]:
+            s = _applied(emit, s, _matrix(emit, node, k, axis), axis, rank)
+    return s
+
+
+def _scale(node: ir.Node, k: int, axis: int) -> float | None:
+    """The scale along axis k of the node's axes if it is known."""
+    scales = constant_array(_given(node, SCALES))
+    if scales is not None:
+        return float(scales[k])
+    x, y = node.inputs[0], node.outputs[0]
+    if _given(node, SCALES) is not None or x is None or x.shape is None or y.shape is None:
+        return None
+    size, read = x.shape[axis], y.shape[axis]
+    if isinstance(size, int) and isinstance(read, int):
+        return read / size if size else None
+    return 1.0 if isinstance(size, ir.SymbolicDim) and size.value and size == read else None
+
+
+def _whole_factor(node: ir.Node, k: int, axis: int) -> int:
+    """The factor by which nearest repeats each element, 1 where nothing changes, else 0.
+
+    Spec: ONNX Resize-19, the coordinates and the rounding of the first elements, which repeat.
+    """
+    scale, mode = _scale(node, k, axis), text(node, "mode", "nearest")
+    coordinates = text(node, "coordinate_transformation_mode", "half_pixel")
+    if coordinates == "tf_crop_and_resize":
+        return int(scale == 1 and _uncropped(node, k))
+    if scale is None or scale < 1 or scale != int(scale) or (scale > 1 and mode != "nearest"):
+        return 0
+    out = np.arange(4 * int(scale))
+    if coordinates == "asymmetric" or scale == 1:
+        read: Any = out / scale
+    elif coordinates != "align_corners":
+        read = (out + 0.5) / scale - 0.5
+    else:
+        return 0
+    rounded = ROUNDING[text(node, "nearest_mode", "round_prefer_floor")](read)
+    return int(scale) if (np.maximum(rounded, 0) == out // int(scale)).all() else 0
+
+
+def _uncropped(node: ir.Node, k: int) -> bool:
+    roi = constant_array(_given(node, ROI))
+    return roi is not None and bool(roi[k] == 0 and roi[len(roi) // 2 + k] == 1)
+
+
+def _blocks_summed(emit: Emit, node: ir.Node, s: ir.Value, factors: Mapping[int, int]) -> ir.Value:
+    """The sum over each block of factor[axis] neighbours along every axis of `factors`."""
+    if not factors:
+        return s
+    x, y = node.inputs[0], node.outputs[0]
+    assert x is not None
+    first = min(factors)
+    sizes: list[Size] = [0] * first
+    summed = []
+    for axis in range(first, known_rank(x)):
+        sizes.append(size_of(emit, x if axis in factors else y, axis))
+        if axis in factors:
+            summed.append(len(sizes))
+            sizes.append(factors[axis])
+    return emit.op("ReduceSum", reshape(emit, s, sizes), emit.ints(*summed), keepdims=0)
+
+
+def _matrix(emit: Emit, node: ir.Node, k: int, axis: int) -> ir.Value:
+    """The interpolation along one axis, (out, in): what Resize makes of the identity."""
+    x = node.inputs[0]
+    assert x is not None
+    size = size_of(emit, x, axis)
+    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
+    numbers = emit.op("Range", zero, emit.op("Squeeze", vector(emit, [size]), emit.ints(0)), one)
+    equal = emit.op("Equal", emit.op("Unsqueeze", numbers, emit.ints(1)), numbers)
+    identity = emit.op("Cast", emit.op("Unsqueeze", equal, emit.ints(0, 1)), to=int(emit.dtype))
+    # what lies outside the crop is a constant, which carries none
+    kept = {n: a for n, a in node.attributes.items() if n not in ("axes", "extrapolation_value")}
+    columns = emit.op(
+        "Resize",
+        identity,
+        _one_of(emit, node, ROI, k, [0.0, 0.0], [0.0, 1.0, 1.0], [1.0]),
+        _one_of(emit, node, SCALES, k, [1.0, 1.0], [1.0]),
+        vector(emit, [1, 1, size_of(emit, node.outputs[0], axis), size])
+        if _given(node, SIZES)
+        else None,
+        **kept,
+        extrapolation_value=0.0,
+    )
+    return emit.op("Squeeze", columns, emit.ints(0, 1))
+
+
+def _one_of(emit: Emit, node: ir.Node, i: int, k: int, *around: Sequence[float]) -> ir.Value | None:
+    """Element k of the scales, or elements k of both halves of the roi, between constants."""
+    given = _given(node, i)
+    if given is None:
+        return None
+    count = len(around) - 1
+    assert given.shape is not None
+    places = [k + j * int(given.shape[0]) // count for j in range(count)]  # type: ignore[arg-type]
+    known = constant_array(given)
+    if known is not None:
+        numbers = [v for part, j in zip(around, places, strict=False) for v in (*part, known[j])]
+        return emit.constant([*numbers, *around[-1]], ir.DataType.FLOAT)
+    single = emit.op("Cast", given, to=int(ir.DataType.FLOAT))
+    parts: list[ir.Value] = []
+    for part, j in zip(around, places, strict=False):
+        parts += [emit.constant(part, ir.DataType.FLOAT), slice_axis(emit, single, 0, j, j + 1)]
+    return emit.op("Concat", *parts, emit.constant(around[-1], ir.DataType.FLOAT), axis=0)
+
+
+def _applied(emit: Emit, s: ir.Value, matrix: ir.Value, axis: int, rank: int) -> ir.Value:
+    """The transpose of the matrix (out, in) along one axis: s (…, out, …) -> (…, in, …)."""
+    if axis == rank - 1:
+        return emit.op("MatMul", s, matrix)
+    if axis == rank - 2:
+        return emit.op("MatMul", emit.op("Transpose", matrix, perm=[1, 0]), s)
+    swapped = list(range(rank))
+    swapped[axis], swapped[-1] = swapped[-1], axis
+    last = emit.op("MatMul", emit.op("Transpose", s, perm=swapped), matrix)
+    return emit.op("Transpose", last, perm=swapped)

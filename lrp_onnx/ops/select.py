@@ -1,0 +1,200 @@
+"""Operators that select elements along axes or surround them: Slice, Gather, Pad."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from lrp_onnx.emit import Emit, known_rank
+from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.ops.gathered import give_back, give_back_constant, positions
+from lrp_onnx.ops.linear import integer, text
+from lrp_onnx.ops.registry import op, refuse
+from lrp_onnx.ops.spread import (
+    LAST,
+    Size,
+    constant_ints,
+    pad,
+    plus,
+    reshape,
+    size_of,
+    slice_axis,
+    spread,
+    vector,
+)
+
+__all__: list[str] = []
+
+
+def _data(node: ir.Node) -> ir.Value:
+    x = node.inputs[0]
+    assert x is not None
+    return x
+
+
+def _given(node: ir.Node, i: int) -> ir.Value | None:
+    return node.inputs[i] if i < len(node.inputs) else None
+
+
+@op("Slice", kind="move", gates=(1, 2, 3, 4))
+def slice_(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s at the places that were read, zeros elsewhere.  Spec: ONNX Slice-13."""
+    x = _data(node)
+    rank = known_rank(x)
+    axes = _slice_axes(node, rank)
+    bounds = [constant_ints(_given(node, k)) for k in (1, 2)]
+    steps = [1] * len(axes) if _given(node, 4) is None else constant_ints(_given(node, 4))
+    around: dict[int, tuple[Size, Size]] = {}
+    for k in np.argsort(axes):
+        axis, size = axes[k], x.shape[axes[k]] if x.shape is not None else None
+        start, end = (None if given is None else given[k] for given in bounds)
+        step = None if steps is None else steps[k]
+        if (start, step) == (0, 1) and end is not None and end >= LAST:
+            continue
+        if not isinstance(size, int) or start is None or end is None or step is None:
+            read = positions(emit, x, axis, [_one(emit, node, j, int(k)) for j in (1, 2, 4)])
+            s = give_back(emit, s, read, x, axis, unique=True)
+            continue
+        read_by = range(size)[slice(start, end, step)]
+        if not len(read_by):
+            return emit.expand_like(0.0, x)
+        if step < 0 and len(read_by) > 1:
+            s = slice_axis(emit, s, axis, -1, -LAST, -1)
+        if abs(step) > 1 and len(read_by) > 1:
+            s = spread(emit, [(0, s)], node, axis, abs(step), -min(read_by))
+        else:
+            around[axis] = min(read_by), size - 1 - max(read_by)
+    return pad(emit, s, around, rank)
+
+
+def _slice_axes(node: ir.Node, rank: int) -> list[int]:
+    axes, starts = _given(node, 3), _given(node, 1)
+    if axes is None:
+        assert starts is not None
+        return list(range(_length(starts)))
+    known = constant_ints(axes)
+    if known is None:
+        raise UnsupportedError("its axes are computed at run time. Export it with constant axes")
+    return [axis % rank for axis in known]
+
+
+def _length(value: ir.Value) -> int:
+    """The length of a tensor with one axis."""
+    length = None if value.shape is None else value.shape[0]
+    if not isinstance(length, int):
+        raise UnsupportedError(
+            f"the length of tensor {value.name!r} is unknown. Export the model with input shapes"
+        )
+    return length
+
+
+def _one(emit: Emit, node: ir.Node, j: int, k: int) -> ir.Value:
+    """Element k of an input of integers (1 where the node has none), as a tensor of shape [1]."""
+    given = _given(node, j)
+    if given is None:
+        return emit.ints(1)
+    known = constant_ints(given)
+    if known is not None:
+        return emit.ints(known[k])
+    if given.dtype != ir.DataType.INT64:
+        given = emit.op("Cast", given, to=int(ir.DataType.INT64))
+    return slice_axis(emit, given, 0, k, k + 1)
+
+
+def _of_data_or_ids(node: ir.Node, active: tuple[int, ...]) -> str:
+    if active == (0, 1):
+        raise refuse("both its data and its indices depend on the explained input")
+    return "move"
+
+
+@op("Gather", kind=_of_data_or_ids, inputs=(0, 1))
+def gather(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s to the elements that were read, summed where one was read twice.
+
+    For explained indices (token ids) it is the sum over what each chose.
+    s: (*before, *indices, *behind)    ->    c: (*before, D, *behind), or (*indices,) for i = 1.
+    Spec: ONNX Gather-13.
+    """
+    x, indices = _data(node), node.inputs[1]
+    assert indices is not None
+    rank, count = known_rank(x), known_rank(indices)
+    axis = integer(node, "axis", 0) % rank
+    if i == 1:
+        others = [k for k in range(rank + count - 1) if not axis <= k < axis + count]
+        return emit.op("ReduceSum", s, emit.ints(*others), keepdims=0) if others else s
+    if count == 0:
+        s = emit.op("Unsqueeze", s, emit.ints(axis))
+    elif count > 1:
+        behind = [size_of(emit, x, k) for k in range(axis + 1, rank)]
+        chosen = _count(emit, indices)
+        s = reshape(emit, s, [*[0] * axis, chosen, *behind])
+    known, size = constant_ints(indices), size_of(emit, x, axis)
+    if known is not None and isinstance(size, int):
+        return give_back_constant(emit, s, [k % size for k in known], x, axis)
+    return give_back(emit, s, emit.op("Reshape", indices, emit.ints(-1)), x, axis)
+
+
+def _count(emit: Emit, value: ir.Value) -> Size:
+    sizes = list(value.shape or [None])
+    if all(isinstance(size, int) for size in sizes):
+        return int(np.prod([int(size) for size in sizes]))  # type: ignore[arg-type]
+    return emit.op("Unsqueeze", emit.op("Size", value), emit.ints(0))
+
+
+@op("Pad", kind="move", gates=(1, 2, 3))
+def pad_(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s without the padding; that of reflected, repeated and wrapped elements goes back to them.
+
+    What falls on constant padding is lost.  Spec: ONNX Pad-19.
+    """
+    x, given, mode = _data(node), _given(node, 1), text(node, "mode", "constant")
+    rank = known_rank(x)
+    axes = list(range(rank)) if _given(node, 3) is None else constant_ints(_given(node, 3))
+    if axes is None:
+        raise UnsupportedError("its axes are computed at run time. Export it with constant axes")
+    amounts = constant_ints(given)
+    for k, axis in enumerate(a % rank for a in axes):
+        begin, end = (
+            _one(emit, node, 1, j) if amounts is None else amounts[j] for j in (k, k + len(axes))
+        )
+        if begin == end == 0:
+            continue
+        s = _unpadded(emit, s, x, axis, begin, end, mode)
+    return s
+
+
+def _unpadded(
+    emit: Emit, s: ir.Value, x: ir.Value, axis: int, begin: Size, end: Size, mode: str
+) -> ir.Value:
+    """Pad's transpose along one axis."""
+    size, rank = size_of(emit, x, axis), known_rank(x)
+    if isinstance(begin, int) and isinstance(end, int):
+        if mode == "constant":
+            first = max(begin, 0)
+            last = plus(emit, plus(emit, first, size), min(begin, 0) + min(end, 0))
+            kept = slice_axis(emit, s, axis, first, last) if begin > 0 or end > 0 else s
+            return pad(emit, kept, {axis: (max(-begin, 0), max(-end, 0))}, rank)
+        if isinstance(size, int):
+            cropped = np.arange(size)[max(-begin, 0) : size - max(-end, 0)]
+            amounts = (max(begin, 0), max(end, 0))
+            origin = np.pad(cropped, amounts, mode)  # type: ignore[call-overload]
+            return give_back_constant(emit, s, origin.tolist(), x, axis)
+    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
+    count = emit.op("Squeeze", vector(emit, [size]), emit.ints(0))
+    numbers = emit.op("Range", zero, count, one)
+    if mode != "constant":
+        read = emit.op("Pad", numbers, vector(emit, [begin, end]), mode=mode)
+        return give_back(emit, s, read, x, axis)
+    # the place of each element in the output; what was cut off reads the zero behind it
+    place = emit.op("Add", numbers, vector(emit, [begin]))
+    return _read_or_zero(emit, s, place, axis, rank)
+
+
+def _read_or_zero(emit: Emit, s: ir.Value, place: ir.Value, axis: int, rank: int) -> ir.Value:
+    """s at each place along `axis`, zero where the place lies outside."""
+    count = emit.op("Shape", s, start=axis, end=axis + 1)
+    outside = emit.op(
+        "Or", emit.op("Less", place, emit.ints(0)), emit.op("GreaterOrEqual", place, count)
+    )
+    place = emit.op("Where", outside, count, place)
+    return emit.op("Gather", pad(emit, s, {axis: (0, 1)}, rank), place, axis=axis)

@@ -1,0 +1,5 @@
+"""Any opset from 7 to 28 becomes one that the compiler and every runtime knows: 18 to 21."""
+
+from lrp_onnx.opset.convert import convert
+
+__all__ = ["convert"]

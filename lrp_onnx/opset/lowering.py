@@ -1,0 +1,95 @@
+"""Operators of opset 22 to 28 in the words of opset 21.
+
+A node whose attributes, inputs and element types opset 21 knows stays as it is: from 22 on,
+versions only took more of these, apart from the operators in `opset_forms`. Anything else becomes
+what the operator's own function says, or is refused by name. Pooling from 22 on leaves out windows
+that start in the right padding; ONNX Runtime always has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onnx import NodeProto, TensorProto, TypeProto, defs, helper
+
+from lrp_onnx.errors import ModelError
+from lrp_onnx.opset.forms import FORMS
+from lrp_onnx.opset.function import expanded
+from lrp_onnx.opset.scope import Scope, label, require_valid
+
+__all__ = ["CEILING", "lowered", "misfit"]
+
+CEILING = 21
+
+
+def lowered(node: NodeProto, scope: Scope) -> list[NodeProto]:
+    """Return nodes nearer to opset 21 that compute what `node` computes at the model's opset.
+
+    The node itself means that it fits. Raises ModelError where there is no way.
+    """
+    drop_defaults(node, scope.opset)
+    nodes = [node]
+    if node.op_type in FORMS:
+        require_valid(node, scope.opset)
+        nodes = FORMS[node.op_type](node, scope)
+    if len(nodes) > 1 or not (reason := misfit(nodes[0], scope)):
+        return nodes
+    if inlined := expanded(node, scope):
+        return inlined
+    raise ModelError(f"{label(node)}: {reason}")
+
+
+def drop_defaults(node: NodeProto, opset: int) -> None:
+    """Drop attributes that opset 21 lacks and that only spell out what it does anyway."""
+    old, new = find_schema(node.op_type, CEILING), find_schema(node.op_type, opset)
+    if old is None or new is None:
+        return
+    for name in set(new.attributes) - set(old.attributes):
+        default = new.attributes[name].default_value
+        for attribute in [a for a in node.attribute if a.name == name]:
+            if helper.get_attribute_value(attribute) == helper.get_attribute_value(default):
+                node.attribute.remove(attribute)
+
+
+def find_schema(op_type: str, opset: int) -> defs.OpSchema | None:
+    """Return the standard operator as of `opset`, None where it does not exist (yet)."""
+    return defs.get_schema(op_type, opset, "") if defs.has(op_type, opset, "") else None
+
+
+def misfit(node: NodeProto, scope: Scope) -> str:
+    """Say why the node is none of opset 21; empty if it is one, or if no opset knows it."""
+    old, new = find_schema(node.op_type, CEILING), find_schema(node.op_type, scope.opset)
+    if new is None:
+        return ""
+    if old is None:
+        return f"the operator exists only from opset {new.since_version} on"
+    for attribute in node.attribute:
+        if attribute.name in new.attributes and attribute.name not in old.attributes:
+            value = helper.get_attribute_value(attribute)
+            return f"{attribute.name} = {value} has no form at opset {CEILING}"
+    return _wrong_type(node.input, old.inputs, old, scope) or _wrong_type(
+        node.output, old.outputs, old, scope
+    )
+
+
+def _wrong_type(
+    names: Sequence[str],
+    formals: Sequence[defs.OpSchema.FormalParameter],
+    schema: defs.OpSchema,
+    scope: Scope,
+) -> str:
+    """Say which tensor has an element type that the operator does not take."""
+    allowed = {t.type_param_str: t.allowed_type_strs for t in schema.type_constraints}
+    for position, name in enumerate(names):
+        formal = formals[min(position, len(formals) - 1)]
+        held = type_name(scope.types.get(name))
+        if held and held not in allowed.get(formal.type_str, (formal.type_str,)):
+            return f"'{name}' is a {held}, which opset {CEILING} does not take there"
+    return ""
+
+
+def type_name(value: TypeProto | None) -> str:
+    """Spell a tensor's type as operator schemas do; empty where it is unknown or no tensor."""
+    if value is None or not value.tensor_type.elem_type:
+        return ""
+    return f"tensor({TensorProto.DataType.Name(value.tensor_type.elem_type).lower()})"

@@ -1,0 +1,207 @@
+"""Tiny models from one row each, and the runtime that judges them."""
+
+from __future__ import annotations
+
+import copy
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import helper, numpy_helper
+
+Array = np.ndarray
+
+# largest difference allowed, relative to the largest expected value
+TOLERANCE = {"float16": 1e-3, "float32": 1e-5, "float64": 1e-9}
+
+
+class Case:
+    """One node as a row: operator, attributes, then its inputs in order, by keyword.
+
+    A tuple is a shape: an activation where the keyword starts with `x`, else random constants.
+    A list or array is a constant as given (ints become int64); None leaves an optional input out.
+    `MatMul` with `b=` is followed by the Add of that bias. `symbolic` lists the axes of the
+    activations without a fixed size; several `outputs` are joined, last first, along the row's
+    axis; `between` bounds what is drawn; `then` is an elementwise operator behind the row's own;
+    `sized` rows make no sense with unknown sizes.
+    """
+
+    def __init__(
+        self,
+        op: str,
+        attributes: Mapping[str, object] | None = None,
+        *,
+        symbolic: Sequence[int] = (),
+        outputs: int = 1,
+        opset: int = 18,
+        between: tuple[float, float] | None = None,
+        then: str = "",
+        sized: bool = False,
+        **inputs: tuple[int, ...] | Sequence[object] | Array | None,
+    ) -> None:
+        self.op, self.attributes, self.inputs = op, dict(attributes or {}), inputs
+        self.symbolic, self.outputs, self.opset = symbolic, outputs, opset
+        self.between, self.then, self.sized = between, then, sized
+        self.dtype = np.dtype("float32")
+        self.activations = {k: v for k, v in inputs.items() if k[0] == "x"}
+
+    def __str__(self) -> str:
+        parts = [self.op]
+        parts += [f"{k}={_short(v)}" for k, v in {**self.attributes, **self.inputs}.items()]
+        parts += ["symbolic"] * bool(self.symbolic) + [str(self.dtype)] * (self.dtype != "float32")
+        return "-".join(parts)
+
+    def in_dtype(self, dtype: str) -> Case:
+        """The same row with activations and constants of that type."""
+        other = copy.copy(self)
+        other.dtype = np.dtype(dtype)
+        return other
+
+    def _draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        a = rng.uniform(*self.between, shape) if self.between else rng.standard_normal(shape)
+        return a.astype(self.dtype)
+
+    def unknown(self) -> Case:
+        """The same row with no size of its activations known but the channels (axis 1)."""
+        rank = max(map(len, self.activations.values()))
+        other = copy.copy(self)
+        other.symbolic = tuple(k for k in range(rank) if k != 1)
+        return other
+
+    def constants(self) -> dict[str, Array]:
+        rng = np.random.default_rng(zlib.crc32(str(self).encode()))
+        given = {k: v for k, v in self.inputs.items() if k[0] != "x" and v is not None}
+        return {k: self._draw(rng, v) if isinstance(v, tuple) else _literal(v)
+                for k, v in given.items()}  # fmt: skip
+
+    def feeds(self, kind: str = "signed") -> dict[str, Array]:
+        """Activations: `signed`, `positive` (none below 0) or `zeros` (signed, every third 0)."""
+        rng = np.random.default_rng(zlib.crc32(f"{self}{kind}".encode()))
+        feeds = {k: self._draw(rng, s) for k, s in self.activations.items()}
+        if kind == "positive":
+            return {k: np.abs(v) for k, v in feeds.items()}
+        if kind == "zeros":
+            return {k: np.where(np.arange(v.size).reshape(v.shape) % 3, v, v.dtype.type(0))
+                    for k, v in feeds.items()}  # fmt: skip
+        return feeds
+
+    def nodes(self, source: str = "x", output: str = "y") -> list[onnx.NodeProto]:
+        """The row's node, named for its operator, then a MatMul's bias, the join, or `then`."""
+        biased = self.op == "MatMul" and "b" in self.inputs
+        given = {k: v for k, v in self.inputs.items() if not (biased and k == "b")}
+        names = ["" if v is None else source if k == "x" else k for k, v in given.items()]
+        parts = [f"part{k}" for k in range(self.outputs)]
+        alone = self.outputs == 1 and not biased and not self.then
+        ends = [output] if alone else parts
+        nodes = [helper.make_node(self.op, names, ends, self.op, **self.attributes)]
+        if biased:
+            nodes.append(helper.make_node("Add", [*parts, "b"], [output], "Add"))
+        if self.outputs > 1:
+            axis = self.attributes.get("axis", 0)
+            nodes.append(helper.make_node("Concat", parts[::-1], [output], "join", axis=axis))
+        if self.then:
+            nodes.append(helper.make_node(self.then, parts, [output], self.then))
+        return nodes
+
+    def model(self) -> onnx.ModelProto:
+        return self._model(self.nodes())
+
+    def _model(self, nodes: Sequence[onnx.NodeProto]) -> onnx.ModelProto:
+        return model_of(
+            nodes, self.constants(), self.activations, self.symbolic, self.opset, dtype=self.dtype
+        )
+
+    def between_relus(self) -> onnx.ModelProto:
+        """Relu → the node → Relu, so that the signs of its input and output are known."""
+        nodes = [helper.make_node("Relu", ["x"], ["before"], "before"),
+                 *self.nodes("before", "z"),
+                 helper.make_node("Relu", ["z"], ["y"], "behind")]  # fmt: skip
+        return self._model(nodes)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, np.ndarray) and value.size > 8:
+        return f"array{value.shape}".replace(" ", "")
+    return str(value).replace(" ", "").replace("\n", "")
+
+
+def _literal(value: object) -> Array:
+    a = np.asarray(value)
+    return a.astype(
+        np.int64 if a.dtype.kind == "i" else np.float32 if a.dtype.kind == "f" else a.dtype
+    )
+
+
+def model_of(
+    nodes: Sequence[onnx.NodeProto],
+    constants: Mapping[str, Array],
+    inputs: Mapping[str, Sequence[int]],
+    symbolic: Sequence[int] = (),
+    opset: int = 18,
+    output: str = "y",
+    dtype: np.dtype = np.dtype("float32"),  # noqa: B008 (immutable)
+) -> onnx.ModelProto:
+    """A model of `nodes`; the inputs' `symbolic` axes have names (by size), not sizes."""
+    shapes = {k: [f"axis{i}_{n}" if i in symbolic else n for i, n in enumerate(s)]
+              for k, s in inputs.items()}  # fmt: skip
+    element = helper.np_dtype_to_tensor_dtype(dtype)
+    graph = helper.make_graph(
+        list(nodes),
+        "tiny",
+        [helper.make_tensor_value_info(k, element, s) for k, s in shapes.items()],
+        [helper.make_tensor_value_info(output, element, None)],
+        [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", opset)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    onnx.checker.check_model(inferred, full_check=True)
+    return inferred
+
+
+def network(
+    body: str, x: Sequence[int], symbolic: Sequence[int] = (0,), **constants: object
+) -> onnx.ModelProto:
+    """A model `x -> y` from ONNX text, nodes named for their outputs; a tuple is random weights."""
+    nodes = onnx.parser.parse_graph(f"g (float x) => (float y) {{ {body} }}").node
+    for node in nodes:
+        node.name = node.output[0]
+    rng = np.random.default_rng(zlib.crc32(body.encode()))
+    drawn = {
+        k: rng.standard_normal(v).astype(np.float32) if isinstance(v, tuple) else _literal(v)
+        for k, v in constants.items()
+    }
+    return model_of(nodes, drawn, {"x": x}, symbolic)
+
+
+def session(model: onnx.ModelProto) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+    """A function from feeds to outputs by name, on ONNX Runtime's CPU provider with one thread."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    runtime = ort.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+    names = [o.name for o in runtime.get_outputs()]
+    return lambda feeds: dict(zip(names, runtime.run(names, dict(feeds)), strict=True))
+
+
+def run(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """Outputs by name of one call."""
+    return session(model)(feeds)
+
+
+def assert_close(
+    actual: Array, expected: Array, tolerance: float = TOLERANCE["float32"], what: str = ""
+) -> None:
+    """max|Δ| ≤ tolerance · max|expected|, shapes equal, everything finite."""
+    assert actual.shape == expected.shape, f"shape {actual.shape}, expected {expected.shape}"
+    assert np.isfinite(actual).all(), "not finite"
+    if expected.size == 0:
+        return
+    scale = np.abs(expected).max()
+    error = np.abs(actual - expected).max()
+    relative = error / scale if scale else error
+    assert error <= tolerance * scale, (
+        f"{what} max|d|/max|R| is {relative:.2e} (max|R| {scale:.3g})"
+    )

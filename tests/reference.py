@@ -1,0 +1,218 @@
+"""The forward pass in float64, node by node: onnx.reference, with stand-ins where it fails."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+Array = np.ndarray
+
+FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
+
+
+class Network:
+    """A model read once: float64 constants, nodes in order, and its opset."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+        self.nodes = list(model.graph.node)
+        self.constants = {t.name: _wide(numpy_helper.to_array(t)) for t in model.graph.initializer}
+        self.outputs = [o.name for o in model.graph.output]
+
+    def forward(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Every tensor by name, in float64."""
+        values = {**self.constants, **{k: _wide(v) for k, v in feeds.items()}}
+        for node in self.nodes:
+            outputs = evaluate(node, values, self.opset)
+            values.update(zip(node.output, map(_wide, outputs), strict=False))
+        return values
+
+
+def _wide(a: Array) -> Array:
+    a = np.asarray(a)
+    return a.astype(np.float64) if a.dtype.kind == "f" else a
+
+
+def finite_difference(
+    f: Callable[[Array], Array], x: Array, seed: Array, step: float = 1e-5
+) -> Array:
+    """Gradient of Σ seed·f(x) by central differences, one element of x at a time."""
+    out = np.zeros(x.shape)
+    for index in np.ndindex(x.shape):
+        shift = np.zeros(x.shape)
+        shift[index] = step
+        out[index] = np.sum(seed * (f(x + shift) - f(x - shift))) / (2 * step)
+    return out
+
+
+@lru_cache(maxsize=4096)
+def _evaluator(node: bytes, opset: int) -> ReferenceEvaluator:
+    proto = onnx.NodeProto.FromString(node)
+    any_type = onnx.TypeProto()
+    inputs = [helper.make_value_info(n, any_type) for n in dict.fromkeys(proto.input) if n]
+    outputs = [helper.make_value_info(n, any_type) for n in proto.output if n]
+    graph = helper.make_graph([proto], "one", inputs, outputs)
+    opsets = [helper.make_opsetid(proto.domain, opset)]
+    return ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets, ir_version=10))
+
+
+def evaluate(node: onnx.NodeProto, values: Mapping[str, Array], opset: int) -> list[Array]:
+    """Outputs of one node, in the precision of `values`."""
+    feeds = {n: values[n] for n in node.input if n}
+    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    if node.op_type == "Cast" and attributes["to"] in FLOATS:
+        return [next(iter(feeds.values())).astype(np.float64)]  # float32 would spoil differences
+    if node.op_type in STAND_INS:
+        given = [values[n] if n else None for n in node.input]
+        return [STAND_INS[node.op_type](*given, **attributes)]
+    if node.op_type == "Pad" and len(node.input) > 1 and (values[node.input[1]] < 0).any():
+        return [_crop(node, values, opset)]
+    return _evaluator(node.SerializeToString(), opset).run(None, feeds)
+
+
+def _crop(node: onnx.NodeProto, values: Mapping[str, Array], opset: int) -> Array:
+    """Pad with negative amounts, which the reference evaluator refuses: pad, then cut."""
+    x, pads = values[node.input[0]], values[node.input[1]]
+    axes = values[node.input[3]] if len(node.input) > 3 else np.arange(x.ndim)
+    y = evaluate(node, {**values, node.input[1]: np.maximum(pads, 0)}, opset)[0]
+    for axis, before, behind in zip(axes, *np.split(np.minimum(pads, 0), 2), strict=True):
+        y = np.take(y, np.arange(-before, y.shape[axis] + behind), axis)
+    return y
+
+
+def _windows(x: Array, fill: float, **attributes: object) -> Array:
+    """Every element a pooling window reads, `fill` on padding: (N, C, *out, *kernel).
+
+    A last window that ceil_mode adds must start inside the input or the padding before it.
+    """
+    kernel = np.array(attributes["kernel_shape"])
+    n, size = len(kernel), np.array(x.shape[2:])
+    s, d = (np.array(attributes.get(k, [1] * n)) for k in ("strides", "dilations"))
+    before, behind = _pads(attributes, size, s, d * (kernel - 1) + 1)
+    steps = (size + before + behind - d * (kernel - 1) - 1) / s
+    out = (np.ceil(steps) if attributes.get("ceil_mode") else np.floor(steps)).astype(int) + 1
+    out -= (out - 1) * s >= size + before
+    more = np.maximum((out - 1) * s + d * (kernel - 1) + 1 - size - before, 0)
+    whole = np.pad(x, [(0, 0), (0, 0), *zip(before, more, strict=True)], constant_values=fill)
+    for axis in range(n):
+        index = np.arange(out[axis])[:, None] * s[axis] + np.arange(kernel[axis]) * d[axis]
+        whole = np.take(whole, index, axis + 2)  # the taps move to the end, axis by axis
+        whole = np.moveaxis(whole, axis + 3, -1)
+    return whole
+
+
+def _pads(
+    attributes: Mapping[str, object], size: Array, stride: Array, reach: Array
+) -> tuple[Array, Array]:
+    """Padding before and behind, with auto_pad worked out."""
+    mode = attributes.get("auto_pad", b"NOTSET")
+    if mode.startswith(b"SAME"):
+        total = np.maximum((-(-size // stride) - 1) * stride + reach - size, 0)
+        small, large = total // 2, total - total // 2
+        return (small, large) if mode == b"SAME_UPPER" else (large, small)
+    pads = attributes.get("pads") if mode == b"NOTSET" else None
+    return tuple(np.split(np.array(pads or [0] * 2 * len(size)), 2))
+
+
+def _maximum_pool(x: Array, **attributes: object) -> Array:
+    """MaxPool-12; the reference evaluator gets sizes wrong under SAME and ceil_mode."""
+    taps = _windows(x, -np.inf, **attributes)
+    return taps.max(axis=tuple(range(x.ndim, taps.ndim)))
+
+
+def _average_pool(x: Array, count_include_pad: int = 0, **attributes: object) -> Array:
+    """AveragePool-19; what ceil_mode adds behind the padding never counts."""
+    taps, axes = _windows(x, 0.0, **attributes), tuple(range(x.ndim, 2 * x.ndim - 2))
+    counted = np.ones_like(x[:1, :1])
+    if count_include_pad:
+        n = x.ndim - 2
+        kernel, s, d = (np.array(attributes.get(k, [1] * n))
+                        for k in ("kernel_shape", "strides", "dilations"))  # fmt: skip
+        pads = _pads(attributes, np.array(x.shape[2:]), s, d * (kernel - 1) + 1)
+        counted = np.pad(counted, [(0, 0), (0, 0), *zip(*pads, strict=True)], constant_values=1)
+        attributes = {**attributes, "pads": None, "auto_pad": b"NOTSET"}
+    count = _windows(counted, 0.0, **attributes).sum(axis=axes)
+    return (
+        taps.sum(axis=axes) / count[tuple(slice(k) for k in (None, None, *taps.shape[2 : x.ndim]))]
+    )
+
+
+def _transposed_convolution(x: Array, w: Array, b: object = 0.0, **attributes: object) -> Array:
+    """ConvTranspose-11, tap by tap: the reference evaluator fails on groups and output_shape."""
+    n = w.ndim - 2
+    s, d = (np.array(attributes.get(k, [1] * n)) for k in ("strides", "dilations"))
+    group, extra = attributes.get("group", 1), np.array(attributes.get("output_padding", [0] * n))
+    size, kernel = np.array(x.shape[2:]), np.array(w.shape[2:])
+    full = np.zeros((len(x), w.shape[1] * group, *(s * (size - 1) + d * (kernel - 1) + 1 + extra)))
+    parts = [np.split(a, group, axis) for a, axis in ((x, 1), (w, 0), (full, 1))]
+    for tap in np.ndindex(*kernel):
+        spans = zip(tap * d, s * (size - 1) + 1, s, strict=True)
+        place = tuple(slice(first, first + span, step) for first, span, step in spans)
+        for xg, wg, yg in zip(*parts, strict=True):  # yg is a view of full
+            yg[(..., *place)] += np.einsum("nc...,cm->nm...", xg, wg[(..., *tap)])
+    for axis, (i, j) in enumerate(_cut(attributes, np.array(full.shape[2:]), s * size), start=2):
+        full = np.take(full, np.arange(i, full.shape[axis] - j), axis)
+    return full + np.reshape(b, (-1, *[1] * n))
+
+
+def _cut(attributes: Mapping[str, object], full: Array, same: Array) -> list[tuple[int, int]]:
+    """What is cut off before and behind, per axis, by the specification's total_padding."""
+    mode = attributes.get("auto_pad", b"NOTSET")
+    wanted = attributes.get("output_shape", same if mode.startswith(b"SAME") else None)
+    if wanted is None:
+        pads = attributes.get("pads") if mode == b"NOTSET" else None
+        before, behind = np.split(np.array(pads or [0] * 2 * len(full)), 2)
+        return list(zip(before, behind, strict=True))
+    total = full - np.array(wanted)[-len(full) :]
+    small, large = total // 2, total - total // 2
+    return list(zip(*((small, large) if mode == b"SAME_UPPER" else (large, small)), strict=True))
+
+
+def _local_response(
+    x: Array, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0
+) -> Array:
+    """LRN-13; the reference evaluator takes the batch size for the number of channels."""
+    before, behind = (size - 1) // 2, -(-(size - 1) // 2)
+    squares = np.stack([np.sum(x[:, max(c - before, 0) : c + behind + 1] ** 2, 1)
+                        for c in range(x.shape[1])], 1)  # fmt: skip
+    return x / (bias + alpha / size * squares) ** beta
+
+
+def _global_maximum(x: Array) -> Array:
+    """GlobalMaxPool-1; the reference evaluator adds an axis to 3-D inputs."""
+    return x.max(axis=tuple(range(2, x.ndim)), keepdims=True)
+
+
+def _upsample(x: Array, scales: Array, mode: bytes = b"nearest") -> Array:
+    """Upsample-9 as Resize with asymmetric coordinates; the evaluator lacks its linear mode."""
+    rounding = {"nearest_mode": "floor"} if mode == b"nearest" else {}
+    node = helper.make_node(
+        "Resize", ["x", "", "scales"], ["y"], mode=mode.decode(),
+        coordinate_transformation_mode="asymmetric", **rounding,
+    )  # fmt: skip
+    return evaluate(node, {"x": x, "scales": scales}, 18)[0]
+
+
+def _erf(x: Array) -> Array:
+    """Erf-13 in float64, where the reference evaluator rounds to float32."""
+    return np.vectorize(math.erf, otypes=[float])(x)
+
+
+def _gelu(x: Array, approximate: bytes = b"none") -> Array:
+    """Gelu-20 in float64, for the same reason."""
+    if approximate == b"tanh":
+        return x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+    return x / 2 * (1 + _erf(x / np.sqrt(2)))
+
+
+STAND_INS: dict[str, Callable[..., Array]] = {
+    "ConvTranspose": _transposed_convolution, "LRN": _local_response,
+    "GlobalMaxPool": _global_maximum, "Upsample": _upsample,
+    "MaxPool": _maximum_pool, "AveragePool": _average_pool, "Erf": _erf, "Gelu": _gelu,
+}  # fmt: skip
