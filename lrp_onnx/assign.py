@@ -1,0 +1,220 @@
+"""Which output is explained back to which inputs, and by which rule each node on the way
+propagates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from lrp_onnx.composite import Composite, Layer, Override, load_composite
+from lrp_onnx.errors import CompositeError, TargetError
+from lrp_onnx.path import Step, explanation_path
+from lrp_onnx.site import Assigned
+from lrp_onnx.tail import logits_behind
+from lrp_onnx.target import Target, choose_output, class_axis_of, parse_target
+
+__all__ = ["Assignment", "NodeReport", "Request", "assign"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for; see `lrp_onnx.compile` for the meaning of each field."""
+
+    composite: str = "epsilon-plus-flat"
+    parameters: Mapping[str, Override] = field(default_factory=dict)
+    rules: Mapping[str, str] = field(default_factory=dict)
+    output: str | None = None
+    explain: Sequence[str] | None = None
+    target: str | int = "argmax"
+    class_axis: int | None = None
+    start: str = "logit"
+    relevance_at: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """One line of `Compiled.report`: a node of the canonised graph and what becomes of relevance
+    there.
+    """
+
+    name: str
+    op_type: str
+    kind: str
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The explanation path with a rule on every node."""
+
+    request: Request
+    composite: Composite
+    output: ir.Value
+    start_at: ir.Value
+    """Where relevance starts: the output itself, or the logits behind a final softmax or
+    sigmoid.
+    """
+    target: Target
+    class_axis: int | None
+    inputs: tuple[ir.Value, ...]
+    nodes: tuple[Assigned, ...]
+    warnings: tuple[str, ...]
+
+    def report(self, graph: ir.Graph) -> list[NodeReport]:
+        """A line for every node of the graph, in order."""
+        found = {a.step.node: a for a in self.nodes}
+        return [_line(node, found.get(node)) for node in graph]
+
+
+def _line(node: ir.Node, assigned: Assigned | None) -> NodeReport:
+    name, op_type = node.name or "", node.op_type
+    if assigned is None:
+        return NodeReport(name, op_type, "", "", "no relevance passes here")
+    return NodeReport(name, op_type, assigned.step.kind, assigned.rule.name, assigned.reason)
+
+
+def assign(model: ir.Model, request: Request) -> Assignment:
+    """Find the explanation path and give each of its nodes a rule.
+
+    Raises TargetError, CompositeError, RuleError or UnsupportedError; the last lists every node
+    without a rule.
+    """
+    graph = model.graph
+    composite = (
+        load_composite(request.composite)
+        .with_rules(request.rules)
+        .with_parameters(request.parameters)
+    )
+    output, target = choose_output(graph, request.output), parse_target(request.target)
+    start_at = logits_behind(graph, output)
+    axis = class_axis_of(output, request.class_axis)
+    inputs, path = _explained(graph, start_at, request.explain, composite.constant_gates)
+    layers = [composite.layer_of(step, path) for step in path]
+    _check_used(request, composite, path, layers)
+    nodes = tuple(_assigned(composite, *pair) for pair in zip(path, layers, strict=True))
+    return Assignment(
+        request=request,
+        composite=composite,
+        output=output,
+        start_at=start_at,
+        target=target,
+        class_axis=axis,
+        inputs=inputs,
+        nodes=nodes,
+        warnings=(*_warnings(composite, path), *_open_classes(output, axis, target)),
+    )
+
+
+def _check_used(
+    request: Request, composite: Composite, path: Sequence[Step], layers: Sequence[Layer]
+) -> None:
+    """CompositeError for a rule or parameter of the user's that no node on the path takes."""
+    for pattern in request.rules:
+        own = [layer for layer in composite.layers if layer.pattern == pattern]
+        if not any(layer.selects(step) for layer in own for step in path):
+            raise CompositeError(
+                f"rule pattern {pattern!r}: no node on the explanation path has that name or "
+                "operator type. `lrp-onnx inspect` lists them."
+            )
+    for key in request.parameters:
+        rule_name, _, name = key.rpartition(".")
+        if not any(layer.takes(rule_name, name) for layer in layers):
+            raise CompositeError(
+                f"parameter {key!r}: no node of this model gets a rule that takes it. Leave it out."
+            )
+
+
+def _assigned(composite: Composite, step: Step, layer: Layer) -> Assigned:
+    return Assigned(step, layer.rule, layer.rule.settings(layer.given), _reason(composite, layer))
+
+
+def _reason(composite: Composite, layer: Layer) -> str:
+    if layer.pattern:
+        return f"{layer.pattern}={layer.rule.name} as given"
+    return (
+        f"{layer.describe()} in {composite.name if layer.own else f'the base of {composite.name}'}"
+    )
+
+
+def _explained(
+    graph: ir.Graph, start_at: ir.Value, names: Sequence[str] | None, constant_gates: bool
+) -> tuple[tuple[ir.Value, ...], tuple[Step, ...]]:
+    """The explained inputs and the path: the named ones, else every float input on it, else every
+    integer one.
+    """
+    if names:
+        inputs = tuple(_input(graph, name) for name in names)
+        path = explanation_path(graph, inputs, start_at, constant_gates)
+        for value in inputs:
+            if not _reached(path, start_at, value):
+                raise TargetError(
+                    f"input {value.name!r}: output {start_at.name!r} does not depend on it. Leave "
+                    "it out of --explain."
+                )
+        return inputs, path
+    floats = [v for v in graph.inputs if v.dtype is not None and v.dtype.is_floating_point()]
+    integers = [v for v in graph.inputs if v.dtype is not None and v.dtype.is_integer()]
+    for candidates in (floats, integers):
+        reached = _reaching(graph, start_at, candidates, constant_gates)
+        if reached:
+            return reached, explanation_path(graph, reached, start_at, constant_gates)
+    listing = "; ".join(f"{v.name!r} {v.dtype} {v.shape}" for v in graph.inputs)
+    raise TargetError(
+        f"output {start_at.name!r}: no input reaches it by a path that relevance can take. "
+        f"Inputs: {listing}. Choose "
+        "another --output."
+    )
+
+
+def _reaching(
+    graph: ir.Graph, start_at: ir.Value, candidates: Sequence[ir.Value], constant_gates: bool
+) -> tuple[ir.Value, ...]:
+    if not candidates:
+        return ()
+    try:
+        path = explanation_path(graph, candidates, start_at, constant_gates)
+    except TargetError:  # none of them leads there: the next kind of input is tried
+        return ()
+    return tuple(v for v in candidates if _reached(path, start_at, v))
+
+
+def _reached(path: tuple[Step, ...], start_at: ir.Value, value: ir.Value) -> bool:
+    return value is start_at or any(
+        step.node.inputs[i] is value for step in path for i in step.active
+    )
+
+
+def _input(graph: ir.Graph, name: str) -> ir.Value:
+    for value in graph.inputs:
+        if value.name == name:
+            return value
+    raise TargetError(
+        f"input {name!r}: the model has none. Its inputs: "
+        f"{', '.join(repr(v.name) for v in graph.inputs)}."
+    )
+
+
+def _open_classes(output: ir.Value, axis: int | None, target: Target) -> tuple[str, ...]:
+    """A warning where only the run shows whether the class exists."""
+    size = None if axis is None or output.shape is None else output.shape[axis]
+    if axis is None or isinstance(size, int) or not target.classes:
+        return ()
+    return (
+        f"target {target}: output {output.name!r} does not say how many classes it has; where "
+        f"class {max(target.classes)} does not exist, its relevance is 0.",
+    )
+
+
+def _warnings(composite: Composite, path: tuple[Step, ...]) -> tuple[str, ...]:
+    met = {step.node.op_type for step in path if step.kind == "activation"}
+    if not composite.activations or met <= set(composite.activations):
+        return ()
+    others = ", ".join(sorted(met - set(composite.activations)))
+    return (
+        f"composite {composite.name!r} is meant for {', '.join(composite.activations)}; the path "
+        f"also has {others}.",
+    )

@@ -1,0 +1,160 @@
+"""What happens to the relevance at each node, as extra outputs of the graph: the basis of `verify`.
+
+For a share with ratio s over Z = C + B (contributions of the inputs plus bias) the relevance taken
+is
+
+    factor·R·[where] = s·C  +  s·B  +  absorbed,    absorbed = factor·R·[where] - s·Z,
+
+so s·C is what must reach the inputs, s·B is the bias's, and `absorbed` the stabiliser's, or, where
+Z = 0 and nothing can be shared out, the rule's own loss.  The account closes only if the
+vector-Jacobian product is the transpose of the forward: R_in is measured behind it, the other terms
+before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from lrp_onnx.algebra import Operand, add, multiply, subtract
+from lrp_onnx.emit import Emit
+
+if TYPE_CHECKING:
+    from lrp_onnx.site import Assigned
+
+__all__ = ["COLUMNS", "Account", "Audit"]
+
+COLUMNS = ("out", "magnitude", "in", "bias", "stabiliser", "dropped")
+"""Per node: Σ R_out, Σ |R_out|, Σ R_in, and what bias, stabiliser and rule took."""
+
+
+@dataclass
+class Account:
+    """Sums over one node, while its shares are emitted."""
+
+    relevance: ir.Value
+    bias: Operand = 0.0
+    stabiliser: Operand = 0.0
+    dropped: Operand = 0.0
+
+    def add_share(
+        self,
+        emit: Emit,
+        factor: float,
+        kept: ir.Value,
+        s: ir.Value,
+        z: ir.Value,
+        contributed: Operand,
+        lost: bool,
+    ) -> None:
+        """Book one share; with `lost` the bias counts as the rule's own loss."""
+        taken = multiply(emit, factor, kept)
+        absorbed = subtract(emit, taken, multiply(emit, s, z))
+        dead = emit.op("Equal", z, 0.0)
+        self.stabiliser = add(
+            emit, self.stabiliser, _sum(emit, emit.op("Where", dead, 0.0, absorbed))
+        )
+        self.dropped = add(emit, self.dropped, _sum(emit, emit.op("Where", dead, absorbed, 0.0)))
+        of_bias = _sum(emit, multiply(emit, s, subtract(emit, z, contributed)))
+        self.bias = add(emit, self.bias, 0.0 if lost else of_bias)
+        self.dropped = add(
+            emit, self.dropped, subtract(emit, of_bias if lost else 0.0, _sum(emit, taken))
+        )
+
+
+@dataclass
+class Audit:
+    """Collects one tensor of `COLUMNS` per audited node."""
+
+    rows: list[tuple[Assigned, ir.Value, bool]] = field(default_factory=list)
+    """The node, its sums, and whether its rule conserves relevance but for what is booked."""
+
+    def open(self, emit: Emit, relevance: ir.Value) -> Account:
+        """An account for a node whose relevance is `relevance`, all of it still dropped."""
+        return Account(relevance, dropped=_sum(emit, relevance))
+
+    def close(
+        self, emit: Emit, site: Assigned, account: Account, propagated: Mapping[int, ir.Value]
+    ) -> None:
+        """Write the account of a node that propagated to these inputs."""
+        booked = (account.bias, account.stabiliser, account.dropped)
+        self._row(emit, site, [account.relevance], propagated, booked, True)
+
+    def of_expression(
+        self,
+        emit: Emit,
+        site: Assigned,
+        arriving: Sequence[ir.Value | None],
+        propagated: Mapping[int, ir.Value],
+        shared: Sequence[ir.Value] | None,
+    ) -> None:
+        """Write the account of a rule R_in = expression; `shared` is R_in before broadcast axes are
+        summed.
+        """
+        relevance = [r for r in arriving if r is not None]
+        dropped: Operand = 0.0
+        moves = site.step.kind in ("move", "maximum")
+        if shared is not None:
+            dropped = _total(emit, relevance)
+            for part in shared:
+                dropped = subtract(emit, dropped, _sum(emit, part))
+        elif site.step.kind == "move" and len(relevance) == 1:
+            dropped = _of_inactive(emit, site, relevance[0])
+        self._row(
+            emit, site, relevance, propagated, (0.0, 0.0, dropped), moves or shared is not None
+        )
+
+    def _row(
+        self,
+        emit: Emit,
+        site: Assigned,
+        relevance: Sequence[ir.Value],
+        propagated: Mapping[int, ir.Value],
+        booked: Sequence[Operand],
+        conserves: bool,
+    ) -> None:
+        magnitude = _total(emit, [emit.op("Abs", r) for r in relevance])
+        received = _total(emit, list(propagated.values()))
+        if isinstance(received, ir.Value):  # behind a Cast it may be of another dtype
+            received = emit.op("Cast", received, to=int(emit.dtype))
+        sums = (_total(emit, relevance), magnitude, received, *booked)
+        parts = [
+            emit.op("Reshape", s if isinstance(s, ir.Value) else emit.constant(s), emit.ints(1))
+            for s in sums
+        ]
+        self.rows.append((site, emit.op("Concat", *parts, axis=0), conserves))
+
+
+def _of_inactive(emit: Emit, site: Assigned, relevance: ir.Value) -> Operand:
+    """The relevance of elements that do not come from an active input, such as padding or a
+    concatenated constant.
+    """
+    node, op, replaced = site.step.node, site.step.op, {}
+    if any(_is_integer(node.inputs[i]) for i in site.step.active):
+        return 0.0  # token ids: every element comes from one of them
+    for i, value in enumerate(node.inputs):
+        if value is None or i in op.gates:
+            continue
+        replaced[i] = emit.expand_like(1.0 if i in site.step.active else 0.0, value)
+    if len(replaced) == len(site.step.active) == 1 and node.op_type != "Pad":
+        return 0.0
+    own = emit.forward(node, dict(replaced))
+    return subtract(emit, _sum(emit, relevance), _sum(emit, emit.op("Mul", relevance, own)))
+
+
+def _is_integer(value: ir.Value | None) -> bool:
+    return value is not None and value.dtype is not None and value.dtype.is_integer()
+
+
+def _sum(emit: Emit, value: Operand) -> Operand:
+    return emit.op("ReduceSum", value, keepdims=0) if isinstance(value, ir.Value) else value
+
+
+def _total(emit: Emit, values: Sequence[ir.Value]) -> Operand:
+    total: Operand = 0.0
+    for value in values:
+        total = add(emit, total, _sum(emit, value))
+    return total

@@ -1,0 +1,112 @@
+"""The walk: from the target back to the inputs, each node by its rule, fan-out summed in one
+place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import onnx_ir as ir
+
+from lrp_onnx.algebra import Operand, evaluate
+from lrp_onnx.audit import Audit
+from lrp_onnx.emit import Emit
+from lrp_onnx.errors import LrpError, RuleError
+from lrp_onnx.expression import names
+from lrp_onnx.ops.registry import Op
+from lrp_onnx.shares import by_shares
+from lrp_onnx.site import Assigned, numbers, vjp
+
+__all__ = ["walk"]
+
+
+def walk(
+    emit: Emit,
+    assigned: Sequence[Assigned],
+    start: Mapping[ir.Value, ir.Value],
+    wanted: Collection[ir.Value],
+    audit: Audit | None = None,
+) -> dict[ir.Value, ir.Value]:
+    """Emit the backward pass; returns the relevance of each `wanted` tensor that the path reaches.
+
+    start: the starting relevance of the target, in the target's shape.
+    Raises LrpError naming the node where a rule does not apply.
+    """
+    pending: dict[ir.Value, list[ir.Value]] = {value: [r] for value, r in start.items()}
+    for site in reversed(assigned):
+        arriving = [_total(emit, pending, value) for value in site.step.node.outputs]
+        if all(r is None for r in arriving):
+            continue
+        for i, r in _propagate(emit, site, arriving, audit).items():
+            value = site.step.node.inputs[i]
+            assert value is not None
+            r.shape = value.shape
+            pending.setdefault(value, []).append(r)
+    totals = {value: _total(emit, pending, value) for value in wanted}
+    return {value: r for value, r in totals.items() if r is not None}
+
+
+def _total(emit: Emit, pending: dict[ir.Value, list[ir.Value]], value: ir.Value) -> ir.Value | None:
+    """The sum over all consumers of a tensor; None where no relevance arrives."""
+    if value not in pending:
+        return None
+    total, *others = pending[value]
+    for other in others:
+        total = emit.op("Add", total, other)
+    total.shape = value.shape
+    pending[value] = [total]
+    return total
+
+
+def _propagate(
+    emit: Emit, site: Assigned, arriving: list[ir.Value | None], audit: Audit | None
+) -> dict[int, ir.Value]:
+    node = site.step.node
+    emit.at(node, site.rule.name)
+    try:
+        if site.rule.shares:
+            return by_shares(emit, site, arriving[0], audit)
+        return _by_expression(emit, site, arriving, audit)
+    except LrpError as e:
+        raise type(e)(f"node {node.name!r} ({node.op_type}), rule {site.rule.name!r}: {e}") from e
+
+
+def _by_expression(
+    emit: Emit, site: Assigned, arriving: list[ir.Value | None], audit: Audit | None
+) -> dict[int, ir.Value]:
+    """A rule of the form R_in = expression of R, x, y and vjp, for each active input."""
+    node, tree = site.step.node, site.rule.relevance
+    assert tree is not None
+    y, used = node.outputs[0], names(tree)
+    propagated, shared = {}, []
+    for i in site.step.active:
+        x = node.inputs[i]
+        assert x is not None
+        values: dict[str, Operand] = {"x": x, "y": y, **numbers(emit, site, y)}
+        if arriving[0] is not None:
+            values["R"] = arriving[0]
+        if "vjp" in used:
+            values["vjp"] = vjp(emit, site.step.op, node, arriving, i)
+        r = evaluate(emit, tree, values)
+        if isinstance(r, float):
+            raise RuleError(
+                f"its relevance is the number {r:g} for every input. Use R or vjp in it"
+            )
+        shared.append(r)
+        propagated[i] = r if "vjp" in used else _like_input(emit, site.step.op, r, x, y)
+    if audit is not None:
+        audit.of_expression(emit, site, arriving, propagated, None if "vjp" in used else shared)
+    return propagated
+
+
+def _like_input(emit: Emit, op: Op, r: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
+    """Relevance in the output's shape, brought to the input's."""
+    if op.broadcasts:
+        return emit.sum_to(r, x, y)
+    if op.elementwise:
+        return r
+    if x.shape is None or x.shape != y.shape:
+        raise RuleError(
+            f"it keeps the shape, but the node turns {x.shape} into {y.shape}. Choose another rule"
+        )
+    return r

@@ -1,0 +1,121 @@
+"""What an explanation costs beside a prediction: time and peak memory of both.
+
+The two are run in turn, so that a slow spell of the machine meets both alike.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lrp_onnx.check import extra_feeds, judged_on_random
+from lrp_onnx.compiled import Compiled
+from lrp_onnx.data.samples import wanted_by
+from lrp_onnx.errors import InputError
+from lrp_onnx.explainer import fitted
+from lrp_onnx.model import Source
+from lrp_onnx.peak_memory import peak_memory
+from lrp_onnx.runtime import Array, Runtime, runtime_form
+
+__all__ = ["Cost", "Costs", "bench"]
+
+WARM_UP = 2
+LONGEST = 60.0
+"""Seconds after which no further run is started."""
+FEWEST = 3
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of one call, and bytes that opening and running the model needs."""
+
+    median: float
+    quartiles: tuple[float, float]
+    peak_memory: int | None
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The cost of the original's prediction, and of prediction and relevance together."""
+
+    forward: Cost
+    explanation: Cost
+    runs: int
+    provider: str
+    shapes: dict[str, tuple[int, ...]]
+
+    @property
+    def ratio(self) -> float:
+        """How many predictions an explanation costs."""
+        return self.explanation.median / self.forward.median
+
+
+def bench(
+    source: Source,
+    compiled: Compiled,
+    feeds: Mapping[str, Array] | None = None,
+    runs: int = 20,
+    tick: Callable[[], None] = lambda: None,
+) -> Costs:
+    """Measure a model and its explanation on the given input, or on a random batch of one.
+
+    tick is called after every run. Raises InputError where no input can be made up.
+    """
+    given = _feeds(source, compiled, feeds)
+    with runtime_form(source) as plain, runtime_form(compiled.graph) as explaining:
+        forward, explanation = Runtime(plain), Runtime(explaining)
+        expected = forward.run(given)
+        extended = {**extra_feeds(compiled.graph, given, expected), **given}
+        seconds = _interleaved(
+            (lambda: forward.run(given), lambda: explanation.run(extended)), runs, tick
+        )
+        memory = peak_memory(plain, given), peak_memory(explaining, extended)
+    return Costs(
+        forward=_cost(seconds[:, 0], memory[0]),
+        explanation=_cost(seconds[:, 1], memory[1]),
+        runs=len(seconds),
+        provider=explanation.provider,
+        shapes={name: array.shape for name, array in given.items()},
+    )
+
+
+def _feeds(
+    source: Source, compiled: Compiled, feeds: Mapping[str, Array] | None
+) -> dict[str, Array]:
+    if feeds is not None:
+        return fitted(wanted_by(compiled.graph), feeds)
+    found = judged_on_random(source, compiled.graph, batch=1)
+    if isinstance(found, str):
+        raise InputError(f"{found}. Give an input: lrp-onnx bench MODEL NAME=FILE.npy.")
+    return found[0]
+
+
+def _interleaved(
+    calls: tuple[Callable[[], object], ...], runs: int, tick: Callable[[], None]
+) -> Array:
+    """Seconds of each call, one row a run."""
+    for _ in range(WARM_UP):
+        for call in calls:
+            call()
+    began = time.perf_counter()
+    rows: list[list[float]] = []
+    while len(rows) < runs:
+        if len(rows) >= FEWEST and time.perf_counter() - began > LONGEST:
+            break
+        rows.append([_seconds(call) for call in calls])
+        tick()
+    return np.array(rows)
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def _cost(seconds: Array, memory: int | None) -> Cost:
+    low, median, high = np.percentile(seconds, [25, 50, 75])
+    return Cost(float(median), (float(low), float(high)), memory)

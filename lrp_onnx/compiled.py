@@ -1,0 +1,54 @@
+"""The result of a compilation: one ONNX model that computes the prediction and its relevance."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+
+from lrp_onnx.assign import NodeReport
+from lrp_onnx.files import atomic_group
+
+__all__ = ["Compiled"]
+
+LARGEST_FILE = 2**31 - 2**24
+"""Bytes of weights up to which a model fits in one protobuf file, with room for its graph."""
+
+
+@dataclass
+class Compiled:
+    """A compiled explanation graph and what was decided on the way."""
+
+    graph: ir.Model = field(repr=False)
+    """The graph in onnx-ir's form; its weights are those of the source, not copied."""
+    report: list[NodeReport]
+    """Per node of the canonised forward graph: name, op_type, kind, rule, reason."""
+    warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def model(self) -> onnx.ModelProto:
+        """The compiled model as ModelProto, weights included."""
+        return ir.serde.serialize_model(ir.external_data.load_to_model(self.graph))
+
+    def weight_bytes(self) -> int:
+        """The size of all initializers in bytes."""
+        tensors = (v.const_value for v in self.graph.graph.initializers.values())
+        return sum(t.nbytes for t in tensors if t is not None)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model; beyond 2 GB its weights go to `<path>.data` beside it.
+
+        A failed run leaves no file and harms no older one. Raises OutputError where the path cannot
+        be written.
+        """
+        path = Path(path)
+        data = path.with_name(path.name + ".data")
+        with atomic_group(data, path) as (new_data, new_path):
+            if self.weight_bytes() < LARGEST_FILE:
+                new_path.write_bytes(self.model.SerializeToString())
+            else:
+                ir.save(self.graph, new_path, external_data=new_data.name)

@@ -1,0 +1,179 @@
+"""The stages in order: load → normalise → canonise → assign → analyse → emit → optimise → check."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import onnx_ir as ir
+
+from lrp_onnx.analyse import signs
+from lrp_onnx.assign import Assignment, Request, assign
+from lrp_onnx.audit import Audit
+from lrp_onnx.canonise import canonise
+from lrp_onnx.check import check_compiled
+from lrp_onnx.compiled import Compiled
+from lrp_onnx.composite import Override
+from lrp_onnx.emit_graph import emit_relevance
+from lrp_onnx.errors import ModelError
+from lrp_onnx.model import Source, load, sha256_of
+from lrp_onnx.normalise import normalise
+from lrp_onnx.optimise import optimise
+from lrp_onnx.version import version
+
+__all__ = ["STAGES", "Observer", "compile", "run_stages"]
+
+STAGES = ("load", "normalise", "canonise", "assign", "analyse", "emit", "optimise", "check")
+
+Observer = Callable[[str, ir.Model, float], None]
+"""Called after each stage with its name, the model and the seconds it took."""
+
+
+def compile(
+    source: Source,
+    composite: str = "epsilon-plus-flat",
+    parameters: Mapping[str, Override] | None = None,
+    rules: Mapping[str, str] | None = None,
+    output: str | None = None,
+    explain: str | Sequence[str] | None = None,
+    target: str | int = "argmax",
+    class_axis: int | None = None,
+    start: str = "logit",
+    relevance_at: str | Sequence[str] = (),
+    opset: int | None = None,
+    check: bool = True,
+) -> Compiled:
+    """Compile an ONNX model into one that also computes its LRP relevance.
+
+    source: a path, bytes, an onnx.ModelProto or an onnx_ir.Model.
+    composite: a name of the library or the path of a .toml file; it gives every node a rule.
+    parameters: values by `NAME` or `RULE.NAME`, numbers or one per channel.
+    rules: rules by node name (with wildcards) or operator type, before the composite's own.
+    output: the explained output, default the only one of a float type.
+    explain: the explained inputs, default every float input the output depends on.
+    target: "argmax", a class, "A-B", "all", "max", "input" or "seed".
+    class_axis: default 1 for an output of rank 2, 4 or 5, the last for rank 3.
+    start: "logit" (relevance sums to the explained value) or "one".
+    relevance_at: inner tensors whose relevance becomes an output too.
+    opset: of the compiled model, 18 to 21; default the model's own if it is one of these.
+    check: compare the compiled model's forward with the original on random input.
+
+    Relevance is in the unit of the explained output and shaped like the input. Raises LrpError:
+    ModelError, UnsupportedError, RuleError, CompositeError, TargetError, or CheckError if the check
+    fails.
+    Source: Montavon et al. 2019, Layer-wise relevance propagation: an overview.
+    """
+    request = Request(
+        composite=composite,
+        parameters=parameters or {},
+        rules=rules or {},
+        output=output,
+        explain=_names(explain),
+        target=target,
+        class_axis=class_axis,
+        start=start,
+        relevance_at=_names(relevance_at) or (),
+    )
+    return run_stages(source, request, opset=opset, check=check)
+
+
+def _names(given: str | Sequence[str] | None) -> Sequence[str] | None:
+    """One name alone is a name, not its letters."""
+    return (given,) if isinstance(given, str) else given
+
+
+def run_stages(
+    source: Source,
+    request: Request,
+    *,
+    opset: int | None = None,
+    check: bool = True,
+    audit: Audit | None = None,
+    observe: Observer | None = None,
+) -> Compiled:
+    """Run every stage; `audit` collects each node's account, `observe` sees the model after each
+    stage.
+    """
+    clock = _Clock(observe)
+    with clock("load"):
+        clock.model = model = load(source)
+    if "lrp.version" in model.metadata_props:
+        raise ModelError(
+            "the model already computes relevance: lrp-onnx compiled it. Give the model that it "
+            "was compiled from."
+        )
+    signature = _Signature(model)
+    with clock("normalise"):
+        clock.model = model = normalise(model, opset)
+    with clock("canonise"):
+        canonise(model)
+    with clock("assign"):
+        assignment = assign(model, request)
+    report = assignment.report(model.graph)
+    with clock("analyse"):
+        facts = signs(model.graph)
+    with clock("emit"):
+        emit_relevance(model, assignment, facts, audit)
+    with clock("optimise"):
+        optimise(model)
+        signature.restore(model)
+    _stamp(model, source, assignment)
+    compiled = Compiled(model, report, assignment.warnings)
+    if check:
+        with clock("check"):
+            compiled.warnings += check_compiled(source, compiled)
+    return compiled
+
+
+class _Clock:
+    """Times stages and shows their result to an observer."""
+
+    def __init__(self, observe: Observer | None) -> None:
+        self.observe = observe
+        self.model: ir.Model | None = None
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        if self.observe is not None and self.model is not None:
+            self.observe(stage, self.model, time.perf_counter() - began)
+
+
+class _Signature:
+    """The original's inputs and outputs: their types and shapes come back as they were."""
+
+    def __init__(self, model: ir.Model) -> None:
+        values = (*model.graph.inputs, *model.graph.outputs)
+        self.known = {v.name: (v.type, v.shape) for v in values}
+
+    def restore(self, model: ir.Model) -> None:
+        """Put back what shape inference refined, and forget the shapes of everything in between."""
+        ends = {*model.graph.inputs, *model.graph.outputs}
+        for value in ends:
+            if value.name in self.known:
+                value.type, shape = self.known[value.name]
+                value.shape = value.shape if shape is None else shape
+        for node in model.graph:
+            for value in node.outputs:
+                if value not in ends:
+                    value.shape, value.type = None, None
+
+
+def _stamp(model: ir.Model, source: Source, assignment: Assignment) -> None:
+    """Record in the model's metadata where it comes from and what was asked."""
+    request = assignment.request
+    model.metadata_props.update(
+        {
+            "lrp.version": version(),
+            "lrp.source_sha256": sha256_of(source),
+            "lrp.composite": request.composite,
+            "lrp.target": str(assignment.target),
+            "lrp.start": request.start,
+            "lrp.output": assignment.output.name or "",
+            "lrp.class_axis": "" if assignment.class_axis is None else str(assignment.class_axis),
+            "lrp.explained": json.dumps([v.name for v in assignment.inputs]),
+        }
+    )

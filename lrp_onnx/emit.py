@@ -1,0 +1,312 @@
+"""Writing nodes into the graph: names, provenance, constants, the dtype of relevance, shapes.
+
+Every emitted node is named `lrp/<forward node>/<part>` and carries `lrp.source` and `lrp.rule`.
+The same operation on the same values is emitted once.  Relevance is computed in at least float32:
+half-precision values are cast where they enter an emitted node, so that no operator has to think of
+it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import count
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx_ir import tape
+
+from lrp_onnx.errors import UnsupportedError
+
+__all__ = ["HALF", "Emit", "Input", "compute_dtype", "known_rank", "make_room", "static_shape"]
+
+Input = ir.Value | float | None
+
+HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+
+
+def compute_dtype(dtype: ir.DataType | None) -> ir.DataType:
+    """The element type in which the relevance of a tensor is computed: float64 for float64, else
+    float32.
+    """
+    return ir.DataType.DOUBLE if dtype == ir.DataType.DOUBLE else ir.DataType.FLOAT
+
+
+def static_shape(value: ir.Value) -> tuple[int, ...] | None:
+    """The shape if every dimension is a number, else None."""
+    if value.shape is None or not all(isinstance(d, int) for d in value.shape):
+        return None
+    return tuple(int(d) for d in value.shape if isinstance(d, int))
+
+
+def known_rank(value: ir.Value) -> int:
+    """The rank; UnsupportedError if shape inference did not find it."""
+    if value.shape is None:
+        raise UnsupportedError(
+            f"the rank of tensor {value.name!r} is unknown. Export the model with input shapes"
+        )
+    return len(value.shape)
+
+
+def make_room(graph: ir.Graph, name: str) -> None:
+    """Rename the inner tensor or weight that has a name which the compiled model's signature takes.
+
+    Names of inputs and outputs stay.
+    """
+    inner = (*graph.initializers.values(), *(v for node in graph for v in node.outputs))
+    taken = {v.name for v in (*graph.inputs, *inner)}
+    for value in inner:
+        if value.name == name and not value.is_graph_output():
+            free = next(n for k in count() if (n := f"{name}/inner_{k}") not in taken)
+            if (tensor := value.const_value) is not None:  # its own may be the caller's
+                value.const_value = ir.Tensor(tensor, dtype=tensor.dtype, name=free)
+            value.name = free
+
+
+class Emit:
+    """Appends nodes to `graph`; `source` and `rule` say on whose behalf."""
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self.graph = graph
+        self.tape = tape.Tape(graph)
+        self.source = ""
+        self.rule = ""
+        self.dtype = ir.DataType.FLOAT
+        self.signs: dict[ir.Value, int] = {}
+        """+1: proven ≥ 0, -1: proven ≤ 0."""
+        self._emitted: dict[Any, tuple[ir.Value, ...]] = {}
+        self._constants: dict[Any, ir.Value] = {}
+        self._names: Counter[str] = Counter()
+        self._taken = {v.name for v in (*graph.inputs, *graph.initializers.values())}
+        self._taken |= {v.name for node in graph for v in node.outputs}
+
+    def at(self, node: ir.Node, rule: str) -> None:
+        """Write from now on for the forward node `node` under `rule`."""
+        self.source, self.rule = node.name or node.op_type, rule
+        self.dtype = compute_dtype(node.outputs[0].dtype)
+
+    def op(self, op_type: str, *inputs: Input, **attributes: Any) -> ir.Value:
+        """Emit one node; numbers become constants of the current dtype. Returns its first
+        output.
+        """
+        return self.outputs(op_type, inputs, attributes)[0]
+
+    def outputs(
+        self,
+        op_type: str,
+        inputs: tuple[Input, ...],
+        attributes: dict[str, Any],
+        count: int = 1,
+        domain: str = "",
+    ) -> tuple[ir.Value, ...]:
+        """Emit one node with `count` outputs."""
+        values = [
+            self.constant(v) if isinstance(v, int | float) else self.at_least_float(v)
+            for v in inputs
+        ]
+        while values and values[-1] is None:
+            values.pop()
+        key = (domain, op_type, count, tuple(map(id, values)), _attribute_key(attributes))
+        if key not in self._emitted:
+            self._emitted[key] = tuple(
+                self.tape.op_multi_out(
+                    op_type,
+                    values,
+                    {k: _attribute(k, v) for k, v in attributes.items()},
+                    outputs=[ir.Value(name=self._fresh("lrp")) for _ in range(count)],
+                    domain=domain,
+                    name=self._node_name(op_type),
+                    metadata_props={"lrp.source": self.source, "lrp.rule": self.rule},
+                )
+            )
+        return self._emitted[key]
+
+    def forward(
+        self, node: ir.Node, replaced: dict[int, Input], op_type: str | None = None
+    ) -> ir.Value:
+        """Emit a copy of a forward node with some inputs replaced; returns output 0, shaped like
+        the node's.
+        """
+        size = max(len(node.inputs), *(i + 1 for i in replaced), 1)
+        inputs = [
+            replaced.get(i, node.inputs[i] if i < len(node.inputs) else None) for i in range(size)
+        ]
+        kept = dict(node.attributes) if op_type is None else self._shared_attributes(node, op_type)
+        (value,) = self.outputs(op_type or node.op_type, tuple(inputs), kept, domain=node.domain)
+        if value.shape is None:
+            value.shape = node.outputs[0].shape
+        return value
+
+    def _shared_attributes(self, node: ir.Node, op_type: str) -> dict[str, ir.Attr]:
+        """The attributes that `op_type` has too; UnsupportedError where it cannot stand in."""
+        version = self.graph.opset_imports.get("", 21)
+        known = onnx.defs.get_schema(op_type, version).attributes
+        lacking = [k for k, a in known.items() if a.required and k not in node.attributes]
+        lost = {k: a for k, a in node.attributes.items() if k not in known and k != "storage_order"}
+        if "dilations" in lost and set(lost["dilations"].as_ints()) == {1}:
+            del lost["dilations"]
+        if lacking or lost:
+            names = ", ".join([*lacking, *lost])
+            raise UnsupportedError(
+                f"{op_type} at opset {version} cannot stand in for it because of {names}. "
+                "Choose another rule, or compile with a higher --opset"
+            )
+        return {k: a for k, a in node.attributes.items() if k in known}
+
+    def at_least_float(self, value: Input) -> Any:
+        """A half-precision value cast to float32; everything else as it is."""
+        if isinstance(value, ir.Value) and value.dtype in HALF:
+            cast = self.outputs_of_cast(value, ir.DataType.FLOAT)
+            if value in self.signs:
+                self.signs[cast] = self.signs[value]
+            return cast
+        return value
+
+    def in_compute_dtype(self, value: ir.Value | None) -> ir.Value | None:
+        """`value` in the dtype of the node's relevance, for operands that may have another, such
+        as an exponent.
+        """
+        if value is None or value.dtype in (None, self.dtype, *HALF):
+            return value
+        return self.outputs_of_cast(value, self.dtype)
+
+    def outputs_of_cast(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
+        """`value` cast to `dtype`, once."""
+        key = ("Cast", id(value), dtype)
+        if key not in self._emitted:
+            cast = self.tape.op(
+                "Cast",
+                [value],
+                {"to": int(dtype)},
+                output=ir.Value(
+                    name=self._fresh("lrp"), shape=value.shape, type=ir.TensorType(dtype)
+                ),
+                name=self._node_name("Cast"),
+                metadata_props={"lrp.source": self.source, "lrp.rule": self.rule},
+            )
+            self._emitted[key] = (cast,)
+        return self._emitted[key][0]
+
+    def constant(self, value: Any, dtype: ir.DataType | None = None) -> ir.Value:
+        """An initializer holding `value` in the current dtype, or in `dtype`; the same constant is
+        the same value.
+        """
+        array = np.asarray(value, dtype=(dtype or self.dtype).numpy())
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constants:
+            name = self._fresh("lrp/constant")
+            self._constants[key] = self.tape.initializer(ir.tensor(array, name=name), name=name)
+            if array.size and (array >= 0).all():
+                self.signs[self._constants[key]] = 1
+        return self._constants[key]
+
+    def ints(self, *values: int) -> ir.Value:
+        """A one-dimensional int64 constant: axes, shapes, starts."""
+        return self.constant(np.array(values, dtype=np.int64), ir.DataType.INT64)
+
+    def shape_of(self, value: ir.Value) -> ir.Value:
+        """The shape as a tensor: a constant where it is known."""
+        shape = static_shape(value)
+        return self.op("Shape", value) if shape is None else self.ints(*shape)
+
+    def dimension(self, value: ir.Value, axis: int) -> ir.Value:
+        """The size along one axis as a tensor of shape [1]."""
+        size = value.shape[axis] if value.shape is not None else None
+        if isinstance(size, int):
+            return self.ints(size)
+        return self.op("Shape", value, start=axis, end=axis + 1 or None)
+
+    def reshape_like(self, value: ir.Value, reference: ir.Value) -> ir.Value:
+        """`value` in the shape of `reference`, with a constant shape where at most one dimension is
+        unknown.
+        """
+        shape = [d if isinstance(d, int) else -1 for d in reference.shape or [None, None]]
+        constant = shape.count(-1) <= 1 and 0 not in shape
+        out = self.op("Reshape", value, self.ints(*shape) if constant else self.shape_of(reference))
+        out.shape = reference.shape
+        return out
+
+    def expand_like(self, value: Input, reference: ir.Value, one_sample: bool = False) -> ir.Value:
+        """A scalar (or broadcastable) value copied to the shape of `reference`.
+
+        With `one_sample` axis 0 has size 1 if the other sizes are known: what it leads to is then a
+        constant, which runtimes compute when they load the model.
+        """
+        sample = list(_dims(reference))[1:] if one_sample else [None]
+        known = all(isinstance(d, int) for d in sample)
+        shape = (
+            self.ints(1, *(d for d in sample if isinstance(d, int)))
+            if known
+            else self.shape_of(reference)
+        )
+        out = self.op("Expand", value, shape)
+        out.shape = reference.shape
+        if isinstance(value, int | float):
+            self.signs[out] = 1 if value >= 0 else -1
+        return out
+
+    def sum_to(self, value: ir.Value, reference: ir.Value, shaped_like: ir.Value) -> ir.Value:
+        """Sum `value`, shaped like `shaped_like`, over the axes along which `reference` was
+        broadcast to it.
+        """
+        if (
+            reference.shape is not None
+            and reference.shape == shaped_like.shape
+            and None not in list(_dims(reference))
+        ):
+            return value
+        lead = known_rank(shaped_like) - known_rank(reference)
+        pairs = list(zip(_dims(shaped_like)[lead:], _dims(reference), strict=True))
+        axes = list(range(lead))
+        axes += [lead + k for k, (out, size) in enumerate(pairs) if size == 1 and out != 1]
+        if any(not isinstance(n, int) and (n is None or n != o) and o != 1 for o, n in pairs):
+            return self._sum_where_unequal(value, reference, lead)
+        if not axes:
+            return value
+        out = self.op("ReduceSum", value, self.ints(*axes), keepdims=1)
+        return self.reshape_like(out, reference) if lead else out
+
+    def _sum_where_unequal(self, value: ir.Value, reference: ir.Value, lead: int) -> ir.Value:
+        """The same where only the run decides which axes were broadcast."""
+        shape = self.shape_of(reference)
+        padded = self.op("Concat", self.ints(*[1] * lead), shape, axis=0) if lead else shape
+        unequal = self.op("Not", self.op("Equal", padded, self.op("Shape", value)))
+        axes = self.op("Squeeze", self.op("NonZero", unequal), self.ints(0))
+        total = self.op("ReduceSum", value, axes, keepdims=1, noop_with_empty_axes=1)
+        return self.op("Reshape", total, shape)
+
+    def _fresh(self, prefix: str) -> str:
+        while True:
+            self._names[prefix] += 1
+            name = f"{prefix}_{self._names[prefix]}"
+            if name not in self._taken:
+                return name
+
+    def _node_name(self, op_type: str) -> str:
+        name = f"lrp/{self.source}/{op_type}"
+        self._names[name] += 1
+        return name if self._names[name] == 1 else f"{name}_{self._names[name]}"
+
+
+def _dims(value: ir.Value) -> list[int | str | None]:
+    """Dimensions as numbers or names; None where nothing is known."""
+    return [d if isinstance(d, int) else d.value for d in value.shape or []]
+
+
+def _attribute(name: str, value: Any) -> ir.Attr:
+    """An attribute from a number, a string or integers; onnx-ir's own conversion is slow."""
+    if isinstance(value, ir.Attr):
+        return value
+    if isinstance(value, int):
+        return ir.AttrInt64(name, value)
+    if isinstance(value, float):
+        return ir.AttrFloat32(name, value)
+    if isinstance(value, str):
+        return ir.AttrString(name, value)
+    return ir.AttrInt64s(name, [int(v) for v in value])
+
+
+def _attribute_key(attributes: dict[str, Any]) -> Any:
+    plain = {k: a.value if isinstance(a, ir.Attr) else a for k, a in attributes.items()}
+    return tuple(sorted((k, repr(v)) for k, v in plain.items() if v is not None))

@@ -1,0 +1,111 @@
+"""The explanation appended to the forward graph: starting relevance, the walk, the named
+outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+from lrp_onnx.assign import Assignment
+from lrp_onnx.audit import Audit
+from lrp_onnx.backward import walk
+from lrp_onnx.emit import Emit, compute_dtype, make_room
+from lrp_onnx.errors import TargetError
+from lrp_onnx.target import starting_relevance
+
+__all__ = ["emit_relevance"]
+
+
+def emit_relevance(
+    model: ir.Model,
+    assignment: Assignment,
+    signs: Mapping[ir.Value, int],
+    audit: Audit | None = None,
+) -> None:
+    """Append `<input>_relevance` for each explained input and `<tensor>_relevance` for each
+    `relevance_at`.
+
+    With an `audit`, the sums it collects become outputs `lrp.audit_<k>` too.
+    """
+    graph, y = model.graph, assignment.start_at
+    emit = Emit(graph)
+    emit.signs.update(signs)
+    emit.source, emit.rule, emit.dtype = (
+        f"target/{assignment.output.name}",
+        "start",
+        compute_dtype(y.dtype),
+    )
+    at = {
+        name: y if name == assignment.output.name else _tensor(model, name)
+        for name in assignment.request.relevance_at
+    }
+    first = starting_relevance(
+        emit,
+        graph,
+        y,
+        assignment.output,
+        assignment.target,
+        assignment.class_axis,
+        assignment.request.start,
+    )
+    outputs = {value.name: value for value in assignment.inputs} | at
+    found = walk(emit, assignment.nodes, {y: first}, list(outputs.values()), audit)
+    for name, value in outputs.items():
+        if value not in found:
+            raise TargetError(
+                f"tensor {name!r}: no relevance reaches it. Choose one between the explained "
+                "input and the target."
+            )
+        emit.source, emit.rule = str(name), "result"
+        _add_output(graph, emit, found[value], value, f"{name}_relevance")
+    for k, (site, sums, _) in enumerate(audit.rows if audit is not None else []):
+        dtype = compute_dtype(site.step.node.outputs[0].dtype)
+        # equal accounts, as of two nodes that pass on the same relevance, are emitted once
+        account = ir.Value(name=f"lrp.audit_{k}", shape=ir.Shape([6]), type=ir.TensorType(dtype))
+        graph.append(ir.Node("", "Identity", [sums], outputs=[account], name=f"lrp/audit_{k}"))
+        graph.outputs.append(account)
+
+
+def _tensor(model: ir.Model, name: str) -> ir.Value:
+    """The tensor of that name, or the one that took its place."""
+    aliases = model.meta.get("lrp.aliases", {})
+    wanted = name
+    while wanted in aliases:
+        wanted = aliases[wanted]
+    known = {
+        v.name: v for v in (*model.graph.inputs, *(o for node in model.graph for o in node.outputs))
+    }
+    if wanted not in known:
+        raise TargetError(
+            f"tensor {name!r}: the model has none. `lrp-onnx inspect` lists the nodes on the "
+            "explanation path."
+        )
+    return known[wanted]
+
+
+def _add_output(graph: ir.Graph, emit: Emit, r: ir.Value, like: ir.Value, name: str) -> None:
+    """A graph output of that name in the dtype of the explained tensor (float32 for an integer
+    one).
+    """
+    floating = like.dtype is not None and like.dtype.is_floating_point()
+    dtype = like.dtype if floating and like.dtype is not None else ir.DataType.FLOAT
+    if any(v.name == name for v in graph.outputs):
+        raise TargetError(
+            f"output {name!r}: the model already has an output of that name. Rename it."
+        )
+    make_room(graph, name)
+    result = ir.Value(name=name, shape=like.shape, type=ir.TensorType(dtype))
+    same = dtype == compute_dtype(dtype)
+    node = ir.Node(
+        "",
+        "Identity" if same else "Cast",
+        [r],
+        attributes=[] if same else [ir.AttrInt64("to", int(dtype))],
+        outputs=[result],
+        name=f"lrp/{name}",
+        metadata_props={"lrp.source": emit.source, "lrp.rule": emit.rule},
+    )
+    graph.append(node)
+    graph.outputs.append(result)

@@ -1,0 +1,212 @@
+"""Running a compiled model: one session, arrays in, prediction and relevance out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+
+from lrp_onnx.compiled import Compiled
+from lrp_onnx.data.layout import describe_shape
+from lrp_onnx.errors import InputError, ModelError
+from lrp_onnx.runtime import Array, Runtime, Wanted, broken_mix, runtime_form
+
+__all__ = ["Explainer", "Result", "fitted"]
+
+SUFFIX = "_relevance"
+
+
+@dataclass(frozen=True)
+class Result:
+    """The model's own outputs, and relevance by the name of the input or tensor it belongs to."""
+
+    outputs: dict[str, Array]
+    relevance: dict[str, Array]
+    """Shaped like the tensor, in the unit of the explained output."""
+
+
+class Explainer:
+    """A compiled model in ONNX Runtime; calling it explains a batch.
+
+    compiled: what `lrp_onnx.compile` returned, or a compiled model as path, bytes or
+        onnx.ModelProto.
+    providers: as ONNX Runtime takes them; default CUDA if it is really there, else CPU (see
+        `provider`). Raises ModelError for a model that lrp-onnx did not compile or the runtime does
+        not take.
+    """
+
+    def __init__(
+        self,
+        compiled: Compiled | str | os.PathLike[str] | bytes | onnx.ModelProto,
+        providers: Sequence[Any] | None = None,
+    ) -> None:
+        source = compiled.graph if isinstance(compiled, Compiled) else compiled
+        with ExitStack() as stack:
+            self._runtime = Runtime(stack.enter_context(runtime_form(source)), providers)
+            self._files = stack.pop_all()  # a runtime may map a large model's file until the end
+        self.metadata = {
+            k.removeprefix("lrp."): v for k, v in self._runtime.metadata.items() if k[:4] == "lrp."
+        }
+        if "explained" not in self.metadata:
+            raise ModelError(
+                "the model computes no relevance: lrp-onnx did not compile it. Compile it first "
+                "with lrp_onnx.compile."
+            )
+        explained = json.loads(self.metadata["explained"])
+        self._first = self._runtime.outputs.index(f"{explained[0]}{SUFFIX}")
+
+    @property
+    def provider(self) -> str:
+        """The provider that runs the model: CUDAExecutionProvider if CUDA is really there."""
+        return self._runtime.provider
+
+    @property
+    def notice(self) -> str | None:
+        """What is wrong with the installed runtime and how to mend it; None if nothing is."""
+        return broken_mix()
+
+    @property
+    def inputs(self) -> tuple[Wanted, ...]:
+        """Name, dtype and shape of each input."""
+        return self._runtime.inputs
+
+    def __call__(self, x: Array | Mapping[str, Array], target: Any = None) -> Result:
+        """Predict and explain a batch.
+
+        x: an array, or arrays by input name where there are several.
+        target: for a model compiled with target "input" the class of each sample (or one for all),
+            with "seed" the starting relevance shaped like the output. Raises InputError where a
+            name, dtype, rank, size or class is not what the model wants.
+        """
+        feeds = fitted(self.inputs, self._feeds(x, target))
+        found = self._runtime.run(feeds)
+        self._check_classes(found, feeds.get("target"))
+        names = self._runtime.outputs
+        relevance = {n.removesuffix(SUFFIX): found[n] for n in names[self._first :]}
+        return Result({n: found[n] for n in names[: self._first]}, relevance)
+
+    def _feeds(self, x: Array | Mapping[str, Array], target: Any) -> dict[str, Any]:
+        extra = self._extra_input()
+        own = [wanted.name for wanted in self.inputs if wanted.name != extra]
+        if isinstance(x, Mapping):
+            feeds = dict(x)
+        elif len(own) == 1:
+            feeds = {own[0]: x}
+        else:
+            raise InputError(
+                f"the model has {len(own)} inputs. Give a dict of arrays: {_listing(self.inputs)}."
+            )
+        if target is None:
+            return feeds
+        if extra is None:
+            how = f"target {self.metadata['target']!r}"
+            raise InputError(
+                f"target={target!r}: the model was compiled for {how}. Compile it with "
+                "target='input' or 'seed'."
+            )
+        return {**feeds, extra: self._target(target, feeds, own)}
+
+    def _extra_input(self) -> str | None:
+        """The input that the compiler added for the target."""
+        kind = self.metadata["target"]
+        return {"input": "target", "seed": f"{self.metadata['output']}_seed"}.get(kind)
+
+    def _target(self, target: Any, feeds: Mapping[str, Any], own: Sequence[str]) -> Array:
+        wanted = next(w for w in self.inputs if w.name == self._extra_input())
+        if self.metadata["target"] == "seed":
+            return np.asarray(target, wanted.dtype)
+        classes = np.asarray(target)
+        if classes.dtype.kind not in "iu":
+            raise InputError(f"target={target!r}: not a class. Give an integer, or one per sample.")
+        shape = np.shape(feeds[own[0]]) if own[0] in feeds else ()
+        size = wanted.shape[0]
+        batch = size if isinstance(size, int) else shape[0] if shape else 1
+        classes = classes.astype(np.int64)
+        return np.broadcast_to(classes, (batch,)) if classes.ndim == 0 else classes
+
+    def _check_classes(self, found: Mapping[str, Array], given: Array | None) -> None:
+        """A class that the output does not have would get no relevance, silently."""
+        kind, axis = self.metadata["target"], self.metadata.get("class_axis", "")
+        classes: Array = np.array([int(c) for c in kind.split("-") if c.isdigit()], np.int64)
+        if kind == "input" and given is not None:
+            classes = given
+        if not axis or not classes.size:
+            return
+        count = found[self.metadata["output"]].shape[int(axis)]
+        if classes.min() < 0 or classes.max() >= count:
+            wrong = classes[(classes < 0) | (classes >= count)][0]
+            raise InputError(
+                f"target {wrong}: output {self.metadata['output']!r} has {count} classes. Give one "
+                f"from 0 to {count - 1}."
+            )
+
+
+def fitted(inputs: Sequence[Wanted], feeds: Mapping[str, Any]) -> dict[str, Array]:
+    """The feeds as arrays, if they are what the model wants; InputError says what it wants
+    otherwise.
+    """
+    names = [wanted.name for wanted in inputs]
+    for name in feeds:
+        if name not in names:
+            raise InputError(
+                f"input {name!r}: the model has no such input. It wants {_listing(inputs)}."
+            )
+    sizes: dict[str, tuple[int, str]] = {}
+    arrays = {}
+    for wanted in inputs:
+        if wanted.name not in feeds:
+            raise InputError(
+                f"input {wanted.name!r} is missing. The model wants {_listing(inputs)}."
+            )
+        arrays[wanted.name] = array = np.asarray(feeds[wanted.name])
+        _check_array(array, wanted)
+        _check_sizes(array, wanted, sizes)
+    return arrays
+
+
+def _check_array(array: Array, wanted: Wanted) -> None:
+    shape = tuple(wanted.shape)
+    given = f"{array.dtype} {describe_shape(array.shape)}"
+    want = f"the model wants {wanted.dtype} {describe_shape(shape)}"
+    if array.dtype != wanted.dtype and not (wanted.dtype == object and array.dtype.kind in "US"):
+        raise InputError(
+            f"input {wanted.name!r} is {given}, but {want}. Convert it with "
+            f"array.astype({str(wanted.dtype)!r})."
+        )
+    if array.ndim != len(shape):
+        missing = " Add a batch axis with array[None]." if array.ndim == len(shape) - 1 else ""
+        raise InputError(
+            f"input {wanted.name!r} is {given}, but {want}: {len(shape)} axes.{missing}"
+        )
+    for axis, (size, wants) in enumerate(zip(array.shape, shape, strict=True)):
+        if isinstance(wants, int) and size != wants:
+            raise InputError(
+                f"input {wanted.name!r} is {given}, but {want}: {wants} along axis {axis}."
+            )
+    if array.size == 0:
+        raise InputError(
+            f"input {wanted.name!r} is {given}: it is empty. Give at least one sample."
+        )
+
+
+def _check_sizes(array: Array, wanted: Wanted, sizes: dict[str, tuple[int, str]]) -> None:
+    """Axes of the same name have the same size in every input."""
+    for size, name in zip(array.shape, wanted.shape, strict=True):
+        if not isinstance(name, str):
+            continue
+        known, where = sizes.setdefault(name, (size, wanted.name))
+        if known != size:
+            raise InputError(
+                f"input {wanted.name!r} has {size} along {name!r}, but {where!r} has {known}. Give "
+                "both the same size."
+            )
+
+
+def _listing(inputs: Sequence[Wanted]) -> str:
+    return ", ".join(f"{w.name!r} {w.dtype} {describe_shape(w.shape)}" for w in inputs)

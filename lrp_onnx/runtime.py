@@ -1,0 +1,233 @@
+"""ONNX Runtime: which provider is really there, and sessions that say in words what went wrong.
+
+ONNX Runtime does not raise when CUDA cannot load, it prints and takes the CPU; so the session is
+asked.  Its packages share one folder, and with two of them installed, or one of two removed, what
+is left is broken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from lrp_onnx.compiled import LARGEST_FILE
+from lrp_onnx.data.layout import Dimension
+from lrp_onnx.errors import InputError, LrpError, ModelError
+from lrp_onnx.model import Source
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+__all__ = ["Array", "Runtime", "Wanted", "broken_mix", "runtime_form"]
+
+Array = NDArray[Any]
+
+PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino")
+"""Distributions that write into the same folder `onnxruntime`."""
+SILENT = 4
+WARNING = 2
+CPU = "CPUExecutionProvider"
+# TF32 keeps 10 bits of the mantissa: far from the 1e-5 that is promised
+CUDA = ("CUDAExecutionProvider", {"use_tf32": "0"})
+DTYPES = {"float": "float32", "double": "float64", "string": "object"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the model wants as one input."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[Dimension, ...]
+
+
+class Runtime:
+    """One session of ONNX Runtime.
+
+    providers: as ONNX Runtime takes them; default CUDA if it is really there, else CPU.
+    plain: without the runtime's own rewriting of the graph, so that two graphs round alike.
+    Raises ModelError where the runtime does not take the model, LrpError where the runtime itself
+    is broken.
+    """
+
+    def __init__(
+        self,
+        model: str | bytes | os.PathLike[str],
+        providers: Sequence[Any] | None = None,
+        plain: bool = False,
+    ) -> None:
+        ort = import_runtime()
+        options = ort.SessionOptions()
+        options.log_severity_level = SILENT
+        if plain:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        given = model if isinstance(model, bytes) else os.fspath(model)
+        with _translated(ort, "ONNX Runtime cannot open the model", ModelError):
+            self.session = _open(ort, given, options, providers)
+        self.inputs = tuple(_wanted(value) for value in self.session.get_inputs())
+        self.outputs = tuple(value.name for value in self.session.get_outputs())
+
+    @property
+    def provider(self) -> str:
+        """The provider that runs the model, such as CUDAExecutionProvider."""
+        return str(self.session.get_providers()[0])
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The model's metadata."""
+        return dict(self.session.get_modelmeta().custom_metadata_map)
+
+    def run(
+        self, feeds: Mapping[str, Array], names: Sequence[str] | None = None
+    ) -> dict[str, Array]:
+        """The outputs of those names (default all); nothing is computed that they do not need.
+
+        Raises InputError with the runtime's reason.
+        """
+        ort = import_runtime()
+        wanted = self.outputs if names is None else tuple(names)
+        options = ort.RunOptions()
+        options.log_severity_level = SILENT
+        options.only_execute_path_to_fetches = names is not None
+        with _translated(ort, "ONNX Runtime cannot run the model on this input", InputError):
+            return dict(
+                zip(wanted, self.session.run(list(wanted), dict(feeds), options), strict=True)
+            )
+
+
+def import_runtime() -> Any:
+    """The module onnxruntime; LrpError says how to mend an installation that lacks it."""
+    try:
+        import onnxruntime
+    except ImportError as e:
+        raise LrpError(f"onnxruntime cannot be imported ({e}). {_mend()}") from e
+    if not hasattr(onnxruntime, "InferenceSession"):
+        raise LrpError(f"onnxruntime is installed, but parts of it are missing. {_mend()}")
+    return onnxruntime
+
+
+def broken_mix() -> str | None:
+    """What is wrong if several packages wrote into onnxruntime's folder, and how to mend it."""
+    found = {name: version for name in PACKAGES if (version := _version(name)) is not None}
+    if len(found) < 2:
+        return None
+    listing = " and ".join(f"{name} {version}" for name, version in found.items())
+    return f"{listing} are installed, write into one folder and break each other. {_mend()}"
+
+
+def _mend() -> str:
+    found = [name for name in PACKAGES if _version(name) is not None]
+    keep = "onnxruntime-gpu" if "onnxruntime-gpu" in found else "onnxruntime"
+    remove = f"pip uninstall -y {' '.join(found)} && " if found else ""
+    return f"Run: {remove}pip install {keep}"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _open(
+    ort: Any, model: str | bytes, options: Any, providers: Sequence[Any] | None
+) -> onnxruntime.InferenceSession:
+    if providers is not None:
+        return ort.InferenceSession(model, options, providers=list(providers))
+    if CUDA[0] not in ort.get_available_providers() or not _has_driver():
+        return ort.InferenceSession(model, options, providers=[CPU])
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints each library it does not find
+        getattr(ort, "preload_dlls", lambda: None)()
+    ort.set_default_logger_severity(SILENT)
+    try:
+        return ort.InferenceSession(model, options, providers=[CUDA, CPU])
+    finally:
+        ort.set_default_logger_severity(WARNING)
+
+
+def _has_driver() -> bool:
+    """Whether the machine has NVIDIA's driver: without it CUDA is not even tried."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _translated(ort: Any, fact: str, error: type[LrpError]) -> Iterator[None]:
+    """The runtime's exceptions, which have no base class of their own, as one of ours."""
+    state = ort.capi.onnxruntime_pybind11_state
+    names = (
+        "Fail",
+        "InvalidArgument",
+        "InvalidGraph",
+        "InvalidProtobuf",
+        "NoModel",
+        "NoSuchFile",
+        "NotImplemented",
+        "RuntimeException",
+    )
+    kinds = (*(getattr(state, name) for name in names), ValueError, RuntimeError)
+    try:
+        yield
+    except kinds as e:
+        reason = str(e).strip().partition("\n")[0].split(" : ")[-1]
+        raise error(f"{fact}: {reason.rstrip('. ')}.") from e
+
+
+def _wanted(value: Any) -> Wanted:
+    name = value.type.removeprefix("tensor(").removesuffix(")")
+    try:
+        dtype = np.dtype(DTYPES.get(name, name))
+    except TypeError as e:
+        raise ModelError(
+            f"input {value.name!r} is a {value.type}, which has no NumPy array. Export the model "
+            "with tensors."
+        ) from e
+    return Wanted(value.name, dtype, tuple(value.shape))
+
+
+@contextlib.contextmanager
+def runtime_form(source: Source) -> Iterator[str | bytes]:
+    """The model as a session takes it: a path or bytes.
+
+    One in memory beyond 2 GB becomes a temporary file, which is removed at the end.
+    """
+    if isinstance(source, bytes):
+        yield source
+    elif not isinstance(source, onnx.ModelProto | ir.Model):
+        yield os.fspath(source)
+    elif isinstance(source, onnx.ModelProto) and source.ByteSize() < LARGEST_FILE:
+        yield source.SerializeToString()
+    else:
+        model = source if isinstance(source, ir.Model) else ir.serde.deserialize_model(source)
+        with _large_or_small(model) as form:
+            yield form
+
+
+@contextlib.contextmanager
+def _large_or_small(model: ir.Model) -> Iterator[str | bytes]:
+    tensors = (v.const_value for v in model.graph.initializers.values())
+    if sum(t.nbytes for t in tensors if t is not None) < LARGEST_FILE:
+        loaded = ir.external_data.load_to_model(model)
+        yield ir.serde.serialize_model(loaded).SerializeToString()
+        return
+    with tempfile.TemporaryDirectory(prefix="lrp-onnx-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder) / "model.onnx"
+        ir.save(model, path, external_data="model.data")
+        yield str(path)

@@ -1,0 +1,279 @@
+"""Rules over linear layers: shares of relevance, each a sum of terms (see `rule`).
+
+With x', w', b' the modified input, weight and bias of each term and Z = Σ f(x'; w', b'):
+
+    s = factor · [where] · R / stabilise(Z),    R_in = Σ x' · vjp(s; w')
+
+in the notation of Montavon et al. 2019.  Several active inputs (a sum of branches) share the same
+Z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+
+from lrp_onnx.algebra import Operand, add, evaluate, multiply, sign, stabilised_ratio
+from lrp_onnx.audit import Audit
+from lrp_onnx.canonise.padding import PADDING_OF
+from lrp_onnx.emit import HALF, Emit, Input, known_rank
+from lrp_onnx.errors import RuleError
+from lrp_onnx.ops.registry import REGISTRY, Op
+from lrp_onnx.rule import Setting, Share, Term
+from lrp_onnx.site import Assigned, numbers, vjp
+
+__all__ = ["by_shares"]
+
+EPSILON = 1e-6
+"""The stabiliser of rules without an `epsilon` parameter."""
+
+
+@dataclass
+class Layer:
+    """A linear node as f(x; w, b): the operands the terms of a rule modify."""
+
+    op: Op
+    node: ir.Node
+    active: tuple[int, ...]
+    settings: Mapping[str, Setting]
+    values: dict[str, Operand] = field(default_factory=dict)
+
+    @property
+    def weight(self) -> int | None:
+        """The index of the weight, if the operator has one."""
+        return 1 - self.active[0] if self.op.weighted else None
+
+    @property
+    def bias(self) -> ir.Value | None:
+        """The bias, if the node has one."""
+        return self.node.inputs[2] if self.op.weighted and len(self.node.inputs) > 2 else None
+
+    def z(self, emit: Emit) -> ir.Value:
+        """The layer's own output; recomputed for a half-precision model, whose own is rounded too
+        coarsely.
+        """
+        z = self.node.outputs[0]
+        return emit.forward(self.node, {}) if z.dtype in HALF else z
+
+
+@dataclass
+class Modified:
+    """One term with its operands in the graph."""
+
+    factor: float
+    x: dict[int, Operand]
+    w: Operand | None
+    b: Operand
+
+
+def by_shares(
+    emit: Emit, site: Assigned, relevance: ir.Value | None, audit: Audit | None
+) -> dict[int, ir.Value]:
+    """The relevance of each active input of a linear node under a rule made of shares.
+
+    relevance: shaped like the node's output -> each result shaped like its input. Raises RuleError
+    where the rule does not fit the node.
+    """
+    assert relevance is not None
+    layer = _layer(emit, site)
+    totals: dict[int, Operand] = dict.fromkeys(layer.active, 0.0)
+    accounts = None if audit is None else audit.open(emit, relevance)
+    for share in site.rule.shares:
+        terms = [m for term in share.terms if (m := _modified(emit, layer, term)) is not None]
+        z = _sum_of_terms(emit, layer, terms)
+        if isinstance(z, float):
+            continue
+        factor = _number(evaluate(emit, share.factor, layer.values))
+        epsilon = layer.values.get("epsilon", EPSILON)
+        kept = _masked(emit, layer, share, relevance)
+        s = multiply(emit, factor, stabilised_ratio(emit, kept, z, epsilon))
+        if isinstance(s, float):
+            continue
+        s.shape = relevance.shape
+        _accumulate(emit, layer, terms, s, totals)
+        if accounts is not None:
+            accounts.add_share(
+                emit, factor, kept, s, z, _without_bias(emit, layer, terms), _bias_is_lost(terms)
+            )
+    propagated = {i: _tensor(emit, total, layer.node.inputs[i]) for i, total in totals.items()}
+    if audit is not None and accounts is not None:
+        audit.close(emit, site, accounts, propagated)
+    return propagated
+
+
+def _layer(emit: Emit, site: Assigned) -> Layer:
+    """The node as a linear layer; a rule with `operator` takes the node as that one instead."""
+    node, op = site.step.node, site.step.op
+    if site.rule.operator is not None:
+        op = REGISTRY["", site.rule.operator]
+        same = emit.forward(node, {}, op_type=op.name).producer()
+        assert same is not None
+        node = same
+    if op.vjp is None or site.step.kind not in ("linear", "sum", "maximum"):
+        raise RuleError(
+            f"it is made of terms of a linear layer, and the node is of kind {site.step.kind!r}. "
+            "Choose another"
+        )
+    layer = Layer(op, node, site.step.active, site.settings)
+    layer.values = numbers(emit, site, layer.z(emit))
+    return layer
+
+
+def _modified(emit: Emit, layer: Layer, term: Term) -> Modified | None:
+    """The term's operands; None if it contributes nothing."""
+    factor = _number(evaluate(emit, term.factor, layer.values))
+    x = {i: _modified_input(emit, layer, term, i) for i in layer.active}
+    w: Operand | None = None
+    b: Operand = 0.0
+    if layer.weight is not None:
+        own = layer.node.inputs[layer.weight]
+        assert own is not None
+        w = evaluate(emit, term.w, {**layer.values, "w": own})
+        b = 0.0 if layer.bias is None else evaluate(emit, term.b, {**layer.values, "b": layer.bias})
+    elif term.w != "w":
+        raise RuleError("it modifies weights, and the node has none. Choose another, such as norm")
+    if b == 0.0 and (w == 0.0 or all(v == 0.0 for v in x.values())):
+        return None
+    return Modified(factor, x, w, b)
+
+
+def _modified_input(emit: Emit, layer: Layer, term: Term, i: int) -> Operand:
+    x = layer.node.inputs[i]
+    assert x is not None
+    values = {**layer.values, "x": x}
+    for name, setting in layer.settings.items():
+        if isinstance(setting, tuple):
+            values[name] = _per_channel(emit, layer, name, setting, i)
+    return evaluate(emit, term.x, values)
+
+
+def _per_channel(
+    emit: Emit, layer: Layer, name: str, setting: tuple[float, ...], i: int
+) -> ir.Value:
+    """One number per channel, shaped to broadcast against input `i`."""
+    x = layer.node.inputs[i]
+    assert x is not None
+    axis = layer.op.channel_axis(layer.node, i) % known_rank(x)
+    size = x.shape[axis] if x.shape is not None else None
+    if isinstance(size, int) and size != len(setting):
+        raise RuleError(
+            f"parameter {name!r} has {len(setting)} numbers and the input {size} channels. Give "
+            f"one or {size}"
+        )
+    shape = np.where(np.arange(known_rank(x)) == axis, len(setting), 1)
+    return emit.constant(np.reshape(setting, shape))
+
+
+def _sum_of_terms(emit: Emit, layer: Layer, terms: Sequence[Modified]) -> Operand:
+    """Z: the number 0 if no term is left."""
+    z: Operand = 0.0
+    for term in terms:
+        z = add(emit, z, multiply(emit, term.factor, _forward(emit, layer, term, term.b)))
+    return z
+
+
+def _forward(emit: Emit, layer: Layer, term: Modified, b: Operand) -> ir.Value:
+    """f(x'; w', b'), which is the forward's own tensor where nothing is modified."""
+    node = layer.node
+    own = all(term.x[i] is node.inputs[i] for i in layer.active)
+    if layer.weight is None:
+        return (
+            layer.z(emit)
+            if own
+            else emit.forward(node, {i: _operand(emit, layer, v, i) for i, v in term.x.items()})
+        )
+    if (
+        own
+        and term.w is node.inputs[layer.weight]
+        and (b is layer.bias or (b == 0.0 and layer.bias is None))
+    ):
+        return layer.z(emit)
+    replaced: dict[int, Input] = {i: _operand(emit, layer, v, i) for i, v in term.x.items()}
+    assert term.w is not None
+    replaced[layer.weight] = _tensor(emit, term.w, node.inputs[layer.weight])
+    replaced[2] = None if b == 0.0 else b
+    value = emit.forward(node, replaced)
+    product = sign(emit, next(iter(term.x.values()))) * sign(emit, term.w)
+    if product and (b == 0.0 or sign(emit, b) == product):
+        emit.signs[value] = product
+    return value
+
+
+def _accumulate(
+    emit: Emit, layer: Layer, terms: Sequence[Modified], s: ir.Value, totals: dict[int, Operand]
+) -> None:
+    """Add x' · vjp(s; w') of each term to the relevance of each active input."""
+    for term in terms:
+        for i in layer.active:
+            if term.x[i] == 0.0 or term.w == 0.0:
+                continue
+            own = None if layer.weight is None else layer.node.inputs[layer.weight]
+            w = None if term.w is None else _tensor(emit, term.w, own)
+            c = vjp(emit, layer.op, layer.node, [s], i, w)
+            x = layer.node.inputs[i]
+            c.shape = x.shape if x is not None else None
+            own_x = _operand(emit, layer, term.x[i], i) if _own_pad(layer, i) else term.x[i]
+            part = multiply(emit, multiply(emit, term.factor, own_x), c)
+            totals[i] = add(emit, totals[i], part)
+
+
+def _masked(emit: Emit, layer: Layer, share: Share, relevance: ir.Value) -> ir.Value:
+    """The relevance this share takes: all, or that where its condition holds."""
+    if share.where is None:
+        return relevance
+    mask = evaluate(emit, share.where, {**layer.values, "z": layer.z(emit)})
+    assert isinstance(mask, ir.Value)
+    kept = emit.op("Where", mask, relevance, 0.0)
+    kept.shape = relevance.shape
+    return kept
+
+
+def _without_bias(emit: Emit, layer: Layer, terms: Sequence[Modified]) -> Operand:
+    """Σ f(x'; w', 0): what the inputs contribute to Z."""
+    return _sum_of_terms(emit, layer, [Modified(t.factor, t.x, t.w, 0.0) for t in terms])
+
+
+def _bias_is_lost(terms: Sequence[Modified]) -> bool:
+    """Whether the bias stands beside constants in place of the input, as in w²: the rule itself
+    loses it.
+    """
+    return any(isinstance(v, float) for t in terms for v in t.x.values())
+
+
+def _operand(emit: Emit, layer: Layer, value: Operand, i: int) -> ir.Value:
+    """A modified input as a tensor; a constant one is computed for one sample where samples are
+    apart, and padded with zeros as the input is.
+    """
+    if isinstance(value, ir.Value) and value.const_value is None:
+        return value
+    pad = _own_pad(layer, i)
+    x = layer.node.inputs[i] if pad is None else pad.inputs[0]
+    assert x is not None
+    copied = emit.expand_like(value, x, one_sample=layer.op.samples_apart(layer.node, i))
+    return copied if pad is None else emit.op("Pad", copied, pad.inputs[1])
+
+
+def _own_pad(layer: Layer, i: int) -> ir.Node | None:
+    """The Pad in front of input `i` that is the layer's own padding, which holds no input."""
+    x = layer.node.inputs[i]
+    producer = None if x is None else x.producer()
+    return producer if producer is not None and PADDING_OF in producer.metadata_props else None
+
+
+def _tensor(emit: Emit, value: Operand, like: ir.Value | None) -> ir.Value:
+    """A number as a tensor of that shape; a tensor as it is."""
+    if isinstance(value, ir.Value):
+        return value
+    assert like is not None
+    return emit.expand_like(value, like)
+
+
+def _number(value: Operand) -> float:
+    if not isinstance(value, float):
+        raise RuleError(
+            "its factor depends on a tensor. Use numbers and parameters that are numbers"
+        )
+    return value

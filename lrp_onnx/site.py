@@ -1,0 +1,58 @@
+"""A node on the path with its rule: what both forms of a rule need of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from lrp_onnx.algebra import Operand, evaluate
+from lrp_onnx.emit import Emit, Input
+from lrp_onnx.errors import RuleError
+from lrp_onnx.expression import parse
+from lrp_onnx.ops.registry import Op
+from lrp_onnx.path import Step
+from lrp_onnx.rule import Rule, Setting
+
+__all__ = ["Assigned", "numbers", "vjp"]
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """A node on the path with its rule, the values of the rule's parameters, and why."""
+
+    step: Step
+    rule: Rule
+    settings: Mapping[str, Setting]
+    reason: str
+
+
+def vjp(
+    emit: Emit, op: Op, node: ir.Node, arriving: Sequence[ir.Value | None], i: int, w: Input = None
+) -> ir.Value:
+    """The vector-Jacobian product with respect to input `i`, in its shape; `w` replaces a linear
+    node's weight.
+    """
+    if op.vjp is None:
+        raise RuleError("the operator has no vector-Jacobian product")
+    s = arriving if op.outputs == "all" else arriving[0]
+    if op.weighted:
+        w = node.inputs[1 - i] if w is None else w
+        return op.vjp(emit, node, s, i, w)
+    x = node.inputs[i]
+    c = op.vjp(emit, node, s, i)
+    return emit.sum_to(c, x, node.outputs[0]) if op.broadcasts and x is not None else c
+
+
+def numbers(emit: Emit, site: Assigned, z: ir.Value) -> dict[str, Operand]:
+    """The parameters that are one value; those per channel come with the input
+    (`_modified_input`).
+    """
+    values: dict[str, Operand] = {}
+    for name, setting in site.settings.items():
+        if isinstance(setting, str):
+            values[name] = evaluate(emit, parse(setting, frozenset("z")), {"z": z})
+        elif isinstance(setting, float):
+            values[name] = setting
+    return values

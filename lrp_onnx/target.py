@@ -1,0 +1,206 @@
+"""Where relevance starts: the explained output, the entries of it, and their starting relevance R₀
+= m·y or m.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from lrp_onnx.emit import Emit, known_rank, make_room
+from lrp_onnx.errors import TargetError
+
+__all__ = [
+    "STARTS",
+    "Target",
+    "choose_output",
+    "class_axis_of",
+    "parse_target",
+    "starting_relevance",
+]
+
+STARTS = ("logit", "one")
+NAMED = ("argmax", "all", "max", "input", "seed")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which entries of the output are explained: `kind` is one of NAMED, "index" or
+    "difference".
+    """
+
+    kind: str
+    classes: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return "-".join(map(str, self.classes)) if self.classes else self.kind
+
+
+def parse_target(text: str | int) -> Target:
+    """`argmax`, a class, `A-B`, `all`, `max`, `input` or `seed`; TargetError for anything else."""
+    if str(text) in NAMED:
+        return Target(str(text))
+    if match := re.fullmatch(r"(\d+)(?:-(\d+))?", str(text)):
+        classes = tuple(int(g) for g in match.groups() if g is not None)
+        if len(classes) > len(set(classes)):
+            raise TargetError(
+                f"target {text!r}: the difference is zero. Give two different classes."
+            )
+        return Target("difference" if len(classes) == 2 else "index", classes)
+    raise TargetError(
+        f"target {text!r} is unknown. Give a class such as 3, a difference such as 3-5, or one of "
+        f"{', '.join(NAMED)}."
+    )
+
+
+def choose_output(graph: ir.Graph, name: str | None) -> ir.Value:
+    """The output of that name; without a name the only float one. TargetError lists the outputs
+    otherwise.
+    """
+    listing = "; ".join(f"{v.name!r} {v.dtype} {v.shape}" for v in graph.outputs)
+    if name is not None:
+        for value in graph.outputs:
+            if value.name == name:
+                return value
+        raise TargetError(f"output {name!r}: the model has no such output. Its outputs: {listing}.")
+    floats = [v for v in graph.outputs if v.dtype is not None and v.dtype.is_floating_point()]
+    if len(floats) != 1:
+        many = "several outputs are" if floats else "no output is"
+        raise TargetError(f"{many} of a float type. Choose one with --output: {listing}.")
+    return floats[0]
+
+
+def class_axis_of(y: ir.Value, given: int | None) -> int | None:
+    """The class axis: 1 for rank 2, 4, 5, the last for rank 3; None for an output of rank 0 or 1,
+    one class.
+    """
+    rank = known_rank(y)
+    if rank < 2:
+        return None
+    if given is None:
+        return 1 if rank in (2, 4, 5) else rank - 1
+    if not -rank <= given < rank:
+        raise TargetError(
+            f"class axis {given}: output {y.name!r} has {rank} axes. Give one from {-rank} to "
+            f"{rank - 1}."
+        )
+    return given % rank
+
+
+def starting_relevance(
+    emit: Emit,
+    graph: ir.Graph,
+    y: ir.Value,
+    output: ir.Value,
+    target: Target,
+    axis: int | None,
+    start: str,
+) -> ir.Value:
+    """R₀, shaped like y: m·y for start "logit", m for "one".
+
+    `y` is where relevance starts (the logits behind a final softmax in the output's layout),
+    `output` the model's output that names a `seed`. Adds the graph input of `input` and `seed`.
+    """
+    if start not in STARTS:
+        raise TargetError(f"start {start!r} is unknown. Give one of {', '.join(STARTS)}.")
+    mask = _mask(emit, graph, y, output, target, axis)
+    r = emit.op("Mul", mask, y) if start == "logit" else emit.op("Cast", mask, to=int(emit.dtype))
+    r.shape = y.shape
+    return r
+
+
+def _mask(
+    emit: Emit, graph: ir.Graph, y: ir.Value, output: ir.Value, target: Target, axis: int | None
+) -> ir.Value:
+    if target.kind == "all":
+        return emit.expand_like(1.0, y)
+    if target.kind == "seed":
+        return _graph_input(graph, f"{output.name}_seed", emit.dtype, y.shape)
+    if axis is None:
+        if any(target.classes):
+            raise TargetError(
+                f"target {target}: output {output.name!r} of shape {y.shape} has one class. Use 0 "
+                "or argmax."
+            )
+        return emit.expand_like(0.0 if target.kind == "difference" else 1.0, y)
+    if target.kind == "max":
+        return _largest_of_sample(emit, y)
+    classes = _class_numbers(emit, y, axis)
+    if target.kind == "argmax":
+        chosen = emit.op("ArgMax", y, axis=axis, keepdims=1)
+    elif target.kind == "input":
+        chosen = _target_input(emit, graph, y, axis)
+    else:
+        return _constant_mask(emit, y, output, target, axis, classes)
+    return _one_hot(emit, classes, chosen)
+
+
+def _one_hot(emit: Emit, classes: ir.Value, chosen: ir.Value) -> ir.Value:
+    return emit.op("Cast", emit.op("Equal", classes, chosen), to=int(emit.dtype))
+
+
+def _class_numbers(emit: Emit, y: ir.Value, axis: int) -> ir.Value:
+    """0, 1, 2, … along the class axis, shaped to broadcast against y."""
+    assert y.shape is not None
+    size, rank = y.shape[axis], known_rank(y)
+    shape = [-1 if k == axis else 1 for k in range(rank)]
+    if isinstance(size, int):
+        return emit.constant(np.arange(size).reshape(shape), ir.DataType.INT64)
+    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
+    count = emit.op("Squeeze", emit.dimension(y, axis), emit.ints(0))
+    return emit.op("Reshape", emit.op("Range", zero, count, one), emit.ints(*shape))
+
+
+def _constant_mask(
+    emit: Emit, y: ir.Value, output: ir.Value, target: Target, axis: int, classes: ir.Value
+) -> ir.Value:
+    assert y.shape is not None
+    size = y.shape[axis]
+    for wanted in target.classes:
+        if isinstance(size, int) and wanted >= size:
+            raise TargetError(
+                f"target {target}: output {output.name!r} has {size} classes, 0 to {size - 1}. "
+                "Choose one of them."
+            )
+    numbers = [emit.constant(c, ir.DataType.INT64) for c in target.classes]
+    mask = _one_hot(emit, classes, numbers[0])
+    if len(numbers) == 2:
+        mask = emit.op("Sub", mask, _one_hot(emit, classes, numbers[1]))
+    return emit.expand_like(mask, y)
+
+
+def _largest_of_sample(emit: Emit, y: ir.Value) -> ir.Value:
+    """One-hot at the largest entry of each sample, over all its axes but the first."""
+    rows = emit.op("Flatten", y, axis=1)
+    size = emit.op("Squeeze", emit.op("Shape", rows, start=1), emit.ints(0))
+    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
+    mask = _one_hot(
+        emit, emit.op("Range", zero, size, one), emit.op("ArgMax", rows, axis=1, keepdims=1)
+    )
+    return emit.reshape_like(mask, y)
+
+
+def _target_input(emit: Emit, graph: ir.Graph, y: ir.Value, axis: int) -> ir.Value:
+    """The graph input `target`, one class per sample, shaped to broadcast against y."""
+    assert y.shape is not None
+    batch_axis = 0 if axis else None
+    batch = y.shape[0] if batch_axis == 0 else 1
+    value = _graph_input(graph, "target", ir.DataType.INT64, ir.Shape([batch]))
+    return emit.op("Reshape", value, emit.ints(-1, *[1] * (known_rank(y) - 1)))
+
+
+def _graph_input(
+    graph: ir.Graph, name: str, dtype: ir.DataType, shape: ir.Shape | None
+) -> ir.Value:
+    if any(v.name == name for v in (*graph.inputs, *graph.outputs)):
+        raise TargetError(
+            f"input {name!r}: the model already has an input or output of that name. Rename it or "
+            "choose another target."
+        )
+    make_room(graph, name)
+    value = ir.Value(name=name, shape=shape, type=ir.TensorType(dtype))
+    graph.inputs.append(value)
+    return value

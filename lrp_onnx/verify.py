@@ -1,0 +1,201 @@
+"""Does the compiled graph keep its promises?  Forward, finiteness, and an account of every node.
+
+Per node the relevance that arrives must be found again,
+
+    Σ R_out = Σ R_in + bias + stabiliser + dropped,
+
+within 1e-4 · Σ|R_out|; `dropped` is what the rule itself loses, a fact to report and no failure.
+Over the whole graph the same must hold between the explained value, the relevance of the inputs
+and everything booked on the way: a branch forgotten where relevance fans out shows only there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lrp_onnx.assign import Request
+from lrp_onnx.audit import COLUMNS, Audit
+from lrp_onnx.check import (
+    check_graph,
+    extra_feeds,
+    forward_differences,
+    judge,
+    judged_on_random,
+    weight_warnings,
+)
+from lrp_onnx.compiled import Compiled
+from lrp_onnx.compiler import Observer, run_stages
+from lrp_onnx.data.samples import wanted_by
+from lrp_onnx.errors import InputError
+from lrp_onnx.explainer import fitted
+from lrp_onnx.model import Source
+from lrp_onnx.runtime import Array, runtime_form
+
+__all__ = ["CLOSES", "Line", "Verdict", "verify"]
+
+CLOSES = 1e-4
+"""Part of Σ|R_out| that an account may be off by."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """The account of one node, in the unit of the explained output, summed over the batch."""
+
+    name: str
+    op_type: str
+    rule: str
+    out: float
+    magnitude: float
+    received: float
+    bias: float
+    stabiliser: float
+    dropped: float
+    conserves: bool
+    """Whether the rule conserves relevance but for what is booked; else no account can close."""
+
+    @property
+    def residual(self) -> float:
+        """What of the relevance is not accounted for."""
+        return self.out - self.received - self.bias - self.stabiliser - self.dropped
+
+    @property
+    def finite(self) -> bool:
+        """Whether every sum is a number."""
+        return math.isfinite(self.residual) and math.isfinite(self.magnitude)
+
+    @property
+    def closes(self) -> bool:
+        """Whether the account holds."""
+        within = abs(self.residual) <= CLOSES * self.magnitude
+        return self.finite and (within or not self.conserves)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `verify` found; `problems` is empty if everything holds."""
+
+    differences: dict[str, tuple[float, float]]
+    """Per output of the model: its relative difference from the original, and what is allowed."""
+    explained: float
+    """The sum of the starting relevance."""
+    relevance: dict[str, float]
+    """The sum of the relevance of each explained input."""
+    lines: tuple[Line, ...]
+    """From the output to the input."""
+    warnings: tuple[str, ...]
+    problems: tuple[str, ...]
+    feeds: dict[str, Array]
+
+
+def verify(
+    source: Source,
+    request: Request,
+    feeds: Mapping[str, Array] | None = None,
+    *,
+    opset: int | None = None,
+    seed: int = 0,
+    observe: Observer | None = None,
+) -> Verdict:
+    """Compile the model with an account of every node, run it, and judge.
+
+    feeds: input by name; without it random input is made up. Raises LrpError as `compile` does, and
+    InputError where the input does not fit or none can be made up.
+    """
+    audit = Audit()
+    compiled = run_stages(source, request, opset=opset, check=False, audit=audit, observe=observe)
+    check_graph(compiled.graph)
+    given, expected = _forward(source, compiled, feeds, seed)
+    differences = forward_differences(compiled.graph, given, expected)
+    with runtime_form(compiled.graph) as form:
+        extra = extra_feeds(compiled.graph, given, expected)
+        found = judge(form, plain=False).run({**extra, **given})
+    lines = _lines(audit, found)
+    results = {name: y for name, y in found.items() if not name.startswith("lrp.audit_")}
+    relevance = _relevance(compiled, results)
+    explained = lines[0].out if lines else sum(relevance.values())
+    problems = [
+        *_forward_problems(differences),
+        *(f"{name!r} is not finite" for name, y in results.items() if not _finite(y)),
+        *(_line_problem(line) for line in lines if not line.closes),
+        *_total_problem(explained, relevance, lines),
+    ]
+    warnings = (*compiled.warnings, *weight_warnings(compiled.graph))
+    return Verdict(differences, explained, relevance, lines, warnings, tuple(problems), dict(given))
+
+
+def _forward(
+    source: Source, compiled: Compiled, feeds: Mapping[str, Array] | None, seed: int
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The input, checked or made up, and the original's outputs on it."""
+    if feeds is None:
+        found = judged_on_random(source, compiled.graph, seed)
+        if isinstance(found, str):
+            raise InputError(f"{found}. Give an input: lrp-onnx verify MODEL NAME=FILE.npy.")
+        return found
+    inputs = wanted_by(compiled.graph)
+    given = fitted(inputs, feeds)
+    with runtime_form(source) as form:
+        return given, judge(form).run(given)
+
+
+def _lines(audit: Audit, found: Mapping[str, Array]) -> tuple[Line, ...]:
+    lines = []
+    for k, (site, _, conserves) in enumerate(audit.rows):
+        sums = dict(zip(COLUMNS, map(float, found[f"lrp.audit_{k}"]), strict=True))
+        node = site.step.node
+        lines.append(
+            Line(
+                name=node.name or "",
+                op_type=node.op_type,
+                rule=site.rule.name,
+                received=sums.pop("in"),
+                conserves=conserves,
+                **sums,
+            )
+        )
+    return tuple(lines)
+
+
+def _relevance(compiled: Compiled, results: Mapping[str, Array]) -> dict[str, float]:
+    names = json.loads(compiled.graph.metadata_props["lrp.explained"])
+    return {n: float(np.sum(results[f"{n}_relevance"], dtype=np.float64)) for n in names}
+
+
+def _finite(y: Array) -> bool:
+    return y.dtype.kind in "OSU" or bool(np.isfinite(y.astype(np.float64)).all())
+
+
+def _forward_problems(differences: Mapping[str, tuple[float, float]]) -> list[str]:
+    return [
+        f"output {name!r} differs from the original by {difference:.2g}, {allowed:.0e} is allowed"
+        for name, (difference, allowed) in differences.items()
+        if not difference <= allowed
+    ]
+
+
+def _line_problem(line: Line) -> str:
+    where = f"node {line.name!r} ({line.op_type}), rule {line.rule!r}"
+    if not line.finite:
+        return f"{where}: its relevance is not finite"
+    part = abs(line.residual) / line.magnitude if line.magnitude else math.inf
+    return f"{where}: its account is off by {line.residual:.3g}, {part:.1e} of Σ|R|"
+
+
+def _total_problem(
+    explained: float, relevance: Mapping[str, float], lines: Sequence[Line]
+) -> list[str]:
+    """The account of the whole graph, which may be off by what its nodes may be off by."""
+    if not all(line.conserves and line.closes for line in lines):
+        return []
+    booked = sum(line.bias + line.stabiliser + line.dropped for line in lines)
+    residual = explained - sum(relevance.values()) - booked
+    if abs(residual) <= CLOSES * sum(line.magnitude for line in lines):
+        return []
+    return [
+        f"relevance is lost between nodes: {residual:.3g} of {explained:.3g} is not found again"
+    ]

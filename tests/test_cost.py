@@ -1,0 +1,80 @@
+"""What a compilation may cost: bytes of the file, seconds, memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import onnx
+import pytest
+from models import network
+
+import lrp_onnx
+from lrp_onnx import digits
+
+BOX = {"low": 0.0, "high": 1.0}
+WIDE = network(
+    "c = Conv<pads=[1,1,1,1]>(x, w, b) r = Relu(c) f = Flatten(r) g = Gemm<transB=1>(f, v) "
+    "h = Relu(g) y = Gemm<transB=1>(h, u)",
+    (1, 8, 4, 4), w=(32, 8, 3, 3), b=(32,), v=(256, 512), u=(10, 256),
+)  # fmt: skip
+MODELS = {"digits": digits.load()[0], "wide": WIDE.SerializeToString()}
+COMPOSITES = {
+    "epsilon": {},
+    "epsilon-plus-flat": {},
+    "alpha2-beta1": {},
+    "epsilon-gamma-box": BOX,
+    "zbox": BOX,
+    "wsquare": {},
+}
+
+
+@pytest.mark.parametrize("composite", COMPOSITES)
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_the_file_grows_by_nodes_not_by_weights(model, composite):
+    compiled = lrp_onnx.compile(model, composite, COMPOSITES[composite], check=False).model
+    emitted = sum(node.name.startswith("lrp/") for node in compiled.graph.node)
+    assert compiled.ByteSize() <= 1.15 * len(model) + 300 * emitted
+
+
+def deep(nodes: int) -> onnx.ModelProto:
+    """A chain of that many nodes: Conv, Relu, Conv, Relu, …, with residuals."""
+    body, last = [], "x"
+    for k in range(nodes // 3):
+        body.append(
+            f"c{k} = Conv<pads=[1,1,1,1]>({last}, w) r{k} = Relu(c{k}) a{k} = Add(r{k}, {last})"
+        )
+        last = f"a{k}"
+    return network(" ".join(body) + f" y = GlobalAveragePool({last})", (1, 2, 4, 4), w=(2, 2, 3, 3))
+
+
+def test_compile_time_is_linear_in_nodes():
+    model = deep(3000)
+    lrp_onnx.compile(deep(30), check=False)
+    nodes = len(model.graph.node)
+    began = time.process_time()  # of the process, so that a busy machine fails nothing
+    lrp_onnx.compile(model, check=False)
+    seconds = time.process_time() - began
+    assert seconds <= 1 + nodes / 1000
+
+
+MEASURE = """
+import sys, lrp_onnx
+from lrp_onnx.peak_memory import _memory as memory
+lrp_onnx.compile(sys.argv[1], check=False)  # imports, pools
+before = memory("VmRSS")
+lrp_onnx.compile(sys.argv[2], check=False)
+print(memory("VmHWM") - before)
+"""
+
+
+def test_compiling_needs_twice_the_models_memory(tmp_path):
+    big = network("y = MatMul(x, w)", (1, 6000), w=np.zeros((6000, 6000), np.float32))
+    onnx.save(big, tmp_path / "big.onnx")
+    (tmp_path / "small.onnx").write_bytes(MODELS["wide"])
+    code = [sys.executable, "-c", MEASURE, tmp_path / "small.onnx", tmp_path / "big.onnx"]
+    grown = int(subprocess.run(code, check=True, capture_output=True, text=True).stdout)
+    size = (tmp_path / "big.onnx").stat().st_size
+    assert 0.5 * size <= grown <= 300e6 + 2 * size
