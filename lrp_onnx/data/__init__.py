@@ -1,0 +1,1 @@
+"""What goes into a model: pictures and arrays from files, their preprocessing, random samples."""

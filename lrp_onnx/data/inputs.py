@@ -1,0 +1,216 @@
+"""A model's input from a file: a picture, or an array that NumPy wrote."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrp_onnx.data.layout import Dimension, batched_axes, describe_shape
+from lrp_onnx.data.picture import fit_picture, open_picture, picture_pixels
+from lrp_onnx.data.preprocess import PRESETS, Preprocess, bounds, normalise_pixels
+from lrp_onnx.errors import InputError
+
+__all__ = ["fit_array", "is_array_file", "load_input"]
+
+ARRAY_SUFFIXES = (".npy", ".npz")
+
+
+def is_array_file(path: str | os.PathLike[str]) -> bool:
+    """Whether `path` is read as an array (.npy, .npz) and not as a picture."""
+    return Path(path).suffix.lower() in ARRAY_SUFFIXES
+
+
+def load_input(
+    path: str | os.PathLike[str],
+    shape: Sequence[Dimension],
+    dtype: np.dtype[Any],
+    preprocess: Preprocess | None = None,
+    *,
+    name: str = "input",
+) -> NDArray[Any]:
+    """The model's input `name` of `shape` and `dtype`, with its batch axis, from a file.
+
+    A picture is fitted to the model's size; where that is symbolic, to the preprocess's size, else
+    it keeps its own. A uint8 input takes pictures as they are. Arrays are taken as they are.
+    Raises InputError where the file cannot be read or is not what the model takes.
+    """
+    if is_array_file(path):
+        return fit_array(_read_array(Path(path), name), shape, dtype, name=name, source=str(path))
+    shape = _known(shape)
+    axes = _picture_axes(name, shape, dtype, preprocess)
+    preprocess = _required(path, name, dtype, preprocess)
+    channels = _channels(name, shape, axes)
+    image = open_picture(path, channels)
+    size = _size(name, shape, axes, preprocess, (image.height, image.width))
+    values = normalise_pixels(picture_pixels(fit_picture(image, size, preprocess)), preprocess)
+    if "C" not in axes:
+        values = values[..., 0]
+    elif axes.endswith("CHW"):
+        values = values.transpose(2, 0, 1)
+    values = values.reshape((1,) * axes.startswith("N") + values.shape)
+    return (np.rint(values) if dtype.kind in "iu" else values).astype(dtype)
+
+
+def fit_array(
+    array: NDArray[Any],
+    shape: Sequence[Dimension],
+    dtype: np.dtype[Any],
+    *,
+    name: str,
+    source: str = "array",
+) -> NDArray[Any]:
+    """Bring an array to a model's input: a missing batch axis, a float or an int of another width.
+
+    Raises InputError where rank, a fixed size or the kind of number is another.
+    """
+    shape = _known(shape)
+    wants = f"the model's input '{name}' is {dtype} {describe_shape(shape)}"
+    if array.ndim == len(shape) - 1:
+        array = array[None]
+    fits = array.ndim == len(shape) and all(
+        not isinstance(size, int) or size == given
+        for size, given in zip(shape, array.shape, strict=True)
+    )
+    if not fits:
+        fact = f"shape {describe_shape(array.shape)}, but {wants}"
+        raise InputError(f"'{source}': {fact}. Give an array of that shape.")
+    return _cast(array, dtype, f"'{source}': {array.dtype} values, but {wants}")
+
+
+def _cast(array: NDArray[Any], dtype: np.dtype[Any], problem: str) -> NDArray[Any]:
+    """Only where it means the same: raw bytes for a float input are more likely a mistake."""
+    if array.dtype == dtype:
+        return array
+    if dtype.kind == "O" and array.dtype.kind in "US":
+        return array.astype(object)
+    floats = dtype.kind not in "iubOSU" and array.dtype.kind == "f"
+    if not floats and not (dtype.kind in "iu" and array.dtype.kind in "iu"):
+        raise InputError(f"{problem}. Convert it (numpy: array.astype('{dtype}')).")
+    with np.errstate(over="ignore"):
+        cast = array.astype(dtype)
+    same = np.isfinite(cast) == np.isfinite(array) if floats else cast == array
+    if not np.all(same):
+        raise InputError(f"{problem} and cannot hold some of them. Scale or correct them.")
+    return cast
+
+
+def _read_array(path: Path, name: str) -> NDArray[Any]:
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return loaded
+            arrays = {key: loaded[key] for key in loaded.files}
+    except (OSError, ValueError, EOFError, SyntaxError, zipfile.BadZipFile) as error:
+        fact = getattr(error, "strerror", None) or "not an array file, or a damaged one"
+        raise InputError(f"'{path}': {fact}. Write it with numpy.save or numpy.savez.") from error
+    return _select(arrays, path, name)
+
+
+def _select(arrays: Mapping[str, NDArray[Any]], path: Path, name: str) -> NDArray[Any]:
+    if name in arrays:
+        return arrays[name]
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    held = ", ".join(f"'{key}'" for key in arrays) or "nothing"
+    raise InputError(f"'{path}': no array '{name}'; it holds {held}. Name one as the input.")
+
+
+def _known(shape: Sequence[Dimension]) -> list[Dimension]:
+    """Some exporters write -1 for a size that is open."""
+    return [None if isinstance(size, int) and size < 0 else size for size in shape]
+
+
+def _picture_axes(
+    name: str, shape: Sequence[Dimension], dtype: np.dtype[Any], preprocess: Preprocess | None
+) -> str:
+    wants = f"the model's input '{name}' is {dtype} {describe_shape(shape)}"
+    if dtype.kind in "iu" and len(shape) <= 2:
+        raise InputError(f"{wants}: token ids or the like, not a picture. Give it as .npy.")
+    if dtype.kind in "bOSU" or len(shape) not in (3, 4):
+        raise InputError(f"{wants}: not a picture. Give it as .npy.")
+    if len(shape) == 4:
+        if isinstance(shape[0], int) and shape[0] != 1:
+            raise InputError(f"{wants}: a fixed batch. Stack {shape[0]} pictures in an .npy file.")
+        if preprocess is not None and preprocess.layout is not None:
+            return preprocess.layout
+        if not {1, 3} & {shape[1], shape[3]}:
+            fact = "neither axis 1 nor axis 3 has 1 or 3 channels"
+            remedy = 'Give --preprocess FILE.toml with layout = "NCHW" or "NHWC", or a .npy file'
+            raise InputError(f"{wants}: {fact}. {remedy}.")
+        return batched_axes(shape)
+    if shape[0] in (1, 3):
+        return "CHW"
+    if shape[2] in (1, 3):
+        return "HWC"
+    if isinstance(shape[0], int):
+        raise InputError(f"{wants}: no axis of 1 or 3 channels. Give it as .npy.")
+    return "NHW"
+
+
+def _required(
+    path: str | os.PathLike[str], name: str, dtype: np.dtype[Any], preprocess: Preprocess | None
+) -> Preprocess:
+    if preprocess is None and dtype == np.uint8:
+        return PRESETS["byte"]
+    if preprocess is None:
+        choices = ", ".join(PRESETS)
+        raise InputError(
+            f"picture '{path}': how the model's input '{name}' was normalised is not in the model. "
+            f"Give --preprocess {choices} or FILE.toml: what it was trained with."
+        )
+    if dtype.kind in "iu":
+        _check_integers(name, dtype, preprocess)
+    return preprocess
+
+
+def _check_integers(name: str, dtype: np.dtype[Any], preprocess: Preprocess) -> None:
+    low, high = bounds(preprocess)
+    limits = np.iinfo(dtype)
+    whole = all(abs(top - bottom - 255) < 1e-6 for bottom, top in zip(low, high, strict=True))
+    if not whole or min(low) < limits.min or max(high) > limits.max:
+        fact = f"takes {dtype}, which cannot hold what '{preprocess.name}' makes of a pixel"
+        raise InputError(f"input '{name}' {fact}. Use --preprocess byte, or a file with scale 1.")
+
+
+def _channels(name: str, shape: Sequence[Dimension], axes: str) -> int:
+    if "C" not in axes:
+        return 1
+    channels = shape[axes.index("C")]
+    if isinstance(channels, int) and channels not in (1, 3):
+        raise InputError(
+            f"input '{name}' takes {channels} channels, pictures have 1 or 3: use .npy."
+        )
+    return channels if isinstance(channels, int) else 3
+
+
+def _size(
+    name: str,
+    shape: Sequence[Dimension],
+    axes: str,
+    preprocess: Preprocess,
+    own: tuple[int, int],
+) -> tuple[int, int]:
+    """The model's height and width; a single open one follows the picture's proportions."""
+    model = shape[axes.index("H")], shape[axes.index("W")]
+    given = preprocess.size or model
+    for size, wanted in zip(given, model, strict=True):
+        if isinstance(wanted, int) and size != wanted:
+            raise InputError(
+                f"preprocess '{preprocess.name}': size {preprocess.size}, but the model's input "
+                f"'{name}' is {describe_shape(shape)}. Leave 'size' out: the model fixes it."
+            )
+    height, width = given
+    if isinstance(height, int) and isinstance(width, int):
+        return height, width
+    if isinstance(height, int):
+        return height, max(1, round(own[1] * height / own[0]))
+    if isinstance(width, int):
+        return max(1, round(own[0] * width / own[1])), width
+    return own

@@ -1,0 +1,63 @@
+"""Which axis of an array is what: one letter an axis.
+
+N batch, C channels, H height, W width, F features (also the positions of a signal or a text).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lrp_onnx.errors import InputError
+
+__all__ = ["Dimension", "batched_axes", "describe_shape", "single_axes"]
+
+Dimension = int | str | None  # a size, the name of a symbolic one, or nothing known
+
+PICTURE_CHANNELS = (1, 3)
+
+
+def batched_axes(shape: Sequence[Dimension]) -> str:
+    """The axes of a model's input, its batch first: 'NF', 'NHW', 'NCF', 'NCHW' or 'NHWC'.
+
+    A picture's channels are told by their number, 1 or 3; where both ends would do, or neither,
+    they come first, as in most exported models. Raises InputError for rank 0 and above 4.
+    """
+    if len(shape) == 3:
+        return _three(shape)
+    if len(shape) == 4:
+        return "NHWC" if _last_is_channel(shape[1], shape[3]) else "NCHW"
+    if len(shape) in (1, 2):
+        return "NF"[: len(shape)]
+    raise InputError(
+        f"an array of shape {describe_shape(shape)} is no picture: rank {len(shape)}, not 1 to 4. "
+        "Write an .npz file instead, or choose a slice of it."
+    )
+
+
+def single_axes(shape: Sequence[int]) -> str:
+    """The axes of an array whose batch axis is not known: (F), (H, W), (C, H, W), (H, W, C) or 4-D.
+
+    A matrix of one row is a batch of one. Raises InputError for rank 0 and above 4.
+    """
+    if len(shape) == 1:
+        return "F"
+    if len(shape) == 2:
+        return "NF" if shape[0] == 1 else "HW"
+    if len(shape) == 3:
+        return "HWC" if _last_is_channel(shape[0], shape[2]) else "CHW"
+    return batched_axes(shape)
+
+
+def describe_shape(shape: Sequence[Dimension]) -> str:
+    """A shape as a user reads it: `[N, 3, 224, 224]`, with `?` where nothing is known."""
+    return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
+
+
+def _three(shape: Sequence[Dimension]) -> str:
+    if shape[1] in PICTURE_CHANNELS:
+        return "NCF"
+    return "NFC" if shape[2] in PICTURE_CHANNELS else "NHW"
+
+
+def _last_is_channel(first: Dimension, last: Dimension) -> bool:
+    return last in PICTURE_CHANNELS and first not in PICTURE_CHANNELS

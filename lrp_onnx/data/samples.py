@@ -1,0 +1,145 @@
+"""Random input for a model: sizes it leaves open are guessed, several times over.
+
+A batch is 2 where the model leaves it open.  Heights and widths and lengths are tried in turn,
+since a network with five pooling layers refuses a small picture and one for short signals a large
+one.  Channels are read off the layer that the input goes into, where there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from lrp_onnx.data.layout import Dimension
+from lrp_onnx.runtime import Array, Wanted
+
+__all__ = ["is_added", "random_feeds", "wanted_by"]
+
+
+@dataclass(frozen=True)
+class Guess:
+    """Sizes for the axes a model leaves open, and the largest integer to feed."""
+
+    batch: int
+    spatial: int
+    length: int
+    largest: int
+
+
+GUESSES = (
+    Guess(2, 64, 8, 9),
+    Guess(2, 224, 16, 9),
+    Guess(2, 32, 1, 1),
+    Guess(1, 64, 8, 1),
+    Guess(1, 256, 32, 9),
+    Guess(1, 224, 128, 1),
+    Guess(1, 512, 512, 9),
+    Guess(1, 16, 1, 0),
+    Guess(1, 640, 1024, 1),
+)
+
+
+def wanted_by(model: ir.Model) -> tuple[Wanted, ...]:
+    """Name, dtype and shape of each input the model must be given; channels as the first layer has
+    them.
+
+    Raises TypeError for an input that is no tensor or has no known rank.
+    """
+    initialised = model.graph.initializers
+    required = [
+        v for v in model.graph.inputs if v.name not in initialised and not is_added(model, v)
+    ]
+    return tuple(Wanted(v.name or "", _dtype(v), _shape(v)) for v in required)
+
+
+def is_added(model: ir.Model, value: ir.Value) -> bool:
+    """Whether an input of a compiled model is not the original's: the compiler added it."""
+    kind, output = (model.metadata_props.get(f"lrp.{key}", "") for key in ("target", "output"))
+    return value.name == {"input": "target", "seed": f"{output}_seed"}.get(kind)
+
+
+def random_feeds(
+    inputs: Sequence[Wanted], seed: int = 0, batch: int | None = None
+) -> Iterator[dict[str, Array]]:
+    """Feeds to try one after the other, with that batch if given; the same for the same seed."""
+    for guess in GUESSES:
+        guess = guess if batch is None else replace(guess, batch=batch)
+        rng = np.random.default_rng(seed)
+        sizes: dict[str, int] = {}
+        yield {w.name: _draw(rng, w, _sizes(w.shape, guess, sizes), guess) for w in inputs}
+        if not any(_is_guessed(wanted) for wanted in inputs):
+            return  # the next one would be the same
+
+
+def _is_guessed(wanted: Wanted) -> bool:
+    """Whether a guess decides its size or its values."""
+    integers = wanted.dtype.kind in "iu" and wanted.dtype != np.uint8
+    return integers or not all(isinstance(size, int) for size in wanted.shape)
+
+
+def _sizes(shape: Sequence[Dimension], guess: Guess, named: dict[str, int]) -> tuple[int, ...]:
+    """A size for every axis; an axis of the same name gets the same."""
+    sizes = []
+    for axis, size in enumerate(shape):
+        if not isinstance(size, int):
+            default = guess.batch if axis == 0 else _open_axis(axis, len(shape), guess)
+            size = default if size is None else named.setdefault(size, default)
+        sizes.append(size)
+    return tuple(sizes)
+
+
+def _open_axis(axis: int, rank: int, guess: Guess) -> int:
+    if rank < 4:
+        return guess.length
+    return 3 if axis == 1 else guess.spatial
+
+
+def _draw(rng: np.random.Generator, wanted: Wanted, shape: tuple[int, ...], guess: Guess) -> Array:
+    if wanted.dtype == np.uint8:
+        return rng.integers(0, 256, shape, np.uint8)
+    if wanted.dtype.kind in "iu":
+        return rng.integers(0, guess.largest + 1, shape).astype(wanted.dtype)
+    if wanted.dtype.kind == "b":
+        return np.ones(shape, bool)
+    if wanted.dtype.kind == "O":
+        return np.full(shape, "text", object)
+    return rng.standard_normal(shape).astype(wanted.dtype)
+
+
+def _dtype(value: ir.Value) -> np.dtype[Any]:
+    if not isinstance(value.type, ir.TensorType) or value.dtype is None:
+        raise TypeError(f"input {value.name!r} is no tensor")
+    if value.dtype == ir.DataType.STRING:
+        return np.dtype(object)
+    return np.dtype(value.dtype.numpy())
+
+
+def _shape(value: ir.Value) -> tuple[Dimension, ...]:
+    if value.shape is None:
+        raise TypeError(f"the rank of input {value.name!r} is unknown")
+    shape = [d if isinstance(d, int) else d.value for d in value.shape]
+    for axis, size in _channels(value):
+        if -len(shape) <= axis < len(shape) and not isinstance(shape[axis], int):
+            shape[axis] = size
+    return tuple(shape)
+
+
+def _channels(value: ir.Value) -> Iterator[tuple[int, int]]:
+    """Axes of a tensor whose size the weight of a layer behind it fixes."""
+    for node, position in value.uses():
+        weight = node.inputs[1] if position == 0 and len(node.inputs) > 1 else None
+        sizes = [] if weight is None or weight.shape is None else list(weight.shape)
+        if not sizes or not all(isinstance(s, int) for s in sizes):
+            continue
+        if node.op_type == "Conv":
+            group = node.attributes["group"].as_int() if "group" in node.attributes else 1
+            yield 1, int(sizes[1]) * group  # type: ignore[arg-type]
+        elif node.op_type == "MatMul":
+            yield -1, int(sizes[0])  # type: ignore[arg-type]
+        elif node.op_type == "Gemm" and "transA" not in node.attributes:
+            transposed = "transB" in node.attributes and node.attributes["transB"].as_int()
+            yield -1, int(sizes[1 if transposed else 0])  # type: ignore[arg-type]

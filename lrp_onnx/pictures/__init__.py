@@ -1,0 +1,1 @@
+"""What comes out: heatmaps, grids, charts and pages."""

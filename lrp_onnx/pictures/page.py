@@ -1,0 +1,140 @@
+"""A figure filled from the top, measured in inches, as tall as what was put on it.
+
+Drawn on a matplotlib `Figure` of its own: no display, no pyplot, no global state.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from io import BytesIO
+from itertools import accumulate
+
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from lrp_onnx.pictures.heatmap import COLOURS, norm
+
+__all__ = ["FONTS", "PAD", "Page", "boxes_for_missing_letters", "wrapped"]
+
+DPI = 150
+PAD = 0.15  # between whatever stands beside or below each other
+TITLE_POINTS, TEXT_POINTS = 11.0, 8.5
+# The first has every Latin, Greek and Cyrillic letter; one of the others may have the rest.
+FAMILIES = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei",
+            "Microsoft YaHei", "PingFang SC", "Hiragino Sans GB", "Arial Unicode MS")  # fmt: skip
+INSTALLED = {font.name for font in font_manager.fontManager.ttflist}
+FONTS = [family for family in FAMILIES if family in INSTALLED]
+
+
+class Page:
+    """A column of things of one width; `top` is how far down the next one starts."""
+
+    def __init__(self, width: float) -> None:
+        self.width = width
+        self.top = PAD
+        self.figure = Figure(figsize=(width, 1), dpi=DPI, facecolor="white")
+        self.placed: list[tuple[Axes, tuple[float, float, float, float]]] = []
+        self.texts: list[tuple[Text, float]] = []
+
+    def text(self, text: str, x: float, width: float, points: float = TEXT_POINTS) -> float:
+        """Put wrapped text at the current height, not moving on; return its height."""
+        return self._put(wrapped(text, width, points), x, points)
+
+    def title(self, text: str) -> None:
+        """Put wrapped text across the page, and move on."""
+        height = self._put(wrapped(text, self.width - 2 * PAD, TITLE_POINTS), PAD, TITLE_POINTS)
+        self.top += height + (0.05 if height else 0)
+
+    def axes(self, x: float, width: float, height: float) -> Axes:
+        """Axes at the current height, not moving on."""
+        axes = self.figure.add_axes((0, 0, 1, 1), label=str(len(self.placed)))
+        self.placed.append((axes, (x, self.top, width, height)))
+        return axes
+
+    def colour_bar(self, x: float, height: float, limit: float | None, clipped: bool) -> None:
+        """A colour bar from -limit to limit; signs instead of numbers where there is no limit."""
+        axes = self.axes(x, 0.12, height)
+        bound = limit or 1.0
+        bar = self.figure.colorbar(
+            ScalarMappable(norm(bound), COLOURS), cax=axes, extend="both" if clipped else "neither"
+        )
+        ticks = [f"−{bound:.3g}", "0", f"+{bound:.3g}"] if limit else ["−", "0", "+"]
+        bar.set_ticks([-bound, 0, bound], labels=ticks)
+        bar.outline.set_linewidth(0.5)
+        axes.tick_params(labelsize=TEXT_POINTS, length=2, width=0.5)
+
+    def png(self, metadata: Mapping[str, str]) -> bytes:
+        """The page as the bytes of a PNG file; `metadata` becomes its text chunks."""
+        self._place()
+        buffer = BytesIO()
+        with boxes_for_missing_letters():
+            self.figure.savefig(buffer, format="png", metadata=dict(metadata))
+        return buffer.getvalue()
+
+    def _put(self, lines: list[str], x: float, points: float) -> float:
+        if not lines:
+            return 0.0
+        text = self.figure.text(
+            x / self.width, 0, "\n".join(lines), fontsize=points, family=FONTS, va="top",
+            linespacing=1.3, parse_math=False,
+        )  # fmt: skip
+        self.texts.append((text, self.top))
+        return len(lines) * points * 1.5 / 72 + 0.03
+
+    def _place(self) -> None:
+        height = self.top + PAD / 2
+        self.figure.set_size_inches(self.width, height)
+        for axes, (x, top, wide, tall) in self.placed:
+            box = x / self.width, 1 - (top + tall) / height, wide / self.width, tall / height
+            axes.set_position(box)
+        for text, top in self.texts:
+            text.set_y(1 - top / height)
+
+
+def wrapped(text: str, width: float, points: float) -> list[str]:
+    """The text in lines no wider than `width` inches, its own line breaks kept."""
+    ems = width * 72 / points
+    return [line for part in text.splitlines() for line in _wrapped_line(part, ems)]
+
+
+@contextmanager
+def boxes_for_missing_letters() -> Iterator[None]:
+    """A letter that no installed font has is drawn as a box: it is seen, no warning needed."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
+
+
+def _wrapped_line(text: str, ems: float) -> list[str]:
+    lines, left = [""], ems
+    for piece in re.findall(r"\s*[^\s-]+-?|\s*-", text):  # breaks at spaces and behind hyphens
+        if _ems(piece) > left and lines[-1]:
+            lines, left, piece = [*lines, ""], ems, piece.lstrip()
+        while _ems(piece) > left and len(piece) > 1:  # one long word
+            fits = max(1, sum(total <= left for total in accumulate(map(_ems, piece))))
+            lines[-1:] = [lines[-1] + piece[:fits], ""]
+            left, piece = ems, piece[fits:]
+        lines[-1] += piece
+        left -= _ems(piece)
+    return lines
+
+
+def _ems(text: str) -> float:
+    return sum(map(_letter_ems, text))
+
+
+@lru_cache(maxsize=4096)
+def _letter_ems(letter: str) -> float:
+    """A letter's width in the first font, in ems; a letter of another font is taken as a square."""
+    font = font_manager.get_font(font_manager.findfont(FONTS[0]))
+    if not font.get_char_index(ord(letter)):
+        return 1.0
+    font.set_size(100, 72)
+    return float(font.load_char(ord(letter)).linearHoriAdvance / 65536 / 100)

@@ -1,0 +1,370 @@
+"""Pictures of relevance, the page, and files that are written all or nothing."""
+
+import base64
+import json
+import os
+import re
+import stat
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lrp_onnx.data.layout import batched_axes, single_axes
+from lrp_onnx.data.preprocess import PRESETS, normalise_pixels
+from lrp_onnx.errors import InputError, OutputError
+from lrp_onnx.files import atomic, atomic_group
+from lrp_onnx.pictures.heatmap import (
+    COLOURS,
+    colour_limit,
+    norm,
+    overlay,
+    relevance_maps,
+    shown_pictures,
+)
+from lrp_onnx.pictures.page import wrapped
+from lrp_onnx.pictures.plot import Panel, save_grid, save_heatmap
+from lrp_onnx.pictures.report import save_arrays, save_html, table_rows
+
+RNG = np.random.default_rng(0)
+
+
+def noise(*shape):
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
+
+
+def pixels_of(path):
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def text_of(path):
+    with Image.open(path) as image:
+        return dict(image.text)
+
+
+# axes
+
+
+@pytest.mark.parametrize(
+    ("shape", "batched", "single"),
+    [
+        ((5,), "N", "F"),
+        ((4, 5), "NF", "HW"),
+        ((1, 5), "NF", "NF"),
+        ((2, 3, 50), "NCF", "CHW"),
+        ((2, 50, 1), "NFC", "HWC"),
+        ((2, 6, 7), "NHW", "CHW"),
+        ((1, 3, 6, 7), "NCHW", "NCHW"),
+        ((1, 6, 7, 3), "NHWC", "NHWC"),
+        ((1, 3, 6, 3), "NCHW", "NCHW"),
+        ((1, 64, 6, 7), "NCHW", "NCHW"),
+        (("N", "c", None, 1), "NHWC", None),
+    ],
+)
+def test_axes_are_told_from_the_shape(shape, batched, single):
+    assert batched_axes(shape) == batched
+    assert single is None or single_axes(shape) == single
+
+
+# numbers to colours
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "expected"),
+    [
+        ((3, 4, 5), None, (1, 4, 5)),
+        ((4, 5, 3), None, (1, 4, 5)),
+        ((4, 5), None, (1, 4, 5)),
+        ((2, 3, 4, 5), None, (2, 4, 5)),
+        ((2, 4, 5, 3), None, (2, 4, 5)),
+        ((7,), None, (1, 7)),
+        ((2, 7), "NF", (2, 7)),
+        ((2, 1, 7), "NCF", (2, 7)),
+    ],
+)
+def test_relevance_is_summed_over_channels(shape, axes, expected):
+    relevance = noise(*shape)
+    maps = relevance_maps(relevance, axes)
+    assert maps.shape == expected
+    np.testing.assert_allclose(maps.sum(), relevance.astype(float).sum())
+
+
+@pytest.mark.parametrize("shape", [(), (1, 1, 2, 3, 4)])
+def test_arrays_that_are_no_picture(shape):
+    with pytest.raises(InputError, match="rank"):
+        relevance_maps(np.zeros(shape))
+
+
+def test_axes_must_fit():
+    with pytest.raises(InputError, match="'NCHW'"):
+        relevance_maps(np.zeros((2, 2)), "NCHW")
+
+
+def test_zero_is_exactly_white_and_the_signs_have_their_colours():
+    zero, tiny, plus, minus = COLOURS(norm(2.0)(np.array([0.0, 1e-9, 2.0, -2.0])))[:, :3]
+    np.testing.assert_array_equal(zero, 1)
+    np.testing.assert_array_equal(tiny, 1)
+    assert plus[0] > plus[2]
+    assert minus[2] > minus[0]
+
+
+@pytest.mark.parametrize(
+    ("relevance", "limit"),
+    [
+        pytest.param(np.linspace(-100, 100, 20001), 99.5, id="percentile"),
+        pytest.param(np.array([0.0] * 999 + [-3.0]), 3.0, id="sparse"),
+        pytest.param(np.zeros(5), 1.0, id="nothing"),
+        pytest.param(np.array([np.nan, 2.0]), 2.0, id="nan"),
+        pytest.param(np.array([np.nan]), 1.0, id="only-nan"),
+    ],
+)
+def test_limit(relevance, limit):
+    assert colour_limit(relevance) == pytest.approx(limit, abs=1e-9)
+
+
+def test_overlay_shows_the_picture_where_nothing_is_relevant():
+    picture = RNG.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    relevance = np.zeros((4, 5))
+    relevance[1, 2] = 9.0
+    mixed = overlay(picture, relevance, 3.0)
+    grey = np.ptp(mixed.astype(int), axis=-1)
+    assert grey[1, 2] > 50
+    grey[1, 2] = 0
+    np.testing.assert_array_equal(grey, 0)
+
+
+@pytest.mark.parametrize("axes", ["NCHW", "NHWC"])
+def test_the_input_is_shown_as_the_picture_it_was(axes):
+    picture = RNG.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    x = normalise_pixels(picture, PRESETS["imagenet"])[None].astype(np.float32)
+    x = x.transpose(0, 3, 1, 2) if axes == "NCHW" else x
+    np.testing.assert_array_equal(shown_pictures(x, axes, PRESETS["imagenet"])[0], picture)
+    np.testing.assert_array_equal(shown_pictures(picture[None], "NHWC")[0], picture)
+
+
+def test_an_unknown_input_is_stretched_and_odd_channels_averaged():
+    shown = shown_pictures(noise(2, 5, 4, 4), "NCHW")
+    assert shown.shape == (2, 4, 4, 3)
+    assert (shown_pictures(noise(1, 4, 4), "CHW").min(), shown.dtype) == (0, np.uint8)
+
+
+# pictures
+
+TOKENS = [["the", "film", "$", "", "was"], ["无", "聊"]]
+PICTURES = [
+    pytest.param(noise(3, 28, 28), {}, id="chw"),
+    pytest.param(noise(2, 1, 28, 28), {"input": noise(2, 1, 28, 28), "title": ["a", "b"]}, id="n"),
+    pytest.param(noise(1, 20, 60, 3), {"input": noise(1, 20, 60, 3), "title": "$x_1$ 中 é"},
+                 id="nhwc"),
+    pytest.param(noise(300, 3), {"axes": "HW"}, id="tall"),
+    pytest.param(noise(2, 2000), {"axes": "HW"}, id="wide"),
+    pytest.param(np.zeros((1, 1, 1, 1)), {"input": np.zeros((1, 1, 1, 1))}, id="one-pixel"),
+    pytest.param(np.array([[np.nan, np.inf], [1.0, -1.0]]), {"input": np.ones((2, 2))}, id="nan"),
+    pytest.param(np.full((3, 3), np.nan), {}, id="only-nan"),
+    pytest.param(noise(20, 1, 4, 4), {"title": "many"}, id="more-than-drawn"),
+    pytest.param(noise(12), {}, id="features"),
+    pytest.param(noise(1, 1, 4000), {"axes": "NCF", "title": "long " * 50}, id="signal"),
+    pytest.param(noise(1, 40), {"names": [f"feature $_{i}" * 4 for i in range(40)]}, id="names"),
+    pytest.param(noise(2, 6), {"axes": "NF", "tokens": TOKENS, "title": ["x", "y"]}, id="tokens"),
+    pytest.param(np.array([[np.inf, 1.0]]), {"tokens": [["a", "b"]]}, id="infinite-token"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("relevance", "options"), PICTURES)
+def test_every_kind_of_picture_is_drawn(tmp_path, relevance, options):
+    path = tmp_path / "a.png"
+    save_heatmap(path, relevance, metadata={"composite": "epsilon", "model": "中"}, **options)
+    assert np.ptp(pixels_of(path)) > 50
+    assert text_of(path) == {"Software": "lrp-onnx", "composite": "epsilon", "model": "中"}
+
+
+def test_positive_is_red_negative_is_blue_in_place(tmp_path):
+    relevance = np.zeros((2, 2))
+    relevance[0, 1], relevance[1, 0] = 1.0, -1.0
+    save_heatmap(tmp_path / "a.png", relevance)
+    picture = pixels_of(tmp_path / "a.png")[:, :480]  # without the colour bar
+    rows, columns = np.nonzero(picture[..., 0] - picture[..., 2] > 60)
+    blue_rows, blue_columns = np.nonzero(picture[..., 2] - picture[..., 0] > 60)
+    assert rows.mean() < blue_rows.mean()
+    assert columns.mean() > blue_columns.mean()
+    assert len(rows) == pytest.approx(len(blue_rows), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("relevance", "options", "says"),
+    [
+        (noise(2, 1, 4, 4), {"title": ["one"]}, "2 samples"),
+        (noise(2, 1, 4, 4), {"input": noise(1, 1, 4, 4)}, "1 inputs"),
+        (noise(1, 4), {"names": ["a"]}, "1 names for 4"),
+        (noise(1, 2), {"tokens": [["a", "b", "c"]]}, "3 tokens for 2"),
+    ],
+)
+def test_what_cannot_be_drawn(tmp_path, relevance, options, says):
+    with pytest.raises(InputError, match=says):
+        save_heatmap(tmp_path / "a.png", relevance, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_of_a_text_is_cut_off(tmp_path):
+    """Long titles, captions and small numbers: the margins of the picture stay white."""
+    save_heatmap(
+        tmp_path / "a.png", noise(3, 30, 20) * 1e-9, input=noise(3, 30, 20), title="WMW " * 60
+    )
+    picture = pixels_of(tmp_path / "a.png")
+    for edge in (picture[:6], picture[-6:], picture[:, :6], picture[:, -6:]):
+        assert edge.min() == 255
+
+
+def test_lines_keep_to_the_width():
+    lines = wrapped("one two\n\n" + "W" * 100, 2.0, 11)
+    assert lines[:2] == ["one two", ""]
+    assert "".join(lines[2:]) == "W" * 100
+    assert max(map(len, lines)) * 11 * 0.98 / 72 <= 2.0  # DejaVu: a W is 0.99 em
+
+
+def test_grid(tmp_path):
+    photo = RNG.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    row = [
+        Panel(photo, "a dog (7)\nlogit 3.1"),
+        Panel(noise(8, 8), "epsilon"),
+        Panel(photo[..., 0]),
+    ]
+    save_grid(tmp_path / "a.png", [row, row[:2]], title="all", row_titles=["one", "two"])
+    one_row = tmp_path / "b.png"
+    save_grid(one_row, [row], metadata={"composite": "epsilon"})
+    assert pixels_of(tmp_path / "a.png").shape[0] > 1.9 * pixels_of(one_row).shape[0]
+    assert text_of(one_row)["composite"] == "epsilon"
+
+
+def test_no_pyplot_is_imported(tmp_path):
+    import subprocess
+    import sys
+
+    code = "import sys, lrp_onnx.pictures.report; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# the page and the arrays
+
+
+def test_page_is_self_contained(tmp_path):
+    path = tmp_path / "a.html"
+    rows = table_rows(prediction="<b>", target="argmax", composite="epsilon", total=3.0, start=4.0)
+    save_html(
+        path, noise(2, 3, 8, 8), input=noise(2, 3, 8, 8), heading="a & b", titles=["one", "<two>"],
+        tables=[rows, rows], metadata={"version": "1"},
+    )  # fmt: skip
+    page = path.read_text(encoding="utf-8")
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert [base64.b64decode(picture)[1:4] for picture in pictures] == [b"PNG", b"PNG"]
+    assert not re.search(r"https?:|url\(|<script|<link|@import", page)
+    assert "&lt;two&gt;" in page
+    assert "&lt;b&gt;" in page
+    assert "75.00% of the starting relevance 4" in page
+
+
+def test_page_of_one_sample_and_of_many(tmp_path):
+    table = table_rows(prediction="a", target="1", composite="c", total=1.0, start=0.0)
+    save_html(tmp_path / "one.html", noise(3, 4, 4), input=noise(3, 4, 4), titles=["a"],
+              tables=[table])  # fmt: skip
+    save_html(tmp_path / "many.html", noise(17, 3), axes="NF", titles=["a"] * 17,
+              tables=[table] * 17)  # fmt: skip
+    assert "first 16 of 17" in (tmp_path / "many.html").read_text(encoding="utf-8")
+    with pytest.raises(InputError, match="2 samples, 1 titles"):
+        save_html(tmp_path / "bad.html", noise(2, 3), axes="NF", titles=["a"], tables=[table])
+
+
+def test_arrays_come_back(tmp_path):
+    arrays = {"x_relevance": noise(1, 3), "file": noise(2), "/fc/y": np.arange(3)}
+    save_arrays(tmp_path / "a.npz", arrays, {"composite": "é"})
+    with np.load(tmp_path / "a.npz") as loaded:
+        assert sorted(loaded.files) == ["/fc/y", "file", "metadata", "x_relevance"]
+        np.testing.assert_array_equal(loaded["file"], arrays["file"])
+        assert json.loads(str(loaded["metadata"])) == {"composite": "é"}
+
+
+# files: all or nothing
+
+
+def test_written_together(tmp_path):
+    names = [tmp_path / "m.data", tmp_path / "m.onnx"]
+    with atomic_group(*names) as (data, model):
+        data.write_text("weights")
+        model.write_text(f"see {data.name}")
+        assert (data.name, data.parent) == ("m.data", model.parent)
+        assert not names[0].exists()
+    assert [name.read_text() for name in names] == ["weights", "see m.data"]
+    assert sorted(tmp_path.iterdir()) == sorted(names)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, SystemExit])
+def test_an_interruption_changes_nothing(tmp_path, error):
+    old = tmp_path / "a.png"
+    old.write_text("old")
+
+    def write():
+        with atomic_group(tmp_path / "a.data", old) as (data, temporary):
+            data.write_text("half")
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        write()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    assert old.read_text() == "old"
+
+
+def test_permissions_and_links_are_the_usual_ones(tmp_path):
+    (tmp_path / "plain").write_text("")
+    (tmp_path / "real").write_text("")
+    (tmp_path / "link").symlink_to("real")
+    for name in ("new", "link"):
+        with atomic(tmp_path / name) as temporary:
+            temporary.write_text("new")
+    mode = stat.S_IMODE((tmp_path / "new").stat().st_mode)
+    assert mode == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        pytest.param("folder.png", "is a folder", id="folder"),
+        pytest.param("missing/a.png", "does not exist", id="no-folder"),
+        pytest.param("file.txt/a.png", "does not exist", id="file-as-folder"),
+        pytest.param("x" * 300 + ".png", "cannot be written", id="long-name"),
+        pytest.param("pipe.png", "device or a pipe", id="pipe"),
+        pytest.param("picture.jpg", "written as PNG", id="suffix"),
+    ],
+)
+def test_outputs_that_cannot_be_written(tmp_path, name, says):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file.txt").write_text("")
+    os.mkfifo(tmp_path / "pipe.png")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(OutputError, match=says) as caught:
+        save_heatmap(tmp_path / name, noise(2, 2))
+    assert name[:200] in str(caught.value)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_full_disk_is_an_output_error_and_other_errors_stay_themselves(tmp_path):
+    def write(error):
+        with atomic(tmp_path / "a.onnx"):
+            raise error
+
+    with pytest.raises(OutputError, match="No space left"):
+        write(OSError(28, "No space left on device"))
+    with pytest.raises(FileNotFoundError):
+        write(FileNotFoundError(2, "No such file", "/elsewhere"))
+
+
+def test_files_written_together_share_a_folder(tmp_path):
+    (tmp_path / "b").mkdir()
+    with (
+        pytest.raises(ValueError, match="share a folder"),
+        atomic_group(tmp_path / "a", tmp_path / "b" / "c"),
+    ):
+        pass
