@@ -1,0 +1,75 @@
+"""The bundled digits: sizes, contract of the model, and that it names all twelve correctly."""
+
+from importlib.resources import files
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from lrp_onnx import digits
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return digits.load()
+
+
+def predict(data, images):
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    return session.run(["logits"], {"image": np.float32(images)[:, None] / 255})[0]
+
+
+def test_a_dozen_digits_of_all_classes(bundle):
+    _, images, labels = bundle
+    assert images.dtype == np.uint8
+    assert images.shape == (12, 28, 28)
+    assert sorted(set(labels.tolist())) == list(range(10))
+    assert len(labels) == 12
+    assert len(np.unique(images.reshape(12, -1), axis=0)) == 12
+
+
+def test_model_is_valid_and_portable(bundle):
+    model = onnx.load_from_string(bundle[0])
+    onnx.checker.check_model(model, full_check=True)
+    assert model.ir_version <= 10
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 18)]
+    names = [node.name for node in model.graph.node]
+    assert names[:3] == ["conv1", "relu1", "conv2"]
+    assert len(set(names)) == len(names) == 12
+
+
+@pytest.mark.parametrize(
+    ("field", "name", "shape"),
+    [("input", "image", ["N", 1, 28, 28]), ("output", "logits", ["N", 10])],
+)
+def test_model_states_its_shapes(bundle, field, name, shape):
+    (value,) = getattr(onnx.load_from_string(bundle[0]).graph, field)
+    axes = value.type.tensor_type.shape.dim
+    assert value.name == name
+    assert [axis.dim_param or axis.dim_value for axis in axes] == shape
+
+
+def test_biases_are_not_zero(bundle):
+    tensors = onnx.load_from_string(bundle[0]).graph.initializer
+    biases = [onnx.numpy_helper.to_array(t) for t in tensors if t.name.endswith(".bias")]
+    assert len(biases) == 5
+    assert all((bias != 0).all() for bias in biases)
+
+
+def test_every_digit_is_named_correctly(bundle):
+    data, images, labels = bundle
+    assert predict(data, images).argmax(axis=1).tolist() == labels.tolist()
+
+
+def test_digits_alone_and_in_a_batch_agree(bundle):
+    data, images, _ = bundle
+    together = predict(data, images)
+    alone = np.concatenate([predict(data, images[k : k + 1]) for k in range(3)])
+    np.testing.assert_allclose(alone, together[:3], rtol=1e-5, atol=1e-5)
+
+
+def test_the_bundle_is_small():
+    parts = [part for part in files("lrp_onnx.digits").iterdir() if part.is_file()]
+    assert {"digits.onnx", "digits.npz", "ORIGIN.md"} <= {part.name for part in parts}
+    assert sum(len(part.read_bytes()) for part in parts) < 200_000
