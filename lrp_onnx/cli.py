@@ -1,0 +1,348 @@
+"""The command line: every command parses, calls one module and shows what came back."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lrp_onnx.commands.options import Options, takes_options
+from lrp_onnx.errors import CheckError, LrpError, OutputError
+
+__all__ = ["main"]
+
+DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+# typer's own, or click's in older releases of typer
+UsageError: type[Exception] = next(
+    c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
+)
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The exported model.")]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[[NAME=]FILE]…", help="Input: .npy, .npz [default: random numbers]."),
+]
+Json = Annotated[bool, typer.Option("--json", help="For machines.")]
+
+app = typer.Typer(
+    help="Compile an ONNX model into one that also computes its Layer-wise Relevance Propagation.",
+    epilog="Exit status: 0 done, 1 a check did not hold, 2 usage or model error.",
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _no_command(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    if version:
+        from lrp_onnx.version import version as own_version
+
+        print(f"lrp-onnx {own_version()}")
+        raise typer.Exit(DONE)
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(WRONG)
+
+
+@app.command("compile")
+@takes_options
+def compile_(
+    model: Model,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT.onnx", help="File to write.")],
+    options: Options,
+) -> int:
+    """Write the explanation graph: prediction and relevance."""
+    from lrp_onnx.commands import tables
+    from lrp_onnx.commands.inspection import explains
+
+    _writable(out, model)
+    compiled = _compiled(model, options)
+    compiled.save(out)
+    original = {v.name for v in _load(model).graph.outputs}
+    added = [v for v in compiled.graph.graph.outputs if v.name not in original]
+    count = len(compiled.graph.graph)
+    total = out.stat().st_size
+    rows = [
+        ("explains", explains(compiled)),
+        *(("adds", tables.signature(value)) for value in added),
+        ("wrote", f"{out} ({tables.size(total)}, {count} nodes)"),
+    ]
+    tables.show(tables.facts(rows))
+    return DONE
+
+
+@app.command()
+@takes_options
+def explain(
+    model: Model,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="[NAME=]FILE…", help="Every input: a picture, .npy or .npz."),
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="OUT", help="File to write: .png, .html, .npz.")
+    ],
+    preprocess: Annotated[
+        str | None,
+        typer.Option(
+            metavar="imagenet|inception|unit|byte|FILE.toml",
+            help="How the model wants its pictures.",
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Class names, one a line or JSON.")
+    ] = None,
+    *,
+    options: Options,
+) -> int:
+    """Compile, run on files, write a picture or arrays."""
+    from lrp_onnx.commands import tables
+    from lrp_onnx.commands.explain import Given, explain_files
+
+    _writable(out, model)
+    given = Given(model, tuple(inputs), out, preprocess, labels)
+    rows = explain_files(given, options, _compiled, _note)
+    tables.show(tables.facts(rows))
+    return DONE
+
+
+@app.command("inspect")
+@takes_options
+def inspect_(
+    model: Model,
+    graph: Annotated[
+        Path | None,
+        typer.Option(metavar="F.svg", help="Draw the explanation path (.svg, .png, .pdf)."),
+    ] = None,
+    json: Json = False,
+    *,
+    options: Options,
+) -> int:
+    """Every node: kind, rule, and why; what is not supported."""
+    from lrp_onnx.commands import drawing, inspection, tables
+
+    if graph is not None:
+        drawing.check_format(graph)
+        _writable(graph, model)
+    found = inspection.inspect_model(model, options, quiet=json)
+    if json:
+        tables.show_json(found.to_json())
+    else:
+        tables.show(*found.tables())
+    for warning in found.warnings:
+        _note(warning)
+    if found.error is not None:
+        raise found.error
+    if graph is not None:
+        drawing.draw_path(graph, found.path, f"{model.name}: {options.request.composite}")
+        _note(f"wrote {graph}", "")
+    return DONE
+
+
+@app.command()
+@takes_options
+def verify(model: Model, inputs: Inputs = None, json: Json = False, *, options: Options) -> int:
+    """Forward unchanged? Relevance conserved, layer by layer? Finite?"""
+    from lrp_onnx.commands import tables
+    from lrp_onnx.commands.watch import Watch
+    from lrp_onnx.verify import verify as verify_model
+
+    feeds = _feeds(model, inputs)
+    with Watch(options, quiet=json) as watch:
+        verdict = verify_model(model, options.request, feeds, opset=options.opset, observe=watch)
+    for warning in verdict.warnings:
+        _note(warning)
+    if json:
+        tables.show_json(tables.verdict_json(verdict))
+    else:
+        table, facts = tables.verify_table(verdict), tables.facts(tables.verdict_facts(verdict))
+        tables.show(table, tables.LEGEND, facts)
+    for problem in verdict.problems:
+        _note(f"{problem}.", "does not hold: ")
+    return FAILED if verdict.problems else DONE
+
+
+@app.command()
+@takes_options
+def bench(
+    model: Model,
+    inputs: Inputs = None,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each.")] = 20,
+    json: Json = False,
+    *,
+    options: Options,
+) -> int:
+    """Forward and explanation: time and peak memory, ratio."""
+    from lrp_onnx.bench import bench as measure
+    from lrp_onnx.commands import tables
+    from lrp_onnx.commands.inspection import explains
+    from lrp_onnx.commands.watch import Watch
+
+    feeds = _feeds(model, inputs)
+    compiled = _compiled(model, options, quiet=json)
+    with Watch(options, quiet=json) as watch:
+        watch.begin("measure", runs)
+        costs = measure(model, compiled, feeds, runs, watch.tick)
+    if json:
+        tables.show_json({**asdict(costs), "ratio": costs.ratio})
+        return DONE
+    shapes = ", ".join(f"{name} {list(shape)}" for name, shape in costs.shapes.items())
+    about = [
+        ("explains", explains(compiled)),
+        ("input", shapes),
+        ("ran on", f"{costs.provider}, {costs.runs} runs each, in turn"),
+    ]
+    tables.show(tables.bench_table(costs), tables.facts(about))
+    return DONE
+
+
+@app.command()
+def rules(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME|FILE.toml]", help="A rule or composite.")
+    ] = None,
+    json: Json = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with errors.")] = False,
+) -> int:
+    """The rules and composites, with formula, parameters and reference."""
+    from lrp_onnx.commands import catalogue, tables
+
+    if name is None and json:
+        rule_list = [catalogue.to_json(rule) for rule in catalogue.rules()]
+        composite_list = [catalogue.to_json(composite) for composite in catalogue.composites()]
+        tables.show_json({"rules": rule_list, "composites": composite_list})
+    elif name is None:
+        tables.show(*catalogue.overview())
+    elif json:
+        found = catalogue.find(name)
+        tables.show_json({catalogue.kind_of(e): catalogue.to_json(e) for e in found})
+    else:
+        for entry in catalogue.find(name):
+            tables.show(*catalogue.describe(entry), "")
+    return DONE
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where to write.")
+    ] = Path(),
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with errors.")] = False,
+) -> int:
+    """The bundled digit model on bundled digits, end to end, offline."""
+    from lrp_onnx.commands import tables
+    from lrp_onnx.commands.demo import run_demo
+
+    found = run_demo(out)
+    headings = ["digit", "read as", "logit", "sum of relevance"]
+    rows = [
+        [str(d.label), str(d.prediction), f"{d.logit:.4f}", f"{d.relevance:.4f}"]
+        for d in found.digits
+    ]
+    about = [("composite", found.composite), ("ran on", found.provider)]
+    wrote = [(what, str(path)) for what, path in found.files.items()]
+    tables.show(tables.table_of(headings, rows, numbers=4), tables.facts([*about, *wrote]))
+    return DONE
+
+
+def _load(model: Path) -> Any:
+    from lrp_onnx.model import load
+
+    return load(model)
+
+
+def _feeds(model: Path, inputs: list[str] | None) -> Any:
+    from lrp_onnx.commands.material import read_material
+
+    return read_material(_load(model), inputs, None).feeds if inputs else None
+
+
+def _compiled(model: Path, options: Options, quiet: bool = False) -> Any:
+    """Compile under the eyes of a `Watch`; warnings go to stderr."""
+    from lrp_onnx.commands.watch import Watch
+    from lrp_onnx.compiler import run_stages
+
+    with Watch(options, quiet) as watch:
+        compiled = run_stages(
+            model, options.request, opset=options.opset, check=options.check, observe=watch
+        )
+    for warning in compiled.warnings:
+        _note(warning)
+    return compiled
+
+
+def _writable(out: Path, model: Path) -> None:
+    """Fail now and not after the work; the model itself is not overwritten."""
+    from lrp_onnx.files import atomic
+
+    if out.exists() and model.exists() and out.samefile(model):
+        raise OutputError(f"output '{out}': that is the model itself. Name another file.")
+    with atomic(out):
+        pass
+
+
+def _note(text: str | None, kind: str = "warning: ") -> None:
+    if text is not None:
+        print(f"{kind}{text}", file=sys.stderr)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status; errors are one paragraph on stderr."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if "--debug" not in given:
+        sys.excepthook = _bug
+        # what it warns about comes again as an error, in our words
+        logging.getLogger("onnx_ir").setLevel(logging.CRITICAL)
+    try:
+        command = typer.main.get_command(app)
+        status = command.main(given, prog_name="lrp-onnx", standalone_mode=False)
+    except (LrpError, UsageError) as e:
+        if "--debug" in given:
+            traceback.print_exc()
+        _note(_paragraph(e), "lrp-onnx: ")
+        return FAILED if isinstance(e, CheckError) else WRONG
+    except OSError as e:
+        where = e.filename or "standard output"
+        _note(f"{where}: {e.strerror}. Check the disk and the permissions.", "lrp-onnx: ")
+        return WRONG
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+    if status == INTERRUPTED:
+        _note("interrupted; nothing was written.", "lrp-onnx: ")
+        return WRONG
+    return status or DONE
+
+
+def _paragraph(error: Exception) -> str:
+    """The message in one line, and for a usage error where to read on."""
+    if isinstance(error, LrpError):
+        return " ".join(str(error).split())
+    text = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "lrp-onnx"
+    return f"{text}. See '{command} --help'."
+
+
+def _bug(kind: type[BaseException], error: BaseException, trace: object) -> None:
+    """What no error of ours foresaw: one paragraph too."""
+    _note(
+        f"{kind.__name__}: {error}. This is a bug of lrp-onnx. Run again with --debug and report "
+        "what it prints.",
+        "lrp-onnx: ",
+    )
+    raise SystemExit(WRONG)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""The bundled digit network explained on the bundled digits, end to end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lrp_onnx import digits
+from lrp_onnx.compiler import compile
+from lrp_onnx.errors import OutputError
+from lrp_onnx.explainer import Explainer
+from lrp_onnx.files import atomic
+
+__all__ = ["Demo", "Digit", "run_demo"]
+
+COLUMNS = 4
+
+
+@dataclass(frozen=True)
+class Digit:
+    """One digit: what it is, what the model says, and the sum of the relevance of its pixels."""
+
+    label: int
+    prediction: int
+    logit: float
+    relevance: float
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo found and wrote."""
+
+    digits: tuple[Digit, ...]
+    composite: str
+    provider: str
+    files: dict[str, Path]
+
+
+def run_demo(folder: Path) -> Demo:
+    """Compile the digit model, explain a dozen digits, write model, compiled model and picture.
+
+    Raises OutputError where the folder cannot be written.
+    """
+    if not folder.is_dir():
+        raise OutputError(f"folder '{folder}': it does not exist. Create it or name another.")
+    names = {"model": "digits.onnx", "compiled model": "digits.lrp.onnx", "picture": "digits.png"}
+    files = {what: folder / name for what, name in names.items()}
+    model, images, labels = digits.load()
+    with atomic(files["model"]) as temporary:
+        temporary.write_bytes(model)
+    compiled = compile(files["model"])
+    compiled.save(files["compiled model"])
+    explainer = Explainer(files["compiled model"])
+    result = explainer((images[:, None] / 255).astype(np.float32))
+    logits, relevance = result.outputs["logits"], result.relevance["image"][:, 0]
+    found = tuple(
+        Digit(int(label), int(y.argmax()), float(y.max()), float(r.sum(dtype=np.float64)))
+        for label, y, r in zip(labels, logits, relevance, strict=True)
+    )
+    _draw(files["picture"], images, relevance, found)
+    return Demo(found, explainer.metadata["composite"], explainer.provider, files)
+
+
+def _draw(path: Path, images: np.ndarray, relevance: np.ndarray, found: tuple[Digit, ...]) -> None:
+    from lrp_onnx.pictures.plot import Panel, save_grid
+
+    panels = []
+    for image, r, digit in zip(images, relevance, found, strict=True):
+        panels.append(Panel(image, f"a {digit.label}, read as {digit.prediction}"))
+        panels.append(Panel(r, f"relevance, sum {digit.relevance:.4g}"))
+    width = 2 * COLUMNS
+    rows = [panels[k : k + width] for k in range(0, len(panels), width)]
+    title = "Which strokes speak for the digit that the network reads (red), and which against it"
+    save_grid(path, rows, title=title, metadata={"model": "lrp-onnx bundled digits"})

@@ -1,0 +1,109 @@
+"""The command `explain`: files in, a compiled model run on them, a picture, page or arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lrp_onnx.commands.inspection import explains
+from lrp_onnx.commands.material import Material, read_material, with_bounds
+from lrp_onnx.commands.options import Options
+from lrp_onnx.commands.story import Sample, check_format, samples, write
+from lrp_onnx.compiled import Compiled
+from lrp_onnx.data.labels import load_labels
+from lrp_onnx.data.preprocess import load_preprocess
+from lrp_onnx.errors import TargetError
+from lrp_onnx.explainer import Explainer
+from lrp_onnx.model import load
+from lrp_onnx.target import choose_output
+
+__all__ = ["Given", "explain_files"]
+
+MOST_SAMPLES = 16
+LITTLE = 0.1
+"""The part of the explained value below which its relevance says where, not how much."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """The arguments that only `explain` has."""
+
+    model: Path
+    inputs: tuple[str, ...]
+    out: Path
+    preprocess: str | None
+    labels: str | None
+
+
+def explain_files(
+    given: Given,
+    options: Options,
+    compile_model: Callable[[Path, Options], Compiled],
+    notice: Callable[[str | None], None],
+) -> list[tuple[str, str]]:
+    """Do what the command asks and return what to show: names and values.
+
+    Raises LrpError as every step on the way does.
+    """
+    check_format(given.out)
+    _check_target(options)
+    labels = None if given.labels is None else load_labels(given.labels)
+    preprocess = None if given.preprocess is None else load_preprocess(given.preprocess)
+    model = load(given.model)
+    material = read_material(model, given.inputs, preprocess)
+    # relevance at the output is what it started with
+    start = choose_output(model.graph, options.request.output).name or ""
+    request = with_bounds(options.request, model, material)
+    asked = request.relevance_at
+    request = replace(request, relevance_at=tuple(dict.fromkeys((*asked, start))))
+    compiled = compile_model(given.model, replace(options, request=request))
+    explainer = Explainer(compiled)
+    notice(explainer.notice)
+    result = explainer(material.feeds)
+    told = samples(explainer, result, labels)
+    if start not in asked:
+        del result.relevance[start]
+    about = _about(given, material, explainer)
+    if request.parameters:
+        about["parameters"] = ", ".join(f"{k}={v}" for k, v in request.parameters.items())
+    write(given.out, explainer, result, material, told, about)
+    return _shown(about, explains(compiled), told, given.out)
+
+
+def _check_target(options: Options) -> None:
+    if options.request.target in ("input", "seed"):
+        raise TargetError(
+            f"target {options.request.target!r} is for compiled models that others run. Give the "
+            "class itself here, such as --target 3."
+        )
+
+
+def _about(given: Given, material: Material, explainer: Explainer) -> dict[str, str]:
+    """What is kept beside the result."""
+    about = {
+        "model": str(given.model),
+        "input": ", ".join(f"{name}={file}" for name, file in material.files.items()),
+        **{key: explainer.metadata[key] for key in ("composite", "target", "output", "version")},
+        "provider": explainer.provider,
+    }
+    for how in material.preprocess.values():
+        about["preprocess"] = str(how)
+    return about
+
+
+def _shown(
+    about: dict[str, str], what: str, told: list[Sample], out: Path
+) -> list[tuple[str, str]]:
+    rows = [("model", about["model"]), ("input", about["input"])]
+    rows += [(key, about[key]) for key in ("preprocess", "parameters") if key in about]
+    rows.append(("explains", what))
+    for k, sample in enumerate(told[:MOST_SAMPLES]):
+        rows.append(("sample" if len(told) == 1 else f"sample {k}", sample.title))
+        rows.append(("relevance", f"sum {sample.conservation}"))
+        if abs(sample.total) < LITTLE * abs(sample.start):
+            rows.append(("", "most did not arrive (`lrp-onnx verify` says why): read the pattern,"))
+            rows.append(("", "not the amount"))
+    if len(told) > MOST_SAMPLES:
+        rows.append(("", f"and {len(told) - MOST_SAMPLES} samples more"))
+    return [*rows, ("ran on", about["provider"]), ("wrote", str(out))]

@@ -1,0 +1,118 @@
+"""What `inspect` finds out about a model, also where it cannot be explained."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import networkx as nx
+import onnx_ir as ir
+from rich.table import Table
+
+from lrp_onnx.assign import NodeReport
+from lrp_onnx.commands.drawing import path_graph
+from lrp_onnx.commands.options import Options
+from lrp_onnx.commands.tables import facts, nodes_table, signature
+from lrp_onnx.commands.watch import Watch
+from lrp_onnx.compiled import Compiled
+from lrp_onnx.compiler import run_stages
+from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.model import load
+from lrp_onnx.ops.registry import find
+
+__all__ = ["Inspection", "explains", "inspect_model"]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A line for every node; `error` says which ones stand in the way."""
+
+    about: dict[str, Any]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    report: tuple[NodeReport, ...]
+    warnings: tuple[str, ...] = ()
+    error: UnsupportedError | None = None
+    path: nx.DiGraph = field(default_factory=nx.DiGraph)
+    """The nodes on the explanation path."""
+
+    def tables(self) -> tuple[Table, ...]:
+        """Facts about the model, then its nodes."""
+        ends = [("input", text) for text in self.inputs] + [("output", t) for t in self.outputs]
+        told = [(key.replace("_", " "), _words(value)) for key, value in self.about.items()]
+        return facts([*told, *ends]), nodes_table(self.report)
+
+    def to_json(self) -> dict[str, Any]:
+        """The same for machines."""
+        unsupported = [] if self.error is None else list(self.error.reasons)
+        return {
+            **self.about,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "nodes": [asdict(line) for line in self.report],
+            "unsupported": unsupported,
+            "warnings": self.warnings,
+        }
+
+
+def inspect_model(
+    source: str | os.PathLike[str], options: Options, quiet: bool = False
+) -> Inspection:
+    """Compile as far as it goes and report on every node.
+
+    Raises LrpError where it stops for another reason than unsupported nodes.
+    """
+    original = load(source)
+    weights = original.graph.initializers
+    inputs = tuple(signature(v) for v in original.graph.inputs if v.name not in weights)
+    outputs = tuple(signature(v) for v in original.graph.outputs)
+    about: dict[str, Any] = {"model": str(source), "opset": original.graph.opset_imports.get("", 0)}
+    with Watch(options, quiet) as watch:
+        try:
+            compiled = run_stages(
+                source, options.request, opset=options.opset, check=False, observe=watch
+            )
+        except UnsupportedError as e:
+            if not e.reasons:
+                raise
+            report = tuple(_refused(node, e.reasons) for node in watch.nodes)
+            about["composite"] = options.request.composite
+            return Inspection(about, inputs, outputs, report, error=e)
+    about |= _explained(compiled)
+    path = path_graph(watch.nodes, compiled.report)
+    report = tuple(compiled.report)
+    return Inspection(about, inputs, outputs, report, compiled.warnings, path=path)
+
+
+def _explained(compiled: Compiled) -> dict[str, Any]:
+    """What is explained, of what, by what; the class axis where the rank leaves a choice."""
+    told = compiled.graph.metadata_props
+    about: dict[str, Any] = {
+        key: told[f"lrp.{key}"] for key in ("composite", "output", "target", "start")
+    }
+    output = next(v for v in compiled.graph.graph.outputs if v.name == about["output"])
+    if output.shape is not None and len(output.shape) > 2:
+        about["class_axis"] = int(told["lrp.class_axis"])
+    return {**about, "explained": json.loads(told["lrp.explained"])}
+
+
+def explains(compiled: Compiled) -> str:
+    """The same in one line."""
+    about = _explained(compiled)
+    axis = f", class axis {about['class_axis']}" if "class_axis" in about else ""
+    return f"{about['target']} of {about['output']}{axis}, by {about['composite']}"
+
+
+def _words(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def _refused(node: ir.Node, reasons: dict[str, str]) -> NodeReport:
+    name = node.name or ""
+    if name in reasons:
+        return NodeReport(name, node.op_type, "unsupported", "", reasons[name])
+    operator = find(node)
+    kind = operator.kind if operator is not None and isinstance(operator.kind, str) else ""
+    return NodeReport(name, node.op_type, kind, "", "")

@@ -1,0 +1,158 @@
+"""What an explanation says, sample by sample, and the picture, page or arrays it becomes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lrp_onnx.commands.material import Material
+from lrp_onnx.data.labels import class_name
+from lrp_onnx.data.layout import batched_axes
+from lrp_onnx.errors import InputError, OutputError
+from lrp_onnx.explainer import Explainer, Result
+from lrp_onnx.runtime import Array
+
+__all__ = ["FORMATS", "Sample", "check_format", "samples", "write"]
+
+FORMATS = (".png", ".html", ".npz")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample's prediction and the sum of its relevance."""
+
+    prediction: str
+    explained: str
+    """What was explained, where that is not the prediction; else empty."""
+    start: float
+    """The sum of the starting relevance."""
+    total: float
+    """The sum of relevance over all explained inputs."""
+
+    @property
+    def title(self) -> str:
+        """For a picture."""
+        explained = f"; explained: {self.explained}" if self.explained else ""
+        return f"predicted: {self.prediction}{explained}"
+
+    @property
+    def conservation(self) -> str:
+        """How much of the starting relevance arrived."""
+        if not self.start:
+            return f"{self.total:.5g}"
+        return f"{self.total:.5g} of {self.start:.5g} ({self.total / self.start:.1%})"
+
+
+def check_format(path: Path) -> None:
+    """Raise OutputError for a name whose ending says no format."""
+    if path.suffix.lower() not in FORMATS:
+        raise OutputError(
+            f"output '{path}': its ending says no format. Name it .png, .html or .npz."
+        )
+
+
+def samples(explainer: Explainer, result: Result, labels: Mapping[int, str] | None) -> list[Sample]:
+    """One entry a sample of the batch; relevance at the output is its starting relevance."""
+    output = explainer.metadata["output"]
+    start = result.relevance[output]
+    batch = start.shape[0] if start.ndim > 1 or len(start) > 1 else 1
+    starts = start.reshape(batch, -1).sum(axis=1, dtype=np.float64)
+    totals = np.zeros(batch)
+    for name in json.loads(explainer.metadata["explained"]):
+        r = result.relevance[name]
+        totals += r.reshape(batch, -1).sum(axis=1, dtype=np.float64)
+    said = [
+        _said(explainer, y, labels) for y in result.outputs[output].reshape(batch, *start.shape[1:])
+    ]
+    return [Sample(*said[k], float(starts[k]), float(totals[k])) for k in range(batch)]
+
+
+def _said(explainer: Explainer, y: Array, labels: Mapping[int, str] | None) -> tuple[str, str]:
+    """The prediction of one sample in words, and what was explained if it is something else."""
+    target = explainer.metadata["target"]
+    if y.ndim != 1:  # no class, or one for each place
+        name = explainer.metadata["output"]
+        shown = f"{float(y):.5g}" if y.ndim == 0 else f"of shape {list(y.shape)}"
+        return f"{name} {shown}", "" if y.ndim == 0 else target
+    best = int(np.argmax(y))
+    prediction = _scored(best, y, labels)
+    classes = [int(part) for part in target.split("-") if part.isdigit()]
+    if target in ("argmax", "max") or classes == [best]:
+        return prediction, ""
+    return prediction, " against ".join(_scored(k, y, labels) for k in classes) or target
+
+
+def _scored(index: int, y: Array, labels: Mapping[int, str] | None) -> str:
+    probabilities = y.size > 1 and y.min() >= 0 and abs(float(y.sum()) - 1) < 1e-3
+    value = float(y[index])
+    return f"{class_name(labels, index)}, {f'{value:.2%}' if probabilities else f'{value:.5g}'}"
+
+
+def write(
+    path: Path,
+    explainer: Explainer,
+    result: Result,
+    material: Material,
+    told: list[Sample],
+    metadata: Mapping[str, str],
+) -> None:
+    """Write the picture, the page or the arrays, by the ending of the name."""
+    if path.suffix.lower() == ".npz":
+        from lrp_onnx.pictures.report import save_arrays
+
+        arrays = {f"{name}_relevance": r for name, r in result.relevance.items()}
+        return save_arrays(path, {**result.outputs, **arrays}, metadata)
+    name = _shown_input(explainer)
+    values, how = material.feeds[name], material.preprocess.get(name)
+    wanted = next(w for w in explainer.inputs if w.name == name)
+    axes = how.layout if how is not None and how.layout else batched_axes(wanted.shape)
+    if path.suffix.lower() == ".png":
+        from lrp_onnx.pictures.plot import save_heatmap
+
+        return save_heatmap(
+            path,
+            result.relevance[name],
+            input=values,
+            title=[sample.title for sample in told],
+            axes=axes,
+            preprocess=how,
+            metadata=metadata,
+        )
+    from lrp_onnx.pictures.report import save_html, table_rows
+
+    save_html(
+        path,
+        result.relevance[name],
+        input=values,
+        heading=f"Relevance: {Path(metadata['model']).name}",
+        titles=[sample.title for sample in told],
+        tables=[
+            table_rows(
+                prediction=sample.prediction,
+                target=sample.explained or explainer.metadata["target"],
+                composite=explainer.metadata["composite"],
+                total=sample.total,
+                start=sample.start,
+            )
+            for sample in told
+        ],
+        axes=axes,
+        preprocess=how,
+        metadata=metadata,
+    )
+    return None
+
+
+def _shown_input(explainer: Explainer) -> str:
+    names: list[str] = json.loads(explainer.metadata["explained"])
+    if len(names) == 1:
+        return names[0]
+    listing = ", ".join(repr(name) for name in names)
+    raise InputError(
+        f"a picture shows one input, and {len(names)} are explained: {listing}. Choose one with "
+        "--explain, or write an .npz file."
+    )

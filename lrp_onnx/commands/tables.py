@@ -1,0 +1,195 @@
+"""What the command line shows: tables for people, dictionaries for machines."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import onnx_ir as ir
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lrp_onnx.assign import NodeReport
+from lrp_onnx.bench import Cost, Costs
+from lrp_onnx.data.layout import describe_shape
+from lrp_onnx.verify import Line, Verdict
+
+__all__ = [
+    "LEGEND",
+    "bench_table",
+    "facts",
+    "nodes_table",
+    "show",
+    "show_json",
+    "signature",
+    "size",
+    "table_of",
+    "verdict_facts",
+    "verdict_json",
+    "verify_table",
+]
+
+UNBOUNDED = 10_000
+
+
+def show(*parts: Table | str) -> None:
+    """Print to stdout; in a pipe no line is wrapped or cut."""
+    terminal = sys.stdout.isatty()
+    console = Console(width=None if terminal else UNBOUNDED, highlight=False)
+    with console.capture() as captured:
+        for part in parts:
+            console.print(Text(part) if isinstance(part, str) else part)
+    # rich fills lines with spaces, which nobody wants to copy or to parse
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def show_json(value: Mapping[str, Any]) -> None:
+    """Print as JSON; NaN and infinities, which JSON lacks, become null."""
+    print(json.dumps(_finite(value), indent=2, ensure_ascii=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def facts(rows: Iterable[tuple[str, str]]) -> Table:
+    """Names and values in two columns."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(Text(name), Text(value))
+    return table
+
+
+def table_of(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0) -> Table:
+    """A table whose last `numbers` columns are aligned as numbers."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for k, heading in enumerate(headings):
+        number = k >= len(headings) - numbers
+        table.add_column(
+            heading, justify="right" if number else "left", overflow="fold", no_wrap=number
+        )
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def signature(value: ir.Value) -> str:
+    """Name, type and shape of a tensor: `image float32 [N, 1, 28, 28]`."""
+    dtype = "?" if value.dtype is None else str(value.dtype.numpy())
+    if value.shape is None:
+        return f"{value.name} {dtype}"
+    shape = describe_shape([d if isinstance(d, int) else d.value for d in value.shape])
+    return f"{value.name} {dtype} {shape}"
+
+
+def nodes_table(report: Sequence[NodeReport]) -> Table:
+    """Every node: kind, rule and why."""
+    rows = ((r.name, r.op_type, r.kind or "-", r.rule or "-", r.reason) for r in report)
+    return table_of(["node", "operator", "kind", "rule", "why"], rows)
+
+
+LEGEND = """R out comes from above, R in is passed on; bias, stabiliser and rule take the rest.
+account: whether these add up but for rounding (-: the rule conserves nothing)."""
+
+
+def verify_table(verdict: Verdict) -> Table:
+    """One line a node, from the output to the input; narrow enough for 80 columns."""
+    headings = ["node", "rule", "R out", "R in", "bias", "stabiliser", "dropped", "account"]
+    rows = []
+    for line in verdict.lines:
+        sums = (line.out, line.received, line.bias, line.stabiliser, line.dropped)
+        rows.append([line.name, line.rule, *(f"{v:.3g}" for v in sums), _account(line)])
+    return table_of(headings, rows, numbers=6)
+
+
+def _account(line: Line) -> str:
+    if not line.conserves:
+        return "-" if line.finite else "OFF"
+    return "ok" if line.closes else f"OFF {line.residual:.1g}"
+
+
+def verdict_facts(verdict: Verdict) -> list[tuple[str, str]]:
+    """Forward, conservation and the sentence that sums them up."""
+    rows = [
+        (
+            "forward",
+            f"{name}: differs by {difference:.2g} of its largest value, allowed {allowed:.0e}",
+        )
+        for name, (difference, allowed) in verdict.differences.items()
+    ]
+    for name, total in verdict.relevance.items():
+        part = f" ({total / verdict.explained:.2%})" if verdict.explained else ""
+        rows.append(
+            ("relevance", f"{name}: {total:.6g} of {verdict.explained:.6g} explained{part}")
+        )
+    booked = (("bias", "bias"), ("stabiliser", "stabiliser"), ("dropped", "the rules' own loss"))
+    for key, what in booked:
+        total = sum(getattr(line, key) for line in verdict.lines if line.conserves)
+        rows.append(("", f"{what} took {_number(total)}"))
+    shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in verdict.feeds.items())
+    rows.append(("input", f"{shapes}; the sums run over all samples"))
+    holds = "holds: the forward is unchanged, every account adds up"
+    rows.append(("verdict", "does not hold" if verdict.problems else holds))
+    return rows
+
+
+def verdict_json(verdict: Verdict) -> dict[str, Any]:
+    """The same for machines."""
+    differences = {
+        name: {"difference": difference, "allowed": allowed}
+        for name, (difference, allowed) in verdict.differences.items()
+    }
+    lines = [
+        {**asdict(line), "residual": line.residual, "closes": line.closes} for line in verdict.lines
+    ]
+    return {
+        "forward": differences,
+        "explained": verdict.explained,
+        "relevance": verdict.relevance,
+        "nodes": lines,
+        "warnings": verdict.warnings,
+        "problems": verdict.problems,
+    }
+
+
+def _number(value: float) -> str:
+    return "0" if value == 0 else f"{value:.4g}"
+
+
+def bench_table(costs: Costs) -> Table:
+    """Time and memory of forward and explanation."""
+    rows = [
+        _cost_row("forward", costs.forward, 1.0),
+        _cost_row("forward and relevance", costs.explanation, costs.ratio),
+    ]
+    return table_of(["", "median ms", "quartiles ms", "ratio", "peak memory"], rows, numbers=4)
+
+
+def _cost_row(name: str, cost: Cost, ratio: float) -> list[str]:
+    low, high = (f"{1e3 * value:.2f}" for value in cost.quartiles)
+    memory = "not known" if cost.peak_memory is None else size(cost.peak_memory)
+    if cost.peak_memory is not None and cost.peak_memory < 1_000_000:
+        memory = "under 1 MB"
+    return [name, f"{1e3 * cost.median:.2f}", f"{low} to {high}", f"{ratio:.2f}", memory]
+
+
+def size(count: int) -> str:
+    """Bytes as people read them."""
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} GB"

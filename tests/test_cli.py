@@ -1,0 +1,338 @@
+"""Every command of the command line, from its arguments to what it prints and writes."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from commands import picture_net, run_command, text_net, write
+from models import assert_close
+from PIL import Image
+
+import lrp_onnx
+from lrp_onnx import cli, digits
+from lrp_onnx.commands import options
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder with a model, a picture and an array."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "model.onnx", picture_net())
+    write(tmp_path / "soft.onnx", picture_net(channels=3, softmax=True))
+    rng = np.random.default_rng(5)
+    np.save(tmp_path / "x.npy", rng.standard_normal((2, 1, 8, 8)).astype(np.float32))
+    Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8)).save(tmp_path / "photo.png")
+    return tmp_path
+
+
+def _picture(path: str) -> tuple[tuple[int, int], dict[str, str]]:
+    """Size and metadata."""
+    with Image.open(path) as image:
+        return image.size, dict(image.info)
+
+
+def _relevance(path: str) -> np.ndarray:
+    with np.load(path) as arrays:
+        return arrays["image_relevance"]
+
+
+def test_compile_writes_what_the_library_compiles(folder: Path, capsys: Capture) -> None:
+    outcome = run_command(capsys, "compile", "model.onnx", "-o", "out.onnx", "--target", "2")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "image_relevance float32 [axis0_1, 1, 8, 8]" in outcome.out
+    x = np.load("x.npy")
+    expected = lrp_onnx.Explainer(lrp_onnx.compile("model.onnx", target=2))(x)
+    assert_close(lrp_onnx.Explainer("out.onnx")(x).relevance["image"], expected.relevance["image"])
+
+
+OPTIONS = {
+    "--composite gradient": {"composite": "gradient"},
+    "--rule Conv=epsilon": {"rules": {"Conv": "epsilon"}},
+    "--rule fc*=zplus --rule conv=wsquare": {"rules": {"fc*": "zplus", "conv": "wsquare"}},
+    "--set epsilon=0.25": {"parameters": {"epsilon": 0.25}},
+    "--set epsilon.epsilon=0.5*rms(z)": {"parameters": {"epsilon.epsilon": "0.5*rms(z)"}},
+    "--composite zbox --set zbox.low=-3 --set high=3": {
+        "composite": "zbox",
+        "parameters": {"zbox.low": -3, "high": 3},
+    },
+    "--output logits --explain image": {"output": "logits", "explain": ["image"]},
+    "--target 1-3": {"target": "1-3"},
+    "--target all --class-axis 0": {"target": "all", "class_axis": 0},
+    "--start one": {"start": "one"},
+    "--relevance-at h --relevance-at f": {"relevance_at": ("h", "f")},
+    "--opset 20": {"opset": 20},
+    "--no-check": {"check": False},
+}
+
+
+@pytest.mark.parametrize("text", OPTIONS)
+def test_options_mean_what_the_arguments_of_compile_mean(
+    text: str, folder: Path, capsys: Capture
+) -> None:
+    outcome = run_command(capsys, "compile", "model.onnx", "-o", "out.onnx", *text.split())
+    assert (outcome.status, outcome.err) == (0, "")
+    expected = lrp_onnx.compile("model.onnx", **OPTIONS[text]).model
+    assert onnx.load("out.onnx") == expected
+
+
+def test_every_argument_of_compile_has_an_option(folder: Path, capsys: Capture) -> None:
+    helped = run_command(capsys, "compile", "--help").out
+    spelled = {"parameters": "set", "rules": "rule", "check": "no-check", "source": "MODEL.onnx"}
+    for name in inspect.signature(lrp_onnx.compile).parameters:
+        assert spelled.get(name, name).replace("_", "-") in helped
+
+
+@pytest.mark.parametrize("command", ["compile", "explain", "inspect", "verify", "bench"])
+def test_the_shared_options_are_shared(command: str, capsys: Capture) -> None:
+    helped = run_command(capsys, command, "--help").out
+    for name in inspect.signature(options._read).parameters:
+        assert f"--{name.strip('_').replace('_', '-')}" in helped
+
+
+def test_stages_are_printed_and_timed(folder: Path, capsys: Capture) -> None:
+    wanted = [f"--print-after={stage}" for stage in ("canonise", "assign", "analyse", "emit")]
+    outcome = run_command(capsys, "compile", "model.onnx", "-o", "o.onnx", "--time-stages", *wanted)
+    assert re.findall(r"^(\w+) +\d+\.\d+ s$", outcome.err, re.M) == [
+        "load", "normalise", "canonise", "assign", "analyse", "emit", "optimise", "check",
+    ]  # fmt: skip
+    for line in (
+        "node   conv: z FLOAT[axis0_1,3,8,8] = Conv(image, w, b) <pads=(1, 1, 1, 1)>",
+        "conv (Conv): flat, first linear in epsilon-plus-flat",
+        "h: never negative",
+        "output image_relevance",
+    ):
+        assert line in outcome.out
+
+
+@pytest.mark.parametrize("name", ["heat.png", "heat.html", "heat.npz"])
+def test_explain_writes_every_format(name: str, folder: Path, capsys: Capture) -> None:
+    (folder / "names.txt").write_text("cat\ndog\nbird\nfish\n")
+    outcome = run_command(
+        capsys, "explain", "soft.onnx", "photo.png", "-o", name, "--preprocess", "imagenet",
+        "--labels", "names.txt",
+    )  # fmt: skip
+    assert (outcome.status, outcome.err) == (0, "")
+    assert re.search(r"predicted: (cat|dog|bird|fish) \(\d\), \d+\.\d+%", outcome.out)
+    assert "imagenet (scale" in outcome.out
+    written = (folder / name).read_bytes()
+    if name.endswith(".png"):
+        kept = _picture(name)[1]
+        assert kept["composite"] == "epsilon-plus-flat"
+        assert kept["preprocess"].startswith("imagenet (")
+        assert kept["model"] == "soft.onnx"
+    elif name.endswith(".html"):
+        assert b"predicted: " in written
+        assert b"imagenet (scale" in written
+    else:
+        with np.load(name) as arrays:
+            assert sorted(arrays.files) == ["image_relevance", "logits", "metadata"]
+            assert arrays["image_relevance"].shape == (1, 3, 8, 8)
+
+
+def test_explain_an_array_and_another_class(folder: Path, capsys: Capture) -> None:
+    arguments = ["-o", "r.npz", "--target", "0-1", "--relevance-at", "h"]
+    outcome = run_command(capsys, "explain", "model.onnx", "image=x.npy", *arguments)
+    assert outcome.status == 0
+    assert "sample 1" in outcome.out
+    assert "explained: class 0" in outcome.out
+    assert "against class 1" in outcome.out
+    compiled = lrp_onnx.compile("model.onnx", target="0-1", relevance_at=["h"])
+    expected = lrp_onnx.Explainer(compiled)(np.load("x.npy"))
+    with np.load("r.npz") as arrays:
+        assert_close(arrays["image_relevance"], expected.relevance["image"])
+        assert_close(arrays["h_relevance"], expected.relevance["h"])
+
+
+def test_preprocess_implies_the_bounds_of_zbox(folder: Path, capsys: Capture) -> None:
+    arguments = ["explain", "soft.onnx", "photo.png", "--preprocess", "imagenet", "-o", "r.npz"]
+    outcome = run_command(capsys, *arguments, "--composite", "epsilon-gamma-box")
+    assert outcome.status == 0
+    implied = _relevance("r.npz")
+    low, high = [-2.117904, -2.035714, -1.804444], [2.248908, 2.428571, 2.64]
+    sets = [f"low={','.join(map(str, low))}", f"high={','.join(map(str, high))}"]
+    given = [f"--set={text}" for text in sets]
+    assert run_command(capsys, *arguments, "--composite", "epsilon-gamma-box", *given).status == 0
+    assert_close(_relevance("r.npz"), implied)
+    halved = [f"--set=low={-2}", "--set=high=2"]
+    assert run_command(capsys, *arguments, "--composite", "epsilon-gamma-box", *halved).status == 0
+    assert np.abs(_relevance("r.npz") - implied).max() > 1e-3 * implied.max()
+
+
+def normalising_net() -> onnx.ModelProto:
+    """Pixels 0 to 255 in: the model's first nodes normalise."""
+    model = picture_net(channels=3)
+    model.graph.node[0].input[0] = "normalised"
+    for k, (op, name, value) in enumerate(
+        [("Div", "deviation", [58.4, 57.1, 57.4]), ("Sub", "mean", [123.7, 116.3, 103.5])]
+    ):
+        array = np.float32(value).reshape(1, 3, 1, 1)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+        ends = (["centred", name], ["normalised"]) if k == 0 else (["image", name], ["centred"])
+        model.graph.node.insert(0, onnx.helper.make_node(op, *ends, name))
+    return model
+
+
+def test_a_model_that_normalises_needs_no_preprocess(folder: Path, capsys: Capture) -> None:
+    write(folder / "normalising.onnx", normalising_net())
+    arguments = ["explain", "normalising.onnx", "photo.png", "-o", "r.npz"]
+    outcome = run_command(capsys, *arguments, "--composite", "epsilon-gamma-box")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "byte, implied by the model's node" in outcome.out
+    parameters = re.search(r"parameters +zbox.low=\[(\S+), .* zbox.high=\[(\S+), ", outcome.out)
+    assert parameters is not None
+    # the range at the first layer, behind the model's own normalisation
+    assert float(parameters[1]) == pytest.approx(-123.7 / 58.4)
+    assert float(parameters[2]) == pytest.approx((255 - 123.7) / 58.4)
+
+
+def test_explain_a_text(folder: Path, capsys: Capture) -> None:
+    write(folder / "text.onnx", text_net())
+    np.save("ids.npy", np.arange(6)[None])
+    outcome = run_command(
+        capsys, "explain", "text.onnx", "ids.npy", "-o", "t.png", "--composite", "epsilon"
+    )
+    assert (outcome.status, outcome.err) == (0, "")
+    assert _picture("t.png")[0][0] > 100
+
+
+def test_inspect_lists_every_node(folder: Path, capsys: Capture) -> None:
+    outcome = run_command(capsys, "inspect", "soft.onnx", "--rule", "relu=guided")
+    assert outcome.status == 0
+    rows = {line.split()[0]: line.split()[1:4] for line in outcome.out.splitlines() if line.strip()}
+    assert rows["conv"] == ["Conv", "linear", "flat"]
+    assert rows["relu"] == ["Relu", "activation", "guided"]
+    assert rows["softmax"][:3] == ["Softmax", "-", "-"]
+    assert "relu=guided as given" in outcome.out
+    told = json.loads(run_command(capsys, "inspect", "soft.onnx", "--json").out)
+    assert [node["name"] for node in told["nodes"]] == ["conv", "relu", "flat", "fc", "softmax"]
+    assert told["inputs"] == ["image float32 [axis0_1, 3, 8, 8]"]
+    assert told["unsupported"] == []
+
+
+def test_inspect_shows_the_table_of_an_unsupported_model(folder: Path, capsys: Capture) -> None:
+    model = picture_net()
+    model.opset_import.append(onnx.helper.make_opsetid("my.domain", 1))
+    model.graph.node[1].op_type, model.graph.node[1].domain = "Swirl", "my.domain"
+    write(folder / "odd.onnx", model)
+    outcome = run_command(capsys, "inspect", "odd.onnx")
+    assert outcome.status == 2
+    assert re.search(r"relu +Swirl +unsupported", outcome.out)
+    assert re.search(r"conv +Conv +linear", outcome.out)
+    assert "'relu' (my.domain.Swirl)" in outcome.err
+    told = run_command(capsys, "inspect", "odd.onnx", "--json")
+    assert (told.status, json.loads(told.out)["unsupported"]) == (2, ["relu"])
+
+
+@pytest.mark.parametrize("name", ["path.svg", "path.png"])
+def test_inspect_draws_the_path(name: str, folder: Path, capsys: Capture) -> None:
+    outcome = run_command(capsys, "inspect", "model.onnx", "--graph", name)
+    assert outcome.status == 0
+    if name.endswith(".svg"):
+        assert b"<svg" in (folder / name).read_bytes()
+    else:
+        assert min(_picture(name)[0]) > 200
+
+
+def test_verify_on_random_and_on_given_input(folder: Path, capsys: Capture) -> None:
+    outcome = run_command(capsys, "verify", "model.onnx")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert [line.split()[0] for line in outcome.out.splitlines()[3:7]] == [
+        "fc",
+        "flat",
+        "relu",
+        "conv",
+    ]
+    assert "verdict    holds" in outcome.out
+    told = run_command(capsys, "verify", "model.onnx", "x.npy", "--json")
+    assert told.status == 0
+    assert json.loads(told.out)["problems"] == []
+    assert "image [2, 1, 8, 8]" in run_command(capsys, "verify", "model.onnx", "x.npy").out
+
+
+def test_bench_shows_both(folder: Path, capsys: Capture) -> None:
+    outcome = run_command(capsys, "bench", "model.onnx", "--runs", "3")
+    assert (outcome.status, outcome.err) == (0, "")
+    for word in ("forward", "ratio", "peak memory", "3 runs each", "ExecutionProvider"):
+        assert word in outcome.out
+    told = json.loads(run_command(capsys, "bench", "model.onnx", "--runs", "3", "--json").out)
+    assert told["runs"] == 3
+    assert told["ratio"] == told["explanation"]["median"] / told["forward"]["median"]
+
+
+def test_rules_lists_the_library(capsys: Capture) -> None:
+    listed = run_command(capsys, "rules").out
+    told = json.loads(run_command(capsys, "rules", "--json").out)
+    for kind in ("rules", "composites"):
+        for entry in told[kind]:
+            assert f" {entry['name']} " in listed
+            assert entry["summary"] in listed
+    assert "epsilon-gamma-box" in [entry["name"] for entry in told["composites"]]
+
+
+def test_rules_shows_one(folder: Path, capsys: Capture) -> None:
+    alpha_beta = run_command(capsys, "rules", "alpha-beta").out
+    assert "beta=" in alpha_beta
+    assert "formula" in alpha_beta
+    both = run_command(capsys, "rules", "epsilon").out
+    assert "rule        epsilon" in both
+    assert "composite  epsilon" in both
+    (folder / "mine.toml").write_text(
+        'summary = "my rule"\nreference = "me"\n[[share]]\nterms = [{ x = "x", w = "pos(w)" }]\n'
+    )
+    assert "my rule" in run_command(capsys, "rules", "mine.toml").out
+    told = json.loads(run_command(capsys, "rules", "epsilon", "--json").out)
+    assert sorted(told) == ["composite", "rule"]
+
+
+def test_demo_in_an_empty_folder(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = run_command(capsys, "demo")
+    assert (outcome.status, outcome.err) == (0, "")
+    names = {"digits.onnx", "digits.lrp.onnx", "digits.png"}
+    assert {p.name for p in tmp_path.iterdir()} == names
+    for name in names:
+        assert name in outcome.out
+    rows = re.findall(r"^ +(\d) +(\d) +([\d.]+) +([\d.]+)$", outcome.out, re.M)
+    assert len(rows) == 12
+    assert [int(row[0]) for row in rows] == digits.load()[2].tolist()
+    assert all(float(total) == pytest.approx(float(logit), rel=0.2) for _, _, logit, total in rows)
+    assert _picture("digits.png")[0][0] > 1000
+
+
+def test_help_is_quick_and_loads_nothing_slow() -> None:
+    program = (
+        "import sys; from lrp_onnx.cli import main; main(['--help'])\n"
+        "print([m for m in ('matplotlib', 'onnxruntime', 'torch') if m in sys.modules])"
+    )
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True,
+        env={"PYTHONPATH": ":".join(p or "." for p in sys.path)},
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert time.perf_counter() - began < 10  # under one second on a quiet machine
+
+
+def test_nothing_at_all_shows_the_commands(capsys: Capture) -> None:
+    outcome = run_command(capsys)
+    assert outcome.status == 2
+    for command in ("compile", "explain", "inspect", "verify", "bench", "rules", "demo"):
+        assert f"  {command} " in outcome.out
+
+
+def test_version(capsys: Capture) -> None:
+    assert run_command(capsys, "--version").out.startswith("lrp-onnx ")
+    assert cli.main(["--version"]) == 0
