@@ -166,7 +166,10 @@ def verify(model: Model, inputs: Inputs = None, json: Json = False, *, options: 
     if json:
         tables.show_json(tables.verdict_json(verdict))
     else:
-        table, facts = tables.verify_table(verdict), tables.facts(tables.verdict_facts(verdict))
+        table, facts = (
+            tables.verify_table(verdict, tables.room()),
+            tables.facts(tables.verdict_facts(verdict, random=feeds is None)),
+        )
         tables.show(table, tables.LEGEND, facts)
     for problem in verdict.problems:
         _note(f"{problem}.", "does not hold: ")

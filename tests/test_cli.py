@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import re
 import subprocess
@@ -16,10 +17,13 @@ import pytest
 from commands import picture_net, run_command, text_net, write
 from models import assert_close
 from PIL import Image
+from rich.console import Console
 
 import lrp_onnx
 from lrp_onnx import cli, digits
-from lrp_onnx.commands import options
+from lrp_onnx.commands import options, tables
+from lrp_onnx.commands.story import Sample
+from lrp_onnx.verify import Line, Verdict
 
 Capture = pytest.CaptureFixture[str]
 
@@ -154,6 +158,42 @@ def test_explain_an_array_and_another_class(folder: Path, capsys: Capture) -> No
         assert_close(arrays["h_relevance"], expected.relevance["h"])
 
 
+def test_explain_says_how_many_labels_are_missing(folder: Path, capsys: Capture) -> None:
+    (folder / "names.txt").write_text("cat\ndog\n")
+    arguments = ["model.onnx", "x.npy", "-o", "r.npz", "--labels", "names.txt"]
+    assert "2 labels for 4 classes" in run_command(capsys, "explain", *arguments).err
+
+
+NOTES = {
+    "most arrived": (Sample("", "", 2.0, 1.9), ""),
+    "a little arrived": (Sample("", "", 2.0, 0.1), "absorbed 95 %"),
+    "the sign changed": (Sample("", "", 2.0, -1.0), "absorbed 150 %"),
+    "all negative": (Sample("", "", -2.0, -1.9), ""),
+    "nothing to explain": (Sample("", "", 0.0, 0.1), ""),
+    "a gradient": (Sample("", "", 2.0, -1.0, conserving=False), ""),
+}
+
+
+@pytest.mark.parametrize("name", NOTES)
+def test_relevance_that_hardly_arrives_has_a_note(name: str) -> None:
+    sample, said = NOTES[name]
+    assert said in sample.note
+    assert bool(said) == bool(sample.note)
+
+
+@pytest.mark.parametrize("composite", ["epsilon", "gradient"])
+def test_the_note_is_shown_and_in_the_page(composite: str, folder: Path, capsys: Capture) -> None:
+    model = picture_net()
+    bias = next(w for w in model.graph.initializer if w.name == "c")
+    bias.CopyFrom(onnx.numpy_helper.from_array(np.full(4, 1e4, np.float32), "c"))
+    write(folder / "biased.onnx", model)
+    arguments = ["biased.onnx", "x.npy", "-o", "h.html", "--composite", composite]
+    shown = run_command(capsys, "explain", *arguments).out
+    page = (folder / "h.html").read_text(encoding="utf-8")
+    for text in (shown, page):
+        assert ("absorbed 100 % of the relevance" in text) == (composite == "epsilon")
+
+
 def test_preprocess_implies_the_bounds_of_zbox(folder: Path, capsys: Capture) -> None:
     arguments = ["explain", "soft.onnx", "photo.png", "--preprocess", "imagenet", "-o", "r.npz"]
     outcome = run_command(capsys, *arguments, "--composite", "epsilon-gamma-box")
@@ -253,11 +293,26 @@ def test_verify_on_random_and_on_given_input(folder: Path, capsys: Capture) -> N
         "relu",
         "conv",
     ]
-    assert "verdict    holds" in outcome.out
+    assert "verdict    holds: the forward is unchanged, every account adds up" in outcome.out
+    assert "random numbers; the sums run over all samples" in outcome.out
     told = run_command(capsys, "verify", "model.onnx", "x.npy", "--json")
     assert told.status == 0
     assert json.loads(told.out)["problems"] == []
     assert "image [2, 1, 8, 8]" in run_command(capsys, "verify", "model.onnx", "x.npy").out
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_table_of_verify_fits_a_terminal(width: int) -> None:
+    names = [f"/layer1/layer1.{k}/conv{k}/Conv" for k in range(3)]
+    sums = (-1.234e-5, 2e-5, -1.234e-5, -1.234e-5, -1.234e-6, -1e-10)
+    lines = tuple(Line(name, "MaxPool", "winner-takes-all", *sums, True) for name in names)
+    console = Console(width=width, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(tables.verify_table(Verdict({}, 1.0, {}, lines, (), (), {}), width))
+    rows = [line.split() for line in captured.get().splitlines() if "Conv" in line]
+    assert [row[1] for row in rows] == ["winner-takes-all"] * 3
+    assert all(name.endswith(row[0].strip("…")) for name, row in zip(names, rows, strict=True))
+    assert all(len(line) <= width for line in captured.get().splitlines())
 
 
 def test_bench_shows_both(folder: Path, capsys: Capture) -> None:
@@ -290,7 +345,10 @@ def test_rules_shows_one(folder: Path, capsys: Capture) -> None:
     (folder / "mine.toml").write_text(
         'summary = "my rule"\nreference = "me"\n[[share]]\nterms = [{ x = "x", w = "pos(w)" }]\n'
     )
-    assert "my rule" in run_command(capsys, "rules", "mine.toml").out
+    mine = run_command(capsys, "rules", "mine.toml").out
+    assert "my rule" in mine
+    assert "formula" not in mine
+    assert "activation" in run_command(capsys, "rules", "base").out
     told = json.loads(run_command(capsys, "rules", "epsilon", "--json").out)
     assert sorted(told) == ["composite", "rule"]
 

@@ -64,17 +64,14 @@ def overview() -> tuple[Table | str, ...]:
 def describe(entry: Entry) -> tuple[Table | str, ...]:
     """A rule with its formula, or a composite with its layers."""
     if isinstance(entry, Rule):
-        return (
-            facts(
-                [
-                    ("rule", entry.name),
-                    ("summary", entry.summary),
-                    ("formula", entry.formula),
-                    ("parameters", _parameters(entry) or "none"),
-                    ("reference", entry.reference),
-                ]
-            ),
-        )
+        about = [
+            ("rule", entry.name),
+            ("summary", entry.summary),
+            ("formula", entry.formula),
+            ("parameters", _parameters(entry) or "none"),
+            ("reference", entry.reference),
+        ]
+        return (facts((name, value) for name, value in about if value),)
     rows = [(_where(x), x.rule.name, _given(x), "" if x.own else "base") for x in entry.layers]
     return (
         facts(

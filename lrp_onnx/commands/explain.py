@@ -9,7 +9,7 @@ from pathlib import Path
 from lrp_onnx.commands.inspection import explains
 from lrp_onnx.commands.material import Material, read_material, with_bounds
 from lrp_onnx.commands.options import Options
-from lrp_onnx.commands.story import Sample, check_format, samples, write
+from lrp_onnx.commands.story import Sample, check_format, missing_labels, samples, write
 from lrp_onnx.compiled import Compiled
 from lrp_onnx.data.labels import load_labels
 from lrp_onnx.data.preprocess import load_preprocess
@@ -21,8 +21,6 @@ from lrp_onnx.target import choose_output
 __all__ = ["Given", "explain_files"]
 
 MOST_SAMPLES = 16
-LITTLE = 0.1
-"""The part of the explained value below which its relevance says where, not how much."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,8 @@ def explain_files(
     explainer = Explainer(compiled)
     notice(explainer.notice)
     result = explainer(material.feeds)
-    told = samples(explainer, result, labels)
+    notice(missing_labels(explainer, result, labels))
+    told = samples(explainer, result, labels, _conserving(options, compiled))
     if start not in asked:
         del result.relevance[start]
     about = _about(given, material, explainer)
@@ -77,6 +76,12 @@ def _check_target(options: Options) -> None:
             f"target {options.request.target!r} is for compiled models that others run. Give the "
             "class itself here, such as --target 3."
         )
+
+
+def _conserving(options: Options, compiled: Compiled) -> bool:
+    """Whether LRP rules take the relevance to all inputs: no gradients, no input left out."""
+    gradients = any(line.rule == "gradient" for line in compiled.report)
+    return not gradients and options.request.explain is None
 
 
 def _about(given: Given, material: Material, explainer: Explainer) -> dict[str, str]:
@@ -101,9 +106,7 @@ def _shown(
     for k, sample in enumerate(told[:MOST_SAMPLES]):
         rows.append(("sample" if len(told) == 1 else f"sample {k}", sample.title))
         rows.append(("relevance", f"sum {sample.conservation}"))
-        if abs(sample.total) < LITTLE * abs(sample.start):
-            rows.append(("", "most did not arrive (`lrp-onnx verify` says why): read the pattern,"))
-            rows.append(("", "not the amount"))
+        rows += [("note", sample.note)] if sample.note else []
     if len(told) > MOST_SAMPLES:
         rows.append(("", f"and {len(told) - MOST_SAMPLES} samples more"))
     return [*rows, ("ran on", about["provider"]), ("wrote", str(out))]

@@ -16,9 +16,11 @@ from lrp_onnx.errors import InputError, OutputError
 from lrp_onnx.explainer import Explainer, Result
 from lrp_onnx.runtime import Array
 
-__all__ = ["FORMATS", "Sample", "check_format", "samples", "write"]
+__all__ = ["FORMATS", "Sample", "check_format", "missing_labels", "samples", "write"]
 
 FORMATS = (".png", ".html", ".npz")
+LITTLE = 0.1
+"""Part of the starting relevance below which its amount says nothing."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Sample:
     """The sum of the starting relevance."""
     total: float
     """The sum of relevance over all explained inputs."""
+    conserving: bool = True
+    """Whether all relevance but what is absorbed should arrive there."""
 
     @property
     def title(self) -> str:
@@ -46,6 +50,17 @@ class Sample:
             return f"{self.total:.5g}"
         return f"{self.total:.5g} of {self.start:.5g} ({self.total / self.start:.1%})"
 
+    @property
+    def note(self) -> str:
+        """What to think of relevance that hardly arrived or changed its sign; else empty."""
+        if not self.conserving or not self.start or self.total / self.start >= LITTLE:
+            return ""
+        lost = 100 * (1 - self.total / self.start)
+        return (
+            f"the biases and stabilisers absorbed {lost:.0f} % of the relevance: read the pattern, "
+            "not the amount (lrp-onnx verify shows where)"
+        )
+
 
 def check_format(path: Path) -> None:
     """Raise OutputError for a name whose ending says no format."""
@@ -55,8 +70,27 @@ def check_format(path: Path) -> None:
         )
 
 
-def samples(explainer: Explainer, result: Result, labels: Mapping[int, str] | None) -> list[Sample]:
-    """One entry a sample of the batch; relevance at the output is its starting relevance."""
+def missing_labels(
+    explainer: Explainer, result: Result, labels: Mapping[int, str] | None
+) -> str | None:
+    """A sentence where there are fewer labels than classes."""
+    y = result.outputs[explainer.metadata["output"]]
+    classes = y.shape[-1] if y.ndim in (1, 2) else 0
+    if labels is None or len(labels) >= classes:
+        return None
+    return f"{len(labels)} label{'s' * (len(labels) != 1)} for {classes} classes"
+
+
+def samples(
+    explainer: Explainer,
+    result: Result,
+    labels: Mapping[int, str] | None,
+    conserving: bool = True,
+) -> list[Sample]:
+    """One entry a sample of the batch; relevance at the output is its starting relevance.
+
+    conserving: whether all relevance but what is absorbed should arrive at the explained inputs.
+    """
     output = explainer.metadata["output"]
     start = result.relevance[output]
     batch = start.shape[0] if start.ndim > 1 or len(start) > 1 else 1
@@ -68,7 +102,7 @@ def samples(explainer: Explainer, result: Result, labels: Mapping[int, str] | No
     said = [
         _said(explainer, y, labels) for y in result.outputs[output].reshape(batch, *start.shape[1:])
     ]
-    return [Sample(*said[k], float(starts[k]), float(totals[k])) for k in range(batch)]
+    return [Sample(*said[k], float(starts[k]), float(totals[k]), conserving) for k in range(batch)]
 
 
 def _said(explainer: Explainer, y: Array, labels: Mapping[int, str] | None) -> tuple[str, str]:
@@ -138,6 +172,7 @@ def write(
                 total=sample.total,
                 start=sample.start,
             )
+            | ({"note": sample.note} if sample.note else {})
             for sample in told
         ],
         axes=axes,

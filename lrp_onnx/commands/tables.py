@@ -6,12 +6,13 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import onnx_ir as ir
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +26,7 @@ __all__ = [
     "bench_table",
     "facts",
     "nodes_table",
+    "room",
     "show",
     "show_json",
     "signature",
@@ -36,17 +38,23 @@ __all__ = [
 ]
 
 UNBOUNDED = 10_000
+NARROW = 100
+"""Columns of a terminal below which `verify_table` puts two of its columns together."""
 
 
 def show(*parts: Table | str) -> None:
     """Print to stdout; in a pipe no line is wrapped or cut."""
-    terminal = sys.stdout.isatty()
-    console = Console(width=None if terminal else UNBOUNDED, highlight=False)
+    console = Console(width=room(), highlight=False)
     with console.capture() as captured:
         for part in parts:
             console.print(Text(part) if isinstance(part, str) else part)
     # rich fills lines with spaces, which nobody wants to copy or to parse
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def room() -> int:
+    """The columns of the terminal; in a pipe as many as wanted."""
+    return Console().width if sys.stdout.isatty() else UNBOUNDED
 
 
 def show_json(value: Mapping[str, Any]) -> None:
@@ -100,28 +108,53 @@ def nodes_table(report: Sequence[NodeReport]) -> Table:
     return table_of(["node", "operator", "kind", "rule", "why"], rows)
 
 
-LEGEND = """R out comes from above, R in is passed on; bias, stabiliser and rule take the rest.
-account: whether these add up but for rounding (-: the rule conserves nothing)."""
+LEGEND = """R out comes from above, R in is passed on; the rest is taken by the bias,
+the stabiliser or the rule (dropped), the last two in short: lost.
+sum: whether these add up but for rounding (-: the rule conserves nothing)."""
 
 
-def verify_table(verdict: Verdict) -> Table:
-    """One line a node, from the output to the input; narrow enough for 80 columns."""
-    headings = ["node", "rule", "R out", "R in", "bias", "stabiliser", "dropped", "account"]
-    rows = []
+def verify_table(verdict: Verdict, width: int) -> Table:
+    """One line a node, from the output to the input, for a console of 80 columns or more."""
+    losses = ("lost",) if width < NARROW else ("stabiliser", "dropped")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("node")
+    table.add_column("rule", no_wrap=True)
+    for heading in ("R out", "R in", "bias", *losses, "sum"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for line in verdict.lines:
-        sums = (line.out, line.received, line.bias, line.stabiliser, line.dropped)
-        rows.append([line.name, line.rule, *(f"{v:.3g}" for v in sums), _account(line)])
-    return table_of(headings, rows, numbers=6)
+        lost = [line.stabiliser, line.dropped]
+        sums = [line.out, line.received, line.bias, *(lost if width >= NARROW else [sum(lost)])]
+        texts = [line.rule, *(f"{v:.3g}" for v in sums), _account(line)]
+        table.add_row(_Tail(line.name), *map(Text, texts))
+    return table
+
+
+@dataclass(frozen=True)
+class _Tail:
+    """A name that loses its beginning where room is short: nodes of a block differ at the end."""
+
+    name: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        over = len(self.name) - options.max_width
+        yield Text(self.name if over <= 0 else f"…{self.name[over + 1 :]}", no_wrap=True)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        width = min(len(self.name), options.max_width)
+        return Measurement(min(8, width), width)
 
 
 def _account(line: Line) -> str:
     if not line.conserves:
         return "-" if line.finite else "OFF"
-    return "ok" if line.closes else f"OFF {line.residual:.1g}"
+    return "ok" if line.closes else "OFF"
 
 
-def verdict_facts(verdict: Verdict) -> list[tuple[str, str]]:
-    """Forward, conservation and the sentence that sums them up."""
+def verdict_facts(verdict: Verdict, random: bool) -> list[tuple[str, str]]:
+    """Forward, conservation and the sentence that sums them up.
+
+    random: whether the input was made up.
+    """
     rows = [
         (
             "forward",
@@ -139,8 +172,11 @@ def verdict_facts(verdict: Verdict) -> list[tuple[str, str]]:
         total = sum(getattr(line, key) for line in verdict.lines if line.conserves)
         rows.append(("", f"{what} took {_number(total)}"))
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in verdict.feeds.items())
-    rows.append(("input", f"{shapes}; the sums run over all samples"))
-    holds = "holds: the forward is unchanged, every account adds up"
+    origin = "random numbers" if random else "the given files"
+    rows.append(("input", f"{shapes}, {origin}; the sums run over all samples"))
+    holds = "holds: the forward is unchanged"
+    if any(line.conserves for line in verdict.lines):
+        holds += ", every account adds up"
     rows.append(("verdict", "does not hold" if verdict.problems else holds))
     return rows
 
