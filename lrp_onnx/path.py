@@ -20,6 +20,7 @@ import networkx as nx
 import onnx_ir as ir
 
 from lrp_onnx.errors import TargetError, UnsupportedError
+from lrp_onnx.expand import REFUSED
 from lrp_onnx.ops.registry import Op, find
 
 __all__ = ["Step", "explanation_path"]
@@ -94,12 +95,8 @@ class _Flow:
         if not active and not captured:
             return
         operator = find(node)
-        if operator is None or captured:
-            self.refuse(
-                node,
-                active,
-                f"{_type(node)} is not supported" if operator is None else "it has a body",
-            )
+        if operator is None or operator.stand == "refused" or captured:
+            self.refuse(node, active, _reason(node, operator))
             return
         if operator.kind == "none":
             return
@@ -208,6 +205,15 @@ def _steps(flow: _Flow, nodes: list[ir.Node]) -> tuple[Step, ...]:
 
 def _type(node: ir.Node) -> str:
     return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+
+
+def _reason(node: ir.Node, operator: Op | None) -> str:
+    """Why relevance cannot go through a node that its operator alone rules out."""
+    if REFUSED in node.metadata_props:
+        return node.metadata_props[REFUSED]
+    if operator is None:
+        return f"{_type(node)} is not supported"
+    return operator.reason or "it has a body"
 
 
 def _listing(refused: list[str]) -> str:

@@ -1,5 +1,5 @@
 """Any exported model in one form: no functions, opset 18 to 21, constants as initializers, known
-shapes, shape arithmetic on known sizes done, no no-ops.
+shapes, operators that the rules know, shape arithmetic on known sizes done, no no-ops.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from onnx_ir.passes import common
 
 from lrp_onnx import opset
 from lrp_onnx.errors import ModelError
+from lrp_onnx.expand import expand, write_out_functions
 from lrp_onnx.model import through_proto
 from lrp_onnx.normalise.branch import inline_branches
 from lrp_onnx.normalise.ceil_mode import settle_ceil_mode
@@ -40,12 +41,14 @@ def normalise(model: ir.Model, to_opset: int | None = None) -> ir.Model:
     if to_opset is not None:
         model = _at_opset(model, to_opset)
     model.ir_version = min(max(model.ir_version, 8), IR_VERSION)
+    if write_out_functions(model):  # shape inference does not know all of them
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.NameFixPass()(model)
     model = infer_shapes(model)
     drop_no_ops(model)
     for _ in range(ROUNDS):
-        # both, one after the other: what is folded may be a condition
-        if not any([fold(model), inline_branches(model)]):
+        # all, one after the other: what is folded may be a condition
+        if not any([expand(model), fold(model), inline_branches(model)]):
             break
         common.RemoveUnusedNodesPass()(model)
         model = infer_shapes(model)

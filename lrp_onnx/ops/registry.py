@@ -16,7 +16,7 @@ Kinds decide which rules of a composite apply:
 `linear` (in one input, with a weight), `sum` (linear without weight: sums, averages), `activation`
 (elementwise), `scale` (by constants: Mul, Add, a BatchNormalization that stands alone), `product`
 and `quotient` of two activations, `move` (data is rearranged or copied), `maximum` (a winner takes
-all), `none` (carries no relevance).
+all), `none` (carries no relevance), `refused` (known, and why no relevance goes through it).
 """
 
 from __future__ import annotations
@@ -29,9 +29,20 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 
-__all__ = ["KINDS", "REGISTRY", "Op", "find", "no_relevance", "op", "refuse"]
+__all__ = [
+    "KINDS",
+    "REGISTRY",
+    "STANDS",
+    "Op",
+    "find",
+    "never_propagates",
+    "no_relevance",
+    "op",
+    "refuse",
+]
 
 KINDS = ("linear", "sum", "activation", "scale", "product", "quotient", "move", "maximum", "none")
+STANDS = ("propagates", "none", "refused")
 
 Kind = str | Callable[[ir.Node, tuple[int, ...]], str]
 Vjp = Callable[..., ir.Value]
@@ -65,6 +76,14 @@ class Op:
     samples_apart: Callable[[ir.Node, int], bool] = lambda node, i: False
     """Whether axis 0 of input `i` is a batch whose entries do not meet."""
 
+    reason: str = ""
+    """Why it is refused."""
+
+    @property
+    def stand(self) -> str:
+        """One of STANDS."""
+        return str(self.kind) if self.kind in ("none", "refused") else "propagates"
+
     def kind_of(self, node: ir.Node, active: tuple[int, ...]) -> str:
         """The kind of this use of the operator; UnsupportedError with the reason if it cannot be
         explained.
@@ -73,7 +92,7 @@ class Op:
 
     def carries(self, i: int) -> bool:
         """Whether relevance can go through input `i`."""
-        return self.kind != "none" and (self.inputs is None or i in self.inputs)
+        return self.stand == "propagates" and (self.inputs is None or i in self.inputs)
 
 
 REGISTRY: dict[tuple[str, str], Op] = {}
@@ -92,12 +111,20 @@ def op(name: str, kind: Kind, domain: str = "", **facts: Any) -> Callable[[Vjp],
     return register
 
 
-def no_relevance(names: Iterable[str]) -> None:
+def no_relevance(names: Iterable[str], domain: str = "") -> None:
     """Register operators that carry no relevance: integers, booleans, shapes, indices, random
     numbers.
     """
     for name in names:
-        REGISTRY["", name] = Op(name, "none", inputs=())
+        REGISTRY[domain, name] = Op(name, "none", inputs=())
+
+
+def never_propagates(names: Iterable[str], reason: str, domain: str = "") -> None:
+    """Register operators that are refused where relevance would have to go through them; `reason`
+    is what the user reads behind the node's name.
+    """
+    for name in names:
+        REGISTRY[domain, name] = Op(name, "refused", inputs=(), reason=reason)
 
 
 def find(node: ir.Node) -> Op | None:

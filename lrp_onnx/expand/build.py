@@ -1,0 +1,72 @@
+"""Writing the nodes that stand for another one, in the same graph and named under it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import ArrayLike
+
+from lrp_onnx.constant import new_constant
+from lrp_onnx.errors import UnsupportedError
+
+__all__ = ["Build", "attribute"]
+
+Input = ir.Value | None
+
+
+def attribute(node: ir.Node, name: str, default: Any = None) -> Any:
+    """The value of an attribute, `default` where it is absent."""
+    found = node.attributes.get(name)
+    return default if found is None else found.value
+
+
+class Build:
+    """Collects the nodes that will stand for `node`; constants become initializers of `root`."""
+
+    def __init__(self, root: ir.Graph, node: ir.Node) -> None:
+        self.root, self.node = root, node
+        self.nodes: list[ir.Node] = []
+
+    def op(self, op_type: str, *inputs: Input, **attributes: Any) -> ir.Value:
+        """Add one standard node; returns its only output. Absent inputs are None."""
+        return self.outputs(op_type, 1, *inputs, **attributes)[0]
+
+    def outputs(
+        self, op_type: str, count: int, *inputs: Input, domain: str = "", **attributes: Any
+    ) -> tuple[ir.Value, ...]:
+        """Add one node with `count` outputs."""
+        given = list(inputs)
+        while given and given[-1] is None:
+            given.pop()
+        # a prefix of its own keeps names apart; NameFixPass makes them unique
+        name = f"{self.node.name or self.node.op_type}/{op_type}_{len(self.nodes)}"
+        made = ir.Node(
+            domain,
+            op_type,
+            given,
+            attributes=ir.convenience.convert_attributes(attributes),
+            num_outputs=count,
+            name=name,
+            metadata_props=dict(self.node.metadata_props),
+        )
+        for k, value in enumerate(made.outputs):
+            value.name = f"{name}:{k}"
+        self.nodes.append(made)
+        return tuple(made.outputs)
+
+    def constant(self, array: ArrayLike, dtype: ir.DataType = ir.DataType.INT64) -> ir.Value:
+        """An initializer holding `array` as `dtype`."""
+        name = f"{self.node.name or self.node.op_type}/constant_{len(self.root.initializers)}"
+        return new_constant(self.root, name, array, dtype)
+
+    def ints(self, *values: int) -> ir.Value:
+        """A one-dimensional int64 constant: axes, shapes, starts."""
+        return self.constant(np.array(values, np.int64))
+
+    def like(self, number: float, value: ir.Value | None) -> ir.Value:
+        """A scalar in the element type of `value`; UnsupportedError where that is unknown."""
+        if value is None or value.dtype is None:
+            raise UnsupportedError("the element type of its input is unknown")
+        return self.constant(number, value.dtype)

@@ -1,0 +1,80 @@
+"""Operators of the standard that their own function defines, written out by it.
+
+The function body of the installed onnx at the model's opset is added to the model as a local
+function and inlined, attributes with their defaults included.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+__all__ = ["BY_FUNCTION", "write_out_functions"]
+
+BY_FUNCTION: set[str] = {"MeanVarianceNormalization"}
+"""Standard operators whose parts have rules and whose function is the right way to explain them."""
+
+DOMAIN = "lrp.function"
+
+
+def write_out_functions(model: ir.Model) -> bool:
+    """Inline the function of each node in BY_FUNCTION; says whether there was one."""
+    found = [
+        node
+        for node in ir.traversal.RecursiveGraphIterator(model.graph)
+        if not node.domain and node.op_type in BY_FUNCTION
+    ]
+    written = False
+    for k, node in enumerate(found):
+        function = _function(node, model.graph.opset_imports[""])
+        if function is None:
+            continue
+        function.domain, function.name = DOMAIN, f"{node.op_type}_{k}"
+        made = ir.serde.deserialize_function(function)
+        model.functions[made.identifier()] = made
+        node.domain, node.op_type = DOMAIN, made.name
+        model.graph.opset_imports[DOMAIN] = 1
+        written = True
+    if written:
+        common.InlinePass()(model)
+        model.graph.opset_imports.pop(DOMAIN, None)
+    return written
+
+
+def _function(node: ir.Node, opset: int) -> onnx.FunctionProto | None:
+    """The function for this node, its attributes' defaults written into the node."""
+    schema: Any = onnx.defs.get_schema(node.op_type, opset, "")  # onnx types none of what follows
+    for name, attribute in schema.attributes.items():
+        if attribute.default_value.name and name not in node.attributes:
+            node.attributes[name] = ir.serde.deserialize_attribute(attribute.default_value)
+    parsed = onnx.FunctionProto()
+    if schema.has_function:
+        version = max(v for v in schema.function_opset_versions if v <= opset)
+        parsed.ParseFromString(schema.get_function_with_opset_version(version))
+        return parsed
+    if not schema.has_context_dependent_function:
+        return None
+    if any(v is not None and v.type is None for v in node.inputs):
+        return None
+    types = [_type(v) for v in node.inputs]
+    version = max(v for v in schema.context_dependent_function_opset_versions if v <= opset)
+    built = schema.get_context_dependent_function_with_opset_version(
+        version, ir.serde.serialize_node(node).SerializeToString(), types
+    )
+    if not built:
+        return None
+    parsed.ParseFromString(built)
+    return parsed
+
+
+def _type(value: ir.Value | None) -> bytes:
+    """The serialised type of an input, empty where it is absent."""
+    if value is None or value.type is None:
+        return b""
+    proto = onnx.ValueInfoProto()
+    ir.serde.serialize_value_into(proto, value)
+    serialised: bytes = proto.type.SerializeToString()
+    return serialised
