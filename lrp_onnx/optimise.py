@@ -12,9 +12,10 @@ __all__ = ["optimise"]
 
 def optimise(model: ir.Model) -> None:
     """Lower what only the compiler knows and remove what nothing reads."""
-    for node in list(model.graph):
-        if node.domain == "lrp":
-            lower_matmul_add(model.graph, node)
+    for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
+        graph = node.graph
+        if node.domain == "lrp" and isinstance(graph, ir.Graph):
+            LOWERINGS[node.op_type](graph, node)
     common.RemoveUnusedNodesPass()(model)
     model.opset_imports.pop("lrp", None)
 
@@ -42,3 +43,19 @@ def lower_matmul_add(graph: ir.Graph, node: ir.Node) -> None:
     graph.insert_after(node, [product, *added])
     graph.remove(node, safe=True)
     result.name, last.name = f"{name}/replaced", name
+
+
+def lower_explained_by(graph: ir.Graph, node: ir.Node) -> None:
+    """The value itself; an output of the graph keeps its name by an Identity."""
+    value, result = node.inputs[0], node.outputs[0]
+    if result.is_graph_output():
+        node.domain, node.op_type = "", "Identity"
+        node.resize_inputs(1)
+        return
+    assert value is not None
+    result.replace_all_uses_with(value)
+    graph.remove(node, safe=True)
+
+
+LOWERINGS = {"MatMulAdd": lower_matmul_add, "ExplainedBy": lower_explained_by}
+"""What stands for each operator of domain `lrp` in the compiled model."""

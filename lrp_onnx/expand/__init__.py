@@ -45,32 +45,51 @@ def expand(model: ir.Model) -> bool:
 
 
 def _replaced(model: ir.Model, node: ir.Node, expansion: Expansion) -> bool:
+    """Whether the expansion took the node's place; a node that what it emits reads stays."""
+    if KEPT in node.metadata_props:
+        return False
     build = Build(model.graph, node)
     try:
         values = expansion(build, node)
     except UnsupportedError as e:
         node.metadata_props[REFUSED] = str(e)
         return False
+    node.metadata_props.pop(REFUSED, None)
     graph = node.graph
     assert isinstance(graph, ir.Graph)
-    graph.insert_before(node, build.nodes)
+    own = [any(v in set(made.inputs) for made in build.nodes) for v in node.outputs]
+    (graph.insert_after if any(own) else graph.insert_before)(node, build.nodes)
     for old, new in zip(node.outputs, values, strict=False):
         if new is not None:
-            _take_place(graph, node, old, new)
-    graph.remove(node, safe=True)
+            _take_place(graph, build, old, new)
+    if any(own):
+        node.metadata_props[KEPT] = "explained"
+    else:
+        graph.remove(node, safe=True)
     return True
 
 
 REFUSED = "lrp.refused"
 """Metadata of a node that its expansion refused: why."""
+KEPT = "lrp.kept"
+"""Metadata of a node that computes the forward beside its expansion."""
 
 
-def _take_place(graph: ir.Graph, node: ir.Node, old: ir.Value, new: ir.Value) -> None:
-    """`new` in the place of `old`, under its name; what is a value of other nodes is copied."""
-    if new.producer() is None or new.name == old.name or new.producer().graph is not graph:  # type: ignore[union-attr]
-        copy = ir.Node("", "Identity", [new], name=f"{node.name}/{old.name}")
-        graph.insert_before(node, copy)
-        new = copy.outputs[0]
+def _take_place(graph: ir.Graph, build: Build, old: ir.Value, new: ir.Value) -> None:
+    """`new` in the place of `old`, under its name; a value that the expansion did not make is
+    copied.
+    """
+    producer = new.producer()
+    if producer not in build.nodes:
+        producer = ir.Node("", "Identity", [new], name=f"{build.node.name}/{old.name}")
+        graph.insert_after(build.nodes[-1] if build.nodes else build.node, producer)
+        new = producer.outputs[0]
+    own = set(build.nodes)
     name, new.type, new.shape = old.name, old.type, old.shape
-    old.replace_all_uses_with(new, replace_graph_outputs=True)
-    old.name, new.name = f"{name}/replaced", name
+    for user, position in list(old.uses()):
+        if user not in own:
+            user.replace_input_with(position, new)
+    if old.is_graph_output():
+        outputs = old.graph.outputs  # type: ignore[union-attr]
+        outputs[outputs.index(old)] = new
+    old.name, new.name = f"{name}/forward", name

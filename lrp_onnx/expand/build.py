@@ -56,6 +56,13 @@ class Build:
         self.nodes.append(made)
         return tuple(made.outputs)
 
+    def explained(self, y: ir.Value, z: ir.Value) -> ir.Value:
+        """y in the forward, z to the explanation: `lrp::ExplainedBy`.
+
+        An expansion that returns it for the node's own output keeps the node.
+        """
+        return self.outputs("ExplainedBy", 1, y, z, domain="lrp")[0]
+
     def constant(self, array: ArrayLike, dtype: ir.DataType = ir.DataType.INT64) -> ir.Value:
         """An initializer holding `array` as `dtype`."""
         name = f"{self.node.name or self.node.op_type}/constant_{len(self.root.initializers)}"

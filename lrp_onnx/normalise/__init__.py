@@ -14,8 +14,8 @@ from lrp_onnx.errors import ModelError
 from lrp_onnx.expand import expand, write_out_functions
 from lrp_onnx.model import through_proto
 from lrp_onnx.normalise.branch import inline_branches
-from lrp_onnx.normalise.ceil_mode import settle_ceil_mode
 from lrp_onnx.normalise.fold import fold
+from lrp_onnx.normalise.inference import inferred as inferred_proto
 
 __all__ = ["infer_shapes", "normalise"]
 
@@ -81,16 +81,11 @@ def infer_shapes(model: ir.Model) -> ir.Model:
             if not value.is_graph_output():
                 value.shape, value.type = None, None
     try:
-        inferred = through_proto(model, _infer)
+        inferred = through_proto(model, inferred_proto)
     except onnx.shape_inference.InferenceError as e:
         raise ModelError(f"the model's shapes contradict each other: {e}. Export it again.") from e
     inferred.meta.update(model.meta)
     return inferred
-
-
-def _infer(proto: onnx.ModelProto) -> onnx.ModelProto:
-    settled = settle_ceil_mode(proto)
-    return onnx.shape_inference.infer_shapes(settled, strict_mode=True, data_prop=True)
 
 
 def drop_no_ops(model: ir.Model) -> None:

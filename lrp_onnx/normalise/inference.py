@@ -1,0 +1,39 @@
+"""Shape inference by onnx, which does not know the compiler's own operators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto
+
+from lrp_onnx.normalise.ceil_mode import settle_ceil_mode
+from lrp_onnx.opset.scope import subgraphs
+
+__all__ = ["inferred"]
+
+
+def inferred(proto: ModelProto) -> ModelProto:
+    """The model with the types and shapes of its tensors; onnx's InferenceError where they
+    contradict each other.
+    """
+    others = {}
+    for node in _nodes(proto.graph):
+        if node.domain == "lrp" and node.op_type == "ExplainedBy":
+            others[node.output[0]] = node.input.pop()
+            node.domain, node.op_type = "", "Identity"
+    settled = settle_ceil_mode(proto)
+    result = onnx.shape_inference.infer_shapes(settled, strict_mode=True, data_prop=True)
+    for node in _nodes(result.graph) if others else ():
+        if node.op_type == "Identity" and node.output[0] in others:
+            node.domain, node.op_type = "lrp", "ExplainedBy"
+            node.input.append(others[node.output[0]])
+    return result
+
+
+def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    """The nodes of a graph and of the graphs inside it."""
+    for node in graph.node:
+        yield node
+        for inner in subgraphs(node):
+            yield from _nodes(inner)
