@@ -118,7 +118,7 @@ class _Flow:
             carried = self.signal(node, kind, carried)
         self.kinds[node] = "scale" if kind == "product" and len(carried) == 1 else kind
         self.carried[node] = carried
-        self.active.update(node.outputs)
+        self.active.update(v for k, v in enumerate(node.outputs) if k not in operator.held)
 
     def refuse(self, node: ir.Node, active: tuple[int, ...], reason: str) -> None:
         self.refused[node] = reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,11 @@ class Build:
             value.name = f"{name}:{k}"
         self.nodes.append(made)
         return tuple(made.outputs)
+
+    def copy(self, node: ir.Node, inputs: Sequence[Input]) -> tuple[ir.Value, ...]:
+        """Add a node like the given one that reads other inputs."""
+        kept = dict(node.attributes)
+        return self.outputs(node.op_type, len(node.outputs), *inputs, domain=node.domain, **kept)
 
     def explained(self, y: ir.Value, z: ir.Value) -> ir.Value:
         """y in the forward, z to the explanation: `lrp::ExplainedBy`.

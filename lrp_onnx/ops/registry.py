@@ -62,6 +62,8 @@ class Op:
     explained input.
     """
     outputs: str = "first"
+    held: tuple[int, ...] = ()
+    """Outputs that count as constants though they depend on the input: a scale, a range."""
     broadcasts: bool = False
     elementwise: bool = False
     """Whether each output element depends on one element of each input; so do activations, and what
