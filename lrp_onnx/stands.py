@@ -112,7 +112,7 @@ def versions_of(domain: str, op_type: str) -> tuple[int, ...]:
     if domain:
         return versions
     in_force = [v for v in versions if v <= OLDEST][-1:]
-    return tuple([*in_force, *(v for v in versions if v > OLDEST)])
+    return (*in_force, *(v for v in versions if v > OLDEST))
 
 
 def every_stand() -> Iterator[Stand]:
