@@ -10,9 +10,9 @@ from lrp_onnx.ops.registry import never_propagates, no_relevance
 
 __all__: list[str] = []
 
-SHAPES = ("Shape", "Size", "Constant", "ConstantOfShape", "Range", "EyeLike")
+SHAPES = ("Shape", "Size", "Constant", "ConstantOfShape", "EyeLike")
 # which boxes survive is an index; the boxes that it gathers keep their relevance
-INDICES = ("NonZero", "ArgMax", "ArgMin", "OneHot", "NonMaxSuppression", "Hardmax")
+INDICES = ("NonZero", "ArgMax", "ArgMin", "NonMaxSuppression", "Hardmax")
 WINDOWS = ("HammingWindow", "HannWindow", "BlackmanWindow", "MelWeightMatrix")
 TRUTH = (
     "Equal",

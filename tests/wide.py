@@ -1,0 +1,82 @@
+"""The reference evaluator in float64 throughout: constants, casts, bodies and functions included.
+
+What its operators round to float32 on the way is replaced by the standard's own function, or by
+another spelling of the specification.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun, OpRunExpand
+from onnx.reference.ops.op_cast import cast_to
+
+Array = np.ndarray
+
+NARROW = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+
+
+def wide(a: Any) -> Any:
+    """Numbers of a float type in float64; the rest, and quantised floats, as they are."""
+    if isinstance(a, list):
+        return [wide(part) for part in a]
+    if not isinstance(a, np.ndarray | np.generic):
+        return a
+    a = np.asarray(a)
+    return a.astype(np.float64) if a.dtype.name in ("float16", "bfloat16", "float32") else a
+
+
+class Cast(OpRun):
+    op_domain = ""
+
+    def _run(self, x, to=None, saturate=None, round_mode=None):
+        to = TensorProto.DOUBLE if to in NARROW else to
+        return (cast_to(np.asarray(x), to, saturate != 0, round_mode or "up"),)
+
+
+class CastLike(OpRun):
+    op_domain = ""
+
+    def _run(self, x, y, saturate=None, round_mode=None):
+        to = onnx.helper.np_dtype_to_tensor_dtype(y.dtype)
+        return (cast_to(x, to, saturate != 0, round_mode or "up"),)
+
+
+class Erf(OpRun):
+    op_domain = ""
+
+    def _run(self, x):
+        return (np.vectorize(math.erf, otypes=[float])(x),)
+
+
+def expanded(name: str) -> type[OpRunExpand]:
+    """Take the standard's function for an operator."""
+    return type(name, (OpRunExpand,), {"op_domain": ""})
+
+
+OPERATORS = [Cast, CastLike, Erf]
+
+
+class Wide(ReferenceEvaluator):
+    """`run` takes and gives float64 for every float type that is not a quantised one."""
+
+    def __init__(self, proto: Any, *args: Any, new_ops: Any = None, **kwargs: Any) -> None:
+        super().__init__(proto, *args, new_ops=new_ops or OPERATORS, **kwargs)
+
+    def _init(self) -> None:
+        super()._init()
+        self.rt_inits_ = {name: wide(value) for name, value in self.rt_inits_.items()}
+        for node in self.rt_nodes_:
+            if node.onnx_node.op_type == "Constant" and isinstance(node.cst, np.ndarray):
+                node.cst = wide(node.cst)
+                convert = getattr(node, "cst_convert", None)
+                if convert is not None:
+                    node.cst_convert = lambda v, convert=convert: wide(convert(v))
+
+    def run(self, names: Any, feeds: Any, *args: Any, **kwargs: Any) -> Any:
+        return super().run(names, {k: wide(v) for k, v in feeds.items()}, *args, **kwargs)
