@@ -24,15 +24,28 @@ from lrp_onnx.errors import LrpError, ModelError, TargetError, UnsupportedError
 Array = np.ndarray
 
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
-NATIVE = {helper.np_dtype_to_tensor_dtype(np.dtype(name)) for name in (
-    "float16", "float32", "float64", "int8", "int16", "int32", "int64",
-    "uint8", "uint16", "uint32", "uint64", "bool",
-)} | {TensorProto.STRING}
+NATIVE = {
+    helper.np_dtype_to_tensor_dtype(np.dtype(name))
+    for name in (
+        "float16",
+        "float32",
+        "float64",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "bool",
+    )
+} | {TensorProto.STRING}
 """Element types that can be handed to ONNX Runtime from numpy."""
 RANDOM = {"Bernoulli", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
           "Multinomial"}  # fmt: skip
 JOINED = "conformance_of_all"
-STRUCTURAL = ("scales",)
+STRUCTURAL = ("scales", "depth")
 """Float inputs that say how large the output is: constants, as in exported models."""
 STEP = 1e-5
 TOLERANCE = {"float64": 1e-6, "float32": 2e-5, "float16": 4e-3, "bfloat16": 4e-2}
@@ -104,16 +117,22 @@ def joined(case: Any) -> Joined:
     common = TensorProto.DOUBLE if TensorProto.DOUBLE in dtypes else TensorProto.FLOAT
     flat = []
     for k, (name, t) in enumerate(zip(parts, dtypes, strict=True)):
-        nodes.append(helper.make_node("Reshape", [name, "conformance_all"], [f"flat_{k}"], f"flat_{k}"))
+        nodes.append(
+            helper.make_node("Reshape", [name, "conformance_all"], [f"flat_{k}"], f"flat_{k}")
+        )
         if t != common:
-            nodes.append(helper.make_node("Cast", [f"flat_{k}"], [f"cast_{k}"], f"cast_{k}", to=common))
+            nodes.append(
+                helper.make_node("Cast", [f"flat_{k}"], [f"cast_{k}"], f"cast_{k}", to=common)
+            )
         flat.append(nodes[-1].output[0])
     if flat:
         nodes.append(helper.make_node("Concat", flat, ["all_of_it"], "all_of_it", axis=0))
         # relevance would start before a Softmax at the end
         nodes.append(helper.make_node("Neg", ["all_of_it"], [JOINED], JOINED))
         whole = numpy_helper.from_array(np.array([-1]), "conformance_all")
-        nodes.insert(0, helper.make_node("Constant", [], ["conformance_all"], "conformance_all", value=whole))
+        nodes.insert(
+            0, helper.make_node("Constant", [], ["conformance_all"], "conformance_all", value=whole)
+        )
         kept = [v for v in model.graph.output if v.type.HasField("tensor_type")]
         del model.graph.output[:]
         model.graph.output.extend(kept)
@@ -153,7 +172,10 @@ def _tensors(
             (data,) = data
         made = f"{name}_inner"
         source = made if optional else name
-        yield helper.make_tensor_value_info(source, inner.tensor_type.elem_type, np.shape(data)), data
+        yield (
+            helper.make_tensor_value_info(source, inner.tensor_type.elem_type, np.shape(data)),
+            data,
+        )
     if optional:
         nodes.append(helper.make_node("Optional", [made], [name], f"make_{name}"))
 
@@ -183,7 +205,9 @@ def _results(
     for k in range(len(data)):
         at = f"{name}_at_{k}"
         constant = numpy_helper.from_array(np.array(k), at)
-        nodes.append(helper.make_node("Constant", [], [f"{at}_index"], f"{at}_index", value=constant))
+        nodes.append(
+            helper.make_node("Constant", [], [f"{at}_index"], f"{at}_index", value=constant)
+        )
         nodes.append(helper.make_node("SequenceAt", [name, f"{at}_index"], [at], at))
         yield at, element
 
@@ -230,7 +254,11 @@ def _independent(name: str, joint: Joined) -> Verdict:
     except Exception as e:
         return Verdict(name, "wrong", f"said not to depend on any input; no forward: {e}")
     moved = [n for n in joint.floats if np.abs(slopes(n)).max(initial=0) > 1e-9]
-    return Verdict(name, "wrong", f"said not to depend on {moved}") if moved else Verdict(name, "none", "derivative 0")
+    return (
+        Verdict(name, "wrong", f"said not to depend on {moved}")
+        if moved
+        else Verdict(name, "none", "derivative 0")
+    )
 
 
 def runner(model: onnx.ModelProto) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -277,7 +305,9 @@ def _compared(name: str, joint: Joined, model: onnx.ModelProto) -> Verdict:
         error = np.abs(actual - expected).max(initial=0)
         scale = max(scale, np.abs(expected).max(initial=0))
         if not error <= tolerance * scale:
-            return Verdict(name, "wrong", f"{n}: off by {error:.3g} of {scale:.3g}", tuple(left_out))
+            return Verdict(
+                name, "wrong", f"{n}: off by {error:.3g} of {scale:.3g}", tuple(left_out)
+            )
     if not any(f"{n}_relevance" in got for n in joint.floats) and not left_out:
         return Verdict(name, "none", "derivative 0")
     return Verdict(name, "right", "", tuple(left_out))
@@ -310,7 +340,13 @@ def _forward_differs(got: dict[str, Any], expected: dict[str, Any], tolerance: f
 class Slopes:
     """Central differences of Σ seed·y around a point, input by input."""
 
-    def __init__(self, forward: Callable[[dict[str, Any]], Array], point: dict[str, Any], seed: Array, rng: Any) -> None:
+    def __init__(
+        self,
+        forward: Callable[[dict[str, Any]], Array],
+        point: dict[str, Any],
+        seed: Array,
+        rng: Any,
+    ) -> None:
         self.forward, self.point, self.seed, self.rng = forward, point, seed, rng
         self.directions: dict[str, list[Array] | None] = {}
         self.found: dict[str, Array] = {}
@@ -334,7 +370,9 @@ class Slopes:
         slopes = [[self._slope(name, x, d, h) for h in (STEP, STEP / 3)] for d in directions]
         both = np.array(slopes).reshape(-1, 2)
         scale = np.abs(both).max(initial=0)
-        self.smooth &= bool(np.isfinite(both).all()) and bool(np.abs(both[:, 0] - both[:, 1]).max(initial=0) <= 1e-5 * scale + 1e-8)
+        self.smooth &= bool(np.isfinite(both).all()) and bool(
+            np.abs(both[:, 0] - both[:, 1]).max(initial=0) <= 1e-5 * scale + 1e-8
+        )
         self.found[name] = both[:, 0]
         return both[:, 0]
 
@@ -350,7 +388,9 @@ class Slopes:
         return float(np.sum(self.seed * change) / (2 * h))
 
 
-def _point(joint: Joined, rng: np.random.Generator) -> tuple[dict[str, Any], Slopes, tuple[dict[str, Any], Array]]:
+def _point(
+    joint: Joined, rng: np.random.Generator
+) -> tuple[dict[str, Any], Slopes, tuple[dict[str, Any], Array]]:
     """Feeds around which the forward is smooth, its slopes there, its outputs and a seed."""
     evaluator = Wide(joint.model)
     names = evaluator.output_names
@@ -374,7 +414,9 @@ def _point(joint: Joined, rng: np.random.Generator) -> tuple[dict[str, Any], Slo
             if y.shape != wanted or (amplitude and lost < np.sum(~np.isfinite(y))):
                 raise ValueError(f"the output's shape is {y.shape} or it is not finite")
             seed = rng.standard_normal(y.shape).astype(np.float32)
-            seed = np.where(np.isfinite(y), seed, 0).astype(np.float32 if _is_single(joint) else np.float64)
+            seed = np.where(np.isfinite(y), seed, 0).astype(
+                np.float32 if _is_single(joint) else np.float64
+            )
 
             def forward(feeds: dict[str, Any]) -> Array:
                 with np.errstate(all="ignore"):
