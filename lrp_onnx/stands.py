@@ -17,7 +17,7 @@ from onnx import defs
 
 from lrp_onnx.canonise.variadic import AS_BINARY, binary_sums
 from lrp_onnx.expand import BY_FUNCTION, EXPANSIONS
-from lrp_onnx.ops import REGISTRY, Op
+from lrp_onnx.ops import REGISTRY
 from lrp_onnx.opset.forms import FORMS
 from lrp_onnx.opset.lowering import CEILING
 from lrp_onnx.opset.raising import RAISE
@@ -76,15 +76,14 @@ def _written_out(op_type: str) -> tuple[str, str]:
         return FUNCTION, ""
     if op_type in AS_BINARY:
         return "as binary additions", _doc(binary_sums)
-    if op_type in FORMS:
-        return f"rewritten for opset {CEILING}", _doc(FORMS[op_type])
     if op_type in RAISE and defs.get_schema(op_type, "").deprecated:
         version, rewrite = RAISE[op_type]
         return f"rewritten for opset {version}", _doc(rewrite)
-    versions = versions_of("", op_type)
-    if versions and min(versions) > CEILING and _has_function(op_type):
-        return FUNCTION, ""
-    return "", ""
+    if min(versions_of("", op_type), default=0) <= CEILING:
+        return "", ""
+    if op_type in FORMS:
+        return f"rewritten for opset {CEILING}", _doc(FORMS[op_type])
+    return (FUNCTION, "") if _has_function(op_type) else ("", "")
 
 
 def _has_function(op_type: str) -> bool:
@@ -92,7 +91,7 @@ def _has_function(op_type: str) -> bool:
     return bool(schema.has_function or schema.has_context_dependent_function)
 
 
-def _doc(function: Callable[..., Any] | Op | None) -> str:
+def _doc(function: Callable[..., Any] | None) -> str:
     return inspect.getdoc(function) or ""
 
 

@@ -6,6 +6,7 @@ sequences or optional become tensors that the model puts together.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -65,6 +66,12 @@ class Verdict:
     why: str = ""
     left_out: tuple[str, ...] = ()
     """Float inputs without relevance on which the output depends."""
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """The operators that a refusal names."""
+        named = re.findall(r"node '[^']*' \(([\w.]+)\)", self.why)
+        return tuple(dict.fromkeys(named)) if self.outcome == "refused" else ()
 
 
 @dataclass
@@ -250,7 +257,7 @@ def _is_flat(name: str, joint: Joined) -> bool:
 def _independent(name: str, joint: Joined) -> Verdict:
     """Nothing reaches y, says the compiler: then no input may change it."""
     try:
-        point, slopes, _ = _point(joint, np.random.default_rng(zlib.crc32(name.encode())))
+        _, slopes, _ = _point(joint, np.random.default_rng(zlib.crc32(name.encode())))
     except Exception as e:
         return Verdict(name, "wrong", f"said not to depend on any input; no forward: {e}")
     moved = [n for n in joint.floats if np.abs(slopes(n)).max(initial=0) > 1e-9]
