@@ -41,7 +41,10 @@ __all__ = [
     "refuse",
 ]
 
-KINDS = ("linear", "sum", "activation", "scale", "product", "quotient", "move", "maximum", "none")
+KINDS = (
+    *("linear", "sum", "activation", "scale", "product", "quotient", "bilinear", "softmax", "norm"),
+    *("move", "maximum", "none"),
+)
 STANDS = ("propagates", "none", "refused")
 
 Kind = str | Callable[[ir.Node, tuple[int, ...]], str]
