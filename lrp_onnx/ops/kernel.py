@@ -1,8 +1,10 @@
 """The vector-Jacobian product of a convolution over its kernel, itself a convolution.
 
-    y[n,m,o] = Σ x[n,c,o·t + k·d - p] · w[m,c,k]   gives   c[m,c,k] = Σ s[n,m,o] · x[n,c,o·t + k·d - p]:
+    y[n,m,o] = Σ x[n,c,o·t + k·d - p] · w[m,c,k]   gives
+    c[m,c,k] = Σ x[n,c,o·t + k·d - p] · s[n,m,o],
 
-a convolution of x with s as the kernel, samples and channels exchanged, stride t and dilation d too.
+a convolution of x with s as the kernel: samples and channels exchanged, stride t and dilation d as
+well.
 """
 
 from __future__ import annotations
