@@ -8,6 +8,7 @@ spelled so that every operand has a rule of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import onnx_ir as ir
 
@@ -75,7 +76,8 @@ def bias_apart(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     x, w, b = [*node.inputs, None][:3]
     if not varies(b):
         return None
-    z = build.outputs(node.op_type, 1, x, w, **dict(node.attributes))[0]
+    kept: dict[str, Any] = dict(node.attributes)
+    z = build.op(node.op_type, x, w, **kept)
     return [build.op("Add", z, _per_channel(build, b, _rank(x)))]
 
 
@@ -85,11 +87,11 @@ def addend_apart(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     a, b, c = [*node.inputs, None][:3]
     if c is None or not varies(c):
         return None
-    kept = {name: value for name, value in node.attributes.items() if name != "beta"}
+    kept: dict[str, Any] = {k: value for k, value in node.attributes.items() if k != "beta"}
     beta = attribute(node, "beta", 1.0)
     if beta != 1.0:
         c = build.op("Mul", c, build.like(beta, c))
-    return [build.op("Add", build.outputs("Gemm", 1, a, b, **kept)[0], c)]
+    return [build.op("Add", build.op("Gemm", a, b, **kept), c)]
 
 
 @expands("BatchNormalization")

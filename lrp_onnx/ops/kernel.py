@@ -24,15 +24,15 @@ def over_kernel(
     written: ir.Value | None,
     rank: int,
     kernel: Sequence[int],
-    **attributes: Sequence[int] | int,
+    group: int,
+    **attributes: Sequence[int],
 ) -> ir.Value:
     """c for the weight of Conv, or with input and output exchanged for that of ConvTranspose.
 
     read: (N, G·C, *in), what the kernel slides over    written: (N, G·M, *out)    ->
-    c: (G·M, C, *kernel).    attributes: group G, strides, dilations and pads of the node.
+    c: (G·M, C, *kernel).    attributes: strides, dilations and pads of the node, G its group.
     """
-    group, n = int(attributes["group"]), rank - 2  # type: ignore[call-overload]
-    spatial = range(3, rank + 1)
+    n, spatial = rank - 2, range(3, rank + 1)
     x = emit.op("Transpose", _grouped(emit, read, group), perm=[2, 1, 0, *spatial])
     s = emit.op("Transpose", _grouped(emit, written, group), perm=[1, 2, 0, *spatial])
     slid = emit.op(
