@@ -17,12 +17,11 @@ import onnx
 from models import session
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
-from wide import Wide, wide
+from slopes import Point, smooth_point
+from wide import wide
 
 import lrp_onnx
-from lrp_onnx.errors import LrpError, ModelError, TargetError, UnsupportedError
-
-Array = np.ndarray
+from lrp_onnx.errors import ModelError, TargetError, UnsupportedError
 
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 NATIVE = {
@@ -48,13 +47,9 @@ RANDOM = {"Bernoulli", "RandomNormal", "RandomNormalLike", "RandomUniform", "Ran
 JOINED = "conformance_of_all"
 STRUCTURAL = ("scales", "depth")
 """Float inputs that say how large the output is: constants, as in exported models."""
-STEP = 1e-5
 TOLERANCE = {"float64": 1e-6, "float32": 2e-5, "float16": 4e-3, "bfloat16": 4e-2}
-FEW = 24
-"""Inputs with no more elements are compared one by one."""
-DIRECTIONS = 3
-AMPLITUDES = (*[2e-2] * 6, 1e-3, 1e-4, 0.0)
-"""How far inputs are moved off the kinks they may lie on, until the forward is smooth around."""
+NAMED = re.compile(r"node '|opset \d+, and")
+"""How a refusal names what it refuses."""
 
 
 @dataclass
@@ -83,6 +78,11 @@ class Joined:
     floats: list[str] = field(default_factory=list)
     """The float inputs."""
     differentiable: bool = True
+
+    def point(self, name: str, coarse: bool = False) -> Point:
+        """Where it is smooth, drawn by the case's name; coarse is enough to see it move."""
+        rng = np.random.default_rng(zlib.crc32(name.encode()))
+        return smooth_point(self.model, self.feeds, self.floats, JOINED, rng, coarse)
 
 
 def is_float(t: onnx.TypeProto) -> bool:
@@ -228,44 +228,28 @@ def judge(case: Any) -> Verdict:
         compiled = lrp_onnx.compile(
             joint.model, "gradient", output=JOINED, target="seed", start="one", check=False
         )
-    except TargetError as e:
-        if "no input reaches" in str(e) or "does not depend" in str(e):
-            return _independent(case.name, joint)
-        return Verdict(case.name, "crashed", f"TargetError: {e}")
-    except (UnsupportedError, ModelError) as e:
-        named = "node '" in str(e) or "opset" in str(e)
-        why = f"{type(e).__name__}: {e}"
-        if named and _is_flat(case.name, joint):
-            return Verdict(case.name, "none", f"derivative 0, {why}")
-        return Verdict(case.name, "refused" if named else "crashed", why)
-    except LrpError as e:
-        return Verdict(case.name, "crashed", f"{type(e).__name__}: {e}")
     except Exception as e:
-        return Verdict(case.name, "crashed", f"{type(e).__name__}: {e}")
-    return _compared(case.name, joint, compiled.model)
-
-
-def _is_flat(name: str, joint: Joined) -> bool:
-    """Whether no float input changes y, as far as the forward can be computed."""
+        return _stopped(case.name, joint, e)
     try:
-        _, slopes, _ = _point(joint, np.random.default_rng(zlib.crc32(name.encode())))
-    except Exception:
-        return False
-    return slopes.smooth and all(np.abs(slopes(n)).max(initial=0) <= 1e-9 for n in joint.floats)
-
-
-def _independent(name: str, joint: Joined) -> Verdict:
-    """Nothing reaches y, says the compiler: then no input may change it."""
-    try:
-        _, slopes, _ = _point(joint, np.random.default_rng(zlib.crc32(name.encode())))
+        return _compared(case.name, joint, compiled.model)
     except Exception as e:
-        return Verdict(name, "wrong", f"said not to depend on any input; no forward: {e}")
-    moved = [n for n in joint.floats if np.abs(slopes(n)).max(initial=0) > 1e-9]
-    return (
-        Verdict(name, "wrong", f"said not to depend on {moved}")
-        if moved
-        else Verdict(name, "none", "derivative 0")
-    )
+        return Verdict(case.name, "crashed", f"run: {type(e).__name__}: {e}")
+
+
+def _stopped(name: str, joint: Joined, error: Exception) -> Verdict:
+    """Refused, or nothing to explain: then no float input may change y."""
+    why = f"{type(error).__name__}: {error}"
+    independent = isinstance(error, TargetError) and "no input reaches" in str(error)
+    by_name = isinstance(error, UnsupportedError | ModelError) and NAMED.search(str(error))
+    try:
+        flat = joint.point(name, coarse=not independent).flat
+    except Exception:  # no forward to compare with
+        flat = False
+    if independent:
+        return Verdict(name, "none" if flat else "wrong", why)
+    if not by_name:
+        return Verdict(name, "crashed", why)
+    return Verdict(name, "none" if flat else "refused", why)
 
 
 def runner(model: onnx.ModelProto) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -283,167 +267,37 @@ def runner(model: onnx.ModelProto) -> Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def _compared(name: str, joint: Joined, model: onnx.ModelProto) -> Verdict:
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
-    try:
-        point, slopes, (outputs, seed) = _point(joint, rng)
-    except Exception as e:
-        return Verdict(name, "crashed", f"forward in float64: {type(e).__name__}: {e}")
-    try:
-        run = runner(model)
-        got = run({**{k: np.asarray(v) for k, v in point.items()}, f"{JOINED}_seed": seed})
-    except Exception as e:
-        return Verdict(name, "crashed", f"run: {type(e).__name__}: {e}")
-    kinds = [np.asarray(point[n]).dtype.name for n in joint.floats]
-    tolerance = max(TOLERANCE.get(k, 2e-5) for k in kinds)
-    tolerance = max(tolerance, *(TOLERANCE.get(np.asarray(v).dtype.name, 0) for v in got.values()))
-    if why := _forward_differs(got, outputs, tolerance):
+    point = joint.point(name)
+    got = runner(model)({**point.feeds, f"{JOINED}_seed": point.seed})
+    narrow = [np.asarray(v).dtype.name for v in (*point.feeds.values(), *got.values())]
+    tolerance = max(TOLERANCE.get(kind, 0) for kind in narrow)
+    if why := _forward_differs(got, point.outputs, tolerance):
         return Verdict(name, "wrong", why)
-    left_out = []
-    for n in joint.floats:
-        if f"{n}_relevance" not in got:
-            if np.abs(slopes(n)).max(initial=0) > 1e-9:
-                left_out.append(n)
-            continue
-        r = wide(got[f"{n}_relevance"])
-        if r.shape != point[n].shape:
-            return Verdict(name, "wrong", f"{n}: shape {r.shape}")
-        expected = slopes(n)
-        actual, scale = _along(r, slopes.directions[n])
-        error = np.abs(actual - expected).max(initial=0)
-        scale = max(scale, np.abs(expected).max(initial=0))
-        if not error <= tolerance * scale:
-            return Verdict(
-                name, "wrong", f"{n}: off by {error:.3g} of {scale:.3g}", tuple(left_out)
-            )
-    if not any(f"{n}_relevance" in got for n in joint.floats) and not left_out:
+    explained = [n for n in joint.floats if f"{n}_relevance" in got]
+    left_out = tuple(
+        n for n, s in point.slopes.items() if n not in explained and s.smooth and not s.flat
+    )
+    if not explained and not left_out:
         return Verdict(name, "none", "derivative 0")
-    return Verdict(name, "right", "", tuple(left_out))
-
-
-def _along(r: Array, directions: list[Array] | None) -> tuple[Array, float]:
-    if directions is None:
-        return r.ravel(), np.abs(r).max(initial=0)
-    return np.array([np.sum(r * d) for d in directions]), float(np.linalg.norm(r))
+    for n in explained:
+        r, there = wide(got[f"{n}_relevance"]), point.slopes[n]
+        if r.shape != np.shape(point.feeds[n]):
+            return Verdict(name, "wrong", f"{n}: relevance of shape {r.shape}")
+        along, scale = there.of(r)
+        error = np.abs(along - there.values).max(initial=0)
+        if not error <= tolerance * scale:
+            return Verdict(name, "wrong", f"{n}: off by {error:.3g} of {scale:.3g}")
+    return Verdict(name, "right", "", left_out)
 
 
 def _forward_differs(got: dict[str, Any], expected: dict[str, Any], tolerance: float) -> str:
+    """Which output of the compiled model is not the original's."""
     for n, e in expected.items():
-        if n not in got or isinstance(e, list):
-            continue
         a, e = wide(np.asarray(got[n])), np.asarray(e)
         if a.shape != e.shape:
             return f"forward {n}: shape {a.shape}, expected {e.shape}"
-        if e.dtype.kind not in "fiu" or not e.size:
-            continue
-        ok = np.isfinite(e)
-        if e.dtype.kind == "f":
-            scale = np.abs(e[ok]).max(initial=0)
-            error = np.abs(a[ok] - e[ok]).max(initial=0)
-            if not error <= tolerance * scale:
-                return f"forward {n}: off by {error:.3g} of {scale:.3g}"
+        finite = np.isfinite(e) if e.dtype.kind == "f" else np.zeros(e.shape, bool)
+        scale, error = (np.abs(v[finite]).max(initial=0) for v in (e, a - e if finite.any() else e))
+        if finite.any() and not error <= tolerance * scale:
+            return f"forward {n}: off by {error:.3g} of {scale:.3g}"
     return ""
-
-
-class Slopes:
-    """Central differences of Σ seed·y around a point, input by input."""
-
-    def __init__(
-        self,
-        forward: Callable[[dict[str, Any]], Array],
-        point: dict[str, Any],
-        seed: Array,
-        rng: Any,
-    ) -> None:
-        self.forward, self.point, self.seed, self.rng = forward, point, seed, rng
-        self.directions: dict[str, list[Array] | None] = {}
-        self.found: dict[str, Array] = {}
-        self.smooth = True
-
-    def __call__(self, name: str) -> Array:
-        if name in self.found:
-            return self.found[name]
-        x = wide(self.point[name])
-        finite = np.isfinite(x)
-        directions = []
-        if x.size <= FEW:
-            self.directions[name] = None
-            for k in range(x.size):
-                d = np.zeros(x.size)
-                d[k] = 1
-                directions.append(d.reshape(x.shape) * finite)
-        else:
-            directions = [self.rng.standard_normal(x.shape) * finite for _ in range(DIRECTIONS)]
-            self.directions[name] = directions
-        slopes = [[self._slope(name, x, d, h) for h in (STEP, STEP / 3)] for d in directions]
-        both = np.array(slopes).reshape(-1, 2)
-        scale = np.abs(both).max(initial=0)
-        self.smooth &= bool(np.isfinite(both).all()) and bool(
-            np.abs(both[:, 0] - both[:, 1]).max(initial=0) <= 1e-5 * scale + 1e-8
-        )
-        self.found[name] = both[:, 0]
-        return both[:, 0]
-
-    def _slope(self, name: str, x: Array, d: Array, h: float) -> float:
-        safe = np.where(np.isfinite(x), x, 0)
-        del safe
-        above, below = (self.forward({**self.point, name: x + s * h * d}) for s in (1, -1))
-        if above.shape != self.seed.shape or below.shape != self.seed.shape:
-            return np.nan
-        with np.errstate(all="ignore"):
-            change = above - below
-        change = np.where(self.seed == 0, 0, change)
-        return float(np.sum(self.seed * change) / (2 * h))
-
-
-def _point(
-    joint: Joined, rng: np.random.Generator
-) -> tuple[dict[str, Any], Slopes, tuple[dict[str, Any], Array]]:
-    """Feeds around which the forward is smooth, its slopes there, its outputs and a seed."""
-    evaluator = Wide(joint.model)
-    names = evaluator.output_names
-    last: Exception | None = None
-    found = None
-    with np.errstate(all="ignore"):
-        given = evaluator.run([JOINED], joint.feeds)[0]
-    wanted, lost = given.shape, np.sum(~np.isfinite(given))
-    for amplitude in AMPLITUDES:
-        point = {}
-        for n, v in joint.feeds.items():
-            if n in joint.floats:
-                v = np.asarray(v)
-                moved = v.astype(np.float64) + amplitude * rng.uniform(-1, 1, v.shape)
-                v = moved.astype(v.dtype)
-            point[n] = v
-        try:
-            with np.errstate(all="ignore"):
-                outputs = dict(zip(names, evaluator.run(None, point), strict=True))
-            y = outputs[JOINED]
-            if y.shape != wanted or (amplitude and lost < np.sum(~np.isfinite(y))):
-                raise ValueError(f"the output's shape is {y.shape} or it is not finite")
-            seed = rng.standard_normal(y.shape).astype(np.float32)
-            seed = np.where(np.isfinite(y), seed, 0).astype(
-                np.float32 if _is_single(joint) else np.float64
-            )
-
-            def forward(feeds: dict[str, Any]) -> Array:
-                with np.errstate(all="ignore"):
-                    return evaluator.run([JOINED], feeds)[0]
-
-            slopes = Slopes(forward, point, seed, rng)
-            for n in joint.floats:
-                slopes(n)
-        except Exception as e:
-            last = e
-            continue
-        found = point, slopes, (outputs, seed)
-        if slopes.smooth:
-            return found
-    if found is None:
-        assert last is not None
-        raise last
-    return found
-
-
-def _is_single(joint: Joined) -> bool:
-    (y,) = (v for v in joint.model.graph.output if v.name == JOINED)
-    return y.type.tensor_type.elem_type == TensorProto.FLOAT
