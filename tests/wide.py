@@ -1,12 +1,12 @@
 """The reference evaluator in float64 throughout: constants, casts, bodies and functions included.
 
-What its operators round to float32 on the way is replaced by the standard's own function, or by
-another spelling of the specification.
+Operators that it rounds to float32, gets wrong or is slow at are computed by those of `reference`
+or by the standard's own function.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,9 @@ import onnx
 from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun, OpRunExpand
+from onnx.reference.ops import load_op
 from onnx.reference.ops.op_cast import cast_to
+from reference import STAND_INS, windows
 
 Array = np.ndarray
 
@@ -47,19 +49,41 @@ class CastLike(OpRun):
         return (cast_to(x, to, saturate != 0, round_mode or "up"),)
 
 
-class Erf(OpRun):
-    op_domain = ""
+def _stand_in(name: str, compute: Callable[..., Array]) -> type[OpRun]:
+    """An operator by a function of ours; with more than one output by onnx's own."""
 
-    def _run(self, x):
-        return (np.vectorize(math.erf, otypes=[float])(x),)
+    def run(self: OpRun, *inputs: Any, **attributes: Any) -> tuple[Any, ...]:
+        if len(self.onnx_node.output) > 1:
+            own = load_op("", name, self.run_params["opsets"][""])
+            return own(self.onnx_node, self.run_params)._run(*inputs, **attributes)
+        given = {
+            k: v.encode() if isinstance(v, str) else v
+            for k, v in attributes.items()
+            if v is not None
+        }
+        return (compute(*inputs, **given),)
+
+    return type(name, (OpRun,), {"op_domain": "", "_run": run})
 
 
-def expanded(name: str) -> type[OpRunExpand]:
-    """Take the standard's function for an operator."""
+def _by_function(name: str) -> type[OpRunExpand]:
+    """An operator by the standard's function, where onnx's own code computes in float32."""
     return type(name, (OpRunExpand,), {"op_domain": ""})
 
 
-OPERATORS = [Cast, CastLike, Erf]
+def _lp_pool(x: Array, p: int = 2, **attributes: Any) -> Array:
+    """LpPool-18, all windows at once."""
+    taps = windows(x, 0.0, **attributes)
+    return (np.abs(taps) ** p).sum(axis=tuple(range(x.ndim, taps.ndim))) ** (1 / p)
+
+
+COMPUTED = {**STAND_INS, "LpPool": _lp_pool}
+ROUNDED = ("CausalConvWithState", "LinearAttention", "DynamicQuantizeLinear", "AffineGrid")
+OPERATORS = [
+    *(Cast, CastLike),
+    *(_stand_in(name, compute) for name, compute in COMPUTED.items()),
+    *map(_by_function, ROUNDED),
+]
 
 
 class Wide(ReferenceEvaluator):
