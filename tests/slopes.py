@@ -79,9 +79,10 @@ def slope(
     near, far = along(first, STEP), along(first, STEP / 3)
     directions, values = [first], [near]
     if not coarse:
-        units = np.eye(x.size).reshape(-1, *x.shape) * finite
-        others = units if x.size <= FEW else [rng.standard_normal(x.shape) * finite]
-        directions += list(others)
+        others = [rng.standard_normal(x.shape) * finite]
+        if x.size <= FEW:
+            others = list(np.eye(x.size).reshape(-1, *x.shape) * finite)
+        directions += others
         values += [along(d, STEP) for d in others]
     found = np.array(values)
     scale = np.abs(found).max(initial=0)

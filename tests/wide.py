@@ -1,19 +1,21 @@
 """The reference evaluator in float64 throughout: constants, casts, bodies and functions included.
 
 Operators that it rounds to float32, gets wrong or is slow at are computed by those of `reference`
-or by the standard's own function.
+or by its own code without the rounding.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
-from onnx.reference.op_run import OpRun, OpRunExpand
+from onnx.reference.op_run import OpRun
 from onnx.reference.ops import load_op
 from onnx.reference.ops.op_cast import cast_to
 from reference import STAND_INS, windows
@@ -66,9 +68,30 @@ def _stand_in(name: str, compute: Callable[..., Array]) -> type[OpRun]:
     return type(name, (OpRun,), {"op_domain": "", "_run": run})
 
 
-def _by_function(name: str) -> type[OpRunExpand]:
-    """An operator by the standard's function, where onnx's own code computes in float32."""
-    return type(name, (OpRunExpand,), {"op_domain": ""})
+class _Numpy:
+    """numpy, whose float32 is float64."""
+
+    float32 = np.float64
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+
+def _unrounded(name: str) -> type[OpRun]:
+    """onnx's own operator, without the casts to float32 in its module."""
+    own = load_op("", name, onnx.defs.onnx_opset_version())
+    module = {**sys.modules[own.__module__].__dict__, "np": _Numpy()}
+    for key, value in list(module.items()):
+        if isinstance(value, FunctionType) and value.__module__ == own.__module__:
+            module[key] = _with_globals(value, module)
+    return type(name, (own,), {"op_domain": "", "_run": _with_globals(own._run, module)})
+
+
+def _with_globals(function: FunctionType, module: dict[str, Any]) -> FunctionType:
+    parts = (function.__name__, function.__defaults__, function.__closure__)
+    made = FunctionType(function.__code__, module, *parts)
+    made.__kwdefaults__ = function.__kwdefaults__
+    return made
 
 
 def _lp_pool(x: Array, p: int = 2, **attributes: Any) -> Array:
@@ -82,7 +105,7 @@ ROUNDED = ("CausalConvWithState", "LinearAttention", "DynamicQuantizeLinear", "A
 OPERATORS = [
     *(Cast, CastLike),
     *(_stand_in(name, compute) for name, compute in COMPUTED.items()),
-    *map(_by_function, ROUNDED),
+    *map(_unrounded, ROUNDED),
 ]
 
 
