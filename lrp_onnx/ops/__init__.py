@@ -3,6 +3,7 @@
 from lrp_onnx.ops import (
     activation,
     arithmetic,
+    control,
     elementary,
     explained,
     generated,
@@ -24,6 +25,7 @@ __all__ = [
     "Op",
     "activation",
     "arithmetic",
+    "control",
     "elementary",
     "explained",
     "find",
