@@ -3,6 +3,7 @@
 from lrp_onnx.ops import (
     activation,
     arithmetic,
+    deviation,
     elementary,
     explained,
     identity,
@@ -14,6 +15,7 @@ from lrp_onnx.ops import (
     resize,
     select,
     silent,
+    softmax,
 )
 from lrp_onnx.ops.registry import KINDS, REGISTRY, Op, find, op
 
@@ -23,6 +25,7 @@ __all__ = [
     "Op",
     "activation",
     "arithmetic",
+    "deviation",
     "elementary",
     "explained",
     "find",
@@ -36,4 +39,5 @@ __all__ = [
     "resize",
     "select",
     "silent",
+    "softmax",
 ]

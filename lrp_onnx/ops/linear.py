@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from lrp_onnx.emit import Emit, known_rank
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.ops.registry import op, refuse
+from lrp_onnx.ops.registry import op
 
 __all__: list[str] = []
 
@@ -132,11 +132,9 @@ def conv_transpose(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) 
     )
 
 
-def _one_operand(node: ir.Node, active: tuple[int, ...]) -> str:
-    """Linear if one operand depends on the explained input."""
-    if len(active) > 1:
-        raise refuse("both its operands depend on the explained input")
-    return "linear"
+def _linear_or_bilinear(node: ir.Node, active: tuple[int, ...]) -> str:
+    """Linear if one operand depends on the explained input, bilinear if both do."""
+    return "bilinear" if len(active) > 1 else "linear"
 
 
 def _gemm_channel(node: ir.Node, i: int) -> int:
@@ -156,7 +154,7 @@ def _gemm_rows_apart(node: ir.Node, i: int) -> bool:
 
 @op(
     "Gemm",
-    kind=_one_operand,
+    kind=_linear_or_bilinear,
     inputs=(0, 1),
     weighted=True,
     channel_axis=_gemm_channel,
@@ -199,7 +197,7 @@ def _rows_apart(node: ir.Node, i: int) -> bool:
 
 @op(
     "MatMul",
-    kind=_one_operand,
+    kind=_linear_or_bilinear,
     inputs=(0, 1),
     weighted=True,
     channel_axis=lambda node, i: -1 - i,
