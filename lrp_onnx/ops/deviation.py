@@ -1,6 +1,6 @@
 """Norms by the statistics of the input itself: y = scale·(x - mean)·r + bias, r = 1/√(var + ε).
 
-With g = s·scale, n = (x - mean)·r and means over the axes of the norm, the vector-Jacobian product is
+With g = s·scale, n = (x - mean)·r and means over the norm's axes, the vector-Jacobian product is
 
     r·(g - mean(g) - n·mean(g·n)),
 
@@ -90,7 +90,7 @@ def layer_normalization_held(emit: Emit, node: ir.Node, s: Arriving, i: int) -> 
 def layer_normalization(emit: Emit, node: ir.Node, s: Arriving, i: int) -> ir.Value:
     """The module's formula over the axes from `axis` on.
 
-    s: one part per output    scale: broadcasts to the axes from `axis` on    ->    c: shaped like x.
+    s: one part per output    scale: broadcasts to those axes    ->    c: shaped like x.
     Spec: ONNX LayerNormalization-17.
     """
     return _layer_normalization(emit, node, s, held=False)
@@ -114,7 +114,8 @@ def instance_normalization_held(emit: Emit, node: ir.Node, s: ir.Value, i: int) 
 def instance_normalization(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """The module's formula over the axes behind the channels.
 
-    s: (N, C, *size)    scale: (C,)    ->    c: (N, C, *size).    Spec: ONNX InstanceNormalization-6.
+    s: (N, C, *size)    scale: (C,)    ->    c: (N, C, *size).
+    Spec: ONNX InstanceNormalization-6.
     """
     return _instance_normalization(emit, node, s, held=False)
 

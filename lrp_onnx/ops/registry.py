@@ -16,7 +16,8 @@ Kinds decide which rules of a composite apply:
 `linear` (in one input, with a weight), `sum` (linear without weight: sums, averages), `activation`
 (elementwise), `scale` (by constants: Mul, Add, a BatchNormalization that stands alone), `product`
 and `quotient` of two activations, `bilinear` (MatMul of two activations), `softmax`, `norm` (minus
-the mean, over the deviation: LayerNormalization), `move` (data is rearranged or copied), `maximum` (a winner takes
+the mean, over the deviation: LayerNormalization), `move` (data is rearranged or copied),
+`maximum` (a winner takes
 all), `none` (carries no relevance), `refused` (known, and why no relevance goes through it).
 """
 
