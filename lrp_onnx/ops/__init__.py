@@ -4,6 +4,7 @@ from lrp_onnx.ops import (
     activation,
     arithmetic,
     control,
+    deviation,
     elementary,
     explained,
     generated,
@@ -16,6 +17,7 @@ from lrp_onnx.ops import (
     resize,
     select,
     silent,
+    softmax,
 )
 from lrp_onnx.ops.registry import KINDS, REGISTRY, Op, find, op
 
@@ -26,6 +28,7 @@ __all__ = [
     "activation",
     "arithmetic",
     "control",
+    "deviation",
     "elementary",
     "explained",
     "find",
@@ -40,4 +43,5 @@ __all__ = [
     "resize",
     "select",
     "silent",
+    "softmax",
 ]
