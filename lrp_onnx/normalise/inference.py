@@ -8,6 +8,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto
 
 from lrp_onnx.normalise.ceil_mode import settle_ceil_mode
+from lrp_onnx.normalise.steady import inferred_steady
 from lrp_onnx.opset.scope import subgraphs
 
 __all__ = ["inferred"]
@@ -23,12 +24,24 @@ def inferred(proto: ModelProto) -> ModelProto:
             others[node.output[0]] = node.input.pop()
             node.domain, node.op_type = "", "Identity"
     settled = settle_ceil_mode(proto)
-    result = onnx.shape_inference.infer_shapes(settled, strict_mode=True, data_prop=True)
+    result = inferred_steady(settled, _shaped)
     for node in _nodes(result.graph) if others else ():
         if node.op_type == "Identity" and node.output[0] in others:
             node.domain, node.op_type = "lrp", "ExplainedBy"
             node.input.append(others[node.output[0]])
     return result
+
+
+def _shaped(proto: ModelProto) -> ModelProto:
+    """With values propagated through shape arithmetic, where onnx can.
+
+    It takes [4, 1] + [1, 2] of known integers for a contradiction, as if they were vectors.
+    """
+    infer = onnx.shape_inference.infer_shapes
+    try:
+        return infer(proto, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError:
+        return infer(proto, strict_mode=True, data_prop=False)
 
 
 def _nodes(graph: GraphProto) -> Iterator[NodeProto]:

@@ -3,8 +3,11 @@
 from lrp_onnx.ops import (
     activation,
     arithmetic,
+    control,
+    deviation,
     elementary,
     explained,
+    generated,
     identity,
     linear,
     move,
@@ -15,6 +18,7 @@ from lrp_onnx.ops import (
     resize,
     select,
     silent,
+    softmax,
 )
 from lrp_onnx.ops.registry import KINDS, REGISTRY, Op, find, op
 
@@ -24,9 +28,12 @@ __all__ = [
     "Op",
     "activation",
     "arithmetic",
+    "control",
+    "deviation",
     "elementary",
     "explained",
     "find",
+    "generated",
     "identity",
     "linear",
     "move",
@@ -38,4 +45,5 @@ __all__ = [
     "resize",
     "select",
     "silent",
+    "softmax",
 ]
