@@ -16,6 +16,7 @@ from lrp_onnx.expand import activation, operands, qdq, qoperator
 from lrp_onnx.expand.build import Build
 from lrp_onnx.expand.function import BY_FUNCTION, write_out_functions
 from lrp_onnx.expand.registry import EXPANSIONS, Expansion, expands
+from lrp_onnx.expand.unsigned import make_unsigned
 
 __all__ = [
     "BY_FUNCTION",
@@ -36,7 +37,7 @@ def expand(model: ir.Model) -> bool:
 
     A use that an expansion refuses stays as it is.
     """
-    changed = write_out_functions(model)
+    changed = any([write_out_functions(model), make_unsigned(model)])
     for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
         expansion = EXPANSIONS.get((node.domain, node.op_type))
         if expansion is not None:

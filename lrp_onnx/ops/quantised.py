@@ -32,7 +32,7 @@ def quantize_linear(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     return emit.op("Where", _unsaturated(emit, node, step), emit.op("Div", s, step), 0.0)
 
 
-@op("DynamicQuantizeLinear", kind="scale", elementwise=True, held=(1, 2))
+@op("DynamicQuantizeLinear", kind="scale", elementwise=True, constant_outputs=(1, 2))
 def dynamic_quantize_linear(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s / scale; the range is that of x, so that nothing saturates.
 

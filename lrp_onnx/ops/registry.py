@@ -67,7 +67,7 @@ class Op:
     explained input.
     """
     outputs: str = "first"
-    held: tuple[int, ...] = ()
+    constant_outputs: tuple[int, ...] = ()
     """Outputs that count as constants though they depend on the input: a scale, a range."""
     broadcasts: bool = False
     elementwise: bool = False
