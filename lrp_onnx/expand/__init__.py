@@ -12,9 +12,10 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.expand import activation, operands, qdq, qoperator
+from lrp_onnx.expand import activation, blockwise, dynamic, operands, qdq, qoperator
 from lrp_onnx.expand.build import Build
 from lrp_onnx.expand.function import BY_FUNCTION, write_out_functions
+from lrp_onnx.expand.integer import KEPT, integer_layers
 from lrp_onnx.expand.registry import EXPANSIONS, Expansion, expands
 from lrp_onnx.expand.unsigned import make_unsigned
 
@@ -23,6 +24,8 @@ __all__ = [
     "EXPANSIONS",
     "REFUSED",
     "activation",
+    "blockwise",
+    "dynamic",
     "expand",
     "expands",
     "operands",
@@ -38,10 +41,12 @@ def expand(model: ir.Model) -> bool:
     A use that an expansion refuses stays as it is.
     """
     changed = any([write_out_functions(model), make_unsigned(model)])
+    for node, expansion in list(integer_layers(model)):
+        changed |= _replaced(model, node, expansion)
     for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
-        expansion = EXPANSIONS.get((node.domain, node.op_type))
-        if expansion is not None:
-            changed |= _replaced(model, node, expansion)
+        found = EXPANSIONS.get((node.domain, node.op_type))
+        if found is not None:
+            changed |= _replaced(model, node, found)
     if changed:
         common.NameFixPass()(model)
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
@@ -77,8 +82,6 @@ def _replaced(model: ir.Model, node: ir.Node, expansion: Expansion) -> bool:
 
 REFUSED = "lrp.refused"
 """Metadata of a node that its expansion refused: why."""
-KEPT = "lrp.kept"
-"""Metadata of a node that computes the forward beside its expansion."""
 
 
 def _take_place(graph: ir.Graph, build: Build, old: ir.Value, new: ir.Value) -> None:

@@ -13,15 +13,16 @@ What the rules do not read of a twin is never computed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import onnx_ir as ir
 
 from lrp_onnx.dequantise import dequantised
 from lrp_onnx.expand.build import Build, attribute
+from lrp_onnx.expand.operands import varies
 from lrp_onnx.expand.registry import expands
 
-__all__ = ["is_constant"]
+__all__: list[str] = []
 
 LEAVES = ("QuantizeLinear", "DynamicQuantizeLinear", "ExplainedBy")
 """Operators whose outputs are read as they are."""
@@ -34,7 +35,7 @@ def dequantize_linear(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
 
     Spec: ONNX DequantizeLinear-21.
     """
-    if is_constant(node.inputs[0]):
+    if not varies(node.inputs[0]):
         return None
     return [build.explained(node.outputs[0], _spelled(build, node))]
 
@@ -52,24 +53,6 @@ def quantize_linear(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     if twin is x:
         return None
     return [build.explained(node.outputs[0], build.copy(node, [twin, *node.inputs[1:]])[0])]
-
-
-def is_constant(value: ir.Value | None) -> bool:
-    """Whether the value is absent, an initializer, or computed from initializers alone."""
-    return all(v is None or v.is_initializer() for v in _sources(value))
-
-
-def _sources(value: ir.Value | None) -> Iterator[ir.Value | None]:
-    """The values without a producer that it is computed from."""
-    pending, seen = [value], set()
-    while pending:
-        v = pending.pop()
-        node = None if v is None else v.producer()
-        if node is None:
-            yield v
-        elif node not in seen:
-            seen.add(node)
-            pending += node.inputs
 
 
 def _spelled(build: Build, node: ir.Node) -> ir.Value:
@@ -126,7 +109,7 @@ class _Twins:
         """Copy a node onto the twins of its inputs if each, but for constants, has one."""
         twins = [None if v is None else self.known[v] for v in node.inputs]
         changed = [v for v, twin in zip(node.inputs, twins, strict=True) if twin is not v]
-        kept = [v for v in node.inputs if v not in changed and not is_constant(v)]
+        kept = [v for v in node.inputs if v not in changed and varies(v)]
         bodies = any(a.type in GRAPHS for a in node.attributes.values())
         copied = bool(changed) and not kept and not bodies
         outputs = self.build.copy(node, twins) if copied else node.outputs

@@ -23,7 +23,7 @@ STRAIGHT_THROUGH = ("QuantizeLinear", "DynamicQuantizeLinear")
 @op("QuantizeLinear", kind="scale", gates=(1, 2), elementwise=True)
 @op("QuantizeLinear", domain="com.microsoft", kind="scale", gates=(1, 2), elementwise=True)
 def quantize_linear(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
-    """s / scale where x lies within the range that q can stand for.  Spec: ONNX QuantizeLinear-21."""
+    """s / scale where q can stand for x, 0 beyond that.  Spec: ONNX QuantizeLinear-21."""
     x, scale = node.inputs[0], node.inputs[1]
     assert x is not None
     assert scale is not None
