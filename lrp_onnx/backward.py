@@ -44,7 +44,7 @@ def walk(
         try:
             found = _propagate(emit, site, arriving, audit)
         except UnsupportedError as e:
-            refused[site.step.node] = str(e)
+            refused.update(e.nodes or {site.step.node: str(e)})
             # anything of its shape: only whether the nodes before it are refused too still counts
             found = [(v, v) for v in site.step.receivers()]
         for value, r in found:
