@@ -1,0 +1,57 @@
+"""Conditional relevance: a graph input that masks the channels of an inner tensor's relevance.
+
+Concept relevance propagation (Achtibat et al. 2023, From attribution maps to human-understandable
+explanations, eq. 4): of the relevance that arrives at a tensor only that of the chosen channels goes
+on.  As the walk is linear in relevance, the heatmaps of single channels sum to the whole one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+from lrp_onnx.emit import Emit, compute_dtype, known_rank
+from lrp_onnx.errors import TargetError
+from lrp_onnx.target import class_axis_of, graph_input
+
+__all__ = ["CONDITION", "condition_masks"]
+
+CONDITION = "_condition"
+"""What the graph input of a conditioned tensor is named, behind the tensor's name."""
+
+
+def condition_masks(
+    emit: Emit, graph: ir.Graph, tensors: Mapping[str, ir.Value]
+) -> dict[ir.Value, ir.Value]:
+    """Add an input `<tensor>_condition` [N or 1, C] for each; returns what each tensor's relevance
+    is multiplied by.
+
+    C is axis 1 of a tensor of rank 2, 4 or 5, the last of rank 3. Raises TargetError for a tensor
+    without channels, or given twice.
+    """
+    masks: dict[ir.Value, ir.Value] = {}
+    for name, value in tensors.items():
+        if value in masks:
+            raise TargetError(
+                f"condition {name!r}: another one is for the same tensor, {value.name!r}. Give one "
+                "of them."
+            )
+        emit.source, emit.rule = f"condition/{name}", "condition"
+        emit.dtype = compute_dtype(value.dtype)
+        masks[value] = _mask(emit, graph, name, value)
+    return masks
+
+
+def _mask(emit: Emit, graph: ir.Graph, name: str, value: ir.Value) -> ir.Value:
+    axis, rank = class_axis_of(value, None), known_rank(value)
+    if axis is None or value.shape is None:
+        raise TargetError(
+            f"condition {name!r}: the tensor of shape {value.shape} has no channels. Choose one of "
+            "rank 2 or more."
+        )
+    shape = ir.Shape([None, value.shape[axis]])
+    given = graph_input(graph, f"{name}{CONDITION}", ir.DataType.FLOAT, shape)
+    others = [k for k in range(1, rank) if k != axis]
+    mask = emit.op("Unsqueeze", given, emit.ints(*others)) if others else given
+    return mask if emit.dtype == given.dtype else emit.op("Cast", mask, to=int(emit.dtype))
