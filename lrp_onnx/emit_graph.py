@@ -51,7 +51,7 @@ def emit_relevance(
         assignment.class_axis,
         assignment.request.start,
     )
-    outputs = {value.name: value for value in assignment.inputs} | at
+    outputs = {str(value.name): value for value in assignment.inputs} | at
     masks = condition_masks(emit, graph, conditioned)
     wanted = list(outputs.values())
     if assignment.request.method == "lrp":
@@ -98,9 +98,7 @@ def _check_reached(tensors: Mapping[str, ir.Value], reached: Collection[ir.Value
             )
 
 
-def _tensors(
-    model: ir.Model, assignment: Assignment, names: Iterable[str]
-) -> dict[str, ir.Value]:
+def _tensors(model: ir.Model, assignment: Assignment, names: Iterable[str]) -> dict[str, ir.Value]:
     """The tensors of those names; the output's is where relevance starts."""
     output = assignment.output.name
     return {n: assignment.start_at if n == output else _tensor(model, n) for n in names}

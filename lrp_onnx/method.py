@@ -7,7 +7,7 @@ logits, as in LRP):
     gradient               g (Simonyan et al. 2014)
     input-x-gradient       x · g (Shrikumar et al. 2016)
     saliency               |g| (Simonyan et al. 2014)
-    integrated-gradients   (x - x₀) · mean of g along the path from x₀ to x (Sundararajan et al. 2017)
+    integrated-gradients   (x - x₀) · mean of g on the way from x₀ to x (Sundararajan et al. 2017)
 
 An integer input, such as token ids, has no gradient of its own: the value is formed at the float
 tensor that it becomes (its embedding), then summed over it.  So a token's saliency is the L1 norm

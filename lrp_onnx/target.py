@@ -193,9 +193,7 @@ def _target_input(emit: Emit, graph: ir.Graph, y: ir.Value, axis: int) -> ir.Val
     return emit.op("Reshape", value, emit.ints(-1, *[1] * (known_rank(y) - 1)))
 
 
-def graph_input(
-    graph: ir.Graph, name: str, dtype: ir.DataType, shape: ir.Shape | None
-) -> ir.Value:
+def graph_input(graph: ir.Graph, name: str, dtype: ir.DataType, shape: ir.Shape | None) -> ir.Value:
     """Add an input to the graph; TargetError where another one has its name."""
     if any(v.name == name for v in (*graph.inputs, *graph.outputs)):
         raise TargetError(
