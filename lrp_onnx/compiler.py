@@ -78,8 +78,17 @@ def compile(
     fails.
     Source: Montavon et al. 2019, Layer-wise relevance propagation: an overview.
     """
+    conditions, relevance_at = _names(conditions) or (), _names(relevance_at) or ()
     composite, start, points = settled(
-        method, composite, rules or {}, parameters or {}, start, steps, baseline, conditions
+        method,
+        composite,
+        rules or {},
+        parameters or {},
+        start,
+        steps,
+        baseline,
+        conditions,
+        relevance_at,
     )
     request = Request(
         composite=composite,
@@ -90,11 +99,11 @@ def compile(
         target=target,
         class_axis=class_axis,
         start=start,
-        relevance_at=_names(relevance_at) or (),
+        relevance_at=relevance_at,
         method=method,
         steps=points,
         baseline="zero" if baseline is None else baseline,
-        conditions=_names(conditions) or (),
+        conditions=conditions,
     )
     return run_stages(source, request, opset=opset, check=check)
 

@@ -65,10 +65,14 @@ def make_room(graph: ir.Graph, name: str) -> None:
 
 
 class Emit:
-    """Appends nodes to `graph`; `source` and `rule` say on whose behalf."""
+    """Appends nodes to `graph`; `source` and `rule` say on whose behalf.
 
-    def __init__(self, graph: ir.Graph) -> None:
+    `prefix` begins the names of its tensors, which in a body may not be those of the outer graph.
+    """
+
+    def __init__(self, graph: ir.Graph, prefix: str = "lrp") -> None:
         self.graph = graph
+        self.prefix = prefix
         self.tape = tape.Tape(graph)
         self.source = ""
         self.rule = ""
@@ -114,7 +118,7 @@ class Emit:
                     op_type,
                     values,
                     {k: _attribute(k, v) for k, v in attributes.items()},
-                    outputs=[ir.Value(name=self._fresh("lrp")) for _ in range(count)],
+                    outputs=[ir.Value(name=self._fresh(self.prefix)) for _ in range(count)],
                     domain=domain,
                     name=self._node_name(op_type),
                     metadata_props={"lrp.source": self.source, "lrp.rule": self.rule},
@@ -180,7 +184,7 @@ class Emit:
                 [value],
                 {"to": int(dtype)},
                 output=ir.Value(
-                    name=self._fresh("lrp"), shape=value.shape, type=ir.TensorType(dtype)
+                    name=self._fresh(self.prefix), shape=value.shape, type=ir.TensorType(dtype)
                 ),
                 name=self._node_name("Cast"),
                 metadata_props={"lrp.source": self.source, "lrp.rule": self.rule},
@@ -195,7 +199,7 @@ class Emit:
         array = np.asarray(value, dtype=(dtype or self.dtype).numpy())
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
-            name = self._fresh("lrp/constant")
+            name = self._fresh(f"{self.prefix}/constant")
             self._constants[key] = self.tape.initializer(ir.tensor(array, name=name), name=name)
             if array.size and (array >= 0).all():
                 self.signs[self._constants[key]] = 1

@@ -14,7 +14,8 @@ from lrp_onnx.backward import walk
 from lrp_onnx.condition import condition_masks
 from lrp_onnx.emit import Emit, compute_dtype, make_room
 from lrp_onnx.errors import TargetError
-from lrp_onnx.method import attribution
+from lrp_onnx.integrate import integrated_gradients
+from lrp_onnx.method import PATH, attribution
 from lrp_onnx.source import cut_at_sources
 from lrp_onnx.target import starting_relevance
 
@@ -56,6 +57,8 @@ def emit_relevance(
     wanted = list(outputs.values())
     if assignment.request.method == "lrp":
         found = walk(emit, assignment.nodes, {y: first}, wanted, audit, masks)
+    elif assignment.request.method == PATH:
+        found = integrated_gradients(emit, model, assignment, first, audit is not None)
     else:
         found = _by_gradient(emit, assignment, {y: first}, wanted, masks)
     _check_reached(outputs, found)

@@ -41,6 +41,7 @@ def settled(
     steps: int | None,
     baseline: object,
     conditions: Sequence[str],
+    relevance_at: Sequence[str],
 ) -> tuple[str, str, int]:
     """Composite, start and steps where the user left them open (None).
 
@@ -68,6 +69,11 @@ def settled(
         raise TargetError(
             f"condition {conditions[0]!r}: method {PATH!r} multiplies gradients by the input's way "
             "from the baseline and takes none. Choose another method."
+        )
+    if method == PATH and relevance_at:
+        raise TargetError(
+            f"relevance at {relevance_at[0]!r}: method {PATH!r} follows the inputs from their "
+            "baseline and explains nothing in between. Choose another method."
         )
     if steps is not None and steps < 1:
         raise TargetError(f"steps {steps}: the path has at least one. Give a number such as 32.")

@@ -42,9 +42,7 @@ def test_heatmaps_of_single_channels_sum_to_the_whole(tensor: str, composite: st
     whole = _explainer(DEEP, composite=composite)(X).relevance["x"]
     explainer = _explainer(DEEP, composite=composite, conditions=tensor)
     assert_close(explainer(X).relevance["x"], whole)
-    parts = [
-        explainer(X, conditions={tensor: k}).relevance["x"] for k in range(CHANNELS[tensor])
-    ]
+    parts = [explainer(X, conditions={tensor: k}).relevance["x"] for k in range(CHANNELS[tensor])]
     assert max(np.abs(part - whole).max() for part in parts) > 0.1 * np.abs(whole).max()
     assert_close(np.sum(parts, axis=0), whole)
 

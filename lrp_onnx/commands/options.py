@@ -116,7 +116,15 @@ def _read(
     rules = dict(_rule(text) for text in rule or [])
     parameters = dict(_parameter(text) for text in set_ or [])
     composite, start, points = settled(
-        method, composite, rules, parameters, start, steps, baseline, condition or ()
+        method,
+        composite,
+        rules,
+        parameters,
+        start,
+        steps,
+        baseline,
+        condition or (),
+        relevance_at or (),
     )
     request = Request(
         composite=composite,

@@ -1,0 +1,289 @@
+"""Integrated gradients (Sundararajan et al. 2017, eq. 1) in one graph.
+
+    R = (x - x₀) · 1/S · Σ_k g(x₀ + (k + ½)/S · (x - x₀)),    g = ∂(m·y)/∂x,
+
+the midpoint rule over S steps, so that Σ R = m·y(x) - m·y(x₀) in the limit (completeness).  The
+mask m is formed once, at x: the class that argmax chooses there is explained all along.
+
+The network is copied and differentiated at the points.  Where its samples are independent the
+steps become a part of the batch, all computed in one pass; else a Scan takes one step after the
+other, with the copy as its body, and any network works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir as ir
+
+from lrp_onnx.assign import Assignment
+from lrp_onnx.backward import walk
+from lrp_onnx.baseline import read_baselines, starting_points
+from lrp_onnx.batch import batch_size, batched_inputs, independent
+from lrp_onnx.clone import cone, copied
+from lrp_onnx.emit import Emit, compute_dtype, known_rank
+from lrp_onnx.errors import TargetError
+from lrp_onnx.site import Assigned
+from lrp_onnx.source import Cut, cut_at_sources
+
+__all__ = ["COMPLETENESS", "integrated_gradients"]
+
+COPY = "lrp/path"
+COMPLETENESS = "lrp.completeness"
+"""The output [m·y(x), m·y(x₀)] that `verify` asks for."""
+
+
+@dataclass(frozen=True)
+class Path:
+    """What is differentiated, and from where to where."""
+
+    model: ir.Model
+    cut: Cut
+    y: ir.Value
+    mask: ir.Value
+    begin: Mapping[ir.Value, ir.Value]
+    way: Mapping[ir.Value, ir.Value]
+    """x - x₀ of each source."""
+    steps: int
+
+    @property
+    def fractions(self) -> np.ndarray:
+        """The midpoints of the steps, between 0 and 1."""
+        return (np.arange(self.steps) + 0.5) / self.steps
+
+
+def integrated_gradients(
+    emit: Emit, model: ir.Model, assignment: Assignment, mask: ir.Value, account: bool
+) -> dict[ir.Value, ir.Value]:
+    """The relevance of each explained input, in its shape; with `account` also COMPLETENESS as an
+    output.
+    """
+    graph = model.graph
+    cut = cut_at_sources(assignment.inputs, assignment.nodes)
+    _check_apart(cut)
+    baselines = read_baselines(model, assignment.request.baseline)
+    begin = starting_points(emit, graph, assignment.inputs, cut, baselines)
+    emit.source, emit.rule = "path", "integrated-gradients"
+    way = {x: _shaped(emit.op("Sub", _own(emit, x), begin[x]), x) for x in cut.sources}
+    path = Path(model, cut, assignment.start_at, mask, begin, way, assignment.request.steps)
+    means = _as_batch(emit, path) or _as_scan(emit, path)
+    if account:
+        _account(emit, path)
+    found = {}
+    for x, g in means.items():
+        emit.source, emit.rule = str(x.name), "integrated-gradients"
+        emit.dtype = compute_dtype(x.dtype)
+        found[x] = _shaped(emit.op("Mul", way[x], g), x)
+    embedded = {x: found[x] for x in cut.embedded if x in found}
+    return found | walk(emit, cut.before, embedded, assignment.inputs)
+
+
+def _check_apart(cut: Cut) -> None:
+    """Refuse a table that is explained beside the token ids that choose from it."""
+    for site in cut.behind:
+        for value in site.step.node.outputs:
+            if value in cut.embedded:
+                raise TargetError(
+                    f"tensor {value.name!r} depends on explained inputs of integers and of floats "
+                    "at once. Choose one of them with --explain."
+                )
+
+
+def _own(emit: Emit, x: ir.Value) -> ir.Value:
+    """x in the dtype that relevance is computed in."""
+    emit.dtype = compute_dtype(x.dtype)
+    value = emit.at_least_float(x)
+    assert isinstance(value, ir.Value)
+    return value
+
+
+def _shaped(value: ir.Value, like: ir.Value) -> ir.Value:
+    value.shape = like.shape
+    return value
+
+
+def _as_batch(emit: Emit, path: Path) -> dict[ir.Value, ir.Value] | None:
+    """The mean gradients, with the steps as a part of the batch; None if samples may meet."""
+    graph, sources = path.model.graph, path.cut.sources
+    batch = batch_size(sources)
+    if batch is None:
+        return None
+    roots = {*sources, *batched_inputs(graph, batch)}
+    nodes = cone(graph, roots, [path.y])
+    if not independent(nodes, roots, batch) or batch_size([path.y]) != batch:
+        return None
+    shape = _with_batch(batch, f"{batch}_path")
+    replaced = {}
+    for value in roots:
+        emit.source, emit.dtype = f"path/{value.name}", compute_dtype(value.dtype)
+        replaced[value] = (
+            _points(emit, path, value, shape) if value in sources else _repeated(emit, path, value)
+        )
+        replaced[value].shape, replaced[value].type = shape(value), value.type
+    emit.dtype = compute_dtype(path.y.dtype)
+    mask = _repeated(emit, path, path.mask)
+    mask.shape = shape(path.y)
+    gradients = _differentiated(emit, path, nodes, replaced, mask, shape)
+    means = {}
+    for x, g in gradients.items():
+        emit.source, emit.dtype = f"path/{x.name}", compute_dtype(x.dtype)
+        apart = emit.op("Reshape", g, _sizes(emit, [path.steps, -1], x))
+        means[x] = emit.op("ReduceMean", apart, emit.ints(0), keepdims=0)
+    return means
+
+
+def _with_batch(batch: str, wider: str) -> Callable[[ir.Value], ir.Shape | None]:
+    """How the shape of a value changes in the wider batch."""
+
+    def shape(value: ir.Value) -> ir.Shape | None:
+        if value.shape is None:
+            return None
+        sizes = [d if isinstance(d, int) else d.value for d in value.shape]
+        return ir.Shape([wider if size == batch else size for size in sizes])
+
+    return shape
+
+
+def _points(
+    emit: Emit, path: Path, x: ir.Value, shape: Callable[[ir.Value], ir.Shape | None]
+) -> ir.Value:
+    """The points on the path [S·N, …]: step by step, each with all samples."""
+    fractions = emit.constant(path.fractions.reshape(-1, *[1] * known_rank(x)))
+    gone = emit.op("Mul", fractions, emit.op("Unsqueeze", path.way[x], emit.ints(0)))
+    points = emit.op("Add", gone, emit.op("Unsqueeze", path.begin[x], emit.ints(0)))
+    joined = emit.op("Reshape", points, _sizes(emit, [-1], x))
+    return _cast(emit, joined, x)
+
+
+def _cast(emit: Emit, value: ir.Value, like: ir.Value) -> ir.Value:
+    if like.dtype in (None, emit.dtype):
+        return value
+    assert like.dtype is not None
+    return emit.op("Cast", value, to=int(like.dtype))
+
+
+def _repeated(emit: Emit, path: Path, value: ir.Value) -> ir.Value:
+    """The value once for each step [S·N, …]."""
+    steps = [path.steps, *[1] * (known_rank(value) - 1)]
+    return emit.op("Tile", value, emit.ints(*steps))
+
+
+def _sizes(emit: Emit, before: list[int], x: ir.Value) -> ir.Value:
+    """A shape: the given sizes, then those of x behind its batch."""
+    assert x.shape is not None
+    behind = list(x.shape)[1:]
+    known = [d for d in behind if isinstance(d, int)]
+    if len(known) == len(behind):
+        return emit.ints(*before, *known)
+    return emit.op("Concat", emit.ints(*before), emit.op("Shape", x, start=1), axis=0)
+
+
+def _differentiated(
+    emit: Emit,
+    path: Path,
+    nodes: Sequence[ir.Node],
+    replaced: Mapping[ir.Value, ir.Value],
+    mask: ir.Value,
+    shape: Callable[[ir.Value], ir.Shape | None] = lambda value: value.shape,
+) -> dict[ir.Value, ir.Value]:
+    """The gradient of m·y in a copy of the nodes, by source."""
+    values, made = copied(emit.graph, nodes, replaced, COPY, shape)
+    sites = [_moved(site, made) for site in path.cut.behind]
+    ends = {x: values[x] for x in path.cut.sources}
+    found = walk(emit, sites, {values.get(path.y, path.y): mask}, list(ends.values()))
+    return {x: found[end] for x, end in ends.items() if end in found}
+
+
+def _moved(site: Assigned, made: Mapping[ir.Node, ir.Node]) -> Assigned:
+    return replace(site, step=replace(site.step, node=made[site.step.node]))
+
+
+def _as_scan(emit: Emit, path: Path) -> dict[ir.Value, ir.Value]:
+    """The mean gradients, summed up step by step in a Scan whose body holds the copy."""
+    sources = path.cut.sources
+    emit.dtype = compute_dtype(path.y.dtype)
+    fraction = ir.Value(name=f"{COPY}/fraction", shape=ir.Shape([]), type=_type(emit.dtype))
+    sums = [ir.Value(name=f"{COPY}/sum_{k}", shape=x.shape, type=_type(compute_dtype(x.dtype)))
+            for k, x in enumerate(sources)]  # fmt: skip
+    body = ir.Graph([*sums, fraction], [], nodes=[], name="path",
+                    opset_imports=path.model.graph.opset_imports)  # fmt: skip
+    inner = Emit(body, COPY)
+    totals = _one_step(inner, path, fraction, sums)
+    body.outputs.extend(totals)
+    fractions = emit.constant(path.fractions)
+    zeros = []
+    for x in sources:
+        emit.dtype = compute_dtype(x.dtype)
+        zeros.append(emit.op("Expand", 0.0, emit.shape_of(x)))
+    outputs = emit.outputs(
+        "Scan",
+        (*zeros, fractions),
+        {"body": ir.AttrGraph("body", body), "num_scan_inputs": 1},
+        len(sources),
+    )
+    means = {}
+    for x, total in zip(sources, outputs, strict=True):
+        emit.dtype = compute_dtype(x.dtype)
+        means[x] = emit.op("Div", total, float(path.steps))
+    return means
+
+
+def _type(dtype: ir.DataType) -> ir.TensorType:
+    return ir.TensorType(dtype)
+
+
+def _one_step(
+    emit: Emit, path: Path, fraction: ir.Value, sums: Sequence[ir.Value]
+) -> list[ir.Value]:
+    """The sums with one point's gradients added."""
+    replaced = {}
+    for x in path.cut.sources:
+        emit.source, emit.rule = f"path/{x.name}", "integrated-gradients"
+        emit.dtype = compute_dtype(x.dtype)
+        at = fraction if fraction.dtype == emit.dtype else emit.op("Cast", fraction,
+                                                                   to=int(emit.dtype))  # fmt: skip
+        gone = emit.op("Mul", at, path.way[x])
+        replaced[x] = _cast(emit, emit.op("Add", gone, path.begin[x]), x)
+        replaced[x].shape, replaced[x].type = x.shape, x.type
+    nodes = cone(path.model.graph, path.cut.sources, [path.y])
+    gradients = _differentiated(emit, path, nodes, replaced, path.mask)
+    totals = []
+    for x, before in zip(path.cut.sources, sums, strict=True):
+        emit.source, emit.dtype = f"path/{x.name}", compute_dtype(x.dtype)
+        total = emit.op("Add", before, gradients[x])
+        total.shape, total.type = x.shape, before.type
+        totals.append(total)
+    for node in body_nodes(emit.graph):
+        for value in node.outputs:
+            if value not in totals:
+                value.shape = None  # as everywhere in a compiled model
+    return totals
+
+
+def body_nodes(graph: ir.Graph) -> list[ir.Node]:
+    """The nodes of a graph, those in its bodies left out."""
+    return list(graph)
+
+
+def _account(emit: Emit, path: Path) -> None:
+    """Append m·y at the input and at the baseline as an output."""
+    graph = path.model.graph
+    nodes = cone(graph, path.cut.sources, [path.y])
+    replaced = {}
+    for x in path.cut.sources:
+        emit.source, emit.dtype = f"baseline/{x.name}", compute_dtype(x.dtype)
+        replaced[x] = _cast(emit, path.begin[x], x)
+        replaced[x].shape, replaced[x].type = x.shape, x.type
+    values, _ = copied(graph, nodes, replaced, "lrp/at_baseline")
+    emit.source, emit.dtype = "path", compute_dtype(path.y.dtype)
+    sums = [
+        emit.op("Reshape", emit.op("ReduceSum", emit.op("Mul", path.mask, y), keepdims=0),
+                emit.ints(1))
+        for y in (path.y, values.get(path.y, path.y))
+    ]  # fmt: skip
+    both = ir.Value(name=COMPLETENESS, shape=ir.Shape([2]), type=_type(emit.dtype))
+    graph.append(ir.Node("", "Concat", sums, attributes=[ir.AttrInt64("axis", 0)], outputs=[both],
+                         name="lrp/completeness"))  # fmt: skip
+    graph.outputs.append(both)
