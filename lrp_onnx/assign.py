@@ -35,7 +35,8 @@ class Request:
     relevance_at: Sequence[str] = ()
     method: str = "lrp"
     steps: int = STEPS
-    baseline: object = "zero"
+    baseline: object = None
+    """As given: see `lrp_onnx.baseline.read_baselines`."""
     conditions: Sequence[str] = ()
 
 

@@ -26,7 +26,7 @@ from lrp_onnx.emit import Emit, compute_dtype, known_rank
 from lrp_onnx.errors import InputError, TargetError
 from lrp_onnx.source import Cut
 
-__all__ = ["Baseline", "read_baselines", "starting_points"]
+__all__ = ["Baseline", "described", "read_baselines", "starting_points"]
 
 ANY = ""
 """The key of a baseline that is for every explained input without one of its own."""
@@ -45,10 +45,12 @@ def read_baselines(
 ) -> dict[str, Baseline]:
     """Baselines by input name, ANY for all, from what the user gave.
 
-    given: zero, mean, a file or an array, one of these by input name, or texts `[NAME=]zero` as
-    the command line has them. Raises InputError where a file does not fit or a name is unknown.
+    given: None (zero), zero, mean, a file or an array, one of these by input name, or texts
+    `[NAME=]zero` as the command line has them. Raises InputError where a file does not fit or a name is unknown.
     """
     names = [wanted.name for wanted in wanted_by(model)]
+    if given is None:
+        return {}
     if isinstance(given, Mapping):
         pairs = list(given.items())
     elif isinstance(given, list | tuple):
@@ -61,6 +63,12 @@ def read_baselines(
             raise InputError(f"baseline of {name or 'every input'!r}: given twice. Give one.")
         found[name] = _read(model, name, value, preprocess)
     return found
+
+
+def described(baselines: object) -> str:
+    """Baselines as read, in words: `zero`, or `image=mean, mask=zero`."""
+    assert isinstance(baselines, Mapping)
+    return ", ".join(f"{n}={b.kind}" if n else b.kind for n, b in baselines.items()) or "zero"
 
 
 def _named(text: str, names: Sequence[str]) -> tuple[str, str]:
@@ -77,7 +85,8 @@ def _read(model: ir.Model, name: str, value: Any, preprocess: Preprocess | None)
     if name == ANY and len(wanted) > 1:
         listing = ", ".join(map(repr, wanted))
         raise InputError(
-            f"baseline: the model has several inputs, {listing}. Say for which one it is: NAME=FILE."
+            f"baseline: the model has several inputs, {listing}. Say for which one it "
+            "is: NAME=FILE."
         )
     name = name or next(iter(wanted))
     if name not in wanted:
@@ -99,9 +108,10 @@ def starting_points(
     graph: ir.Graph,
     inputs: Sequence[ir.Value],
     cut: Cut,
-    baselines: Mapping[str, Baseline],
+    baselines: object,
 ) -> dict[ir.Value, ir.Value]:
     """The baseline x₀ of each source, in its shape and the dtype its relevance is computed in."""
+    assert isinstance(baselines, Mapping)
     _check_names(inputs, baselines)
     common = baselines.get(ANY, Baseline("zero"))
     by_input = {v: baselines.get(str(v.name), common) for v in inputs}
@@ -182,8 +192,8 @@ def _mean(emit: Emit, x: ir.Value, embedded: bool) -> ir.Value:
     axes = _positions(x, embedded)
     if not axes:
         raise TargetError(
-            f"baseline mean: {x.name!r} of shape {x.shape} has no axis to take it over. Choose zero "
-            "or a file."
+            f"baseline mean: {x.name!r} of shape {x.shape} has no axis to take it over. Choose "
+            "zero or a file."
         )
     return emit.expand_like(emit.op("ReduceMean", x, emit.ints(*axes), keepdims=1), x)
 

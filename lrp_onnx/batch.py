@@ -38,7 +38,7 @@ FILLED = {"ConstantOfShape", "Expand"}
 
 
 def batch_size(sources: Sequence[ir.Value]) -> str | None:
-    """The name of the batch's size, the same along axis 0 of every tensor; None if there is none."""
+    """The name of the batch's size, along axis 0 of every tensor; None if there is none."""
     names = {_first(value) for value in sources}
     return names.pop() if len(names) == 1 else None
 

@@ -76,6 +76,6 @@ def _attribute(attribute: ir.Attr, values: Mapping[ir.Value, ir.Value]) -> ir.At
     body = attribute.as_graph().clone(allow_outer_scope_values=True)
     for node in ir.traversal.RecursiveGraphIterator(body):
         for i, value in enumerate(node.inputs):
-            if value in values:
+            if value is not None and value in values:
                 node.replace_input_with(i, values[value])
     return ir.AttrGraph(attribute.name, body)

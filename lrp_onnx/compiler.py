@@ -6,19 +6,21 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import onnx_ir as ir
 
 from lrp_onnx.analyse import signs
 from lrp_onnx.assign import Assignment, Request, assign
 from lrp_onnx.audit import Audit
+from lrp_onnx.baseline import described, read_baselines
 from lrp_onnx.canonise import canonise
 from lrp_onnx.check import check_compiled
 from lrp_onnx.compiled import Compiled
 from lrp_onnx.composite import Override
 from lrp_onnx.emit_graph import emit_relevance
 from lrp_onnx.errors import ModelError
-from lrp_onnx.method import settled
+from lrp_onnx.method import PATH, settled
 from lrp_onnx.model import Source, load, sha256_of
 from lrp_onnx.normalise import normalise
 from lrp_onnx.optimise import optimise
@@ -102,7 +104,7 @@ def compile(
         relevance_at=relevance_at,
         method=method,
         steps=points,
-        baseline="zero" if baseline is None else baseline,
+        baseline=baseline,
         conditions=conditions,
     )
     return run_stages(source, request, opset=opset, check=check)
@@ -134,6 +136,8 @@ def run_stages(
             "was compiled from."
         )
     signature = _Signature(model)
+    if request.method == PATH:
+        request = replace(request, baseline=read_baselines(model, request.baseline))
     with clock("normalise"):
         clock.model = model = normalise(model, opset)
     with clock("canonise"):
@@ -203,8 +207,13 @@ def _stamp(model: ir.Model, source: Source, assignment: Assignment) -> None:
             "lrp.start": request.start,
             "lrp.method": request.method,
             "lrp.conditions": json.dumps(list(request.conditions)),
+            **(_path_metadata(request) if request.method == PATH else {}),
             "lrp.output": assignment.output.name or "",
             "lrp.class_axis": "" if assignment.class_axis is None else str(assignment.class_axis),
             "lrp.explained": json.dumps([v.name for v in assignment.inputs]),
         }
     )
+
+
+def _path_metadata(request: Request) -> dict[str, str]:
+    return {"lrp.steps": str(request.steps), "lrp.baseline": described(request.baseline)}

@@ -20,7 +20,7 @@ import onnx_ir as ir
 
 from lrp_onnx.assign import Assignment
 from lrp_onnx.backward import walk
-from lrp_onnx.baseline import read_baselines, starting_points
+from lrp_onnx.baseline import starting_points
 from lrp_onnx.batch import batch_size, batched_inputs, independent
 from lrp_onnx.clone import cone, copied
 from lrp_onnx.emit import Emit, compute_dtype, known_rank
@@ -63,8 +63,7 @@ def integrated_gradients(
     graph = model.graph
     cut = cut_at_sources(assignment.inputs, assignment.nodes)
     _check_apart(cut)
-    baselines = read_baselines(model, assignment.request.baseline)
-    begin = starting_points(emit, graph, assignment.inputs, cut, baselines)
+    begin = starting_points(emit, graph, assignment.inputs, cut, assignment.request.baseline)
     emit.source, emit.rule = "path", "integrated-gradients"
     way = {x: _shaped(emit.op("Sub", _own(emit, x), begin[x]), x) for x in cut.sources}
     path = Path(model, cut, assignment.start_at, mask, begin, way, assignment.request.steps)
@@ -255,16 +254,11 @@ def _one_step(
         total = emit.op("Add", before, gradients[x])
         total.shape, total.type = x.shape, before.type
         totals.append(total)
-    for node in body_nodes(emit.graph):
+    for node in emit.graph:
         for value in node.outputs:
             if value not in totals:
                 value.shape = None  # as everywhere in a compiled model
     return totals
-
-
-def body_nodes(graph: ir.Graph) -> list[ir.Node]:
-    """The nodes of a graph, those in its bodies left out."""
-    return list(graph)
 
 
 def _account(emit: Emit, path: Path) -> None:

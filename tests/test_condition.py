@@ -113,7 +113,8 @@ def test_the_input_is_in_the_signature() -> None:
 )
 def test_tensors_without_a_condition(tensors: list[str], fact: str) -> None:
     model = network(
-        "r = MatMul(x, w)\n same = Identity(r)\n side = Sigmoid(r)\n total = ReduceSum<keepdims=0>(same)\n"
+        "r = MatMul(x, w)\n same = Identity(r)\n side = Sigmoid(r)\n"
+        "total = ReduceSum<keepdims=0>(same)\n"
         "y = Add(r, total)\n z = Add(side, side)",
         (2, 3), w=(3, 2),
     )  # fmt: skip

@@ -138,7 +138,7 @@ def _read(
         relevance_at=tuple(relevance_at or ()),
         method=method,
         steps=points,
-        baseline=baseline or "zero",
+        baseline=baseline or None,
         conditions=tuple(condition or ()),
     )
     return Options(request, opset, not no_check, tuple(print_after or ()), time_stages)
