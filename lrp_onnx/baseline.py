@@ -46,7 +46,8 @@ def read_baselines(
     """Baselines by input name, ANY for all, from what the user gave.
 
     given: None (zero), zero, mean, a file or an array, one of these by input name, or texts
-    `[NAME=]zero` as the command line has them. Raises InputError where a file does not fit or a name is unknown.
+    `[NAME=]zero` as the command line has them.
+    Raises InputError where a file does not fit or a name is unknown.
     """
     names = [wanted.name for wanted in wanted_by(model)]
     if given is None:

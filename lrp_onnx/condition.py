@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from lrp_onnx.emit import Emit, compute_dtype, known_rank
 from lrp_onnx.errors import InputError, TargetError
-from lrp_onnx.target import class_axis_of, graph_input
+from lrp_onnx.target import graph_input
 
-__all__ = ["CONDITION", "condition_masks", "mask_of"]
+__all__ = ["CONDITION", "channel_axis", "condition_masks", "mask_of"]
 
 CONDITION = "_condition"
 """What the graph input of a conditioned tensor is named, behind the tensor's name."""
@@ -47,7 +47,8 @@ def condition_masks(
 
 
 def _mask(emit: Emit, graph: ir.Graph, name: str, value: ir.Value) -> ir.Value:
-    axis, rank = class_axis_of(value, None), known_rank(value)
+    rank = known_rank(value)
+    axis = channel_axis(rank)
     if axis is None or value.shape is None:
         raise TargetError(
             f"condition {name!r}: the tensor of shape {value.shape} has no channels. Choose one of "
@@ -58,6 +59,13 @@ def _mask(emit: Emit, graph: ir.Graph, name: str, value: ir.Value) -> ir.Value:
     others = [k for k in range(1, rank) if k != axis]
     mask = emit.op("Unsqueeze", given, emit.ints(*others)) if others else given
     return mask if emit.dtype == given.dtype else emit.op("Cast", mask, to=int(emit.dtype))
+
+
+def channel_axis(rank: int) -> int | None:
+    """Where a tensor's channels are: axis 1 of rank 2, 4 and 5, else the last; None of rank 1."""
+    if rank < 2:
+        return None
+    return 1 if rank in (2, 4, 5) else rank - 1
 
 
 def mask_of(name: str, given: Any, channels: object) -> NDArray[np.float32]:

@@ -24,7 +24,7 @@ from lrp_onnx.method import PATH
 from lrp_onnx.model import load
 from lrp_onnx.ops.registry import find
 
-__all__ = ["Inspection", "explains", "in_words", "inspect_model", "means"]
+__all__ = ["OWN", "Inspection", "explains", "in_words", "inspect_model", "means"]
 
 OWN = {
     "lrp": ("composite", "start"),
@@ -102,8 +102,7 @@ def _explained(compiled: Compiled) -> dict[str, Any]:
     """What is explained, of what, by what; the class axis where the rank leaves a choice."""
     told = compiled.graph.metadata_props
     about: dict[str, Any] = {
-        key: told[f"lrp.{key}"]
-        for key in ("method", *OWN[told["lrp.method"]], "output", "target")
+        key: told[f"lrp.{key}"] for key in ("method", *OWN[told["lrp.method"]], "output", "target")
     }
     if conditions := json.loads(told["lrp.conditions"]):
         about["conditions"] = conditions
@@ -116,17 +115,13 @@ def _explained(compiled: Compiled) -> dict[str, Any]:
 def explains(compiled: Compiled) -> str:
     """The same in one line."""
     about = _explained(compiled)
+    told = {k.removeprefix("lrp."): v for k, v in compiled.graph.metadata_props.items()}
     axis = f", class axis {about['class_axis']}" if "class_axis" in about else ""
-    return f"{about['target']} of {about['output']}{axis}, by {means_of(compiled)}"
-
-
-def means_of(compiled: Compiled) -> str:
-    """By what a model is explained: its composite, or a gradient method with its settings."""
-    return in_words({k.removeprefix("lrp."): v for k, v in compiled.graph.metadata_props.items()})
+    return f"{about['target']} of {about['output']}{axis}, by {in_words(told)}"
 
 
 def in_words(metadata: Mapping[str, str]) -> str:
-    """The same from a compiled model's metadata."""
+    """By what a model is explained: its composite, or a gradient method with its settings."""
     method = metadata["method"]
     if method == "lrp":
         return metadata["composite"]
@@ -136,7 +131,7 @@ def in_words(metadata: Mapping[str, str]) -> str:
 
 
 def means(request: Request) -> str:
-    """The same of what is asked."""
+    """The same in short, of what is asked."""
     return request.composite if request.method == "lrp" else request.method
 
 
