@@ -77,7 +77,8 @@ def save_html(
     """Write a page with title, picture and table of each sample (the first 16).
 
     titles, tables: one a sample, `table_rows` makes a table; meaning: of the colours; the
-    other arguments as in `save_heatmap`. Raises OutputError where the file cannot be written, InputError as there.
+    other arguments as in `save_heatmap`. Raises OutputError where the file cannot be
+    written, InputError as there.
     """
     axes = axes or single_axes(relevance.shape)
     if "N" not in axes:
