@@ -87,7 +87,8 @@ class Emit:
 
     def at(self, node: ir.Node, rule: str) -> None:
         """Write from now on for the forward node `node` under `rule`."""
-        self.source, self.rule = node.name or node.op_type, rule
+        known = node.metadata_props.get("lrp.source")  # a copy says whose it is
+        self.source, self.rule = known or node.name or node.op_type, rule
         self.dtype = compute_dtype(node.outputs[0].dtype)
 
     def op(self, op_type: str, *inputs: Input, **attributes: Any) -> ir.Value:
@@ -226,8 +227,11 @@ class Emit:
         unknown.
         """
         shape = [d if isinstance(d, int) else -1 for d in reference.shape or [None, None]]
-        constant = shape.count(-1) <= 1 and 0 not in shape
-        out = self.op("Reshape", value, self.ints(*shape) if constant else self.shape_of(reference))
+        empty = 0 in shape and -1 not in shape
+        constant = empty or (shape.count(-1) <= 1 and 0 not in shape)
+        wanted = self.ints(*shape) if constant else self.shape_of(reference)
+        # a 0 would be a copied size
+        out = self.op("Reshape", value, wanted, **({"allowzero": 1} if empty else {}))
         out.shape = reference.shape
         return out
 

@@ -24,7 +24,7 @@ from lrp_onnx.baseline import starting_points
 from lrp_onnx.batch import batch_size, batched_inputs, independent
 from lrp_onnx.clone import cone, copied
 from lrp_onnx.emit import Emit, compute_dtype, known_rank
-from lrp_onnx.errors import TargetError
+from lrp_onnx.errors import LrpError, TargetError, UnsupportedError
 from lrp_onnx.site import Assigned
 from lrp_onnx.source import Cut, cut_at_sources
 
@@ -191,8 +191,19 @@ def _differentiated(
     values, made = copied(emit.graph, nodes, replaced, COPY, shape)
     sites = [_moved(site, made) for site in path.cut.behind]
     ends = {x: values[x] for x in path.cut.sources}
-    found = walk(emit, sites, {values.get(path.y, path.y): mask}, list(ends.values()))
+    try:
+        found = walk(emit, sites, {values.get(path.y, path.y): mask}, list(ends.values()))
+    except LrpError as e:  # the user knows the nodes of the network, not their copies
+        raise _without_prefix(e) from e
     return {x: found[end] for x, end in ends.items() if end in found}
+
+
+def _without_prefix(error: LrpError) -> LrpError:
+    text = str(error).replace(f"{COPY}/", "")
+    if isinstance(error, UnsupportedError):
+        reasons = {k.removeprefix(f"{COPY}/"): why for k, why in error.reasons.items()}
+        return UnsupportedError(text, reasons)
+    return type(error)(text)
 
 
 def _moved(site: Assigned, made: Mapping[ir.Node, ir.Node]) -> Assigned:
