@@ -1,9 +1,13 @@
 """Integrated gradients (Sundararajan et al. 2017, eq. 1) in one graph.
 
-    R = (x - x₀) · 1/S · Σ_k g(x₀ + (k + ½)/S · (x - x₀)),    g = ∂(m·y)/∂x,
+    R = (x - x₀) · Σ_k w_k · g(x₀ + a_k · (x - x₀)),    g = ∂(m·y)/∂x,
 
 the midpoint rule over S steps, so that Σ R = m·y(x) - m·y(x₀) in the limit (completeness).  The
-mask m is formed once, at x: the class that argmax chooses there is explained all along.
+steps have the edges e_k = (k/S)³, their widths are the weights w_k: near the baseline, where a
+network leaves its flat region and the gradient is far larger than at x, they are short.  With
+steps of one width 128 of them leave EfficientNet-Lite0 off by 8 to 11 %, with these by 1 %.
+
+The mask m is formed once, at x: the class that argmax chooses there is explained all along.
 
 The network is copied and differentiated at the points.  Where its samples are independent the
 steps become a part of the batch, all computed in one pass; else a Scan takes one step after the
@@ -17,6 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from lrp_onnx.assign import Assignment
 from lrp_onnx.backward import walk
@@ -31,6 +36,8 @@ from lrp_onnx.source import Cut, cut_at_sources
 __all__ = ["COMPLETENESS", "integrated_gradients"]
 
 COPY = "lrp/path"
+FINER = 3
+"""The power that makes the steps short near the baseline."""
 COMPLETENESS = "lrp.completeness"
 """The output [m·y(x), m·y(x₀)] that `verify` asks for."""
 
@@ -49,9 +56,19 @@ class Path:
     steps: int
 
     @property
-    def fractions(self) -> np.ndarray:
-        """The midpoints of the steps, between 0 and 1."""
-        return (np.arange(self.steps) + 0.5) / self.steps
+    def edges(self) -> NDArray[np.float64]:
+        """Where the steps begin and end, from 0 to 1."""
+        return np.linspace(0, 1, self.steps + 1) ** FINER
+
+    @property
+    def fractions(self) -> NDArray[np.float64]:
+        """The midpoints of the steps."""
+        return (self.edges[1:] + self.edges[:-1]) / 2
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """The widths of the steps, 1 in all."""
+        return np.diff(self.edges)
 
 
 def integrated_gradients(
@@ -129,7 +146,8 @@ def _as_batch(emit: Emit, path: Path) -> dict[ir.Value, ir.Value] | None:
     for x, g in gradients.items():
         emit.source, emit.dtype = f"path/{x.name}", compute_dtype(x.dtype)
         apart = emit.op("Reshape", g, _sizes(emit, [path.steps, -1], x))
-        means[x] = emit.op("ReduceMean", apart, emit.ints(0), keepdims=0)
+        weights = emit.constant(path.weights.reshape(-1, *[1] * known_rank(x)))
+        means[x] = emit.op("ReduceSum", emit.op("Mul", apart, weights), emit.ints(0), keepdims=0)
     return means
 
 
@@ -214,30 +232,33 @@ def _as_scan(emit: Emit, path: Path) -> dict[ir.Value, ir.Value]:
     """The mean gradients, summed up step by step in a Scan whose body holds the copy."""
     sources = path.cut.sources
     emit.dtype = compute_dtype(path.y.dtype)
-    fraction = ir.Value(name=f"{COPY}/fraction", shape=ir.Shape([]), type=_type(emit.dtype))
+    numbers = [
+        ir.Value(name=f"{COPY}/{what}", shape=ir.Shape([]), type=_type(emit.dtype))
+        for what in ("fraction", "weight")
+    ]
     sums = [ir.Value(name=f"{COPY}/sum_{k}", shape=x.shape, type=_type(compute_dtype(x.dtype)))
             for k, x in enumerate(sources)]  # fmt: skip
-    body = ir.Graph([*sums, fraction], [], nodes=[], name="path",
+    body = ir.Graph([*sums, *numbers], [], nodes=[], name="path",
                     opset_imports=path.model.graph.opset_imports)  # fmt: skip
     inner = Emit(body, COPY)
-    totals = _one_step(inner, path, fraction, sums)
+    totals = _one_step(inner, path, numbers[0], numbers[1], sums)
     body.outputs.extend(totals)
-    fractions = emit.constant(path.fractions)
+    scanned = [emit.constant(path.fractions), emit.constant(path.weights)]
     zeros = []
     for x in sources:
         emit.dtype = compute_dtype(x.dtype)
         zeros.append(emit.op("Expand", 0.0, emit.shape_of(x)))
     outputs = emit.outputs(
         "Scan",
-        (*zeros, fractions),
-        {"body": ir.AttrGraph("body", body), "num_scan_inputs": 1},
+        (*zeros, *scanned),
+        {"body": ir.AttrGraph("body", body), "num_scan_inputs": 2},
         len(sources),
     )
-    means = {}
-    for x, total in zip(sources, outputs, strict=True):
-        emit.dtype = compute_dtype(x.dtype)
-        means[x] = emit.op("Div", total, float(path.steps))
-    return means
+    return dict(zip(sources, outputs, strict=True))
+
+
+def _in_dtype(emit: Emit, number: ir.Value) -> ir.Value:
+    return number if number.dtype == emit.dtype else emit.op("Cast", number, to=int(emit.dtype))
 
 
 def _type(dtype: ir.DataType) -> ir.TensorType:
@@ -245,16 +266,14 @@ def _type(dtype: ir.DataType) -> ir.TensorType:
 
 
 def _one_step(
-    emit: Emit, path: Path, fraction: ir.Value, sums: Sequence[ir.Value]
+    emit: Emit, path: Path, fraction: ir.Value, weight: ir.Value, sums: Sequence[ir.Value]
 ) -> list[ir.Value]:
     """The sums with one point's gradients added."""
     replaced = {}
     for x in path.cut.sources:
         emit.source, emit.rule = f"path/{x.name}", "integrated-gradients"
         emit.dtype = compute_dtype(x.dtype)
-        at = fraction if fraction.dtype == emit.dtype else emit.op("Cast", fraction,
-                                                                   to=int(emit.dtype))  # fmt: skip
-        gone = emit.op("Mul", at, path.way[x])
+        gone = emit.op("Mul", _in_dtype(emit, fraction), path.way[x])
         replaced[x] = _cast(emit, emit.op("Add", gone, path.begin[x]), x)
         replaced[x].shape, replaced[x].type = x.shape, x.type
     nodes = cone(path.model.graph, path.cut.sources, [path.y])
@@ -262,7 +281,8 @@ def _one_step(
     totals = []
     for x, before in zip(path.cut.sources, sums, strict=True):
         emit.source, emit.dtype = f"path/{x.name}", compute_dtype(x.dtype)
-        total = emit.op("Add", before, gradients[x])
+        part = emit.op("Mul", gradients[x], _in_dtype(emit, weight))
+        total = emit.op("Add", before, part)
         total.shape, total.type = x.shape, before.type
         totals.append(total)
     for node in emit.graph:
