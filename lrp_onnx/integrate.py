@@ -5,7 +5,8 @@
 the midpoint rule over S steps, so that Σ R = m·y(x) - m·y(x₀) in the limit (completeness).  The
 steps have the edges e_k = (k/S)³, their widths are the weights w_k: near the baseline, where a
 network leaves its flat region and the gradient is far larger than at x, they are short.  With
-steps of one width 128 of them leave EfficientNet-Lite0 off by 8 to 11 %, with these by 1 %.
+steps of one width 128 of them leave EfficientNet-Lite0 off by 8 to 15 % on four photos, with these
+by 0.1 to 3.4 %.
 
 The mask m is formed once, at x: the class that argmax chooses there is explained all along.
 
