@@ -6,16 +6,16 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import onnx_ir as ir
 
+from lrp_onnx.bodies import paired
+from lrp_onnx.control import bodies_of, captures
+
 __all__ = ["cone", "copied", "reads"]
 
 
 def reads(node: ir.Node) -> Iterator[ir.Value]:
     """Every value that the node reads, in its bodies too."""
     yield from (v for v in node.inputs if v is not None)
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            for inner in ir.traversal.RecursiveGraphIterator(attribute.as_graph()):
-                yield from (v for v in inner.inputs if v is not None)
+    yield from captures(node)
 
 
 def cone(graph: ir.Graph, roots: Collection[ir.Value], ends: Collection[ir.Value]) -> list[ir.Node]:
@@ -46,10 +46,11 @@ def copied(
 ) -> tuple[dict[ir.Value, ir.Value], dict[ir.Node, ir.Node]]:
     """Append copies of the nodes that read `replaced` in place of its keys, and each other.
 
-    Returns what each value and each node became; new names begin with `prefix`, and `shape` says
-    the shape of the copy of a value.
+    Returns what each value and each node became, those in bodies included. New names begin with
+    `prefix`; `shape` says the shape of the copy of a value.
     """
-    values, made = dict(replaced), {}
+    values = dict(replaced)
+    made: dict[ir.Node, ir.Node] = {}
     for node in nodes:
         copy = ir.Node(
             node.domain,
@@ -64,6 +65,12 @@ def copied(
         for old, new in zip(node.outputs, copy.outputs, strict=True):
             new.name, new.type, new.shape = f"{prefix}/{old.name}", old.type, shape(old)
             values[old] = new
+        for body, twin in zip(bodies_of(node), bodies_of(copy), strict=True):
+            inside, twins = paired(body, twin)
+            for old, new in inside.items():
+                new.name, new.type, new.shape = f"{prefix}/{old.name}", old.type, shape(old)
+            values |= inside
+            made |= twins
         graph.append(copy)
         made[node] = copy
     return values, made

@@ -18,7 +18,7 @@ other, with the copy as its body, and any network works.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -28,10 +28,10 @@ from lrp_onnx.assign import Assignment
 from lrp_onnx.backward import walk
 from lrp_onnx.baseline import starting_points
 from lrp_onnx.batch import batch_size, batched_inputs, independent
+from lrp_onnx.bodies import moved
 from lrp_onnx.clone import cone, copied
 from lrp_onnx.emit import Emit, compute_dtype, known_rank
 from lrp_onnx.errors import LrpError, TargetError, UnsupportedError
-from lrp_onnx.site import Assigned
 from lrp_onnx.source import Cut, cut_at_sources
 
 __all__ = ["COMPLETENESS", "integrated_gradients"]
@@ -208,7 +208,7 @@ def _differentiated(
 ) -> dict[ir.Value, ir.Value]:
     """The gradient of m·y in a copy of the nodes, by source."""
     values, made = copied(emit.graph, nodes, replaced, COPY, shape)
-    sites = [_moved(site, made) for site in path.cut.behind]
+    sites = [moved(site, values, made) for site in path.cut.behind]
     ends = {x: values[x] for x in path.cut.sources}
     try:
         found = walk(emit, sites, {values.get(path.y, path.y): mask}, list(ends.values()))
@@ -225,10 +225,6 @@ def _without_prefix(error: LrpError) -> LrpError:
     return type(error)(text)
 
 
-def _moved(site: Assigned, made: Mapping[ir.Node, ir.Node]) -> Assigned:
-    return replace(site, step=replace(site.step, node=made[site.step.node]))
-
-
 def _as_scan(emit: Emit, path: Path) -> dict[ir.Value, ir.Value]:
     """The mean gradients, summed up step by step in a Scan whose body holds the copy."""
     sources = path.cut.sources
@@ -241,7 +237,7 @@ def _as_scan(emit: Emit, path: Path) -> dict[ir.Value, ir.Value]:
             for k, x in enumerate(sources)]  # fmt: skip
     body = ir.Graph([*sums, *numbers], [], nodes=[], name="path",
                     opset_imports=path.model.graph.opset_imports)  # fmt: skip
-    inner = Emit(body, COPY)
+    inner = emit.inside(body)
     totals = _one_step(inner, path, numbers[0], numbers[1], sums)
     body.outputs.extend(totals)
     scanned = [emit.constant(path.fractions), emit.constant(path.weights)]

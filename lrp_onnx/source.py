@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
+from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.site import Assigned
 
 __all__ = ["Cut", "cut_at_sources"]
@@ -40,12 +41,18 @@ def cut_at_sources(inputs: Sequence[ir.Value], nodes: Sequence[Assigned]) -> Cut
     """Cut the path from the explained inputs at their sources."""
     behind, before, embedded = [], [], []
     for site in nodes:
+        if site.step.bodies and any(map(_is_integer, site.step.receivers())):
+            raise UnsupportedError(
+                f"node {site.step.node.name!r} ({site.step.node.op_type}): the integers that are "
+                "explained become floats inside its body, and gradients are taken where they do. "
+                "Choose method lrp, or other inputs with --explain"
+            )
         integers = tuple(i for i in site.step.active if _is_integer(site.step.node.inputs[i]))
         others = tuple(i for i in site.step.active if i not in integers)
         if integers:
             before.append(_with_active(site, integers))
             embedded += [v for v in site.step.node.outputs if not _is_integer(v)]
-        if others:
+        if others or site.step.captured:
             behind.append(_with_active(site, others))
     floats = tuple(v for v in inputs if not _is_integer(v))
     return Cut(tuple(behind), tuple(before), floats, tuple(embedded))

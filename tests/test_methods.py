@@ -223,11 +223,7 @@ def seed_of(model: onnx.ModelProto) -> np.ndarray:
     return np.random.default_rng(2).standard_normal(shape).astype(np.float32)
 
 
-EXPLAINED = ("one sample against all", "divided by its size", "sorted", "dense", "convolution",
-             "normalised")  # fmt: skip
-
-
-@pytest.mark.parametrize("name", EXPLAINED)
+@pytest.mark.parametrize("name", [*MIXING, *APART])
 @pytest.mark.parametrize("fixed", [False, True], ids=["open", "fixed"])
 def test_steps_are_batched_only_where_samples_are_independent(name: str, fixed: bool) -> None:
     model = made({**MIXING, **APART}[name], () if fixed else (0,))
@@ -315,6 +311,37 @@ def test_half_precision() -> None:
     r = explain(model, X.astype(np.float16), target=1, method="integrated-gradients")["x"]
     assert r.dtype == np.float16
     assert_close(r.astype(float), reference(SMOOTH, X, 0.0, 32, 1), 1e-2)
+
+
+def test_through_a_body() -> None:
+    """s ← tanh(s·a + x_t) over time in a Scan, with the first state explained too."""
+    info = helper.make_tensor_value_info
+    nodes = [
+        helper.make_node("Mul", ["s", "a"], ["m"], "m"),
+        helper.make_node("Add", ["m", "xt"], ["p"], "p"),
+        helper.make_node("Tanh", ["p"], ["so"], "t"),
+    ]
+    step = helper.make_graph(
+        nodes, "step", [info("s", 1, ["N", 3]), info("xt", 1, ["N", 3])], [info("so", 1, ["N", 3])]
+    )
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["xs"], "time", perm=[1, 0, 2]),
+        helper.make_node("Scan", ["s0", "xs"], ["sf"], "scan", body=step, num_scan_inputs=1),
+        helper.make_node("MatMul", ["sf", "w"], ["y"], "head"),
+    ]
+    weights = {"a": np.array([0.5, 0.6, 0.7]), "w": np.random.default_rng(0).normal(size=(3, 4))}
+    graph = helper.make_graph(
+        nodes, "recurrent", [info("x", 1, ["N", "T", 3]), info("s0", 1, ["N", 3])],
+        [info("y", 1, ["N", 4])],
+        [onnx.numpy_helper.from_array(w.astype(np.float32), k) for k, w in weights.items()],
+    )  # fmt: skip
+    opsets = [helper.make_opsetid("", 18)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    feeds = {"x": RNG.standard_normal((2, 5, 3)).astype(np.float32),
+             "s0": np.ones((2, 3), np.float32)}  # fmt: skip
+    r = explain(model, feeds, target=1, method="integrated-gradients", steps=256)
+    y = run(model, feeds)["y"][:, 1]  # it is 0 at zero
+    assert_close(r["x"].sum((1, 2)) + r["s0"].sum(1), y, 2e-5)
 
 
 @pytest.mark.parametrize("form", ["batch", "scan"])

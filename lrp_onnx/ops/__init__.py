@@ -3,6 +3,8 @@
 from lrp_onnx.ops import (
     activation,
     arithmetic,
+    control,
+    deviation,
     elementary,
     explained,
     generated,
@@ -15,6 +17,7 @@ from lrp_onnx.ops import (
     resize,
     select,
     silent,
+    softmax,
 )
 from lrp_onnx.ops.registry import KINDS, REGISTRY, Op, find, op
 
@@ -24,6 +27,8 @@ __all__ = [
     "Op",
     "activation",
     "arithmetic",
+    "control",
+    "deviation",
     "elementary",
     "explained",
     "find",
@@ -38,4 +43,5 @@ __all__ = [
     "resize",
     "select",
     "silent",
+    "softmax",
 ]
