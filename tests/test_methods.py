@@ -339,7 +339,7 @@ def test_through_a_body() -> None:
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     feeds = {"x": RNG.standard_normal((2, 5, 3)).astype(np.float32),
              "s0": np.ones((2, 3), np.float32)}  # fmt: skip
-    r = explain(model, feeds, target=1, method="integrated-gradients", steps=256)
+    r = explain(model, feeds, target=1, method="integrated-gradients", steps=512)
     y = run(model, feeds)["y"][:, 1]  # it is 0 at zero
     assert_close(r["x"].sum((1, 2)) + r["s0"].sum(1), y, 2e-5)
 
