@@ -13,7 +13,6 @@ from lrp_onnx.audit import Audit
 from lrp_onnx.emit import Emit
 from lrp_onnx.errors import LrpError, RuleError
 from lrp_onnx.expression import names
-from lrp_onnx.ops.registry import Op
 from lrp_onnx.shares import by_shares
 from lrp_onnx.site import Assigned, numbers, vjp
 
@@ -93,14 +92,18 @@ def _by_expression(
                 f"its relevance is the number {r:g} for every input. Use R or vjp in it"
             )
         shared.append(r)
-        propagated[i] = r if "vjp" in used else _like_input(emit, site.step.op, r, x, y)
+        propagated[i] = r if "vjp" in used else _like_input(emit, site, r, x)
     if audit is not None:
         audit.of_expression(emit, site, arriving, propagated, None if "vjp" in used else shared)
     return propagated
 
 
-def _like_input(emit: Emit, op: Op, r: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
+def _like_input(emit: Emit, site: Assigned, r: ir.Value, x: ir.Value) -> ir.Value:
     """Relevance in the output's shape, brought to the input's."""
+    op, node = site.step.op, site.step.node
+    y = node.outputs[0]
+    if op.shared is not None:
+        return op.shared(emit, node, r)
     if op.broadcasts:
         return emit.sum_to(r, x, y)
     if op.elementwise:

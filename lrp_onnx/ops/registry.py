@@ -27,6 +27,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from lrp_onnx.emit import Emit
 from lrp_onnx.errors import UnsupportedError
 
 __all__ = [
@@ -67,6 +68,8 @@ class Op:
     """Whether each output element depends on one element of each input; so do activations, and what
     broadcasts, unless they say otherwise.
     """
+    shared: Callable[[Emit, ir.Node, ir.Value], ir.Value] | None = None
+    """Shares relevance of the output's shape out in the input's shape, for a rule that keeps it."""
     weighted: bool = False
     """Whether it is linear with a weight: of the inputs 0 and 1 one is x and the other w, and 2 is
     a bias.
