@@ -1,4 +1,4 @@
-"""Rows of the operators that reduce, pool, sample or transform: each is checked by test_vjp_signal."""
+"""Rows of the operators that reduce, pool, sample or transform, for test_vjp_signal."""
 
 from __future__ import annotations
 
