@@ -14,4 +14,29 @@ REDUCTIONS = [
     *[Case(op, x=(2, 3, 4), axes=[-1]) for op in ("ReduceL1", "ReduceL2", "ReduceProd")],
 ]  # fmt: skip
 
-ROWS = [*REDUCTIONS]
+POOLS = [
+    *[Case("GlobalLpPool", {"p": p}, x=(2, 2, 3, 4)) for p in (1, 2, 3)],
+    Case("GlobalLpPool", x=(1, 2, 5)),
+    *[Case("LpPool", {"kernel_shape": [2, 3], "p": p}, x=(2, 2, 4, 5)) for p in (1, 2, 3, 4)],
+    Case("LpPool", {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 0, 2, 1]},
+         x=(1, 2, 5, 6)),
+    Case("LpPool", {"kernel_shape": [2, 2], "dilations": [2, 1], "p": 3}, x=(1, 1, 5, 4)),
+    Case("LpPool", {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}, x=(1, 2, 5, 5)),
+    *[Case("LpPool", {"kernel_shape": [3], "strides": [2], "auto_pad": mode}, x=(2, 2, 6))
+      for mode in ("SAME_UPPER", "SAME_LOWER", "VALID")],
+    Case("LpPool", {"kernel_shape": [2, 2, 2], "strides": [2, 1, 2]}, x=(1, 2, 4, 3, 4)),
+    Case("MaxUnpool", {"kernel_shape": [2], "strides": [2]}, x=(1, 2, 3), indices=[[[1, 2, 5], [6, 9, 10]]]),
+    Case("MaxUnpool", {"kernel_shape": [2, 2], "strides": [2, 2]}, x=(1, 1, 2, 2),
+         indices=[[[[5, 7], [13, 15]]]], size=[1, 1, 4, 4]),
+    # two at one place: the later one is there
+    Case("MaxUnpool", {"kernel_shape": [2, 2], "pads": [0, 0, 1, 0]}, x=(1, 1, 2, 2),
+         indices=[[[[1, 3], [3, 0]]]]),
+    Case("Col2Im", x=(2, 8, 6), image=[3, 4], block=[2, 2]),
+    Case("Col2Im", {"strides": [2, 1], "pads": [1, 0, 0, 1]}, x=(1, 12, 8), image=[4, 4],
+         block=[3, 2]),
+    Case("Col2Im", {"dilations": [1, 2]}, x=(1, 4, 9), image=[4, 5], block=[2, 2]),
+    Case("Col2Im", {"strides": [1, 2, 1]}, x=(1, 8, 4), image=[2, 4, 3], block=[2, 2, 2]),
+    Case("Col2Im", {"strides": [2]}, x=(2, 6, 2), image=[5], block=[3]),
+]  # fmt: skip
+
+ROWS = [*REDUCTIONS, *POOLS]

@@ -11,11 +11,13 @@ from lrp_onnx.ops import (
     move,
     norm,
     pool,
+    pool_norm,
     reduce,
     reduce_power,
     resize,
     select,
     silent,
+    unpool,
 )
 from lrp_onnx.ops.registry import KINDS, REGISTRY, Op, find, op
 
@@ -35,9 +37,11 @@ __all__ = [
     "norm",
     "op",
     "pool",
+    "pool_norm",
     "reduce",
     "reduce_power",
     "resize",
     "select",
     "silent",
+    "unpool",
 ]
