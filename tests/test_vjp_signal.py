@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import reference_signal  # noqa: F401 (adds forwards)
 from models import Case
 from tables_signal import ROWS
 from test_vjp import check_jacobian

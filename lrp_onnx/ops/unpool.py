@@ -23,12 +23,13 @@ def _moves(node: ir.Node, active: tuple[int, ...]) -> str:
     pads = ints(node, "pads", [0] * 2 * n)
     for k, (size, given) in enumerate(zip(x.shape[2:], y.shape[2:], strict=True)):
         own = pads[k] + pads[n + k] - kernel[k]
-        if isinstance(size, int) and isinstance(given, int):
-            if (size - 1) * strides[k] - own != given:
-                raise refuse(
-                    "runtimes disagree whether its indices count in its output_shape or in the "
-                    "shape that its windows imply. Export it with an output_shape that agrees"
-                )
+        if not isinstance(size, int) or not isinstance(given, int):
+            continue
+        if (size - 1) * strides[k] - own != given:
+            raise refuse(
+                "runtimes disagree whether its indices count in its output_shape or in the "
+                "shape that its windows imply. Export it with an output_shape that agrees"
+            )
     return "move"
 
 
