@@ -4,6 +4,8 @@ those of `reference`.
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 from reference import STAND_INS, Array, windows
 
@@ -20,4 +22,44 @@ def _norm_pool(x: Array, p: int = 2, **attributes: object) -> Array:
     return (np.abs(taps) ** p).sum(axis=tuple(range(x.ndim, taps.ndim))) ** (1 / p)
 
 
-STAND_INS.update({"GlobalLpPool": _global_norm, "LpPool": _norm_pool})
+def _kernel(mode: bytes, d: Array) -> Array:
+    """The weight of an element at distance d."""
+    d = np.abs(d)
+    if mode == b"linear":
+        return np.maximum(1 - d, 0)
+    near, far = 1.25 * d**3 - 2.25 * d**2 + 1, -0.75 * (d**3 - 5 * d**2 + 8 * d - 4)
+    return np.where(d <= 1, near, np.where(d < 2, far, 0))
+
+
+def _sampled(
+    x: Array, grid: Array, align_corners: int = 0, mode: bytes = b"linear",
+    padding_mode: bytes = b"zeros",
+) -> Array:  # fmt: skip
+    """GridSample-20; the reference evaluator rounds to float32."""
+    n, margin = x.ndim - 2, 40
+    edges = {b"zeros": "edge", b"border": "edge",
+             b"reflection": "reflect" if align_corners else "symmetric"}  # fmt: skip
+    mode = {b"bilinear": b"linear", b"bicubic": b"cubic"}.get(mode, mode)
+    y = np.zeros((*x.shape[:2], *grid.shape[1:-1]))
+    read, places = [], []
+    for axis, size in enumerate(x.shape[2:]):
+        g = grid[..., n - 1 - axis]
+        p = (g + 1) / 2 * (size - 1) if align_corners else ((g + 1) * size - 1) / 2
+        first = np.rint(p) if mode == b"nearest" else np.floor(p)
+        read.append((p, first.astype(int)))
+        places.append(np.pad(np.arange(size), margin, edges[padding_mode]))
+    reach = {b"nearest": [0], b"cubic": [-1, 0, 1, 2]}.get(mode, [0, 1])
+    for box in product(reach, repeat=n):
+        weight, index = np.ones(grid.shape[:-1]), []
+        for (p, first), k, place, size in zip(read, box, places, x.shape[2:], strict=True):
+            at = first + k
+            weight = weight if mode == b"nearest" else weight * _kernel(mode, p - at)
+            if padding_mode == b"zeros":
+                weight = weight * ((at >= 0) & (at < size))
+            index.append(place[at + margin])
+        for b in range(len(x)):
+            y[b] += weight[b] * x[b][(slice(None), *(i[b] for i in index))]
+    return y
+
+
+STAND_INS.update({"GlobalLpPool": _global_norm, "LpPool": _norm_pool, "GridSample": _sampled})

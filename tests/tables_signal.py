@@ -38,4 +38,16 @@ POOLS = [
     Case("Col2Im", {"strides": [2]}, x=(2, 6, 2), image=[5], block=[3]),
 ]  # fmt: skip
 
-ROWS = [*REDUCTIONS, *POOLS]
+SAMPLES = [
+    *[Case("GridSample", {"mode": mode, "padding_mode": padding, "align_corners": aligned},
+           x=(2, 2, 3, 4), x_grid=(2, 2, 3, 2), between=(-1.4, 1.4), opset=20)
+      for mode in ("linear", "cubic", "nearest") for padding in ("zeros", "border", "reflection")
+      for aligned in (0, 1)],
+    *[Case("GridSample", {"mode": mode, "padding_mode": padding},
+           x=(1, 2, 2, 3, 4), x_grid=(1, 1, 2, 3, 3), between=(-1.4, 1.4), opset=20)
+      for mode in ("linear", "nearest") for padding in ("zeros", "reflection")],
+    Case("GridSample", {"mode": "bilinear"}, x=(1, 2, 3, 4), x_grid=(1, 2, 2, 2),
+         between=(-1.4, 1.4), opset=18),
+]  # fmt: skip
+
+ROWS = [*REDUCTIONS, *POOLS, *SAMPLES]

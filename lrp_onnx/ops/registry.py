@@ -65,6 +65,10 @@ class Op:
     """Inputs that only select or shape: relevance never goes there, even if they depend on the
     explained input.
     """
+    signal: tuple[int, ...] | None = None
+    """Where gates are constant, the inputs that relevance goes to: the others only shape it. None
+    for all.
+    """
     outputs: str = "first"
     broadcasts: bool = False
     elementwise: bool = False
