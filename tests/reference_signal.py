@@ -62,4 +62,29 @@ def _sampled(
     return y
 
 
-STAND_INS.update({"GlobalLpPool": _global_norm, "LpPool": _norm_pool, "GridSample": _sampled})
+def _normalised(x: Array, axis: int = -1, p: int = 2) -> Array:
+    """LpNormalization-22; the reference evaluator sums x instead of |x| for p = 1."""
+    norm = (np.abs(x) ** p).sum(axis=axis, keepdims=True) ** (1 / p)
+    return x / np.where(norm == 0, 1, norm)
+
+
+def _affine(theta: Array, size: Array, align_corners: int = 0) -> Array:
+    """AffineGrid-20; the reference evaluator rounds to float32."""
+    axes = [np.linspace(-1, 1, k) if align_corners else (2 * np.arange(k) + 1) / k - 1
+            for k in size[2:]]  # fmt: skip
+    places = np.stack([*np.meshgrid(*axes, indexing="ij")[::-1], np.ones(size[2:])], -1)
+    return np.einsum("...j,nij->n...i", places, theta)
+
+
+def _standardised(x: Array, axes: tuple[int, ...] = (0, 2, 3)) -> Array:
+    """MeanVarianceNormalization-13, whose function mixes float32 constants with float64."""
+    mean = x.mean(axis=tuple(axes), keepdims=True)
+    deviation = np.sqrt(((x - mean) ** 2).mean(axis=tuple(axes), keepdims=True))
+    return (x - mean) / (deviation + 1e-9)
+
+
+STAND_INS.update({
+    "GlobalLpPool": _global_norm, "LpPool": _norm_pool, "GridSample": _sampled,
+    "LpNormalization": _normalised, "AffineGrid": _affine,
+    "MeanVarianceNormalization": _standardised,
+})  # fmt: skip

@@ -50,4 +50,26 @@ SAMPLES = [
          between=(-1.4, 1.4), opset=18),
 ]  # fmt: skip
 
-ROWS = [*REDUCTIONS, *POOLS, *SAMPLES]
+SIGNALS = [
+    *[Case("DFT", {"axis": 1, "inverse": inverse}, x=(2, n, 2))
+      for inverse in (0, 1) for n in (4, 5)],
+    *[Case("DFT", {"onesided": onesided}, x=(2, n, 1)) for onesided in (0, 1) for n in (4, 5)],
+    Case("DFT", {"axis": 2}, x=(1, 3, 4, 1)),
+    *[Case("DFT", {"onesided": onesided, "inverse": inverse}, x=(2, 4, 2 - onesided), length=n)
+      for onesided, inverse in ((0, 0), (0, 1), (1, 0)) for n in (3, 6)],
+    Case("DFT", {"inverse": 1}, x=(2, 3, 4, 2), length=None, axis=1, opset=20),
+    Case("DFT", {"onesided": 1}, x=(2, 4, 3, 1), length=5, axis=-2, opset=20),
+    Case("STFT", x=(2, 12, 1), step=3, window=(4,)),
+    Case("STFT", {"onesided": 0}, x=(1, 11, 2), step=2, window=None, length=5, opset=20),
+    Case("STFT", {"onesided": 1}, x=(1, 11, 1), step=2, window=(4,), length=4, opset=20),
+    *[Case("LpNormalization", {"p": p, "axis": axis}, x=(2, 3, 4))
+      for p in (1, 2) for axis in (1, -1)],
+    Case("LpNormalization", x=(2, 3)),
+    *[Case("AffineGrid", {"align_corners": aligned}, x=(2, n, n + 1),
+           size=[2, 1, 2, 3, 4][: n + 2], opset=20)
+      for n in (2, 3) for aligned in (0, 1)],
+    Case("MeanVarianceNormalization", {"axes": [0, 2, 3]}, x=(2, 3, 2, 2)),
+    Case("MeanVarianceNormalization", {"axes": [2, 3]}, x=(2, 3, 3, 2)),
+]  # fmt: skip
+
+ROWS = [*REDUCTIONS, *POOLS, *SAMPLES, *SIGNALS]
