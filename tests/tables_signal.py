@@ -72,4 +72,14 @@ SIGNALS = [
     Case("MeanVarianceNormalization", {"axes": [2, 3]}, x=(2, 3, 3, 2)),
 ]  # fmt: skip
 
-ROWS = [*REDUCTIONS, *POOLS, *SAMPLES, *SIGNALS]
+REGIONS = [[0.4, 0.7, 4.6, 5.3], [1.0, 2.0, 9.0, 3.0], [-3.0, 1.5, 2.2, 4.4]]
+ROIS = [
+    *[Case("RoiAlign", {"mode": mode, "sampling_ratio": ratio, "output_height": 2,
+                        "output_width": 3, "coordinate_transformation_mode": half},
+           x=(2, 2, 6, 5), rois=REGIONS, batches=[0, 1, 0])
+      for mode in ("avg", "max") for ratio in (0, 2)
+      for half in ("half_pixel", "output_half_pixel")],
+    Case("RoiAlign", {"spatial_scale": 0.5}, x=(2, 2, 4, 3), rois=REGIONS, batches=[1, 1, 1]),
+]  # fmt: skip
+
+ROWS = [*ROIS, *REDUCTIONS, *POOLS, *SAMPLES, *SIGNALS]
