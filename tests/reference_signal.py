@@ -83,7 +83,37 @@ def _standardised(x: Array, axes: tuple[int, ...] = (0, 2, 3)) -> Array:
     return (x - mean) / (deviation + 1e-9)
 
 
+def _deformed(
+    x: Array, w: Array, offset: Array, b: object = None, mask: object = None,
+    **attributes: object,
+) -> Array:  # fmt: skip
+    """DeformConv-19, one tap of the kernel at a time; the reference evaluator rounds to float32."""
+    stride, dilation = (attributes.get(k) or [1, 1] for k in ("strides", "dilations"))
+    pads = attributes.get("pads") or [0, 0]
+    group, groups = attributes.get("group") or 1, attributes.get("offset_group") or 1
+    out, (kh, kw) = offset.shape[2:], w.shape[2:]
+    moves = offset.reshape(len(x), groups, kh, kw, 2, *out)
+    masks = np.ones((len(x), groups * kh * kw, *out)) if mask is None else mask
+    masks = masks.reshape(len(x), groups, kh, kw, *out)
+    y = np.zeros((len(x), len(w), *out)) + (0 if b is None else np.reshape(b, (-1, 1, 1)))
+    rows, columns = np.indices(out)
+    for i, j in np.ndindex(kh, kw):
+        taps = []
+        for k, part in enumerate(np.split(x, groups, 1)):
+            at = (
+                rows * stride[0] + i * dilation[0] - pads[0] + moves[:, k, i, j, 0],
+                columns * stride[1] + j * dilation[1] - pads[1] + moves[:, k, i, j, 1],
+            )
+            sizes = zip(at, x.shape[2:], strict=True)
+            grid = np.stack([(2 * p + 1) / size - 1 for p, size in sizes])
+            taps.append(_sampled(part, np.moveaxis(grid[::-1], 0, -1)) * masks[:, k, None, i, j])
+        parts = zip(np.split(np.concatenate(taps, 1), group, 1), np.split(w, group), strict=True)
+        y += np.concatenate([np.einsum("nchw,mc->nmhw", t, v[..., i, j]) for t, v in parts], 1)
+    return y
+
+
 STAND_INS.update({
+    "DeformConv": _deformed,
     "GlobalLpPool": _global_norm, "LpPool": _norm_pool, "GridSample": _sampled,
     "LpNormalization": _normalised, "AffineGrid": _affine,
     "MeanVarianceNormalization": _standardised,
