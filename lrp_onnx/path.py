@@ -183,6 +183,10 @@ class _Flow:
             return
         if not carried:
             return
+        if self.constant_gates and operator.signal is not None:
+            carried = tuple(i for i in carried if i in operator.signal)
+            if not carried:
+                return
         if self.constant_gates:
             carried = self.signal(node, kind, carried)
         if not carried:
