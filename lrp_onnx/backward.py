@@ -11,9 +11,10 @@ import onnx_ir as ir
 from lrp_onnx.algebra import Operand, evaluate
 from lrp_onnx.audit import Audit
 from lrp_onnx.emit import Emit
-from lrp_onnx.errors import LrpError, RuleError
+from lrp_onnx.errors import LrpError, RuleError, UnsupportedError
 from lrp_onnx.expression import names
 from lrp_onnx.ops.registry import Op
+from lrp_onnx.refusal import refusal
 from lrp_onnx.shares import by_shares
 from lrp_onnx.site import Assigned, numbers, vjp
 
@@ -30,18 +31,28 @@ def walk(
     """Emit the backward pass; returns the relevance of each `wanted` tensor that the path reaches.
 
     start: the starting relevance of the target, in the target's shape.
-    Raises LrpError naming the node where a rule does not apply.
+    Raises LrpError naming the node where a rule does not apply; UnsupportedError names all that
+    cannot be explained.
     """
+    refused: dict[ir.Node, str] = {}
     pending: dict[ir.Value, list[ir.Value]] = {value: [r] for value, r in start.items()}
     for site in reversed(assigned):
         arriving = [_total(emit, pending, value) for value in site.step.node.outputs]
         if all(r is None for r in arriving):
             continue
-        for i, r in _propagate(emit, site, arriving, audit).items():
+        try:
+            found = _propagate(emit, site, arriving, audit)
+        except UnsupportedError as e:
+            refused[site.step.node] = str(e)
+            # anything of its shape: only whether the nodes before it are refused too still counts
+            found = {i: v for i in site.step.active if (v := site.step.node.inputs[i]) is not None}
+        for i, r in found.items():
             value = site.step.node.inputs[i]
             assert value is not None
             r.shape = value.shape
             pending.setdefault(value, []).append(r)
+    if refused:
+        raise refusal(dict(reversed(refused.items())))
     totals = {value: _total(emit, pending, value) for value in wanted}
     return {value: r for value, r in totals.items() if r is not None}
 
@@ -67,6 +78,8 @@ def _propagate(
         if site.rule.shares:
             return by_shares(emit, site, arriving[0], audit)
         return _by_expression(emit, site, arriving, audit)
+    except UnsupportedError:
+        raise
     except LrpError as e:
         raise type(e)(f"node {node.name!r} ({node.op_type}), rule {site.rule.name!r}: {e}") from e
 

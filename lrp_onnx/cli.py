@@ -237,6 +237,27 @@ def rules(
 
 
 @app.command()
+def ops(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="An operator.")] = None,
+    json: Json = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with errors.")] = False,
+) -> int:
+    """The operators: propagates, carries none, refused."""
+    from lrp_onnx.commands import operators, tables
+    from lrp_onnx.stands import every_stand
+
+    found = list(every_stand()) if name is None else operators.find(name)
+    if json:
+        tables.show_json(operators.to_json(found))
+    elif name is None:
+        tables.show(*operators.overview())
+    else:
+        for stand in found:
+            tables.show(operators.describe(stand), "")
+    return DONE
+
+
+@app.command()
 def demo(
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where to write.")

@@ -222,8 +222,11 @@ class Emit:
         unknown.
         """
         shape = [d if isinstance(d, int) else -1 for d in reference.shape or [None, None]]
-        constant = shape.count(-1) <= 1 and 0 not in shape
-        out = self.op("Reshape", value, self.ints(*shape) if constant else self.shape_of(reference))
+        empty = 0 in shape and -1 not in shape
+        constant = empty or (shape.count(-1) <= 1 and 0 not in shape)
+        wanted = self.ints(*shape) if constant else self.shape_of(reference)
+        # a 0 would be a copied size
+        out = self.op("Reshape", value, wanted, **({"allowzero": 1} if empty else {}))
         out.shape = reference.shape
         return out
 

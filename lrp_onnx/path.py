@@ -22,6 +22,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import TargetError, UnsupportedError
 from lrp_onnx.expand import REFUSED
 from lrp_onnx.ops.registry import Op, find
+from lrp_onnx.refusal import refusal, type_of
 
 __all__ = ["Step", "explanation_path"]
 
@@ -68,14 +69,12 @@ def explanation_path(
     if target not in flow.active or not (needed & set(flow.carried) or target in inputs):
         names = ", ".join(repr(v.name) for v in inputs)
         raise TargetError(
-            f"output {target.name!r}: it does not depend on {names}. Choose with --output or "
-            "--explain."
+            f"output {target.name!r}: it does not depend on {names}{_but_through(flow, target)}. "
+            "Choose with --output or --explain."
         )
     refused = {node: reason for node, reason in flow.refused.items() if node in needed}
     if refused:
-        reasons = {node.name or "": reason for node, reason in refused.items()}
-        listing = [f"node {n.name!r} ({_type(n)}): {reason}" for n, reason in refused.items()]
-        raise UnsupportedError(_listing(listing), reasons)
+        raise refusal(refused)
     return _steps(flow, [node for node in flow.carried if node in needed])
 
 
@@ -88,6 +87,8 @@ class _Flow:
         self.carried: dict[ir.Node, tuple[int, ...]] = {}
         self.kinds: dict[ir.Node, str] = {}
         self.refused: dict[ir.Node, str] = {}
+        self.silent: set[ir.Node] = set()
+        """Nodes that active values reach and that carry no relevance."""
 
     def visit(self, node: ir.Node) -> None:
         active = tuple(i for i, v in enumerate(node.inputs) if v in self.active)
@@ -99,6 +100,7 @@ class _Flow:
             self.refuse(node, active, _reason(node, operator))
             return
         if operator.kind == "none":
+            self.silent.add(node)
             return
         carried = tuple(i for i in active if operator.carries(i))
         try:
@@ -107,6 +109,7 @@ class _Flow:
             self.refuse(node, active, str(e))
             return
         if kind == "none":
+            self.silent.add(node)
             return
         dropped = [i for i in active if i not in carried and i not in operator.gates]
         if dropped:
@@ -168,6 +171,21 @@ class _Flow:
         return True
 
 
+def _but_through(flow: _Flow, target: ir.Value) -> str:
+    """The nodes without relevance through which alone the target depends on the inputs."""
+    pending, seen, found = [target], set(), []
+    while pending:
+        node = pending.pop().producer()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node in flow.silent:
+            found.append(f"{node.name!r} ({type_of(node)})")
+        else:
+            pending += [v for v in node.inputs if v is not None]
+    return f" but through {', '.join(found)}, which carry no relevance" if found else ""
+
+
 def _captures(node: ir.Node) -> Iterator[ir.Value]:
     """Values of outer graphs that the node's bodies read."""
     for attribute in node.attributes.values():
@@ -203,24 +221,10 @@ def _steps(flow: _Flow, nodes: list[ir.Node]) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _type(node: ir.Node) -> str:
-    return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-
-
 def _reason(node: ir.Node, operator: Op | None) -> str:
     """Why relevance cannot go through a node that its operator alone rules out."""
     if REFUSED in node.metadata_props:
         return node.metadata_props[REFUSED]
     if operator is None:
-        return f"{_type(node)} is not supported"
+        return f"{type_of(node)} is not supported"
     return operator.reason or "it has a body"
-
-
-def _listing(refused: list[str]) -> str:
-    many = f"{len(refused)} nodes" if len(refused) > 1 else "1 node"
-    return (
-        f"the model cannot be explained: no rule propagates through {many} between the explained "
-        "input and the "
-        f"target: {'; '.join(refused)}. Choose other inputs with --explain or another "
-        "output with --output (make an earlier tensor an output for that), or report the model."
-    )

@@ -156,7 +156,7 @@ CASES = [
     _compile("--condition z", "--condition"),
     _compile("--runtime cpu", "--runtime"),
     _compile("--no-optimise", "--no-optimise"),
-    Case("ops", ["ops"]),
+    Case("ops Foo", ["Foo", "lrp-onnx ops"]),
     Case("compile model.onnx", ["-o"]),
     Case("compile", ["MODEL.onnx"]),
     Case("compile model.onnx -o nowhere/out.onnx", ["nowhere", "does not exist"]),

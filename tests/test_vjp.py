@@ -145,6 +145,10 @@ MOVES = [
     Case("DepthToSpace", {"blocksize": 2}, x=(2, 8, 2, 3)),
     Case("DepthToSpace", {"blocksize": 2, "mode": "CRD"}, x=(1, 8, 2, 3)),
     Case("SpaceToDepth", {"blocksize": 2}, x=(2, 2, 4, 6)),
+    Case("OneHot", indices=[2, 0, -1], depth=3, x=(2,)),
+    Case("OneHot", {"axis": 0}, indices=[[1, 5], [0, 2]], depth=3, x=(2,)),
+    Case("Range", x=(), limit=5.0, x2=(), between=(0.5, 1.0)),
+    Case("Range", x=(), limit=3.0, delta=0.7, between=(0.5, 1.0)),
 ]  # fmt: skip
 
 RESIZES = [

@@ -114,5 +114,5 @@ def _refused(node: ir.Node, reasons: dict[str, str]) -> NodeReport:
     if name in reasons:
         return NodeReport(name, node.op_type, "unsupported", "", reasons[name])
     operator = find(node)
-    kind = operator.kind if operator is not None and isinstance(operator.kind, str) else ""
-    return NodeReport(name, node.op_type, kind, "", "")
+    kinds = () if operator is None else operator.kinds or (operator.stand,)
+    return NodeReport(name, node.op_type, ", ".join(kinds), "", "")

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.expand import activation
+from lrp_onnx.expand import activation, operands
 from lrp_onnx.expand.build import Build
 from lrp_onnx.expand.function import BY_FUNCTION, write_out_functions
 from lrp_onnx.expand.registry import EXPANSIONS, Expansion, expands
@@ -24,6 +24,7 @@ __all__ = [
     "activation",
     "expand",
     "expands",
+    "operands",
     "write_out_functions",
 ]
 
@@ -55,6 +56,8 @@ def _replaced(model: ir.Model, node: ir.Node, expansion: Expansion) -> bool:
         node.metadata_props[REFUSED] = str(e)
         return False
     node.metadata_props.pop(REFUSED, None)
+    if values is None:
+        return False
     graph = node.graph
     assert isinstance(graph, ir.Graph)
     own = [any(v in set(made.inputs) for made in build.nodes) for v in node.outputs]

@@ -23,12 +23,24 @@ def inferred(proto: ModelProto) -> ModelProto:
             others[node.output[0]] = node.input.pop()
             node.domain, node.op_type = "", "Identity"
     settled = settle_ceil_mode(proto)
-    result = onnx.shape_inference.infer_shapes(settled, strict_mode=True, data_prop=True)
+    result = _shaped(settled)
     for node in _nodes(result.graph) if others else ():
         if node.op_type == "Identity" and node.output[0] in others:
             node.domain, node.op_type = "lrp", "ExplainedBy"
             node.input.append(others[node.output[0]])
     return result
+
+
+def _shaped(proto: ModelProto) -> ModelProto:
+    """With values propagated through shape arithmetic, where onnx can.
+
+    It takes [4, 1] + [1, 2] of known integers for a contradiction, as if they were vectors.
+    """
+    infer = onnx.shape_inference.infer_shapes
+    try:
+        return infer(proto, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError:
+        return infer(proto, strict_mode=True, data_prop=False)
 
 
 def _nodes(graph: GraphProto) -> Iterator[NodeProto]:

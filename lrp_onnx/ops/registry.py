@@ -41,7 +41,10 @@ __all__ = [
     "refuse",
 ]
 
-KINDS = ("linear", "sum", "activation", "scale", "product", "quotient", "move", "maximum", "none")
+KINDS = (
+    *("linear", "sum", "activation", "scale", "product", "quotient", "bilinear", "softmax", "norm"),
+    *("move", "maximum", "none"),
+)
 STANDS = ("propagates", "none", "refused")
 
 Kind = str | Callable[[ir.Node, tuple[int, ...]], str]
@@ -83,6 +86,14 @@ class Op:
     def stand(self) -> str:
         """One of STANDS."""
         return str(self.kind) if self.kind in ("none", "refused") else "propagates"
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds that relevance can find it to be; where it depends on the use, those that
+        its function names.
+        """
+        named = self.kind.__code__.co_consts if callable(self.kind) else (self.kind,)
+        return tuple(kind for kind in KINDS if kind in named and kind != "none")
 
     def kind_of(self, node: ir.Node, active: tuple[int, ...]) -> str:
         """The kind of this use of the operator; UnsupportedError with the reason if it cannot be
