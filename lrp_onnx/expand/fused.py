@@ -68,9 +68,7 @@ def fused_conv(build: Build, node: ir.Node) -> Sequence[ir.Value]:
 def fused_gemm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """activation(Gemm(A, B, C)).  Spec: ONNX Runtime contrib operators, FusedGemm."""
     attributes = {
-        k: attribute(node, k)
-        for k in ("alpha", "beta", "transA", "transB")
-        if k in node.attributes
+        k: attribute(node, k) for k in ("alpha", "beta", "transA", "transB") if k in node.attributes
     }
     y = build.op("Gemm", *node.inputs, **attributes)
     return [_activated_by_attributes(build, node, y)]

@@ -70,20 +70,11 @@ def _simplified(
 
 
 @expands("SimplifiedLayerNormalization", domain=MICROSOFT)
-@expands("SimplifiedLayerNormalization")
 def simplified_layer_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """x / √(mean(x²) + ε) · scale.  Spec: ONNX Runtime, SimplifiedLayerNormalization-1."""
     x, scale = node.inputs[:2]
     epsilon = attribute(node, "epsilon", 1e-5)
     return _simplified(build, x, x, scale, _last_axes(node), epsilon)
-
-
-@expands("LayerNormalization", domain=MICROSOFT)
-def layer_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
-    """The standard's LayerNormalization-17 under the domain of the runtime."""
-    count = len(node.outputs)
-    attributes = {k: v.value for k, v in node.attributes.items()}
-    return build.outputs("LayerNormalization", count, *node.inputs, **attributes)
 
 
 def _residual(build: Build, node: ir.Node, bias: Value) -> ir.Value:
