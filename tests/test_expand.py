@@ -36,8 +36,8 @@ class Row:
 
     A tuple is the shape of an input of the model, a list that of random constants; an array is a
     constant as given, except `Run(array)`, an integer input of the model; None leaves an optional
-    input out.  Behind the first output is a Neg: of a Sigmoid at the end relevance would start at the
-    input.  `outputs` names those it has, "" for one left out; `symbolic` leaves axis 0 and 1 of
+    input out.  Behind the first output is a Neg: of a Sigmoid at the end relevance would start at
+    its input.  `outputs` names those it has, "" for one left out; `symbolic` leaves axis 0 and 1 of
     the inputs of the model open.
     """
 
@@ -184,7 +184,8 @@ FUSED = [
          "strides": [2, 2]}, symbolic=False),
     *[Row("FusedConv", [(2, 3, 5, 5), [4, 3, 3, 3], [4]],
           {"activation": name, **given}, symbolic=False)
-      for name, given in (("Clip", {"activation_params": [-0.5, 0.6]}), ("Tanh", {}), ("Sigmoid", {}))],
+      for name, given in (("Clip", {"activation_params": [-0.5, 0.6]}), ("Tanh", {}),
+                          ("Sigmoid", {}))],
     Row("FusedGemm", [(3, 4), [4, 5], [5]], {"activation": "Relu"}),
     Row("FusedGemm", [(4, 3), [5, 4]],
         {"activation": "LeakyRelu", "activation_alpha": 0.2, "transA": 1, "transB": 1}),
@@ -213,6 +214,10 @@ EMBEDDINGS = [
 
 def ints(*values: object) -> Run:
     return Run(np.array(values, np.int32))
+
+
+def long(given: Run) -> Run:
+    return Run(given.array.astype(np.int64))
 
 
 S, T, P, D = (2, 3, 8), (2, 5, 8), (2, 2, 3, 4), [8, 24]
@@ -261,10 +266,56 @@ ATTENTIONS = [
     Row("MultiHeadAttention", [S, T, T], HEADS, ("y", "", "", "scores")),
 ]  # fmt: skip
 
+C, OFFSET = [10, 2], ints(3)
+TURNING = {"num_heads": 2, "rotary_embedding_dim": 4}
+WIDE = ints([0, 1, 2], [3, 1, 4])
+
+ROTARY = [
+    Row("RotaryEmbedding", [S, long(WIDE), C, C], label="ids"),
+    Row("RotaryEmbedding", [S, long(OFFSET), C, C], label="offset"),
+    Row("RotaryEmbedding", [S, long(OFFSET), C, C], {"interleaved": 1}, label="offset"),
+    Row("RotaryEmbedding", [(2, 2, 3, 4), long(WIDE), C, C], {"interleaved": 1}, label="heads"),
+    Row("RotaryEmbedding", [(2, 3, 12), long(WIDE), C, C], TURNING, label="part"),
+]  # fmt: skip
+
+Q, G, GP, R = (2, 3, 16), (2, 3, 8), (2, 1, 4, 8), [10, 4]
+GROUPED = {"num_heads": 2, "kv_num_heads": 1}
+NEW, ROTATED = [ints(2, 1), Run(np.array([3], np.int32))], {"do_rotary": 1}
+STEP = [ints(3, 4), Run(np.array([5], np.int32))]
+ONE, LONE = (2, 1, 16), (2, 1, 8)
+CACHED = ("y", "key", "value")
+
+GROUPS = [
+    Row("GroupQueryAttention", [Q, G, G, None, None, *NEW], GROUPED, CACHED),
+    Row("GroupQueryAttention", [Q, G, G, None, None, *NEW], {**GROUPED, "softcap": 2.0}, CACHED),
+    Row("GroupQueryAttention", [Q, G, G, None, None, *NEW], {**GROUPED, "local_window_size": 1},
+        CACHED),
+    Row("GroupQueryAttention", [Q, G, G, None, None, *NEW], {**GROUPED, "scale": 0.3}, CACHED),
+    Row("GroupQueryAttention", [Q, G, G, None, None, *NEW, R, R], {**GROUPED, **ROTATED}, CACHED),
+    Row("GroupQueryAttention", [Q, G, G, None, None, *NEW, R, R],
+        {**GROUPED, **ROTATED, "rotary_interleaved": 1}, CACHED),
+    Row("GroupQueryAttention", [(2, 3, 32), None, None, None, None, *NEW, R, R],
+        {**GROUPED, **ROTATED}, CACHED, label="packed"),
+    Row("GroupQueryAttention", [ONE, LONE, LONE, GP, GP, *STEP], GROUPED, CACHED, label="past",
+        symbolic=False),
+    Row("GroupQueryAttention", [ONE, LONE, LONE, GP, GP, *STEP, R, R], {**GROUPED, **ROTATED},
+        CACHED, label="past", symbolic=False),
+    Row("GroupQueryAttention", [Q, G, G, GP, GP, *NEW], GROUPED, CACHED, label="first prompt",
+        symbolic=False),
+    Row("GroupQueryAttention", [(1, 3, 16), (1, 3, 8), (1, 3, 8), (1, 1, 4, 8), (1, 1, 4, 8),
+         ints(5), Run(np.array([6], np.int32))], {**GROUPED, "local_window_size": 2}, CACHED,
+        label="past", symbolic=False),
+    Row("GroupQueryAttention", [Q, G, G, None, None, *NEW, None, None, None, [1, 2, 3, 3]], GROUPED,
+        CACHED, label="bias"),
+    Row("GroupQueryAttention", [ONE, LONE, LONE, GP, GP, *STEP, R, R,
+                                long(ints([3], [4]))],
+        {**GROUPED, **ROTATED}, CACHED, label="past, ids", symbolic=False),
+]  # fmt: skip
+
 ROWS_ELSEWHERE = (operands.__name__,)
 """Modules whose expansions are standard operators, with their rows in other tables."""
 
-ROWS = [*ACTIVATIONS, *WITHOUT_KERNEL, *FUSED, *NORMS, *EMBEDDINGS, *ATTENTIONS]
+ROWS = [*ACTIVATIONS, *WITHOUT_KERNEL, *FUSED, *NORMS, *EMBEDDINGS, *ATTENTIONS, *ROTARY, *GROUPS]
 
 
 def written_out(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.expand import activation, attention, fused, norm, operands
+from lrp_onnx.expand import activation, attention, fused, grouped, norm, operands, rotary
 from lrp_onnx.expand.build import Build
 from lrp_onnx.expand.function import BY_FUNCTION, write_out_functions
 from lrp_onnx.expand.registry import EXPANSIONS, Expansion, expands
@@ -26,8 +26,10 @@ __all__ = [
     "expand",
     "expands",
     "fused",
+    "grouped",
     "norm",
     "operands",
+    "rotary",
     "write_out_functions",
 ]
 
