@@ -12,7 +12,16 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.expand import activation, attention, fused, grouped, norm, operands, rotary
+from lrp_onnx.expand import (
+    activation,
+    attention,
+    fused,
+    grouped,
+    norm,
+    operands,
+    rotary,
+    scaled,
+)
 from lrp_onnx.expand.build import Build
 from lrp_onnx.expand.function import BY_FUNCTION, write_out_functions
 from lrp_onnx.expand.registry import EXPANSIONS, Expansion, expands
@@ -30,6 +39,7 @@ __all__ = [
     "norm",
     "operands",
     "rotary",
+    "scaled",
     "write_out_functions",
 ]
 

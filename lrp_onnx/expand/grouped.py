@@ -15,7 +15,6 @@ from lrp_onnx.expand.activation import MICROSOFT
 from lrp_onnx.expand.build import Build, attribute
 from lrp_onnx.expand.heads import (
     Scores,
-    both,
     default_scale,
     known_size,
     merged,
@@ -77,8 +76,11 @@ def group_query_attention(build: Build, node: ir.Node) -> Sequence[Value]:
     scores = Scores.of(build, q, repeated(build, k, groups, heads), query, scale)
     scores.cap(attribute(node, "softcap", 0.0))
     scores.add(bias)
-    scores.select(_seen(build, node, cache, size_of(build, k, 2), lengths))
-    y = build.op("MatMul", scores.weights(), repeated(build, v, groups, heads))
+    seen = _seen(build, node, cache, size_of(build, k, 2), lengths)
+    scores.select(seen)
+    # a query of padding may see nothing in its window
+    weights = build.op("Where", seen, scores.weights(), build.like(0.0, query))
+    y = build.op("MatMul", weights, repeated(build, v, groups, heads))
     return [merged(build, y), k, v]
 
 
@@ -169,18 +171,19 @@ def _turned(
     return tuple(turned(build, part, cos, sin, turning, interleaved) for part in (q, k))
 
 
-def _seen(build: Build, node: ir.Node, cache: Cache, keys: ir.Value, lengths: Value) -> Value:
-    """(B or 1, 1, S or 1, T): the keys up to the query's own position, in its window; all real ones
-    if the attention is not causal.
+def _seen(build: Build, node: ir.Node, cache: Cache, keys: ir.Value, lengths: Value) -> ir.Value:
+    """(B, 1, S or 1, T): the real keys, up to the query's own position and in its window unless the
+    attention is not causal.
     """
     place = positions(build, keys)
+    wide = build.op("Cast", lengths, to=ir.DataType.INT64)
+    real = build.op("LessOrEqual", place, build.op("Unsqueeze", wide, build.ints(1, 2, 3)))
     if not attribute(node, "causal", 1):
-        wide = build.op("Cast", lengths, to=ir.DataType.INT64)
-        return build.op("LessOrEqual", place, build.op("Unsqueeze", wide, build.ints(1, 2, 3)))
+        return real
     own = build.op("Unsqueeze", cache.places(), build.ints(1, 3))
+    seen = build.op("And", real, build.op("LessOrEqual", place, own))
     window = int(attribute(node, "local_window_size", -1))
-    seen = build.op("LessOrEqual", place, own)
     if window <= 0:
         return seen
-    first = build.op("Sub", own, build.constant(window))
-    return both(build, seen, build.op("GreaterOrEqual", place, first))
+    before = build.op("Sub", own, build.constant(window))
+    return build.op("And", seen, build.op("Greater", place, before))

@@ -93,3 +93,23 @@ def rotary_embedding(build: Build, node: ir.Node) -> Sequence[ir.Value]:
         return turned(build, part, cos, sin, turning, interleaved)
 
     return [_by_head(build, node, x, heads, turn)]
+
+
+@expands("RotaryEmbedding")
+def standard_rotary_embedding(build: Build, node: ir.Node) -> Sequence[ir.Value]:
+    """Turned by caches (B, S, R/2), or by the rows of (M, R/2) that position ids choose.
+
+    x: (B, S, N·H) or (B, N, S, H).  Spec: ONNX RotaryEmbedding-23.
+    """
+    x, cos, sin, ids = [*node.inputs, None][:4]
+    assert cos is not None
+    assert sin is not None
+    if ids is not None:
+        cos, sin = (build.op("Gather", cache, ids, axis=0) for cache in (cos, sin))
+    turning = int(attribute(node, "rotary_embedding_dim", 0))
+    interleaved = bool(attribute(node, "interleaved", 0))
+
+    def turn(part: ir.Value) -> ir.Value:
+        return turned(build, part, cos, sin, turning, interleaved)
+
+    return [_by_head(build, node, x, int(attribute(node, "num_heads", 0)), turn)]
