@@ -152,9 +152,12 @@ class Cache:
         behind = build.op("Add", build.op("Sub", place, self.before), old)
         behind = build.op("Min", behind, build.op("Add", old, self.queries))
         row = build.op("Where", build.op("Less", place, self.before), place, behind)
-        row = build.op("Unsqueeze", row, build.ints(1, 3))
-        row = build.op("Expand", row, build.ints(1, groups, 1, size))
-        return build.op("GatherElements", rows, row, axis=2)
+        count = build.op("Add", build.op("Add", old, self.queries), build.constant(1))
+        sample = build.op("Unsqueeze", positions(build, size_of(build, past, 0)), build.ints(1))
+        row = build.op("Add", row, build.op("Mul", sample, count))
+        flat = build.op("Transpose", rows, perm=[0, 2, 1, 3])
+        flat = build.op("Reshape", flat, build.ints(-1, groups, size))
+        return build.op("Transpose", build.op("Gather", flat, row, axis=0), perm=[0, 2, 1, 3])
 
 
 def _turned(
