@@ -12,7 +12,19 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.expand import activation, deform_conv, operands, recurrent, signal
+from lrp_onnx.expand import (
+    activation,
+    attention,
+    deform_conv,
+    fused,
+    grouped,
+    norm,
+    operands,
+    recurrent,
+    rotary,
+    scaled,
+    signal,
+)
 from lrp_onnx.expand.build import Build
 from lrp_onnx.expand.function import BY_FUNCTION, write_out_functions
 from lrp_onnx.expand.registry import EXPANSIONS, Expansion, expands
@@ -22,11 +34,17 @@ __all__ = [
     "EXPANSIONS",
     "REFUSED",
     "activation",
+    "attention",
     "deform_conv",
     "expand",
     "expands",
+    "fused",
+    "grouped",
+    "norm",
     "operands",
     "recurrent",
+    "rotary",
+    "scaled",
     "signal",
     "write_out_functions",
 ]
