@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from lrp_onnx.algebra import Operand, evaluate
 from lrp_onnx.audit import Audit
+from lrp_onnx.bodies import through_bodies
 from lrp_onnx.emit import Emit
 from lrp_onnx.errors import LrpError, RuleError, UnsupportedError
 from lrp_onnx.expression import names
@@ -45,10 +46,8 @@ def walk(
         except UnsupportedError as e:
             refused[site.step.node] = str(e)
             # anything of its shape: only whether the nodes before it are refused too still counts
-            found = {i: v for i in site.step.active if (v := site.step.node.inputs[i]) is not None}
-        for i, r in found.items():
-            value = site.step.node.inputs[i]
-            assert value is not None
+            found = [(v, v) for v in site.step.receivers()]
+        for value, r in found:
             r.shape = value.shape
             pending.setdefault(value, []).append(r)
     if refused:
@@ -71,13 +70,18 @@ def _total(emit: Emit, pending: dict[ir.Value, list[ir.Value]], value: ir.Value)
 
 def _propagate(
     emit: Emit, site: Assigned, arriving: list[ir.Value | None], audit: Audit | None
-) -> dict[int, ir.Value]:
+) -> list[tuple[ir.Value, ir.Value]]:
+    """The relevance that goes to each value from the node: pairs of value and relevance."""
     node = site.step.node
     emit.at(node, site.rule.name)
     try:
+        if site.step.bodies:
+            return through_bodies(emit, site, arriving, audit, walk)
         if site.rule.shares:
-            return by_shares(emit, site, arriving, audit)
-        return _by_expression(emit, site, arriving, audit)
+            found = by_shares(emit, site, arriving, audit)
+        else:
+            found = _by_expression(emit, site, arriving, audit)
+        return [(v, r) for i, r in found.items() if (v := node.inputs[i]) is not None]
     except UnsupportedError:
         raise
     except LrpError as e:

@@ -26,6 +26,8 @@ class Assigned:
     rule: Rule
     settings: Mapping[str, Setting]
     reason: str
+    bodies: tuple[tuple[Assigned, ...], ...] = ()
+    """The nodes on the path in each of its bodies."""
 
 
 def vjp(

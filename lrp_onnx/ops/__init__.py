@@ -3,6 +3,7 @@
 from lrp_onnx.ops import (
     activation,
     arithmetic,
+    control,
     deviation,
     elementary,
     explained,
@@ -26,6 +27,7 @@ __all__ = [
     "Op",
     "activation",
     "arithmetic",
+    "control",
     "deviation",
     "elementary",
     "explained",

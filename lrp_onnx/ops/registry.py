@@ -16,9 +16,9 @@ Kinds decide which rules of a composite apply:
 `linear` (in one input, with a weight), `sum` (linear without weight: sums, averages), `activation`
 (elementwise), `scale` (by constants: Mul, Add, a BatchNormalization that stands alone), `product`
 and `quotient` of two activations, `bilinear` (MatMul of two activations), `softmax`, `norm` (minus
-the mean, over the deviation: LayerNormalization), `move` (data is rearranged or copied),
-`maximum` (a winner takes
-all), `none` (carries no relevance), `refused` (known, and why no relevance goes through it).
+the mean, over the deviation: LayerNormalization), `move` (data is rearranged or copied), `maximum`
+(a winner takes all), `body` (If, Loop and Scan: the nodes in their bodies propagate), `none`
+(carries no relevance), `refused` (known, and why no relevance goes through it).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = [
 
 KINDS = (
     *("linear", "sum", "activation", "scale", "product", "quotient", "bilinear", "softmax", "norm"),
-    *("move", "maximum", "none"),
+    *("move", "maximum", "body", "none"),
 )
 STANDS = ("propagates", "none", "refused")
 
