@@ -12,7 +12,23 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.expand import activation, blockwise, dynamic, operands, qdq, qoperator
+from lrp_onnx.expand import (
+    activation,
+    attention,
+    blockwise,
+    deform_conv,
+    dynamic,
+    fused,
+    grouped,
+    norm,
+    operands,
+    qdq,
+    qoperator,
+    recurrent,
+    rotary,
+    scaled,
+    signal,
+)
 from lrp_onnx.expand.build import Build
 from lrp_onnx.expand.function import BY_FUNCTION, write_out_functions
 from lrp_onnx.expand.integer import KEPT, integer_layers
@@ -24,13 +40,22 @@ __all__ = [
     "EXPANSIONS",
     "REFUSED",
     "activation",
+    "attention",
     "blockwise",
+    "deform_conv",
     "dynamic",
     "expand",
     "expands",
+    "fused",
+    "grouped",
+    "norm",
     "operands",
     "qdq",
     "qoperator",
+    "recurrent",
+    "rotary",
+    "scaled",
+    "signal",
     "write_out_functions",
 ]
 
@@ -57,7 +82,10 @@ def _replaced(model: ir.Model, node: ir.Node, expansion: Expansion) -> bool:
     """Whether the expansion took the node's place; a node that what it emits reads stays."""
     if KEPT in node.metadata_props:
         return False
-    build = Build(model.graph, node)
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
+    # in a body, shape inference knows the constants of the body only
+    build = Build(graph, node, opset=model.graph.opset_imports.get("", 0))
     try:
         values = expansion(build, node)
     except UnsupportedError as e:
@@ -66,8 +94,6 @@ def _replaced(model: ir.Model, node: ir.Node, expansion: Expansion) -> bool:
     node.metadata_props.pop(REFUSED, None)
     if values is None:
         return False
-    graph = node.graph
-    assert isinstance(graph, ir.Graph)
     own = [any(v in set(made.inputs) for made in build.nodes) for v in node.outputs]
     (graph.insert_after if any(own) else graph.insert_before)(node, build.nodes)
     for old, new in zip(node.outputs, values, strict=False):
