@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from lrp_onnx.composite import Composite, Layer, Override, load_composite
 from lrp_onnx.errors import CompositeError, TargetError
-from lrp_onnx.path import Step, explanation_path
+from lrp_onnx.path import Step
 from lrp_onnx.site import Assigned
 from lrp_onnx.tail import logits_behind
 from lrp_onnx.target import Target, choose_output, class_axis_of, parse_target
@@ -92,7 +92,7 @@ def assign(model: ir.Model, request: Request) -> Assignment:
     output, target = choose_output(graph, request.output), parse_target(request.target)
     start_at = logits_behind(graph, output)
     axis = class_axis_of(output, request.class_axis)
-    inputs, path = _explained(graph, start_at, request.explain, composite.constant_gates)
+    inputs, path = _explained(graph, start_at, request.explain, composite)
     layers = [composite.layer_of(step, path) for step in path]
     _check_used(request, composite, path, layers)
     nodes = tuple(_assigned(composite, *pair) for pair in zip(path, layers, strict=True))
@@ -141,14 +141,14 @@ def _reason(composite: Composite, layer: Layer) -> str:
 
 
 def _explained(
-    graph: ir.Graph, start_at: ir.Value, names: Sequence[str] | None, constant_gates: bool
+    graph: ir.Graph, start_at: ir.Value, names: Sequence[str] | None, composite: Composite
 ) -> tuple[tuple[ir.Value, ...], tuple[Step, ...]]:
     """The explained inputs and the path: the named ones, else every float input on it, else every
     integer one.
     """
     if names:
         inputs = tuple(_input(graph, name) for name in names)
-        path = explanation_path(graph, inputs, start_at, constant_gates)
+        path = composite.path(graph, inputs, start_at)
         for value in inputs:
             if not _reached(path, start_at, value):
                 raise TargetError(
@@ -159,9 +159,9 @@ def _explained(
     floats = [v for v in graph.inputs if v.dtype is not None and v.dtype.is_floating_point()]
     integers = [v for v in graph.inputs if v.dtype is not None and v.dtype.is_integer()]
     for candidates in (floats, integers):
-        reached = _reaching(graph, start_at, candidates, constant_gates)
+        reached = _reaching(graph, start_at, candidates, composite)
         if reached:
-            return reached, explanation_path(graph, reached, start_at, constant_gates)
+            return reached, composite.path(graph, reached, start_at)
     listing = "; ".join(f"{v.name!r} {v.dtype} {v.shape}" for v in graph.inputs)
     raise TargetError(
         f"output {start_at.name!r}: no input reaches it by a path that relevance can take. "
@@ -171,12 +171,12 @@ def _explained(
 
 
 def _reaching(
-    graph: ir.Graph, start_at: ir.Value, candidates: Sequence[ir.Value], constant_gates: bool
+    graph: ir.Graph, start_at: ir.Value, candidates: Sequence[ir.Value], composite: Composite
 ) -> tuple[ir.Value, ...]:
     if not candidates:
         return ()
     try:
-        path = explanation_path(graph, candidates, start_at, constant_gates)
+        path = composite.path(graph, candidates, start_at)
     except TargetError:  # none of them leads there: the next kind of input is tried
         return ()
     return tuple(v for v in candidates if _reached(path, start_at, v))

@@ -76,7 +76,7 @@ def _propagate(
     emit.at(node, site.rule.name)
     try:
         if site.rule.shares:
-            return by_shares(emit, site, arriving[0], audit)
+            return by_shares(emit, site, arriving, audit)
         return _by_expression(emit, site, arriving, audit)
     except UnsupportedError:
         raise
@@ -87,7 +87,7 @@ def _propagate(
 def _by_expression(
     emit: Emit, site: Assigned, arriving: list[ir.Value | None], audit: Audit | None
 ) -> dict[int, ir.Value]:
-    """A rule of the form R_in = expression of R, x, y and vjp, for each active input."""
+    """A rule of the form R_in = expression of R, x, y, vjp and total, for each active input."""
     node, tree = site.step.node, site.rule.relevance
     assert tree is not None
     y, used = node.outputs[0], names(tree)
@@ -100,6 +100,8 @@ def _by_expression(
             values["R"] = arriving[0]
         if "vjp" in used:
             values["vjp"] = vjp(emit, site.step.op, node, arriving, i)
+        if "total" in used:
+            values["total"] = _total_over_axes(emit, site, arriving[0])
         r = evaluate(emit, tree, values)
         if isinstance(r, float):
             raise RuleError(
@@ -110,6 +112,14 @@ def _by_expression(
     if audit is not None:
         audit.of_expression(emit, site, arriving, propagated, None if "vjp" in used else shared)
     return propagated
+
+
+def _total_over_axes(emit: Emit, site: Assigned, relevance: ir.Value | None) -> ir.Value:
+    """The sum of R over the node's own axes, kept as size 1."""
+    if site.step.op.axes is None or relevance is None:
+        raise RuleError("the operator has no axes to sum R over. Choose another rule")
+    axes = site.step.op.axes(site.step.node)
+    return emit.op("ReduceSum", relevance, emit.ints(*axes), keepdims=1)
 
 
 def _like_input(emit: Emit, op: Op, r: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:

@@ -7,8 +7,12 @@ lets relevance through is refused, so that nothing is dropped in silence.
 
 A gate is a factor that is a function of the other factor alone, as in x·σ(x) or 0.5·x·(1 +
 erf(x/√2)); with constant gates it is held constant (Achtibat et al. 2024, section 3.3), which makes
-SiLU, GELU, Mish and HardSwish pass in whatever spelling.  Likewise the divisor of a quotient of
-activations.
+SiLU, GELU, Mish and HardSwish pass in whatever spelling.  So is a function of the signal's
+reductions, as in x·rsqrt(mean(x²) + ε): RMSNorm and L2 norm pass.  Likewise the divisor of a
+quotient of activations.
+
+With constant attention a factor that is a softmax, moved or scaled, is held constant where it
+multiplies another activation (Ali et al. 2022, section 3.1).
 """
 
 from __future__ import annotations
@@ -55,14 +59,18 @@ class Step:
 
 
 def explanation_path(
-    graph: ir.Graph, inputs: Sequence[ir.Value], target: ir.Value, constant_gates: bool
+    graph: ir.Graph,
+    inputs: Sequence[ir.Value],
+    target: ir.Value,
+    constant_gates: bool,
+    constant_attention: bool = False,
 ) -> tuple[Step, ...]:
     """The nodes between `inputs` and `target` that relevance goes through, in topological order.
 
     Raises UnsupportedError listing every node on the path that cannot be explained, and TargetError
     if the target does not depend on the inputs.
     """
-    flow = _Flow(set(inputs), constant_gates)
+    flow = _Flow(set(inputs), constant_gates, constant_attention)
     for node in graph:
         flow.visit(node)
     needed = _needed(flow, target)
@@ -81,9 +89,12 @@ def explanation_path(
 class _Flow:
     """The forward half: which values are active, through which inputs, and what is refused."""
 
-    def __init__(self, active: set[ir.Value], constant_gates: bool) -> None:
+    def __init__(
+        self, active: set[ir.Value], constant_gates: bool, constant_attention: bool
+    ) -> None:
         self.active = active
         self.constant_gates = constant_gates
+        self.constant_attention = constant_attention
         self.carried: dict[ir.Node, tuple[int, ...]] = {}
         self.kinds: dict[ir.Node, str] = {}
         self.refused: dict[ir.Node, str] = {}
@@ -119,7 +130,10 @@ class _Flow:
             return
         if self.constant_gates:
             carried = self.signal(node, kind, carried)
-        self.kinds[node] = "scale" if kind == "product" and len(carried) == 1 else kind
+        if self.constant_attention:
+            carried = self.attended(kind, node, carried)
+        alone = {"product": "scale", "bilinear": "linear"} if len(carried) == 1 else {}
+        self.kinds[node] = alone.get(kind, kind)
         self.carried[node] = carried
         self.active.update(node.outputs)
 
@@ -137,6 +151,24 @@ class _Flow:
                 if self.is_gate(node.inputs[gate], self.rescaled(node.inputs[signal])):
                     return (signal,)
         return carried
+
+    def attended(self, kind: str, node: ir.Node, carried: tuple[int, ...]) -> tuple[int, ...]:
+        """The inputs without those that are attention weights, if there are others."""
+        if kind not in ("product", "bilinear"):
+            return carried
+        values = tuple(i for i in carried if not self.is_attention(node.inputs[i]))
+        return values or carried
+
+    def is_attention(self, value: ir.Value | None) -> bool:
+        """Whether the value is a softmax, moved, selected from or times something."""
+        while value is not None and (node := value.producer()) in self.kinds:
+            assert node is not None
+            if self.kinds[node] == "softmax":
+                return True
+            if self.kinds[node] not in ("move", "scale") or len(self.carried[node]) != 1:
+                return False
+            value = node.inputs[self.carried[node][0]]
+        return False
 
     def rescaled(self, value: ir.Value | None) -> set[ir.Value]:
         """The value and those it is a multiple of, by constants or by gates."""
@@ -156,7 +188,9 @@ class _Flow:
         return len(self.carried[node]) == 1 and (node.op_type, self.carried[node]) != ("Div", (1,))
 
     def is_gate(self, value: ir.Value | None, signals: set[ir.Value]) -> bool:
-        """Whether the value is an elementwise function of the signals and constants alone."""
+        """Whether the value is a function of the signals and constants alone, by operators that are
+        elementwise or reduce.
+        """
         pending, seen = [value], set(signals)
         while pending:
             value = pending.pop()
@@ -165,7 +199,7 @@ class _Flow:
             seen.add(value)
             node = value.producer()
             operator = None if node is None else find(node)
-            if node is None or operator is None or not operator.elementwise:
+            if node is None or operator is None or not _may_gate(node, operator):
                 return False
             pending += node.inputs
         return True
@@ -184,6 +218,10 @@ def _but_through(flow: _Flow, target: ir.Value) -> str:
         else:
             pending += [v for v in node.inputs if v is not None]
     return f" but through {', '.join(found)}, which carry no relevance" if found else ""
+
+
+def _may_gate(node: ir.Node, operator: Op) -> bool:
+    return operator.elementwise or node.op_type.startswith("Reduce")
 
 
 def _captures(node: ir.Node) -> Iterator[ir.Value]:

@@ -211,8 +211,20 @@ def _gelu(x: Array, approximate: bytes = b"none") -> Array:
     return x / 2 * (1 + _erf(x / np.sqrt(2)))
 
 
+def _group_normalization(
+    x: Array, scale: Array, b: Array, num_groups: int, epsilon: float = 1e-5
+) -> Array:
+    """GroupNormalization-21; the reference evaluator cannot write out its function."""
+    grouped = x.reshape(len(x), num_groups, -1)
+    centred = grouped - grouped.mean(2, keepdims=True)
+    y = centred / np.sqrt((centred**2).mean(2, keepdims=True) + epsilon)
+    channels = (-1, *[1] * (x.ndim - 2))
+    return y.reshape(x.shape) * scale.reshape(channels) + b.reshape(channels)
+
+
 STAND_INS: dict[str, Callable[..., Array]] = {
     "ConvTranspose": _transposed_convolution, "LRN": _local_response,
     "GlobalMaxPool": _global_maximum, "Upsample": _upsample,
     "MaxPool": _maximum_pool, "AveragePool": _average_pool, "Erf": _erf, "Gelu": _gelu,
+    "GroupNormalization": _group_normalization,
 }  # fmt: skip

@@ -216,7 +216,7 @@ def test_comparison_refuses_1_percent(rule: RuleRow) -> None:
 
 
 # rules of other kinds of nodes: test_vjp.py and the oracle's network tests have them
-NOT_LINEAR = {"move", "half", "winner-takes-all", "average"}
+NOT_LINEAR = {"move", "half", "winner-takes-all", "average", "softmax", "bilinear"}
 
 
 def test_every_rule_file_has_an_oracle_and_a_row() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from attention import ATTENTION
 from models import Case, assert_close, run
 from oracle_walk import SELECTIONS, explain
 from reference import Network, finite_difference
@@ -186,7 +187,7 @@ ACTIVATIONS = [
     Case("Clip", x=(3, 4)),
 ]  # fmt: skip
 
-ROWS = [*LINEAR, *POOLS, *REDUCTIONS, *ARITHMETIC, *MOVES, *RESIZES, *ACTIVATIONS]
+ROWS = [*LINEAR, *POOLS, *REDUCTIONS, *ARITHMETIC, *MOVES, *RESIZES, *ACTIVATIONS, *ATTENTION]
 
 # differences of a float64 forward are good to 1e-9; the compiled graph is float32
 STEP = 1e-5

@@ -1,4 +1,6 @@
-"""Shape inference by onnx, which does not know the compiler's own operators."""
+"""Shape inference by onnx, which does not know the compiler's own operators nor the shape of
+GroupNormalization.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +14,31 @@ from lrp_onnx.opset.scope import subgraphs
 
 __all__ = ["inferred"]
 
+SHAPED_LIKE_FIRST = {("lrp", "ExplainedBy"), ("", "GroupNormalization")}
+"""Operators that onnx infers no shape for: the first output is shaped like the first input."""
+
 
 def inferred(proto: ModelProto) -> ModelProto:
     """The model with the types and shapes of its tensors; onnx's InferenceError where they
     contradict each other.
     """
-    others = {}
+    hidden = {}
     for node in _nodes(proto.graph):
-        if node.domain == "lrp" and node.op_type == "ExplainedBy":
-            others[node.output[0]] = node.input.pop()
-            node.domain, node.op_type = "", "Identity"
+        if (node.domain, node.op_type) in SHAPED_LIKE_FIRST:
+            hidden[node.output[0]] = NodeProto.FromString(node.SerializeToString())
+            _as_identity(node)
     settled = settle_ceil_mode(proto)
     result = _shaped(settled)
-    for node in _nodes(result.graph) if others else ():
-        if node.op_type == "Identity" and node.output[0] in others:
-            node.domain, node.op_type = "lrp", "ExplainedBy"
-            node.input.append(others[node.output[0]])
+    for node in _nodes(result.graph) if hidden else ():
+        if node.op_type == "Identity" and node.output[0] in hidden:
+            node.CopyFrom(hidden[node.output[0]])
     return result
+
+
+def _as_identity(node: NodeProto) -> None:
+    """Identity of the first input."""
+    node.domain, node.op_type = "", "Identity"
+    del node.input[1:], node.attribute[:]
 
 
 def _shaped(proto: ModelProto) -> ModelProto:

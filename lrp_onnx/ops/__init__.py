@@ -3,6 +3,7 @@
 from lrp_onnx.ops import (
     activation,
     arithmetic,
+    deviation,
     elementary,
     explained,
     generated,
@@ -15,6 +16,7 @@ from lrp_onnx.ops import (
     resize,
     select,
     silent,
+    softmax,
 )
 from lrp_onnx.ops.registry import KINDS, REGISTRY, Op, find, op
 
@@ -24,6 +26,7 @@ __all__ = [
     "Op",
     "activation",
     "arithmetic",
+    "deviation",
     "elementary",
     "explained",
     "find",
@@ -38,4 +41,5 @@ __all__ = [
     "resize",
     "select",
     "silent",
+    "softmax",
 ]
