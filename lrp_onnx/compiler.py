@@ -120,7 +120,8 @@ def run_stages(
         optimise(model)
         signature.restore(model)
     _stamp(model, source, assignment)
-    compiled = Compiled(model, report, assignment.warnings)
+    corrected = tuple(model.meta.get("lrp.corrected", {}).values())
+    compiled = Compiled(model, report, (*corrected, *assignment.warnings))
     if check:
         with clock("check"):
             compiled.warnings += check_compiled(source, compiled)
@@ -153,7 +154,7 @@ class _Signature:
         """Put back what shape inference refined, and forget the shapes of everything in between."""
         ends = {*model.graph.inputs, *model.graph.outputs}
         for value in ends:
-            if value.name in self.known:
+            if value.name in self.known and value.name not in model.meta.get("lrp.corrected", {}):
                 value.type, shape = self.known[value.name]
                 value.shape = value.shape if shape is None else shape
         for node in model.graph:

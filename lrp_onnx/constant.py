@@ -6,6 +6,7 @@ the node that needs another, so that the file grows only where it must.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,14 @@ def set_constant(graph: ir.Graph, node: ir.Node, position: int, array: NDArray[A
     name = f"{node.name}/{part}"
     if position >= len(node.inputs):
         node.resize_inputs(position + 1)
-    node.replace_input_with(position, new_constant(graph, name, array, dtype))
+    content = np.ascontiguousarray(array, dtype.numpy())
+    # nodes that share a weight and need it changed in the same way share the copy too
+    copies = graph.meta.setdefault("lrp.copies", {})
+    key = (dtype, content.shape, hashlib.sha256(content.tobytes()).digest())
+    copy = copies.get(key)
+    if copy is None or copy.name not in graph.initializers:
+        copy = copies[key] = new_constant(graph, name, content, dtype)
+    node.replace_input_with(position, copy)
 
 
 def sole_reader(value: ir.Value) -> tuple[ir.Node, int] | None:

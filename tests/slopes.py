@@ -80,7 +80,7 @@ def slope(
     directions, values = [first], [near]
     if not coarse:
         others = [rng.standard_normal(x.shape) * finite]
-        if x.size <= FEW:
+        if 0 < x.size <= FEW:
             others = list(np.eye(x.size).reshape(-1, *x.shape) * finite)
         directions += others
         values += [along(d, STEP) for d in others]
@@ -136,7 +136,7 @@ def _moved(value: Any, amplitude: float, rng: np.random.Generator) -> Array:
     """The value moved at random, still in its own precision."""
     value = np.asarray(value)
     there = value.astype(np.float64) + amplitude * rng.uniform(-1, 1, value.shape)
-    return there.astype(value.dtype)
+    return np.asarray(there.astype(value.dtype))
 
 
 def _element_type(model: onnx.ModelProto, output: str) -> Any:
