@@ -10,13 +10,13 @@ import onnx_ir as ir
 
 from lrp_onnx.algebra import Operand, evaluate
 from lrp_onnx.audit import Audit
+from lrp_onnx.bodies import through_bodies
 from lrp_onnx.emit import Emit
 from lrp_onnx.errors import LrpError, RuleError, UnsupportedError
 from lrp_onnx.expression import names
-from lrp_onnx.ops.registry import Op
 from lrp_onnx.refusal import refusal
 from lrp_onnx.shares import by_shares
-from lrp_onnx.site import Assigned, numbers, vjp
+from lrp_onnx.site import Assigned, alone, numbers, vjp
 
 __all__ = ["walk"]
 
@@ -27,43 +27,52 @@ def walk(
     start: Mapping[ir.Value, ir.Value],
     wanted: Collection[ir.Value],
     audit: Audit | None = None,
+    masks: dict[ir.Value, ir.Value] | None = None,
 ) -> dict[ir.Value, ir.Value]:
     """Emit the backward pass; returns the relevance of each `wanted` tensor that the path reaches.
 
     start: the starting relevance of the target, in the target's shape.
+    masks: what a tensor's relevance is multiplied by; those of tensors that are reached are taken
+    out.
     Raises LrpError naming the node where a rule does not apply; UnsupportedError names all that
     cannot be explained.
     """
     refused: dict[ir.Node, str] = {}
     pending: dict[ir.Value, list[ir.Value]] = {value: [r] for value, r in start.items()}
+    masks = {} if masks is None else masks
     for site in reversed(assigned):
-        arriving = [_total(emit, pending, value) for value in site.step.node.outputs]
+        arriving = [_total(emit, pending, value, masks) for value in site.step.node.outputs]
         if all(r is None for r in arriving):
             continue
         try:
             found = _propagate(emit, site, arriving, audit)
         except UnsupportedError as e:
-            refused[site.step.node] = str(e)
+            refused.update(e.nodes or {site.step.node: str(e)})
             # anything of its shape: only whether the nodes before it are refused too still counts
-            found = {i: v for i in site.step.active if (v := site.step.node.inputs[i]) is not None}
-        for i, r in found.items():
-            value = site.step.node.inputs[i]
-            assert value is not None
+            found = [(v, v) for v in site.step.receivers()]
+        for value, r in found:
             r.shape = value.shape
             pending.setdefault(value, []).append(r)
     if refused:
         raise refusal(dict(reversed(refused.items())))
-    totals = {value: _total(emit, pending, value) for value in wanted}
+    totals = {value: _total(emit, pending, value, masks) for value in wanted}
     return {value: r for value, r in totals.items() if r is not None}
 
 
-def _total(emit: Emit, pending: dict[ir.Value, list[ir.Value]], value: ir.Value) -> ir.Value | None:
-    """The sum over all consumers of a tensor; None where no relevance arrives."""
+def _total(
+    emit: Emit,
+    pending: dict[ir.Value, list[ir.Value]],
+    value: ir.Value,
+    masks: dict[ir.Value, ir.Value],
+) -> ir.Value | None:
+    """The sum over all consumers of a tensor, masked once; None where no relevance arrives."""
     if value not in pending:
         return None
     total, *others = pending[value]
     for other in others:
         total = emit.op("Add", total, other)
+    if value in masks:
+        total = emit.op("Mul", total, masks.pop(value))
     total.shape = value.shape
     pending[value] = [total]
     return total
@@ -71,13 +80,18 @@ def _total(emit: Emit, pending: dict[ir.Value, list[ir.Value]], value: ir.Value)
 
 def _propagate(
     emit: Emit, site: Assigned, arriving: list[ir.Value | None], audit: Audit | None
-) -> dict[int, ir.Value]:
+) -> list[tuple[ir.Value, ir.Value]]:
+    """The relevance that goes to each value from the node: pairs of value and relevance."""
     node = site.step.node
     emit.at(node, site.rule.name)
     try:
+        if site.step.bodies:
+            return through_bodies(emit, site, arriving, audit, walk)
         if site.rule.shares:
-            return by_shares(emit, site, arriving, audit)
-        return _by_expression(emit, site, arriving, audit)
+            found = by_shares(emit, site, arriving, audit)
+        else:
+            found = _by_expression(emit, site, arriving, audit)
+        return [(v, r) for i, r in found.items() if (v := node.inputs[i]) is not None]
     except UnsupportedError:
         raise
     except LrpError as e:
@@ -108,7 +122,7 @@ def _by_expression(
                 f"its relevance is the number {r:g} for every input. Use R or vjp in it"
             )
         shared.append(r)
-        propagated[i] = r if "vjp" in used else _like_input(emit, site.step.op, r, x, y)
+        propagated[i] = r if "vjp" in used else _like_input(emit, site, r, i)
     if audit is not None:
         audit.of_expression(emit, site, arriving, propagated, None if "vjp" in used else shared)
     return propagated
@@ -122,10 +136,15 @@ def _total_over_axes(emit: Emit, site: Assigned, relevance: ir.Value | None) -> 
     return emit.op("ReduceSum", relevance, emit.ints(*axes), keepdims=1)
 
 
-def _like_input(emit: Emit, op: Op, r: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
-    """Relevance in the output's shape, brought to the input's."""
+def _like_input(emit: Emit, site: Assigned, r: ir.Value, i: int) -> ir.Value:
+    """Relevance in the output's shape, brought to that of input `i`."""
+    op, node = site.step.op, site.step.node
+    x, y = node.inputs[i], node.outputs[0]
+    assert x is not None
+    if op.shared is not None:
+        return op.shared(emit, node, r)
     if op.broadcasts:
-        return emit.sum_to(r, x, y)
+        return r if alone(node, i) else emit.sum_to(r, x, y)
     if op.elementwise:
         return r
     if x.shape is None or x.shape != y.shape:

@@ -133,10 +133,10 @@ class Composite:
         }
         return f"It has: {', '.join(names)}." if names else "Its rules have no parameters."
 
-    def layer_of(self, step: Step, path: tuple[Step, ...]) -> Layer:
+    def layer_of(self, step: Step) -> Layer:
         """The first layer that matches; CompositeError if none does."""
         for layer in self.layers:
-            if layer.selects(step) and _placed(layer, step, path):
+            if layer.selects(step) and _placed(layer, step):
                 return layer
         raise CompositeError(
             f"composite {self.name!r}: nothing matches node {step.node.name!r} "
@@ -145,10 +145,10 @@ class Composite:
         )
 
 
-def _placed(layer: Layer, step: Step, path: tuple[Step, ...]) -> bool:
+def _placed(layer: Layer, step: Step) -> bool:
     """`first`: no node that the selector matches lies before it; `last`: none behind it."""
-    before = not layer.first or not any(layer.selects(path[k]) for k in step.before())
-    return before and (not layer.last or not any(layer.selects(path[k]) for k in step.behind()))
+    before = not layer.first or not any(map(layer.selects, step.before()))
+    return before and (not layer.last or not any(map(layer.selects, step.behind())))
 
 
 def _reach(pattern: str, rule: Rule) -> tuple[str, ...]:

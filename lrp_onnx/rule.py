@@ -6,8 +6,7 @@ A rule takes one of two forms.  Over a layer that is linear in its input it is a
 
 where f is the layer itself with modified input x', weight w' and bias b' (Montavon et al. 2019, eq.
 10.4). Over any other node it is one expression, `relevance`, of R, the input x, the output y,
-`vjp`, the node's vector-Jacobian product with R, and `total`, the sum of R over the node's own
-axes.
+`vjp`, the node's vector-Jacobian product with R, and `total`, the sum of R over its own axes.
 """
 
 from __future__ import annotations

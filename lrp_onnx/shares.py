@@ -27,11 +27,10 @@ from lrp_onnx.site import Assigned, numbers, vjp
 
 __all__ = ["by_shares"]
 
+LAYERS = ("linear", "sum", "maximum", "bilinear", "norm")
+"""Kinds that a rule made of terms can take as linear."""
 EPSILON = 1e-6
 """The stabiliser of rules without an `epsilon` parameter."""
-
-SHARED = ("linear", "sum", "maximum", "bilinear", "norm")
-"""The kinds that can be taken as linear in their active inputs."""
 
 
 @dataclass
@@ -121,7 +120,7 @@ def _layer(emit: Emit, site: Assigned) -> Layer:
         same = emit.forward(node, {}, op_type=op.name).producer()
         assert same is not None
         node = same
-    if op.vjp is None or site.step.kind not in SHARED:
+    if op.vjp is None or site.step.kind not in LAYERS:
         raise RuleError(
             f"it is made of terms of a linear layer, and the node is of kind {site.step.kind!r}. "
             "Choose another"

@@ -1,7 +1,6 @@
 """Norms by the statistics of the input itself: y = scale·(x - mean)·r + bias, r = 1/√(var + ε).
 
-With g = s·scale, n = (x - mean)·r and means over the axes of the norm, the vector-Jacobian product
-is
+With g = s·scale, n = (x - mean)·r and means over the norm's axes, the vector-Jacobian product is
 
     r·(g - mean(g) - n·mean(g·n)),
 
@@ -16,10 +15,10 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from lrp_onnx.emit import Emit, known_rank
+from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.ops.activation import number
 from lrp_onnx.ops.linear import integer
 from lrp_onnx.ops.registry import op
-from lrp_onnx.ops.spread import reshape, size_of
 
 __all__: list[str] = []
 
@@ -60,26 +59,13 @@ def _first_axis(node: ir.Node) -> range:
 
 
 def _layer_normalization(emit: Emit, node: ir.Node, s: Arriving, held: bool) -> ir.Value:
-    """The sum over the three outputs: y, and the mean and 1/deviation where they are read."""
+    of_y, *others = s
+    if of_y is None or any(part is not None for part in others):
+        raise UnsupportedError(
+            "its mean or deviation is read on the way to the target. Export it decomposed"
+        )
     norm = _Norm(emit, node, node.inputs[0], _first_axis(node))
-    of_y, of_mean, of_inverse = [*s, None, None][:3]
-    parts = []
-    if of_y is not None:
-        parts.append(norm.product(emit.op("Mul", of_y, node.inputs[1]), held))
-    if of_mean is not None:
-        x = node.inputs[0]
-        assert x is not None
-        parts.append(norm.mean(emit.op("Expand", of_mean, emit.shape_of(x))))
-    if of_inverse is not None:  # dr/dx = -(x - mean)·r³ over the number of elements
-        cubed = emit.op("Pow", norm.deviation, 3.0)
-        steep = emit.op("Mul", norm.centred, emit.op("Div", of_inverse, cubed))
-        ones = emit.expand_like(1.0, node.inputs[0])  # type: ignore[arg-type]
-        count = emit.op("ReduceSum", ones, norm.axes, keepdims=1)
-        parts.append(emit.op("Neg", emit.op("Div", steep, count)))
-    total = parts[0]
-    for part in parts[1:]:
-        total = emit.op("Add", total, part)
-    return total
+    return norm.product(emit.op("Mul", of_y, node.inputs[1]), held)
 
 
 def layer_normalization_held(emit: Emit, node: ir.Node, s: Arriving, i: int) -> ir.Value:
@@ -91,8 +77,8 @@ def layer_normalization_held(emit: Emit, node: ir.Node, s: Arriving, i: int) -> 
 def layer_normalization(emit: Emit, node: ir.Node, s: Arriving, i: int) -> ir.Value:
     """The module's formula over the axes from `axis` on.
 
-    s: one part per output    scale: broadcasts to the axes from `axis` on    ->    c: shaped like
-    x.    Spec: ONNX LayerNormalization-17.
+    s: one part per output    scale: broadcasts to those axes    ->    c: shaped like x.
+    Spec: ONNX LayerNormalization-17.
     """
     return _layer_normalization(emit, node, s, held=False)
 
@@ -119,35 +105,3 @@ def instance_normalization(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir
     Spec: ONNX InstanceNormalization-6.
     """
     return _instance_normalization(emit, node, s, held=False)
-
-
-def _group_normalization(emit: Emit, node: ir.Node, s: ir.Value, held: bool) -> ir.Value:
-    x, scale = node.inputs[:2]
-    assert x is not None
-    assert scale is not None
-    groups, channels = integer(node, "num_groups", 1), size_of(emit, x, 1)
-    behind = [1] * (known_rank(x) - 2)
-    spread = reshape(emit, scale, [channels, *behind])
-    g = _grouped(emit, emit.op("Mul", s, spread), groups)
-    norm = _Norm(emit, node, _grouped(emit, x, groups), [2])
-    return emit.reshape_like(norm.product(g, held), x)
-
-
-def _grouped(emit: Emit, value: ir.Value, groups: int) -> ir.Value:
-    """(N, C, *size) -> (N, groups, all else)."""
-    return emit.op("Reshape", value, emit.ints(0, groups, -1))
-
-
-def group_normalization_held(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
-    """r·(g - mean(g)), g = s·scale."""
-    return _group_normalization(emit, node, s, held=True)
-
-
-@op("GroupNormalization", kind="norm", held=group_normalization_held)
-def group_normalization(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
-    """The module's formula over all elements of a group of channels.
-
-    s: (N, C, *size)    scale: (C,)    ->    c: (N, C, *size).
-    Spec: ONNX GroupNormalization-21.
-    """
-    return _group_normalization(emit, node, s, held=False)

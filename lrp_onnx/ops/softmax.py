@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from lrp_onnx.emit import Emit
 from lrp_onnx.ops.linear import integer
-from lrp_onnx.ops.registry import no_relevance, op
+from lrp_onnx.ops.registry import op
 
 __all__: list[str] = []
 
@@ -36,6 +36,3 @@ def log_softmax(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s - exp(y)·Σ s over the axis.  Spec: ONNX LogSoftmax-13."""
     share = emit.op("Mul", emit.op("Exp", node.outputs[0]), _total(emit, node, s))
     return emit.op("Sub", s, share)
-
-
-no_relevance(["Hardmax"])
