@@ -105,7 +105,8 @@ RUNTIME_ONLY = ("SimplifiedLayerNormalization",)
 
 def _name_domains(model: ir.Model) -> None:
     """Give operators that are not the standard's the domain of the runtime that knows them."""
-    for graph in (model.graph, *model.functions.values()):
+    graphs: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
+    for graph in graphs:
         for node in graph.all_nodes():
             if node.op_type in RUNTIME_ONLY and not node.domain:
                 node.domain = "com.microsoft"

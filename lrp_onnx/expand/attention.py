@@ -70,7 +70,8 @@ class Mask:
 
     def lengths(self, mask: ir.Value) -> ir.Value:
         """Keys before the end and, given 2·B numbers, from the start on."""
-        (count,) = mask.shape or ()
+        assert mask.shape is not None
+        (count,) = mask.shape
         place = self.build.op("Cast", positions(self.build, self.keys), to=mask.dtype)
         if _same(count, self.batch):
             return self.build.op("Less", place, self.column(mask))

@@ -7,6 +7,7 @@ activations count as they were before (see `integer`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import onnx_ir as ir
 
@@ -52,7 +53,7 @@ def dynamic_quantize_lstm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """
     x, w, r, b, lengths, h, c, p, *scales = [*node.inputs, *[None] * 12][:12]
     weights = _gates(build, w, *scales[:2]), _gates(build, r, *scales[2:])
-    kept = dict(node.attributes)
+    kept: dict[str, Any] = dict(node.attributes)
     outputs = build.outputs("LSTM", len(node.outputs), x, *weights, b, lengths, h, c, p, **kept)
     pairs = zip(node.outputs, outputs, strict=True)
     return [build.explained(own, standard) for own, standard in pairs]

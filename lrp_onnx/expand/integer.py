@@ -116,7 +116,7 @@ def _scales(product: ir.Node, scale: ir.Value) -> list[Input] | None:
         quantiser = _dynamic_quantiser(product.inputs[k])
         if quantiser is not None and quantiser.outputs[1] in factors:
             scales[k] = quantiser.outputs[1]
-            factors.remove(scales[k])
+            factors.remove(quantiser.outputs[1])
     if len(factors) > 1 or (factors and scales[1] is not None and scales[0] is not None):
         return None
     if factors:
