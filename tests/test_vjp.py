@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tables_signal
+from attention import ATTENTION
 from models import Case, assert_close, run
 from oracle_walk import SELECTIONS, explain
 from reference import Network, finite_difference
@@ -188,7 +189,17 @@ ACTIVATIONS = [
     Case("Clip", x=(3, 4)),
 ]  # fmt: skip
 
-ROWS = [*LINEAR, *POOLS, *REDUCTIONS, *ARITHMETIC, *MOVES, *RESIZES, *ACTIVATIONS, *VJP_ROWS]
+ROWS = [
+    *LINEAR,
+    *POOLS,
+    *REDUCTIONS,
+    *ARITHMETIC,
+    *MOVES,
+    *RESIZES,
+    *ACTIVATIONS,
+    *VJP_ROWS,
+    *ATTENTION,
+]
 
 # differences of a float64 forward are good to 1e-9; the compiled graph is float32
 STEP = 1e-5

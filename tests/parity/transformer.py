@@ -1,4 +1,4 @@
-"""Three small transformers, written once over a set of operators, and AttnLRP's rules as such a set.
+"""Three small transformers, written once over a set of operators, and AttnLRP as such a set.
 
 Constants that are added or multiplied (positions, 1/√d, masks, cos and sin) pass relevance on.
 """
