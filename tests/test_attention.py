@@ -129,7 +129,7 @@ def test_comparison_refuses_1_percent() -> None:
 
 MASKED = """<ir_version: 9, opset_import: ["": 18]>
 g (float[1,3,3] x, bool[1,3,1] full) => (float[1,3,3] y) <float[1] zero = {0}, float[1] low = {-1}>
-{ m = Where(full, low, x) s = Softmax(m) %s y = Neg(p) }"""
+{ b = Where(full, low, zero) m = Add(x, b) s = Softmax(m) %s y = Neg(p) }"""
 
 
 @pytest.mark.parametrize("composite", ["attnlrp", "cp-lrp", "gradient"])
