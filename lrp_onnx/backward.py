@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from lrp_onnx.algebra import Operand, evaluate
 from lrp_onnx.audit import Audit
+from lrp_onnx.bodies import through_bodies
 from lrp_onnx.emit import Emit
 from lrp_onnx.errors import LrpError, RuleError, UnsupportedError
 from lrp_onnx.expression import names
@@ -44,10 +45,8 @@ def walk(
         except UnsupportedError as e:
             refused[site.step.node] = str(e)
             # anything of its shape: only whether the nodes before it are refused too still counts
-            found = {i: v for i in site.step.active if (v := site.step.node.inputs[i]) is not None}
-        for i, r in found.items():
-            value = site.step.node.inputs[i]
-            assert value is not None
+            found = [(v, v) for v in site.step.receivers()]
+        for value, r in found:
             r.shape = value.shape
             pending.setdefault(value, []).append(r)
     if refused:
@@ -70,13 +69,18 @@ def _total(emit: Emit, pending: dict[ir.Value, list[ir.Value]], value: ir.Value)
 
 def _propagate(
     emit: Emit, site: Assigned, arriving: list[ir.Value | None], audit: Audit | None
-) -> dict[int, ir.Value]:
+) -> list[tuple[ir.Value, ir.Value]]:
+    """The relevance that goes to each value from the node: pairs of value and relevance."""
     node = site.step.node
     emit.at(node, site.rule.name)
     try:
+        if site.step.bodies:
+            return through_bodies(emit, site, arriving, audit, walk)
         if site.rule.shares:
-            return by_shares(emit, site, arriving[0], audit)
-        return _by_expression(emit, site, arriving, audit)
+            found = by_shares(emit, site, arriving, audit)
+        else:
+            found = _by_expression(emit, site, arriving, audit)
+        return [(v, r) for i, r in found.items() if (v := node.inputs[i]) is not None]
     except UnsupportedError:
         raise
     except LrpError as e:
@@ -86,7 +90,7 @@ def _propagate(
 def _by_expression(
     emit: Emit, site: Assigned, arriving: list[ir.Value | None], audit: Audit | None
 ) -> dict[int, ir.Value]:
-    """A rule of the form R_in = expression of R, x, y and vjp, for each active input."""
+    """A rule of the form R_in = expression of R, x, y, vjp and total, for each active input."""
     node, tree = site.step.node, site.rule.relevance
     assert tree is not None
     y, used = node.outputs[0], names(tree)
@@ -99,6 +103,8 @@ def _by_expression(
             values["R"] = arriving[0]
         if "vjp" in used:
             values["vjp"] = vjp(emit, site.step.op, node, arriving, i)
+        if "total" in used:
+            values["total"] = _total_over_axes(emit, site, arriving[0])
         r = evaluate(emit, tree, values)
         if isinstance(r, float):
             raise RuleError(
@@ -109,6 +115,14 @@ def _by_expression(
     if audit is not None:
         audit.of_expression(emit, site, arriving, propagated, None if "vjp" in used else shared)
     return propagated
+
+
+def _total_over_axes(emit: Emit, site: Assigned, relevance: ir.Value | None) -> ir.Value:
+    """The sum of R over the node's own axes, kept as size 1."""
+    if site.step.op.axes is None or relevance is None:
+        raise RuleError("the operator has no axes to sum R over. Choose another rule")
+    axes = site.step.op.axes(site.step.node)
+    return emit.op("ReduceSum", relevance, emit.ints(*axes), keepdims=1)
 
 
 def _like_input(emit: Emit, site: Assigned, r: ir.Value, x: ir.Value) -> ir.Value:

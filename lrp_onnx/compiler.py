@@ -157,9 +157,9 @@ class _Signature:
             if value.name in self.known and value.name not in model.meta.get("lrp.corrected", {}):
                 value.type, shape = self.known[value.name]
                 value.shape = value.shape if shape is None else shape
-        for node in model.graph:
+        for node in ir.traversal.RecursiveGraphIterator(model.graph):
             for value in node.outputs:
-                if value not in ends:
+                if value not in ends and not value.is_graph_output():
                     value.shape, value.type = None, None
 
 

@@ -81,6 +81,13 @@ class Emit:
         self._taken = {v.name for v in (*graph.inputs, *graph.initializers.values())}
         self._taken |= {v.name for node in graph for v in node.outputs}
 
+    def inside(self, body: ir.Graph) -> Emit:
+        """One that appends to a body around which this one's graph lies; names stay apart."""
+        inner = Emit(body)
+        inner.signs, inner._names, inner._taken = self.signs, self._names, self._taken
+        inner.source, inner.rule, inner.dtype = self.source, self.rule, self.dtype
+        return inner
+
     def at(self, node: ir.Node, rule: str) -> None:
         """Write from now on for the forward node `node` under `rule`."""
         self.source, self.rule = node.name or node.op_type, rule
@@ -114,7 +121,7 @@ class Emit:
                     op_type,
                     values,
                     {k: _attribute(k, v) for k, v in attributes.items()},
-                    outputs=[ir.Value(name=self._fresh("lrp")) for _ in range(count)],
+                    outputs=[ir.Value(name=self.fresh("lrp")) for _ in range(count)],
                     domain=domain,
                     name=self._node_name(op_type),
                     metadata_props={"lrp.source": self.source, "lrp.rule": self.rule},
@@ -180,7 +187,7 @@ class Emit:
                 [value],
                 {"to": int(dtype)},
                 output=ir.Value(
-                    name=self._fresh("lrp"), shape=value.shape, type=ir.TensorType(dtype)
+                    name=self.fresh("lrp"), shape=value.shape, type=ir.TensorType(dtype)
                 ),
                 name=self._node_name("Cast"),
                 metadata_props={"lrp.source": self.source, "lrp.rule": self.rule},
@@ -195,7 +202,7 @@ class Emit:
         array = np.asarray(value, dtype=(dtype or self.dtype).numpy())
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
-            name = self._fresh("lrp/constant")
+            name = self.fresh("lrp/constant")
             self._constants[key] = self.tape.initializer(ir.tensor(array, name=name), name=name)
             if array.size and (array >= 0).all():
                 self.signs[self._constants[key]] = 1
@@ -279,7 +286,8 @@ class Emit:
         total = self.op("ReduceSum", value, axes, keepdims=1, noop_with_empty_axes=1)
         return self.op("Reshape", total, shape)
 
-    def _fresh(self, prefix: str) -> str:
+    def fresh(self, prefix: str) -> str:
+        """A name that no tensor of the graph or of its bodies has."""
         while True:
             self._names[prefix] += 1
             name = f"{prefix}_{self._names[prefix]}"

@@ -26,22 +26,31 @@ class Assigned:
     rule: Rule
     settings: Mapping[str, Setting]
     reason: str
+    bodies: tuple[tuple[Assigned, ...], ...] = ()
+    """The nodes on the path in each of its bodies."""
 
 
 def vjp(
-    emit: Emit, op: Op, node: ir.Node, arriving: Sequence[ir.Value | None], i: int, w: Input = None
+    emit: Emit,
+    op: Op,
+    node: ir.Node,
+    arriving: Sequence[ir.Value | None],
+    i: int,
+    w: Input = None,
+    held: bool = False,
 ) -> ir.Value:
     """The vector-Jacobian product with respect to input `i`, in its shape; `w` replaces a linear
-    node's weight.
+    node's weight, and with `held` what the node divides by is held constant.
     """
-    if op.vjp is None:
+    product = op.held if held and op.held is not None else op.vjp
+    if product is None:
         raise RuleError("the operator has no vector-Jacobian product")
     s = arriving if op.outputs == "all" else arriving[0]
     if op.weighted:
         w = node.inputs[1 - i] if w is None else w
-        return op.vjp(emit, node, s, i, w)
+        return product(emit, node, s, i, w)
     x = node.inputs[i]
-    c = op.vjp(emit, node, s, i)
+    c = product(emit, node, s, i)
     return emit.sum_to(c, x, node.outputs[0]) if op.broadcasts and x is not None else c
 
 

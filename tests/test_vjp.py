@@ -13,6 +13,7 @@ from models import Case, assert_close, run
 from oracle_walk import SELECTIONS, explain
 from reference import Network, finite_difference
 from tables import LINEAR
+from test_attention import VJP_ROWS
 
 import lrp_onnx
 from lrp_onnx.ops import REGISTRY
@@ -187,7 +188,7 @@ ACTIVATIONS = [
     Case("Clip", x=(3, 4)),
 ]  # fmt: skip
 
-ROWS = [*LINEAR, *POOLS, *REDUCTIONS, *ARITHMETIC, *MOVES, *RESIZES, *ACTIVATIONS]
+ROWS = [*LINEAR, *POOLS, *REDUCTIONS, *ARITHMETIC, *MOVES, *RESIZES, *ACTIVATIONS, *VJP_ROWS]
 
 # differences of a float64 forward are good to 1e-9; the compiled graph is float32
 STEP = 1e-5

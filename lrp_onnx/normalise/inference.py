@@ -8,6 +8,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto
 
 from lrp_onnx.normalise.ceil_mode import settle_ceil_mode
+from lrp_onnx.normalise.steady import inferred_steady
 from lrp_onnx.opset.scope import subgraphs
 
 __all__ = ["inferred"]
@@ -23,7 +24,7 @@ def inferred(proto: ModelProto) -> ModelProto:
             others[node.output[0]] = node.input.pop()
             node.domain, node.op_type = "", "Identity"
     settled = settle_ceil_mode(proto)
-    result = _shaped(settled)
+    result = inferred_steady(settled, _shaped)
     for node in _nodes(result.graph) if others else ():
         if node.op_type == "Identity" and node.output[0] in others:
             node.domain, node.op_type = "lrp", "ExplainedBy"

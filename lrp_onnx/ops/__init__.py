@@ -3,6 +3,8 @@
 from lrp_onnx.ops import (
     activation,
     arithmetic,
+    control,
+    deviation,
     elementary,
     explained,
     fourier,
@@ -20,6 +22,7 @@ from lrp_onnx.ops import (
     roi_align,
     select,
     silent,
+    softmax,
     unpool,
 )
 from lrp_onnx.ops.registry import KINDS, REGISTRY, Op, find, op
@@ -30,6 +33,8 @@ __all__ = [
     "Op",
     "activation",
     "arithmetic",
+    "control",
+    "deviation",
     "elementary",
     "explained",
     "find",
@@ -49,5 +54,6 @@ __all__ = [
     "roi_align",
     "select",
     "silent",
+    "softmax",
     "unpool",
 ]
