@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from lrp_onnx.composite import Composite, Layer, Override, load_composite
 from lrp_onnx.errors import CompositeError, TargetError
+from lrp_onnx.method import STEPS
 from lrp_onnx.path import Step
 from lrp_onnx.site import Assigned
 from lrp_onnx.tail import logits_behind
@@ -32,6 +33,11 @@ class Request:
     class_axis: int | None = None
     start: str = "logit"
     relevance_at: Sequence[str] = ()
+    method: str = "lrp"
+    steps: int = STEPS
+    baseline: object = None
+    """As given: see `lrp_onnx.baseline.read_baselines`."""
+    conditions: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
