@@ -41,20 +41,21 @@ def expand(model: ir.Model) -> bool:
     for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
         expansion = EXPANSIONS.get((node.domain, node.op_type))
         if expansion is not None:
-            changed |= _replaced(node, expansion)
+            changed |= _replaced(node, expansion, model.graph.opset_imports[""])
     if changed:
         common.NameFixPass()(model)
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     return changed
 
 
-def _replaced(node: ir.Node, expansion: Expansion) -> bool:
+def _replaced(node: ir.Node, expansion: Expansion, opset: int) -> bool:
     """Whether the expansion took the node's place; a node that what it emits reads stays."""
     if KEPT in node.metadata_props:
         return False
     graph = node.graph
     assert isinstance(graph, ir.Graph)
     build = Build(graph, node)  # in a body, shape inference knows the constants of the body only
+    build.opset = opset
     try:
         values = expansion(build, node)
     except UnsupportedError as e:

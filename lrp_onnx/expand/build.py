@@ -28,6 +28,8 @@ class Build:
     def __init__(self, root: ir.Graph | None, node: ir.Node, part: str = "") -> None:
         """With no `root` for the nodes of a body, which gets `constants` as its initializers."""
         self.root, self.node = root, node
+        self.opset = 21
+        """That of the model."""
         self.constants: list[ir.Value] = []
         self.prefix = "/".join(filter(None, (node.name or node.op_type, part)))
         self.nodes: list[ir.Node] = []

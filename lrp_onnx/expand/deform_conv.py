@@ -39,7 +39,7 @@ def deform_conv(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     rows = build.op("Mul", _one(build, out, 0), build.ints(places))
     under = build.op("Concat", rows, _one(build, out, 1), axis=0)  # the kernel's places, stacked
     data = build.op("Reshape", x, build.ints(-1, channels // groups, 0, 0))
-    linear = build.root.opset_imports.get("", 0) >= LINEAR_IS_NAMED
+    linear = build.opset >= LINEAR_IS_NAMED
     sampled = build.op(
         "GridSample",
         data,

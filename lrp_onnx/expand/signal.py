@@ -57,7 +57,7 @@ def stft(build: Build, node: ir.Node) -> Sequence[ir.Value]:
 
 def _transform(build: Build, frames: ir.Value, onesided: int) -> ir.Value:
     """DFT along axis 2."""
-    if build.root.opset_imports.get("", AXIS_IS_INPUT) < AXIS_IS_INPUT:
+    if build.opset < AXIS_IS_INPUT:
         return build.op("DFT", frames, axis=2, onesided=onesided)
     return build.op("DFT", frames, None, build.constant(2), onesided=onesided)
 
