@@ -197,7 +197,8 @@ class _Flow:
         alone = {"product": "scale", "bilinear": "linear"} if len(carried) == 1 else {}
         self.kinds[node] = alone.get(kind, kind)
         self.carried[node] = carried
-        self.active.update(node.outputs)
+        constant = operator.constant_outputs
+        self.active.update(v for k, v in enumerate(node.outputs) if k not in constant)
 
     def visit_bodies(self, node: ir.Node, active: tuple[int, ...]) -> None:
         """Look into the bodies of If, Loop or Scan: what of them is active, and from where."""

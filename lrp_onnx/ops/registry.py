@@ -72,6 +72,8 @@ class Op:
     for all.
     """
     outputs: str = "first"
+    constant_outputs: tuple[int, ...] = ()
+    """Outputs that count as constants though they depend on the input: a scale, a range."""
     broadcasts: bool = False
     elementwise: bool = False
     """Whether each output element depends on one element of each input; so do activations, and what
