@@ -105,8 +105,9 @@ RUNTIME_ONLY = ("SimplifiedLayerNormalization",)
 
 def _name_domains(model: ir.Model) -> None:
     """Give operators that are not the standard's the domain of the runtime that knows them."""
-    for graph in (model.graph, *model.functions.values()):
-        for node in graph.all_nodes():
+    bodies: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
+    for graph in bodies:
+        for node in ir.traversal.RecursiveGraphIterator(graph):
             if node.op_type in RUNTIME_ONLY and not node.domain:
                 node.domain = "com.microsoft"
                 model.graph.opset_imports.setdefault(node.domain, 1)

@@ -123,7 +123,8 @@ class Sight:
         else:
             unseen = self.build.like(float("-inf"), mask)
         padded = self.build.op("Pad", mask, pads, unseen, self.build.ints(-1))
-        padded.dtype = mask.dtype
+        if mask.dtype is not None:
+            padded.dtype = mask.dtype
         return padded
 
     def allowed_by(self, mask: Value) -> Value:

@@ -3,6 +3,7 @@
 from lrp_onnx.ops import (
     activation,
     arithmetic,
+    contrib,
     control,
     deviation,
     elementary,
@@ -27,6 +28,7 @@ __all__ = [
     "Op",
     "activation",
     "arithmetic",
+    "contrib",
     "control",
     "deviation",
     "elementary",
