@@ -23,7 +23,7 @@ from onnx.reference import ReferenceEvaluator
 from reference import Network, finite_difference
 
 import lrp_onnx
-from lrp_onnx.expand import BY_FUNCTION, EXPANSIONS, REFUSED, operands
+from lrp_onnx.expand import BY_FUNCTION, EXPANSIONS, REFUSED, operands, sequence
 from lrp_onnx.model import load
 from lrp_onnx.normalise import normalise
 
@@ -384,7 +384,7 @@ FUNCTIONS = [
 
 HOMELESS = {(MS, "SimplifiedLayerNormalization")}
 """Operators of the runtime that models put into the standard's domain."""
-ROWS_ELSEWHERE = (operands.__name__,)
+ROWS_ELSEWHERE = (operands.__name__, sequence.__name__)
 """Modules whose expansions are standard operators, with their rows in other tables."""
 
 ROWS = [

@@ -24,6 +24,7 @@ from lrp_onnx.expand import (
     renamed,
     rotary,
     scaled,
+    sequence,
 )
 from lrp_onnx.expand.build import Build
 from lrp_onnx.expand.function import BY_FUNCTION, write_out_functions
@@ -46,6 +47,7 @@ __all__ = [
     "renamed",
     "rotary",
     "scaled",
+    "sequence",
     "write_out_functions",
 ]
 

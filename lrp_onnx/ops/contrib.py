@@ -49,7 +49,16 @@ REFUSED = {
         *("GatedRelativePositionBias", "GroupNorm", "HyperConnectionPostMix", "Inverse", "Irfft"),
         *("HyperConnectionPreMix", "LinearAttention", "LinearAttentionGate", "LongformerAttention"),
         *("MRotaryEmbedding", "MaxpoolWithMask", "MoE", "RelativePositionBias", "Rfft", "SampleOp"),
-        *("SkipGroupNorm", "SparseToDenseMatMul", "UnfoldTensor", "Unique", "WordConvEmbedding"),
+        *(
+            "GatherND",
+            "GridSample",
+            "Trilu",
+            "SkipGroupNorm",
+            "SparseToDenseMatMul",
+            "UnfoldTensor",
+            "Unique",
+            "WordConvEmbedding",
+        ),
     ),
 }
 
