@@ -14,10 +14,9 @@ from lrp_onnx.bodies import through_bodies
 from lrp_onnx.emit import Emit
 from lrp_onnx.errors import LrpError, RuleError, UnsupportedError
 from lrp_onnx.expression import names
-from lrp_onnx.ops.registry import Op
 from lrp_onnx.refusal import refusal
 from lrp_onnx.shares import by_shares
-from lrp_onnx.site import Assigned, numbers, vjp
+from lrp_onnx.site import Assigned, alone, numbers, vjp
 
 __all__ = ["walk"]
 
@@ -28,23 +27,27 @@ def walk(
     start: Mapping[ir.Value, ir.Value],
     wanted: Collection[ir.Value],
     audit: Audit | None = None,
+    masks: dict[ir.Value, ir.Value] | None = None,
 ) -> dict[ir.Value, ir.Value]:
     """Emit the backward pass; returns the relevance of each `wanted` tensor that the path reaches.
 
     start: the starting relevance of the target, in the target's shape.
+    masks: what a tensor's relevance is multiplied by; those of tensors that are reached are taken
+    out.
     Raises LrpError naming the node where a rule does not apply; UnsupportedError names all that
     cannot be explained.
     """
     refused: dict[ir.Node, str] = {}
     pending: dict[ir.Value, list[ir.Value]] = {value: [r] for value, r in start.items()}
+    masks = {} if masks is None else masks
     for site in reversed(assigned):
-        arriving = [_total(emit, pending, value) for value in site.step.node.outputs]
+        arriving = [_total(emit, pending, value, masks) for value in site.step.node.outputs]
         if all(r is None for r in arriving):
             continue
         try:
             found = _propagate(emit, site, arriving, audit)
         except UnsupportedError as e:
-            refused[site.step.node] = str(e)
+            refused.update(e.nodes or {site.step.node: str(e)})
             # anything of its shape: only whether the nodes before it are refused too still counts
             found = [(v, v) for v in site.step.receivers()]
         for value, r in found:
@@ -52,17 +55,24 @@ def walk(
             pending.setdefault(value, []).append(r)
     if refused:
         raise refusal(dict(reversed(refused.items())))
-    totals = {value: _total(emit, pending, value) for value in wanted}
+    totals = {value: _total(emit, pending, value, masks) for value in wanted}
     return {value: r for value, r in totals.items() if r is not None}
 
 
-def _total(emit: Emit, pending: dict[ir.Value, list[ir.Value]], value: ir.Value) -> ir.Value | None:
-    """The sum over all consumers of a tensor; None where no relevance arrives."""
+def _total(
+    emit: Emit,
+    pending: dict[ir.Value, list[ir.Value]],
+    value: ir.Value,
+    masks: dict[ir.Value, ir.Value],
+) -> ir.Value | None:
+    """The sum over all consumers of a tensor, masked once; None where no relevance arrives."""
     if value not in pending:
         return None
     total, *others = pending[value]
     for other in others:
         total = emit.op("Add", total, other)
+    if value in masks:
+        total = emit.op("Mul", total, masks.pop(value))
     total.shape = value.shape
     pending[value] = [total]
     return total
@@ -112,7 +122,7 @@ def _by_expression(
                 f"its relevance is the number {r:g} for every input. Use R or vjp in it"
             )
         shared.append(r)
-        propagated[i] = r if "vjp" in used else _like_input(emit, site.step.op, r, x, y)
+        propagated[i] = r if "vjp" in used else _like_input(emit, site, r, i)
     if audit is not None:
         audit.of_expression(emit, site, arriving, propagated, None if "vjp" in used else shared)
     return propagated
@@ -126,10 +136,15 @@ def _total_over_axes(emit: Emit, site: Assigned, relevance: ir.Value | None) -> 
     return emit.op("ReduceSum", relevance, emit.ints(*axes), keepdims=1)
 
 
-def _like_input(emit: Emit, op: Op, r: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
-    """Relevance in the output's shape, brought to the input's."""
+def _like_input(emit: Emit, site: Assigned, r: ir.Value, i: int) -> ir.Value:
+    """Relevance in the output's shape, brought to that of input `i`."""
+    op, node = site.step.op, site.step.node
+    x, y = node.inputs[i], node.outputs[0]
+    assert x is not None
+    if op.shared is not None:
+        return op.shared(emit, node, r)
     if op.broadcasts:
-        return emit.sum_to(r, x, y)
+        return r if alone(node, i) else emit.sum_to(r, x, y)
     if op.elementwise:
         return r
     if x.shape is None or x.shape != y.shape:

@@ -105,9 +105,9 @@ RUNTIME_ONLY = ("SimplifiedLayerNormalization",)
 
 def _name_domains(model: ir.Model) -> None:
     """Give operators that are not the standard's the domain of the runtime that knows them."""
-    bodies: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
-    for graph in bodies:
-        for node in ir.traversal.RecursiveGraphIterator(graph):
+    graphs: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
+    for graph in graphs:
+        for node in graph.all_nodes():
             if node.op_type in RUNTIME_ONLY and not node.domain:
                 node.domain = "com.microsoft"
                 model.graph.opset_imports.setdefault(node.domain, 1)

@@ -70,10 +70,9 @@ class Mask:
 
     def lengths(self, mask: ir.Value) -> ir.Value:
         """Keys before the end and, given 2·B numbers, from the start on."""
-        count = None if mask.shape is None else mask.shape[0]
-        place = self.build.op(
-            "Cast", positions(self.build, self.keys), to=mask.dtype or ir.DataType.INT32
-        )
+        assert mask.shape is not None
+        (count,) = mask.shape
+        place = self.build.op("Cast", positions(self.build, self.keys), to=mask.dtype)
         if _same(count, self.batch):
             return self.build.op("Less", place, self.column(mask))
         if not (isinstance(count, int) and isinstance(self.batch, int) and count == 2 * self.batch):

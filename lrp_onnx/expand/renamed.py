@@ -69,3 +69,16 @@ def pad(build: Build, node: ir.Node) -> Sequence[ir.Value]:
         value = build.op("Reshape", value, build.ints())
     kept = {name: attribute(node, name) for name in node.attributes}
     return [build.op("Pad", data, pads, value, **kept)]
+
+
+@expands("GridSample", domain=MICROSOFT)
+def grid_sample(build: Build, node: ir.Node) -> Sequence[ir.Value]:
+    """GridSample-16, or -20, which has other words for the modes.
+
+    Spec: ONNX Runtime contrib operators, GridSample.
+    """
+    kept = {name: attribute(node, name) for name in node.attributes}
+    if build.root.opset_imports[""] >= 20:
+        mode = kept.get("mode", "bilinear")
+        kept["mode"] = {"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)
+    return [build.op("GridSample", *node.inputs, **kept)]

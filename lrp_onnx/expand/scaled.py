@@ -112,7 +112,7 @@ class Sight:
 
     def as_long_as_the_keys(self, mask: Value) -> Value:
         """The mask, with the keys that it leaves out at the end, from version 24 on, not seen."""
-        if mask is None or self.build.root.opset_imports[""] < 24:
+        if mask is None or self.build.opset < 24:
             return mask
         rank_of(mask, "mask")
         missing = self.build.op("Sub", self.keys, size_of(self.build, mask, -1))
@@ -123,8 +123,7 @@ class Sight:
         else:
             unseen = self.build.like(float("-inf"), mask)
         padded = self.build.op("Pad", mask, pads, unseen, self.build.ints(-1))
-        if mask.dtype is not None:
-            padded.dtype = mask.dtype
+        padded.type = mask.type
         return padded
 
     def allowed_by(self, mask: Value) -> Value:

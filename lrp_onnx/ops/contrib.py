@@ -51,7 +51,6 @@ REFUSED = {
         *("MRotaryEmbedding", "MaxpoolWithMask", "MoE", "RelativePositionBias", "Rfft", "SampleOp"),
         *(
             "GatherND",
-            "GridSample",
             "Trilu",
             "SkipGroupNorm",
             "SparseToDenseMatMul",
