@@ -3,6 +3,7 @@
 from lrp_onnx.ops import (
     activation,
     arithmetic,
+    contrib,
     control,
     deviation,
     elementary,
@@ -34,6 +35,7 @@ __all__ = [
     "Op",
     "activation",
     "arithmetic",
+    "contrib",
     "control",
     "deviation",
     "elementary",
