@@ -7,6 +7,7 @@ with it is never emitted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
@@ -133,6 +134,14 @@ def sigmoid(emit: Emit, a: Operand) -> Operand:
     return _signed(emit, _like(emit.op("Sigmoid", value), value), 1)
 
 
+def finite(emit: Emit, a: Operand) -> Operand:
+    """a where it is finite, else 0: a masked score is -inf."""
+    if isinstance(a, float):
+        return a
+    bounded = emit.op("Less", emit.op("Abs", a), math.inf)
+    return _like(emit.op("Where", bounded, a, 0.0), a)
+
+
 def rms(emit: Emit, a: Operand) -> Operand:
     """The root of the mean square over each sample: all axes but the first, kept as size 1."""
     if isinstance(a, float):
@@ -195,6 +204,7 @@ _OPERATORS: dict[str, Callable[..., Operand]] = {
     "abs": absolute,
     "step": step,
     "sigmoid": sigmoid,
+    "finite": finite,
     "rms": rms,
     "<": _comparison("Less"),
     "<=": _comparison("LessOrEqual"),

@@ -4,14 +4,15 @@ propagates.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
 from lrp_onnx.composite import Composite, Layer, Override, load_composite
 from lrp_onnx.errors import CompositeError, TargetError
-from lrp_onnx.path import Step, explanation_path
+from lrp_onnx.method import STEPS
+from lrp_onnx.path import Step
 from lrp_onnx.site import Assigned
 from lrp_onnx.tail import logits_behind
 from lrp_onnx.target import Target, choose_output, class_axis_of, parse_target
@@ -32,6 +33,11 @@ class Request:
     class_axis: int | None = None
     start: str = "logit"
     relevance_at: Sequence[str] = ()
+    method: str = "lrp"
+    steps: int = STEPS
+    baseline: object = None
+    """As given: see `lrp_onnx.baseline.read_baselines`."""
+    conditions: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -66,12 +72,23 @@ class Assignment:
 
     def report(self, graph: ir.Graph) -> list[NodeReport]:
         """A line for every node of the graph, in order."""
-        found = {a.step.node: a for a in self.nodes}
-        return [_line(node, found.get(node)) for node in graph]
+        return list(_lines(graph, self.nodes))
 
 
-def _line(node: ir.Node, assigned: Assigned | None) -> NodeReport:
-    name, op_type = node.name or "", node.op_type
+def _lines(graph: ir.Graph, nodes: Sequence[Assigned], prefix: str = "") -> Iterator[NodeReport]:
+    """A line for every node of a graph, each followed by those of its bodies on the path."""
+    found = {a.step.node: a for a in nodes}
+    for node in graph:
+        assigned = found.get(node)
+        yield _line(node, assigned, prefix)
+        if assigned is not None:
+            pairs = zip(assigned.step.bodies, assigned.bodies, strict=True)
+            for body, inner in pairs:
+                yield from _lines(body.graph, inner, f"{prefix}{node.name}/")
+
+
+def _line(node: ir.Node, assigned: Assigned | None, prefix: str) -> NodeReport:
+    name, op_type = f"{prefix}{node.name or ''}", node.op_type
     if assigned is None:
         return NodeReport(name, op_type, "", "", "no relevance passes here")
     return NodeReport(name, op_type, assigned.step.kind, assigned.rule.name, assigned.reason)
@@ -92,10 +109,10 @@ def assign(model: ir.Model, request: Request) -> Assignment:
     output, target = choose_output(graph, request.output), parse_target(request.target)
     start_at = logits_behind(graph, output)
     axis = class_axis_of(output, request.class_axis)
-    inputs, path = _explained(graph, start_at, request.explain, composite.constant_gates)
-    layers = [composite.layer_of(step, path) for step in path]
-    _check_used(request, composite, path, layers)
-    nodes = tuple(_assigned(composite, *pair) for pair in zip(path, layers, strict=True))
+    inputs, path = _explained(graph, start_at, request.explain, composite)
+    every = tuple(inner for step in path for inner in step.within())
+    _check_used(request, composite, every, [composite.layer_of(step) for step in every])
+    nodes = tuple(_assigned(composite, step) for step in path)
     return Assignment(
         request=request,
         composite=composite,
@@ -105,7 +122,7 @@ def assign(model: ir.Model, request: Request) -> Assignment:
         class_axis=axis,
         inputs=inputs,
         nodes=nodes,
-        warnings=(*_warnings(composite, path), *_open_classes(output, axis, target)),
+        warnings=(*_warnings(composite, every), *_open_classes(output, axis, target)),
     )
 
 
@@ -128,8 +145,11 @@ def _check_used(
             )
 
 
-def _assigned(composite: Composite, step: Step, layer: Layer) -> Assigned:
-    return Assigned(step, layer.rule, layer.rule.settings(layer.given), _reason(composite, layer))
+def _assigned(composite: Composite, step: Step) -> Assigned:
+    layer = composite.layer_of(step)
+    bodies = (tuple(_assigned(composite, inner) for inner in body.steps) for body in step.bodies)
+    settings, reason = layer.rule.settings(layer.given), _reason(composite, layer)
+    return Assigned(step, layer.rule, settings, reason, tuple(bodies))
 
 
 def _reason(composite: Composite, layer: Layer) -> str:
@@ -141,14 +161,14 @@ def _reason(composite: Composite, layer: Layer) -> str:
 
 
 def _explained(
-    graph: ir.Graph, start_at: ir.Value, names: Sequence[str] | None, constant_gates: bool
+    graph: ir.Graph, start_at: ir.Value, names: Sequence[str] | None, composite: Composite
 ) -> tuple[tuple[ir.Value, ...], tuple[Step, ...]]:
     """The explained inputs and the path: the named ones, else every float input on it, else every
     integer one.
     """
     if names:
         inputs = tuple(_input(graph, name) for name in names)
-        path = explanation_path(graph, inputs, start_at, constant_gates)
+        path = composite.path(graph, inputs, start_at)
         for value in inputs:
             if not _reached(path, start_at, value):
                 raise TargetError(
@@ -159,9 +179,9 @@ def _explained(
     floats = [v for v in graph.inputs if v.dtype is not None and v.dtype.is_floating_point()]
     integers = [v for v in graph.inputs if v.dtype is not None and v.dtype.is_integer()]
     for candidates in (floats, integers):
-        reached = _reaching(graph, start_at, candidates, constant_gates)
+        reached = _reaching(graph, start_at, candidates, composite)
         if reached:
-            return reached, explanation_path(graph, reached, start_at, constant_gates)
+            return reached, composite.path(graph, reached, start_at)
     listing = "; ".join(f"{v.name!r} {v.dtype} {v.shape}" for v in graph.inputs)
     raise TargetError(
         f"output {start_at.name!r}: no input reaches it by a path that relevance can take. "
@@ -171,21 +191,19 @@ def _explained(
 
 
 def _reaching(
-    graph: ir.Graph, start_at: ir.Value, candidates: Sequence[ir.Value], constant_gates: bool
+    graph: ir.Graph, start_at: ir.Value, candidates: Sequence[ir.Value], composite: Composite
 ) -> tuple[ir.Value, ...]:
     if not candidates:
         return ()
     try:
-        path = explanation_path(graph, candidates, start_at, constant_gates)
+        path = composite.path(graph, candidates, start_at)
     except TargetError:  # none of them leads there: the next kind of input is tried
         return ()
     return tuple(v for v in candidates if _reached(path, start_at, v))
 
 
 def _reached(path: tuple[Step, ...], start_at: ir.Value, value: ir.Value) -> bool:
-    return value is start_at or any(
-        step.node.inputs[i] is value for step in path for i in step.active
-    )
+    return value is start_at or any(value in step.receivers() for step in path)
 
 
 def _input(graph: ir.Graph, name: str) -> ir.Value:

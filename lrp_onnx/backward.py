@@ -10,12 +10,13 @@ import onnx_ir as ir
 
 from lrp_onnx.algebra import Operand, evaluate
 from lrp_onnx.audit import Audit
+from lrp_onnx.bodies import through_bodies
 from lrp_onnx.emit import Emit
-from lrp_onnx.errors import LrpError, RuleError
+from lrp_onnx.errors import LrpError, RuleError, UnsupportedError
 from lrp_onnx.expression import names
-from lrp_onnx.ops.registry import Op
+from lrp_onnx.refusal import refusal
 from lrp_onnx.shares import by_shares
-from lrp_onnx.site import Assigned, numbers, vjp
+from lrp_onnx.site import Assigned, alone, numbers, vjp
 
 __all__ = ["walk"]
 
@@ -26,33 +27,52 @@ def walk(
     start: Mapping[ir.Value, ir.Value],
     wanted: Collection[ir.Value],
     audit: Audit | None = None,
+    masks: dict[ir.Value, ir.Value] | None = None,
 ) -> dict[ir.Value, ir.Value]:
     """Emit the backward pass; returns the relevance of each `wanted` tensor that the path reaches.
 
     start: the starting relevance of the target, in the target's shape.
-    Raises LrpError naming the node where a rule does not apply.
+    masks: what a tensor's relevance is multiplied by; those of tensors that are reached are taken
+    out.
+    Raises LrpError naming the node where a rule does not apply; UnsupportedError names all that
+    cannot be explained.
     """
+    refused: dict[ir.Node, str] = {}
     pending: dict[ir.Value, list[ir.Value]] = {value: [r] for value, r in start.items()}
+    masks = {} if masks is None else masks
     for site in reversed(assigned):
-        arriving = [_total(emit, pending, value) for value in site.step.node.outputs]
+        arriving = [_total(emit, pending, value, masks) for value in site.step.node.outputs]
         if all(r is None for r in arriving):
             continue
-        for i, r in _propagate(emit, site, arriving, audit).items():
-            value = site.step.node.inputs[i]
-            assert value is not None
+        try:
+            found = _propagate(emit, site, arriving, audit)
+        except UnsupportedError as e:
+            refused.update(e.nodes or {site.step.node: str(e)})
+            # anything of its shape: only whether the nodes before it are refused too still counts
+            found = [(v, v) for v in site.step.receivers()]
+        for value, r in found:
             r.shape = value.shape
             pending.setdefault(value, []).append(r)
-    totals = {value: _total(emit, pending, value) for value in wanted}
+    if refused:
+        raise refusal(dict(reversed(refused.items())))
+    totals = {value: _total(emit, pending, value, masks) for value in wanted}
     return {value: r for value, r in totals.items() if r is not None}
 
 
-def _total(emit: Emit, pending: dict[ir.Value, list[ir.Value]], value: ir.Value) -> ir.Value | None:
-    """The sum over all consumers of a tensor; None where no relevance arrives."""
+def _total(
+    emit: Emit,
+    pending: dict[ir.Value, list[ir.Value]],
+    value: ir.Value,
+    masks: dict[ir.Value, ir.Value],
+) -> ir.Value | None:
+    """The sum over all consumers of a tensor, masked once; None where no relevance arrives."""
     if value not in pending:
         return None
     total, *others = pending[value]
     for other in others:
         total = emit.op("Add", total, other)
+    if value in masks:
+        total = emit.op("Mul", total, masks.pop(value))
     total.shape = value.shape
     pending[value] = [total]
     return total
@@ -60,13 +80,20 @@ def _total(emit: Emit, pending: dict[ir.Value, list[ir.Value]], value: ir.Value)
 
 def _propagate(
     emit: Emit, site: Assigned, arriving: list[ir.Value | None], audit: Audit | None
-) -> dict[int, ir.Value]:
+) -> list[tuple[ir.Value, ir.Value]]:
+    """The relevance that goes to each value from the node: pairs of value and relevance."""
     node = site.step.node
     emit.at(node, site.rule.name)
     try:
+        if site.step.bodies:
+            return through_bodies(emit, site, arriving, audit, walk)
         if site.rule.shares:
-            return by_shares(emit, site, arriving[0], audit)
-        return _by_expression(emit, site, arriving, audit)
+            found = by_shares(emit, site, arriving, audit)
+        else:
+            found = _by_expression(emit, site, arriving, audit)
+        return [(v, r) for i, r in found.items() if (v := node.inputs[i]) is not None]
+    except UnsupportedError:
+        raise
     except LrpError as e:
         raise type(e)(f"node {node.name!r} ({node.op_type}), rule {site.rule.name!r}: {e}") from e
 
@@ -74,7 +101,7 @@ def _propagate(
 def _by_expression(
     emit: Emit, site: Assigned, arriving: list[ir.Value | None], audit: Audit | None
 ) -> dict[int, ir.Value]:
-    """A rule of the form R_in = expression of R, x, y and vjp, for each active input."""
+    """A rule of the form R_in = expression of R, x, y, vjp and total, for each active input."""
     node, tree = site.step.node, site.rule.relevance
     assert tree is not None
     y, used = node.outputs[0], names(tree)
@@ -87,22 +114,35 @@ def _by_expression(
             values["R"] = arriving[0]
         if "vjp" in used:
             values["vjp"] = vjp(emit, site.step.op, node, arriving, i)
+        if "total" in used:
+            values["total"] = _total_over_axes(emit, site, arriving[0])
         r = evaluate(emit, tree, values)
         if isinstance(r, float):
             raise RuleError(
                 f"its relevance is the number {r:g} for every input. Use R or vjp in it"
             )
         shared.append(r)
-        propagated[i] = r if "vjp" in used else _like_input(emit, site.step.op, r, x, y)
+        propagated[i] = r if "vjp" in used else _like_input(emit, site, r, i)
     if audit is not None:
         audit.of_expression(emit, site, arriving, propagated, None if "vjp" in used else shared)
     return propagated
 
 
-def _like_input(emit: Emit, op: Op, r: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
-    """Relevance in the output's shape, brought to the input's."""
+def _total_over_axes(emit: Emit, site: Assigned, relevance: ir.Value | None) -> ir.Value:
+    """The sum of R over the node's own axes, kept as size 1."""
+    if site.step.op.axes is None or relevance is None:
+        raise RuleError("the operator has no axes to sum R over. Choose another rule")
+    axes = site.step.op.axes(site.step.node)
+    return emit.op("ReduceSum", relevance, emit.ints(*axes), keepdims=1)
+
+
+def _like_input(emit: Emit, site: Assigned, r: ir.Value, i: int) -> ir.Value:
+    """Relevance in the output's shape, brought to that of input `i`."""
+    op, node = site.step.op, site.step.node
+    x, y = node.inputs[i], node.outputs[0]
+    assert x is not None
     if op.broadcasts:
-        return emit.sum_to(r, x, y)
+        return r if alone(node, i) else emit.sum_to(r, x, y)
     if op.elementwise:
         return r
     if x.shape is None or x.shape != y.shape:

@@ -145,7 +145,7 @@ def inspect_(
     if found.error is not None:
         raise found.error
     if graph is not None:
-        drawing.draw_path(graph, found.path, f"{model.name}: {options.request.composite}")
+        drawing.draw_path(graph, found.path, f"{model.name}: {inspection.means(options.request)}")
         _note(f"wrote {graph}", "")
     return DONE
 
@@ -166,11 +166,9 @@ def verify(model: Model, inputs: Inputs = None, json: Json = False, *, options: 
     if json:
         tables.show_json(tables.verdict_json(verdict))
     else:
-        table, facts = (
-            tables.verify_table(verdict, tables.room()),
-            tables.facts(tables.verdict_facts(verdict, random=feeds is None)),
-        )
-        tables.show(table, tables.LEGEND, facts)
+        if verdict.lines:
+            tables.show(tables.verify_table(verdict, tables.room()), tables.LEGEND)
+        tables.show(tables.facts(tables.verdict_facts(verdict, random=feeds is None)))
     for problem in verdict.problems:
         _note(f"{problem}.", "does not hold: ")
     return FAILED if verdict.problems else DONE
@@ -233,6 +231,27 @@ def rules(
     else:
         for entry in catalogue.find(name):
             tables.show(*catalogue.describe(entry), "")
+    return DONE
+
+
+@app.command()
+def ops(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="An operator.")] = None,
+    json: Json = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with errors.")] = False,
+) -> int:
+    """The operators: propagates, carries none, refused."""
+    from lrp_onnx.commands import operators, tables
+    from lrp_onnx.stands import every_stand
+
+    found = list(every_stand()) if name is None else operators.find(name)
+    if json:
+        tables.show_json(operators.to_json(found))
+    elif name is None:
+        tables.show(*operators.overview())
+    else:
+        for stand in found:
+            tables.show(operators.describe(stand), "")
     return DONE
 
 

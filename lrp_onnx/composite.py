@@ -5,23 +5,25 @@ gives its rule.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx_ir as ir
 
 from lrp_onnx.errors import CompositeError, LrpError, RuleError
 from lrp_onnx.ops.registry import KINDS, REGISTRY
-from lrp_onnx.path import Step
+from lrp_onnx.path import Step, explanation_path
 from lrp_onnx.rule import Rule, Setting, check_keys, library, load_rule, read_toml, typed
 
 __all__ = ["Composite", "Layer", "Override", "load_composite"]
 
-COMPOSITE_KEYS = {"summary", "reference", "base", "gates", "activations", "layer"}
+COMPOSITE_KEYS = {"summary", "reference", "base", "gates", "attention", "activations", "layer"}
 LAYER_KEYS = {"op", "kind", "name", "first", "last", "index", "rule", "parameters"}
 GATES = {"constant": True, "differentiated": False}
+ATTENTION = {"constant": True, "shared": False}
 UNSET = ("norm",)
 """Rules that `--set NAME=VALUE` without a rule's name never reaches."""
 
@@ -77,7 +79,7 @@ class Layer:
 @dataclass(frozen=True)
 class Composite:
     """Selectors in order; `constant_gates` says whether products with a gate treat the gate as a
-    constant.
+    constant, `constant_attention` whether those with a softmax do so.
     """
 
     name: str
@@ -85,8 +87,15 @@ class Composite:
     reference: str
     layers: tuple[Layer, ...]
     constant_gates: bool
+    constant_attention: bool = False
     activations: tuple[str, ...] = ()
     """The activations it is meant for; others are a warning in the report. Empty: any."""
+
+    def path(
+        self, graph: ir.Graph, inputs: Sequence[ir.Value], target: ir.Value
+    ) -> tuple[Step, ...]:
+        """The explanation path with what this composite holds constant (see `path`)."""
+        return explanation_path(graph, inputs, target, self.constant_gates, self.constant_attention)
 
     def with_rules(self, rules: Mapping[str, str]) -> Composite:
         """Put `PATTERN → rule` in front; a pattern is an operator type or a name.
@@ -124,10 +133,10 @@ class Composite:
         }
         return f"It has: {', '.join(names)}." if names else "Its rules have no parameters."
 
-    def layer_of(self, step: Step, path: tuple[Step, ...]) -> Layer:
+    def layer_of(self, step: Step) -> Layer:
         """The first layer that matches; CompositeError if none does."""
         for layer in self.layers:
-            if layer.selects(step) and _placed(layer, step, path):
+            if layer.selects(step) and _placed(layer, step):
                 return layer
         raise CompositeError(
             f"composite {self.name!r}: nothing matches node {step.node.name!r} "
@@ -136,10 +145,10 @@ class Composite:
         )
 
 
-def _placed(layer: Layer, step: Step, path: tuple[Step, ...]) -> bool:
+def _placed(layer: Layer, step: Step) -> bool:
     """`first`: no node that the selector matches lies before it; `last`: none behind it."""
-    before = not layer.first or not any(layer.selects(path[k]) for k in step.before())
-    return before and (not layer.last or not any(layer.selects(path[k]) for k in step.behind()))
+    before = not layer.first or not any(map(layer.selects, step.before()))
+    return before and (not layer.last or not any(map(layer.selects, step.behind())))
 
 
 def _reach(pattern: str, rule: Rule) -> tuple[str, ...]:
@@ -168,10 +177,6 @@ def _composite(name: str, table: dict[str, Any], folder: Path) -> Composite:
     check_keys(table, COMPOSITE_KEYS, "the composite")
     base_name = typed(table, "base", str, None)
     base = load_composite(base_name) if base_name else None
-    gates = typed(table, "gates", str, None)
-    if gates is not None and gates not in GATES:
-        raise CompositeError(f"key 'gates' is {gates!r}. Give one of {', '.join(GATES)}.")
-    constant_gates = GATES[gates] if gates else base.constant_gates if base else True
     own = tuple(_layer(t, folder) for t in typed(table, "layer", list))
     inherited = tuple(replace(x, own=False) for x in base.layers) if base else ()
     return Composite(
@@ -179,9 +184,22 @@ def _composite(name: str, table: dict[str, Any], folder: Path) -> Composite:
         summary=typed(table, "summary", str),
         reference=typed(table, "reference", str),
         layers=(*own, *inherited),
-        constant_gates=constant_gates,
+        constant_gates=_choice(table, "gates", GATES, base is None or base.constant_gates),
+        constant_attention=_choice(
+            table, "attention", ATTENTION, base is not None and base.constant_attention
+        ),
         activations=_strings(table, "activations"),
     )
+
+
+def _choice(
+    table: Mapping[str, Any], key: str, choices: Mapping[str, bool], inherited: bool
+) -> bool:
+    """What the word under `key` stands for; the base's where there is none."""
+    word = typed(table, key, str, None)
+    if word is not None and word not in choices:
+        raise CompositeError(f"key {key!r} is {word!r}. Give one of {', '.join(choices)}.")
+    return inherited if word is None else choices[word]
 
 
 def _layer(table: object, folder: Path) -> Layer:

@@ -6,6 +6,7 @@ the node that needs another, so that the file grows only where it must.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ __all__ = [
     "array_of",
     "bypass",
     "constants_of",
+    "loose_constant",
     "new_constant",
     "set_constant",
     "sole_reader",
@@ -61,12 +63,17 @@ def new_constant(graph: ir.Graph, name: str, array: ArrayLike, dtype: ir.DataTyp
     """A new initializer holding `array` as `dtype`; the name is made unique."""
     while name in graph.initializers:
         name += "_"
-    tensor = ir.Tensor(np.asarray(array, dtype=dtype.numpy()), name=name)
-    value = ir.Value(
-        name=name, shape=ir.Shape(tensor.shape), type=ir.TensorType(dtype), const_value=tensor
-    )
+    value = loose_constant(name, array, dtype)
     graph.register_initializer(value)
     return value
+
+
+def loose_constant(name: str, array: ArrayLike, dtype: ir.DataType) -> ir.Value:
+    """A value that holds `array` as `dtype`, to become an initializer."""
+    tensor = ir.Tensor(np.asarray(array, dtype=dtype.numpy()), name=name)
+    return ir.Value(
+        name=name, shape=ir.Shape(tensor.shape), type=ir.TensorType(dtype), const_value=tensor
+    )
 
 
 def set_constant(graph: ir.Graph, node: ir.Node, position: int, array: NDArray[Any]) -> None:
@@ -81,7 +88,14 @@ def set_constant(graph: ir.Graph, node: ir.Node, position: int, array: NDArray[A
     name = f"{node.name}/{part}"
     if position >= len(node.inputs):
         node.resize_inputs(position + 1)
-    node.replace_input_with(position, new_constant(graph, name, array, dtype))
+    content = np.ascontiguousarray(array, dtype.numpy())
+    # nodes that share a weight and need it changed in the same way share the copy too
+    copies = graph.meta.setdefault("lrp.copies", {})
+    key = (dtype, content.shape, hashlib.sha256(content.tobytes()).digest())
+    copy = copies.get(key)
+    if copy is None or copy.name not in graph.initializers:
+        copy = copies[key] = new_constant(graph, name, content, dtype)
+    node.replace_input_with(position, copy)
 
 
 def sole_reader(value: ir.Value) -> tuple[ir.Node, int] | None:

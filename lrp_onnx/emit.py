@@ -81,9 +81,17 @@ class Emit:
         self._taken = {v.name for v in (*graph.inputs, *graph.initializers.values())}
         self._taken |= {v.name for node in graph for v in node.outputs}
 
+    def inside(self, body: ir.Graph) -> Emit:
+        """One that appends to a body around which this one's graph lies; names stay apart."""
+        inner = Emit(body)
+        inner.signs, inner._names, inner._taken = self.signs, self._names, self._taken
+        inner.source, inner.rule, inner.dtype = self.source, self.rule, self.dtype
+        return inner
+
     def at(self, node: ir.Node, rule: str) -> None:
         """Write from now on for the forward node `node` under `rule`."""
-        self.source, self.rule = node.name or node.op_type, rule
+        known = node.metadata_props.get("lrp.source")  # a copy says whose it is
+        self.source, self.rule = known or node.name or node.op_type, rule
         self.dtype = compute_dtype(node.outputs[0].dtype)
 
     def op(self, op_type: str, *inputs: Input, **attributes: Any) -> ir.Value:
@@ -114,7 +122,7 @@ class Emit:
                     op_type,
                     values,
                     {k: _attribute(k, v) for k, v in attributes.items()},
-                    outputs=[ir.Value(name=self._fresh("lrp")) for _ in range(count)],
+                    outputs=[ir.Value(name=self.fresh("lrp")) for _ in range(count)],
                     domain=domain,
                     name=self._node_name(op_type),
                     metadata_props={"lrp.source": self.source, "lrp.rule": self.rule},
@@ -180,7 +188,7 @@ class Emit:
                 [value],
                 {"to": int(dtype)},
                 output=ir.Value(
-                    name=self._fresh("lrp"), shape=value.shape, type=ir.TensorType(dtype)
+                    name=self.fresh("lrp"), shape=value.shape, type=ir.TensorType(dtype)
                 ),
                 name=self._node_name("Cast"),
                 metadata_props={"lrp.source": self.source, "lrp.rule": self.rule},
@@ -195,7 +203,7 @@ class Emit:
         array = np.asarray(value, dtype=(dtype or self.dtype).numpy())
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
-            name = self._fresh("lrp/constant")
+            name = self.fresh("lrp/constant")
             self._constants[key] = self.tape.initializer(ir.tensor(array, name=name), name=name)
             if array.size and (array >= 0).all():
                 self.signs[self._constants[key]] = 1
@@ -222,8 +230,11 @@ class Emit:
         unknown.
         """
         shape = [d if isinstance(d, int) else -1 for d in reference.shape or [None, None]]
-        constant = shape.count(-1) <= 1 and 0 not in shape
-        out = self.op("Reshape", value, self.ints(*shape) if constant else self.shape_of(reference))
+        empty = 0 in shape and -1 not in shape
+        constant = empty or (shape.count(-1) <= 1 and 0 not in shape)
+        wanted = self.ints(*shape) if constant else self.shape_of(reference)
+        # a 0 would be a copied size
+        out = self.op("Reshape", value, wanted, **({"allowzero": 1} if empty else {}))
         out.shape = reference.shape
         return out
 
@@ -276,7 +287,8 @@ class Emit:
         total = self.op("ReduceSum", value, axes, keepdims=1, noop_with_empty_axes=1)
         return self.op("Reshape", total, shape)
 
-    def _fresh(self, prefix: str) -> str:
+    def fresh(self, prefix: str) -> str:
+        """A name that no tensor of the graph or of its bodies has."""
         while True:
             self._names[prefix] += 1
             name = f"{prefix}_{self._names[prefix]}"

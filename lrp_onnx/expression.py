@@ -27,6 +27,7 @@ FUNCTIONS = {
     "abs": "|v|",
     "step": "1 where v > 0, else 0",
     "sigmoid": "1 / (1 + exp(-v))",
+    "finite": "v where it is finite, else 0",
     "rms": "root of the mean square over each sample",
 }
 TOKEN = re.compile(r"\s*(?:(\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+)|([A-Za-z_]\w*)|(<=|>=|[-+*/()<>]))")

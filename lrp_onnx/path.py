@@ -7,23 +7,31 @@ lets relevance through is refused, so that nothing is dropped in silence.
 
 A gate is a factor that is a function of the other factor alone, as in x·σ(x) or 0.5·x·(1 +
 erf(x/√2)); with constant gates it is held constant (Achtibat et al. 2024, section 3.3), which makes
-SiLU, GELU, Mish and HardSwish pass in whatever spelling.  Likewise the divisor of a quotient of
-activations.
+SiLU, GELU, Mish and HardSwish pass in whatever spelling.  So is a function of the signal's
+reductions, as in x·rsqrt(mean(x²) + ε): RMSNorm and L2 norm pass.  Likewise the divisor of a
+quotient of activations.
+
+With constant attention a factor that is a softmax, moved or scaled, is held constant where it
+multiplies another activation (Ali et al. 2022, section 3.1).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import networkx as nx
 import onnx_ir as ir
 
+from lrp_onnx.control import Ports, bodies_of, captures, ports_of
 from lrp_onnx.errors import TargetError, UnsupportedError
 from lrp_onnx.expand import REFUSED
+from lrp_onnx.marks import GATE
 from lrp_onnx.ops.registry import Op, find
+from lrp_onnx.refusal import refusal, type_of
 
-__all__ = ["Step", "explanation_path"]
+__all__ = ["Body", "Step", "explanation_path"]
 
 LAYER_KINDS = ("linear", "activation", "maximum")
 MULTIPLYING = ("Mul", "Div", "Neg", "Cast", "Identity", "Dropout")
@@ -39,66 +47,126 @@ class Step:
     kind: str
     active: tuple[int, ...]
     """The inputs that receive relevance."""
+    captured: tuple[ir.Value, ...]
+    """The values around it that receive relevance from its bodies."""
     index: int
     """Its position among linear, activation and pooling nodes, counted from 0."""
+    place: Place = field(repr=False, compare=False)
+    bodies: tuple[Body, ...] = ()
+
+    def receivers(self) -> list[ir.Value]:
+        """The values that get relevance from it: inputs, and what its bodies capture."""
+        inputs = [v for i in self.active if (v := self.node.inputs[i]) is not None]
+        return [*inputs, *self.captured]
+
+    def before(self) -> Iterator[Step]:
+        """Its ancestors on the path, nearest first, those in bodies and around them included."""
+        for _, k in nx.bfs_edges(self.place.graph, self.place.position, reverse=True):
+            yield from self.place.steps[k].within()
+        if self.place.outer is not None:
+            yield from self.place.outer.before()
+
+    def behind(self) -> Iterator[Step]:
+        """Its descendants on the path, nearest first, those in bodies and around them included."""
+        for _, k in nx.bfs_edges(self.place.graph, self.place.position):
+            yield from self.place.steps[k].within()
+        if self.place.outer is not None:
+            yield from self.place.outer.behind()
+
+    def within(self) -> Iterator[Step]:
+        """Itself and the steps in its bodies."""
+        yield self
+        for body in self.bodies:
+            for step in body.steps:
+                yield from step.within()
+
+
+@dataclass
+class Place:
+    """Where a step stands: its number among the steps of its graph, and what is around them."""
+
     position: int
-    graph: nx.DiGraph = field(repr=False)
+    steps: list[Step]
+    graph: nx.DiGraph
+    outer: Step | None
 
-    def before(self) -> Iterator[int]:
-        """Positions of its ancestors on the path, nearest first."""
-        return (child for _, child in nx.bfs_edges(self.graph, self.position, reverse=True))
 
-    def behind(self) -> Iterator[int]:
-        """Positions of its descendants on the path, nearest first."""
-        return (child for _, child in nx.bfs_edges(self.graph, self.position))
+@dataclass(frozen=True)
+class Body:
+    """A graph inside a node on the path, with a path of its own from its inputs and from captured
+    values to its outputs.
+    """
+
+    graph: ir.Graph
+    steps: tuple[Step, ...]
+    inputs: frozenset[int]
+    """The inputs that receive relevance."""
+    outputs: frozenset[int]
+    """The outputs that depend on them."""
 
 
 def explanation_path(
-    graph: ir.Graph, inputs: Sequence[ir.Value], target: ir.Value, constant_gates: bool
+    graph: ir.Graph,
+    inputs: Sequence[ir.Value],
+    target: ir.Value,
+    constant_gates: bool,
+    constant_attention: bool = False,
 ) -> tuple[Step, ...]:
     """The nodes between `inputs` and `target` that relevance goes through, in topological order.
 
     Raises UnsupportedError listing every node on the path that cannot be explained, and TargetError
     if the target does not depend on the inputs.
     """
-    flow = _Flow(set(inputs), constant_gates)
-    for node in graph:
-        flow.visit(node)
-    needed = _needed(flow, target)
+    flow = _Flow(set(inputs), constant_gates, constant_attention)
+    flow.visit_all(graph)
+    needed = _needed(flow, [target])
     if target not in flow.active or not (needed & set(flow.carried) or target in inputs):
         names = ", ".join(repr(v.name) for v in inputs)
         raise TargetError(
-            f"output {target.name!r}: it does not depend on {names}. Choose with --output or "
-            "--explain."
+            f"output {target.name!r}: it does not depend on {names}{_but_through(flow, target)}. "
+            "Choose with --output or --explain."
         )
-    refused = {node: reason for node, reason in flow.refused.items() if node in needed}
-    if refused:
-        reasons = {node.name or "": reason for node, reason in refused.items()}
-        listing = [f"node {n.name!r} ({_type(n)}): {reason}" for n, reason in refused.items()]
-        raise UnsupportedError(_listing(listing), reasons)
-    return _steps(flow, [node for node in flow.carried if node in needed])
+    if refused := flow.refused_among(needed):
+        raise refusal(refused)
+    return tuple(_steps(flow, needed, None, Counter()))
 
 
 class _Flow:
     """The forward half: which values are active, through which inputs, and what is refused."""
 
-    def __init__(self, active: set[ir.Value], constant_gates: bool) -> None:
+    def __init__(
+        self, active: set[ir.Value], constant_gates: bool, constant_attention: bool
+    ) -> None:
         self.active = active
         self.constant_gates = constant_gates
+        self.constant_attention = constant_attention
         self.carried: dict[ir.Node, tuple[int, ...]] = {}
         self.kinds: dict[ir.Node, str] = {}
+        self.captured: dict[ir.Node, tuple[ir.Value, ...]] = {}
+        self.inside: dict[ir.Node, list[_Inside]] = {}
         self.refused: dict[ir.Node, str] = {}
+        self.silent: set[ir.Node] = set()
+        """Nodes that active values reach and that carry no relevance."""
+
+    def visit_all(self, graph: ir.Graph) -> None:
+        """Visit every node of a graph in its order."""
+        for node in graph:
+            self.visit(node)
 
     def visit(self, node: ir.Node) -> None:
         active = tuple(i for i, v in enumerate(node.inputs) if v in self.active)
-        captured = any(v in self.active for v in _captures(node))
+        captured = any(v in self.active for v in captures(node))
         if not active and not captured:
             return
         operator = find(node)
-        if operator is None or operator.stand == "refused" or captured:
+        if operator is None or operator.stand == "refused":
             self.refuse(node, active, _reason(node, operator))
             return
+        if operator.kind == "body":
+            self.visit_bodies(node, active)
+            return
         if operator.kind == "none":
+            self.silent.add(node)
             return
         carried = tuple(i for i in active if operator.carries(i))
         try:
@@ -107,6 +175,7 @@ class _Flow:
             self.refuse(node, active, str(e))
             return
         if kind == "none":
+            self.silent.add(node)
             return
         dropped = [i for i in active if i not in carried and i not in operator.gates]
         if dropped:
@@ -116,9 +185,55 @@ class _Flow:
             return
         if self.constant_gates:
             carried = self.signal(node, kind, carried)
-        self.kinds[node] = "scale" if kind == "product" and len(carried) == 1 else kind
+        if not carried:
+            self.silent.add(node)
+            return
+        if self.constant_attention:
+            carried = self.attended(kind, node, carried)
+        alone = {"product": "scale", "bilinear": "linear"} if len(carried) == 1 else {}
+        self.kinds[node] = alone.get(kind, kind)
         self.carried[node] = carried
         self.active.update(node.outputs)
+
+    def visit_bodies(self, node: ir.Node, active: tuple[int, ...]) -> None:
+        """Look into the bodies of If, Loop or Scan: what of them is active, and from where."""
+        ports = ports_of(node)
+        inside = [self.visit_body(node, ports, body) for body in bodies_of(node)]
+        self.inside[node], self.kinds[node] = inside, "body"
+        reached = {b for found in inside for b in found.inputs}
+        self.carried[node] = tuple(i for i in active if ports.inputs.get(i) in reached)
+        around = (v for found in inside for v in found.captured if v in self.active)
+        self.captured[node] = tuple(dict.fromkeys(around))
+        written = {b for found in inside for b in found.outputs}
+        self.active.update(node.outputs[n] for n, b in ports.outputs.items() if b in written)
+
+    def visit_body(self, node: ir.Node, ports: Ports, body: ir.Graph) -> _Inside:
+        """Follow the active values through a body; a carried value is active from the iteration on
+        that makes it so.
+        """
+        inputs = {b for n, b in ports.inputs.items() if node.inputs[n] in self.active}
+        while True:
+            active = self.active | {body.inputs[b] for b in inputs}
+            flow = _Flow(active, self.constant_gates, self.constant_attention)
+            flow.visit_all(body)
+            outputs = {k for k, v in enumerate(body.outputs) if v in flow.active}
+            later = {b for _, b, out in ports.states if out in outputs} - inputs
+            if not later:
+                needed = _needed(flow, [body.outputs[k] for k in outputs])
+                return _Inside(body, flow, needed, inputs, outputs)
+            inputs |= later
+
+    def refused_among(self, needed: set[ir.Node]) -> dict[ir.Node, str]:
+        """Which of these nodes, and of those inside them, are refused, and why."""
+        refused = {}
+        for node in self.carried:
+            if node not in needed:
+                continue
+            if node in self.refused:
+                refused[node] = self.refused[node]
+            for inside in self.inside.get(node, []):
+                refused.update(inside.flow.refused_among(inside.needed))
+        return refused
 
     def refuse(self, node: ir.Node, active: tuple[int, ...], reason: str) -> None:
         self.refused[node] = reason
@@ -127,6 +242,8 @@ class _Flow:
 
     def signal(self, node: ir.Node, kind: str, carried: tuple[int, ...]) -> tuple[int, ...]:
         """The inputs without the gate, if one of them is a gate."""
+        if GATE in node.metadata_props:
+            return tuple(i for i in carried if i != int(node.metadata_props[GATE]))
         if kind == "quotient" and len(carried) == 2:
             return (0,)
         if kind == "product" and node.op_type == "Mul":
@@ -134,6 +251,24 @@ class _Flow:
                 if self.is_gate(node.inputs[gate], self.rescaled(node.inputs[signal])):
                     return (signal,)
         return carried
+
+    def attended(self, kind: str, node: ir.Node, carried: tuple[int, ...]) -> tuple[int, ...]:
+        """The inputs without those that are attention weights, if there are others."""
+        if kind not in ("product", "bilinear"):
+            return carried
+        values = tuple(i for i in carried if not self.is_attention(node.inputs[i]))
+        return values or carried
+
+    def is_attention(self, value: ir.Value | None) -> bool:
+        """Whether the value is a softmax, moved, selected from or times something."""
+        while value is not None and (node := value.producer()) in self.kinds:
+            assert node is not None
+            if self.kinds[node] == "softmax":
+                return True
+            if self.kinds[node] not in ("move", "scale") or len(self.carried[node]) != 1:
+                return False
+            value = node.inputs[self.carried[node][0]]
+        return False
 
     def rescaled(self, value: ir.Value | None) -> set[ir.Value]:
         """The value and those it is a multiple of, by constants or by gates."""
@@ -146,6 +281,11 @@ class _Flow:
             value = node.inputs[self.carried[node][0]]
         return found
 
+    def receivers(self, node: ir.Node) -> list[ir.Value]:
+        """The values that get relevance from a node: inputs, and what its bodies capture."""
+        inputs = [v for i in self.carried[node] if (v := node.inputs[i]) is not None]
+        return [*inputs, *self.captured.get(node, ())]
+
     def multiplies(self, node: ir.Node) -> bool:
         """Whether the output is the one input that relevance goes to, times something."""
         if node not in self.carried or node.op_type not in MULTIPLYING:
@@ -153,7 +293,9 @@ class _Flow:
         return len(self.carried[node]) == 1 and (node.op_type, self.carried[node]) != ("Div", (1,))
 
     def is_gate(self, value: ir.Value | None, signals: set[ir.Value]) -> bool:
-        """Whether the value is an elementwise function of the signals and constants alone."""
+        """Whether the value is a function of the signals and constants alone, by operators that are
+        elementwise or reduce.
+        """
         pending, seen = [value], set(signals)
         while pending:
             value = pending.pop()
@@ -162,49 +304,89 @@ class _Flow:
             seen.add(value)
             node = value.producer()
             operator = None if node is None else find(node)
-            if node is None or operator is None or not operator.elementwise:
+            if node is None or operator is None or not _may_gate(node, operator):
                 return False
             pending += node.inputs
         return True
 
 
-def _captures(node: ir.Node) -> Iterator[ir.Value]:
-    """Values of outer graphs that the node's bodies read."""
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            for inner in ir.traversal.RecursiveGraphIterator(attribute.as_graph()):
-                yield from (v for v in inner.inputs if v is not None)
+def _may_gate(node: ir.Node, operator: Op) -> bool:
+    return operator.elementwise or node.op_type.startswith("Reduce")
 
 
-def _needed(flow: _Flow, target: ir.Value) -> set[ir.Node]:
-    """The nodes that lead to the target along carrying edges."""
+def _but_through(flow: _Flow, target: ir.Value) -> str:
+    """The nodes without relevance through which alone the target depends on the inputs."""
+    pending, seen, found = [target], set(), []
+    while pending:
+        node = pending.pop().producer()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node in flow.silent:
+            found.append(f"{node.name!r} ({type_of(node)})")
+        else:
+            pending += [v for v in node.inputs if v is not None]
+    return f" but through {', '.join(found)}, which carry no relevance" if found else ""
+
+
+@dataclass
+class _Inside:
+    """What was found in one body."""
+
+    body: ir.Graph
+    flow: _Flow
+    needed: set[ir.Node]
+    inputs: set[int]
+    outputs: set[int]
+
+    @property
+    def captured(self) -> Iterator[ir.Value]:
+        """The values that its nodes on the path give relevance to."""
+        for node in self.flow.carried:
+            if node in self.needed:
+                yield from self.flow.receivers(node)
+
+
+def _needed(flow: _Flow, targets: Sequence[ir.Value]) -> set[ir.Node]:
+    """The nodes that lead to the targets along carrying edges."""
     graph = nx.DiGraph()
-    graph.add_node(target)
+    graph.add_nodes_from(targets)
     for node, carried in flow.carried.items():
         graph.add_edges_from((node, value) for value in node.outputs)
-        sources = carried if carried else range(len(node.inputs))
-        graph.add_edges_from((node.inputs[i], node) for i in sources)
-    return {found for found in nx.ancestors(graph, target) if isinstance(found, ir.Node)}
+        sources = flow.receivers(node) if carried or node in flow.inside else node.inputs
+        graph.add_edges_from((value, node) for value in sources)
+    found = {v for target in targets for v in nx.ancestors(graph, target)}
+    return {v for v in found if isinstance(v, ir.Node)}
 
 
-def _steps(flow: _Flow, nodes: list[ir.Node]) -> tuple[Step, ...]:
-    graph = nx.DiGraph()
+def _steps(
+    flow: _Flow, needed: set[ir.Node], outer: Step | None, layers: Counter[str]
+) -> list[Step]:
+    """The needed nodes as steps, in order; `layers` counts the layers."""
+    graph, steps = nx.DiGraph(), list[Step]()
+    nodes = [node for node in flow.carried if node in needed]
     graph.add_nodes_from(range(len(nodes)))
     position = {node: k for k, node in enumerate(nodes)}
-    steps, index = [], 0
     for k, node in enumerate(nodes):
-        active = flow.carried[node]
-        parents = [value.producer() for i in active if (value := node.inputs[i]) is not None]
+        parents = [value.producer() for value in flow.receivers(node)]
         graph.add_edges_from((position[p], k) for p in parents if p in position)
-        operator = find(node)
+        operator, kind = find(node), flow.kinds[node]
         assert operator is not None
-        steps.append(Step(node, operator, flow.kinds[node], active, index, k, graph))
-        index += flow.kinds[node] in LAYER_KINDS or node.op_type in POOLS
-    return tuple(steps)
+        captured = flow.captured.get(node, ())
+        place = Place(k, steps, graph, outer)
+        step = Step(node, operator, kind, flow.carried[node], captured, layers.total(), place)
+        steps.append(step)
+        if node in flow.inside:
+            bodies = [_body(inside, step, layers) for inside in flow.inside[node]]
+            steps[-1] = replace(step, bodies=tuple(bodies))
+        elif kind in LAYER_KINDS or node.op_type in POOLS:
+            layers["passed"] += 1
+    return steps
 
 
-def _type(node: ir.Node) -> str:
-    return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+def _body(inside: _Inside, outer: Step, layers: Counter[str]) -> Body:
+    steps = _steps(inside.flow, inside.needed, outer, layers)
+    return Body(inside.body, tuple(steps), frozenset(inside.inputs), frozenset(inside.outputs))
 
 
 def _reason(node: ir.Node, operator: Op | None) -> str:
@@ -212,15 +394,5 @@ def _reason(node: ir.Node, operator: Op | None) -> str:
     if REFUSED in node.metadata_props:
         return node.metadata_props[REFUSED]
     if operator is None:
-        return f"{_type(node)} is not supported"
+        return f"{type_of(node)} is not supported"
     return operator.reason or "it has a body"
-
-
-def _listing(refused: list[str]) -> str:
-    many = f"{len(refused)} nodes" if len(refused) > 1 else "1 node"
-    return (
-        f"the model cannot be explained: no rule propagates through {many} between the explained "
-        "input and the "
-        f"target: {'; '.join(refused)}. Choose other inputs with --explain or another "
-        "output with --output (make an earlier tensor an output for that), or report the model."
-    )

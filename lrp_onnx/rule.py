@@ -5,8 +5,8 @@ A rule takes one of two forms.  Over a layer that is linear in its input it is a
     R_in = Σ_share factor · Σ_term x' · vjp([where] · R / stabilise(Σ_term f(x'; w', b')), w'),
 
 where f is the layer itself with modified input x', weight w' and bias b' (Montavon et al. 2019, eq.
-10.4). Over any other node it is one expression, `relevance`, of R, the input x, the output y and
-`vjp`, the node's vector-Jacobian product with R.
+10.4). Over any other node it is one expression, `relevance`, of R, the input x, the output y,
+`vjp`, the node's vector-Jacobian product with R, and `total`, the sum of R over its own axes.
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ def _rule(name: str, table: dict[str, Any]) -> Rule:
         )
     relevance = None
     if not shares:
-        relevance = parse(typed(table, "relevance", str), known | {"R", "x", "y", "vjp"})
+        relevance = parse(typed(table, "relevance", str), known | {"R", "x", "y", "vjp", "total"})
     return Rule(
         name=name,
         summary=typed(table, "summary", str),

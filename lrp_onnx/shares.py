@@ -27,6 +27,8 @@ from lrp_onnx.site import Assigned, numbers, vjp
 
 __all__ = ["by_shares"]
 
+LAYERS = ("linear", "sum", "maximum", "bilinear", "norm")
+"""Kinds that a rule made of terms can take as linear."""
 EPSILON = 1e-6
 """The stabiliser of rules without an `epsilon` parameter."""
 
@@ -43,13 +45,14 @@ class Layer:
 
     @property
     def weight(self) -> int | None:
-        """The index of the weight, if the operator has one."""
-        return 1 - self.active[0] if self.op.weighted else None
+        """The index of the weight, if the operator has one and it is not active too."""
+        return 1 - self.active[0] if self.op.weighted and len(self.active) == 1 else None
 
     @property
     def bias(self) -> ir.Value | None:
         """The bias, if the node has one."""
-        return self.node.inputs[2] if self.op.weighted and len(self.node.inputs) > 2 else None
+        biased = self.op.weighted or self.op.held is not None
+        return self.node.inputs[2] if biased and len(self.node.inputs) > 2 else None
 
     def z(self, emit: Emit) -> ir.Value:
         """The layer's own output; recomputed for a half-precision model, whose own is rounded too
@@ -70,14 +73,19 @@ class Modified:
 
 
 def by_shares(
-    emit: Emit, site: Assigned, relevance: ir.Value | None, audit: Audit | None
+    emit: Emit, site: Assigned, arriving: Sequence[ir.Value | None], audit: Audit | None
 ) -> dict[int, ir.Value]:
     """The relevance of each active input of a linear node under a rule made of shares.
 
-    relevance: shaped like the node's output -> each result shaped like its input. Raises RuleError
-    where the rule does not fit the node.
+    arriving: relevance shaped like each output -> each result shaped like its input. Raises
+    RuleError where the rule does not fit the node.
     """
-    assert relevance is not None
+    relevance, *others = arriving
+    if relevance is None or any(r is not None for r in others):
+        raise RuleError(
+            "relevance arrives at an output beside the first. Make that tensor an output of the "
+            "model and choose another with --output"
+        )
     layer = _layer(emit, site)
     totals: dict[int, Operand] = dict.fromkeys(layer.active, 0.0)
     accounts = None if audit is None else audit.open(emit, relevance)
@@ -112,7 +120,7 @@ def _layer(emit: Emit, site: Assigned) -> Layer:
         same = emit.forward(node, {}, op_type=op.name).producer()
         assert same is not None
         node = same
-    if op.vjp is None or site.step.kind not in ("linear", "sum", "maximum"):
+    if op.vjp is None or site.step.kind not in LAYERS:
         raise RuleError(
             f"it is made of terms of a linear layer, and the node is of kind {site.step.kind!r}. "
             "Choose another"
@@ -132,9 +140,10 @@ def _modified(emit: Emit, layer: Layer, term: Term) -> Modified | None:
         own = layer.node.inputs[layer.weight]
         assert own is not None
         w = evaluate(emit, term.w, {**layer.values, "w": own})
-        b = 0.0 if layer.bias is None else evaluate(emit, term.b, {**layer.values, "b": layer.bias})
     elif term.w != "w":
         raise RuleError("it modifies weights, and the node has none. Choose another, such as norm")
+    if layer.bias is not None:
+        b = evaluate(emit, term.b, {**layer.values, "b": layer.bias})
     if b == 0.0 and (w == 0.0 or all(v == 0.0 for v in x.values())):
         return None
     return Modified(factor, x, w, b)
@@ -179,27 +188,29 @@ def _forward(emit: Emit, layer: Layer, term: Modified, b: Operand) -> ir.Value:
     """f(x'; w', b'), which is the forward's own tensor where nothing is modified."""
     node = layer.node
     own = all(term.x[i] is node.inputs[i] for i in layer.active)
-    if layer.weight is None:
-        return (
-            layer.z(emit)
-            if own
-            else emit.forward(node, {i: _operand(emit, layer, v, i) for i, v in term.x.items()})
-        )
-    if (
-        own
-        and term.w is node.inputs[layer.weight]
-        and (b is layer.bias or (b == 0.0 and layer.bias is None))
-    ):
+    own = own and (b is layer.bias or (b == 0.0 and layer.bias is None))
+    own = own and (layer.weight is None or term.w is node.inputs[layer.weight])
+    if own:
         return layer.z(emit)
     replaced: dict[int, Input] = {i: _operand(emit, layer, v, i) for i, v in term.x.items()}
+    if layer.bias is not None:
+        replaced[2] = _bias_in_place(emit, layer, b)
+    if layer.weight is None:
+        return emit.forward(node, replaced)
     assert term.w is not None
     replaced[layer.weight] = _tensor(emit, term.w, node.inputs[layer.weight])
-    replaced[2] = None if b == 0.0 else b
     value = emit.forward(node, replaced)
     product = sign(emit, next(iter(term.x.values()))) * sign(emit, term.w)
     if product and (b == 0.0 or sign(emit, b) == product):
         emit.signs[value] = product
     return value
+
+
+def _bias_in_place(emit: Emit, layer: Layer, b: Operand) -> Input:
+    """b as the node's input 2, which a norm may require."""
+    if isinstance(b, float) and layer.op.held is not None:
+        return _tensor(emit, b, layer.bias)
+    return None if b == 0.0 else b
 
 
 def _accumulate(
@@ -212,7 +223,7 @@ def _accumulate(
                 continue
             own = None if layer.weight is None else layer.node.inputs[layer.weight]
             w = None if term.w is None else _tensor(emit, term.w, own)
-            c = vjp(emit, layer.op, layer.node, [s], i, w)
+            c = vjp(emit, layer.op, layer.node, [s], i, w, held=True)
             x = layer.node.inputs[i]
             c.shape = x.shape if x is not None else None
             own_x = _operand(emit, layer, term.x[i], i) if _own_pad(layer, i) else term.x[i]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from feeds import Array, imagenet_photos, scaled
+from feed_pictures import Array, imagenet_photos, scaled
 from obtain import model
 from rich.progress import track
 

@@ -86,7 +86,7 @@ def _crop(node: onnx.NodeProto, values: Mapping[str, Array], opset: int) -> Arra
     return y
 
 
-def _windows(x: Array, fill: float, **attributes: object) -> Array:
+def windows(x: Array, fill: float, **attributes: object) -> Array:
     """Every element a pooling window reads, `fill` on padding: (N, C, *out, *kernel).
 
     A last window that ceil_mode adds must start inside the input or the padding before it.
@@ -122,13 +122,13 @@ def _pads(
 
 def _maximum_pool(x: Array, **attributes: object) -> Array:
     """MaxPool-12; the reference evaluator gets sizes wrong under SAME and ceil_mode."""
-    taps = _windows(x, -np.inf, **attributes)
+    taps = windows(x, -np.inf, **attributes)
     return taps.max(axis=tuple(range(x.ndim, taps.ndim)))
 
 
 def _average_pool(x: Array, count_include_pad: int = 0, **attributes: object) -> Array:
     """AveragePool-19; what ceil_mode adds behind the padding never counts."""
-    taps, axes = _windows(x, 0.0, **attributes), tuple(range(x.ndim, 2 * x.ndim - 2))
+    taps, axes = windows(x, 0.0, **attributes), tuple(range(x.ndim, 2 * x.ndim - 2))
     counted = np.ones_like(x[:1, :1])
     if count_include_pad:
         n = x.ndim - 2
@@ -137,7 +137,7 @@ def _average_pool(x: Array, count_include_pad: int = 0, **attributes: object) ->
         pads = _pads(attributes, np.array(x.shape[2:]), s, d * (kernel - 1) + 1)
         counted = np.pad(counted, [(0, 0), (0, 0), *zip(*pads, strict=True)], constant_values=1)
         attributes = {**attributes, "pads": None, "auto_pad": b"NOTSET"}
-    count = _windows(counted, 0.0, **attributes).sum(axis=axes)
+    count = windows(counted, 0.0, **attributes).sum(axis=axes)
     return (
         taps.sum(axis=axes) / count[tuple(slice(k) for k in (None, None, *taps.shape[2 : x.ndim]))]
     )

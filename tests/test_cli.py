@@ -75,6 +75,13 @@ OPTIONS = {
     "--target all --class-axis 0": {"target": "all", "class_axis": 0},
     "--start one": {"start": "one"},
     "--relevance-at h --relevance-at f": {"relevance_at": ("h", "f")},
+    "--method saliency": {"method": "saliency"},
+    "--condition h --condition z": {"conditions": ["h", "z"]},
+    "--method integrated-gradients --steps 4 --baseline mean": {
+        "method": "integrated-gradients",
+        "steps": 4,
+        "baseline": "mean",
+    },
     "--opset 20": {"opset": 20},
     "--no-check": {"check": False},
 }
@@ -92,7 +99,8 @@ def test_options_mean_what_the_arguments_of_compile_mean(
 
 def test_every_argument_of_compile_has_an_option(folder: Path, capsys: Capture) -> None:
     helped = run_command(capsys, "compile", "--help").out
-    spelled = {"parameters": "set", "rules": "rule", "check": "no-check", "source": "MODEL.onnx"}
+    spelled = {"parameters": "set", "rules": "rule", "check": "no-check", "source": "MODEL.onnx",
+               "conditions": "condition"}  # fmt: skip
     for name in inspect.signature(lrp_onnx.compile).parameters:
         assert spelled.get(name, name).replace("_", "-") in helped
 
@@ -335,6 +343,25 @@ def test_rules_lists_the_library(capsys: Capture) -> None:
     assert "epsilon-gamma-box" in [entry["name"] for entry in told["composites"]]
 
 
+def test_ops_lists_every_stand(capsys: Capture) -> None:
+    listed = run_command(capsys, "ops").out
+    told = json.loads(run_command(capsys, "ops", "--json").out)
+    assert {row["stand"] for row in told["operators"]} == {"propagates", "none", "refused"}
+    assert all(row["name"] in listed for row in told["operators"])
+    assert told["totals"]["standard"]["refused"] == 9
+    assert f"{told['totals']['standard']['propagates']} propagate" in listed
+
+
+def test_ops_shows_one(capsys: Capture) -> None:
+    shown = run_command(capsys, "ops", "mul").out
+    assert "product: half" in shown
+    assert "7, 13, 14" in shown
+    assert "strings" in run_command(capsys, "ops", "StringSplit").out
+    (told,) = json.loads(run_command(capsys, "ops", "Swish", "--json").out)["operators"]
+    assert told["versions"] == [24]
+    assert "'Foo'" in run_command(capsys, "ops", "Foo").err
+
+
 def test_rules_shows_one(folder: Path, capsys: Capture) -> None:
     alpha_beta = run_command(capsys, "rules", "alpha-beta").out
     assert "beta=" in alpha_beta
@@ -387,7 +414,7 @@ def test_help_is_quick_and_loads_nothing_slow() -> None:
 def test_nothing_at_all_shows_the_commands(capsys: Capture) -> None:
     outcome = run_command(capsys)
     assert outcome.status == 2
-    for command in ("compile", "explain", "inspect", "verify", "bench", "rules", "demo"):
+    for command in ("compile", "explain", "inspect", "verify", "bench", "rules", "ops", "demo"):
         assert f"  {command} " in outcome.out
 
 

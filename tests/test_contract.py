@@ -53,7 +53,9 @@ def parameters_of(composite: str) -> dict[str, float]:
 
 
 def compiled(name: str, composite: str, **request: object) -> onnx.ModelProto:
-    return lrp_onnx.compile(NETWORKS[name], composite, parameters_of(composite), **request).model
+    return lrp_onnx.compile(
+        NETWORKS[name], composite, parameters=parameters_of(composite), **request
+    ).model
 
 
 def batch(name: str, size: int) -> Array:
@@ -244,3 +246,30 @@ def test_a_wildcard_reaches_the_layers_that_its_rule_is_for():
     report = lrp_onnx.compile(NETWORKS["plain"], rules={"*": "wsquare"}).report
     assert {r.rule for r in report if r.kind == "linear"} == {"wsquare"}
     assert {r.rule for r in report if r.kind == "activation"} == {"pass"}
+
+
+def test_a_wrong_declared_shape_is_corrected():
+    text = (
+        '<ir_version: 8, opset_import: ["": 18]> g (float[N,4] x) => (float[1,K] y)'
+        " <float[4,3] w = {1,2,3,4,5,6,7,8,9,10,11,12}, int64[3] s = {-1,1,3}>"
+        " { a = MatMul(x, w)  y = Reshape(a, s) }"
+    )
+    compiled = lrp_onnx.compile(onnx.parser.parse_model(text))
+    (warning,) = compiled.warnings
+    assert "output 'y'" in warning
+    assert "[1,K]" in warning
+    onnx.checker.check_model(compiled.model, full_check=True)
+    x = np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)
+    assert lrp_onnx.Explainer(compiled)(x).relevance["x"].shape == (2, 4)
+
+
+def test_nodes_that_share_a_changed_weight_share_the_copy():
+    text = (
+        '<ir_version: 8, opset_import: ["": 18]> g (float[N,4] x) => (float[N,3] y)'
+        " <float[4,3] w = {1,2,3,4,5,6,7,8,9,10,11,12}, float two = {2}> {"
+        " a = MatMul(x, w)  b = Mul(a, two)  z = Neg(x)  c = MatMul(z, w)  d = Mul(c, two)"
+        " u = Sin(x)  e = MatMul(u, w)  f = Add(b, d)  y = Add(e, f) }"
+    )
+    model = lrp_onnx.compile(onnx.parser.parse_model(text), composite="gradient").model
+    weights = [tuple(t.dims) for t in model.graph.initializer if t.dims]
+    assert weights.count((4, 3)) == 2

@@ -749,8 +749,6 @@ REFUSED = [
     (26, "[c] a = BitCast <to = 6> (x) [i] y = BitCast <to = 1> (a)",
      ["'c' (BitCast)", "'i' (BitCast)"]),
     (26, "[c] a = Cast <to = 23> (x) [d] y = Cast <to = 1> (a)", ["'c' (Cast)", "float4e2m1"]),
-    (25, "[c] h = Cast <to = 16> (x) [f] i = Cos (h) y = Cast <to = 1> (i)",
-     ["'f' (Cos)", "bfloat16"]),
 ]  # fmt: skip
 
 
@@ -762,6 +760,20 @@ def test_refusals_name_node_and_fact(opset: int, nodes: str, parts: list[str]) -
     with pytest.raises(ModelError) as refusal:
         convert(model)
     assert [part for part in parts if part not in str(refusal.value)] == []
+
+
+def test_half_precision_that_is_too_new_is_cast() -> None:
+    text = """agraph (float[3,4] x) => (bfloat16[3,4] i, float[3,4] y) {
+      h = Cast <to = 16> (x) i = Cos (h) y = Cast <to = 1> (i) }"""
+    model = text_model(25, text)
+    converted = convert(model)
+    assert [n.op_type for n in converted.graph.node] == ["Cast", "Cast", "Cos", "Cast", "Cast"]
+    assert list(converted.graph.output) == list(model.graph.output)
+    x = np.linspace(-2, 2, 12, dtype=np.float32).reshape(3, 4)
+    agree(
+        ReferenceEvaluator(converted).run(["y"], {"x": x}),
+        ReferenceEvaluator(model).run(["y"], {"x": x}),
+    )
 
 
 def test_checking_helper_sees_one_percent() -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from lrp_onnx.commands import operators
 from lrp_onnx.composite import load_composite
 from lrp_onnx.rule import library, load_rule
+from lrp_onnx.stands import every_stand
 
 README = Path(__file__).parents[1] / "README.md"
 TEXT = README.read_text(encoding="utf-8")
@@ -31,13 +33,35 @@ def composite_table():
     return "\n".join(["| composite | rules |", "| --- | --- |", *rows])
 
 
-@pytest.mark.parametrize(
-    ("name", "table"), [("rules", rule_table()), ("composites", composite_table())]
-)
-def test_the_tables_are_the_library(name, table):
+def operator_table():
+    rows = [f"| {kind} | {names(stands)} |" for kind, stands in operators.groups()]
+    others = {
+        "carry none": [s for s in every_stand() if s.stand == "none"],
+        "refused": [s for s in every_stand() if s.stand == "refused"],
+    }
+    rows += [f"| {what} | {names(stands)} |" for what, stands in others.items()]
+    return "\n".join(
+        ["| kind | operators |", "| --- | --- |", *rows, "", f"{operators.summary()}."]
+    )
+
+
+def names(stands):
+    return ", ".join(s.name for s in stands)
+
+
+TABLES = {"rules": rule_table, "composites": composite_table, "operators": operator_table}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_tables_are_the_library(name, request):
+    table = TABLES[name]()
     block = re.search(rf"<!-- {name}: [^>]*-->\n(.*?)<!-- end -->", TEXT, re.S)
     assert block is not None
-    assert block.group(1).strip() == table, f"replace the block by:\n{table}"
+    if request.config.getoption("--update-golden"):
+        text = README.read_text(encoding="utf-8").replace(block.group(1), f"{table}\n")
+        README.write_text(text, encoding="utf-8")
+        return
+    assert block.group(1).strip() == table, f"--update-golden replaces the block by:\n{table}"
 
 
 def test_the_two_commands_stand_as_they_are():
@@ -55,6 +79,13 @@ def test_the_python_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(example, str(README), "exec"), {})
     assert (tmp_path / "why.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    "text", [b for b in blocks("python") if "import lrp_onnx" in b][1:], ids=["path", "condition"]
+)
+def test_the_other_python_examples_run(text):
+    exec(compile(text, str(README), "exec"), {})
 
 
 @pytest.mark.parametrize("text", blocks("toml"), ids=lambda text: tomllib.loads(text)["summary"])

@@ -215,8 +215,8 @@ def test_comparison_refuses_1_percent(rule: RuleRow) -> None:
         assert_close(1.01 * expected, expected)
 
 
-# rules of other kinds of nodes: test_vjp.py and the oracle's network tests have them
-NOT_LINEAR = {"move", "half", "winner-takes-all", "average"}
+# rules of other kinds of nodes: test_vjp.py, test_attention.py and the network tests have them
+NOT_LINEAR = {"body", "move", "half", "winner-takes-all", "average", "softmax", "bilinear"}
 
 
 def test_every_rule_file_has_an_oracle_and_a_row() -> None:

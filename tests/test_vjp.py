@@ -12,6 +12,7 @@ from models import Case, assert_close, run
 from oracle_walk import SELECTIONS, explain
 from reference import Network, finite_difference
 from tables import LINEAR
+from test_attention import VJP_ROWS
 
 import lrp_onnx
 from lrp_onnx.ops import REGISTRY
@@ -145,6 +146,10 @@ MOVES = [
     Case("DepthToSpace", {"blocksize": 2}, x=(2, 8, 2, 3)),
     Case("DepthToSpace", {"blocksize": 2, "mode": "CRD"}, x=(1, 8, 2, 3)),
     Case("SpaceToDepth", {"blocksize": 2}, x=(2, 2, 4, 6)),
+    Case("OneHot", indices=[2, 0, -1], depth=3, x=(2,)),
+    Case("OneHot", {"axis": 0}, indices=[[1, 5], [0, 2]], depth=3, x=(2,)),
+    Case("Range", x=(), limit=5.0, x2=(), between=(0.5, 1.0)),
+    Case("Range", x=(), limit=3.0, delta=0.7, between=(0.5, 1.0)),
 ]  # fmt: skip
 
 RESIZES = [
@@ -182,7 +187,7 @@ ACTIVATIONS = [
     Case("Clip", x=(3, 4)),
 ]  # fmt: skip
 
-ROWS = [*LINEAR, *POOLS, *REDUCTIONS, *ARITHMETIC, *MOVES, *RESIZES, *ACTIVATIONS]
+ROWS = [*LINEAR, *POOLS, *REDUCTIONS, *ARITHMETIC, *MOVES, *RESIZES, *ACTIVATIONS, *VJP_ROWS]
 
 # differences of a float64 forward are good to 1e-9; the compiled graph is float32
 STEP = 1e-5

@@ -9,10 +9,12 @@ import onnx_ir as ir
 
 from lrp_onnx.constant import bypass
 
-__all__ = ["binary_sums"]
+__all__ = ["AS_BINARY", "binary_sums"]
 
 OF_ONE = ("Sum", "Mean", "Max", "Min", "Concat")
 """With a single input, that input."""
+AS_BINARY = ("Sum",)
+"""With several, one operator after the other."""
 
 
 def binary_sums(model: ir.Model) -> None:
@@ -22,7 +24,7 @@ def binary_sums(model: ir.Model) -> None:
             continue
         if node.op_type in OF_ONE and len(node.inputs) == 1:
             _vanish(model, node)
-        elif node.op_type == "Sum":
+        elif node.op_type in AS_BINARY:
             _as_adds(model.graph, node)
 
 

@@ -9,9 +9,10 @@ An expansion is one function next to its operator's name:
         return [build.op("Mul", x, build.op("Sigmoid", build.op("Mul", x, build.like(alpha, x))))]
 
 It returns one value for each output of the node that may be read, None for those that it does not
-compute.  What it emits takes the node's place, so the forward of the compiled model is computed by
-it too.  It raises `refuse(reason)` for a use that cannot be explained; then the node stays, and the
-explanation path names it if relevance would have to go through it.
+compute; or None for a node that stays as it is.  What it emits takes the node's place, so the
+forward of the compiled model is computed by it too.  It raises `refuse(reason)` for a use that
+cannot be explained; then the node stays, and the explanation path names it if relevance would have
+to go through it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from lrp_onnx.expand.build import Build
 
 __all__ = ["EXPANSIONS", "Expansion", "expands"]
 
-Expansion = Callable[[Build, ir.Node], Sequence[ir.Value | None]]
+Expansion = Callable[[Build, ir.Node], Sequence[ir.Value | None] | None]
 
 EXPANSIONS: dict[tuple[str, str], Expansion] = {}
 

@@ -83,9 +83,48 @@ def infer_shapes(model: ir.Model) -> ir.Model:
     try:
         inferred = through_proto(model, inferred_proto)
     except onnx.shape_inference.InferenceError as e:
-        raise ModelError(f"the model's shapes contradict each other: {e}. Export it again.") from e
+        if not (declared := _forget_output_shapes(model)):
+            raise ModelError(
+                f"the model's shapes contradict each other: {e}. Export it again."
+            ) from e
+        inferred = infer_shapes(model)
+        _settle_output_shapes(inferred, declared)
+        return inferred
     inferred.meta.update(model.meta)
     return inferred
+
+
+def _forget_output_shapes(model: ir.Model) -> dict[str, ir.Shape]:
+    """Take the declared shapes off the outputs; returns what they were, by name."""
+    known = [v for v in model.graph.outputs if v.shape is not None and v.producer() is not None]
+    declared = {str(v.name): v.shape for v in known if v.shape is not None}
+    for value in known:
+        value.shape = None
+    return declared
+
+
+def _settle_output_shapes(model: ir.Model, declared: dict[str, ir.Shape]) -> None:
+    """Keep each declared shape unless the graph computes another rank or size: then the graph is
+    right, and `model.meta["lrp.corrected"]` says so.
+    """
+    for value in model.graph.outputs:
+        shape = declared.get(str(value.name))
+        if shape is None:
+            continue
+        if value.shape is None or _agree(value.shape, shape):
+            value.shape = value.shape or shape
+            continue
+        model.meta.setdefault("lrp.corrected", {})[value.name] = (
+            f"output {value.name!r}: the model declares the shape {shape}, and its graph computes "
+            f"{value.shape}; the compiled model declares the latter."
+        )
+
+
+def _agree(a: ir.Shape, b: ir.Shape) -> bool:
+    if len(a) != len(b):
+        return False
+    pairs = zip(a, b, strict=True)
+    return all(m == n or not (isinstance(m, int) and isinstance(n, int)) for m, n in pairs)
 
 
 def drop_no_ops(model: ir.Model) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto
+from onnx import GraphProto, ModelProto, NodeProto, helper
 
 from lrp_onnx.normalise.ceil_mode import settle_ceil_mode
+from lrp_onnx.normalise.steady import inferred_steady
 from lrp_onnx.opset.scope import subgraphs
 
 __all__ = ["inferred"]
@@ -22,13 +23,37 @@ def inferred(proto: ModelProto) -> ModelProto:
         if node.domain == "lrp" and node.op_type == "ExplainedBy":
             others[node.output[0]] = node.input.pop()
             node.domain, node.op_type = "", "Identity"
+    _declare_captured(proto.graph)
     settled = settle_ceil_mode(proto)
-    result = onnx.shape_inference.infer_shapes(settled, strict_mode=True, data_prop=True)
+    result = inferred_steady(settled, _shaped)
     for node in _nodes(result.graph) if others else ():
         if node.op_type == "Identity" and node.output[0] in others:
             node.domain, node.op_type = "lrp", "ExplainedBy"
             node.input.append(others[node.output[0]])
     return result
+
+
+def _declare_captured(graph: GraphProto) -> None:
+    """Tell the types of initializers where a body may read them; onnx does not look there."""
+    if not any(True for node in graph.node for _ in subgraphs(node)):
+        return
+    known = {value.name for value in (*graph.input, *graph.value_info)}
+    for tensor in graph.initializer:
+        if tensor.name not in known:
+            made = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            graph.value_info.append(made)
+
+
+def _shaped(proto: ModelProto) -> ModelProto:
+    """With values propagated through shape arithmetic, where onnx can.
+
+    It takes [4, 1] + [1, 2] of known integers for a contradiction, as if they were vectors.
+    """
+    infer = onnx.shape_inference.infer_shapes
+    try:
+        return infer(proto, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError:
+        return infer(proto, strict_mode=True, data_prop=False)
 
 
 def _nodes(graph: GraphProto) -> Iterator[NodeProto]:

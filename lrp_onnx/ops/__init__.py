@@ -4,8 +4,11 @@ from lrp_onnx.ops import (
     activation,
     arithmetic,
     axiswise,
+    control,
+    deviation,
     elementary,
     explained,
+    generated,
     identity,
     indexed,
     linear,
@@ -16,6 +19,7 @@ from lrp_onnx.ops import (
     resize,
     select,
     silent,
+    softmax,
 )
 from lrp_onnx.ops.registry import KINDS, REGISTRY, Op, find, op
 
@@ -26,9 +30,12 @@ __all__ = [
     "activation",
     "arithmetic",
     "axiswise",
+    "control",
+    "deviation",
     "elementary",
     "explained",
     "find",
+    "generated",
     "identity",
     "indexed",
     "linear",
@@ -40,4 +47,5 @@ __all__ = [
     "resize",
     "select",
     "silent",
+    "softmax",
 ]

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from lrp_onnx.algebra import stabilised_ratio
 from lrp_onnx.emit import Emit
-from lrp_onnx.ops.registry import op, refuse
+from lrp_onnx.ops.registry import op
 
 __all__: list[str] = []
 
@@ -47,13 +47,12 @@ def reciprocal(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     return emit.op("Neg", emit.op("Mul", s, emit.op("Mul", y, y)))
 
 
-def _one_active(node: ir.Node, active: tuple[int, ...]) -> str:
-    if len(active) > 1:
-        raise refuse("both its base and its exponent depend on the explained input")
-    return "activation"
+def _power_or_product(node: ir.Node, active: tuple[int, ...]) -> str:
+    """With an exponent that depends on the input too, two factors that share their relevance."""
+    return "product" if len(active) > 1 else "activation"
 
 
-@op("Pow", kind=_one_active, inputs=(0, 1), broadcasts=True)
+@op("Pow", kind=_power_or_product, inputs=(0, 1), broadcasts=True)
 def power(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s·b·a^(b-1) for the base a, s·y·ln a for the exponent b.  Spec: ONNX Pow-15."""
     base, exponent = (emit.in_compute_dtype(v) for v in node.inputs)

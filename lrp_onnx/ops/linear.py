@@ -5,12 +5,14 @@ MatMulAdd.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import onnx_ir as ir
 
 from lrp_onnx.emit import Emit, known_rank
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.ops.registry import op, refuse
+from lrp_onnx.ops.kernel import over_kernel
+from lrp_onnx.ops.registry import op
 
 __all__: list[str] = []
 
@@ -33,13 +35,30 @@ def text(node: ir.Node, name: str, default: str) -> str:
     return default if attribute is None else attribute.as_string()
 
 
+def _linear_or_bilinear(node: ir.Node, active: tuple[int, ...]) -> str:
+    """Linear if one operand depends on the explained input, bilinear if both do."""
+    return "bilinear" if len(active) > 1 else "linear"
+
+
 def _batch_first(node: ir.Node, i: int) -> bool:
     return i == 0
 
 
-@op("Conv", kind="linear", weighted=True, samples_apart=_batch_first)
+def _kernel_channel(node: ir.Node, i: int) -> int:
+    """Axis 1 of the input and of Conv's kernel, axis 0 of ConvTranspose's."""
+    return 0 if i and node.op_type == "ConvTranspose" else 1
+
+
+@op(
+    "Conv",
+    kind=_linear_or_bilinear,
+    inputs=(0, 1),
+    weighted=True,
+    channel_axis=_kernel_channel,
+    samples_apart=_batch_first,
+)
 def conv(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Value:
-    """Transpose of Conv over its input.
+    """Transpose of Conv over its input; over its kernel see `over_kernel`.
 
     s: (N, M, *out)    w: (M, C/group, *k)    ->    c: (N, C, *in).    Spec: ONNX Conv-11,
     ConvTranspose-11.
@@ -47,6 +66,8 @@ def conv(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Valu
     x = node.inputs[0]
     assert x is not None
     n = known_rank(x) - 2
+    if i == 1:
+        return over_kernel(emit, w, s, n + 2, **_geometry(node, n))
     kernel, pads = kernel_shape(node, w), explicit_pads(node, n)
     strides, dilations = ints(node, "strides", [1] * n), ints(node, "dilations", [1] * n)
     attributes = {
@@ -77,6 +98,17 @@ def conv(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Valu
     return emit.op("Slice", whole, starts, ends, emit.ints(*range(2, n + 2)))
 
 
+def _geometry(node: ir.Node, n: int) -> dict[str, Any]:
+    """How the kernel of a node with two active operands slides."""
+    return {
+        "kernel": kernel_shape(node, node.inputs[1]),
+        "strides": ints(node, "strides", [1] * n),
+        "dilations": ints(node, "dilations", [1] * n),
+        "pads": explicit_pads(node, n),
+        "group": integer(node, "group", 1),
+    }
+
+
 def explicit_pads(node: ir.Node, n: int) -> list[int]:
     """The padding of `n` axes, begins then ends, which canonisation has made explicit."""
     if (
@@ -99,9 +131,17 @@ def kernel_shape(node: ir.Node, w: ir.Value | None) -> list[int]:
     return [int(k) for k in shape]  # type: ignore[arg-type]
 
 
-@op("ConvTranspose", kind="linear", weighted=True, samples_apart=_batch_first)
+@op(
+    "ConvTranspose",
+    kind=_linear_or_bilinear,
+    inputs=(0, 1),
+    weighted=True,
+    channel_axis=_kernel_channel,
+    samples_apart=_batch_first,
+)
 def conv_transpose(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Value:
-    """Transpose of ConvTranspose over its input: Conv with the same attributes.
+    """Transpose of ConvTranspose over its input: Conv with the same attributes; over its kernel see
+    `over_kernel`.
 
     s: (N, M, *out)    w: (C, M/group, *k)    ->    c: (N, C, *in).    Spec: ONNX ConvTranspose-11,
     Conv-11.
@@ -109,6 +149,8 @@ def conv_transpose(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) 
     x = node.inputs[0]
     assert x is not None
     n = known_rank(x) - 2
+    if i == 1:
+        return over_kernel(emit, s, w, n + 2, **_geometry(node, n))
     strides, extra = ints(node, "strides", [1] * n), ints(node, "output_padding", [0] * n)
     pads = explicit_pads(node, n)
     if any(e >= t for e, t in zip(extra, strides, strict=True)):
@@ -132,13 +174,6 @@ def conv_transpose(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) 
     )
 
 
-def _one_operand(node: ir.Node, active: tuple[int, ...]) -> str:
-    """Linear if one operand depends on the explained input."""
-    if len(active) > 1:
-        raise refuse("both its operands depend on the explained input")
-    return "linear"
-
-
 def _gemm_channel(node: ir.Node, i: int) -> int:
     transposed = integer(node, "transA" if i == 0 else "transB", 0)
     return 1 - transposed if i == 0 else transposed
@@ -156,7 +191,7 @@ def _gemm_rows_apart(node: ir.Node, i: int) -> bool:
 
 @op(
     "Gemm",
-    kind=_one_operand,
+    kind=_linear_or_bilinear,
     inputs=(0, 1),
     weighted=True,
     channel_axis=_gemm_channel,
@@ -199,7 +234,7 @@ def _rows_apart(node: ir.Node, i: int) -> bool:
 
 @op(
     "MatMul",
-    kind=_one_operand,
+    kind=_linear_or_bilinear,
     inputs=(0, 1),
     weighted=True,
     channel_axis=lambda node, i: -1 - i,

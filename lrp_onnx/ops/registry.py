@@ -15,8 +15,10 @@ list in `s`, one entry per output, None where nothing comes back.  Of an operato
 Kinds decide which rules of a composite apply:
 `linear` (in one input, with a weight), `sum` (linear without weight: sums, averages), `activation`
 (elementwise), `scale` (by constants: Mul, Add, a BatchNormalization that stands alone), `product`
-and `quotient` of two activations, `move` (data is rearranged or copied), `maximum` (a winner takes
-all), `none` (carries no relevance), `refused` (known, and why no relevance goes through it).
+and `quotient` of two activations, `bilinear` (MatMul of two activations), `softmax`, `norm` (minus
+the mean, over the deviation: LayerNormalization), `move` (data is rearranged or copied), `maximum`
+(a winner takes all), `body` (If, Loop and Scan: the nodes in their bodies propagate), `none`
+(carries no relevance), `refused` (known, and why no relevance goes through it).
 """
 
 from __future__ import annotations
@@ -41,7 +43,10 @@ __all__ = [
     "refuse",
 ]
 
-KINDS = ("linear", "sum", "activation", "scale", "product", "quotient", "move", "maximum", "none")
+KINDS = (
+    *("linear", "sum", "activation", "scale", "product", "quotient", "bilinear", "softmax", "norm"),
+    *("move", "maximum", "body", "none"),
+)
 STANDS = ("propagates", "none", "refused")
 
 Kind = str | Callable[[ir.Node, tuple[int, ...]], str]
@@ -75,6 +80,12 @@ class Op:
     """The axis of input `i` that the weight is contracted with."""
     samples_apart: Callable[[ir.Node, int], bool] = lambda node, i: False
     """Whether axis 0 of input `i` is a batch whose entries do not meet."""
+    held: Vjp | None = None
+    """For rules made of shares, which take the node as linear: its vector-Jacobian product with the
+    deviation that it divides by held constant; input 2 is then a bias.
+    """
+    axes: Callable[[ir.Node], tuple[int, ...]] | None = None
+    """The axes over which the elements of an output depend on each other, as of Softmax."""
 
     reason: str = ""
     """Why it is refused."""
@@ -83,6 +94,14 @@ class Op:
     def stand(self) -> str:
         """One of STANDS."""
         return str(self.kind) if self.kind in ("none", "refused") else "propagates"
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds that relevance can find it to be; where it depends on the use, those that
+        its function names.
+        """
+        named = self.kind.__code__.co_consts if callable(self.kind) else (self.kind,)
+        return tuple(kind for kind in KINDS if kind in named and kind != "none")
 
     def kind_of(self, node: ir.Node, active: tuple[int, ...]) -> str:
         """The kind of this use of the operator; UnsupportedError with the reason if it cannot be

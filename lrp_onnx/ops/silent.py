@@ -1,17 +1,18 @@
 """Operators that carry no relevance: they make integers, truth values, shapes, indices, constants
-or random numbers.
+or random numbers; and those that are refused because relevance cannot go through what they make.
 
 Rounding is among them: its derivative is 0 wherever it exists.
 """
 
 from __future__ import annotations
 
-from lrp_onnx.ops.registry import no_relevance
+from lrp_onnx.ops.registry import never_propagates, no_relevance
 
 __all__: list[str] = []
 
-SHAPES = ("Shape", "Size", "Constant", "ConstantOfShape", "Range", "EyeLike")
-INDICES = ("NonZero", "ArgMax", "ArgMin", "OneHot", "NonMaxSuppression")
+SHAPES = ("Shape", "Size", "Constant", "ConstantOfShape", "EyeLike")
+# which boxes survive is an index; the boxes that it gathers keep their relevance
+INDICES = ("NonZero", "ArgMax", "ArgMin", "NonMaxSuppression", "Hardmax")
 WINDOWS = ("HammingWindow", "HannWindow", "BlackmanWindow", "MelWeightMatrix")
 TRUTH = (
     "Equal",
@@ -26,7 +27,9 @@ TRUTH = (
     "IsNaN",
     "IsInf",
 )
-BITS = ("BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor")
+BITS = ("BitCast", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor")
+# counts of n-grams of tokens
+COUNTS = ("TfIdfVectorizer",)
 ROUNDING = ("Sign", "Floor", "Ceil", "Round")
 RANDOM = (
     "RandomNormal",
@@ -37,4 +40,13 @@ RANDOM = (
     "Multinomial",
 )
 
-no_relevance([*SHAPES, *INDICES, *WINDOWS, *TRUTH, *BITS, *ROUNDING, *RANDOM])
+no_relevance([*SHAPES, *INDICES, *WINDOWS, *TRUTH, *BITS, *ROUNDING, *RANDOM, *COUNTS])
+
+STRINGS = ("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit")
+never_propagates(STRINGS, "it works on strings, which have no relevance")
+never_propagates(["ImageDecoder"], "it decodes a compressed image. Decode before the model")
+never_propagates(
+    ("Adagrad", "Adam", "Gradient", "Momentum"),
+    "it trains. Export the model for inference",
+    domain="ai.onnx.preview.training",
+)

@@ -2,13 +2,14 @@
 
 A node whose attributes, inputs and element types opset 21 knows stays as it is: from 22 on,
 versions only took more of these, apart from the operators in `opset_forms`. Anything else becomes
-what the operator's own function says, or is refused by name. Pooling from 22 on leaves out windows
+the same between casts where only half precision is too new for it, or what the operator's own
+function says, or is refused by name. Pooling from 22 on leaves out windows
 that start in the right padding; ONNX Runtime always has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 from onnx import NodeProto, TensorProto, TypeProto, defs, helper
 
@@ -20,6 +21,7 @@ from lrp_onnx.opset.scope import Scope, label, require_valid
 __all__ = ["CEILING", "lowered", "misfit"]
 
 CEILING = 21
+HALF = {"tensor(float16)", "tensor(bfloat16)"}
 
 
 def lowered(node: NodeProto, scope: Scope) -> list[NodeProto]:
@@ -34,6 +36,8 @@ def lowered(node: NodeProto, scope: Scope) -> list[NodeProto]:
         nodes = FORMS[node.op_type](node, scope)
     if len(nodes) > 1 or not (reason := misfit(nodes[0], scope)):
         return nodes
+    if single := in_single_precision(nodes[0], scope):
+        return single
     if inlined := expanded(node, scope):
         return inlined
     raise ModelError(f"{label(node)}: {reason}")
@@ -67,25 +71,43 @@ def misfit(node: NodeProto, scope: Scope) -> str:
         if attribute.name in new.attributes and attribute.name not in old.attributes:
             value = helper.get_attribute_value(attribute)
             return f"{attribute.name} = {value} has no form at opset {CEILING}"
-    return _wrong_type(node.input, old.inputs, old, scope) or _wrong_type(
-        node.output, old.outputs, old, scope
-    )
+    wrong = next(_wrong_types(node, old, scope), None)
+    if wrong is None:
+        return ""
+    return f"'{wrong[0]}' is a {wrong[1]}, which opset {CEILING} does not take there"
 
 
-def _wrong_type(
-    names: Sequence[str],
-    formals: Sequence[defs.OpSchema.FormalParameter],
-    schema: defs.OpSchema,
-    scope: Scope,
-) -> str:
-    """Say which tensor has an element type that the operator does not take."""
+def in_single_precision(node: NodeProto, scope: Scope) -> list[NodeProto]:
+    """Return the node between casts, where only half precision is too new for it; else nothing."""
+    old = find_schema(node.op_type, CEILING)
+    wrong = {} if old is None else dict(_wrong_types(node, old, scope))
+    if not wrong or not set(wrong.values()) <= HALF:
+        return []
+    before, after, names = [], [], {}
+    for name in wrong:
+        if name in node.input:
+            cast = scope.node(node, "Cast", [name], to=TensorProto.FLOAT)
+            before.append(cast)
+            names[name] = cast.output[0]
+        else:
+            names[name] = scope.fresh(f"{name}/single")
+            cast = scope.node(node, "Cast", [names[name]], to=scope.element_type(name))
+            cast.output[0] = name
+            after.append(cast)
+    node.input[:] = [names.get(name, name) for name in node.input]
+    node.output[:] = [names.get(name, name) for name in node.output]
+    return [*before, node, *after]
+
+
+def _wrong_types(node: NodeProto, schema: defs.OpSchema, scope: Scope) -> Iterator[tuple[str, str]]:
+    """Yield each tensor of an element type that the operator does not take, and that type."""
     allowed = {t.type_param_str: t.allowed_type_strs for t in schema.type_constraints}
-    for position, name in enumerate(names):
-        formal = formals[min(position, len(formals) - 1)]
-        held = type_name(scope.types.get(name))
-        if held and held not in allowed.get(formal.type_str, (formal.type_str,)):
-            return f"'{name}' is a {held}, which opset {CEILING} does not take there"
-    return ""
+    for names, formals in ((node.input, schema.inputs), (node.output, schema.outputs)):
+        for position, name in enumerate(names):
+            formal = formals[min(position, len(formals) - 1)]
+            held = type_name(scope.types.get(name))
+            if held and held not in allowed.get(formal.type_str, (formal.type_str,)):
+                yield name, held
 
 
 def type_name(value: TypeProto | None) -> str:

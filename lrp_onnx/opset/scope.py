@@ -128,7 +128,7 @@ class Scope:
     def constant(self, node: NodeProto, part: str, array: np.ndarray[Any, Any]) -> str:
         """Add an initializer for `node` and return its name."""
         name = self.fresh(f"{node.name or node.output[0]}/{part}")
-        self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.graph.initializer.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
     def integers(self, node: NodeProto, part: str, values: Sequence[int]) -> str:

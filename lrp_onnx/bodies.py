@@ -1,0 +1,309 @@
+"""Relevance through If, Loop and Scan.
+
+If: an If with the same condition, each branch recomputing what it needs and walking back.
+
+Scan and Loop: a Scan in the opposite direction.  The forward keeps what each iteration began with
+(its carried values) as further outputs; iteration t of the backward, t = T-1 … 0, recomputes the
+forward iteration from them and walks it back.  It carries the relevance of the carried values and
+adds up that of what the body captures; the relevance of what the forward reads slice by slice is
+written slice by slice.  Nothing is kept between iterations but the carried values, and the number
+of iterations may be anything, 0 too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import onnx_ir as ir
+
+from lrp_onnx import control
+from lrp_onnx.audit import Audit
+from lrp_onnx.control import ports_of
+from lrp_onnx.emit import Emit, compute_dtype
+from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.path import Body, Step
+from lrp_onnx.site import Assigned
+
+__all__ = ["moved", "paired", "through_bodies"]
+
+Pairs = list[tuple[ir.Value, ir.Value]]
+Walk = Callable[..., dict[ir.Value, ir.Value]]
+
+
+def through_bodies(
+    emit: Emit,
+    site: Assigned,
+    arriving: Sequence[ir.Value | None],
+    audit: Audit | None,
+    walk: Walk,
+) -> Pairs:
+    """The relevance of each input and captured value that the node's bodies give some to.
+
+    arriving: per output of the node, None where none comes back. `walk` is that of the whole graph.
+    Raises UnsupportedError where a carried value changes its shape.
+    """
+    node = site.step.node
+    backward = _if_backward if node.op_type == "If" else _scan_backward
+    pairs = backward(emit, site, arriving, walk)
+    if audit is not None:
+        audit.of_expression(emit, site, arriving, dict(enumerate(r for _, r in pairs)), None)
+    return pairs
+
+
+@dataclass
+class Copy:
+    """A body's copy that the backward recomputes, with the nodes on its path."""
+
+    graph: ir.Graph
+    values: dict[ir.Value, ir.Value]
+    """Value of the forward body → that of the copy; others are captured."""
+    nodes: tuple[Assigned, ...]
+
+    def of(self, value: ir.Value) -> ir.Value:
+        """The value's copy, or the value itself where it is captured."""
+        return self.values.get(value, value)
+
+
+def _copied(emit: Emit, body: Body, nodes: Sequence[Assigned]) -> Copy:
+    graph = body.graph.clone(allow_outer_scope_values=True)
+    graph.name = emit.fresh("lrp/body")
+    values, twins = paired(body.graph, graph)
+    for value, copy in values.items():
+        copy.name, copy.shape, copy.type = emit.fresh("lrp"), value.shape, value.type
+        if value in emit.signs:
+            emit.signs[copy] = emit.signs[value]
+    for node, copied in twins.items():
+        copied.name = f"{emit.fresh('lrp/again')}/{node.name}"
+        copied.metadata_props.update({"lrp.source": emit.source, "lrp.rule": "recomputed"})
+    return Copy(graph, values, tuple(moved(site, values, twins) for site in nodes))
+
+
+def paired(
+    graph: ir.Graph, copy: ir.Graph
+) -> tuple[dict[ir.Value, ir.Value], dict[ir.Node, ir.Node]]:
+    """Values and nodes of a graph, bodies included, and those of its copy."""
+    values = dict(zip(graph.inputs, copy.inputs, strict=True))
+    pairs = zip(graph.initializers.values(), copy.initializers.values(), strict=True)
+    values.update(pairs)
+    twins: dict[ir.Node, ir.Node] = {}
+    for node, copied in zip(graph, copy, strict=True):
+        twins[node] = copied
+        values.update(zip(node.outputs, copied.outputs, strict=True))
+        bodies = zip(control.bodies_of(node), control.bodies_of(copied), strict=True)
+        for inner, inner_copy in bodies:
+            more_values, more_twins = paired(inner, inner_copy)
+            values.update(more_values)
+            twins.update(more_twins)
+    return values, twins
+
+
+def moved(
+    site: Assigned, values: dict[ir.Value, ir.Value], twins: dict[ir.Node, ir.Node]
+) -> Assigned:
+    """The same step at the copy of its node."""
+    node = twins[site.step.node]
+    bodies = tuple(
+        replace(body, graph=graph)
+        for body, graph in zip(site.step.bodies, control.bodies_of(node), strict=False)
+    )
+    captured = tuple(values.get(v, v) for v in site.step.captured)
+    step: Step = replace(site.step, node=node, captured=captured, bodies=bodies)
+    inner = tuple(tuple(moved(s, values, twins) for s in nodes) for nodes in site.bodies)
+    return replace(site, step=step, bodies=inner)
+
+
+def _if_backward(
+    emit: Emit, site: Assigned, arriving: Sequence[ir.Value | None], walk: Walk
+) -> Pairs:
+    node, captured = site.step.node, site.step.captured
+    branches = {}
+    names = [name for name, a in node.attributes.items() if a.type == ir.AttributeType.GRAPH]
+    for name, body, nodes in zip(names, site.step.bodies, site.bodies, strict=True):
+        copy = _copied(emit, body, nodes)
+        inner = emit.inside(copy.graph)
+        start: dict[ir.Value, ir.Value] = {}
+        for k, r in enumerate(arriving):
+            if r is not None and k in body.outputs:
+                _add(inner, start, copy.graph.outputs[k], r)
+        found = walk(inner, copy.nodes, start, captured)
+        inner.at(node, site.rule.name)
+        copy.graph.outputs[:] = [_result(inner, found.get(v), v) for v in captured]
+        branches[name] = copy.graph
+    (condition,) = node.inputs
+    results = _append(emit, "If", [condition], branches, captured)
+    return list(zip(captured, results, strict=True))
+
+
+def _scan_backward(
+    emit: Emit, site: Assigned, arriving: Sequence[ir.Value | None], walk: Walk
+) -> Pairs:
+    node, (body,), (nodes,) = site.step.node, site.step.bodies, site.bodies
+    ports, forward, captured = ports_of(node), body.graph, site.step.captured
+    _require_steady(node, body)
+    carried = [s for s in ports.states if s[1] in body.inputs]
+    read = [s for s in ports.read if s.body in body.inputs]
+    written = [s for s in ports.written if s.body in body.outputs and arriving[s.node] is not None]
+    kept = [b for b in range(len(forward.inputs)) if b not in {s.body for s in ports.read}]
+    copy = _copied(emit, body, nodes)
+    saved = _kept(emit, node, forward, kept)
+    results = {out: copy.graph.outputs[out] for out in range(len(copy.graph.outputs))}
+    inner = emit.inside(copy.graph)
+    inputs = list(copy.graph.inputs)
+
+    r_states = [_body_input(emit, forward.inputs[b]) for _, b, _ in carried]
+    sums = [_body_input(emit, v) for v in captured]
+    r_written = [_body_input(emit, forward.outputs[s.body]) for s in written]
+    start: dict[ir.Value, ir.Value] = {}
+    for (_, _, out), r in zip(carried, r_states, strict=True):
+        _add(inner, start, results[out], r)
+    for s, r in zip(written, r_written, strict=True):
+        _add(inner, start, results[s.body], r)
+    wanted = [*(inputs[b] for _, b, _ in carried), *(inputs[s.body] for s in read), *captured]
+    found = walk(inner, copy.nodes, start, wanted)
+    inner.at(node, site.rule.name)
+
+    copy.graph.inputs[:] = [
+        *(*r_states, *sums),
+        *(inputs[b] for b in kept),
+        *(inputs[s.body] for s in ports.read),
+        *r_written,
+    ]
+    copy.graph.outputs[:] = [
+        *(_result(inner, found.get(inputs[b]), inputs[b]) for _, b, _ in carried),
+        *(_sum(inner, total, found.get(v)) for total, v in zip(sums, captured, strict=True)),
+        *(_result(inner, found.get(inputs[s.body]), inputs[s.body]) for s in read),
+    ]
+    firsts = [_or_zeros(emit, arriving[k], node, s[0]) for k, s in enumerate(ports.states)]
+    outer = [
+        *(firsts[ports.states.index(s)] for s in carried),
+        *(emit.expand_like(0.0, v) for v in captured),
+        *saved,
+        *(node.inputs[s.node] for s in ports.read),
+        *(arriving[s.node] for s in written),
+    ]
+    # every slice is met in the opposite order
+    order = [*(1 for _ in saved), *(int(not s.reverse) for s in (*ports.read, *written))]
+    attributes = {
+        "body": copy.graph,
+        "num_scan_inputs": len(order),
+        "scan_input_directions": order,
+        "scan_input_axes": [0] * len(saved) + [s.axis for s in (*ports.read, *written)],
+    }
+    if read:
+        attributes["scan_output_directions"] = [int(not s.reverse) for s in read]
+        attributes["scan_output_axes"] = [s.axis for s in read]
+    targets = [
+        *(node.inputs[n] for n, _, _ in carried),
+        *captured,
+        *(node.inputs[s.node] for s in read),
+    ]
+    made = _append(emit, "Scan", outer, attributes, targets)
+    receivers = set(site.step.receivers())
+    return [(v, r) for v, r in zip(targets, made, strict=True) if v in receivers and v is not None]
+
+
+def _require_steady(node: ir.Node, body: Body) -> None:
+    """UnsupportedError for a carried value whose shape changes from iteration to iteration."""
+    for _, b, out in ports_of(node).states:
+        first, later = body.graph.inputs[b].shape, body.graph.outputs[out].shape
+        if first is None or later is None:
+            continue
+        pairs = zip(first, later, strict=False)
+        changed = any(m != n and isinstance(m, int) and isinstance(n, int) for m, n in pairs)
+        if len(first) != len(later) or changed:
+            raise UnsupportedError(
+                f"its carried value {body.graph.inputs[b].name!r} changes its shape from {first} "
+                f"to {later}. Keep it of one shape, or give it out as a scan output"
+            )
+
+
+def _kept(emit: Emit, node: ir.Node, body: ir.Graph, positions: Sequence[int]) -> list[ir.Value]:
+    """Further outputs of the forward: what each iteration began with, along a new first axis."""
+    first = len(node.outputs)
+    node.resize_outputs(first + len(positions))
+    kept = list(node.outputs[first:])
+    for k, value in zip(positions, kept, strict=True):
+        source = body.inputs[k]
+        name = emit.fresh("lrp/kept")
+        same = ir.Node("", "Identity", [source], name=name)
+        same.outputs[0].name, same.outputs[0].type = emit.fresh("lrp"), source.type
+        same.outputs[0].shape = source.shape
+        body.append(same)
+        body.outputs.append(same.outputs[0])
+        value.name, value.type = emit.fresh("lrp"), source.type
+    _extend_directions(node, len(positions))
+    return kept
+
+
+def _extend_directions(node: ir.Node, more: int) -> None:
+    """Axis 0 in the order of the iterations for the further outputs of a Scan."""
+    for name in ("scan_output_axes", "scan_output_directions"):
+        if name in node.attributes:
+            old = list(node.attributes[name].as_ints())
+            node.attributes[name] = ir.AttrInt64s(name, [*old, *[0] * more])
+
+
+def _add(emit: Emit, start: dict[ir.Value, ir.Value], value: ir.Value, r: ir.Value) -> None:
+    """Let relevance start at a value, beside what starts there already."""
+    start[value] = emit.op("Add", start[value], r) if value in start else r
+    start[value].shape = value.shape
+
+
+def _body_input(emit: Emit, like: ir.Value) -> ir.Value:
+    """A new input for the relevance of a value, shaped like it."""
+    dtype = ir.TensorType(compute_dtype(like.dtype))
+    return ir.Value(name=emit.fresh("lrp"), shape=like.shape, type=dtype)
+
+
+def _result(emit: Emit, r: ir.Value | None, like: ir.Value) -> ir.Value:
+    """An output of its own for the relevance of a value, zeros where there is none."""
+    made = emit.expand_like(0.0, like) if r is None else r
+    return _named(emit, made, like)
+
+
+def _sum(emit: Emit, total: ir.Value, r: ir.Value | None) -> ir.Value:
+    return _named(emit, total if r is None else emit.op("Add", total, r), total)
+
+
+def _named(emit: Emit, value: ir.Value, like: ir.Value) -> ir.Value:
+    """An Identity, since no value is an output twice and no input one."""
+    node = ir.Node("", "Identity", [value], name=emit.fresh("lrp/result"))
+    result = node.outputs[0]
+    result.name, result.shape = emit.fresh("lrp"), like.shape
+    result.type = ir.TensorType(compute_dtype(like.dtype))
+    emit.graph.append(node)
+    return result
+
+
+def _or_zeros(emit: Emit, r: ir.Value | None, node: ir.Node, i: int) -> ir.Value:
+    like = node.inputs[i]
+    assert like is not None
+    return emit.expand_like(0.0, like) if r is None else r
+
+
+def _append(
+    emit: Emit,
+    op_type: str,
+    inputs: Sequence[ir.Value | None],
+    attributes: dict[str, Any],
+    like: Iterable[ir.Value | None],
+) -> list[ir.Value]:
+    """Append a node with a body; one output shaped like each of `like`."""
+    shaped = list(like)
+    node = ir.Node(
+        "",
+        op_type,
+        inputs,
+        attributes=ir.convenience.convert_attributes(attributes),
+        num_outputs=len(shaped),
+        name=emit.fresh(f"lrp/{emit.source}/{op_type}"),
+        metadata_props={"lrp.source": emit.source, "lrp.rule": emit.rule},
+    )
+    for value, source in zip(node.outputs, shaped, strict=True):
+        value.name = emit.fresh("lrp")
+        if source is not None:
+            value.shape, value.type = source.shape, ir.TensorType(compute_dtype(source.dtype))
+    emit.graph.append(node)
+    return list(node.outputs)

@@ -1,0 +1,145 @@
+"""The operators and where each stands, as `lrp-onnx ops` lists them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import onnx
+from rich.table import Table
+
+from lrp_onnx.commands.tables import facts, table_of
+from lrp_onnx.composite import load_composite
+from lrp_onnx.errors import RuleError
+from lrp_onnx.ops import KINDS
+from lrp_onnx.stands import STANDARD, Stand, every_stand, versions_of
+
+__all__ = ["describe", "find", "groups", "overview", "summary", "to_json", "totals"]
+
+EXPANDED = "expanded"
+MEANING = {
+    "linear": "a layer with a weight",
+    "sum": "sums and averages",
+    "activation": "elementwise functions",
+    "scale": "multiples by constants",
+    "product": "products of activations",
+    "quotient": "quotients of activations",
+    "move": "data moved, copied or selected",
+    "maximum": "the winner takes all",
+    EXPANDED: "written out in operators that have a rule",
+}
+"""Kind → what it is, in a table's heading column."""
+
+
+def groups() -> list[tuple[str, list[Stand]]]:
+    """What propagates, under each kind that its uses can be of; what is written out comes last."""
+    found = [s for s in every_stand() if s.stand == "propagates"]
+    kinds = [*KINDS, EXPANDED]
+    listed = [(kind, [s for s in found if kind in (s.kinds or (EXPANDED,))]) for kind in kinds]
+    return [(kind, stands) for kind, stands in listed if stands]
+
+
+def overview() -> tuple[Table | str, ...]:
+    """A table of what propagates by kind, one of what is refused, what carries none, the totals."""
+    propagating = [(k, MEANING.get(k, ""), _names(stands)) for k, stands in groups()]
+    silent = [s for s in every_stand() if s.stand == "none"]
+    refused = [s for s in every_stand() if s.stand == "refused"]
+    return (
+        "Propagate relevance",
+        table_of(["kind", "which is", "operators"], propagating),
+        "Carry none",
+        table_of(["operators"], [(_names(silent),)]),
+        "Refused where relevance would have to go through them",
+        table_of(["operators", "why"], _by_reason(refused)),
+        summary(),
+        "`lrp-onnx ops NAME` shows kind, rule, versions and formula of one.",
+    )
+
+
+def _names(stands: Iterable[Stand]) -> str:
+    return ", ".join(s.name for s in stands)
+
+
+def _by_reason(refused: Sequence[Stand]) -> list[tuple[str, str]]:
+    reasons = dict.fromkeys(s.reason for s in refused)
+    return [(_names(s for s in refused if s.reason == reason), reason) for reason in reasons]
+
+
+def totals() -> dict[str, Counter[str]]:
+    """How many operators have each stand: those of the standard, then per other domain."""
+    found: dict[str, Counter[str]] = {}
+    for s in every_stand():
+        found.setdefault("standard" if s.domain in STANDARD else s.domain, Counter())[s.stand] += 1
+    return found
+
+
+def summary() -> str:
+    """`214 standard operators (opset 28): 160 propagate, …; com.microsoft: …`."""
+    opset = onnx.defs.onnx_opset_version()
+    parts = []
+    for domain, counts in totals().items():
+        told = [f"{counts[k]} {words}" for k, words in COUNTED.items() if counts[k]]
+        many = f"{counts.total()} standard operators (opset {opset})"
+        parts.append(f"{many if domain == 'standard' else domain}: {', '.join(told)}")
+    return "; ".join(parts)
+
+
+STANDS = {"propagates": "propagates", "none": "carries none", "refused": "refused"}
+COUNTED = {"propagates": "propagate", "none": "carry none", "refused": "refused"}
+
+
+def find(name: str) -> list[Stand]:
+    """The operators of that name, with or without a domain, in any case.
+
+    Raises RuleError where no table has it.
+    """
+    wanted = name.lower()
+    found = [s for s in every_stand() if wanted in (s.name.lower(), s.op_type.lower())]
+    if not found:
+        raise RuleError(
+            f"there is no operator {name!r} in any table: a model is refused where relevance would "
+            "have to go through it. `lrp-onnx ops` lists all."
+        )
+    return found
+
+
+def describe(stand: Stand) -> Table:
+    """All that is known of one operator."""
+    versions = ", ".join(map(str, versions_of(stand.domain, stand.op_type)))
+    about = [
+        ("operator", stand.name),
+        ("stand", STANDS[stand.stand]),
+        ("how", stand.how),
+        ("why", stand.reason),
+        ("kind", ", ".join(stand.kinds)),
+        ("rule", "; ".join(_rules(stand.kinds))),
+        ("versions", versions),
+        ("about", " ".join(stand.about.split())),
+    ]
+    return facts((name, value) for name, value in about if value)
+
+
+def _rules(kinds: Sequence[str]) -> list[str]:
+    """What the base of the composites does with each kind; of linear layers they decide."""
+    layers = load_composite("base").layers
+    found = {kind: next((x.rule.name for x in layers if kind in x.kinds), "") for kind in kinds}
+    return [f"{kind}: {rule or 'as the composite says'}" for kind, rule in found.items()]
+
+
+def to_json(stands: Iterable[Stand]) -> dict[str, Any]:
+    """The same for machines."""
+    rows = [
+        {
+            "name": s.name,
+            "domain": s.domain,
+            "stand": s.stand,
+            "kinds": list(s.kinds),
+            "how": s.how,
+            "reason": s.reason,
+            "versions": list(versions_of(s.domain, s.op_type)),
+            "about": s.about,
+        }
+        for s in stands
+    ]
+    return {"operators": rows, "totals": {k: dict(v) for k, v in totals().items()}}

@@ -1,0 +1,106 @@
+"""Nodes with bodies: how the inputs and outputs of If, Loop and Scan meet those of their bodies.
+
+Spec: ONNX If-25, Loop-25, Scan-25.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from lrp_onnx.errors import UnsupportedError
+
+__all__ = ["CONTROL", "Ports", "Sequence", "bodies_of", "captures", "ports_of"]
+
+CONTROL = ("If", "Loop", "Scan")
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A tensor that a body reads or writes slice by slice: positions at the node and in the body,
+    the axis of the slices, and whether the last comes first.
+    """
+
+    node: int
+    body: int
+    axis: int = 0
+    reverse: bool = False
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where a body's inputs come from and its outputs go to."""
+
+    states: tuple[tuple[int, int, int], ...] = ()
+    """(input of the node, input of the body, output of the body) of each carried value; the
+    output's position at the node is that of the state."""
+    read: tuple[Sequence, ...] = ()
+    written: tuple[Sequence, ...] = ()
+    results: tuple[tuple[int, int], ...] = ()
+    """(output of the node, output of the body) of what is handed out as it is."""
+
+    @property
+    def inputs(self) -> dict[int, int]:
+        """Input of the node → input of the body."""
+        return {n: b for n, b, _ in self.states} | {s.node: s.body for s in self.read}
+
+    @property
+    def outputs(self) -> dict[int, int]:
+        """Output of the node → output of the body."""
+        last = {k: out for k, (_, _, out) in enumerate(self.states)}
+        return last | {s.node: s.body for s in self.written} | dict(self.results)
+
+
+def bodies_of(node: ir.Node) -> tuple[ir.Graph, ...]:
+    """The graphs inside a node."""
+    graphs = (a for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH)
+    return tuple(a.as_graph() for a in graphs)
+
+
+def captures(node: ir.Node) -> Iterator[ir.Value]:
+    """Values that the node's bodies read, those of outer graphs among them."""
+    for body in bodies_of(node):
+        for inner in ir.traversal.RecursiveGraphIterator(body):
+            yield from (v for v in inner.inputs if v is not None)
+
+
+def ports_of(node: ir.Node) -> Ports:
+    """The connections of an If, Loop or Scan; UnsupportedError for anything else."""
+    body = bodies_of(node)[0]
+    if node.op_type == "If":
+        return Ports(results=tuple((k, k) for k in range(len(body.outputs))))
+    if node.op_type == "Loop":
+        return _loop(node, body)
+    if node.op_type == "Scan":
+        return _scan(node, body)
+    raise UnsupportedError("it has a body")
+
+
+def _loop(node: ir.Node, body: ir.Graph) -> Ports:
+    """The body takes iteration and condition first, and gives a condition first."""
+    count = len(body.inputs) - 2
+    states = tuple((2 + k, 2 + k, 1 + k) for k in range(count))
+    written = range(count, len(body.outputs) - 1)
+    return Ports(states, written=tuple(Sequence(k, k + 1) for k in written))
+
+
+def _scan(node: ir.Node, body: ir.Graph) -> Ports:
+    read = node.attributes["num_scan_inputs"].as_int()
+    count = len(body.inputs) - read
+    written = len(body.outputs) - count
+
+    def sequences(kind: str, number: int) -> tuple[Sequence, ...]:
+        axes, directions = (
+            node.attributes[f"scan_{kind}_{what}"].as_ints()
+            if f"scan_{kind}_{what}" in node.attributes
+            else [0] * number
+            for what in ("axes", "directions")
+        )
+        return tuple(
+            Sequence(count + k, count + k, axes[k], bool(directions[k])) for k in range(number)
+        )
+
+    states = tuple((k, k, k) for k in range(count))
+    return Ports(states, sequences("input", read), sequences("output", written))

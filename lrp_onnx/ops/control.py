@@ -1,0 +1,10 @@
+"""Control flow: the nodes in the bodies of If, Loop and Scan propagate by their own rules."""
+
+from __future__ import annotations
+
+from lrp_onnx.control import CONTROL
+from lrp_onnx.ops.registry import REGISTRY, Op
+
+__all__: list[str] = []
+
+REGISTRY.update({("", name): Op(name, "body", inputs=None, outputs="all") for name in CONTROL})

@@ -1,0 +1,48 @@
+"""The refusal of a model: every node that relevance cannot go through, at once.
+
+Nodes of one type that are refused for the same reason are told together, so that a large model's
+refusal stays a paragraph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import onnx_ir as ir
+
+from lrp_onnx.errors import UnsupportedError
+
+__all__ = ["refusal", "type_of"]
+
+FEW = 3
+"""As many nodes alike are told one by one."""
+
+
+def refusal(refused: Mapping[ir.Node, str]) -> UnsupportedError:
+    """The error to raise; refused: node → why."""
+    alike: dict[tuple[str, str], list[ir.Node]] = {}
+    for node, reason in refused.items():
+        alike.setdefault((type_of(node), reason), []).append(node)
+    told = [line for (kind, why), nodes in alike.items() for line in _lines(kind, why, nodes)]
+    many = f"{len(refused)} nodes" if len(refused) > 1 else "1 node"
+    error = UnsupportedError(
+        f"the model cannot be explained: no rule propagates through {many} between the explained "
+        "input and the "
+        f"target: {'; '.join(told)}. Choose other inputs with --explain or another "
+        "output with --output (make an earlier tensor an output for that), or report the model.",
+        {node.name or "": reason for node, reason in refused.items()},
+    )
+    error.nodes = dict(refused)
+    return error
+
+
+def _lines(kind: str, reason: str, nodes: Sequence[ir.Node]) -> list[str]:
+    if len(nodes) <= FEW:
+        return [f"node {node.name!r} ({kind}): {reason}" for node in nodes]
+    ends = f"first {nodes[0].name!r}, last {nodes[-1].name!r}"
+    return [f"{len(nodes)} nodes of type {kind} ({ends}): {reason}"]
+
+
+def type_of(node: ir.Node) -> str:
+    """The operator with its domain, if it is not the default one."""
+    return f"{node.domain}.{node.op_type}" if node.domain else node.op_type

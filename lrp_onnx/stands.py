@@ -1,0 +1,126 @@
+"""Where every operator stands: it propagates relevance, carries none, or is refused and why.
+
+An operator stands where the tables put it that the compiler itself works from: the registry of
+vector-Jacobian products (`ops`), what is written out before the explanation path is looked for
+(`expand`, `opset`, `canonise`), and the lists of those that carry none or are refused.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from onnx import defs
+
+from lrp_onnx.canonise.variadic import AS_BINARY, binary_sums
+from lrp_onnx.expand import BY_FUNCTION, EXPANSIONS
+from lrp_onnx.ops import REGISTRY
+from lrp_onnx.opset.forms import FORMS
+from lrp_onnx.opset.lowering import CEILING
+from lrp_onnx.opset.raising import RAISE
+
+__all__ = ["STANDARD", "Stand", "every_stand", "stand_of", "versions_of"]
+
+STANDARD = ("", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training")
+"""The domains that onnx defines."""
+OLDEST = 7
+INTERNAL = "lrp"
+
+FUNCTION = "by the function that the standard defines it by"
+EXPANSION = "expanded into operators that have a rule"
+
+
+@dataclass(frozen=True)
+class Stand:
+    """One operator: `stand` is "propagates", "none" or "refused"."""
+
+    domain: str
+    op_type: str
+    stand: str
+    kinds: tuple[str, ...] = ()
+    """What the rules of a composite go by, where it has a vector-Jacobian product of its own."""
+    how: str = ""
+    """How relevance gets through it."""
+    reason: str = ""
+    """Why it is refused."""
+    about: str = ""
+    """What its function says: formula, shapes, specification."""
+
+    @property
+    def name(self) -> str:
+        """`com.microsoft.QuickGelu`; without a domain if it is the default one."""
+        return f"{self.domain}.{self.op_type}" if self.domain else self.op_type
+
+
+def stand_of(domain: str, op_type: str) -> Stand | None:
+    """Where the operator stands; None if it is in no table."""
+    operator = REGISTRY.get((domain, op_type))
+    expansion = EXPANSIONS.get((domain, op_type))
+    if operator is not None and operator.stand == "propagates":
+        how = "by its vector-Jacobian product"
+        return Stand(domain, op_type, "propagates", operator.kinds, how, about=_doc(operator.vjp))
+    if expansion is not None:
+        return Stand(domain, op_type, "propagates", how=EXPANSION, about=_doc(expansion))
+    if operator is not None:
+        return Stand(domain, op_type, operator.stand, reason=operator.reason)
+    how, about = _written_out(op_type) if not domain else ("", "")
+    return Stand(domain, op_type, "propagates", how=how, about=about) if how else None
+
+
+def _written_out(op_type: str) -> tuple[str, str]:
+    """How a standard operator becomes others before relevance is looked for, and in what words."""
+    if op_type in BY_FUNCTION:
+        return FUNCTION, ""
+    if op_type in AS_BINARY:
+        return "as binary additions", _doc(binary_sums)
+    if op_type in RAISE and defs.get_schema(op_type, "").deprecated:
+        version, rewrite = RAISE[op_type]
+        return f"rewritten for opset {version}", _doc(rewrite)
+    if min(versions_of("", op_type), default=0) <= CEILING:
+        return "", ""
+    if op_type in FORMS:
+        return f"rewritten for opset {CEILING}", _doc(FORMS[op_type])
+    return (FUNCTION, "") if _has_function(op_type) else ("", "")
+
+
+def _has_function(op_type: str) -> bool:
+    schema: Any = defs.get_schema(op_type, "")
+    return bool(schema.has_function or schema.has_context_dependent_function)
+
+
+def _doc(function: Callable[..., Any] | None) -> str:
+    return inspect.getdoc(function) or ""
+
+
+@cache
+def _versions() -> dict[tuple[str, str], tuple[int, ...]]:
+    found: dict[tuple[str, str], list[int]] = {}
+    for schema in defs.get_all_schemas_with_history():
+        found.setdefault((schema.domain, schema.name), []).append(schema.since_version)
+    return {key: tuple(sorted(versions)) for key, versions in found.items()}
+
+
+def versions_of(domain: str, op_type: str) -> tuple[int, ...]:
+    """The opsets at which the installed onnx defines or changes the operator, since 7; the one in
+    force at 7 among them.
+    """
+    versions = _versions().get((domain, op_type), ())
+    if domain:
+        return versions
+    in_force = [v for v in versions if v <= OLDEST][-1:]
+    return (*in_force, *(v for v in versions if v > OLDEST))
+
+
+def every_stand() -> Iterator[Stand]:
+    """All operators that onnx defines or a table names, the standard ones first, by name.
+
+    An operator that stands nowhere is left out; a test sees to it that there is none.
+    """
+    named = {*_versions(), *REGISTRY, *EXPANSIONS}
+    for domain, op_type in sorted(named, key=lambda key: (key[0] not in STANDARD, *key)):
+        stand = stand_of(domain, op_type)
+        if stand is not None and domain != INTERNAL:
+            yield stand

@@ -1,0 +1,190 @@
+"""Compile, run and check the real models of zoo.toml.
+
+    python model_zoo_scripts/sweep.py [--composite NAME] [--readme] [MODEL ...]
+
+Each model is obtained, compiled with its composite (epsilon-plus-flat unless zoo.toml says
+otherwise) and run on its real or seeded input, on the CPU. Checked: the prediction is the right
+one, the outputs are the original's within 1e-5 (quantised models: `tolerance` in zoo.toml),
+relevance is finite, the weights take no more than 1.15 times the model and 300 bytes per emitted
+node.
+Printed: the sum of relevance over the value explained, which is 1 where nothing is lost to biases,
+stabilisers and rules that leak. With --readme the table replaces that of the README.
+
+Exit status 1 if a model failed or, when models are named, was skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from feeds import feed, prediction
+from numpy.typing import NDArray
+from obtain import TABLE, Unavailable, model
+from rich.console import Console
+from rich.table import Table
+
+import lrp_onnx
+
+__all__ = ["main"]
+
+Array = NDArray[Any]
+
+TOLERANCE = 1e-5
+WIDTH = 150  # of the table, also in a pipe, where the console would be 80 wide
+CPU = ["CPUExecutionProvider"]
+COLUMNS = (
+    *("model", "composite", "prediction", "forward differs", "ΣR / explained", "compile s"),
+    *("run s", "nodes"),
+)
+README = Path(__file__).parent.parent / "README.md"
+BEGIN, END = "<!-- sweep -->", "<!-- /sweep -->"
+
+
+class CheckFailed(Exception):
+    """A model does not do what it should; the message says what."""
+
+
+def explained_output(graph: onnx.GraphProto, row: dict[str, Any]) -> str:
+    """Return the output of zoo.toml, else the first of a float type."""
+    kinds = {value.name: value.type.tensor_type.elem_type for value in graph.output}
+    names: list[str] = [name for name, kind in kinds.items() if kind == onnx.TensorProto.FLOAT]
+    return str(row.get("output", names[0]))
+
+
+def outputs_of(original: onnx.ModelProto, source: Path | onnx.ModelProto, feeds: Any) -> Any:
+    """Return the original's outputs by name."""
+    quiet = onnxruntime.SessionOptions()
+    quiet.log_severity_level = 3  # a model may declare wrong shapes; lrp-onnx says so itself
+    given = str(source) if isinstance(source, Path) else original.SerializeToString()
+    session = onnxruntime.InferenceSession(given, quiet, providers=CPU)
+    names = [value.name for value in session.get_outputs()]
+    return dict(zip(names, session.run(names, feeds), strict=True))
+
+
+def difference(wanted: dict[str, Array], found: dict[str, Array]) -> float:
+    """Return the largest difference of an output, relative to its largest value."""
+    worst = 0.0
+    for name, value in wanted.items():
+        scale = max(float(np.abs(value).max()), float(np.finfo(np.float32).tiny))
+        gap = np.abs(found[name].astype(np.float64) - value.astype(np.float64))
+        worst = max(worst, float(gap.max()) / scale)
+    return worst
+
+
+def nodes_of(graph: onnx.GraphProto) -> int:
+    """Count the nodes, those in bodies included."""
+    return sum(1 + sum(nodes_of(body) for body in bodies(node)) for node in graph.node)
+
+
+def weights_of(original: onnx.ModelProto) -> int:
+    """Count the bytes of the constants, those in Constant nodes included."""
+    stored: int = sum(tensor.ByteSize() for tensor in original.graph.initializer)
+    constants = (node for node in original.graph.node if node.op_type == "Constant")
+    stored += sum(node.ByteSize() for node in constants)
+    return stored
+
+
+def bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """Yield the graphs inside a node."""
+    yield from (attribute.g for attribute in node.attribute if attribute.HasField("g"))
+
+
+def run(name: str, composite: str | None) -> list[str]:
+    """Return a model's line of the table. Raises CheckFailed, LrpError or Unavailable."""
+    source, row = model(name), TABLE["models"][name]
+    original = onnx.load(source) if isinstance(source, Path) else source
+    feeds, output = feed(name, original), explained_output(original.graph, row)
+    composite = composite or row.get("composite", "epsilon-plus-flat")
+    begun = time.perf_counter()
+    compiled = lrp_onnx.compile(
+        source,
+        composite=composite,
+        output=output,
+        explain=row.get("explain"),
+        target=row.get("target", "argmax"),
+        class_axis=row.get("class_axis"),
+        relevance_at=output,
+    )
+    seconds = time.perf_counter() - begun
+    wanted, size = outputs_of(original, source, feeds), weights_of(original)
+    before = nodes_of(original.graph)
+    del original, source  # up to 548 MiB each
+    begun = time.perf_counter()
+    result = lrp_onnx.Explainer(compiled, providers=CPU)(feeds)
+    explaining = time.perf_counter() - begun
+    said = prediction(name, result.outputs[output])
+    moved = difference(wanted, result.outputs)
+    if moved > row.get("tolerance", TOLERANCE):
+        raise CheckFailed(f"forward differs by {moved:.1e}, more than allowed")
+    explained = result.relevance.pop(output)
+    if broken := sum(int((~np.isfinite(r)).sum()) for r in result.relevance.values()):
+        raise CheckFailed(f"{broken} values of relevance are not finite")
+    after, bytes_after = nodes_of(compiled.model.graph), weights_of(compiled.model)
+    if bytes_after > 1.15 * size + 300 * (after - before):
+        raise CheckFailed(f"{bytes_after} bytes of weights, more than 1.15 x {size} and 300 a node")
+    kept = sum(float(r.sum()) for r in result.relevance.values()) / float(explained.sum())
+    cells = (said, f"{moved:.0e}", f"{kept:.3g}", f"{seconds:.1f}", f"{explaining:.1f}")
+    return [name, composite, *cells, f"{before} → {after}"]
+
+
+def write_readme(rows: list[list[str]], summary: str) -> None:
+    """Put the table between the marks of the README."""
+    versions = ", ".join(
+        f"{p} {importlib.metadata.version(p)}" for p in ("onnx", "onnxruntime-gpu")
+    )
+    lines = [" | ".join(("", *line, "")).strip() for line in (COLUMNS, ["---"] * len(COLUMNS))]
+    lines += [" | ".join(("", *line, "")).strip() for line in rows]
+    machine = f"Python {platform.python_version()}, {versions}, CPU"
+    text = README.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    table = "\n".join(lines)
+    made = f"{date.today()}, {machine}: {summary}."
+    after = rest.split(END)[1]
+    README.write_text(f"{before}{BEGIN}\n{made}\n\n{table}\n{END}{after}", encoding="utf-8")
+
+
+def main() -> int:
+    """Run the models named, or all; print a line for each and return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="default: every model")
+    parser.add_argument("--composite", help="use it for every model")
+    parser.add_argument("--readme", action="store_true", help="write the table into the README")
+    options = parser.parse_args()
+    if unknown := set(options.models) - set(TABLE["models"]):
+        parser.error(f"no such model: {', '.join(sorted(unknown))}")
+    console, rows, failed, skipped = Console(), [], 0, 0
+    console.width = max(console.width, WIDTH)
+    for name in options.models or list(TABLE["models"]):
+        try:
+            with console.status(name):
+                rows.append(run(name, options.composite))
+        except Unavailable as error:
+            console.print(f"{name}: skipped: {error}", markup=False)
+            skipped += 1
+        except (CheckFailed, lrp_onnx.LrpError, ValueError) as error:
+            console.print(f"{name}: FAILED: {error}", markup=False)
+            failed += 1
+    table = Table(*COLUMNS)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    summary = f"{len(rows)} models ran, {failed} failed, {skipped} skipped"
+    console.print(summary)
+    if options.readme:
+        write_readme(rows, summary)
+    return int(failed > 0 or (skipped > 0 and bool(options.models)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

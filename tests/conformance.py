@@ -1,0 +1,303 @@
+"""A case of onnx's operator tests as a model to explain, and the verdict on it.
+
+Every float output is joined into one vector `y`, so that one seed weighs them all; inputs that are
+sequences or optional become tensors that the model puts together.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from models import session
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+from slopes import Point, smooth_point
+from wide import wide
+
+import lrp_onnx
+from lrp_onnx.errors import ModelError, TargetError, UnsupportedError
+
+FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+NATIVE = {
+    helper.np_dtype_to_tensor_dtype(np.dtype(name))
+    for name in (
+        "float16",
+        "float32",
+        "float64",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "bool",
+    )
+} | {TensorProto.STRING}
+"""Element types that can be handed to ONNX Runtime from numpy."""
+RANDOM = {"Bernoulli", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
+          "Multinomial"}  # fmt: skip
+JOINED = "conformance_of_all"
+STRUCTURAL = ("scales", "depth")
+"""Float inputs that say how large the output is: constants, as in exported models."""
+TOLERANCE = {"float64": 1e-6, "float32": 2e-5, "float16": 4e-3, "bfloat16": 4e-2}
+NAMED = re.compile(r"node '|opset \d+, and")
+"""How a refusal names what it refuses."""
+
+
+@dataclass
+class Verdict:
+    """right, wrong, crashed, refused or none (nothing to differentiate)."""
+
+    name: str
+    outcome: str
+    why: str = ""
+    left_out: tuple[str, ...] = ()
+    """Float inputs without relevance on which the output depends."""
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """The operators that a refusal names."""
+        named = re.findall(r"node '[^']*' \(([\w.]+)\)", self.why)
+        return tuple(dict.fromkeys(named)) if self.outcome == "refused" else ()
+
+
+@dataclass
+class Joined:
+    """The case's model with the output `y`, and its feeds."""
+
+    model: onnx.ModelProto
+    feeds: dict[str, Any]
+    floats: list[str] = field(default_factory=list)
+    """The float inputs."""
+    differentiable: bool = True
+
+    def point(self, name: str, coarse: bool = False) -> Point:
+        """Where it is smooth, drawn by the case's name; coarse is enough to see it move."""
+        rng = np.random.default_rng(zlib.crc32(name.encode()))
+        return smooth_point(self.model, self.feeds, self.floats, JOINED, rng, coarse)
+
+
+def is_float(t: onnx.TypeProto) -> bool:
+    return t.HasField("tensor_type") and t.tensor_type.elem_type in FLOATS
+
+
+def array(value: Any) -> Any:
+    if isinstance(value, onnx.TensorProto):
+        return numpy_helper.to_array(value)
+    return value if isinstance(value, list) or value is None else np.asarray(value)
+
+
+def joined(case: Any) -> Joined:
+    """The case with its float outputs in one vector and nothing but tensors for inputs."""
+    model = onnx.ModelProto()
+    model.CopyFrom(case.model)
+    if not any(o.domain in ("", "ai.onnx") for o in model.opset_import):
+        model.opset_import.append(helper.make_opsetid("", 18))
+    inputs, outputs = case.data_sets[0]
+    given = [v for v in model.graph.input if v.name]
+    feeds: dict[str, Any] = {}
+    before: list[onnx.NodeProto] = []
+    declared: list[onnx.ValueInfoProto] = []
+    for value, data in zip(given, map(array, inputs), strict=True):
+        for v, d in _tensors(value, data, before):
+            declared.append(v)
+            feeds[v.name] = d
+    for v in [v for v in declared if v.name in STRUCTURAL]:
+        declared.remove(v)
+        model.graph.initializer.append(numpy_helper.from_array(feeds.pop(v.name), v.name))
+    del model.graph.input[:]
+    model.graph.input.extend(declared)
+    nodes = [*before, *model.graph.node]
+    parts, dtypes = [], []
+    for value, data in zip(list(model.graph.output), map(array, outputs), strict=True):
+        for name, t in _results(value, data, nodes):
+            parts.append(name)
+            dtypes.append(t)
+    common = TensorProto.DOUBLE if TensorProto.DOUBLE in dtypes else TensorProto.FLOAT
+    flat = []
+    for k, (name, t) in enumerate(zip(parts, dtypes, strict=True)):
+        nodes.append(
+            helper.make_node("Reshape", [name, "conformance_all"], [f"flat_{k}"], f"flat_{k}")
+        )
+        if t != common:
+            nodes.append(
+                helper.make_node("Cast", [f"flat_{k}"], [f"cast_{k}"], f"cast_{k}", to=common)
+            )
+        flat.append(nodes[-1].output[0])
+    if flat:
+        nodes.append(helper.make_node("Concat", flat, ["all_of_it"], "all_of_it", axis=0))
+        # relevance would start before a Softmax at the end
+        nodes.append(helper.make_node("Neg", ["all_of_it"], [JOINED], JOINED))
+        whole = numpy_helper.from_array(np.array([-1]), "conformance_all")
+        nodes.insert(
+            0, helper.make_node("Constant", [], ["conformance_all"], "conformance_all", value=whole)
+        )
+        kept = [v for v in model.graph.output if v.type.HasField("tensor_type")]
+        del model.graph.output[:]
+        model.graph.output.extend(kept)
+        model.graph.output.append(helper.make_tensor_value_info(JOINED, common, None))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    floats = [v.name for v in declared if is_float(v.type)]
+    random = any(n.op_type in RANDOM for n in model.graph.node)
+    return Joined(model, feeds, floats, bool(floats and flat) and not random)
+
+
+def _tensors(
+    value: onnx.ValueInfoProto, data: Any, nodes: list[onnx.NodeProto]
+) -> Iterator[tuple[onnx.ValueInfoProto, Any]]:
+    """The tensors that an input is made of; the nodes that make it."""
+    t = value.type
+    if t.HasField("tensor_type"):
+        yield value, data
+        return
+    optional = t.HasField("optional_type")
+    inner = t.optional_type.elem_type if optional else t
+    name = value.name
+    made = f"{name}_inner" if optional else name
+    if data is None:
+        nodes.append(helper.make_node("Optional", [], [name], f"make_{name}", type=inner))
+        return
+    if inner.HasField("sequence_type"):
+        element = inner.sequence_type.elem_type.tensor_type.elem_type
+        names = [f"{name}_{k}" for k in range(len(data))]
+        for n, d in zip(names, data, strict=True):
+            yield helper.make_tensor_value_info(n, element, np.shape(d)), d
+        op = "SequenceConstruct" if names else "SequenceEmpty"
+        attributes = {} if names else {"dtype": element}
+        nodes.append(helper.make_node(op, names, [made], f"make_{made}", **attributes))
+    else:
+        if isinstance(data, list):
+            (data,) = data
+        made = f"{name}_inner"
+        source = made if optional else name
+        yield (
+            helper.make_tensor_value_info(source, inner.tensor_type.elem_type, np.shape(data)),
+            data,
+        )
+    if optional:
+        nodes.append(helper.make_node("Optional", [made], [name], f"make_{name}"))
+
+
+def _results(
+    value: onnx.ValueInfoProto, data: Any, nodes: list[onnx.NodeProto]
+) -> Iterator[tuple[str, int]]:
+    """The float tensors that an output holds."""
+    t = value.type
+    if is_float(t):
+        yield value.name, t.tensor_type.elem_type
+        return
+    if t.HasField("tensor_type"):
+        return
+    name = value.name
+    if t.HasField("optional_type"):
+        t = t.optional_type.elem_type
+        nodes.append(helper.make_node("OptionalGetElement", [name], [f"{name}_got"], f"{name}_got"))
+        name = f"{name}_got"
+    if t.HasField("tensor_type"):
+        if t.tensor_type.elem_type in FLOATS:
+            yield name, t.tensor_type.elem_type
+        return
+    element = t.sequence_type.elem_type.tensor_type.elem_type
+    if element not in FLOATS:
+        return
+    for k in range(len(data)):
+        at = f"{name}_at_{k}"
+        constant = numpy_helper.from_array(np.array(k), at)
+        nodes.append(
+            helper.make_node("Constant", [], [f"{at}_index"], f"{at}_index", value=constant)
+        )
+        nodes.append(helper.make_node("SequenceAt", [name, f"{at}_index"], [at], at))
+        yield at, element
+
+
+def judge(case: Any) -> Verdict:
+    """Compile the case under `gradient` and compare with differences."""
+    joint = joined(case)
+    if not joint.differentiable:
+        return Verdict(case.name, "none")
+    try:
+        compiled = lrp_onnx.compile(
+            joint.model, "gradient", output=JOINED, target="seed", start="one", check=False
+        )
+    except Exception as e:
+        return _stopped(case.name, joint, e)
+    try:
+        return _compared(case.name, joint, compiled.model)
+    except Exception as e:
+        return Verdict(case.name, "crashed", f"run: {type(e).__name__}: {e}")
+
+
+def _stopped(name: str, joint: Joined, error: Exception) -> Verdict:
+    """Refused, or nothing to explain: then no float input may change y."""
+    why = f"{type(error).__name__}: {error}"
+    independent = isinstance(error, TargetError) and "no input reaches" in str(error)
+    by_name = isinstance(error, UnsupportedError | ModelError) and NAMED.search(str(error))
+    try:
+        flat = joint.point(name, coarse=not independent).flat
+    except Exception:  # no forward to compare with
+        flat = False
+    if independent:
+        return Verdict(name, "none" if flat else "wrong", why)
+    if not by_name:
+        return Verdict(name, "crashed", why)
+    return Verdict(name, "none" if flat else "refused", why)
+
+
+def runner(model: onnx.ModelProto) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """ONNX Runtime; the reference evaluator for element types that it has no kernels for."""
+    types = {v.type.tensor_type.elem_type for v in (*model.graph.input, *model.graph.output)}
+    if types <= NATIVE:
+        try:
+            return session(model)
+        except Exception as e:
+            if "NOT_IMPLEMENTED" not in str(e) and "INVALID_GRAPH" not in str(e):
+                raise
+    reference = ReferenceEvaluator(model)
+    names = reference.output_names
+    return lambda feeds: dict(zip(names, reference.run(None, feeds), strict=True))
+
+
+def _compared(name: str, joint: Joined, model: onnx.ModelProto) -> Verdict:
+    point = joint.point(name)
+    got = runner(model)({**point.feeds, f"{JOINED}_seed": point.seed})
+    narrow = [np.asarray(v).dtype.name for v in (*point.feeds.values(), *got.values())]
+    tolerance = max(TOLERANCE.get(kind, 0) for kind in narrow)
+    if why := _forward_differs(got, point.outputs, tolerance):
+        return Verdict(name, "wrong", why)
+    explained = [n for n in joint.floats if f"{n}_relevance" in got]
+    left_out = tuple(
+        n for n, s in point.slopes.items() if n not in explained and s.smooth and not s.flat
+    )
+    if not explained and not left_out:
+        return Verdict(name, "none", "derivative 0")
+    for n in explained:
+        r, there = wide(got[f"{n}_relevance"]), point.slopes[n]
+        if r.shape != np.shape(point.feeds[n]):
+            return Verdict(name, "wrong", f"{n}: relevance of shape {r.shape}")
+        along, scale = there.of(r)
+        error = np.abs(along - there.values).max(initial=0)
+        if not error <= tolerance * scale:
+            return Verdict(name, "wrong", f"{n}: off by {error:.3g} of {scale:.3g}")
+    return Verdict(name, "right", "", left_out)
+
+
+def _forward_differs(got: dict[str, Any], expected: dict[str, Any], tolerance: float) -> str:
+    """Which output of the compiled model is not the original's."""
+    for n, e in expected.items():
+        a, e = wide(np.asarray(got[n])), np.asarray(e)
+        if a.shape != e.shape:
+            return f"forward {n}: shape {a.shape}, expected {e.shape}"
+        finite = np.isfinite(e) if e.dtype.kind == "f" else np.zeros(e.shape, bool)
+        scale, error = (np.abs(v[finite]).max(initial=0) for v in (e, a - e if finite.any() else e))
+        if finite.any() and not error <= tolerance * scale:
+            return f"forward {n}: off by {error:.3g} of {scale:.3g}"
+    return ""

@@ -1,0 +1,125 @@
+"""Softmax, products and norms of activations against AttnLRP's formulas, written out in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from models import Case, assert_close, network, run
+
+import lrp_onnx
+
+VJP_ROWS = [
+    Case("Softmax", x=(2, 3, 4), then="Tanh"),
+    Case("Softmax", {"axis": 1}, x=(2, 3, 4), then="Tanh"),
+    Case("LogSoftmax", x=(2, 3, 4), then="Tanh"),
+    Case("LogSoftmax", {"axis": -2}, x=(2, 3, 4), then="Tanh"),
+    Case("LayerNormalization", x=(2, 3, 4), scale=(4,), b=(4,)),
+    Case("LayerNormalization", {"axis": 1, "epsilon": 0.1}, x=(2, 3, 4), scale=(3, 4)),
+    Case("InstanceNormalization", x=(2, 3, 2, 4), scale=(3,), b=(3,)),
+    Case("MatMul", x=(2, 3, 4), x2=(2, 4, 5)),
+    Case("MatMul", x=(2, 3, 4), x2=(4, 5)),
+    Case("Gemm", {"transB": 1}, x=(3, 4), x2=(5, 4), b=(5,)),
+]
+RNG = np.random.default_rng(7)
+
+
+def stabilised(z: np.ndarray) -> np.ndarray:
+    return z + np.where(z < 0, -1e-6, 1e-6)
+
+
+def found(body: str, feeds: dict, seed: np.ndarray, composite: str = "attnlrp", **constants):
+    shapes = {k: v.shape for k, v in feeds.items()}
+    assert set(shapes) == {"x"}
+    compiled = lrp_onnx.compile(
+        network(body, shapes["x"], (0,), **constants),
+        composite=composite, target="seed", start="one", check=False,
+    )  # fmt: skip
+    return run(compiled.model, {**feeds, "y_seed": seed})["x_relevance"], compiled.report
+
+
+def drawn(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_softmax(masked: bool) -> None:
+    x, R = drawn(2, 3, 4), drawn(2, 3, 4)
+    if masked:
+        x[..., -1] = -np.inf
+    R_in, _ = found("s = Softmax(x) y = Tanh(s)", {"x": x}, R)
+    finite = np.where(np.isfinite(x), x, 0).astype(float)
+    expected = finite * (R - softmax(x.astype(float)) * R.sum(-1, keepdims=True, dtype=float))
+    assert_close(R_in, expected)
+
+
+def test_product_of_activations_halves() -> None:
+    """x·x^T: both factors get their half, and all of R arrives."""
+    x, R = drawn(2, 3, 4), drawn(2, 3, 3)
+    R_in, _ = found("t = Transpose<perm=[0,2,1]>(x) y = MatMul(x, t)", {"x": x}, R)
+    a = x.astype(float)
+    b = a.transpose(0, 2, 1)
+    s = R / (2 * stabilised(a @ b))
+    expected = a * (s @ a) + (b * (b @ s)).transpose(0, 2, 1)
+    assert_close(R_in, expected)
+    np.testing.assert_allclose(R_in.sum(), R.sum(), rtol=1e-3)
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_layer_normalization_holds_the_deviation(biased: bool) -> None:
+    x, R, g, h = drawn(2, 3, 4), drawn(2, 3, 4), drawn(4), drawn(4)
+    inputs = "x, g, h" if biased else "x, g"
+    R_in, _ = found(f"y = LayerNormalization({inputs})", {"x": x}, R,
+                    **({"g": g, "h": h} if biased else {"g": g}))  # fmt: skip
+    a = x.astype(float)
+    r = 1 / np.sqrt(a.var(-1, keepdims=True) + 1e-5)
+    y = (a - a.mean(-1, keepdims=True)) * r * g + (h if biased else 0)
+    s = R / stabilised(y) * g * r
+    assert_close(R_in, a * (s - s.mean(-1, keepdims=True)))
+    if not biased:  # conserved without a bias (Ali et al. 2022)
+        np.testing.assert_allclose(R_in.sum(), R.sum(), rtol=1e-3)
+
+
+def test_constant_attention_gives_all_to_the_values() -> None:
+    x, R = drawn(2, 3, 3), drawn(2, 3, 3)
+    R_in, report = found("p = Softmax(x) y = MatMul(p, x)", {"x": x}, R, "cp-lrp")
+    a = x.astype(float)
+    p = softmax(a)
+    assert_close(R_in, a * (p.transpose(0, 2, 1) @ (R / stabilised(p @ a))))
+    assert [(n.op_type, n.kind) for n in report] == [("Softmax", ""), ("MatMul", "linear")]
+
+
+def test_a_softmax_that_is_no_factor_still_propagates() -> None:
+    x, R = drawn(2, 3, 4), drawn(2, 3, 2)
+    R_in, report = found("p = Softmax(x) y = MatMul(p, w)", {"x": x}, R, "cp-lrp", w=drawn(4, 2))
+    assert [n.rule for n in report] == ["softmax", "epsilon"]
+    assert np.abs(R_in).max() > 0
+
+
+RMS = {
+    "divided": "q = Mul(x, x) m = ReduceMean<keepdims=1>(q, last) r = Sqrt(m) y = Div(x, r)",
+    "inverse": "q = Mul(x, x) m = ReduceMean<keepdims=1>(q, last) r = Sqrt(m) "
+    "i = Reciprocal(r) y = Mul(x, i)",
+    "power": "q = Mul(x, x) m = ReduceMean<keepdims=1>(q, last) i = Pow(m, minus) y = Mul(x, i)",
+}
+
+
+@pytest.mark.parametrize("name", RMS)
+def test_rms_norm_passes(name: str) -> None:
+    x, R = drawn(2, 3, 4), drawn(2, 3, 4)
+    constants = {"last": np.array([-1])}
+    if name == "power":
+        constants["minus"] = np.float32(-0.5)
+    R_in, _ = found(RMS[name], {"x": x}, R, **constants)
+    np.testing.assert_array_equal(R_in, R)
+
+
+def test_comparison_refuses_1_percent() -> None:
+    x, R = drawn(2, 3, 4), drawn(2, 3, 4)
+    R_in, _ = found("s = Softmax(x) y = Tanh(s)", {"x": x}, R)
+    with pytest.raises(AssertionError, match="max"):
+        assert_close(1.01 * R_in, R_in)

@@ -1,0 +1,70 @@
+"""A refused model names every node that is in the way, once, in one paragraph."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from models import network
+from onnx import helper
+
+import lrp_onnx
+from lrp_onnx.errors import TargetError, UnsupportedError
+
+
+def chain(count: int) -> onnx.ModelProto:
+    """`count` operators of nobody's one after the other."""
+    nodes = [helper.make_node("Thing", [f"x{k}"], [f"x{k + 1}"], f"thing{k}", domain="com.acme")
+             for k in range(count)]  # fmt: skip
+    values = [helper.make_tensor_value_info(name, 1, [2, 3]) for name in ("x0", f"x{count}")]
+    graph = helper.make_graph(nodes, "chain", values[:1], values[1:])
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.acme", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10)
+
+
+def refusal_of(model: onnx.ModelProto, **request: object) -> UnsupportedError:
+    with pytest.raises(UnsupportedError) as refusal:
+        lrp_onnx.compile(model, "epsilon", check=False, **request)
+    return refusal.value
+
+
+def test_few_are_told_one_by_one() -> None:
+    told = str(refusal_of(chain(2)))
+    assert "2 nodes" in told
+    for name in ("thing0", "thing1"):
+        assert f"node '{name}' (com.acme.Thing): com.acme.Thing is not supported" in told
+
+
+def test_many_alike_are_told_together() -> None:
+    error = refusal_of(chain(12))
+    assert "12 nodes of type com.acme.Thing (first 'thing0', last 'thing11'): com" in str(error)
+    assert "'thing5'" not in str(error)
+    assert len(error.reasons) == 12  # `inspect` shows each
+
+
+def test_what_only_the_walk_finds_is_collected() -> None:
+    pool = "MaxPool<kernel_shape=[2], dilations=[2]>"
+    model = network(f"a = {pool}(x) b = Relu(a) y = {pool}(b)", (1, 1, 9))
+    error = refusal_of(model, rules={"MaxPool": "average"})
+    assert list(error.reasons) == ["a", "y"]
+    assert "node 'a' (MaxPool): " in str(error)
+
+
+def test_a_target_behind_a_choice_alone_names_it() -> None:
+    model = network("i = ArgMax(x) f = Cast<to=1>(i) y = Neg(f)", (2, 3))
+    with pytest.raises(TargetError, match=r"but through 'i' \(ArgMax\), which carry no relevance"):
+        lrp_onnx.compile(model, "epsilon", explain="x", check=False)
+
+
+def test_selected_boxes_keep_their_relevance() -> None:
+    """What non-maximum suppression chooses is an index; relevance goes to the boxes chosen."""
+    model = network(
+        """boxes = Reshape(x, shape) chosen = NonMaxSuppression(boxes, scores, most, over)
+        rows = Gather<axis=1>(chosen, two) f = Gather<axis=1>(boxes, rows) y = Reshape(f, flat)""",
+        (1, 12), symbolic=(), shape=[1, 3, 4], flat=[1, -1], two=2, most=[2], over=[0.5],
+        scores=np.array([[[0.9, 0.8, 0.1]]], np.float32),
+    )  # fmt: skip
+    compiled = lrp_onnx.compile(model, "epsilon", target="all")
+    x = np.array([[0, 0, 1, 1, 5, 5, 6, 6, 0, 0, 1, 1.1]], np.float32)
+    relevance = lrp_onnx.Explainer(compiled)(x).relevance["x"]
+    np.testing.assert_allclose(relevance[0], [*x[0, :8], 0, 0, 0, 0])

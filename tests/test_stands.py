@@ -1,0 +1,60 @@
+"""Every operator of the standard stands somewhere, and what is said of it is what happens."""
+
+from __future__ import annotations
+
+import pytest
+from onnx import defs
+
+from lrp_onnx.expand import EXPANSIONS
+from lrp_onnx.ops import KINDS, REGISTRY
+from lrp_onnx.stands import STANDARD, every_stand, stand_of, versions_of
+
+NAMES = sorted({(s.domain, s.name) for s in defs.get_all_schemas_with_history()})
+
+REFUSABLE = {
+    "": {"ImageDecoder", "RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit"},
+    "ai.onnx.preview.training": {"Adagrad", "Adam", "Gradient", "Momentum"},
+}  # fmt: skip
+"""All that may be refused whatever its use."""
+
+
+@pytest.mark.parametrize("domain", STANDARD)
+def test_every_operator_stands_somewhere(domain):
+    missing = [name for d, name in NAMES if d == domain and stand_of(d, name) is None]
+    assert not missing, "give each a VJP, an expansion or a place in ops/silent.py"
+
+
+def test_all_domains_of_onnx_are_looked_at():
+    assert {domain for domain, _ in NAMES} == set(STANDARD)
+
+
+@pytest.mark.parametrize("domain", STANDARD)
+def test_no_more_is_refused_than_must_be(domain):
+    refused = {s.op_type for s in every_stand() if s.domain == domain and s.stand == "refused"}
+    assert refused <= REFUSABLE.get(domain, set())
+
+
+@pytest.mark.parametrize("stand", list(every_stand()), ids=lambda s: s.name)
+def test_a_stand_says_how_or_why(stand):
+    if stand.stand == "propagates":
+        assert stand.how
+        assert set(stand.kinds) <= set(KINDS)
+        assert stand.kinds or (stand.domain, stand.op_type) not in REGISTRY
+        assert stand.about or "function" in stand.how
+    else:
+        assert (stand.stand == "refused") == bool(stand.reason)
+
+
+def test_what_is_in_no_table_stands_nowhere():
+    assert stand_of("", "Conv2") is None
+    assert stand_of("com.example", "Conv") is None
+
+
+def test_an_expansion_comes_before_a_refusal():
+    assert stand_of("com.microsoft", "QuickGelu").stand == "propagates"
+    assert ("com.microsoft", "QuickGelu") in EXPANSIONS
+
+
+def test_versions_begin_with_the_one_in_force_at_7():
+    assert versions_of("", "Relu") == (6, 13, 14)
+    assert versions_of("", "Swish") == (24,)
