@@ -13,6 +13,7 @@ goes to the data.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -213,19 +214,19 @@ def _distinct(node: ir.Node) -> bool:
     if index is None or data.shape is None:
         return False
     if node.op_type == "ScatterND":
-        places, sizes = index.reshape(-1, index.shape[-1]).T, list(data.shape)
+        sizes, places = list(data.shape), index.reshape(-1, index.shape[-1]).T
     else:
         axis = integer(node, "axis", 0) % len(data.shape)
-        places, sizes = np.indices(index.shape), list(data.shape)
-        places[axis] = index
-        places = places.reshape(len(sizes), -1)
+        sizes, everywhere = list(data.shape), np.indices(index.shape)
+        everywhere[axis] = index
+        places = everywhere.reshape(len(sizes), -1)
     if (places < 0).any():
         known = sizes[: len(places)]
         if not all(isinstance(size, int) for size in known):
             return False
         behind = np.array([[size] for size in known], dtype=np.int64)
         places = np.where(places < 0, places + behind, places)
-    return np.unique(places, axis=1).shape[1] == places.shape[1]
+    return bool(np.unique(places, axis=1).shape[1] == places.shape[1])
 
 
 @dataclass(frozen=True)
@@ -279,7 +280,7 @@ def scatter_nd(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 
 
 def _given_back(of: Scattered, reduction: str, i: int) -> ir.Value:
-    back = {
+    back: dict[str, tuple[Callable[[Scattered], ir.Value], ...]] = {
         "none": (_kept, _overwriting),
         "add": (lambda of: of.s, lambda of: of.places.read(of.s)),
         "mul": (_times_updates, _times_others),
@@ -299,13 +300,15 @@ def _overwriting(of: Scattered) -> ir.Value:
 
 
 def _times_updates(of: Scattered) -> ir.Value:
-    return of.places.emit.op("Mul", of.s, of.places.write(of.places.everywhere(1.0), of.updates, "mul"))
+    return of.places.emit.op(
+        "Mul", of.s, of.places.write(of.places.everywhere(1.0), of.updates, "mul")
+    )
 
 
 def _times_others(of: Scattered) -> ir.Value:
     """s times the data and the other updates of the element: their product without one zero each.
 
-    With P the product without zeros and n their number: P/u where n = 0, P for the zero where n = 1.
+    With P the product without zeros and n their number: P/u if n = 0, P for the zero if n = 1.
     """
     emit, places = of.places.emit, of.places
     if of.distinct:

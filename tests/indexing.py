@@ -1,0 +1,82 @@
+"""Rows of operators that index, order and contract, shared by their own tests and `test_vjp`."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from models import Case
+
+
+class Ranked(Case):
+    """A row of TopK, which always has its second output."""
+
+    def nodes(self, source: str = "x", output: str = "y") -> list[onnx.NodeProto]:
+        (node,) = super().nodes(source, output)
+        node.output.append("places")
+        return [node]
+
+
+IDS = [[1, 0, -1, 1], [2, 2, 0, -3]]
+GATHERED = [
+    Case("GatherElements", {"axis": 1}, x=(2, 3), indices=IDS),
+    Case("GatherElements", x=(3, 2, 2), indices=[[[0, 2], [1, 1]]]),
+    Case("GatherElements", {"axis": -1}, x=(2, 3, 3), indices=np.zeros((2, 1, 2), np.int64)),
+    Case("GatherElements", x=(2, 3), indices=np.zeros((0, 3), np.int64), sized=True),
+    Case("GatherND", x=(3, 4), indices=[[0, 1], [2, -1], [0, 1]]),
+    Case("GatherND", x=(3, 4, 2), indices=[[[1], [-1]], [[0], [1]]]),
+    Case("GatherND", x=(3, 4, 2), indices=[[[1, 3]], [[-3, -4]]]),
+    Case("GatherND", {"batch_dims": 1}, x=(2, 3, 4),
+         indices=[[[1, 2], [0, -1]], [[-3, 0], [2, 2]]]),
+    Case("GatherND", {"batch_dims": 1}, x=(2, 3, 4), indices=[[1], [-1]]),
+    Case("GatherND", {"batch_dims": 2}, x=(2, 2, 3), indices=[[[1], [0]], [[2], [2]]]),
+    Case("GatherND", x=(2, 3), indices=np.zeros((0, 1), np.int64), sized=True),
+]  # fmt: skip
+
+REDUCTIONS = ("none", "add", "mul", "max", "min")
+TWICE = [[0, 2, 0], [1, 1, -1]]
+ONCE = [[0, 2, 1], [-1, 1, 0]]
+SCATTERED = [
+    *[Case("ScatterElements", {"axis": 1, "reduction": r}, x=(2, 4), indices=ids, x2=(2, 3))
+      for r in REDUCTIONS for ids in (ONCE, TWICE)],
+    *[Case("ScatterElements", {"axis": -3, "reduction": r}, x=(3, 2, 2),
+           indices=[[[1, 0]], [[2, -1]]], x2=(2, 1, 2)) for r in REDUCTIONS],
+    *[Case("ScatterElements", {"axis": 1, "reduction": r}, x=(2, 3), indices=ids, u=(2, 3))
+      for r in REDUCTIONS for ids in (ONCE, TWICE)],
+    *[Case("ScatterElements", {"axis": 1, "reduction": r}, d=(2, 3), indices=ONCE, x=(2, 3))
+      for r in REDUCTIONS],
+    *[Case("ScatterND", {"reduction": r}, x=(4, 2), indices=ids, x2=(3, 2))
+      for r in REDUCTIONS for ids in ([[0], [2], [-1]], [[0], [3], [-1]])],
+    *[Case("ScatterND", {"reduction": r}, x=(3, 4, 2), indices=[[[0, 1]], [[2, -1]]], x2=(2, 1, 2))
+      for r in REDUCTIONS],
+    *[Case("ScatterND", {"reduction": r}, x=(2, 3), indices=[[0, 1], [0, 1], [1, 2], [0, 1]],
+           x2=(4,)) for r in REDUCTIONS],
+    *[Case("ScatterND", {"reduction": r}, d=(4, 2), indices=[[0], [2]], x=(2, 2))
+      for r in REDUCTIONS],
+    Case("ScatterElements", x=(2, 3), indices=np.zeros((0, 3), np.int64), x2=(0, 3), sized=True),
+    Case("ScatterND", x=(2, 3), indices=np.zeros((0, 1), np.int64), x2=(0, 3), sized=True),
+    Case("Scatter", {"axis": 1}, x=(2, 3), indices=[[2], [0]], x2=(2, 1), opset=9),
+]  # fmt: skip
+
+AXISWISE = [
+    *[Case("CumSum", {"exclusive": e, "reverse": r}, x=(2, 4, 2), axis=1)
+      for e in (0, 1) for r in (0, 1)],
+    Case("CumSum", x=(5,), axis=-1),
+    Case("ReverseSequence", x=(4, 3, 2), lengths=[4, 1, 3]),
+    Case("ReverseSequence", {"time_axis": 1, "batch_axis": 0}, x=(2, 4, 2), lengths=[2, 3]),
+    Case("Trilu", x=(2, 3, 4)),
+    Case("Trilu", {"upper": 0}, x=(4, 3), k=-1),
+    Case("Trilu", x=(3, 3), k=2),
+    Case("Compress", {"axis": 1}, x=(2, 4, 2), condition=[True, False, True]),
+    Case("Compress", {"axis": -3}, x=(2, 4, 2), condition=[False, True]),
+    Case("Compress", x=(2, 3), condition=[False, True, True, False, True]),
+    Case("Compress", {"axis": 0}, x=(3, 2), condition=[False, False]),
+    Ranked("TopK", x=(2, 5), k=[2]),
+    Ranked("TopK", {"axis": 1, "largest": 0}, x=(2, 5, 2), k=[3]),
+    Ranked("TopK", {"axis": 0}, x=(4,), k=[4]),
+    Case("Unique", x=(7,)),
+    Case("Unique", {"sorted": 0}, x=(2, 3)),
+    Case("Unique", {"axis": 1}, x=(2, 3, 2)),
+    Case("Unique", {"axis": -3, "sorted": 0}, x=(4, 2, 1)),
+]  # fmt: skip
+
+ROWS = [*GATHERED, *SCATTERED, *AXISWISE]
