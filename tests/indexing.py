@@ -79,4 +79,32 @@ AXISWISE = [
     Case("Unique", {"axis": -3, "sorted": 0}, x=(4, 2, 1)),
 ]  # fmt: skip
 
-ROWS = [*GATHERED, *SCATTERED, *AXISWISE]
+CONTRACTED = [
+    Case("Einsum", {"equation": "ij,jk->ik"}, x=(2, 3), w=(3, 4)),
+    Case("Einsum", {"equation": "ij,jk->ik"}, w=(2, 3), x=(3, 4)),
+    Case("Einsum", {"equation": "ij,jk->ik"}, x=(2, 3), x2=(3, 4)),
+    Case("Einsum", {"equation": "bsd,dhk->bhsk"}, x=(2, 3, 4), w=(4, 2, 3)),
+    Case("Einsum", {"equation": "bqhd,bkhd->bhqk"}, x=(2, 3, 2, 4), x2=(2, 4, 2, 4)),
+    Case("Einsum", {"equation": " ...ij , ...jk -> ...ik "}, x=(2, 3, 4), x2=(1, 4, 2)),
+    Case("Einsum", {"equation": "...ij,...jk->...ik"}, x=(2, 2, 3), x2=(1, 3, 2)),
+    Case("Einsum", {"equation": "...ij,...jk"}, x=(2, 2, 3), w=(1, 3, 2)),
+    Case("Einsum", {"equation": "bc,ac"}, x=(2, 3), w=(4, 3)),
+    Case("Einsum", {"equation": "i,j->ij"}, x=(2,), x2=(3,)),
+    Case("Einsum", {"equation": "i,i->i"}, x=(3,), x2=(3,)),
+    Case("Einsum", {"equation": "ij,k->i"}, x=(2, 3), w=(4,)),
+    Case("Einsum", {"equation": ",ij->ji"}, s=(), x=(2, 3)),
+    Case("Einsum", {"equation": "bii,ij->bj"}, x=(2, 3, 3), w=(3, 2)),
+    Case("Einsum", {"equation": "ij,jj->ij"}, w=(2, 3), x=(3, 3)),
+    Case("Einsum", {"equation": "ij,jk,kl->il"}, x=(2, 3), w=(3, 2), x2=(2, 4)),
+    Case("Einsum", {"equation": "bi,ijk,bj->bk"}, x=(2, 3), w=(3, 2, 4), x2=(2, 2)),
+    Case("Einsum", {"equation": "i...,i...,...->i..."}, x=(2, 3), x2=(2, 3), x3=(3,)),
+    Case("Einsum", {"equation": "ijk->kj"}, x=(2, 3, 4)),
+    Case("Einsum", {"equation": "...i->..."}, x=(2, 3, 4)),
+    Case("Einsum", {"equation": "...i->i..."}, x=(2, 3, 4)),
+    Case("Einsum", {"equation": "iij->ji"}, x=(3, 3, 2)),
+    Case("Einsum", {"equation": "iji"}, x=(3, 2, 3)),
+    Case("Einsum", {"equation": "iii->i"}, x=(3, 3, 3)),
+    Case("Einsum", {"equation": "ij->ij"}, x=(2, 3)),
+]  # fmt: skip
+
+ROWS = [*GATHERED, *SCATTERED, *AXISWISE, *CONTRACTED]
