@@ -193,7 +193,8 @@ class _Flow:
         alone = {"product": "scale", "bilinear": "linear"} if len(carried) == 1 else {}
         self.kinds[node] = alone.get(kind, kind)
         self.carried[node] = carried
-        self.active.update(node.outputs)
+        # of several outputs those behind the first are places, masks or statistics
+        self.active.update(node.outputs if operator.outputs == "all" else node.outputs[:1])
 
     def visit_bodies(self, node: ir.Node, active: tuple[int, ...]) -> None:
         """Look into the bodies of If, Loop or Scan: what of them is active, and from where."""

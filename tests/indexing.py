@@ -107,4 +107,13 @@ CONTRACTED = [
     Case("Einsum", {"equation": "ij->ij"}, x=(2, 3)),
 ]  # fmt: skip
 
-ROWS = [*GATHERED, *SCATTERED, *AXISWISE, *CONTRACTED]
+ARITHMETIC = [
+    Case("Mean", x=(2, 3), x2=(3,), x3=(2, 1)),
+    Case("Mean", x=(2, 3), b=(2, 3)),
+    Case("Mod", {"fmod": 1}, x=(2, 3), b=(3,), between=(0.5, 2.0)),
+    Case("Mod", {"fmod": 1}, x=(2, 3), x2=(2, 1), between=(0.5, 2.0)),
+    *[Case("Det", x=shape, sized=len(shape) > 3)
+      for shape in ((2, 1, 1), (2, 2), (2, 3, 3), (2, 1, 4, 4))],
+]  # fmt: skip
+
+ROWS = [*GATHERED, *SCATTERED, *AXISWISE, *CONTRACTED, *ARITHMETIC]

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from indexing import ROWS
-from models import Case, assert_close, run
+from models import Case, assert_close, network, run
 from reference import Network
 from test_vjp import differences
 
@@ -63,3 +63,51 @@ def test_what_indexes_may_come_at_run_time(case: Case) -> None:
             lrp_onnx.compile(at_run_time(case.model()), composite="gradient")
         return
     assert_jacobian(case, at_run_time(case.model()), given)
+
+
+@pytest.mark.parametrize("operator", ["TopK", "Unique"])
+def test_places_that_an_operator_chose_carry_none(operator: str) -> None:
+    """What reads by them is explained: x at the places of its largest elements."""
+    body = "v, i = TopK<axis=0>(x, k) y = Gather(x, i)"
+    if operator == "Unique":
+        body = "v, i = Unique<sorted=0>(x) y = Gather(x, i)"
+    model = network(body, (3,), (), k=[2])
+    x = np.array([0.5, -1.0, 2.0], np.float32)
+    outputs = run(lrp_onnx.compile(model, composite="gradient", target="all").model, {"x": x})
+    assert np.isfinite(outputs["x_relevance"]).all()
+
+
+ALL_ACTIVE = [row for row in ROWS if all(
+    v is None or k[0] == "x" or not isinstance(v, tuple) for k, v in row.inputs.items())]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ALL_ACTIVE, ids=str)
+def test_relevance_is_conserved(case: Case) -> None:
+    """With no constant that absorbs, what is explained is what the inputs get."""
+    compiled = lrp_onnx.compile(case.model(), composite="epsilon", target="all", check=False)
+    outputs = run(compiled.model, case.feeds("positive"))
+    total = sum(v.sum(dtype=float) for k, v in outputs.items() if k.endswith("_relevance"))
+    assert_close(np.array(total), np.array(outputs["y"].sum(dtype=float)), 2e-5)
+
+
+def test_only_the_last_of_several_updates_of_an_element_counts() -> None:
+    model = network("y = ScatterElements(d, i, x)", (3,), (), d=[0.0, 0.0], i=[1, 0, 1])
+    compiled = lrp_onnx.compile(model, composite="epsilon", target="all")
+    outputs = run(compiled.model, {"x": np.array([5, 7, 3], np.float32)})
+    assert_close(outputs["x_relevance"], np.array([0, 7, 3], np.float32))
+
+
+def test_of_equals_the_data_wins_then_the_first_update() -> None:
+    model = network('y = ScatterElements<reduction="max">(d, i, x)', (4,), (),
+                    d=[2.0, 0.0], i=[0, 1, 1, 1])  # fmt: skip
+    compiled = lrp_onnx.compile(model, composite="epsilon", target="all")
+    outputs = run(compiled.model, {"x": np.array([2, 1, 4, 4], np.float32)})
+    assert_close(outputs["x_relevance"], np.array([0, 0, 4, 0], np.float32))
+
+
+def test_a_zero_factor_of_several_is_differentiated() -> None:
+    model = network("u = Gather(x, k) y = ScatterElements<reduction=\"mul\">(x, i, u)", (3,), (),
+                    k=[1, 2], i=[0, 0])  # fmt: skip
+    compiled = lrp_onnx.compile(model, composite="gradient", target="all", start="one")
+    outputs = run(compiled.model, {"x": np.array([2, 0, 3], np.float32)})
+    assert_close(outputs["x_relevance"], np.array([0, 1 + 6, 1], np.float32))

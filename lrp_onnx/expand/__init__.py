@@ -12,7 +12,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.expand import activation, einsum, operands, recurrent
+from lrp_onnx.expand import activation, determinant, einsum, operands, recurrent
 from lrp_onnx.expand.build import Build
 from lrp_onnx.expand.function import BY_FUNCTION, write_out_functions
 from lrp_onnx.expand.registry import EXPANSIONS, Expansion, expands
@@ -22,6 +22,7 @@ __all__ = [
     "EXPANSIONS",
     "REFUSED",
     "activation",
+    "determinant",
     "einsum",
     "expand",
     "expands",
