@@ -141,6 +141,8 @@ def _like_input(emit: Emit, site: Assigned, r: ir.Value, i: int) -> ir.Value:
     op, node = site.step.op, site.step.node
     x, y = node.inputs[i], node.outputs[0]
     assert x is not None
+    if op.shared is not None:
+        return op.shared(emit, node, r)
     if op.broadcasts:
         return r if alone(node, i) else emit.sum_to(r, x, y)
     if op.elementwise:

@@ -183,6 +183,10 @@ class _Flow:
             return
         if not carried:
             return
+        if self.constant_gates and operator.signal is not None:
+            carried = tuple(i for i in carried if i in operator.signal)
+            if not carried:
+                return
         if self.constant_gates:
             carried = self.signal(node, kind, carried)
         if not carried:
@@ -193,8 +197,8 @@ class _Flow:
         alone = {"product": "scale", "bilinear": "linear"} if len(carried) == 1 else {}
         self.kinds[node] = alone.get(kind, kind)
         self.carried[node] = carried
-        # of several outputs those behind the first are places, masks or statistics
-        self.active.update(node.outputs if operator.outputs == "all" else node.outputs[:1])
+        constant = operator.constant_outputs
+        self.active.update(v for k, v in enumerate(node.outputs) if k not in constant)
 
     def visit_bodies(self, node: ir.Node, active: tuple[int, ...]) -> None:
         """Look into the bodies of If, Loop or Scan: what of them is active, and from where."""

@@ -77,8 +77,9 @@ def test_places_that_an_operator_chose_carry_none(operator: str) -> None:
     assert np.isfinite(outputs["x_relevance"]).all()
 
 
-ALL_ACTIVE = [row for row in ROWS if all(
-    v is None or k[0] == "x" or not isinstance(v, tuple) for k, v in row.inputs.items())]  # fmt: skip
+ALL_ACTIVE = [
+    row for row in ROWS if all(k[0] == "x" for k, v in row.inputs.items() if isinstance(v, tuple))
+]
 
 
 @pytest.mark.parametrize("case", ALL_ACTIVE, ids=str)
@@ -87,7 +88,9 @@ def test_relevance_is_conserved(case: Case) -> None:
     compiled = lrp_onnx.compile(case.model(), composite="epsilon", target="all", check=False)
     outputs = run(compiled.model, case.feeds("positive"))
     total = sum(v.sum(dtype=float) for k, v in outputs.items() if k.endswith("_relevance"))
-    assert_close(np.array(total), np.array(outputs["y"].sum(dtype=float)), 2e-5)
+    y = outputs["y"].astype(float)
+    # started at the output, the stabiliser 1e-6 of a sum keeps at most that of each element
+    assert abs(total - y.sum()) <= 1e-5 * np.abs(y).sum() + 1e-6 * y.size
 
 
 def test_only_the_last_of_several_updates_of_an_element_counts() -> None:

@@ -55,7 +55,7 @@ def compress(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     return _given_back(emit, node, s, chosen)
 
 
-@op("Unique", kind="move")
+@op("Unique", kind="move", constant_outputs=(1, 2, 3))
 def unique(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to the first occurrence of each value, 0 to its repetitions.
 
@@ -76,7 +76,7 @@ def _given_back(emit: Emit, node: ir.Node, s: ir.Value, chosen: ir.Value) -> ir.
     return emit.reshape_like(give_back(emit, s, chosen, flat, 0, unique=True), x)
 
 
-@op("TopK", kind="move", gates=(1,))
+@op("TopK", kind="move", gates=(1,), constant_outputs=(1,))
 def largest(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to the elements that were chosen, 0 to the others.
 
