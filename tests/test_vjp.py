@@ -6,6 +6,7 @@ seed's vector-Jacobian product. A new operator is one row; one without a row fai
 
 from __future__ import annotations
 
+import indexing
 import numpy as np
 import pytest
 import tables_signal
@@ -259,7 +260,7 @@ def test_first_of_equals_wins(case: Case) -> None:
 
 def test_every_registered_vjp_has_a_row() -> None:
     registered = {name for (domain, name), op in REGISTRY.items() if op.vjp and not domain}
-    rows = [*ROWS, *tables_signal.ROWS]
+    rows = [*ROWS, *tables_signal.ROWS, *indexing.ROWS]
     assert registered - {case.op for case in rows} == set(), "add a Case to ROWS"
 
 
