@@ -12,7 +12,10 @@ from lrp_onnx.stands import STANDARD, every_stand, stand_of, versions_of
 NAMES = sorted({(s.domain, s.name) for s in defs.get_all_schemas_with_history()})
 
 REFUSABLE = {
-    "": {"ImageDecoder", "RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit"},
+    "": {"ImageDecoder", "RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit",
+         "Optional", "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert",
+         "SequenceMap", "SplitToSequence"},
+    "ai.onnx.preview": {"FlexAttention"},
     "ai.onnx.preview.training": {"Adagrad", "Adam", "Gradient", "Momentum"},
 }  # fmt: skip
 """All that may be refused whatever its use."""

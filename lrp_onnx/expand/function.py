@@ -14,7 +14,12 @@ from onnx_ir.passes import common
 
 __all__ = ["BY_FUNCTION", "write_out_functions"]
 
-BY_FUNCTION: set[str] = {"MeanVarianceNormalization", "ReduceLogSum", "ReduceSumSquare"}
+BY_FUNCTION: set[str] = {
+    "CenterCropPad",
+    "MeanVarianceNormalization",
+    "ReduceLogSum",
+    "ReduceSumSquare",
+}
 """Standard operators whose parts have rules and whose function is the right way to explain them."""
 
 DOMAIN = "lrp.function"

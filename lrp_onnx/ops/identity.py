@@ -34,11 +34,12 @@ def _of_numbers(node: ir.Node, active: tuple[int, ...]) -> str:
     """What becomes an integer or a truth value has no derivative; integers (ids) stay what they are
     in other integers.
     """
-    x, y = node.inputs[0], node.outputs[0]
-    if x is None or x.dtype is None or y.dtype is None:
+    x, to = node.inputs[0], node.attributes.get("to")
+    dtype = node.outputs[0].dtype if to is None else ir.DataType(to.as_int())
+    if x is None or dtype is None:
         return "none"
-    kept = x.dtype.is_integer() and y.dtype.is_integer()
-    return "move" if kept or y.dtype.is_floating_point() else "none"
+    kept = x.dtype is not None and x.dtype.is_integer() and dtype.is_integer()
+    return "move" if kept or dtype.is_floating_point() else "none"
 
 
 @op("Cast", kind=_of_numbers, elementwise=True)

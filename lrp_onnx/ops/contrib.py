@@ -1,0 +1,65 @@
+"""ONNX Runtime's contrib operators that have no expansion, and why.
+
+Those that have one are in `expand`; what is quantised stands with the quantised operators.
+Source: ONNX Runtime, docs/ContribOperators.md.
+"""
+
+from __future__ import annotations
+
+from lrp_onnx.ops.registry import never_propagates, no_relevance
+
+__all__: list[str] = []
+
+MICROSOFT = "com.microsoft"
+
+HASHES = ("MurmurHash3", "NGramHashMapping", "VarlenNGramHashMapping")
+no_relevance(["IsAllFinite", "BifurcationDetector", "Range", *HASHES], MICROSOFT)
+
+REFUSED = {
+    "the file was saved by a runtime's optimiser, for one machine's memory layout. Give the model "
+    "that it was made from": ("NhwcConv", "NhwcFusedConv", "NhwcMaxPool"),
+    "it holds a part compiled for one device. Give the model that it was made from": (
+        *("EPContext", "Snpe"),
+    ),
+    "it generates text in a loop of its own. Export the decoder's single step": (
+        *("BeamSearch", "GreedySearch", "Sampling", "WhisperBeamSearch", "NGramRepeatBlock"),
+    ),
+    "it works on strings, which have no relevance": ("Tokenizer",),
+    "it reads a cache written in place. Export the model for a whole sequence, without a cache": (
+        *("DecoderAttention", "DecoderMaskedMultiHeadAttention", "DecoderMaskedSelfAttention"),
+        *("PagedAttention", "SparsePagedAttention", "SparseAttention", "DynamicSparseAttention"),
+        *("SparseAttentionIndexer", "PackedSparseAttentionIndexer"),
+    ),
+    "it takes sequences packed without padding. Export the model for a padded batch": (
+        *("PackedAttention", "PackedMultiHeadAttention", "RemovePadding", "RestorePadding"),
+        *("VarlenCausalConvWithState",),
+    ),
+    "it is for training. Export the model for inference": ("BitmaskBiasDropout", "BitmaskDropout"),
+    "it has no expansion into standard operators. Export the model to "
+    "those, without the runtime's optimiser": (
+        *("AttnLSTM", "BiasSoftmax", "BranchwiseRMSNorm", "CDist", "CausalConvWithState"),
+        *("ComplexMul", "ComplexMulConj", "ConvTransposeWithDynamicPads", "CropAndResize"),
+        *(
+            "DynamicTimeWarping",
+            "EngramGate",
+            "GatedDeltaNet",
+            "GatedRMSNorm",
+            "GemmaRotaryEmbedding",
+        ),
+        *("GatedRelativePositionBias", "GroupNorm", "HyperConnectionPostMix", "Inverse", "Irfft"),
+        *("HyperConnectionPreMix", "LinearAttention", "LinearAttentionGate", "LongformerAttention"),
+        *("MRotaryEmbedding", "MaxpoolWithMask", "MoE", "RelativePositionBias", "Rfft", "SampleOp"),
+        *(
+            "GatherND",
+            "Trilu",
+            "SkipGroupNorm",
+            "SparseToDenseMatMul",
+            "UnfoldTensor",
+            "Unique",
+            "WordConvEmbedding",
+        ),
+    ),
+}
+
+for reason, names in REFUSED.items():
+    never_propagates(names, reason, MICROSOFT)
