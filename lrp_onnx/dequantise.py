@@ -38,15 +38,22 @@ def dequantised(
     dtype: ir.DataType | None = None,
 ) -> ir.Value:
     """The float value of q, in the element type of its scale, or in `dtype`."""
-    to = int(dtype or scale.dtype or ir.DataType.FLOAT)
-    x = write.op("Cast", q, to=to)
+    dtype = dtype or scale.dtype or ir.DataType.FLOAT
+    to = int(dtype)
+    x = _like(write.op("Cast", q, to=to), q, dtype)
     if zero_point is not None and not _is_zero(zero_point):
         zero = write.op("Cast", for_elements_of(write, q, zero_point, axis, block), to=to)
-        x = write.op("Sub", x, zero)
+        x = _like(write.op("Sub", x, zero), q, dtype)
     factor = for_elements_of(write, q, scale, axis, block)
-    if scale.dtype != dtype and dtype is not None:
+    if scale.dtype != dtype:
         factor = write.op("Cast", factor, to=to)
-    return write.op("Mul", x, factor)
+    return _like(write.op("Mul", x, factor), q, dtype)
+
+
+def _like(value: ir.Value, q: ir.Value, dtype: ir.DataType) -> ir.Value:
+    """The value with the shape of q, by which constant folding knows what it would take."""
+    value.shape, value.type = q.shape, ir.TensorType(dtype)
+    return value
 
 
 def for_elements_of(

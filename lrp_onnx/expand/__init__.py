@@ -38,6 +38,7 @@ from lrp_onnx.expand import (
 from lrp_onnx.expand.build import Build
 from lrp_onnx.expand.function import BY_FUNCTION, write_out_functions
 from lrp_onnx.expand.integer import KEPT, integer_layers
+from lrp_onnx.expand.qdq import dequantised_layers
 from lrp_onnx.expand.registry import EXPANSIONS, Expansion, expands
 from lrp_onnx.expand.unsigned import make_unsigned
 
@@ -78,12 +79,11 @@ def expand(model: ir.Model) -> bool:
     A use that an expansion refuses stays as it is.
     """
     changed = any([write_out_functions(model), make_unsigned(model)])
-    for node, expansion in list(integer_layers(model)):
-        changed |= _replaced(model, node, expansion)
+    layers = dict([*integer_layers(model), *dequantised_layers(model)])
     for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
-        found = EXPANSIONS.get((node.domain, node.op_type))
-        if found is not None:
-            changed |= _replaced(model, node, found)
+        expansion = layers.get(node) or EXPANSIONS.get((node.domain, node.op_type))
+        if expansion is not None:
+            changed |= _replaced(model, node, expansion)
     if changed:
         common.NameFixPass()(model)
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)

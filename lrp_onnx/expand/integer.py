@@ -47,12 +47,16 @@ class _Chain:
     product: ir.Node
     scale: ir.Value
     bias: ir.Value | None
+    shape: ir.Value | None
+    """What the bias is reshaped to, if it is."""
     end: ir.Node
 
     def expansion(self, build: Build, node: ir.Node) -> Sequence[ir.Value]:
         """The float layer in the place of the last node's output."""
         scales = _scales(self.product, self.scale)
         bias = self.bias
+        if bias is not None and self.shape is not None:
+            bias = build.op("Reshape", bias, self.shape)
         z = build.op(
             FLOAT_OF[self.product.op_type],
             *_operands(build, self.product, scales or [None, None]),
@@ -74,11 +78,9 @@ def integer_layers(model: ir.Model) -> Iterator[tuple[ir.Node, Expansion]]:
 
 def _chain(node: ir.Node) -> _Chain | None:
     """Product → [Add of whole numbers] → Cast → Mul → [Add of a constant]."""
-    bias, reader = None, sole_reader(node.outputs[0])
+    rounded, reader = None, sole_reader(node.outputs[0])
     if reader is not None and reader[0].op_type == "Add":
-        bias = _float_bias(reader[0].inputs[1 - reader[1]])
-        if bias is None:
-            return None
+        rounded = reader[0].inputs[1 - reader[1]]
         reader = sole_reader(reader[0].outputs[0])
     if reader is None or reader[0].op_type != "Cast":
         return None
@@ -87,23 +89,30 @@ def _chain(node: ir.Node) -> _Chain | None:
         return None
     end, scale = scaled[0], scaled[0].inputs[1 - scaled[1]]
     assert scale is not None
+    if rounded is not None:
+        found = _float_bias(rounded, scale)
+        return None if found is None else _Chain(node, scale, *found, end)
     added = sole_reader(end.outputs[0])
-    if bias is None and added is not None and added[0].op_type == "Add":
+    if added is not None and added[0].op_type == "Add":
         other = added[0].inputs[1 - added[1]]
         if not varies(other):
-            return _Chain(node, scale, other, added[0])
-    return _Chain(node, scale, bias, end)
+            return _Chain(node, scale, other, None, added[0])
+    return _Chain(node, scale, None, None, end)
 
 
-def _float_bias(value: Input) -> Input:
-    """b of round(b / scale), shaped as it is added; None if it is not of that form."""
-    moved = value
-    while moved is not None and (node := moved.producer()) is not None:
+def _float_bias(rounded: ir.Value, scale: ir.Value) -> tuple[ir.Value, Input] | None:
+    """b, and what it is reshaped to, of round(b / scale); None if it is not of that form."""
+    value: Input = rounded
+    shape = None
+    while value is not None and (node := value.producer()) is not None:
+        bias = node.inputs[0]
         if node.op_type == "Div":
-            return node.inputs[0] if not varies(node.inputs[0]) else None
+            own = bias is not None and not varies(bias) and node.inputs[1] is scale
+            return (bias, shape) if own and bias is not None else None
         if node.op_type not in ROUNDING:
             return None
-        moved = node.inputs[0]
+        shape = node.inputs[1] if node.op_type == "Reshape" else shape
+        value = bias
     return None
 
 

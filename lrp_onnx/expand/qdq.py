@@ -8,21 +8,24 @@ behind it are copied onto the twins, and the quantiser at the end is explained b
     x8 → DequantizeLinear → Conv → QuantizeLinear → y8            the forward, still fused
     x8 → Cast, Sub, Mul   → Conv → QuantizeLinear → relevance     the twin, read by the rules
 
-What the rules do not read of a twin is never computed.
+What the rules do not read of a twin is never computed.  A linear operator with a dequantised weight
+has a twin too where no quantiser follows: runtimes fuse that into one with a quantised weight.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import onnx_ir as ir
 
 from lrp_onnx.dequantise import dequantised
 from lrp_onnx.expand.build import Build, attribute
 from lrp_onnx.expand.operands import varies
-from lrp_onnx.expand.registry import expands
+from lrp_onnx.expand.registry import Expansion, expands
 
-__all__: list[str] = []
+__all__ = ["dequantised_layers"]
+
+LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 LEAVES = ("QuantizeLinear", "DynamicQuantizeLinear", "ExplainedBy")
 """Operators whose outputs are read as they are."""
@@ -120,9 +123,34 @@ GRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
 
 
 def _explanation(node: ir.Node, value: ir.Value) -> ir.Value:
-    """What explains a dequantised value; other leaves are their own twins."""
-    if node.op_type != "ExplainedBy" or node.inputs[0] is None:
+    """What explains a float; quantised values are their own twins."""
+    dtype, twin = value.dtype, node.inputs[-1]
+    floating = dtype is not None and dtype.is_floating_point()
+    return twin if node.op_type == "ExplainedBy" and floating and twin is not None else value
+
+
+def dequantised_layers(model: ir.Model) -> Iterator[tuple[ir.Node, Expansion]]:
+    """Each linear node with a dequantised weight, whatever is in front of it and behind it."""
+    for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
+        if node.op_type in LINEAR and not node.domain and any(map(_is_weight, node.inputs)):
+            yield node, _layer
+
+
+def _is_weight(value: ir.Value | None) -> bool:
+    node = None if value is None else value.producer()
+    return node is not None and node.op_type == "DequantizeLinear" and not varies(value)
+
+
+def _layer(build: Build, node: ir.Node) -> Sequence[ir.Value]:
+    """The node on the twins of its inputs: of its weights, and of what is dequantised."""
+    inputs = [_float_twin(build, v) for v in node.inputs]
+    return [build.explained(node.outputs[0], build.copy(node, inputs)[0])]
+
+
+def _float_twin(build: Build, value: ir.Value | None) -> ir.Value | None:
+    maker = None if value is None else value.producer()
+    if maker is None or value is None:
         return value
-    producer, twin = node.inputs[0].producer(), node.inputs[1]
-    dequantises = producer is not None and producer.op_type == "DequantizeLinear"
-    return twin if dequantises and twin is not None else value
+    if maker.op_type == "DequantizeLinear":
+        return _spelled(build, maker)
+    return _explanation(maker, value) if maker.op_type == "ExplainedBy" else value

@@ -137,17 +137,6 @@ def qlinear_softmax(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return _requantised(build, node, z, scale, zero)
 
 
-@expands("QLinearReduceMean", domain=MICROSOFT)
-def qlinear_reduce_mean(build: Build, node: ir.Node) -> Sequence[ir.Value]:
-    """ReduceMean of the dequantised input."""
-    x, x_scale, x_zero, scale, zero = _inputs(node, 5)
-    given = attribute(node, "axes")
-    axes = None if given is None else build.ints(*given)
-    inputs = _value(build, x, x_scale, x_zero), axes
-    z = build.op("ReduceMean", *inputs, keepdims=attribute(node, "keepdims", 1))
-    return _requantised(build, node, z, scale, zero)
-
-
 @expands("QLinearConcat", domain=MICROSOFT)
 def qlinear_concat(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Concat of the dequantised inputs, each with its own scale."""

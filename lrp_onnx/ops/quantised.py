@@ -57,6 +57,11 @@ def _unsaturated(emit: Emit, node: ir.Node, step: Input) -> ir.Value:
 
 
 never_propagates(
+    ["QLinearReduceMean"],
+    "ONNX Runtime has no kernel for it. Quantise with QuantizeLinear and DequantizeLinear nodes",
+    domain="com.microsoft",
+)
+never_propagates(
     ["QMoE", "QOrderedAttention", "QOrderedLongformerAttention", "QOrderedLayerNormalization"],
     "its weights are laid out for one device's kernels. Quantise with QuantizeLinear and "
     "DequantizeLinear nodes",

@@ -1,0 +1,439 @@
+"""Quantised models: relevance is that of the floats that the integers stand for.
+
+Each row is one quantised network and the same one in floats; under `epsilon` and `zplus` the
+relevance of both is the same, under `gradient` that of the integers is the scale times it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from models import assert_close, run
+from onnx import helper, numpy_helper
+from scipy.stats import spearmanr
+
+import lrp_onnx
+from lrp_onnx.compiled import Compiled
+
+RNG = np.random.default_rng(7)
+MICROSOFT = "com.microsoft"
+
+
+def floats(q: np.ndarray, scale: np.ndarray, zero: np.ndarray | int) -> np.ndarray:
+    return ((q.astype(np.int64) - np.asarray(zero).astype(np.int64)) * scale).astype(np.float32)
+
+
+def weight(*shape: int, scale: float | list[float] = 0.02, axis: int | None = None) -> dict:
+    """w8, ws, wz and what they stand for, w; one scale per entry of the axis, or one."""
+    w8 = RNG.integers(-127, 128, shape).astype(np.int8)
+    ws = np.asarray(scale, np.float32)
+    wz = np.zeros(ws.shape, np.int8)
+    shaped = ws if axis is None else ws.reshape([-1 if k == axis else 1 for k in range(len(shape))])
+    return {"w8": w8, "ws": ws, "wz": wz, "w": floats(w8, shaped, 0)}
+
+
+def bias(size: int, scale: float | list[float]) -> dict:
+    """b32 in units of the product of scales, and its float value b."""
+    b32 = RNG.integers(-300, 300, size).astype(np.int32)
+    return {"b32": b32, "b": (b32 * np.asarray(scale)).astype(np.float32)}
+
+
+X8 = {"xs": np.float32(0.04), "xz": np.uint8(120)}
+V8 = {"vs": np.float32(0.03), "vz": np.uint8(100)}
+Y8 = {"ys": np.float32(0.5), "yz": np.uint8(128)}
+
+
+@dataclass
+class Row:
+    """A quantised network `quantised` of x8 (uint8) and the float one of x; `v8`, `v` likewise."""
+
+    name: str
+    quantised: str
+    real: str
+    x: tuple[int, ...]
+    v: tuple[int, ...] | None = None
+    constants: Mapping[str, object] = field(default_factory=dict)
+    dynamic: bool = False
+    """Whether the input is a float, quantised on the way."""
+    opset: int = 18
+
+    def __str__(self) -> str:
+        return self.name
+
+    def feeds(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """The integers, and the floats that they stand for."""
+        rng = np.random.default_rng(3)
+        quantised, real = {}, {}
+        for name, shape, table in (("x", self.x, X8), ("v", self.v, V8)):
+            if shape is None:
+                continue
+            q = rng.integers(0, 256, shape).astype(np.uint8)
+            real[name] = floats(q, table[f"{name}s"], table[f"{name}z"])
+            quantised[name if self.dynamic else f"{name}8"] = real[name] if self.dynamic else q
+        return quantised, real
+
+
+def model(text: str, row: Row, inputs: Mapping[str, np.ndarray]) -> onnx.ModelProto:
+    graph = onnx.parser.parse_graph(f"g (float x) => (float y) {{ {text} }}")
+    known = {**X8, **V8, **Y8, **row.constants}
+    used = {name for node in graph.node for name in node.input}
+    made = helper.make_graph(
+        list(graph.node),
+        "g",
+        [helper.make_tensor_value_info(k, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+         for k, a in inputs.items()],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.asarray(a), k) for k, a in known.items() if k in used],
+    )  # fmt: skip
+    opsets = [helper.make_opsetid("", row.opset), helper.make_opsetid(MICROSOFT, 1)]
+    return helper.make_model(made, opset_imports=opsets, ir_version=10)
+
+
+CONV = "q = QLinearConv{a} (x8, xs, xz, w8, ws, wz, ys, yz{b}) y = DequantizeLinear(q, ys, yz)"
+MS = "com.microsoft."
+ONE = "q = com.microsoft.{op}(x8, xs, xz, ys, yz) y = DequantizeLinear(q, ys, yz)"
+TWO = "q = com.microsoft.{op}(x8, xs, xz, v8, vs, vz, ys, yz) y = DequantizeLinear(q, ys, yz)"
+INTEGER = "d, ds, dz = DynamicQuantizeLinear(x) i = {op}(d, w8, dz, wz) f = Cast<to=1>(i) "
+QDQ = "a = DequantizeLinear(x8, xs, xz) {body} q = QuantizeLinear(z, ys, yz) "
+QDQ += "y = DequantizeLinear(q, ys, yz)"
+PER_CHANNEL = [0.02, 0.03, 0.01]
+FINE = {"ys": np.float32(1 / 255), "yz": np.uint8(0)}
+
+ROWS = [
+    Row("QLinearConv", CONV.format(a="", b=""), "y = Conv(x, w)", (2, 2, 5, 4),
+        constants=weight(3, 2, 3, 2)),
+    Row("QLinearConv-bias", CONV.format(a="<pads=[1,1,1,1], strides=[2,2]>", b=", b32"),
+        "y = Conv<pads=[1,1,1,1], strides=[2,2]>(x, w, b)", (2, 2, 5, 4),
+        constants={**weight(3, 2, 3, 2), **bias(3, 0.0008)}),
+    Row("QLinearConv-per-channel", CONV.format(a="<group=3>", b=", b32"),
+        "y = Conv<group=3>(x, w, b)", (1, 3, 4, 4),
+        constants={**weight(3, 1, 2, 2, scale=PER_CHANNEL, axis=0),
+                   **bias(3, [0.0008, 0.0012, 0.0004])}),
+    Row("QLinearMatMul",
+        "q = QLinearMatMul(x8, xs, xz, w8, ws, wz, ys, yz) y = DequantizeLinear(q, ys, yz)",
+        "y = MatMul(x, w)", (2, 3, 4), constants=weight(4, 3)),
+    Row("QLinearMatMul-per-column",
+        "q = QLinearMatMul(x8, xs, xz, w8, ws, wz, ys, yz) y = DequantizeLinear(q, ys, yz)",
+        "y = MatMul(x, w)", (2, 4), constants=weight(4, 3, scale=PER_CHANNEL, axis=1)),
+    Row("QGemm",
+        "q = com.microsoft.QGemm<transB=1>(x8, xs, xz, w8, ws, wz, b32, ys, yz) "
+        "y = DequantizeLinear(q, ys, yz)", "y = Gemm<transB=1>(x, w, b)", (2, 4),
+        constants={**weight(3, 4), **bias(3, 0.0008)}),
+    Row("QGemm-float", "y = com.microsoft.QGemm<transB=1, alpha=0.5>(x8, xs, xz, w8, ws, wz, b32)",
+        "g = Gemm<transB=1>(x, w, b) y = Mul(g, half)", (2, 4),
+        constants={**weight(3, 4, scale=PER_CHANNEL, axis=0), "half": np.float32(0.5),
+                   **bias(3, [0.0008, 0.0012, 0.0004])}),
+    Row("QLinearAdd", TWO.format(op="QLinearAdd"), "y = Add(x, v)", (2, 3), (2, 3)),
+    Row("QLinearMul", TWO.format(op="QLinearMul"), "y = Mul(x, v)", (2, 3), (1, 3)),
+    Row("QLinearWhere",
+        "q = com.microsoft.QLinearWhere(c, x8, xs, xz, v8, vs, vz, ys, yz) "
+        "y = DequantizeLinear(q, ys, yz)", "y = Where(c, x, v)", (2, 3), (2, 3),
+        constants={"c": np.array([[True, False, True]])}),
+    Row("QLinearConcat",
+        "q = com.microsoft.QLinearConcat<axis=1>(ys, yz, x8, xs, xz, v8, vs, vz) "
+        "y = DequantizeLinear(q, ys, yz)", "y = Concat<axis=1>(x, v)", (2, 3), (2, 1)),
+    Row("QLinearAveragePool",
+        "q = com.microsoft.QLinearAveragePool<kernel_shape=[2,2], strides=[2,2]>"
+        "(x8, xs, xz, ys, yz) y = DequantizeLinear(q, ys, yz)",
+        "y = AveragePool<kernel_shape=[2,2], strides=[2,2]>(x)", (1, 2, 4, 4)),
+    Row("QLinearGlobalAveragePool", ONE.format(op="QLinearGlobalAveragePool"),
+        "y = GlobalAveragePool(x)", (2, 3, 2, 2)),
+    Row("QLinearLeakyRelu",
+        "q = com.microsoft.QLinearLeakyRelu<alpha=0.25>(x8, xs, xz, ys, yz) "
+        "y = DequantizeLinear(q, ys, yz)", "y = LeakyRelu<alpha=0.25>(x)", (2, 3, 4)),
+    Row("QLinearSigmoid",
+        "q = com.microsoft.QLinearSigmoid(x8, xs, xz, ys, yz) z = DequantizeLinear(q, ys, yz) "
+        "y = Neg(z)", "z = Sigmoid(x) y = Neg(z)", (2, 3), constants=FINE),
+    Row("QLinearSoftmax",
+        "q = com.microsoft.QLinearSoftmax<axis=-1, opset=13>(x8, xs, xz, ys, yz) "
+        "z = DequantizeLinear(q, ys, yz) y = Neg(z)", "z = Softmax<axis=-1>(x) y = Neg(z)",
+        (2, 4), constants=FINE),
+    Row("QLinearSoftmax-last",  # relevance starts at the logits, behind both quantisers
+        "q = com.microsoft.QLinearSoftmax<axis=-1, opset=13>(x8, xs, xz, ys, yz) "
+        "y = DequantizeLinear(q, ys, yz)", "y = Softmax<axis=-1>(x)", (2, 4), constants=FINE),
+    Row("MatMulInteger", INTEGER.format(op="MatMulInteger") + "s = Mul(ds, ws) y = Mul(f, s)",
+        "y = MatMul(x, w)", (2, 4), constants=weight(4, 3), dynamic=True),
+    Row("MatMulInteger-bias",
+        INTEGER.format(op="MatMulInteger") + "s = Mul(ds, ws) m = Mul(f, s) y = Add(m, b)",
+        "m = MatMul(x, w) y = Add(m, b)", (2, 3, 4), dynamic=True,
+        constants={**weight(4, 3, scale=PER_CHANNEL, axis=1), **bias(3, 0.01)}),
+    Row("ConvInteger-bias",
+        INTEGER.format(op="ConvInteger<pads=[1,1,1,1]>")
+        + "s = Mul(ds, ws) m = Mul(f, s) c = Reshape(b, over) y = Add(m, c)",
+        "y = Conv<pads=[1,1,1,1]>(x, w, b)", (1, 2, 4, 4), dynamic=True,
+        constants={**weight(3, 2, 3, 3), **bias(3, 0.01), "over": np.array([1, 3, 1, 1])}),
+    Row("ConvInteger-rounded-bias",  # as older versions of the quantiser wrote it
+        "d, ds, dz = DynamicQuantizeLinear(x) i = ConvInteger(d, w8, dz, wz) s = Mul(ds, ws) "
+        "e = Div(b, s) r = Floor(e) t = Cast<to=6>(r) c = Reshape(t, over) k = Add(i, c) "
+        "f = Cast<to=1>(k) y = Mul(f, s)", "y = Conv(x, w, b)", (1, 2, 4, 4), dynamic=True,
+        constants={**weight(3, 2, 3, 3), **bias(3, 0.01), "over": np.array([1, 3, 1, 1])}),
+    Row("MatMulInteger-alone",
+        "i = MatMulInteger(x8, w8, xz, wz) f = Cast<to=1>(i) n = Relu(f) y = Mul(n, k)",
+        "m = MatMul(x, w) y = Relu(m)", (2, 4),
+        constants={**weight(4, 3), "k": np.float32(0.04 * 0.02)}),
+    Row("MatMulIntegerToFloat", "y = com.microsoft.MatMulIntegerToFloat(x8, w8, xs, ws, xz, wz, b)",
+        "m = MatMul(x, w) y = Add(m, b)", (2, 4),
+        constants={**weight(4, 3, scale=PER_CHANNEL, axis=1), **bias(3, 0.01)}),
+    Row("DynamicQuantizeMatMul", "y = com.microsoft.DynamicQuantizeMatMul(x, w8, ws, wz, b)",
+        "m = MatMul(x, w) y = Add(m, b)", (2, 4), dynamic=True,
+        constants={**weight(4, 3), **bias(3, 0.01)}),
+    Row("QDQ-Conv",
+        QDQ.format(body="f = DequantizeLinear(w8, ws, wz) g = DequantizeLinear(b32, bs, bz) "
+                        "c = Conv<pads=[1,1,1,1]>(a, f, g) z = Relu(c)"),
+        "c = Conv<pads=[1,1,1,1]>(x, w, b) y = Relu(c)", (1, 2, 4, 4),
+        constants={**weight(3, 2, 3, 3), **bias(3, 0.0008), "bs": np.float32(0.0008),
+                   "bz": np.int32(0)}),
+    Row("QDQ-per-axis",
+        QDQ.format(body="f = DequantizeLinear<axis=0>(w8, ws, wz) z = Conv(a, f)"),
+        "y = Conv(x, w)", (1, 2, 4, 4),
+        constants=weight(3, 2, 3, 3, scale=PER_CHANNEL, axis=0)),
+    Row("QDQ-Add",
+        "a = DequantizeLinear(x8, xs, xz) c = DequantizeLinear(v8, vs, vz) z = Add(a, c) "
+        "q = QuantizeLinear(z, ys, yz) y = DequantizeLinear(q, ys, yz)",
+        "y = Add(x, v)", (2, 3), (2, 3)),
+    Row("QDQ-shared",  # one dequantised tensor read twice, by a copied chain and by a float node
+        "a = DequantizeLinear(x8, xs, xz) p = MaxPool<kernel_shape=[2]>(a) "
+        "q = QuantizeLinear(p, xs, xz) e = DequantizeLinear(q, xs, xz) "
+        "r = Slice(a, start, end, axes) y = Add(e, r)",
+        "p = MaxPool<kernel_shape=[2]>(x) r = Slice(x, start, end, axes) y = Add(p, r)",
+        (1, 2, 6), constants={"start": np.array([0]), "end": np.array([5]),
+                              "axes": np.array([2])}),
+    Row("weight-only", "f = DequantizeLinear<axis=1>(w8, ws, wz) y = MatMul(x, f)",
+        "y = MatMul(x, w)", (2, 4), dynamic=True,
+        constants=weight(4, 3, scale=PER_CHANNEL, axis=1)),
+    Row("weight-only-Cast", "f = Cast<to=1>(w8) g = Mul(f, ws) y = Gemm(x, g, b)",
+        "y = Gemm(x, w, b)", (2, 4), dynamic=True,
+        constants={**weight(4, 3), **bias(3, 0.01)}),
+]  # fmt: skip
+
+
+def explained(text: str, row: Row, feeds: dict[str, np.ndarray], composite: str) -> dict:
+    compiled = lrp_onnx.compile(
+        model(text, row, feeds), composite=composite, target="seed", start="one"
+    )
+    names = [o.name for o in compiled.model.graph.output]
+    size = next(iter(ort_run(model(text, row, feeds), feeds).values())).shape
+    seed = np.random.default_rng(0).standard_normal(size).astype(np.float32)
+    outputs = run(compiled.model, {**feeds, "y_seed": seed})
+    return {n: outputs[n] for n in names}
+
+
+def ort_run(proto: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return run(proto, feeds)
+
+
+@pytest.mark.parametrize("composite", ["epsilon", "zplus", "gradient"])
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_relevance_is_that_of_the_floats(row: Row, composite: str) -> None:
+    quantised, real = row.feeds()
+    found = explained(row.quantised, row, quantised, composite)
+    expected = explained(row.real, row, real, composite)
+    own = ort_run(model(row.quantised, row, quantised), quantised)["y"]
+    assert_close(found["y"], own)
+    step = {**Y8, **row.constants}["ys"]
+    spread = np.abs(found["y"] - expected["y"]).max()
+    assert spread <= (np.ptp(expected["y"]) / 100 if row.dynamic else 1.01 * step), "not the same"
+    for q, x in zip(quantised, real, strict=True):
+        integer = composite == "gradient" and not row.dynamic
+        factor = {**X8, **V8}[f"{x}s"] if integer else 1
+        assert_close(found[f"{q}_relevance"], factor * expected[f"{x}_relevance"], 2e-5, q)
+
+
+def packed(q: np.ndarray, bits: int) -> np.ndarray:
+    """Numbers along the last axis in bytes, the first in the lowest bits."""
+    per = 8 // bits
+    wide = np.pad(q, [(0, 0)] * (q.ndim - 1) + [(0, -q.shape[-1] % per)])
+    parts = wide.reshape(*wide.shape[:-1], -1, per).astype(np.int64)
+    return (parts << (bits * np.arange(per))).sum(-1).astype(np.uint8)
+
+
+# the runtime has no kernel for 8 bits with zero points that are floats
+@pytest.mark.parametrize(
+    ("bits", "zeros"), [(4, "none"), (8, "none"), (4, "packed"), (8, "packed"), (4, "float")]
+)
+@pytest.mark.parametrize("columns", [32, 40])
+def test_matmul_nbits(bits: int, zeros: str, columns: int) -> None:
+    """The last block is cut at 40 columns; three blocks' 4-bit zero points leave half a byte."""
+    rows, block = 3, 16
+    blocks = -(-columns // block)
+    rng = np.random.default_rng(bits)
+    q = rng.integers(0, 1 << bits, (rows, blocks, block))
+    scale = rng.uniform(0.01, 0.05, (rows, blocks)).astype(np.float32)
+    zero = rng.integers(0, 1 << bits, (rows, blocks))
+    if zeros == "none":
+        zero = np.full_like(zero, 1 << (bits - 1))
+    w = ((q - zero[..., None]) * scale[..., None]).reshape(rows, -1)[:, :columns]
+    given = {"packed": packed(zero, bits), "float": zero.astype(np.float32)}.get(zeros)
+    constants = {"w8": packed(q, bits), "ws": scale.reshape(-1), "b": np.float32([0.1, -0.2, 0.3]),
+                 "w": w.T.astype(np.float32)}  # fmt: skip
+    if given is not None:
+        constants["zp"] = given.reshape(-1) if zeros == "packed" else given
+    name = ", zp" if given is not None else ", "
+    text = f"y = com.microsoft.MatMulNBits<K={columns}, N={rows}, bits={bits}, block_size={block}>"
+    row = Row("nbits", f"{text}(x, w8, ws{name}, , b)", "y = Gemm(x, w, b)", (2, columns),
+              constants=constants, dynamic=True)  # fmt: skip
+    test_relevance_is_that_of_the_floats(row, "epsilon")
+    test_relevance_is_that_of_the_floats(row, "zplus")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+def test_blocked_dequantisation(dtype: type) -> None:
+    """Blocks of 2 along axis 0, the last one cut."""
+    rng = np.random.default_rng(1)
+    w8 = rng.integers(0, 100, (4, 3)).astype(dtype)
+    ws = rng.uniform(0.01, 0.05, (2, 3)).astype(np.float32)
+    wz = rng.integers(0, 9, (2, 3)).astype(dtype)
+    w = floats(w8, np.repeat(ws, 2, 0)[:4], np.repeat(wz, 2, 0)[:4])
+    q = "f = DequantizeLinear<axis=0, block_size=2>(x, ws, wz)"
+    proto = model(
+        f"{q} y = Neg(f)",
+        Row("", "", "", (4, 3), constants={"ws": ws, "wz": wz}, opset=21),
+        {"x": w8},
+    )
+    compiled = lrp_onnx.compile(proto, composite="gradient", target="all", start="one")
+    found = run(compiled.model, {"x": w8})
+    assert_close(found["y"], -w)
+    assert_close(found["x_relevance"], -np.repeat(ws, 2, 0)[:4])
+
+
+@pytest.mark.parametrize("axis", [None, 1])
+def test_gradient_stops_where_a_quantiser_saturates(axis: int | None) -> None:
+    scale = np.float32(0.01) if axis is None else np.float32([0.01, 0.02, 0.01])
+    zero = np.zeros(scale.shape, np.uint8)
+    attribute = "" if axis is None else "<axis=1>"
+    text = f"q = QuantizeLinear{attribute}(x, s, z) y = DequantizeLinear{attribute}(q, s, z)"
+    x = np.float32([[-1.0, 0.5, 3.0], [1.0, 5.05, 2.0]])
+    row = Row("", "", "", (2, 3), constants={"s": scale, "z": zero})
+    compiled = lrp_onnx.compile(
+        model(text, row, {"x": x}), composite="gradient", target="all", start="one"
+    )
+    inside = (x >= 0) & (x <= 255 * scale)
+    assert_close(run(compiled.model, {"x": x})["x_relevance"], inside.astype(np.float32))
+    assert any("straight through" in warning for warning in compiled.warnings)
+
+
+def test_token_ids_into_a_table_of_4_bits() -> None:
+    rng = np.random.default_rng(2)
+    q = rng.integers(0, 16, (5, 32))
+    ws = rng.uniform(0.1, 0.5, (5, 2)).astype(np.float32)
+    zero = rng.integers(0, 16, (5, 2))
+    table = ((q - np.repeat(zero, 16, 1)) * np.repeat(ws, 16, 1)).astype(np.float32)
+    constants = {"t8": packed(q, 4), "ws": ws, "tz": packed(zero, 4), "t": table,
+                 "w": rng.standard_normal((32, 3)).astype(np.float32)}  # fmt: skip
+    ids = np.array([[0, 3, 1], [2, 2, 4]])
+    name = "e = com.microsoft.GatherBlockQuantized<block_size=16, quantize_axis=1, bits=4>"
+    row = Row("", f"{name}(t8, x, ws, tz) y = MatMul(e, w)", "e = Gather(t, x) y = MatMul(e, w)",
+              (2, 3), constants=constants)  # fmt: skip
+    found = explained(row.quantised, row, {"x": ids}, "epsilon")
+    expected = explained(row.real, row, {"x": ids}, "epsilon")
+    assert_close(found["x_relevance"], expected["x_relevance"])
+
+
+class Digits:
+    """Calibration and test: the digits that come with the package."""
+
+    def __init__(self) -> None:
+        folder = resources.files("lrp_onnx.digits")
+        self.path = str(folder / "digits.onnx")
+        with (folder / "digits.npz").open("rb") as file:
+            self.images = np.load(file)["images"].astype(np.float32)[:, None]
+        self.name = onnx.load(self.path).graph.input[0].name
+        self.rest = iter(self.images)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """One calibration sample after the other."""
+        image = next(self.rest, None)
+        return None if image is None else {self.name: image[None]}
+
+
+FORMS = ("qdq-uint8", "qdq-int8", "qdq-per-channel", "qoperator", "dynamic")
+
+
+@cache
+def quantised_digits(form: str) -> onnx.ModelProto:
+    from onnxruntime import quantization as q
+
+    digits = Digits()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "quantised.onnx"
+        if form == "dynamic":
+            q.quantize_dynamic(digits.path, path, weight_type=q.QuantType.QUInt8)
+        else:
+            signed = form == "qdq-int8"
+            q.quantize_static(
+                digits.path, path, digits, per_channel=form == "qdq-per-channel",
+                quant_format=q.QuantFormat.QOperator if form == "qoperator" else q.QuantFormat.QDQ,
+                activation_type=q.QuantType.QInt8 if signed else q.QuantType.QUInt8,
+            )  # fmt: skip
+        return onnx.load(path)
+
+
+@cache
+def compiled_digits(form: str, composite: str = "epsilon-plus-flat") -> Compiled:
+    source = Digits().path if form == "float" else quantised_digits(form)
+    return lrp_onnx.compile(source, composite=composite)
+
+
+def relevance(form: str, composite: str) -> np.ndarray:
+    digits = Digits()
+    result = lrp_onnx.Explainer(compiled_digits(form, composite))(digits.images)
+    return result.relevance[digits.name]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("composite", ["epsilon-plus-flat", "epsilon-plus", "alpha2-beta1"])
+def test_ranks_are_those_of_the_float_network(form: str, composite: str) -> None:
+    pairs = zip(relevance(form, composite), relevance("float", composite), strict=True)
+    assert np.mean([spearmanr(a.ravel(), b.ravel()).statistic for a, b in pairs]) >= 0.95
+
+
+def fused(proto: onnx.ModelProto) -> Counter[str]:
+    """Integer operators in what ONNX Runtime makes of a model."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.optimized_model_filepath = str(Path(folder) / "optimised.onnx")
+        options.log_severity_level = 3
+        ort.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
+        nodes = onnx.load(options.optimized_model_filepath).graph.node
+    integer = ("QLinear", "QGemm", "ConvInteger", "DynamicQuantize", "MatMulInteger", "MatMulNBits")
+    return Counter(node.op_type for node in nodes if node.op_type.startswith(integer))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_runtimes_fuse_as_before(form: str) -> None:
+    before = fused(quantised_digits(form))
+    assert before.total() >= 5
+    assert fused(compiled_digits(form).model) == before
+
+
+@pytest.mark.parametrize("dtype", [onnx.TensorProto.INT4, onnx.TensorProto.UINT8])
+def test_weight_only_layers_fuse_as_before(dtype: int) -> None:
+    """DequantizeLinear → MatMul becomes MatMulNBits, and so it stays."""
+    rng = np.random.default_rng(5)
+    w8 = helper.make_tensor("w8", dtype, (64, 32), rng.integers(0, 8, 64 * 32).tolist())
+    constants = {"ws": rng.uniform(0.01, 0.05, (2, 32)).astype(np.float32), "w8": np.zeros(1)}
+    row = Row("", "", "", (2, 64), constants=constants, opset=21)
+    text = "f = DequantizeLinear<axis=0, block_size=32>(w8, ws) y = MatMul(x, f)"
+    proto = model(text, row, {"x": np.zeros((2, 64), np.float32)})
+    next(t for t in proto.graph.initializer if t.name == "w8").CopyFrom(w8)
+    assert fused(proto) == {"MatMulNBits": 1}
+    assert fused(lrp_onnx.compile(proto, composite="zplus").model) == {"MatMulNBits": 1}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_weights_are_not_copied_as_floats(form: str) -> None:
+    stored = {t.name: t.data_type for t in quantised_digits(form).graph.initializer}
+    large = [t for t in compiled_digits(form).model.graph.initializer if len(t.raw_data) > 4096]
+    assert large
+    assert all(t.data_type == stored.get(t.name) for t in large)
