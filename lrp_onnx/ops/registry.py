@@ -100,6 +100,8 @@ class Op:
 
     reason: str = ""
     """Why it is refused."""
+    about: str = ""
+    """What it does, where no function of its own says so."""
 
     @property
     def stand(self) -> str:
