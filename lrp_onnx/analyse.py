@@ -36,7 +36,7 @@ KEPT = (
     *("SpaceToDepth", "MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool", "ReduceMax"),
     *("ReduceMin", "ReduceMean", "ReduceSum", "Floor", "Ceil", "Round", "Sign", "Reciprocal"),
     *("Celu", "HardSwish", "Mish", "Tanh", "Softsign", "Sinh", "Asinh", "Asin", "Atan", "Atanh"),
-    *("ThresholdedRelu",),
+    *("ThresholdedRelu", "MaxUnpool", "Col2Im", "RoiAlign"),
 )
 """The sign of the first input is the output's."""
 KEPT_IF_POSITIVE = ("Erf", "Gelu", "ReduceProd")
@@ -162,6 +162,12 @@ def _of_resize(node: ir.Node, of: list[int]) -> int:
     return of[0] if inside and means else 0
 
 
+def _of_grid_sample(node: ir.Node, of: list[int]) -> int:
+    """That of x where every weight is at least 0: not cubic."""
+    mode = node.attributes.get("mode")
+    return 0 if mode is not None and "cubic" in mode.as_string() else of[0]
+
+
 FACTS: dict[str, Fact] = {
     **dict.fromkeys(NEVER_NEGATIVE, lambda node, of: 1),
     **dict.fromkeys(KEPT, lambda node, of: of[0]),
@@ -185,4 +191,5 @@ FACTS: dict[str, Fact] = {
     "Cast": _of_cast,
     "LRN": _of_lrn,
     "Resize": _of_resize,
+    "GridSample": _of_grid_sample,
 }

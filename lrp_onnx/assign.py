@@ -12,6 +12,7 @@ import onnx_ir as ir
 from lrp_onnx.composite import Composite, Layer, Override, load_composite
 from lrp_onnx.errors import CompositeError, TargetError
 from lrp_onnx.method import STEPS
+from lrp_onnx.ops.quantised import STRAIGHT_THROUGH
 from lrp_onnx.path import Step
 from lrp_onnx.site import Assigned
 from lrp_onnx.tail import logits_behind
@@ -122,7 +123,11 @@ def assign(model: ir.Model, request: Request) -> Assignment:
         class_axis=axis,
         inputs=inputs,
         nodes=nodes,
-        warnings=(*_warnings(composite, every), *_open_classes(output, axis, target)),
+        warnings=(
+            *_warnings(composite, every),
+            *_straight_through(composite, every),
+            *_open_classes(output, axis, target),
+        ),
     )
 
 
@@ -239,6 +244,17 @@ def _open_classes(output: ir.Value, axis: int | None, target: Target) -> tuple[s
     return (
         f"target {target}: output {output.name!r} does not say how many classes it has; where "
         f"class {max(target.classes)} does not exist, its relevance is 0.",
+    )
+
+
+def _straight_through(composite: Composite, path: tuple[Step, ...]) -> tuple[str, ...]:
+    """A warning where a gradient goes through rounding, which has none."""
+    rounded = [step for step in path if step.node.op_type in STRAIGHT_THROUGH]
+    if composite.constant_gates or not rounded:
+        return ()
+    return (
+        f"composite {composite.name!r}: the gradient passes straight through {len(rounded)} "
+        "quantisers, whose rounding has none; it is that of the values they stand for.",
     )
 
 

@@ -109,7 +109,9 @@ def _by_expression(
     for i in site.step.active:
         x = node.inputs[i]
         assert x is not None
-        values: dict[str, Operand] = {"x": x, "y": y, **numbers(emit, site, y)}
+        values: dict[str, Operand] = {"x": x, **numbers(emit, site, y)}
+        if "y" in used:
+            values["y"] = site.step.op.read(emit, node)
         if arriving[0] is not None:
             values["R"] = arriving[0]
         if "vjp" in used:

@@ -69,6 +69,7 @@ class Emit:
 
     def __init__(self, graph: ir.Graph) -> None:
         self.graph = graph
+        self.opset = graph.opset_imports.get("", 21)
         self.tape = tape.Tape(graph)
         self.source = ""
         self.rule = ""
@@ -84,6 +85,7 @@ class Emit:
     def inside(self, body: ir.Graph) -> Emit:
         """One that appends to a body around which this one's graph lies; names stay apart."""
         inner = Emit(body)
+        inner.opset = self.opset
         inner.signs, inner._names, inner._taken = self.signs, self._names, self._taken
         inner.source, inner.rule, inner.dtype = self.source, self.rule, self.dtype
         return inner
@@ -148,7 +150,7 @@ class Emit:
 
     def _shared_attributes(self, node: ir.Node, op_type: str) -> dict[str, ir.Attr]:
         """The attributes that `op_type` has too; UnsupportedError where it cannot stand in."""
-        version = self.graph.opset_imports.get("", 21)
+        version = self.opset
         known = onnx.defs.get_schema(op_type, version).attributes
         lacking = [k for k, a in known.items() if a.required and k not in node.attributes]
         lost = {k: a for k, a in node.attributes.items() if k not in known and k != "storage_order"}

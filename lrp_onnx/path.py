@@ -35,6 +35,7 @@ __all__ = ["Body", "Step", "explanation_path"]
 
 LAYER_KINDS = ("linear", "activation", "maximum")
 MULTIPLYING = ("Mul", "Div", "Neg", "Cast", "Identity", "Dropout")
+SPREADING = ("Expand", "Squeeze", "Unsqueeze")
 POOLS = ("AveragePool", "GlobalAveragePool", "LpPool")
 
 
@@ -316,7 +317,10 @@ class _Flow:
 
 
 def _may_gate(node: ir.Node, operator: Op) -> bool:
-    return operator.elementwise or node.op_type.startswith("Reduce")
+    """Whether it may stand between a signal and its gate: it is elementwise, reduces, or copies
+    what was reduced.
+    """
+    return operator.elementwise or node.op_type.startswith("Reduce") or node.op_type in SPREADING
 
 
 def _but_through(flow: _Flow, target: ir.Value) -> str:

@@ -211,8 +211,51 @@ def _gelu(x: Array, approximate: bytes = b"none") -> Array:
     return x / 2 * (1 + _erf(x / np.sqrt(2)))
 
 
+def _group_normalization(
+    x: Array, scale: Array, b: Array, num_groups: int, epsilon: float = 1e-5
+) -> Array:
+    """GroupNormalization-21; the reference evaluator cannot write out its function."""
+    grouped = x.reshape(len(x), num_groups, -1)
+    centred = grouped - grouped.mean(2, keepdims=True)
+    y = centred / np.sqrt((centred**2).mean(2, keepdims=True) + epsilon)
+    channels = (-1, *[1] * (x.ndim - 2))
+    return y.reshape(x.shape) * scale.reshape(channels) + b.reshape(channels)
+
+
+def _gather_elements(x: Array, index: Array, axis: int = 0) -> Array:
+    """GatherElements-13; the reference evaluator fails on a negative axis."""
+    places = np.indices(index.shape)
+    places[axis] = index
+    return x[tuple(places)]
+
+
+def _scatter_elements(
+    x: Array, index: Array, updates: Array, axis: int = 0, reduction: bytes = b"none"
+) -> Array:
+    """ScatterElements-18, one update after the other; the evaluator fails where the data is
+    larger.
+    """
+    combine = {b"none": lambda a, b: b, b"add": np.add, b"mul": np.multiply, b"max": np.maximum,
+               b"min": np.minimum}[reduction]  # fmt: skip
+    y = x.copy()
+    for place in np.ndindex(index.shape):
+        k = axis % x.ndim
+        to = (*place[:k], index[place], *place[k + 1 :])
+        y[to] = combine(y[to], updates[place])
+    return y
+
+
+def _unique(x: Array, axis: int | None = None, sorted: int = 1) -> Array:
+    """Unique-11; the evaluator always sorts."""
+    y, first = np.unique(x, return_index=True, axis=axis)
+    return y if sorted else np.take(x if axis is not None else x.ravel(), np.sort(first), axis)
+
+
 STAND_INS: dict[str, Callable[..., Array]] = {
     "ConvTranspose": _transposed_convolution, "LRN": _local_response,
     "GlobalMaxPool": _global_maximum, "Upsample": _upsample,
     "MaxPool": _maximum_pool, "AveragePool": _average_pool, "Erf": _erf, "Gelu": _gelu,
+    "GroupNormalization": _group_normalization,
+    "GatherElements": _gather_elements, "ScatterElements": _scatter_elements,
+    "Scatter": _scatter_elements, "Unique": _unique,
 }  # fmt: skip

@@ -134,6 +134,16 @@ ROWS = [
     Row("q = IsNaN(a) y = Cast<to=1>(q)", ALWAYS),
     Row('Resize(a, "", c)', KEPT, c=f32(1, 1, 2, 1.5)),
     Row('Resize<mode="linear">(a, "", c)', KEPT, c=f32(1, 1, 2, 0.7)),
+    Row("MaxUnpool<kernel_shape=[2, 2]>(a, n)", KEPT,
+        n=np.random.default_rng(0).permutation(64)[:36].reshape(SHAPE)),
+    Row("r = Reshape(a, l) y = Col2Im(r, n, m)", KEPT, l=[1, 4, 9], n=[4, 4], m=[2, 2]),
+    *[Row(f'RoiAlign<mode="{mode}", output_height=2, output_width=3>(a, c, n)', KEPT,
+          c=np.float32([[-1.0, 0.2, 2.5, 3.0], [0.5, -4.0, 1.5, 2.2]]), n=[0, 0])
+      for mode in ("avg", "max")],
+    *[Row(f'GridSample<mode="{mode}">(a, c)', facts, opset=20,
+          c=np.random.default_rng(0).uniform(-1.3, 1.3, (1, 3, 3, 2)).astype(np.float32))
+      for mode, facts in (("linear", KEPT), ("nearest", KEPT), ("cubic", NEVER))],
+    Row("LpNormalization(a)", NEVER),
     Row('Resize<mode="cubic">(a, "", c)', NEVER, c=f32(1, 1, 2, 0.7)),
 ]  # fmt: skip
 

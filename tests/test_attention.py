@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 from models import Case, assert_close, network, run
+from onnx import numpy_helper
 
 import lrp_onnx
 
@@ -123,3 +125,33 @@ def test_comparison_refuses_1_percent() -> None:
     R_in, _ = found("s = Softmax(x) y = Tanh(s)", {"x": x}, R)
     with pytest.raises(AssertionError, match="max"):
         assert_close(1.01 * R_in, R_in)
+
+
+MASKED = """<ir_version: 9, opset_import: ["": 18]>
+g (float[1,3,3] x, bool[1,3,1] full) => (float[1,3,3] y) <float[1] zero = {0}, float[1] low = {-1}>
+{ b = Where(full, low, zero) m = Add(x, b) s = Softmax(m) %s y = Neg(p) }"""
+
+
+@pytest.mark.parametrize("composite", ["attnlrp", "cp-lrp", "gradient"])
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "p = Where(full, zero, s)",
+        "n = IsNaN(s) p = Where(n, zero, s)",
+        "c = Cast<to=1>(s) p = Where(full, zero, c)",
+    ],
+)
+def test_a_row_that_is_masked_whole_gets_nothing(kept: str, composite: str) -> None:
+    """Its softmax is NaN, which the model drops: the other rows are as they are without it."""
+    model = onnx.parser.parse_model(MASKED % kept)
+    for tensor in model.graph.initializer:
+        if tensor.name == "low":
+            tensor.CopyFrom(numpy_helper.from_array(np.array([-np.inf], np.float32), "low"))
+    compiled = lrp_onnx.compile(
+        model, composite, target="seed", start="one", explain="x", check=False
+    )
+    x, seed = drawn(1, 3, 3), drawn(1, 3, 3)
+    full = np.array([False, True, False]).reshape(1, 3, 1)
+    masked = run(compiled.model, {"x": x, "full": full, "y_seed": seed})["x_relevance"]
+    whole = run(compiled.model, {"x": x, "full": full & False, "y_seed": seed})["x_relevance"]
+    np.testing.assert_array_equal(masked, np.where(full, 0, whole))

@@ -33,6 +33,13 @@ SPELLINGS = {
     "mean twice": (f"{MEAN} m2 = ReduceMean(x, last) d2 = Sub(x, m2) {POWER} {ROOT} "
                    "n = Div(d2, r) y = Mul(n, g)", AFFINE),
     "reciprocal": (f"{INVERSE} n = Mul(d, i) h = Mul(n, g) y = Add(h, b)", AFFINE),
+    "one over": (f"{MEAN} {POWER} {ROOT} i = Div(one, r) n = Mul(i, d) h = Mul(n, g) y = Add(h, b)",
+                 {**AFFINE, "one": 1.0}),
+    "powers": (f"{MEAN} {POWER} e = Add(v, eps) i = Pow(e, minus) n = Mul(d, i) y = Mul(n, g)",
+               {**AFFINE, "minus": -0.5}),
+    "squared twice": (f"{MEAN} d2 = Sub(x, m) q = Mul(d, d2) v = ReduceMean(q, last) {ROOT} "
+                      "n = Div(d2, r) y = Mul(n, g)", AFFINE),
+    "scale first": (f"{INVERSE} s = Mul(i, g) n = Mul(d, s) y = Add(n, b)", AFFINE),
     "no affine": (f"{OVER} y = Identity(n)", KEPT),
     "bias alone": (f"{OVER} y = Add(n, b)", AFFINE),
     "tensorflow": (f"{INVERSE} s = Mul(i, g) a = Mul(x, s) c = Mul(m, s) t = Sub(b, c) "

@@ -86,6 +86,8 @@ RECIPES = {
     "flat": Recipe(FLAT, FLAT),
     "wsquare": Recipe(WSQUARE, WSQUARE),
     "zbox": Recipe(ZBOX, ZBOX),
+    "attnlrp": Recipe(EPSILON, EPSILON),  # attention itself is in test_attention
+    "cp-lrp": Recipe(EPSILON, EPSILON),
     "montavon-vgg16": Recipe(GAMMA, GAMMA, ZBOX),  # no more than 17 layers here
 }
 PLAIN = {"gradient": "gradient", "guided-backprop": "guided", "deconvnet": "deconvnet",

@@ -6,9 +6,11 @@ seed's vector-Jacobian product. A new operator is one row; one without a row fai
 
 from __future__ import annotations
 
+import indexing
 import numpy as np
 import pytest
 import tables_signal
+from attention import ATTENTION
 from models import Case, assert_close, run
 from oracle_walk import SELECTIONS, explain
 from reference import Network, finite_difference
@@ -188,7 +190,17 @@ ACTIVATIONS = [
     Case("Clip", x=(3, 4)),
 ]  # fmt: skip
 
-ROWS = [*LINEAR, *POOLS, *REDUCTIONS, *ARITHMETIC, *MOVES, *RESIZES, *ACTIVATIONS, *VJP_ROWS]
+ROWS = [
+    *LINEAR,
+    *POOLS,
+    *REDUCTIONS,
+    *ARITHMETIC,
+    *MOVES,
+    *RESIZES,
+    *ACTIVATIONS,
+    *VJP_ROWS,
+    *ATTENTION,
+]
 
 # differences of a float64 forward are good to 1e-9; the compiled graph is float32
 STEP = 1e-5
@@ -248,7 +260,7 @@ def test_first_of_equals_wins(case: Case) -> None:
 
 def test_every_registered_vjp_has_a_row() -> None:
     registered = {name for (domain, name), op in REGISTRY.items() if op.vjp and not domain}
-    rows = [*ROWS, *tables_signal.ROWS]
+    rows = [*ROWS, *tables_signal.ROWS, *indexing.ROWS]
     assert registered - {case.op for case in rows} == set(), "add a Case to ROWS"
 
 

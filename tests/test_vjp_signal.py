@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import reference_signal  # noqa: F401 (adds forwards)
-from models import Case
+from models import Case, assert_close, run
+from onnx import TensorProto, helper
+from reference import Network
 from tables_signal import ROWS
 from test_vjp import check_jacobian
+
+import lrp_onnx
+
+FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 
 UNKNOWN = [row.unknown() for row in ROWS if not row.symbolic and not row.sized]
 
@@ -14,3 +21,61 @@ UNKNOWN = [row.unknown() for row in ROWS if not row.symbolic and not row.sized]
 @pytest.mark.parametrize("case", [*ROWS, *UNKNOWN], ids=str)
 def test_vjp_is_the_jacobian(case: Case) -> None:
     check_jacobian(case)
+
+
+CONSERVING = [row for row in ROWS if "b" not in row.inputs and row.op != "ReduceLogSumExp"]
+
+
+@pytest.mark.parametrize("case", CONSERVING, ids=str)
+def test_relevance_is_conserved(case: Case) -> None:
+    """Without a bias what arrives is shared out whole; the grids and masks take none of it."""
+    compiled = lrp_onnx.compile(case.model(), composite="epsilon", target="seed", check=False)
+    forward = Network(case.model()).forward(case.feeds())["y"]
+    seed = np.random.default_rng(0).standard_normal(forward.shape).astype(np.float32)
+    outputs = run(compiled.model, {**case.feeds(), "y_seed": seed})
+    assert np.isfinite(outputs["x_relevance"]).all()
+    total = sum(outputs[name].sum() for name in outputs if name.endswith("_relevance"))
+    assert abs(total - (seed * forward).sum()) <= 2e-5 * np.abs(seed * forward).sum()
+
+
+@pytest.mark.parametrize("zeros", [(), (1,), (0, 2)], ids=len)
+def test_zeros_among_the_factors_of_a_product(zeros: tuple[int, ...]) -> None:
+    row = Case("ReduceProd", x=(2, 3), axes=[1])
+    x = np.array([[2.0, -3.0, 5.0], [1.0, 4.0, 0.5]], np.float32)
+    x[0, list(zeros)] = 0
+    compiled = lrp_onnx.compile(row.model(), "gradient", target="seed", start="one", check=False)
+    feeds = {"x": x, "y_seed": np.ones((2, 1), np.float32)}
+    others = [[np.delete(line, k).prod() for k in range(3)] for line in x.astype(float)]
+    assert_close(run(compiled.model, feeds)["x_relevance"], np.array(others))
+
+
+REDUCTIONS = ["ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2",
+              "ReduceSumSquare", "ReduceLogSumExp", "ReduceProd"]  # fmt: skip
+
+
+@pytest.mark.parametrize("keepdims", [0, 1])
+@pytest.mark.parametrize("op", REDUCTIONS)
+def test_axes_computed_at_run_time(op: str, keepdims: int) -> None:
+    """An input of axes gives what constant ones give; ties are in the data."""
+    x = np.random.default_rng(1).integers(1, 4, (2, 3, 4)).astype(np.float32)
+    node = helper.make_node(op, ["x", "axes"], ["y"], op, keepdims=keepdims)
+    inputs = {"x": (FLOAT, (2, "n", 4)), "axes": (INT64, (2,))}
+    open_shape = [None] * (3 if keepdims else 1)
+    model = helper.make_model(
+        helper.make_graph(
+            [node], "g",
+            [helper.make_tensor_value_info(k, t, s) for k, (t, s) in inputs.items()],
+            [helper.make_tensor_value_info("y", FLOAT, open_shape)],
+        ),
+        opset_imports=[helper.make_opsetid("", 18)], ir_version=10,
+    )  # fmt: skip
+    constant = Case(op, {"keepdims": keepdims}, x=(2, 3, 4), axes=[2, -3])
+    y = Network(constant.model()).forward({"x": x})["y"]
+    seed = np.random.default_rng(0).standard_normal(y.shape).astype(np.float32)
+    feeds = {"x": x, "y_seed": seed}
+    found = []
+    for source, given in ((model, {"axes": np.array([2, -3])}), (constant.model(), {})):
+        compiled = lrp_onnx.compile(source, "gradient", explain="x", target="seed", start="one",
+                                    check=False)  # fmt: skip
+        found.append(run(compiled.model, {**feeds, **given})["x_relevance"])
+    assert_close(*found)

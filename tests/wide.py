@@ -101,10 +101,19 @@ def _lp_pool(x: Array, p: int = 2, **attributes: Any) -> Array:
     return (np.abs(taps) ** p).sum(axis=tuple(range(x.ndim, taps.ndim))) ** (1 / p)
 
 
+class Attention(load_op("", "Attention", onnx.defs.onnx_opset_version())):
+    """Its softmax in float64, whatever precision it asks for."""
+
+    op_domain = ""
+
+    def _run(self, *inputs, softmax_precision=None, **attributes):
+        return super()._run(*inputs, softmax_precision=None, **attributes)
+
+
 COMPUTED = {**STAND_INS, "LpPool": _lp_pool}
 ROUNDED = ("CausalConvWithState", "LinearAttention", "DynamicQuantizeLinear", "AffineGrid")
 OPERATORS = [
-    *(Cast, CastLike),
+    *(Attention, Cast, CastLike),
     *(_stand_in(name, compute) for name, compute in COMPUTED.items()),
     *map(_unrounded, ROUNDED),
 ]

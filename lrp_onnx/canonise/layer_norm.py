@@ -13,7 +13,7 @@ trailing axes are unknown: the operator's scale has them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -79,23 +79,46 @@ def layer_norms(model: ir.Model) -> None:
 
 
 def _found(root: ir.Node) -> Iterator[_Norm]:
-    """The LayerNorms whose deviation is this Sqrt, the longest first."""
-    if not _is(root, "Sqrt"):
+    """The LayerNorms whose deviation, or one over it, is this node, the longest first."""
+    power = _number(root.inputs[1]) if _is(root, "Pow") else 0.5 if _is(root, "Sqrt") else None
+    of_variance = _variance(root) if power in (0.5, -0.5) else None
+    if of_variance is None:
         return
-    reader = sole_reader(root.outputs[0])
-    of_variance = _variance(root)
-    if reader is None or of_variance is None:
-        return
-    node, position = reader
     centred, epsilon, nodes = of_variance
-    if _is(node, "Div") and position == 1:
+    if power == -0.5:
+        yield from _by_inverse(root.outputs[0], centred, epsilon, (*nodes, root))
+        return
+    node, position = sole_reader(root.outputs[0]) or (None, 0)
+    if node is None:
+        return
+    over = _is(node, "Div") and position == 1
+    if _is(node, "Reciprocal") or (over and _number(node.inputs[0]) == 1):
+        yield from _by_inverse(node.outputs[0], centred, epsilon, (*nodes, root, node))
+    elif over:
         yield from _followed(_quotient(node, 0, centred, epsilon, (*nodes, root)))
-    elif _is(node, "Reciprocal"):
-        inverse, nodes = node.outputs[0], (*nodes, root, node)
-        yield from _distributed(inverse, centred, epsilon, nodes)
-        for product, at in inverse.uses():
-            if _is(product, "Mul"):
-                yield from _followed(_quotient(product, 1 - at, centred, epsilon, nodes))
+
+
+def _by_inverse(
+    inverse: ir.Value, centred: _Centred, epsilon: float, nodes: tuple[ir.Node, ...]
+) -> Iterator[_Norm]:
+    """The LayerNorms that multiply with 1/√(v + ε), before or after γ."""
+    yield from _distributed(inverse, centred, epsilon, nodes)
+    for product, at in inverse.uses():
+        if _is(product, "Mul"):
+            yield from _followed(_quotient(product, 1 - at, centred, epsilon, nodes))
+            yield from _followed(_scaled_first(product, 1 - at, centred, epsilon, nodes))
+
+
+def _scaled_first(
+    scaled: ir.Node, at: int, centred: _Centred, epsilon: float, nodes: tuple[ir.Node, ...]
+) -> _Norm | None:
+    """(x − m)·(γ/√(v + ε)), the input `at` being γ."""
+    gamma = array_of(scaled.inputs[at])
+    product, position = sole_reader(scaled.outputs[0]) or (None, 0)
+    if gamma is None or product is None or not _is(product, "Mul"):
+        return None
+    norm = _quotient(product, 1 - position, centred, epsilon, (*nodes, scaled))
+    return replace(norm, scale=gamma) if norm is not None and norm.fits(gamma) else None
 
 
 def _variance(root: ir.Node) -> tuple[_Centred, float, tuple[ir.Node, ...]] | None:
@@ -111,13 +134,18 @@ def _variance(root: ir.Node) -> tuple[_Centred, float, tuple[ir.Node, ...]] | No
         centred = _centred(square.inputs[0])
         if centred is None or not _squares(square) or _axes(mean) != centred.axes:
             continue
-        return centred, epsilon, (*centred.nodes, square, mean, shifted)
+        twice = _centred(square.inputs[1]) or centred
+        parts = (*centred.nodes, *twice.nodes, square, mean, shifted)
+        return centred, epsilon, tuple(dict.fromkeys(parts))
     return None
 
 
 def _squares(node: ir.Node) -> bool:
     x, other = node.inputs
-    return other is x if node.op_type == "Mul" else _number(other) == 2
+    if node.op_type == "Pow":
+        return _number(other) == 2
+    a, b = _centred(x), _centred(other)
+    return other is x or (a is not None and a.same(b))
 
 
 def _centred(value: ir.Value | None) -> _Centred | None:
@@ -145,7 +173,7 @@ def _followed(norm: _Norm | None) -> Iterator[_Norm]:
     """With the scale and the bias behind it, as far as there are such, the longest first."""
     if norm is None:
         return
-    scaled = _with(norm, "Mul") or norm
+    scaled = (_with(norm, "Mul") if norm.scale is None else None) or norm
     biased = _with(scaled, "Add")
     if biased is not None:
         yield biased

@@ -25,6 +25,7 @@ def inferred(proto: ModelProto) -> ModelProto:
             others[node.output[0]] = [*node.input]
             del node.input[0 if node.input[0] in unknown else 1]
             node.domain, node.op_type = "", "Identity"
+    grouped = _as_identities(proto.graph)
     _declare_captured(proto.graph)
     settled = settle_ceil_mode(proto)
     result = inferred_steady(settled, _shaped)
@@ -32,7 +33,23 @@ def inferred(proto: ModelProto) -> ModelProto:
         if node.op_type == "Identity" and node.output[0] in others:
             node.domain, node.op_type = "lrp", "ExplainedBy"
             node.input[:] = others[node.output[0]]
+    for node in _nodes(result.graph) if grouped else ():
+        if node.op_type == "Identity" and node.output[0] in grouped:
+            node.CopyFrom(grouped[node.output[0]])
     return result
+
+
+def _as_identities(graph: GraphProto) -> dict[str, NodeProto]:
+    """The nodes, by output, of the operator that onnx infers no shape for though it keeps that of
+    its input; they are made Identity.
+    """
+    found = {}
+    for node in _nodes(graph):
+        if node.op_type == "GroupNormalization" and not node.domain:
+            found[node.output[0]] = NodeProto.FromString(node.SerializeToString())
+            node.op_type = "Identity"
+            del node.input[1:], node.attribute[:]
+    return found
 
 
 def _declare_captured(graph: GraphProto) -> None:

@@ -88,3 +88,19 @@ def _where_it_wins(emit: Emit, node: ir.Node, s: ir.Value, i: int, better: str) 
         wins = emit.op(better if strictly else f"{better}OrEqual", node.inputs[i], other)
         s = emit.op("Where", wins, s, 0.0)
     return s
+
+
+@op("Mean", kind=_sum_or_scale, inputs=None, broadcasts=True)
+def mean(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s divided by the number of inputs.  Spec: ONNX Mean-13."""
+    return emit.op("Mul", s, 1 / len(node.inputs))
+
+
+@op("Mod", kind=_quotient_or_scale, inputs=(0, 1), broadcasts=True)
+def remainder(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """y = a - q·b with a whole q that does not change: s for a, -q·s for b.  Spec: ONNX Mod-13."""
+    if i == 0:
+        return s
+    a, b, y = (emit.in_compute_dtype(v) for v in (*node.inputs, node.outputs[0]))
+    quotient = emit.op("Round", emit.op("Div", emit.op("Sub", a, y), b))
+    return emit.op("Neg", emit.op("Mul", s, quotient))

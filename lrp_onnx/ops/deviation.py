@@ -19,6 +19,7 @@ from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.ops.activation import number
 from lrp_onnx.ops.linear import integer
 from lrp_onnx.ops.registry import op
+from lrp_onnx.ops.spread import reshape, size_of
 
 __all__: list[str] = []
 
@@ -105,3 +106,35 @@ def instance_normalization(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir
     Spec: ONNX InstanceNormalization-6.
     """
     return _instance_normalization(emit, node, s, held=False)
+
+
+def _group_normalization(emit: Emit, node: ir.Node, s: ir.Value, held: bool) -> ir.Value:
+    x, scale = node.inputs[:2]
+    assert x is not None
+    assert scale is not None
+    groups, channels = integer(node, "num_groups", 1), size_of(emit, x, 1)
+    behind = [1] * (known_rank(x) - 2)
+    spread = reshape(emit, scale, [channels, *behind])
+    g = _grouped(emit, emit.op("Mul", s, spread), groups)
+    norm = _Norm(emit, node, _grouped(emit, x, groups), [2])
+    return emit.reshape_like(norm.product(g, held), x)
+
+
+def _grouped(emit: Emit, value: ir.Value, groups: int) -> ir.Value:
+    """(N, C, *size) -> (N, groups, all else)."""
+    return emit.op("Reshape", value, emit.ints(0, groups, -1))
+
+
+def group_normalization_held(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """r·(g - mean(g)), g = s·scale."""
+    return _group_normalization(emit, node, s, held=True)
+
+
+@op("GroupNormalization", kind="norm", held=group_normalization_held)
+def group_normalization(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """The module's formula over all elements of a group of channels.
+
+    s: (N, C, *size)    scale: (C,)    ->    c: (N, C, *size).
+    Spec: ONNX GroupNormalization-21.
+    """
+    return _group_normalization(emit, node, s, held=False)

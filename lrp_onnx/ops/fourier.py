@@ -46,7 +46,7 @@ def dft(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 def _axis(emit: Emit, node: ir.Node) -> int:
     """The axis of the transform, counted from 0."""
     rank = known_rank(node.outputs[0])
-    if _version(emit) < AXIS_IS_INPUT:
+    if emit.opset < AXIS_IS_INPUT:
         return integer(node, "axis", 1) % rank
     given = node.inputs[2] if len(node.inputs) > 2 else None
     known = [-2] if given is None else constant_ints(given)
@@ -55,14 +55,10 @@ def _axis(emit: Emit, node: ir.Node) -> int:
     return known[0] % rank
 
 
-def _version(emit: Emit) -> int:
-    return emit.graph.opset_imports.get("", AXIS_IS_INPUT)
-
-
 def _transform(emit: Emit, value: ir.Value, axis: int, inverse: int, onesided: int = 0) -> ir.Value:
     """The transform along one axis."""
     kinds = {"inverse": inverse, "onesided": onesided}
-    if _version(emit) < AXIS_IS_INPUT:
+    if emit.opset < AXIS_IS_INPUT:
         return emit.op("DFT", value, axis=axis, **kinds)
     return emit.op("DFT", value, None, emit.constant(axis, ir.DataType.INT64), **kinds)
 

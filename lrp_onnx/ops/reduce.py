@@ -53,6 +53,8 @@ def again(emit: Emit, node: ir.Node, x: ir.Value | None, op_type: str | None = N
 def _copied(emit: Emit, node: ir.Node, s: ir.Value) -> ir.Value:
     x = node.inputs[0]
     assert x is not None
+    if 0 in (x.shape or ()):  # runtimes copy one element to none as one
+        return emit.op("Mul", x, 0.0)
     return emit.op("Expand", s, emit.shape_of(x))
 
 
@@ -104,7 +106,9 @@ def _give_to_winner_of_run(emit: Emit, node: ir.Node, s: ir.Value) -> ir.Value:
     x = node.inputs[0]
     zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
     size = emit.op("Size", x)
-    numbers = emit.op("Reshape", emit.op("Range", zero, size, one), emit.op("Shape", x))
+    numbers = emit.op(
+        "Reshape", emit.op("Range", zero, size, one), emit.op("Shape", x), allowzero=1
+    )
     extreme = emit.op("Equal", x, again(emit, node, x))
     first = again(emit, node, emit.op("Where", extreme, numbers, size), "ReduceMin")
     wins = emit.op("Cast", emit.op("Equal", numbers, first), to=int(emit.dtype))

@@ -95,6 +95,8 @@ class Op:
     """
     axes: Callable[[ir.Node], tuple[int, ...]] | None = None
     """The axes over which the elements of an output depend on each other, as of Softmax."""
+    read: Callable[..., ir.Value] = lambda emit, node: node.outputs[0]
+    """Output 0 as rules of its own form read it."""
 
     reason: str = ""
     """Why it is refused."""

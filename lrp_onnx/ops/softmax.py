@@ -23,11 +23,33 @@ def _total(emit: Emit, node: ir.Node, s: ir.Value) -> ir.Value:
     return emit.op("ReduceSum", s, emit.ints(*_axis(node)), keepdims=1)
 
 
-@op("Softmax", kind="softmax", axes=_axis)
+def _read(emit: Emit, node: ir.Node) -> ir.Value:
+    """y, with 0 in rows that are NaN because all of them is masked, where a Where may drop these:
+    then no relevance arrives there, and 0 · NaN must not make some.
+    """
+    y = node.outputs[0]
+    if not _selected(y):
+        return y
+    filled = emit.op("Where", emit.op("GreaterOrEqual", y, 0.0), y, 0.0)
+    filled.shape, filled.type = y.shape, y.type
+    return filled
+
+
+def _selected(value: ir.Value) -> bool:
+    """Whether a Where reads the value, cast before or not."""
+    readers = [node for node, _ in value.uses()]
+    if any(node.op_type == "Where" for node in readers):
+        return True
+    casts = [node for node in readers if node.op_type in ("Cast", "CastLike")]
+    return any(_selected(node.outputs[0]) for node in casts)
+
+
+@op("Softmax", kind="softmax", axes=_axis, read=_read)
 def softmax(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """y·(s - Σ s·y) over the axis.  Spec: ONNX Softmax-13."""
-    weighted = emit.op("Mul", s, node.outputs[0])
-    share = emit.op("Mul", node.outputs[0], _total(emit, node, weighted))
+    y = _read(emit, node)
+    weighted = emit.op("Mul", s, y)
+    share = emit.op("Mul", y, _total(emit, node, weighted))
     return emit.op("Sub", weighted, share)
 
 

@@ -53,7 +53,7 @@ def max_unpool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     return emit.reshape_like(kept, x)
 
 
-@op("Col2Im", kind="move", gates=(1, 2))
+@op("Col2Im", kind="sum", gates=(1, 2))
 def col2im(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """im2col: the elements of s that each column was added to, one axis of the image at a time.
 

@@ -1,0 +1,95 @@
+"""Operators along one axis that add up, turn around or leave out: CumSum, ReverseSequence, Trilu,
+Compress, TopK, Unique.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from lrp_onnx.emit import Emit, known_rank
+from lrp_onnx.ops.gathered import give_back
+from lrp_onnx.ops.linear import integer
+from lrp_onnx.ops.registry import op
+from lrp_onnx.ops.spread import reshape
+
+__all__: list[str] = []
+
+
+def _data(node: ir.Node) -> ir.Value:
+    x = node.inputs[0]
+    assert x is not None
+    return x
+
+
+@op("CumSum", kind="sum", gates=(1,))
+def cumulative_sum(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """The sum of s over the results that an element is part of: CumSum from the other end.
+
+    Spec: ONNX CumSum-14.
+    """
+    reverse, exclusive = (integer(node, name, 0) for name in ("reverse", "exclusive"))
+    return emit.op("CumSum", s, node.inputs[1], reverse=1 - reverse, exclusive=exclusive)
+
+
+@op("ReverseSequence", kind="move", gates=(1,))
+def reverse_sequence(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s turned around again.  Spec: ONNX ReverseSequence-10."""
+    time, batch = integer(node, "time_axis", 0), integer(node, "batch_axis", 1)
+    return emit.op("ReverseSequence", s, node.inputs[1], time_axis=time, batch_axis=batch)
+
+
+@op("Trilu", kind="move", gates=(1,))
+def triangle(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s in the triangle that was kept.  Spec: ONNX Trilu-14."""
+    k = node.inputs[1] if len(node.inputs) > 1 else None
+    return emit.op("Trilu", s, k, upper=integer(node, "upper", 1))
+
+
+@op("Compress", kind="move", gates=(1,))
+def compress(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s at the places that the condition chose, 0 elsewhere; without an axis x is taken flattened.
+
+    s: (*before, K, *behind)    ->    c: (*before, D, *behind).    Spec: ONNX Compress-11.
+    """
+    chosen = emit.op("Squeeze", emit.op("NonZero", node.inputs[1]), emit.ints(0))
+    return _given_back(emit, node, s, chosen)
+
+
+@op("Unique", kind="move", constant_outputs=(1, 2, 3))
+def unique(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s to the first occurrence of each value, 0 to its repetitions.
+
+    s: (*before, K, *behind)    ->    c: (*before, D, *behind).    Spec: ONNX Unique-11, whose
+    `indices` are the first occurrences.
+    """
+    return _given_back(emit, node, s, _output(emit, node, 1))
+
+
+def _given_back(emit: Emit, node: ir.Node, s: ir.Value, chosen: ir.Value) -> ir.Value:
+    """s to the distinct places `chosen` along the node's axis, or of the flattened x."""
+    x = _data(node)
+    if "axis" in node.attributes:
+        axis = integer(node, "axis", 0) % known_rank(x)
+        return give_back(emit, s, chosen, x, axis, unique=True)
+    flat = reshape(emit, x, [-1])
+    flat.shape = ir.Shape([None])
+    return emit.reshape_like(give_back(emit, s, chosen, flat, 0, unique=True), x)
+
+
+@op("TopK", kind="move", gates=(1,), constant_outputs=(1,))
+def largest(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s to the elements that were chosen, 0 to the others.
+
+    s: (*before, k, *behind)    ->    c: (*before, D, *behind).    Spec: ONNX TopK-11.
+    """
+    x = _data(node)
+    zeros = emit.expand_like(0.0, x)
+    chosen = _output(emit, node, 1)
+    return emit.op("ScatterElements", zeros, chosen, s, axis=integer(node, "axis", -1))
+
+
+def _output(emit: Emit, node: ir.Node, k: int) -> ir.Value:
+    """Output k of a node, which may have left it out: then its own copy has it."""
+    if len(node.outputs) > k and node.outputs[k].name:
+        return node.outputs[k]
+    return emit.outputs(node.op_type, tuple(node.inputs), dict(node.attributes), k + 1)[k]

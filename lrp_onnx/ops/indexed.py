@@ -1,0 +1,336 @@
+"""Operators that read or write elements by index: GatherElements, GatherND, ScatterElements,
+ScatterND.
+
+Those that index with tuples become those that index along one axis: the indexed axes of the data
+are flattened into rows and each tuple into the number of its row.  ScatterND itself is not emitted:
+where one row is written twice ONNX Runtime adds in parallel and loses summands.
+
+What a Scatter does with relevance follows its reduction.  `none` moves: data that is overwritten
+gets 0, and of updates of one element the last gets all.  `add` is a sum.  `max` and `min` have a
+winner: the data, else the first update.  Under `mul` the updates are factors, as a divisor is: all
+goes to the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir as ir
+
+from lrp_onnx.emit import Emit, Input, known_rank
+from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.ops.linear import integer, text
+from lrp_onnx.ops.registry import op, refuse
+from lrp_onnx.ops.spread import Size, constant_array, size_of, vector
+
+__all__: list[str] = []
+
+
+def _input(node: ir.Node, i: int) -> ir.Value:
+    value = node.inputs[i]
+    assert value is not None
+    return value
+
+
+@dataclass(frozen=True)
+class Places:
+    """The elements along one axis that `index` names; `like` has the shape of the data."""
+
+    emit: Emit
+    index: ir.Value
+    axis: int
+    like: ir.Value
+
+    def read(self, values: ir.Value) -> ir.Value:
+        """What stands at the places."""
+        return self.emit.op("GatherElements", values, self.index, axis=self.axis)
+
+    def everywhere(self, value: Input) -> ir.Value:
+        """A number in the shape of the data."""
+        return self.emit.op("Expand", value, self.emit.op("Shape", self.like))
+
+    def write(self, into: ir.Value, updates: ir.Value, reduction: str = "none") -> ir.Value:
+        """`updates` at the places, combined with what is there."""
+        return self.emit.op(
+            "ScatterElements", into, self.index, updates, axis=self.axis, reduction=reduction
+        )
+
+    def give_back(self, s: ir.Value) -> ir.Value:
+        """s to the elements it was read from, summed where one was read twice, else 0."""
+        return self.write(self.everywhere(0.0), s, "add")
+
+    def fill(self, number: float) -> ir.Value:
+        """A number at every place."""
+        return self.emit.op("Expand", number, self.emit.op("Shape", self.index))
+
+    def numbers(self) -> ir.Value:
+        """0, 1, 2, … in row-major order, one for each place."""
+        zero, one = (self.emit.constant(v, ir.DataType.INT64) for v in (0, 1))
+        count = self.emit.op("Range", zero, self.emit.op("Size", self.index), one)
+        shape = self.emit.op("Shape", self.index)
+        return self.emit.op("Reshape", count, shape, allowzero=1)
+
+    def last(self) -> ir.Value:
+        """Whether a place is the last of those that name its element."""
+        zero, numbers = self.emit.constant(0, ir.DataType.INT64), self.numbers()
+        return self.emit.op("Equal", self.read(self.write(self.everywhere(zero), numbers)), numbers)
+
+    def first_where(self, holds: ir.Value) -> ir.Value:
+        """Whether a place is the first, of those that name its element, where it holds."""
+        numbers = self.numbers()
+        behind = self.emit.op("Size", self.index)
+        candidates = self.emit.op("Where", holds, numbers, behind)
+        first = self.write(self.everywhere(behind), candidates, "min")
+        return self.emit.op("Equal", self.read(first), candidates)
+
+
+def _tuple_length(indices: ir.Value) -> int:
+    length = indices.shape[-1] if indices.shape is not None else None
+    if not isinstance(length, int):
+        raise UnsupportedError(
+            f"the length of the index tuples in {indices.name!r} is unknown. Export the model with "
+            "input shapes"
+        )
+    return length
+
+
+def _row_numbers(emit: Emit, data: ir.Value, indices: ir.Value, batch: int) -> ir.Value:
+    """The row of each index tuple, a column: (*batch, *count, k) -> (K, 1).
+
+    Spec: ONNX GatherND-13, a negative index counts from behind.
+    """
+    length, rank = _tuple_length(indices), known_rank(indices)
+    if indices.dtype != ir.DataType.INT64:
+        indices = emit.op("Cast", indices, to=int(ir.DataType.INT64))
+    sizes = [size_of(emit, data, k) for k in range(batch + length)]
+    behind = emit.op("Add", indices, vector(emit, sizes[batch:]))
+    zero = emit.constant(0, ir.DataType.INT64)
+    indices = emit.op("Where", emit.op("Less", indices, zero), behind, indices)
+    strides: list[Size] = [1]
+    for size in reversed(sizes[batch + 1 :]):
+        strides.insert(0, _product(emit, size, strides[0]))
+    rows = emit.op("Mul", indices, vector(emit, strides)) if length > 1 else indices
+    rows = emit.op("ReduceSum", rows, emit.ints(-1), keepdims=0)
+    if batch:
+        count = _product(emit, sizes[batch], strides[0])
+        rows = emit.op("Add", rows, _batch_offsets(emit, sizes[:batch], count, rank - 1))
+    return emit.op("Flatten", rows, axis=rank - 1)
+
+
+def _batch_offsets(emit: Emit, batch: list[Size], count: Size, rank: int) -> ir.Value:
+    """The first row of each entry of the batch, shaped to broadcast against the row numbers."""
+    entries: Size = 1
+    for size in batch:
+        entries = _product(emit, entries, size)
+    limit = emit.op("Squeeze", vector(emit, [_product(emit, entries, count)]), emit.ints(0))
+    step = emit.op("Squeeze", vector(emit, [count]), emit.ints(0))
+    offsets = emit.op("Range", emit.constant(0, ir.DataType.INT64), limit, step)
+    shape = vector(emit, [*batch, *[1] * (rank - len(batch))])
+    return emit.op("Reshape", offsets, shape, allowzero=1)
+
+
+def _product(emit: Emit, a: Size, b: Size) -> Size:
+    if isinstance(a, int) and isinstance(b, int):
+        return a * b
+    return emit.op("Mul", vector(emit, [a]), vector(emit, [b]))
+
+
+def _rows_of(
+    emit: Emit, data: ir.Value, indices: ir.Value, slices: ir.Value, batch: int = 0
+) -> tuple[Places, ir.Value]:
+    """The places of index tuples in the rows of `data`, and `slices`, one row for each tuple."""
+    column = _row_numbers(emit, data, indices, batch)
+    updates = emit.op("Flatten", slices, axis=known_rank(indices) - 1)
+    index = emit.op("Expand", column, emit.op("Shape", updates))
+    rows = emit.op("Flatten", data, axis=batch + _tuple_length(indices))
+    return Places(emit, index, 0, rows), updates
+
+
+def _is_empty(*values: ir.Value | None) -> bool:
+    """Whether one of them is known to have no element."""
+    return any(v is not None and v.shape is not None and 0 in v.shape for v in values)
+
+
+def _of_data_or_ids(node: ir.Node, active: tuple[int, ...]) -> str:
+    if active == (0, 1):
+        raise refuse("both its data and its indices depend on the explained input")
+    if active == (1,) and node.op_type == "GatherND" and _tuple_length(_input(node, 1)) > 1:
+        raise refuse("its index tuples depend on the explained input")
+    return "move"
+
+
+@op("GatherElements", kind=_of_data_or_ids, inputs=(0, 1))
+def gather_elements(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s to the elements that were read, summed where one was read twice.
+
+    s: shaped like the indices    ->    c: shaped like the data, or s itself for explained indices.
+    Spec: ONNX GatherElements-13.
+    """
+    data, index = _input(node, 0), _input(node, 1)
+    if i == 1:
+        return s
+    if _is_empty(data, index):
+        return emit.expand_like(0.0, data)
+    return Places(emit, index, integer(node, "axis", 0), data).give_back(s)
+
+
+@op("GatherND", kind=_of_data_or_ids, inputs=(0, 1))
+def gather_nd(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s to the slices that were read, summed where one was read twice.
+
+    For explained indices it is the sum over what each chose.
+    s: (*batch, *count, *slice)    ->    c: (*batch, *indexed, *slice), or (*batch, *count, 1) for
+    i = 1.    Spec: ONNX GatherND-13.
+    """
+    data, indices = _input(node, 0), _input(node, 1)
+    if i == 1:
+        slices = range(known_rank(indices) - 1, known_rank(node.outputs[0]))
+        s = emit.op("ReduceSum", s, emit.ints(*slices), keepdims=0) if slices else s
+        return emit.op("Unsqueeze", s, emit.ints(-1))
+    if _is_empty(data, indices, node.outputs[0]):
+        return emit.expand_like(0.0, data)
+    if _tuple_length(indices) == 0:
+        raise UnsupportedError("its index tuples have no elements. Leave the node out")
+    places, rows = _rows_of(emit, data, indices, s, integer(node, "batch_dims", 0))
+    return emit.reshape_like(places.give_back(rows), data)
+
+
+def _of_reduction(node: ir.Node, active: tuple[int, ...]) -> str:
+    reduction = text(node, "reduction", "none")
+    if reduction == "none" or (reduction == "add" and active == (0,)):
+        return "move"
+    if reduction == "mul":
+        if active == (2,) and not _distinct(node):
+            raise refuse("several of the updates that it multiplies may meet in one element")
+        return "scale" if active == (0,) else "sum" if active == (2,) else "quotient"
+    return "sum" if reduction == "add" else "maximum"
+
+
+def _distinct(node: ir.Node) -> bool:
+    """Whether it is known that no element is written twice."""
+    data, index = _input(node, 0), constant_array(_input(node, 1))
+    if index is None or data.shape is None:
+        return False
+    if node.op_type == "ScatterND":
+        sizes, places = list(data.shape), index.reshape(-1, index.shape[-1]).T
+    else:
+        axis = integer(node, "axis", 0) % len(data.shape)
+        sizes, everywhere = list(data.shape), np.indices(index.shape)
+        everywhere[axis] = index
+        places = everywhere.reshape(len(sizes), -1)
+    if (places < 0).any():
+        known = sizes[: len(places)]
+        if not all(isinstance(size, int) for size in known):
+            return False
+        behind = np.array([[size] for size in known], dtype=np.int64)
+        places = np.where(places < 0, places + behind, places)
+    return bool(np.unique(places, axis=1).shape[1] == places.shape[1])
+
+
+@dataclass(frozen=True)
+class Scattered:
+    """A Scatter along one axis: its operands, its result and what comes back, in the same form."""
+
+    places: Places
+    data: ir.Value
+    updates: ir.Value
+    y: ir.Value
+    s: ir.Value
+    distinct: bool
+
+
+@op("ScatterElements", kind=_of_reduction, inputs=(0, 2), gates=(1,))
+def scatter_elements(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s to the data that was kept, or to the updates.
+
+    s: shaped like the data    ->    c: shaped like the data or the updates.
+    Spec: ONNX ScatterElements-18.
+    """
+    data, index, updates = (_input(node, k) for k in range(3))
+    if _is_empty(data, updates):
+        return s if i == 0 else emit.expand_like(0.0, updates)
+    places = Places(emit, index, integer(node, "axis", 0), s)
+    return _given_back(
+        Scattered(places, data, updates, node.outputs[0], s, _distinct(node)),
+        text(node, "reduction", "none"),
+        i,
+    )
+
+
+@op("ScatterND", kind=_of_reduction, inputs=(0, 2), gates=(1,))
+def scatter_nd(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s to the data that was kept, or to the updates.
+
+    s: (*indexed, *slice)    ->    c: the same, or (*count, *slice) for the updates.
+    Spec: ONNX ScatterND-18.
+    """
+    data, indices, updates = (_input(node, k) for k in range(3))
+    if _is_empty(data, indices, updates):
+        return s if i == 0 else emit.expand_like(0.0, updates)
+    places, rows = _rows_of(emit, data, indices, updates)
+    axis = _tuple_length(indices)
+    flat = [emit.op("Flatten", v, axis=axis) for v in (data, node.outputs[0], s)]
+    scattered = Scattered(
+        replace(places, like=flat[2]), flat[0], rows, flat[1], flat[2], _distinct(node)
+    )
+    c = _given_back(scattered, text(node, "reduction", "none"), i)
+    return emit.reshape_like(c, data if i == 0 else updates)
+
+
+def _given_back(of: Scattered, reduction: str, i: int) -> ir.Value:
+    back: dict[str, tuple[Callable[[Scattered], ir.Value], ...]] = {
+        "none": (_kept, _overwriting),
+        "add": (lambda of: of.s, lambda of: of.places.read(of.s)),
+        "mul": (_times_updates, _times_others),
+        "max": (_largest_data, _largest_update),
+        "min": (_largest_data, _largest_update),
+    }
+    return back[reduction][i // 2](of)
+
+
+def _kept(of: Scattered) -> ir.Value:
+    return of.places.write(of.s, of.places.fill(0.0))
+
+
+def _overwriting(of: Scattered) -> ir.Value:
+    read = of.places.read(of.s)
+    return read if of.distinct else of.places.emit.op("Where", of.places.last(), read, 0.0)
+
+
+def _times_updates(of: Scattered) -> ir.Value:
+    return of.places.emit.op(
+        "Mul", of.s, of.places.write(of.places.everywhere(1.0), of.updates, "mul")
+    )
+
+
+def _times_others(of: Scattered) -> ir.Value:
+    """s times the data and the other updates of the element: their product without one zero each.
+
+    With P the product without zeros and n their number: P/u if n = 0, P for the zero if n = 1.
+    """
+    emit, places = of.places.emit, of.places
+    if of.distinct:
+        return places.read(emit.op("Mul", of.s, of.data))
+    zero = emit.op("Equal", of.updates, 0.0)
+    nonzero = emit.op("Where", zero, 1.0, of.updates)
+    count = places.read(places.give_back(emit.op("Cast", zero, to=int(emit.dtype))))
+    product = places.read(emit.op("Mul", of.s, places.write(of.data, nonzero, "mul")))
+    alone = emit.op("Equal", count, emit.op("Cast", zero, to=int(emit.dtype)))
+    return emit.op("Where", alone, emit.op("Div", product, nonzero), 0.0)
+
+
+def _largest_data(of: Scattered) -> ir.Value:
+    emit = of.places.emit
+    return emit.op("Where", emit.op("Equal", of.data, of.y), of.s, 0.0)
+
+
+def _largest_update(of: Scattered) -> ir.Value:
+    """s where an update is the result, the data is not, and no earlier update is."""
+    emit, places = of.places.emit, of.places
+    remaining = emit.op("Where", emit.op("Equal", of.data, of.y), 0.0, of.s)
+    wins = emit.op("Equal", of.updates, places.read(of.y))
+    if not of.distinct:
+        wins = emit.op("And", wins, places.first_where(wins))
+    return emit.op("Where", wins, places.read(remaining), 0.0)

@@ -1,0 +1,116 @@
+"""Operators that index, order and contract: vector-Jacobian products against central differences.
+
+The rows go through the checks of `test_vjp`; those with integers or conditions have them as
+constants and, once more, as inputs of the run.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from indexing import ROWS
+from models import Case, assert_close, network, run
+from reference import Network
+from test_vjp import differences
+
+import lrp_onnx
+from lrp_onnx.errors import UnsupportedError
+
+
+def at_run_time(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with its integer and truth constants as inputs of any size but of known rank."""
+    graph = model.graph
+    moved = [t for t in graph.initializer if t.data_type not in (1, 10, 11)]
+    for tensor in moved:
+        graph.initializer.remove(tensor)
+        last = tensor.dims[-1:] if tensor.name == "indices" else []  # of tuples
+        shape = [f"{tensor.name}_{k}" for k in range(len(tensor.dims) - len(last))]
+        graph.input.append(
+            onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, [*shape, *last])
+        )
+    del graph.value_info[:]
+    return onnx.shape_inference.infer_shapes(model, strict_mode=True)
+
+
+def assert_jacobian(case: Case, model: onnx.ModelProto, given: dict[str, np.ndarray]) -> None:
+    compiled = lrp_onnx.compile(
+        model, composite="gradient", target="seed", start="one", check=False,
+        explain=list(case.activations),
+    )  # fmt: skip
+    feeds = case.feeds()
+    forward = Network(case.model()).forward(feeds)["y"]
+    seed = np.random.default_rng(0).standard_normal(forward.shape).astype(np.float32)
+    outputs = run(compiled.model, {**feeds, **given, "y_seed": seed})
+    assert_close(outputs["y"], forward)
+    for name, expected in differences(case, feeds, seed).items():
+        assert_close(outputs[f"{name}_relevance"], expected)
+
+
+UNKNOWN = [row.unknown() for row in ROWS if not row.symbolic and not row.sized]
+
+
+@pytest.mark.parametrize("case", [*ROWS, *UNKNOWN], ids=str)
+def test_vjp_is_the_jacobian(case: Case) -> None:
+    assert_jacobian(case, case.model(), {})
+
+
+@pytest.mark.parametrize("case", [*ROWS, *UNKNOWN], ids=str)
+def test_what_indexes_may_come_at_run_time(case: Case) -> None:
+    given = {k: v for k, v in case.constants().items() if v.dtype.kind in "ib"}
+    if case.attributes.get("reduction") == "mul" and "d" in case.inputs:
+        with pytest.raises(UnsupportedError, match="may meet in one element"):
+            lrp_onnx.compile(at_run_time(case.model()), composite="gradient")
+        return
+    assert_jacobian(case, at_run_time(case.model()), given)
+
+
+@pytest.mark.parametrize("operator", ["TopK", "Unique"])
+def test_places_that_an_operator_chose_carry_none(operator: str) -> None:
+    """What reads by them is explained: x at the places of its largest elements."""
+    body = "v, i = TopK<axis=0>(x, k) y = Gather(x, i)"
+    if operator == "Unique":
+        body = "v, i = Unique<sorted=0>(x) y = Gather(x, i)"
+    model = network(body, (3,), (), k=[2])
+    x = np.array([0.5, -1.0, 2.0], np.float32)
+    outputs = run(lrp_onnx.compile(model, composite="gradient", target="all").model, {"x": x})
+    assert np.isfinite(outputs["x_relevance"]).all()
+
+
+ALL_ACTIVE = [
+    row for row in ROWS if all(k[0] == "x" for k, v in row.inputs.items() if isinstance(v, tuple))
+]
+
+
+@pytest.mark.parametrize("case", ALL_ACTIVE, ids=str)
+def test_relevance_is_conserved(case: Case) -> None:
+    """With no constant that absorbs, what is explained is what the inputs get."""
+    compiled = lrp_onnx.compile(case.model(), composite="epsilon", target="all", check=False)
+    outputs = run(compiled.model, case.feeds("positive"))
+    total = sum(v.sum(dtype=float) for k, v in outputs.items() if k.endswith("_relevance"))
+    y = outputs["y"].astype(float)
+    # started at the output, the stabiliser 1e-6 of a sum keeps at most that of each element
+    assert abs(total - y.sum()) <= 1e-5 * np.abs(y).sum() + 1e-6 * y.size
+
+
+def test_only_the_last_of_several_updates_of_an_element_counts() -> None:
+    model = network("y = ScatterElements(d, i, x)", (3,), (), d=[0.0, 0.0], i=[1, 0, 1])
+    compiled = lrp_onnx.compile(model, composite="epsilon", target="all")
+    outputs = run(compiled.model, {"x": np.array([5, 7, 3], np.float32)})
+    assert_close(outputs["x_relevance"], np.array([0, 7, 3], np.float32))
+
+
+def test_of_equals_the_data_wins_then_the_first_update() -> None:
+    model = network('y = ScatterElements<reduction="max">(d, i, x)', (4,), (),
+                    d=[2.0, 0.0], i=[0, 1, 1, 1])  # fmt: skip
+    compiled = lrp_onnx.compile(model, composite="epsilon", target="all")
+    outputs = run(compiled.model, {"x": np.array([2, 1, 4, 4], np.float32)})
+    assert_close(outputs["x_relevance"], np.array([0, 0, 4, 0], np.float32))
+
+
+def test_a_zero_factor_of_several_is_differentiated() -> None:
+    model = network("u = Gather(x, k) y = ScatterElements<reduction=\"mul\">(x, i, u)", (3,), (),
+                    k=[1, 2], i=[0, 0])  # fmt: skip
+    compiled = lrp_onnx.compile(model, composite="gradient", target="all", start="one")
+    outputs = run(compiled.model, {"x": np.array([2, 0, 3], np.float32)})
+    assert_close(outputs["x_relevance"], np.array([0, 1 + 6, 1], np.float32))
