@@ -14,6 +14,7 @@ from lrp_onnx.canonise.batchnorm import fold_batchnorm_before, fold_batchnorm_be
 from lrp_onnx.canonise.dense import add_biases, plain_gemms
 from lrp_onnx.canonise.padding import explicit_pads, fold_pads
 from lrp_onnx.canonise.variadic import binary_sums
+from lrp_onnx.control import graphs_of
 
 __all__ = ["REWRITES", "canonise"]
 
@@ -29,9 +30,21 @@ REWRITES = (
 
 
 def canonise(model: ir.Model) -> None:
-    """Rewrite spellings into the forms that operators and rules are defined for; the forward stays
-    the same.
+    """Rewrite spellings into the forms that operators and rules are defined for, in the bodies of
+    nodes too; the forward stays the same.
     """
-    for rewrite in REWRITES:
-        rewrite(model)
+    graphs = graphs_of(model.graph)
+    for graph in graphs:
+        part = model if graph is model.graph else _alone(model, graph)
+        for rewrite in REWRITES:
+            rewrite(part)
+    if len(graphs) > 1:  # new constants of a body are named within it
+        common.NameFixPass()(model)
     common.RemoveUnusedNodesPass()(model)
+
+
+def _alone(model: ir.Model, graph: ir.Graph) -> ir.Model:
+    """A body as a model of its own, which shares what is kept of removed tensors."""
+    part = ir.Model(graph, ir_version=model.ir_version)
+    part.meta["lrp.aliases"] = model.meta.setdefault("lrp.aliases", {})
+    return part
