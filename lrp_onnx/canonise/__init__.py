@@ -15,6 +15,7 @@ from lrp_onnx.canonise.dense import add_biases, plain_gemms
 from lrp_onnx.canonise.padding import explicit_pads, fold_pads
 from lrp_onnx.canonise.variadic import binary_sums
 from lrp_onnx.control import graphs_of
+from lrp_onnx.model import SMALL
 
 __all__ = ["REWRITES", "canonise"]
 
@@ -38,9 +39,22 @@ def canonise(model: ir.Model) -> None:
         part = model if graph is model.graph else _alone(model, graph)
         for rewrite in REWRITES:
             rewrite(part)
-    if len(graphs) > 1:  # new constants of a body are named within it
-        common.NameFixPass()(model)
+    if len(graphs) > 1:
+        for graph in graphs[1:]:
+            _lift_weights(model.graph, graph)
+        common.NameFixPass()(model)  # new constants of a body are named within it
     common.RemoveUnusedNodesPass()(model)
+
+
+def _lift_weights(root: ir.Graph, body: ir.Graph) -> None:
+    """Move a body's weights to the main graph, so that its copies in the backward share them."""
+    for name, value in list(body.initializers.items()):
+        if value.const_value is None or value.const_value.nbytes <= SMALL:
+            continue
+        del body.initializers[name]
+        while value.name in root.initializers:
+            value.name = f"{value.name}_"
+        root.register_initializer(value)
 
 
 def _alone(model: ir.Model, graph: ir.Graph) -> ir.Model:
