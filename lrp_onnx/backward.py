@@ -14,10 +14,9 @@ from lrp_onnx.bodies import through_bodies
 from lrp_onnx.emit import Emit
 from lrp_onnx.errors import LrpError, RuleError, UnsupportedError
 from lrp_onnx.expression import names
-from lrp_onnx.ops.registry import Op
 from lrp_onnx.refusal import refusal
 from lrp_onnx.shares import by_shares
-from lrp_onnx.site import Assigned, numbers, vjp
+from lrp_onnx.site import Assigned, alone, numbers, vjp
 
 __all__ = ["walk"]
 
@@ -44,7 +43,7 @@ def walk(
         try:
             found = _propagate(emit, site, arriving, audit)
         except UnsupportedError as e:
-            refused[site.step.node] = str(e)
+            refused.update(e.nodes or {site.step.node: str(e)})
             # anything of its shape: only whether the nodes before it are refused too still counts
             found = [(v, v) for v in site.step.receivers()]
         for value, r in found:
@@ -112,7 +111,7 @@ def _by_expression(
                 f"its relevance is the number {r:g} for every input. Use R or vjp in it"
             )
         shared.append(r)
-        propagated[i] = r if "vjp" in used else _like_input(emit, site.step.op, r, x, y)
+        propagated[i] = r if "vjp" in used else _like_input(emit, site, r, i)
     if audit is not None:
         audit.of_expression(emit, site, arriving, propagated, None if "vjp" in used else shared)
     return propagated
@@ -126,10 +125,13 @@ def _total_over_axes(emit: Emit, site: Assigned, relevance: ir.Value | None) -> 
     return emit.op("ReduceSum", relevance, emit.ints(*axes), keepdims=1)
 
 
-def _like_input(emit: Emit, op: Op, r: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
-    """Relevance in the output's shape, brought to the input's."""
+def _like_input(emit: Emit, site: Assigned, r: ir.Value, i: int) -> ir.Value:
+    """Relevance in the output's shape, brought to that of input `i`."""
+    op, node = site.step.op, site.step.node
+    x, y = node.inputs[i], node.outputs[0]
+    assert x is not None
     if op.broadcasts:
-        return emit.sum_to(r, x, y)
+        return r if alone(node, i) else emit.sum_to(r, x, y)
     if op.elementwise:
         return r
     if x.shape is None or x.shape != y.shape:

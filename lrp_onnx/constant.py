@@ -18,6 +18,7 @@ __all__ = [
     "array_of",
     "bypass",
     "constants_of",
+    "loose_constant",
     "new_constant",
     "set_constant",
     "sole_reader",
@@ -65,12 +66,17 @@ def new_constant(graph: ir.Graph, name: str, array: ArrayLike, dtype: ir.DataTyp
     """A new initializer holding `array` as `dtype`; the name is made unique."""
     while name in graph.initializers:
         name += "_"
-    tensor = ir.Tensor(np.asarray(array, dtype=dtype.numpy()), name=name)
-    value = ir.Value(
-        name=name, shape=ir.Shape(tensor.shape), type=ir.TensorType(dtype), const_value=tensor
-    )
+    value = loose_constant(name, array, dtype)
     graph.register_initializer(value)
     return value
+
+
+def loose_constant(name: str, array: ArrayLike, dtype: ir.DataType) -> ir.Value:
+    """A value that holds `array` as `dtype`, to become an initializer."""
+    tensor = ir.Tensor(np.asarray(array, dtype=dtype.numpy()), name=name)
+    return ir.Value(
+        name=name, shape=ir.Shape(tensor.shape), type=ir.TensorType(dtype), const_value=tensor
+    )
 
 
 def set_constant(graph: ir.Graph, node: ir.Node, position: int, array: NDArray[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 __all__ = [
     "CheckError",
@@ -32,6 +33,8 @@ class UnsupportedError(LrpError):
         super().__init__(message)
         self.reasons = dict(reasons or {})
         """Per refused node, by name: why."""
+        self.nodes: dict[Any, str] = {}
+        """The same by node, where a body's refusal becomes part of that of the graph around it."""
 
 
 class RuleError(LrpError):

@@ -27,6 +27,7 @@ import onnx_ir as ir
 from lrp_onnx.control import Ports, bodies_of, captures, ports_of
 from lrp_onnx.errors import TargetError, UnsupportedError
 from lrp_onnx.expand import REFUSED
+from lrp_onnx.marks import GATE
 from lrp_onnx.ops.registry import Op, find
 from lrp_onnx.refusal import refusal, type_of
 
@@ -184,6 +185,9 @@ class _Flow:
             return
         if self.constant_gates:
             carried = self.signal(node, kind, carried)
+        if not carried:
+            self.silent.add(node)
+            return
         if self.constant_attention:
             carried = self.attended(kind, node, carried)
         alone = {"product": "scale", "bilinear": "linear"} if len(carried) == 1 else {}
@@ -238,6 +242,8 @@ class _Flow:
 
     def signal(self, node: ir.Node, kind: str, carried: tuple[int, ...]) -> tuple[int, ...]:
         """The inputs without the gate, if one of them is a gate."""
+        if GATE in node.metadata_props:
+            return tuple(i for i in carried if i != int(node.metadata_props[GATE]))
         if kind == "quotient" and len(carried) == 2:
             return (0,)
         if kind == "product" and node.op_type == "Mul":

@@ -25,13 +25,15 @@ def refusal(refused: Mapping[ir.Node, str]) -> UnsupportedError:
         alike.setdefault((type_of(node), reason), []).append(node)
     told = [line for (kind, why), nodes in alike.items() for line in _lines(kind, why, nodes)]
     many = f"{len(refused)} nodes" if len(refused) > 1 else "1 node"
-    return UnsupportedError(
+    error = UnsupportedError(
         f"the model cannot be explained: no rule propagates through {many} between the explained "
         "input and the "
         f"target: {'; '.join(told)}. Choose other inputs with --explain or another "
         "output with --output (make an earlier tensor an output for that), or report the model.",
         {node.name or "": reason for node, reason in refused.items()},
     )
+    error.nodes = dict(refused)
+    return error
 
 
 def _lines(kind: str, reason: str, nodes: Sequence[ir.Node]) -> list[str]:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from lrp_onnx.algebra import Operand, evaluate
-from lrp_onnx.emit import Emit, Input
+from lrp_onnx.emit import Emit, Input, static_shape
 from lrp_onnx.errors import RuleError
 from lrp_onnx.expression import parse
 from lrp_onnx.ops.registry import Op
 from lrp_onnx.path import Step
 from lrp_onnx.rule import Rule, Setting
 
-__all__ = ["Assigned", "numbers", "vjp"]
+__all__ = ["Assigned", "alone", "numbers", "vjp"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,17 @@ def vjp(
         return product(emit, node, s, i, w)
     x = node.inputs[i]
     c = product(emit, node, s, i)
-    return emit.sum_to(c, x, node.outputs[0]) if op.broadcasts and x is not None else c
+    if not op.broadcasts or x is None or alone(node, i):
+        return c
+    return emit.sum_to(c, x, node.outputs[0])
+
+
+def alone(node: ir.Node, i: int) -> bool:
+    """Whether the other inputs are scalars, so that the output has the shape of input `i`, known
+    or not.
+    """
+    others = (v for k, v in enumerate(node.inputs) if k != i and v is not None)
+    return all(static_shape(v) == () for v in others)
 
 
 def numbers(emit: Emit, site: Assigned, z: ir.Value) -> dict[str, Operand]:

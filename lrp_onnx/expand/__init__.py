@@ -12,7 +12,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.expand import activation, operands
+from lrp_onnx.expand import activation, operands, recurrent
 from lrp_onnx.expand.build import Build
 from lrp_onnx.expand.function import BY_FUNCTION, write_out_functions
 from lrp_onnx.expand.registry import EXPANSIONS, Expansion, expands
@@ -25,6 +25,7 @@ __all__ = [
     "expand",
     "expands",
     "operands",
+    "recurrent",
     "write_out_functions",
 ]
 
@@ -38,18 +39,20 @@ def expand(model: ir.Model) -> bool:
     for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
         expansion = EXPANSIONS.get((node.domain, node.op_type))
         if expansion is not None:
-            changed |= _replaced(model, node, expansion)
+            changed |= _replaced(node, expansion)
     if changed:
         common.NameFixPass()(model)
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     return changed
 
 
-def _replaced(model: ir.Model, node: ir.Node, expansion: Expansion) -> bool:
+def _replaced(node: ir.Node, expansion: Expansion) -> bool:
     """Whether the expansion took the node's place; a node that what it emits reads stays."""
     if KEPT in node.metadata_props:
         return False
-    build = Build(model.graph, node)
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
+    build = Build(graph, node)  # in a body, shape inference knows the constants of the body only
     try:
         values = expansion(build, node)
     except UnsupportedError as e:
@@ -58,8 +61,6 @@ def _replaced(model: ir.Model, node: ir.Node, expansion: Expansion) -> bool:
     node.metadata_props.pop(REFUSED, None)
     if values is None:
         return False
-    graph = node.graph
-    assert isinstance(graph, ir.Graph)
     own = [any(v in set(made.inputs) for made in build.nodes) for v in node.outputs]
     (graph.insert_after if any(own) else graph.insert_before)(node, build.nodes)
     for old, new in zip(node.outputs, values, strict=False):

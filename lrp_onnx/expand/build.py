@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import ArrayLike
 
-from lrp_onnx.constant import new_constant
+from lrp_onnx.constant import loose_constant, new_constant
 from lrp_onnx.errors import UnsupportedError
 
 __all__ = ["Build", "attribute"]
@@ -25,8 +25,11 @@ def attribute(node: ir.Node, name: str, default: Any = None) -> Any:
 class Build:
     """Collects the nodes that will stand for `node`; constants become initializers of `root`."""
 
-    def __init__(self, root: ir.Graph, node: ir.Node) -> None:
+    def __init__(self, root: ir.Graph | None, node: ir.Node, part: str = "") -> None:
+        """With no `root` for the nodes of a body, which gets `constants` as its initializers."""
         self.root, self.node = root, node
+        self.constants: list[ir.Value] = []
+        self.prefix = "/".join(filter(None, (node.name or node.op_type, part)))
         self.nodes: list[ir.Node] = []
 
     def op(self, op_type: str, *inputs: Input, **attributes: Any) -> ir.Value:
@@ -41,7 +44,7 @@ class Build:
         while given and given[-1] is None:
             given.pop()
         # a prefix of its own keeps names apart; NameFixPass makes them unique
-        name = f"{self.node.name or self.node.op_type}/{op_type}_{len(self.nodes)}"
+        name = f"{self.prefix}/{op_type}_{len(self.nodes)}"
         made = ir.Node(
             domain,
             op_type,
@@ -65,8 +68,12 @@ class Build:
 
     def constant(self, array: ArrayLike, dtype: ir.DataType = ir.DataType.INT64) -> ir.Value:
         """An initializer holding `array` as `dtype`."""
-        name = f"{self.node.name or self.node.op_type}/constant_{len(self.root.initializers)}"
-        return new_constant(self.root, name, array, dtype)
+        if self.root is not None:
+            name = f"{self.prefix}/constant_{len(self.root.initializers)}"
+            return new_constant(self.root, name, array, dtype)
+        name = f"{self.prefix}/constant_{len(self.constants)}"
+        self.constants.append(loose_constant(name, array, dtype))
+        return self.constants[-1]
 
     def ints(self, *values: int) -> ir.Value:
         """A one-dimensional int64 constant: axes, shapes, starts."""

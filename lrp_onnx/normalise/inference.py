@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto
+from onnx import GraphProto, ModelProto, NodeProto, helper
 
 from lrp_onnx.normalise.ceil_mode import settle_ceil_mode
 from lrp_onnx.normalise.steady import inferred_steady
@@ -23,6 +23,7 @@ def inferred(proto: ModelProto) -> ModelProto:
         if node.domain == "lrp" and node.op_type == "ExplainedBy":
             others[node.output[0]] = node.input.pop()
             node.domain, node.op_type = "", "Identity"
+    _declare_captured(proto.graph)
     settled = settle_ceil_mode(proto)
     result = inferred_steady(settled, _shaped)
     for node in _nodes(result.graph) if others else ():
@@ -30,6 +31,17 @@ def inferred(proto: ModelProto) -> ModelProto:
             node.domain, node.op_type = "lrp", "ExplainedBy"
             node.input.append(others[node.output[0]])
     return result
+
+
+def _declare_captured(graph: GraphProto) -> None:
+    """Tell the types of initializers where a body may read them; onnx does not look there."""
+    if not any(True for node in graph.node for _ in subgraphs(node)):
+        return
+    known = {value.name for value in (*graph.input, *graph.value_info)}
+    for tensor in graph.initializer:
+        if tensor.name not in known:
+            made = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            graph.value_info.append(made)
 
 
 def _shaped(proto: ModelProto) -> ModelProto:
