@@ -11,6 +11,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from lrp_onnx.canonise.batchnorm import fold_batchnorm_before, fold_batchnorm_behind
+from lrp_onnx.canonise.cells import mark_cells
 from lrp_onnx.canonise.dense import add_biases, plain_gemms
 from lrp_onnx.canonise.padding import explicit_pads, fold_pads
 from lrp_onnx.canonise.variadic import binary_sums
@@ -43,6 +44,7 @@ def canonise(model: ir.Model) -> None:
         for graph in graphs[1:]:
             _lift_weights(model.graph, graph)
         common.NameFixPass()(model)  # new constants of a body are named within it
+    mark_cells(model)
     common.RemoveUnusedNodesPass()(model)
 
 

@@ -17,7 +17,7 @@ Kinds decide which rules of a composite apply:
 (elementwise), `scale` (by constants: Mul, Add, a BatchNormalization that stands alone), `product`
 and `quotient` of two activations, `bilinear` (MatMul of two activations), `softmax`, `norm` (minus
 the mean, over the deviation: LayerNormalization), `move` (data is rearranged or copied), `maximum`
-(a winner takes all), `body` (If, Loop and Scan: the nodes in their bodies propagate), `none`
+(a winner takes all), `cell` and `recurrent` (the sums and weights of a recurrent cell's signal), `body` (If, Loop and Scan: the nodes in their bodies propagate), `none`
 (carries no relevance), `refused` (known, and why no relevance goes through it).
 """
 
@@ -45,7 +45,7 @@ __all__ = [
 
 KINDS = (
     *("linear", "sum", "activation", "scale", "product", "quotient", "bilinear", "softmax", "norm"),
-    *("move", "maximum", "body", "none"),
+    *("move", "maximum", "body", "cell", "recurrent", "none"),
 )
 STANDS = ("propagates", "none", "refused")
 
