@@ -126,7 +126,9 @@ def looped(op: str, step: str) -> onnx.ModelProto:
         f"g (float[T,{N},{IN}] x) => ({kind} y) {{ shape = Shape(x)  k = Constant<value_int=0>()"
         f" count = Gather(shape, k)  yes = Constant<value=bool {{1}}>()"
         f" {last} = Loop<body = step (int64 it, bool go, {inputs}) => (bool on, {outputs}) {{"
-        f" on = Identity(go)  e = Gather(x, it) {body} }}>(count, yes, {first}) }}", op)  # fmt: skip
+        f" on = Identity(go)  e = Gather(x, it) {body} }}>(count, yes, {first}) }}",
+        op,
+    )
 
 
 SPELLINGS: dict[str, Callable[[str, str], onnx.ModelProto]] = {
