@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from lrp_onnx.composite import Composite, Layer, Override, load_composite
 from lrp_onnx.errors import CompositeError, TargetError
+from lrp_onnx.method import STEPS
 from lrp_onnx.path import Step
 from lrp_onnx.site import Assigned
 from lrp_onnx.tail import logits_behind
@@ -32,6 +33,11 @@ class Request:
     class_axis: int | None = None
     start: str = "logit"
     relevance_at: Sequence[str] = ()
+    method: str = "lrp"
+    steps: int = STEPS
+    baseline: object = None
+    """As given: see `lrp_onnx.baseline.read_baselines`."""
+    conditions: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -158,7 +164,7 @@ def _explained(
     graph: ir.Graph, start_at: ir.Value, names: Sequence[str] | None, composite: Composite
 ) -> tuple[tuple[ir.Value, ...], tuple[Step, ...]]:
     """The explained inputs and the path: the named ones, else every float input on it, else every
-    integer one.
+    integer one that indexes a table, else every integer one.
     """
     if names:
         inputs = tuple(_input(graph, name) for name in names)
@@ -174,6 +180,8 @@ def _explained(
     integers = [v for v in graph.inputs if v.dtype is not None and v.dtype.is_integer()]
     for candidates in (floats, integers):
         reached = _reaching(graph, start_at, candidates, composite)
+        if candidates is integers:  # beside token ids, what becomes floats is a mask or a length
+            reached = _ids(graph, start_at, reached, composite) or reached
         if reached:
             return reached, composite.path(graph, reached, start_at)
     listing = "; ".join(f"{v.name!r} {v.dtype} {v.shape}" for v in graph.inputs)
@@ -194,6 +202,19 @@ def _reaching(
     except TargetError:  # none of them leads there: the next kind of input is tried
         return ()
     return tuple(v for v in candidates if _reached(path, start_at, v))
+
+
+def _ids(
+    graph: ir.Graph, start_at: ir.Value, inputs: Sequence[ir.Value], composite: Composite
+) -> tuple[ir.Value, ...]:
+    """Those of the inputs that index a table, moved before or not."""
+    return tuple(
+        value for value in inputs if any(map(_indexes, composite.path(graph, (value,), start_at)))
+    )
+
+
+def _indexes(step: Step) -> bool:
+    return step.node.op_type == "Gather" and step.active == (1,)
 
 
 def _reached(path: tuple[Step, ...], start_at: ir.Value, value: ir.Value) -> bool:

@@ -27,17 +27,21 @@ def walk(
     start: Mapping[ir.Value, ir.Value],
     wanted: Collection[ir.Value],
     audit: Audit | None = None,
+    masks: dict[ir.Value, ir.Value] | None = None,
 ) -> dict[ir.Value, ir.Value]:
     """Emit the backward pass; returns the relevance of each `wanted` tensor that the path reaches.
 
     start: the starting relevance of the target, in the target's shape.
+    masks: what a tensor's relevance is multiplied by; those of tensors that are reached are taken
+    out.
     Raises LrpError naming the node where a rule does not apply; UnsupportedError names all that
     cannot be explained.
     """
     refused: dict[ir.Node, str] = {}
     pending: dict[ir.Value, list[ir.Value]] = {value: [r] for value, r in start.items()}
+    masks = {} if masks is None else masks
     for site in reversed(assigned):
-        arriving = [_total(emit, pending, value) for value in site.step.node.outputs]
+        arriving = [_total(emit, pending, value, masks) for value in site.step.node.outputs]
         if all(r is None for r in arriving):
             continue
         try:
@@ -51,17 +55,24 @@ def walk(
             pending.setdefault(value, []).append(r)
     if refused:
         raise refusal(dict(reversed(refused.items())))
-    totals = {value: _total(emit, pending, value) for value in wanted}
+    totals = {value: _total(emit, pending, value, masks) for value in wanted}
     return {value: r for value, r in totals.items() if r is not None}
 
 
-def _total(emit: Emit, pending: dict[ir.Value, list[ir.Value]], value: ir.Value) -> ir.Value | None:
-    """The sum over all consumers of a tensor; None where no relevance arrives."""
+def _total(
+    emit: Emit,
+    pending: dict[ir.Value, list[ir.Value]],
+    value: ir.Value,
+    masks: dict[ir.Value, ir.Value],
+) -> ir.Value | None:
+    """The sum over all consumers of a tensor, masked once; None where no relevance arrives."""
     if value not in pending:
         return None
     total, *others = pending[value]
     for other in others:
         total = emit.op("Add", total, other)
+    if value in masks:
+        total = emit.op("Mul", total, masks.pop(value))
     total.shape = value.shape
     pending[value] = [total]
     return total
@@ -130,6 +141,8 @@ def _like_input(emit: Emit, site: Assigned, r: ir.Value, i: int) -> ir.Value:
     op, node = site.step.op, site.step.node
     x, y = node.inputs[i], node.outputs[0]
     assert x is not None
+    if op.shared is not None:
+        return op.shared(emit, node, r)
     if op.broadcasts:
         return r if alone(node, i) else emit.sum_to(r, x, y)
     if op.elementwise:

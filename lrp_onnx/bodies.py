@@ -26,7 +26,7 @@ from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.path import Body, Step
 from lrp_onnx.site import Assigned
 
-__all__ = ["through_bodies"]
+__all__ = ["moved", "paired", "through_bodies"]
 
 Pairs = list[tuple[ir.Value, ir.Value]]
 Walk = Callable[..., dict[ir.Value, ir.Value]]
@@ -69,7 +69,7 @@ class Copy:
 def _copied(emit: Emit, body: Body, nodes: Sequence[Assigned]) -> Copy:
     graph = body.graph.clone(allow_outer_scope_values=True)
     graph.name = emit.fresh("lrp/body")
-    values, twins = _paired(body.graph, graph)
+    values, twins = paired(body.graph, graph)
     for value, copy in values.items():
         copy.name, copy.shape, copy.type = emit.fresh("lrp"), value.shape, value.type
         if value in emit.signs:
@@ -77,10 +77,10 @@ def _copied(emit: Emit, body: Body, nodes: Sequence[Assigned]) -> Copy:
     for node, copied in twins.items():
         copied.name = f"{emit.fresh('lrp/again')}/{node.name}"
         copied.metadata_props.update({"lrp.source": emit.source, "lrp.rule": "recomputed"})
-    return Copy(graph, values, tuple(_moved(site, values, twins) for site in nodes))
+    return Copy(graph, values, tuple(moved(site, values, twins) for site in nodes))
 
 
-def _paired(
+def paired(
     graph: ir.Graph, copy: ir.Graph
 ) -> tuple[dict[ir.Value, ir.Value], dict[ir.Node, ir.Node]]:
     """Values and nodes of a graph, bodies included, and those of its copy."""
@@ -93,13 +93,13 @@ def _paired(
         values.update(zip(node.outputs, copied.outputs, strict=True))
         bodies = zip(control.bodies_of(node), control.bodies_of(copied), strict=True)
         for inner, inner_copy in bodies:
-            more_values, more_twins = _paired(inner, inner_copy)
+            more_values, more_twins = paired(inner, inner_copy)
             values.update(more_values)
             twins.update(more_twins)
     return values, twins
 
 
-def _moved(
+def moved(
     site: Assigned, values: dict[ir.Value, ir.Value], twins: dict[ir.Node, ir.Node]
 ) -> Assigned:
     """The same step at the copy of its node."""
@@ -110,7 +110,7 @@ def _moved(
     )
     captured = tuple(values.get(v, v) for v in site.step.captured)
     step: Step = replace(site.step, node=node, captured=captured, bodies=bodies)
-    inner = tuple(tuple(_moved(s, values, twins) for s in nodes) for nodes in site.bodies)
+    inner = tuple(tuple(moved(s, values, twins) for s in nodes) for nodes in site.bodies)
     return replace(site, step=step, bodies=inner)
 
 

@@ -16,6 +16,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from lrp_onnx.compiled import Compiled
+from lrp_onnx.condition import CONDITION
 from lrp_onnx.data.samples import is_added, random_feeds, wanted_by
 from lrp_onnx.errors import CheckError, InputError, ModelError
 from lrp_onnx.model import Source, through_proto
@@ -206,7 +207,9 @@ def forward_differences(
 def extra_feeds(
     model: ir.Model, feeds: Mapping[str, Array], expected: Mapping[str, Array]
 ) -> dict[str, Array]:
-    """The inputs that the compiler added: class 0 for each sample, or a seed of ones."""
+    """The inputs that the compiler added: class 0 for each sample, or a seed of ones, and masks of
+    ones.
+    """
     y = expected.get(model.metadata_props["lrp.output"])
     extra: dict[str, Array] = {}
     for value in model.graph.inputs:
@@ -215,10 +218,18 @@ def extra_feeds(
         if value.name == "target":
             size = value.shape[0] if value.shape is not None else None
             extra[value.name] = np.zeros(size if isinstance(size, int) else y.shape[0], np.int64)
+        elif value.name.endswith(CONDITION):
+            extra[value.name] = np.ones((1, _channels(value)), np.float32)
         else:
             double = value.dtype == ir.DataType.DOUBLE
             extra[value.name] = np.ones(y.shape, np.float64 if double else np.float32)
     return extra
+
+
+def _channels(condition: ir.Value) -> int:
+    """How many a condition's input has; where only the run knows, one that is broadcast."""
+    size = None if condition.shape is None else condition.shape[1]
+    return size if isinstance(size, int) else 1
 
 
 def relative_difference(actual: Array, expected: Array) -> tuple[float, float]:

@@ -145,7 +145,7 @@ def inspect_(
     if found.error is not None:
         raise found.error
     if graph is not None:
-        drawing.draw_path(graph, found.path, f"{model.name}: {options.request.composite}")
+        drawing.draw_path(graph, found.path, f"{model.name}: {inspection.means(options.request)}")
         _note(f"wrote {graph}", "")
     return DONE
 
@@ -166,11 +166,9 @@ def verify(model: Model, inputs: Inputs = None, json: Json = False, *, options: 
     if json:
         tables.show_json(tables.verdict_json(verdict))
     else:
-        table, facts = (
-            tables.verify_table(verdict, tables.room()),
-            tables.facts(tables.verdict_facts(verdict, random=feeds is None)),
-        )
-        tables.show(table, tables.LEGEND, facts)
+        if verdict.lines:
+            tables.show(tables.verify_table(verdict, tables.room()), tables.LEGEND)
+        tables.show(tables.facts(tables.verdict_facts(verdict, random=feeds is None)))
     for problem in verdict.problems:
         _note(f"{problem}.", "does not hold: ")
     return FAILED if verdict.problems else DONE

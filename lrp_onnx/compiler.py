@@ -6,18 +6,21 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import onnx_ir as ir
 
 from lrp_onnx.analyse import signs
 from lrp_onnx.assign import Assignment, Request, assign
 from lrp_onnx.audit import Audit
+from lrp_onnx.baseline import described, read_baselines
 from lrp_onnx.canonise import canonise
 from lrp_onnx.check import check_compiled
 from lrp_onnx.compiled import Compiled
 from lrp_onnx.composite import Override
 from lrp_onnx.emit_graph import emit_relevance
 from lrp_onnx.errors import ModelError
+from lrp_onnx.method import PATH, settled
 from lrp_onnx.model import Source, load, sha256_of
 from lrp_onnx.normalise import normalise
 from lrp_onnx.optimise import optimise
@@ -33,30 +36,42 @@ Observer = Callable[[str, ir.Model, float], None]
 
 def compile(
     source: Source,
-    composite: str = "epsilon-plus-flat",
+    composite: str | None = None,
+    method: str = "lrp",
     parameters: Mapping[str, Override] | None = None,
     rules: Mapping[str, str] | None = None,
     output: str | None = None,
     explain: str | Sequence[str] | None = None,
     target: str | int = "argmax",
     class_axis: int | None = None,
-    start: str = "logit",
+    start: str | None = None,
     relevance_at: str | Sequence[str] = (),
+    conditions: str | Sequence[str] = (),
+    steps: int | None = None,
+    baseline: object = None,
     opset: int | None = None,
     check: bool = True,
 ) -> Compiled:
     """Compile an ONNX model into one that also computes its LRP relevance.
 
     source: a path, bytes, an onnx.ModelProto or an onnx_ir.Model.
-    composite: a name of the library or the path of a .toml file; it gives every node a rule.
+    composite: a name of the library or the path of a .toml file; it gives every node a rule
+        (default epsilon-plus-flat).
+    method: "lrp", or without rules "gradient", "input-x-gradient", "saliency",
+        "integrated-gradients" (see `lrp_onnx.method`).
     parameters: values by `NAME` or `RULE.NAME`, numbers or one per channel.
     rules: rules by node name (with wildcards) or operator type, before the composite's own.
     output: the explained output, default the only one of a float type.
     explain: the explained inputs, default every float input the output depends on.
     target: "argmax", a class, "A-B", "all", "max", "input" or "seed".
     class_axis: default 1 for an output of rank 2, 4 or 5, the last for rank 3.
-    start: "logit" (relevance sums to the explained value) or "one".
+    start: "logit" (relevance sums to the explained value), default with lrp, or "one".
     relevance_at: inner tensors whose relevance becomes an output too.
+    conditions: inner tensors that get an input `<tensor>_condition` [N or 1, C], by which the
+        relevance of their channels is multiplied.
+    steps: points on the path of integrated gradients, default 32.
+    baseline: where that path begins: "zero" (default), "mean" (of the input itself, per channel),
+        an array or a file, or one of these by input name.
     opset: of the compiled model, 18 to 21; default the model's own if it is one of these.
     check: compare the compiled model's forward with the original on random input.
 
@@ -65,6 +80,18 @@ def compile(
     fails.
     Source: Montavon et al. 2019, Layer-wise relevance propagation: an overview.
     """
+    conditions, relevance_at = _names(conditions) or (), _names(relevance_at) or ()
+    composite, start, points = settled(
+        method,
+        composite,
+        rules or {},
+        parameters or {},
+        start,
+        steps,
+        baseline,
+        conditions,
+        relevance_at,
+    )
     request = Request(
         composite=composite,
         parameters=parameters or {},
@@ -74,7 +101,11 @@ def compile(
         target=target,
         class_axis=class_axis,
         start=start,
-        relevance_at=_names(relevance_at) or (),
+        relevance_at=relevance_at,
+        method=method,
+        steps=points,
+        baseline=baseline,
+        conditions=conditions,
     )
     return run_stages(source, request, opset=opset, check=check)
 
@@ -105,6 +136,8 @@ def run_stages(
             "was compiled from."
         )
     signature = _Signature(model)
+    if request.method == PATH:
+        request = replace(request, baseline=read_baselines(model, request.baseline))
     with clock("normalise"):
         clock.model = model = normalise(model, opset)
     with clock("canonise"):
@@ -173,8 +206,15 @@ def _stamp(model: ir.Model, source: Source, assignment: Assignment) -> None:
             "lrp.composite": request.composite,
             "lrp.target": str(assignment.target),
             "lrp.start": request.start,
+            "lrp.method": request.method,
+            "lrp.conditions": json.dumps(list(request.conditions)),
+            **(_path_metadata(request) if request.method == PATH else {}),
             "lrp.output": assignment.output.name or "",
             "lrp.class_axis": "" if assignment.class_axis is None else str(assignment.class_axis),
             "lrp.explained": json.dumps([v.name for v in assignment.inputs]),
         }
     )
+
+
+def _path_metadata(request: Request) -> dict[str, str]:
+    return {"lrp.steps": str(request.steps), "lrp.baseline": described(request.baseline)}

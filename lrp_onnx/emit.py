@@ -90,7 +90,8 @@ class Emit:
 
     def at(self, node: ir.Node, rule: str) -> None:
         """Write from now on for the forward node `node` under `rule`."""
-        self.source, self.rule = node.name or node.op_type, rule
+        known = node.metadata_props.get("lrp.source")  # a copy says whose it is
+        self.source, self.rule = known or node.name or node.op_type, rule
         self.dtype = compute_dtype(node.outputs[0].dtype)
 
     def op(self, op_type: str, *inputs: Input, **attributes: Any) -> ir.Value:

@@ -4,15 +4,19 @@ outputs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import onnx_ir as ir
 
 from lrp_onnx.assign import Assignment
 from lrp_onnx.audit import Audit
 from lrp_onnx.backward import walk
+from lrp_onnx.condition import condition_masks
 from lrp_onnx.emit import Emit, compute_dtype, make_room
 from lrp_onnx.errors import TargetError
+from lrp_onnx.integrate import integrated_gradients
+from lrp_onnx.method import PATH, attribution
+from lrp_onnx.source import cut_at_sources
 from lrp_onnx.target import starting_relevance
 
 __all__ = ["emit_relevance"]
@@ -37,10 +41,8 @@ def emit_relevance(
         "start",
         compute_dtype(y.dtype),
     )
-    at = {
-        name: y if name == assignment.output.name else _tensor(model, name)
-        for name in assignment.request.relevance_at
-    }
+    at = _tensors(model, assignment, assignment.request.relevance_at)
+    conditioned = _tensors(model, assignment, assignment.request.conditions)
     first = starting_relevance(
         emit,
         graph,
@@ -50,14 +52,18 @@ def emit_relevance(
         assignment.class_axis,
         assignment.request.start,
     )
-    outputs = {value.name: value for value in assignment.inputs} | at
-    found = walk(emit, assignment.nodes, {y: first}, list(outputs.values()), audit)
+    outputs = {str(value.name): value for value in assignment.inputs} | at
+    masks = condition_masks(emit, graph, conditioned)
+    wanted = list(outputs.values())
+    if assignment.request.method == "lrp":
+        found = walk(emit, assignment.nodes, {y: first}, wanted, audit, masks)
+    elif assignment.request.method == PATH:
+        found = integrated_gradients(emit, model, assignment, first, audit is not None)
+    else:
+        found = _by_gradient(emit, assignment, {y: first}, wanted, masks)
+    _check_reached(outputs, found)
+    _check_reached({n: v for n, v in conditioned.items() if v in masks}, ())
     for name, value in outputs.items():
-        if value not in found:
-            raise TargetError(
-                f"tensor {name!r}: no relevance reaches it. Choose one between the explained "
-                "input and the target."
-            )
         emit.source, emit.rule = str(name), "result"
         _add_output(graph, emit, found[value], value, f"{name}_relevance")
     for k, (site, sums, _) in enumerate(audit.rows if audit is not None else []):
@@ -66,6 +72,39 @@ def emit_relevance(
         account = ir.Value(name=f"lrp.audit_{k}", shape=ir.Shape([6]), type=ir.TensorType(dtype))
         graph.append(ir.Node("", "Identity", [sums], outputs=[account], name=f"lrp/audit_{k}"))
         graph.outputs.append(account)
+
+
+def _by_gradient(
+    emit: Emit,
+    assignment: Assignment,
+    start: Mapping[ir.Value, ir.Value],
+    wanted: Collection[ir.Value],
+    masks: dict[ir.Value, ir.Value],
+) -> dict[ir.Value, ir.Value]:
+    """What the method makes of each tensor's gradient; that of integer inputs is summed over what
+    they become.
+    """
+    cut = cut_at_sources(assignment.inputs, assignment.nodes)
+    gradients = walk(emit, cut.behind, start, {*wanted, *cut.embedded}, masks=masks)
+    method = assignment.request.method
+    formed = {x: attribution(emit, method, x, g) for x, g in gradients.items()}
+    embedded = {x: formed[x] for x in cut.embedded if x in formed}
+    return formed | walk(emit, cut.before, embedded, wanted, masks=masks)
+
+
+def _check_reached(tensors: Mapping[str, ir.Value], reached: Collection[ir.Value]) -> None:
+    for name, value in tensors.items():
+        if value not in reached:
+            raise TargetError(
+                f"tensor {name!r}: no relevance reaches it. Choose one between the explained "
+                "input and the target."
+            )
+
+
+def _tensors(model: ir.Model, assignment: Assignment, names: Iterable[str]) -> dict[str, ir.Value]:
+    """The tensors of those names; the output's is where relevance starts."""
+    output = assignment.output.name
+    return {n: assignment.start_at if n == output else _tensor(model, n) for n in names}
 
 
 def _tensor(model: ir.Model, name: str) -> ir.Value:

@@ -13,7 +13,9 @@ import numpy as np
 import onnx
 
 from lrp_onnx.compiled import Compiled
+from lrp_onnx.condition import CONDITION, mask_of
 from lrp_onnx.data.layout import describe_shape
+from lrp_onnx.data.samples import added_inputs
 from lrp_onnx.errors import InputError, ModelError
 from lrp_onnx.runtime import Array, Runtime, Wanted, broken_mix, runtime_form
 
@@ -76,15 +78,23 @@ class Explainer:
         """Name, dtype and shape of each input."""
         return self._runtime.inputs
 
-    def __call__(self, x: Array | Mapping[str, Array], target: Any = None) -> Result:
+    def __call__(
+        self,
+        x: Array | Mapping[str, Array],
+        target: Any = None,
+        conditions: Mapping[str, Any] | None = None,
+    ) -> Result:
         """Predict and explain a batch.
 
         x: an array, or arrays by input name where there are several.
         target: for a model compiled with target "input" the class of each sample (or one for all),
-            with "seed" the starting relevance shaped like the output. Raises InputError where a
-            name, dtype, rank, size or class is not what the model wants.
+            with "seed" the starting relevance shaped like the output.
+        conditions: for a model compiled with conditions, by tensor: a channel, a list of them, or
+            float factors, one a channel ([C] or [N, C]); all channels of a tensor left out.
+        Raises InputError where a name, dtype, rank, size, class or channel is not what the model
+        wants.
         """
-        feeds = fitted(self.inputs, self._feeds(x, target))
+        feeds = fitted(self.inputs, self._feeds(x, target) | self._masks(conditions or {}, x))
         found = self._runtime.run(feeds)
         self._check_classes(found, feeds.get("target"))
         names = self._runtime.outputs
@@ -92,8 +102,8 @@ class Explainer:
         return Result({n: found[n] for n in names[: self._first]}, relevance)
 
     def _feeds(self, x: Array | Mapping[str, Array], target: Any) -> dict[str, Any]:
-        extra = self._extra_input()
-        own = [wanted.name for wanted in self.inputs if wanted.name != extra]
+        extra, added = self._extra_input(), added_inputs(self.metadata)
+        own = [wanted.name for wanted in self.inputs if wanted.name not in added]
         if isinstance(x, Mapping):
             feeds = dict(x)
         elif len(own) == 1:
@@ -116,6 +126,26 @@ class Explainer:
         """The input that the compiler added for the target."""
         kind = self.metadata["target"]
         return {"input": "target", "seed": f"{self.metadata['output']}_seed"}.get(kind)
+
+    def _masks(
+        self, conditions: Mapping[str, Any], x: Array | Mapping[str, Array]
+    ) -> dict[str, Array]:
+        """The mask of every conditioned tensor that the caller did not feed himself."""
+        known = json.loads(self.metadata.get("conditions", "[]"))
+        for name in conditions:
+            if name not in known:
+                listing = ", ".join(map(repr, known)) or "none"
+                raise InputError(
+                    f"condition {name!r}: the model was not compiled for it. It has conditions on: "
+                    f"{listing}."
+                )
+        shapes = {wanted.name: wanted.shape for wanted in self.inputs}
+        fed = x if isinstance(x, Mapping) else {}
+        return {
+            name + CONDITION: mask_of(name, conditions.get(name), shapes[name + CONDITION][1])
+            for name in known
+            if name in conditions or name + CONDITION not in fed
+        }
 
     def _target(self, target: Any, feeds: Mapping[str, Any], own: Sequence[str]) -> Array:
         wanted = next(w for w in self.inputs if w.name == self._extra_input())

@@ -88,6 +88,7 @@ def _from_proto(proto: onnx.ModelProto, name: str, path: Path | None) -> ir.Mode
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise ModelError(f"{name} is not a valid ONNX model: {e}. Export it again.") from e
     _open_unknown(model.graph)
+    _name_domains(model)
     folder = None if path is None else path.resolve().parent
     for tensor in _tensors(model.graph):
         if isinstance(tensor, ir.ExternalTensor):
@@ -96,6 +97,20 @@ def _from_proto(proto: onnx.ModelProto, name: str, path: Path | None) -> ir.Mode
         ir.external_data.set_base_dir(model.graph, folder)
         _read_small(model.graph)
     return model
+
+
+RUNTIME_ONLY = ("SimplifiedLayerNormalization",)
+"""Operators that ONNX Runtime adds to the standard's domain."""
+
+
+def _name_domains(model: ir.Model) -> None:
+    """Give operators that are not the standard's the domain of the runtime that knows them."""
+    graphs: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
+    for graph in graphs:
+        for node in graph.all_nodes():
+            if node.op_type in RUNTIME_ONLY and not node.domain:
+                node.domain = "com.microsoft"
+                model.graph.opset_imports.setdefault(node.domain, 1)
 
 
 def _open_unknown(graph: ir.Graph) -> None:
@@ -171,6 +186,7 @@ def _check(proto: onnx.ModelProto) -> onnx.ModelProto:
             inferred = onnx.shape_inference.infer_shapes(proto)
             found = {v.name: v for v in inferred.graph.output}
             value.CopyFrom(found[value.name])
+            value.type.tensor_type.shape.SetInParent()  # behind an operator of another domain
     onnx.checker.check_model(proto)
     return proto
 

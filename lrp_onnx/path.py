@@ -183,6 +183,10 @@ class _Flow:
             return
         if not carried:
             return
+        if self.constant_gates and operator.signal is not None:
+            carried = tuple(i for i in carried if i in operator.signal)
+            if not carried:
+                return
         if self.constant_gates:
             carried = self.signal(node, kind, carried)
         if not carried:
@@ -194,7 +198,8 @@ class _Flow:
         in_cell = node.metadata_props.get(CELL) if self.constant_gates else None
         self.kinds[node] = in_cell or alone.get(kind, kind)
         self.carried[node] = carried
-        self.active.update(node.outputs)
+        constant = operator.constant_outputs
+        self.active.update(v for k, v in enumerate(node.outputs) if k not in constant)
 
     def visit_bodies(self, node: ir.Node, active: tuple[int, ...]) -> None:
         """Look into the bodies of If, Loop or Scan: what of them is active, and from where."""

@@ -18,6 +18,7 @@ __all__ = [
     "Target",
     "choose_output",
     "class_axis_of",
+    "graph_input",
     "parse_target",
     "starting_relevance",
 ]
@@ -118,7 +119,7 @@ def _mask(
     if target.kind == "all":
         return emit.expand_like(1.0, y)
     if target.kind == "seed":
-        return _graph_input(graph, f"{output.name}_seed", emit.dtype, y.shape)
+        return graph_input(graph, f"{output.name}_seed", emit.dtype, y.shape)
     if axis is None:
         if any(target.classes):
             raise TargetError(
@@ -188,17 +189,15 @@ def _target_input(emit: Emit, graph: ir.Graph, y: ir.Value, axis: int) -> ir.Val
     assert y.shape is not None
     batch_axis = 0 if axis else None
     batch = y.shape[0] if batch_axis == 0 else 1
-    value = _graph_input(graph, "target", ir.DataType.INT64, ir.Shape([batch]))
+    value = graph_input(graph, "target", ir.DataType.INT64, ir.Shape([batch]))
     return emit.op("Reshape", value, emit.ints(-1, *[1] * (known_rank(y) - 1)))
 
 
-def _graph_input(
-    graph: ir.Graph, name: str, dtype: ir.DataType, shape: ir.Shape | None
-) -> ir.Value:
+def graph_input(graph: ir.Graph, name: str, dtype: ir.DataType, shape: ir.Shape | None) -> ir.Value:
+    """Add an input to the graph; TargetError where another one has its name."""
     if any(v.name == name for v in (*graph.inputs, *graph.outputs)):
         raise TargetError(
-            f"input {name!r}: the model already has an input or output of that name. Rename it or "
-            "choose another target."
+            f"input {name!r}: the model already has an input or output of that name. Rename it."
         )
     make_room(graph, name)
     value = ir.Value(name=name, shape=shape, type=ir.TensorType(dtype))

@@ -7,6 +7,9 @@ Per node the relevance that arrives must be found again,
 within 1e-4 · Σ|R_out|; `dropped` is what the rule itself loses, a fact to report and no failure.
 Over the whole graph the same must hold between the explained value, the relevance of the inputs
 and everything booked on the way: a branch forgotten where relevance fans out shows only there.
+
+Gradients conserve nothing, so there are no accounts; integrated gradients sum to f(x) - f(x₀), the
+better the more steps, and are expected to within INCOMPLETE.
 """
 
 from __future__ import annotations
@@ -33,13 +36,16 @@ from lrp_onnx.compiler import Observer, run_stages
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError
 from lrp_onnx.explainer import fitted
+from lrp_onnx.integrate import COMPLETENESS
 from lrp_onnx.model import Source
 from lrp_onnx.runtime import Array, runtime_form
 
-__all__ = ["CLOSES", "Line", "Verdict", "verify"]
+__all__ = ["CLOSES", "INCOMPLETE", "Completeness", "Line", "Verdict", "verify"]
 
 CLOSES = 1e-4
 """Part of Σ|R_out| that an account may be off by."""
+INCOMPLETE = 0.05
+"""Part of f(x) - f(x₀) that integrated gradients may be off by."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,25 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Completeness:
+    """Integrated gradients against what they decompose, summed over the batch."""
+
+    total: float
+    """The sum of relevance over all explained inputs."""
+    explained: float
+    """f(x) - f(x₀)."""
+    steps: int
+
+    @property
+    def error(self) -> float:
+        """The relative error."""
+        difference = abs(self.total - self.explained)
+        if not difference:
+            return 0.0
+        return difference / abs(self.explained) if self.explained else math.inf
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What `verify` found; `problems` is empty if everything holds."""
 
@@ -90,6 +115,8 @@ class Verdict:
     warnings: tuple[str, ...]
     problems: tuple[str, ...]
     feeds: dict[str, Array]
+    method: str = "lrp"
+    completeness: Completeness | None = None
 
 
 def verify(
@@ -115,17 +142,29 @@ def verify(
         extra = extra_feeds(compiled.graph, given, expected)
         found = judge(form, plain=False).run({**extra, **given})
     lines = _lines(audit, found)
-    results = {name: y for name, y in found.items() if not name.startswith("lrp.audit_")}
+    results = {name: y for name, y in found.items() if not name.startswith("lrp.")}
     relevance = _relevance(compiled, results)
     explained = lines[0].out if lines else sum(relevance.values())
+    completeness = _completeness(request, found, relevance)
     problems = [
         *_forward_problems(differences),
         *(f"{name!r} is not finite" for name, y in results.items() if not _finite(y)),
         *(_line_problem(line) for line in lines if not line.closes),
         *_total_problem(explained, relevance, lines),
+        *_incomplete(completeness),
     ]
     warnings = (*compiled.warnings, *weight_warnings(compiled.graph))
-    return Verdict(differences, explained, relevance, lines, warnings, tuple(problems), dict(given))
+    return Verdict(
+        differences,
+        explained if completeness is None else completeness.explained,
+        relevance,
+        lines,
+        warnings,
+        tuple(problems),
+        dict(given),
+        request.method,
+        completeness,
+    )
 
 
 def _forward(
@@ -164,6 +203,25 @@ def _lines(audit: Audit, found: Mapping[str, Array]) -> tuple[Line, ...]:
 def _relevance(compiled: Compiled, results: Mapping[str, Array]) -> dict[str, float]:
     names = json.loads(compiled.graph.metadata_props["lrp.explained"])
     return {n: float(np.sum(results[f"{n}_relevance"], dtype=np.float64)) for n in names}
+
+
+def _completeness(
+    request: Request, found: Mapping[str, Array], relevance: Mapping[str, float]
+) -> Completeness | None:
+    """The account of integrated gradients; None for another method."""
+    if COMPLETENESS not in found:
+        return None
+    here, there = found[COMPLETENESS].astype(np.float64)
+    return Completeness(sum(relevance.values()), float(here - there), request.steps)
+
+
+def _incomplete(found: Completeness | None) -> list[str]:
+    if found is None or found.error <= INCOMPLETE:
+        return []
+    return [
+        f"completeness: relevance sums to {found.total:.6g}, f(x) - f(baseline) is "
+        f"{found.explained:.6g}, off by {found.error:.2%}: give more than {found.steps} --steps"
+    ]
 
 
 def _finite(y: Array) -> bool:

@@ -306,7 +306,7 @@ def test_same_padding_of_an_unknown_size_does_not_count(composite: str) -> None:
         model = network("c = Conv<auto_pad=\"SAME_UPPER\", strides=[2, 2]>(x, w) y = Relu(c)",
                         (2, 4, 5, 7), symbolic, w=(6, 4, 3, 3))  # fmt: skip
         box = {"low": -3.0, "high": 3.0} if composite == "zbox" else {}
-        compiled = lrp_onnx.compile(model, composite, box, target="all").model
+        compiled = lrp_onnx.compile(model, composite, parameters=box, target="all").model
         found.append(run(compiled, {"x": signed(2, 4, 5, 7)})["x_relevance"])
     assert_close(found[1], found[0])
 

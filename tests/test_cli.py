@@ -75,6 +75,13 @@ OPTIONS = {
     "--target all --class-axis 0": {"target": "all", "class_axis": 0},
     "--start one": {"start": "one"},
     "--relevance-at h --relevance-at f": {"relevance_at": ("h", "f")},
+    "--method saliency": {"method": "saliency"},
+    "--condition h --condition z": {"conditions": ["h", "z"]},
+    "--method integrated-gradients --steps 4 --baseline mean": {
+        "method": "integrated-gradients",
+        "steps": 4,
+        "baseline": "mean",
+    },
     "--opset 20": {"opset": 20},
     "--no-check": {"check": False},
 }
@@ -92,7 +99,8 @@ def test_options_mean_what_the_arguments_of_compile_mean(
 
 def test_every_argument_of_compile_has_an_option(folder: Path, capsys: Capture) -> None:
     helped = run_command(capsys, "compile", "--help").out
-    spelled = {"parameters": "set", "rules": "rule", "check": "no-check", "source": "MODEL.onnx"}
+    spelled = {"parameters": "set", "rules": "rule", "check": "no-check", "source": "MODEL.onnx",
+               "conditions": "condition"}  # fmt: skip
     for name in inspect.signature(lrp_onnx.compile).parameters:
         assert spelled.get(name, name).replace("_", "-") in helped
 

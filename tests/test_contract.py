@@ -53,7 +53,9 @@ def parameters_of(composite: str) -> dict[str, float]:
 
 
 def compiled(name: str, composite: str, **request: object) -> onnx.ModelProto:
-    return lrp_onnx.compile(NETWORKS[name], composite, parameters_of(composite), **request).model
+    return lrp_onnx.compile(
+        NETWORKS[name], composite, parameters=parameters_of(composite), **request
+    ).model
 
 
 def batch(name: str, size: int) -> Array:

@@ -34,7 +34,9 @@ COMPOSITES = {
 @pytest.mark.parametrize("composite", COMPOSITES)
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_the_file_grows_by_nodes_not_by_weights(model, composite):
-    compiled = lrp_onnx.compile(model, composite, COMPOSITES[composite], check=False).model
+    compiled = lrp_onnx.compile(
+        model, composite, parameters=COMPOSITES[composite], check=False
+    ).model
     emitted = sum(node.name.startswith("lrp/") for node in compiled.graph.node)
     assert compiled.ByteSize() <= 1.15 * len(model) + 300 * emitted
 

@@ -55,7 +55,7 @@ def _line(node: onnx.NodeProto) -> str:
 @pytest.mark.parametrize("name", ROWS)
 def test_the_graph_is_the_golden_one(name, request):
     model, composite, parameters = ROWS[name]
-    found = text_of(lrp_onnx.compile(model, composite, parameters, check=False).model)
+    found = text_of(lrp_onnx.compile(model, composite, parameters=parameters, check=False).model)
     file = GOLDEN / f"{name}.txt"
     golden = file.read_text(encoding="utf-8") if file.exists() else ""
     difference = "".join(difflib.unified_diff(golden.splitlines(True), found.splitlines(True)))

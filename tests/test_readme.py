@@ -81,6 +81,13 @@ def test_the_python_example_runs(tmp_path, monkeypatch):
     assert (tmp_path / "why.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize(
+    "text", [b for b in blocks("python") if "import lrp_onnx" in b][1:], ids=["path", "condition"]
+)
+def test_the_other_python_examples_run(text):
+    exec(compile(text, str(README), "exec"), {})
+
+
 @pytest.mark.parametrize("text", blocks("toml"), ids=lambda text: tomllib.loads(text)["summary"])
 def test_the_toml_examples_load(tmp_path, text):
     file = tmp_path / "mine.toml"

@@ -100,7 +100,7 @@ def test_a_wrong_vjp_fails(
 def test_a_forgotten_branch_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     from lrp_onnx import backward
 
-    def first_only(emit: Any, pending: Any, value: ir.Value) -> ir.Value | None:
+    def first_only(emit: Any, pending: Any, value: ir.Value, masks: Any) -> ir.Value | None:
         return pending[value][0] if value in pending else None
 
     monkeypatch.setattr(backward, "_total", first_only)

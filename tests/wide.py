@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import reference_signal  # noqa: F401 (adds forwards)
 from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun

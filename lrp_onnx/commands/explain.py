@@ -6,15 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lrp_onnx.commands.inspection import explains
+from lrp_onnx.baseline import read_baselines
+from lrp_onnx.commands.channels import read_conditions, top_channels
+from lrp_onnx.commands.inspection import OWN, explains
 from lrp_onnx.commands.material import Material, read_material, with_bounds
 from lrp_onnx.commands.options import Options
-from lrp_onnx.commands.story import Sample, check_format, missing_labels, samples, write
+from lrp_onnx.commands.story import Sample, check_format, missing_labels, samples, what_of, write
 from lrp_onnx.compiled import Compiled
 from lrp_onnx.data.labels import load_labels
 from lrp_onnx.data.preprocess import load_preprocess
 from lrp_onnx.errors import TargetError
 from lrp_onnx.explainer import Explainer
+from lrp_onnx.method import PATH
 from lrp_onnx.model import load
 from lrp_onnx.target import choose_output
 
@@ -50,24 +53,39 @@ def explain_files(
     preprocess = None if given.preprocess is None else load_preprocess(given.preprocess)
     model = load(given.model)
     material = read_material(model, given.inputs, preprocess)
-    # relevance at the output is what it started with
-    start = choose_output(model.graph, options.request.output).name or ""
+    conditions = read_conditions(options.request.conditions)
     request = with_bounds(options.request, model, material)
+    if request.method == PATH:
+        request = replace(request, baseline=read_baselines(model, request.baseline, preprocess))
     asked = request.relevance_at
-    request = replace(request, relevance_at=tuple(dict.fromkeys((*asked, start))))
+    listed = [name for name, channels in conditions.items() if channels is None]
+    # relevance at the output is what it started with
+    start = choose_output(model.graph, request.output).name or ""
+    own = [start] if request.method == "lrp" else []
+    request = replace(
+        request,
+        conditions=tuple(conditions),
+        relevance_at=tuple(dict.fromkeys((*asked, *listed, *own))),
+    )
     compiled = compile_model(given.model, replace(options, request=request))
     explainer = Explainer(compiled)
     notice(explainer.notice)
-    result = explainer(material.feeds)
+    chosen = {name: channels for name, channels in conditions.items() if channels is not None}
+    result = explainer(material.feeds, conditions=chosen)
     notice(missing_labels(explainer, result, labels))
-    told = samples(explainer, result, labels, _conserving(options, compiled))
-    if start not in asked:
-        del result.relevance[start]
+    told = samples(explainer, result, labels, not chosen and _conserving(options, compiled))
     about = _about(given, material, explainer)
+    if chosen:
+        about["condition"] = "; ".join(
+            f"{name}, channel {', '.join(map(str, k))}" for name, k in chosen.items()
+        )
+    about |= {f"channels of {name}": top_channels(result.relevance[name]) for name in listed}
+    for name in {*own, *listed} - {*asked}:
+        del result.relevance[name]
     if request.parameters:
         about["parameters"] = ", ".join(f"{k}={v}" for k, v in request.parameters.items())
     write(given.out, explainer, result, material, told, about)
-    return _shown(about, explains(compiled), told, given.out)
+    return _shown(about, explains(compiled), told, what_of(explainer), given.out)
 
 
 def _check_target(options: Options) -> None:
@@ -89,7 +107,10 @@ def _about(given: Given, material: Material, explainer: Explainer) -> dict[str, 
     about = {
         "model": str(given.model),
         "input": ", ".join(f"{name}={file}" for name, file in material.files.items()),
-        **{key: explainer.metadata[key] for key in ("composite", "target", "output", "version")},
+        **{
+            key: explainer.metadata[key]
+            for key in ("method", *OWN[explainer.metadata["method"]], "target", "output", "version")
+        },
         "provider": explainer.provider,
     }
     for how in material.preprocess.values():
@@ -98,14 +119,15 @@ def _about(given: Given, material: Material, explainer: Explainer) -> dict[str, 
 
 
 def _shown(
-    about: dict[str, str], what: str, told: list[Sample], out: Path
+    about: dict[str, str], explained: str, told: list[Sample], what: str, out: Path
 ) -> list[tuple[str, str]]:
     rows = [("model", about["model"]), ("input", about["input"])]
     rows += [(key, about[key]) for key in ("preprocess", "parameters") if key in about]
-    rows.append(("explains", what))
+    rows.append(("explains", explained))
+    rows += [row for row in about.items() if row[0].startswith(("condition", "channels of"))]
     for k, sample in enumerate(told[:MOST_SAMPLES]):
         rows.append(("sample" if len(told) == 1 else f"sample {k}", sample.title))
-        rows.append(("relevance", f"sum {sample.conservation}"))
+        rows.append((what, f"sum {sample.conservation}"))
         rows += [("note", sample.note)] if sample.note else []
     if len(told) > MOST_SAMPLES:
         rows.append(("", f"and {len(told) - MOST_SAMPLES} samples more"))

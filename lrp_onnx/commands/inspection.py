@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ import networkx as nx
 import onnx_ir as ir
 from rich.table import Table
 
-from lrp_onnx.assign import NodeReport
+from lrp_onnx.assign import NodeReport, Request
 from lrp_onnx.commands.drawing import path_graph
 from lrp_onnx.commands.options import Options
 from lrp_onnx.commands.tables import facts, nodes_table, signature
@@ -19,10 +20,20 @@ from lrp_onnx.commands.watch import Watch
 from lrp_onnx.compiled import Compiled
 from lrp_onnx.compiler import run_stages
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.method import PATH
 from lrp_onnx.model import load
 from lrp_onnx.ops.registry import find
 
-__all__ = ["Inspection", "explains", "inspect_model"]
+__all__ = ["OWN", "Inspection", "explains", "in_words", "inspect_model", "means"]
+
+OWN = {
+    "lrp": ("composite", "start"),
+    "gradient": (),
+    "input-x-gradient": (),
+    "saliency": (),
+    PATH: ("steps", "baseline"),
+}
+"""What belongs to a method in the metadata."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,7 @@ def inspect_model(
             if not e.reasons:
                 raise
             report = tuple(_refused(node, e.reasons) for node in watch.nodes)
+            about["method"] = options.request.method
             about["composite"] = options.request.composite
             return Inspection(about, inputs, outputs, report, error=e)
     about |= _explained(compiled)
@@ -90,8 +102,10 @@ def _explained(compiled: Compiled) -> dict[str, Any]:
     """What is explained, of what, by what; the class axis where the rank leaves a choice."""
     told = compiled.graph.metadata_props
     about: dict[str, Any] = {
-        key: told[f"lrp.{key}"] for key in ("composite", "output", "target", "start")
+        key: told[f"lrp.{key}"] for key in ("method", *OWN[told["lrp.method"]], "output", "target")
     }
+    if conditions := json.loads(told["lrp.conditions"]):
+        about["conditions"] = conditions
     output = next(v for v in compiled.graph.graph.outputs if v.name == about["output"])
     if output.shape is not None and len(output.shape) > 2:
         about["class_axis"] = int(told["lrp.class_axis"])
@@ -101,8 +115,24 @@ def _explained(compiled: Compiled) -> dict[str, Any]:
 def explains(compiled: Compiled) -> str:
     """The same in one line."""
     about = _explained(compiled)
+    told = {k.removeprefix("lrp."): v for k, v in compiled.graph.metadata_props.items()}
     axis = f", class axis {about['class_axis']}" if "class_axis" in about else ""
-    return f"{about['target']} of {about['output']}{axis}, by {about['composite']}"
+    return f"{about['target']} of {about['output']}{axis}, by {in_words(told)}"
+
+
+def in_words(metadata: Mapping[str, str]) -> str:
+    """By what a model is explained: its composite, or a gradient method with its settings."""
+    method = metadata["method"]
+    if method == "lrp":
+        return metadata["composite"]
+    if method != PATH:
+        return method
+    return f"{method} ({metadata['steps']} steps from {metadata['baseline']})"
+
+
+def means(request: Request) -> str:
+    """The same in short, of what is asked."""
+    return request.composite if request.method == "lrp" else request.method
 
 
 def _words(value: Any) -> str:

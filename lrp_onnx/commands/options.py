@@ -13,6 +13,7 @@ import typer
 from lrp_onnx.assign import Request
 from lrp_onnx.compiler import STAGES
 from lrp_onnx.composite import Override
+from lrp_onnx.method import METHODS, settled
 from lrp_onnx.target import STARTS
 
 __all__ = ["Options", "takes_options"]
@@ -30,9 +31,15 @@ class Options:
 
 
 def _read(
+    method: Annotated[
+        str, typer.Option(metavar="NAME", help=f"How it is explained: {', '.join(METHODS)}.")
+    ] = "lrp",
     composite: Annotated[
-        str, typer.Option(metavar="NAME|FILE.toml", help="Which rule each layer gets.")
-    ] = "epsilon-plus-flat",
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE.toml", help="Which rule each layer gets [epsilon-plus-flat]."
+        ),
+    ] = None,
     rule: Annotated[
         list[str] | None,
         typer.Option(
@@ -62,11 +69,29 @@ def _read(
         int | None, typer.Option(metavar="N", help="Class axis [1; for rank 3 the last].")
     ] = None,
     start: Annotated[
-        str, typer.Option(metavar="logit|one", help="Relevance sums to the logit, or to 1.")
-    ] = "logit",
+        str | None,
+        typer.Option(metavar="logit|one", help="Relevance sums to the logit, or to 1 [logit]."),
+    ] = None,
     relevance_at: Annotated[
         list[str] | None,
         typer.Option(metavar="TENSOR", help="An inner tensor's relevance too. Repeatable."),
+    ] = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TENSOR",
+            help="An input TENSOR_condition that masks its relevance's channels. Repeatable.",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", help="Points of integrated-gradients [32].")
+    ] = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]zero|mean|FILE",
+            help="Where integrated-gradients begin [zero]. Repeatable.",
+        ),
     ] = None,
     opset: Annotated[
         int | None, typer.Option(metavar="N", help="Opset of the compiled model, 18 to 21.")
@@ -85,17 +110,36 @@ def _read(
 ) -> Options:
     for stage in print_after or []:
         _one_of(stage, STAGES, "--print-after")
-    _one_of(start, STARTS, "--start")
+    _one_of(method, METHODS, "--method")
+    if start is not None:
+        _one_of(start, STARTS, "--start")
+    rules = dict(_rule(text) for text in rule or [])
+    parameters = dict(_parameter(text) for text in set_ or [])
+    composite, start, points = settled(
+        method,
+        composite,
+        rules,
+        parameters,
+        start,
+        steps,
+        baseline,
+        condition or (),
+        relevance_at or (),
+    )
     request = Request(
         composite=composite,
-        parameters=dict(_parameter(text) for text in set_ or []),
-        rules=dict(_rule(text) for text in rule or []),
+        parameters=parameters,
+        rules=rules,
         output=output,
         explain=explain or None,
         target=target,
         class_axis=class_axis,
         start=start,
         relevance_at=tuple(relevance_at or ()),
+        method=method,
+        steps=points,
+        baseline=baseline or None,
+        conditions=tuple(condition or ()),
     )
     return Options(request, opset, not no_check, tuple(print_after or ()), time_stages)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lrp_onnx.commands.inspection import in_words
 from lrp_onnx.commands.material import Material
 from lrp_onnx.data.labels import class_name
 from lrp_onnx.data.layout import batched_axes
@@ -16,7 +17,7 @@ from lrp_onnx.errors import InputError, OutputError
 from lrp_onnx.explainer import Explainer, Result
 from lrp_onnx.runtime import Array
 
-__all__ = ["FORMATS", "Sample", "check_format", "missing_labels", "samples", "write"]
+__all__ = ["FORMATS", "Sample", "check_format", "missing_labels", "samples", "what_of", "write"]
 
 FORMATS = (".png", ".html", ".npz")
 LITTLE = 0.1
@@ -30,8 +31,8 @@ class Sample:
     prediction: str
     explained: str
     """What was explained, where that is not the prediction; else empty."""
-    start: float
-    """The sum of the starting relevance."""
+    start: float | None
+    """The sum of the starting relevance; None for gradients, which share out nothing."""
     total: float
     """The sum of relevance over all explained inputs."""
     conserving: bool = True
@@ -87,22 +88,24 @@ def samples(
     labels: Mapping[int, str] | None,
     conserving: bool = True,
 ) -> list[Sample]:
-    """One entry a sample of the batch; relevance at the output is its starting relevance.
+    """One entry a sample of the batch; relevance at the output, if it is there, is its starting
+    relevance.
 
     conserving: whether all relevance but what is absorbed should arrive at the explained inputs.
     """
     output = explainer.metadata["output"]
-    start = result.relevance[output]
-    batch = start.shape[0] if start.ndim > 1 or len(start) > 1 else 1
-    starts = start.reshape(batch, -1).sum(axis=1, dtype=np.float64)
+    start, whole = result.relevance.get(output), result.outputs[output]
+    batch = whole.shape[0] if whole.ndim > 1 or whole.size > 1 else 1
+    starts = None if start is None else start.reshape(batch, -1).sum(axis=1, dtype=np.float64)
     totals = np.zeros(batch)
     for name in json.loads(explainer.metadata["explained"]):
         r = result.relevance[name]
         totals += r.reshape(batch, -1).sum(axis=1, dtype=np.float64)
-    said = [
-        _said(explainer, y, labels) for y in result.outputs[output].reshape(batch, *start.shape[1:])
+    said = [_said(explainer, y, labels) for y in whole.reshape(batch, *whole.shape[1:])]
+    return [
+        Sample(*said[k], None if starts is None else float(starts[k]), float(totals[k]), conserving)
+        for k in range(batch)
     ]
-    return [Sample(*said[k], float(starts[k]), float(totals[k]), conserving) for k in range(batch)]
 
 
 def _said(explainer: Explainer, y: Array, labels: Mapping[int, str] | None) -> tuple[str, str]:
@@ -155,31 +158,62 @@ def write(
             axes=axes,
             preprocess=how,
             metadata=metadata,
+            what=what_of(explainer),
         )
-    from lrp_onnx.pictures.report import save_html, table_rows
+    from lrp_onnx.pictures.report import save_html
 
     save_html(
         path,
         result.relevance[name],
         input=values,
-        heading=f"Relevance: {Path(metadata['model']).name}",
+        heading=f"{what_of(explainer).capitalize()}: {Path(metadata['model']).name}",
         titles=[sample.title for sample in told],
         tables=[
-            table_rows(
-                prediction=sample.prediction,
-                target=sample.explained or explainer.metadata["target"],
-                composite=explainer.metadata["composite"],
-                total=sample.total,
-                start=sample.start,
-            )
-            | ({"note": sample.note} if sample.note else {})
+            _rows(explainer, sample) | ({"note": sample.note} if sample.note else {})
             for sample in told
         ],
         axes=axes,
         preprocess=how,
         metadata=metadata,
+        what=what_of(explainer),
+        meaning=MEANING.get(explainer.metadata["method"], SHARED),
     )
     return None
+
+
+SHARED = "Red speaks for the explained output, blue against it."
+MEANING = {
+    "gradient": "Red: the explained output rises with this value, blue: it falls.",
+    "saliency": "The darker, the more the explained output changes with this value.",
+}
+"""What the colours say, by method; SHARED of the others."""
+
+
+def what_of(explainer: Explainer) -> str:
+    """The word for what the model computes: relevance, or a gradient method."""
+    method = explainer.metadata["method"]
+    return "relevance" if method == "lrp" else method.replace("-", " ")
+
+
+def _rows(explainer: Explainer, sample: Sample) -> dict[str, str]:
+    """The table of one sample."""
+    from lrp_onnx.pictures.report import table_rows
+
+    target = sample.explained or explainer.metadata["target"]
+    if sample.start is None:
+        return {
+            "prediction": sample.prediction,
+            "target": target,
+            "method": in_words(explainer.metadata),
+            f"sum of {what_of(explainer)}": f"{sample.total:.5g}",
+        }
+    return table_rows(
+        prediction=sample.prediction,
+        target=target,
+        composite=explainer.metadata["composite"],
+        total=sample.total,
+        start=sample.start,
+    )
 
 
 def _shown_input(explainer: Explainer) -> str:

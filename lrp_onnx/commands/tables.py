@@ -162,6 +162,34 @@ def verdict_facts(verdict: Verdict, random: bool) -> list[tuple[str, str]]:
         )
         for name, (difference, allowed) in verdict.differences.items()
     ]
+    rows += _sums(verdict) if verdict.method == "lrp" else _of_gradients(verdict)
+    shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in verdict.feeds.items())
+    origin = "random numbers" if random else "the given files"
+    rows.append(("input", f"{shapes}, {origin}; the sums run over all samples"))
+    holds = "holds: the forward is unchanged"
+    if any(line.conserves for line in verdict.lines):
+        holds += ", every account adds up"
+    if verdict.method != "lrp":
+        holds += ", everything is finite"
+    rows.append(("verdict", "does not hold" if verdict.problems else holds))
+    return rows
+
+
+def _of_gradients(verdict: Verdict) -> list[tuple[str, str]]:
+    """What there is to say where no relevance is handed on; completeness where it is defined."""
+    rows = [
+        (verdict.method, f"{name}: sums to {total:.6g}")
+        for name, total in verdict.relevance.items()
+    ]
+    if (found := verdict.completeness) is not None:
+        fact = f"f(x) - f(baseline) is {found.explained:.6g}, off by {found.error:.2%}"
+        rows.append(("completeness", f"{found.total:.6g}, {fact} at {found.steps} steps"))
+    return rows
+
+
+def _sums(verdict: Verdict) -> list[tuple[str, str]]:
+    """How much relevance arrived, and what took the rest."""
+    rows = []
     for name, total in verdict.relevance.items():
         part = f" ({total / verdict.explained:.2%})" if verdict.explained else ""
         rows.append(
@@ -171,13 +199,6 @@ def verdict_facts(verdict: Verdict, random: bool) -> list[tuple[str, str]]:
     for key, what in booked:
         total = sum(getattr(line, key) for line in verdict.lines if line.conserves)
         rows.append(("", f"{what} took {_number(total)}"))
-    shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in verdict.feeds.items())
-    origin = "random numbers" if random else "the given files"
-    rows.append(("input", f"{shapes}, {origin}; the sums run over all samples"))
-    holds = "holds: the forward is unchanged"
-    if any(line.conserves for line in verdict.lines):
-        holds += ", every account adds up"
-    rows.append(("verdict", "does not hold" if verdict.problems else holds))
     return rows
 
 
@@ -191,13 +212,20 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
         {**asdict(line), "residual": line.residual, "closes": line.closes} for line in verdict.lines
     ]
     return {
+        "method": verdict.method,
         "forward": differences,
         "explained": verdict.explained,
         "relevance": verdict.relevance,
+        "completeness": _completeness_json(verdict),
         "nodes": lines,
         "warnings": verdict.warnings,
         "problems": verdict.problems,
     }
+
+
+def _completeness_json(verdict: Verdict) -> dict[str, Any] | None:
+    found = verdict.completeness
+    return None if found is None else {**asdict(found), "error": found.error}
 
 
 def _number(value: float) -> str:

@@ -7,17 +7,19 @@ one.  Channels are read off the layer that the input goes into, where there is o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
+from lrp_onnx.condition import CONDITION
 from lrp_onnx.data.layout import Dimension
 from lrp_onnx.runtime import Array, Wanted
 
-__all__ = ["is_added", "random_feeds", "wanted_by"]
+__all__ = ["added_inputs", "is_added", "random_feeds", "wanted_by"]
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,15 @@ def wanted_by(model: ir.Model) -> tuple[Wanted, ...]:
 
 def is_added(model: ir.Model, value: ir.Value) -> bool:
     """Whether an input of a compiled model is not the original's: the compiler added it."""
-    kind, output = (model.metadata_props.get(f"lrp.{key}", "") for key in ("target", "output"))
-    return value.name == {"input": "target", "seed": f"{output}_seed"}.get(kind)
+    return value.name in added_inputs(model.metadata_props, "lrp.")
+
+
+def added_inputs(metadata: Mapping[str, str], prefix: str = "") -> list[str]:
+    """The inputs that the compiler adds: the target's, then one for each condition."""
+    kind, output = (metadata.get(f"{prefix}{key}", "") for key in ("target", "output"))
+    chosen = {"input": ["target"], "seed": [f"{output}_seed"]}.get(kind, [])
+    conditions = json.loads(metadata.get(f"{prefix}conditions", "[]"))
+    return [*chosen, *(f"{name}{CONDITION}" for name in conditions)]
 
 
 def random_feeds(

@@ -12,20 +12,50 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.expand import activation, operands, recurrent
+from lrp_onnx.expand import (
+    activation,
+    attention,
+    blockwise,
+    deform_conv,
+    dynamic,
+    fused,
+    grouped,
+    norm,
+    operands,
+    qdq,
+    qoperator,
+    recurrent,
+    rotary,
+    scaled,
+    signal,
+)
 from lrp_onnx.expand.build import Build
 from lrp_onnx.expand.function import BY_FUNCTION, write_out_functions
+from lrp_onnx.expand.integer import KEPT, integer_layers
 from lrp_onnx.expand.registry import EXPANSIONS, Expansion, expands
+from lrp_onnx.expand.unsigned import make_unsigned
 
 __all__ = [
     "BY_FUNCTION",
     "EXPANSIONS",
     "REFUSED",
     "activation",
+    "attention",
+    "blockwise",
+    "deform_conv",
+    "dynamic",
     "expand",
     "expands",
+    "fused",
+    "grouped",
+    "norm",
     "operands",
+    "qdq",
+    "qoperator",
     "recurrent",
+    "rotary",
+    "scaled",
+    "signal",
     "write_out_functions",
 ]
 
@@ -35,24 +65,27 @@ def expand(model: ir.Model) -> bool:
 
     A use that an expansion refuses stays as it is.
     """
-    changed = write_out_functions(model)
+    changed = any([write_out_functions(model), make_unsigned(model)])
+    for node, expansion in list(integer_layers(model)):
+        changed |= _replaced(model, node, expansion)
     for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
-        expansion = EXPANSIONS.get((node.domain, node.op_type))
-        if expansion is not None:
-            changed |= _replaced(node, expansion)
+        found = EXPANSIONS.get((node.domain, node.op_type))
+        if found is not None:
+            changed |= _replaced(model, node, found)
     if changed:
         common.NameFixPass()(model)
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     return changed
 
 
-def _replaced(node: ir.Node, expansion: Expansion) -> bool:
+def _replaced(model: ir.Model, node: ir.Node, expansion: Expansion) -> bool:
     """Whether the expansion took the node's place; a node that what it emits reads stays."""
     if KEPT in node.metadata_props:
         return False
     graph = node.graph
     assert isinstance(graph, ir.Graph)
-    build = Build(graph, node)  # in a body, shape inference knows the constants of the body only
+    # in a body, shape inference knows the constants of the body only
+    build = Build(graph, node, opset=model.graph.opset_imports.get("", 0))
     try:
         values = expansion(build, node)
     except UnsupportedError as e:
@@ -75,8 +108,6 @@ def _replaced(node: ir.Node, expansion: Expansion) -> bool:
 
 REFUSED = "lrp.refused"
 """Metadata of a node that its expansion refused: why."""
-KEPT = "lrp.kept"
-"""Metadata of a node that computes the forward beside its expansion."""
 
 
 def _take_place(graph: ir.Graph, build: Build, old: ir.Value, new: ir.Value) -> None:

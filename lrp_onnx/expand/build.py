@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,11 @@ def attribute(node: ir.Node, name: str, default: Any = None) -> Any:
 class Build:
     """Collects the nodes that will stand for `node`; constants become initializers of `root`."""
 
-    def __init__(self, root: ir.Graph | None, node: ir.Node, part: str = "") -> None:
+    def __init__(
+        self, root: ir.Graph | None, node: ir.Node, part: str = "", opset: int = 0
+    ) -> None:
         """With no `root` for the nodes of a body, which gets `constants` as its initializers."""
-        self.root, self.node = root, node
+        self.root, self.node, self.opset = root, node, opset
         self.constants: list[ir.Value] = []
         self.prefix = "/".join(filter(None, (node.name or node.op_type, part)))
         self.nodes: list[ir.Node] = []
@@ -58,6 +61,11 @@ class Build:
             value.name = f"{name}:{k}"
         self.nodes.append(made)
         return tuple(made.outputs)
+
+    def copy(self, node: ir.Node, inputs: Sequence[Input]) -> tuple[ir.Value, ...]:
+        """Add a node like the given one that reads other inputs."""
+        kept = dict(node.attributes)
+        return self.outputs(node.op_type, len(node.outputs), *inputs, domain=node.domain, **kept)
 
     def explained(self, y: ir.Value, z: ir.Value) -> ir.Value:
         """y in the forward, z to the explanation: `lrp::ExplainedBy`.

@@ -14,7 +14,7 @@ from onnx_ir.passes import common
 
 __all__ = ["BY_FUNCTION", "write_out_functions"]
 
-BY_FUNCTION: set[str] = {"MeanVarianceNormalization"}
+BY_FUNCTION: set[str] = {"MeanVarianceNormalization", "ReduceLogSum", "ReduceSumSquare"}
 """Standard operators whose parts have rules and whose function is the right way to explain them."""
 
 DOMAIN = "lrp.function"
@@ -54,7 +54,7 @@ def _function(node: ir.Node, opset: int) -> onnx.FunctionProto | None:
     if schema.has_function:
         version = max(v for v in schema.function_opset_versions if v <= opset)
         parsed.ParseFromString(schema.get_function_with_opset_version(version))
-        return parsed
+        return _at(parsed, opset)
     if not schema.has_context_dependent_function:
         return None
     if any(v is not None and v.type is None for v in node.inputs):
@@ -67,7 +67,15 @@ def _function(node: ir.Node, opset: int) -> onnx.FunctionProto | None:
     if not built:
         return None
     parsed.ParseFromString(built)
-    return parsed
+    return _at(parsed, opset)
+
+
+def _at(function: onnx.FunctionProto, opset: int) -> onnx.FunctionProto:
+    """The function at the model's opset: a body holds from its version up to the next one's."""
+    for imported in function.opset_import:
+        if not imported.domain:
+            imported.version = opset
+    return function
 
 
 def _type(value: ir.Value | None) -> bytes:

@@ -11,7 +11,7 @@ from onnx_ir.passes import common
 
 from lrp_onnx import opset
 from lrp_onnx.errors import ModelError
-from lrp_onnx.expand import expand, write_out_functions
+from lrp_onnx.expand import EXPANSIONS, expand, write_out_functions
 from lrp_onnx.model import through_proto
 from lrp_onnx.normalise.branch import inline_branches
 from lrp_onnx.normalise.fold import fold
@@ -35,6 +35,8 @@ def normalise(model: ir.Model, to_opset: int | None = None) -> ir.Model:
     common.InlinePass()(model)
     common.RemoveInitializersFromInputsPass()(model)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    if model.graph.opset_imports.get("", 0) > OPSETS[-1]:
+        model = _expanded(model)
     if model.graph.opset_imports.get("", 0) not in OPSETS:
         model = through_proto(model, opset.convert)
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
@@ -54,6 +56,19 @@ def normalise(model: ir.Model, to_opset: int | None = None) -> ir.Model:
         model = infer_shapes(model)
         drop_no_ops(model)
     common.RemoveUnusedNodesPass()(model)
+    return model
+
+
+def _expanded(model: ir.Model) -> ir.Model:
+    """The model with what is newer than OPSETS written out by its expansion, where there is one;
+    the others are lowered by their functions.
+    """
+    if not any((n.domain, n.op_type) in EXPANSIONS for n in model.graph.all_nodes()):
+        return model
+    for _ in range(ROUNDS):
+        model = infer_shapes(model)
+        if not expand(model):
+            break
     return model
 
 

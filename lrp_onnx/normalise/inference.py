@@ -18,10 +18,12 @@ def inferred(proto: ModelProto) -> ModelProto:
     """The model with the types and shapes of its tensors; onnx's InferenceError where they
     contradict each other.
     """
-    others = {}
+    others, unknown = {}, {o for n in _nodes(proto.graph) if n.domain for o in n.output}
     for node in _nodes(proto.graph):
         if node.domain == "lrp" and node.op_type == "ExplainedBy":
-            others[node.output[0]] = node.input.pop()
+            # what onnx has no shape for has that of its explanation
+            others[node.output[0]] = [*node.input]
+            del node.input[0 if node.input[0] in unknown else 1]
             node.domain, node.op_type = "", "Identity"
     _declare_captured(proto.graph)
     settled = settle_ceil_mode(proto)
@@ -29,7 +31,7 @@ def inferred(proto: ModelProto) -> ModelProto:
     for node in _nodes(result.graph) if others else ():
         if node.op_type == "Identity" and node.output[0] in others:
             node.domain, node.op_type = "lrp", "ExplainedBy"
-            node.input.append(others[node.output[0]])
+            node.input[:] = others[node.output[0]]
     return result
 
 

@@ -30,14 +30,19 @@ def dropout(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     return s
 
 
-def _to_float(node: ir.Node, active: tuple[int, ...]) -> str:
-    """What becomes an integer or a truth value has no derivative."""
-    dtype = node.outputs[0].dtype
-    return "move" if dtype is not None and dtype.is_floating_point() else "none"
+def _of_numbers(node: ir.Node, active: tuple[int, ...]) -> str:
+    """What becomes an integer or a truth value has no derivative; integers (ids) stay what they are
+    in other integers.
+    """
+    x, y = node.inputs[0], node.outputs[0]
+    if x is None or x.dtype is None or y.dtype is None:
+        return "none"
+    kept = x.dtype.is_integer() and y.dtype.is_integer()
+    return "move" if kept or y.dtype.is_floating_point() else "none"
 
 
-@op("Cast", kind=_to_float, elementwise=True)
-@op("CastLike", kind=_to_float, gates=(1,), elementwise=True)
+@op("Cast", kind=_of_numbers, elementwise=True)
+@op("CastLike", kind=_of_numbers, gates=(1,), elementwise=True)
 def cast(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s in the dtype that the relevance of x is computed in.  Spec: ONNX Cast-19, CastLike-19."""
     x = node.inputs[0]

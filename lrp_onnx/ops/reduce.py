@@ -13,34 +13,41 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.emit import Emit, known_rank
-from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.ops.linear import integer
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.spread import constant_ints, size_of
 
-__all__ = ["give_back_mean", "give_to_winner"]
+__all__ = ["again", "give_back_mean", "give_to_winner", "keeping_axes", "reduced_axes"]
 
 
-def reduced_axes(node: ir.Node) -> list[int]:
-    """The axes a reduction works on, in order, counted from 0; refused if the run chooses them."""
+def reduced_axes(node: ir.Node) -> list[int] | None:
+    """The axes a reduction works on, in order, counted from 0; None if the run chooses them."""
     x, axes = node.inputs[0], node.inputs[1] if len(node.inputs) > 1 else None
     assert x is not None
     given = [] if axes is None else constant_ints(axes)
     if given is None:
-        raise UnsupportedError(
-            f"its axes {axes.name!r} are computed at run time. Export it with constant axes"  # type: ignore[union-attr]
-        )
+        return None
     rank = known_rank(x)
     if not given:
         return [] if integer(node, "noop_with_empty_axes", 0) else list(range(rank))
     return sorted({axis % rank for axis in given})
 
 
-def _keeping_axes(emit: Emit, node: ir.Node, s: ir.Value, axes: Sequence[int]) -> ir.Value:
-    """s with the reduced axes as axes of size 1."""
-    if integer(node, "keepdims", 1) or not axes:
+def keeping_axes(emit: Emit, node: ir.Node, s: ir.Value) -> ir.Value:
+    """s, shaped like the output, with the reduced axes as axes of size 1."""
+    axes = reduced_axes(node)
+    if integer(node, "keepdims", 1) or axes == []:
         return s
+    if axes is None:
+        return emit.op("Reshape", s, emit.op("Shape", again(emit, node, node.inputs[0])))
     return emit.op("Unsqueeze", s, emit.ints(*axes))
+
+
+def again(emit: Emit, node: ir.Node, x: ir.Value | None, op_type: str | None = None) -> ir.Value:
+    """The node's reduction of x with its axes kept, by its own operator or another one."""
+    noop = integer(node, "noop_with_empty_axes", 0)
+    axes = node.inputs[1] if len(node.inputs) > 1 else None
+    return emit.op(op_type or node.op_type, x, axes, keepdims=1, noop_with_empty_axes=noop)
 
 
 def _copied(emit: Emit, node: ir.Node, s: ir.Value) -> ir.Value:
@@ -52,24 +59,24 @@ def _copied(emit: Emit, node: ir.Node, s: ir.Value) -> ir.Value:
 @op("ReduceSum", kind="sum", gates=(1,))
 def reduce_sum(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to each element of its sum.  Spec: ONNX ReduceSum-13."""
-    axes = reduced_axes(node)
-    return _copied(emit, node, _keeping_axes(emit, node, s, axes)) if axes else s
+    return s if reduced_axes(node) == [] else _copied(emit, node, keeping_axes(emit, node, s))
 
 
 @op("ReduceMean", kind="sum", gates=(1,))
 def reduce_mean(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s divided by the number of elements, to each.  Spec: ONNX ReduceMean-18."""
-    axes = reduced_axes(node)
-    return give_back_mean(emit, node, _keeping_axes(emit, node, s, axes), axes)
+    return give_back_mean(emit, node, keeping_axes(emit, node, s), reduced_axes(node))
 
 
-def give_back_mean(emit: Emit, node: ir.Node, s: ir.Value, axes: Sequence[int]) -> ir.Value:
-    """s, of size 1 along `axes`, divided by the number of elements there and copied to each."""
-    if not axes:
+def give_back_mean(emit: Emit, node: ir.Node, s: ir.Value, axes: Sequence[int] | None) -> ir.Value:
+    """s, of size 1 along `axes` (None: those of the run), divided by the number of elements there
+    and copied to each.
+    """
+    if axes is not None and not axes:
         return s
     x = node.inputs[0]
     assert x is not None
-    sizes = [size_of(emit, x, axis) for axis in axes]
+    sizes = [None] if axes is None else [size_of(emit, x, axis) for axis in axes]
     known = [size for size in sizes if isinstance(size, int)]
     if len(known) == len(sizes):
         share = emit.op("Mul", s, 1 / prod(known))
@@ -86,10 +93,22 @@ def reduce_extreme(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 
     Spec: ONNX ReduceMax-20, ReduceMin-20.
     """
-    axes = reduced_axes(node)
-    return give_to_winner(
-        emit, node, _keeping_axes(emit, node, s, axes), axes, node.op_type[len("Reduce") :]
-    )
+    axes, s = reduced_axes(node), keeping_axes(emit, node, s)
+    if axes is None:
+        return _give_to_winner_of_run(emit, node, s)
+    return give_to_winner(emit, node, s, axes, node.op_type[len("Reduce") :])
+
+
+def _give_to_winner_of_run(emit: Emit, node: ir.Node, s: ir.Value) -> ir.Value:
+    """The same over axes that only the run knows: the winner of the lowest number of all."""
+    x = node.inputs[0]
+    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
+    size = emit.op("Size", x)
+    numbers = emit.op("Reshape", emit.op("Range", zero, size, one), emit.op("Shape", x))
+    extreme = emit.op("Equal", x, again(emit, node, x))
+    first = again(emit, node, emit.op("Where", extreme, numbers, size), "ReduceMin")
+    wins = emit.op("Cast", emit.op("Equal", numbers, first), to=int(emit.dtype))
+    return emit.op("Mul", s, wins)
 
 
 def give_to_winner(

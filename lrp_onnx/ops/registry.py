@@ -29,6 +29,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from lrp_onnx.emit import Emit
 from lrp_onnx.errors import UnsupportedError
 
 __all__ = [
@@ -66,12 +67,20 @@ class Op:
     """Inputs that only select or shape: relevance never goes there, even if they depend on the
     explained input.
     """
+    signal: tuple[int, ...] | None = None
+    """Where gates are constant, the inputs that relevance goes to: the others only shape it. None
+    for all.
+    """
     outputs: str = "first"
+    constant_outputs: tuple[int, ...] = ()
+    """Outputs that count as constants though they depend on the input: a scale, a range."""
     broadcasts: bool = False
     elementwise: bool = False
     """Whether each output element depends on one element of each input; so do activations, and what
     broadcasts, unless they say otherwise.
     """
+    shared: Callable[[Emit, ir.Node, ir.Value], ir.Value] | None = None
+    """Shares relevance of the output's shape out in the input's shape, for a rule that keeps it."""
     weighted: bool = False
     """Whether it is linear with a weight: of the inputs 0 and 1 one is x and the other w, and 2 is
     a bias.

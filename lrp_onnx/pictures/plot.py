@@ -57,6 +57,7 @@ def save_heatmap(
     tokens: Sequence[Sequence[str]] | None = None,
     names: Sequence[str] | None = None,
     metadata: Mapping[str, str] | None = None,
+    what: str = "relevance",
 ) -> None:
     """Draw relevance into a PNG file, one row a sample (the first 16).
 
@@ -65,7 +66,7 @@ def save_heatmap(
     input: what the model was given, shaped like the relevance: it and an overlay are drawn beside.
     preprocess: how the input was made, so that it is shown as the picture it was.
     title: one for all, or one a sample. tokens: the words of each sample. names: of the features.
-    metadata: kept in the file's text chunks.
+    metadata: kept in the file's text chunks. what: the captions' word for it, such as a method.
     Raises OutputError where the file cannot be written, InputError for an array it cannot draw.
     """
     _check_suffix(path)
@@ -78,6 +79,7 @@ def save_heatmap(
         tokens=tokens,
         names=names,
         metadata=metadata,
+        what=what,
     )
     with atomic(path) as temporary:
         temporary.write_bytes(png)
@@ -93,6 +95,7 @@ def heatmap_png(
     tokens: Sequence[Sequence[str]] | None = None,
     names: Sequence[str] | None = None,
     metadata: Mapping[str, str] | None = None,
+    what: str = "relevance",
 ) -> bytes:
     """The bytes of the file that `save_heatmap` writes."""
     maps = relevance_maps(np.asarray(relevance), axes)
@@ -101,7 +104,8 @@ def heatmap_png(
         raise InputError(f"heatmap: {len(maps)} samples. Give as many titles and lists of tokens.")
     if maps.ndim == 3:
         pictures = _pictures(input, axes, preprocess, len(maps))
-        page = _heatmap_page(maps, pictures, title if isinstance(title, str) else "", per_sample)
+        whole = title if isinstance(title, str) else ""
+        page = _heatmap_page(maps, pictures, whole, per_sample, what)
     else:
         page = Page(CHART_WIDTH)
         _head(page, title if isinstance(title, str) else "", len(maps))
@@ -152,6 +156,7 @@ def _heatmap_page(
     pictures: Sequence[NDArray[np.uint8] | None],
     title: str,
     titles: Sequence[str],
+    what: str,
 ) -> Page:
     width, height = _panel_size([maps[0]], 3.0)
     columns = 1 if pictures[0] is None else 3
@@ -161,7 +166,7 @@ def _heatmap_page(
     for relevance, picture, text in samples:
         page.title(text)
         limit = colour_limit(relevance)
-        captions = _draw_row(page, _panels(relevance, picture, limit), width, height)
+        captions = _draw_row(page, _panels(relevance, picture, limit, what), width, height)
         page.top += captions
         clipped = bool(np.nanmax(np.abs(relevance), initial=0) > limit)
         page.colour_bar(page.width - BAR_SPACE + PAD, height, limit, clipped)
@@ -170,14 +175,14 @@ def _heatmap_page(
 
 
 def _panels(
-    relevance: NDArray[np.float64], picture: NDArray[np.uint8] | None, limit: float
+    relevance: NDArray[np.float64], picture: NDArray[np.uint8] | None, limit: float, what: str
 ) -> list[Panel]:
     broken = relevance.size - int(np.isfinite(relevance).sum())
     note = f"; {broken} values not finite" if broken else ""
-    heatmap = Panel(relevance, f"relevance, sum {np.nansum(relevance):.4g}{note}")
+    heatmap = Panel(relevance, f"{what}, sum {np.nansum(relevance):.4g}{note}")
     if picture is None:
         return [heatmap]
-    mixed = Panel(overlay(picture, relevance, limit), "relevance over input")
+    mixed = Panel(overlay(picture, relevance, limit), f"{what} over input")
     return [Panel(picture, "input"), heatmap, mixed]
 
 

@@ -49,7 +49,7 @@ PAGE = """<!DOCTYPE html>
 <h1>{title}</h1>
 {sections}
 <footer>
-<p>Red speaks for the explained output, blue against it. The darkest colour stands for the 99.5th
+<p>{meaning} The darkest colour stands for the 99.5th
 percentile of |relevance|; larger values are drawn like it.</p>
 {facts}
 </footer>
@@ -71,11 +71,14 @@ def save_html(
     tokens: Sequence[Sequence[str]] | None = None,
     names: Sequence[str] | None = None,
     metadata: Mapping[str, str] | None = None,
+    what: str = "relevance",
+    meaning: str = "Red speaks for the explained output, blue against it.",
 ) -> None:
     """Write a page with title, picture and table of each sample (the first 16).
 
-    titles, tables: one a sample, `table_rows` makes a table; the other arguments as in
-    `save_heatmap`. Raises OutputError where the file cannot be written, InputError as there.
+    titles, tables: one a sample, `table_rows` makes a table; meaning: of the colours; the
+    other arguments as in `save_heatmap`. Raises OutputError where the file cannot be
+    written, InputError as there.
     """
     axes = axes or single_axes(relevance.shape)
     if "N" not in axes:
@@ -95,6 +98,7 @@ def save_html(
             tokens=None if tokens is None else tokens[one],
             names=names,
             metadata=metadata,
+            what=what,
         )
         sections.append(_section(titles[index], png, tables[index]))
     if len(relevance) > MOST_SAMPLES:
@@ -102,6 +106,7 @@ def save_html(
     page = PAGE.format(
         title=escape(heading),
         style=STYLE,
+        meaning=escape(meaning),
         sections="\n".join(sections),
         facts=_table(metadata or {}),
     )

@@ -1,0 +1,210 @@
+"""Where the path of integrated gradients begins: zero, the input's own mean, or what a file holds.
+
+The mean is that of the given input over its positions (height and width, or time), one number a
+channel; of token ids, it is the mean of their embeddings.  `zero` is, for token ids, the zero
+embedding; given as a file of ids, a baseline is embedded as they are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from lrp_onnx.clone import cone, copied
+from lrp_onnx.data.inputs import fit_array, is_array_file, load_input
+from lrp_onnx.data.layout import batched_axes
+from lrp_onnx.data.preprocess import Preprocess
+from lrp_onnx.data.samples import wanted_by
+from lrp_onnx.emit import Emit, compute_dtype, known_rank
+from lrp_onnx.errors import InputError, TargetError
+from lrp_onnx.source import Cut
+
+__all__ = ["Baseline", "described", "read_baselines", "starting_points"]
+
+ANY = ""
+"""The key of a baseline that is for every explained input without one of its own."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One baseline: `kind` is zero, mean, or what the array was read from."""
+
+    kind: str
+    array: NDArray[Any] | None = None
+
+
+def read_baselines(
+    model: ir.Model, given: object, preprocess: Preprocess | None = None
+) -> dict[str, Baseline]:
+    """Baselines by input name, ANY for all, from what the user gave.
+
+    given: None (zero), zero, mean, a file or an array, one of these by input name, or texts
+    `[NAME=]zero` as the command line has them.
+    Raises InputError where a file does not fit or a name is unknown.
+    """
+    names = [wanted.name for wanted in wanted_by(model)]
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        pairs = list(given.items())
+    elif isinstance(given, list | tuple):
+        pairs = [_named(text, names) for text in given]
+    else:
+        pairs = [(ANY, given)]
+    found: dict[str, Baseline] = {}
+    for name, value in pairs:
+        if name in found:
+            raise InputError(f"baseline of {name or 'every input'!r}: given twice. Give one.")
+        found[name] = _read(model, name, value, preprocess)
+    return found
+
+
+def described(baselines: object) -> str:
+    """Baselines as read, in words: `zero`, or `image=mean, mask=zero`."""
+    assert isinstance(baselines, Mapping)
+    return ", ".join(f"{n}={b.kind}" if n else b.kind for n, b in baselines.items()) or "zero"
+
+
+def _named(text: str, names: Sequence[str]) -> tuple[str, str]:
+    prefix, equals, value = text.partition("=")
+    return (prefix, value) if equals and prefix in names else (ANY, text)
+
+
+def _read(model: ir.Model, name: str, value: Any, preprocess: Preprocess | None) -> Baseline:
+    if isinstance(value, Baseline):
+        return value
+    if isinstance(value, str) and value in ("zero", "mean"):
+        return Baseline(value)
+    wanted = {w.name: w for w in wanted_by(model)}
+    if name == ANY and len(wanted) > 1:
+        listing = ", ".join(map(repr, wanted))
+        raise InputError(
+            f"baseline: the model has several inputs, {listing}. Say for which one it "
+            "is: NAME=FILE."
+        )
+    name = name or next(iter(wanted))
+    if name not in wanted:
+        raise InputError(
+            f"baseline of {name!r}: the model has no such input. It has "
+            f"{', '.join(map(repr, wanted))}."
+        )
+    want = wanted[name]
+    if isinstance(value, str | os.PathLike):
+        how = None if is_array_file(value) else preprocess
+        array = load_input(value, want.shape, want.dtype, how, name=name)
+        return Baseline(Path(value).name, array)
+    array = fit_array(np.asarray(value), want.shape, want.dtype, name=name, source="baseline")
+    return Baseline("array", array)
+
+
+def starting_points(
+    emit: Emit,
+    graph: ir.Graph,
+    inputs: Sequence[ir.Value],
+    cut: Cut,
+    baselines: object,
+) -> dict[ir.Value, ir.Value]:
+    """The baseline x₀ of each source, in its shape and the dtype its relevance is computed in."""
+    assert isinstance(baselines, Mapping)
+    _check_names(inputs, baselines)
+    common = baselines.get(ANY, Baseline("zero"))
+    by_input = {v: baselines.get(str(v.name), common) for v in inputs}
+    arrays = {v: _constant(emit, v, b.array) for v, b in by_input.items() if b.array is not None}
+    integers = [v for v in arrays if v not in cut.floats]
+    nodes = cone(graph, integers, cut.embedded)
+    embedded, _ = copied(graph, nodes, {v: arrays[v] for v in integers}, "lrp/baseline")
+    points = {}
+    for source in cut.sources:
+        emit.source, emit.rule = f"baseline/{source.name}", "baseline"
+        emit.dtype = compute_dtype(source.dtype)
+        array = arrays.get(source, embedded.get(source))
+        if array is not None:
+            points[source] = emit.op("Cast", array, to=int(emit.dtype))
+        elif by_input.get(source, _of_tokens(by_input, source)).kind == "mean":
+            points[source] = _mean(emit, source, source in cut.embedded)
+        else:
+            points[source] = emit.expand_like(0.0, source)
+        points[source].shape = source.shape
+    return points
+
+
+def _of_tokens(by_input: Mapping[ir.Value, Baseline], source: ir.Value) -> Baseline:
+    """The baseline of the integer inputs that become this tensor."""
+    behind = {v for v in by_input if source.producer() in cone_of(v)}
+    kinds = {by_input[v].kind for v in behind}
+    if len(kinds) > 1:
+        raise TargetError(
+            f"tensor {source.name!r} is made of several inputs with different baselines. Give them "
+            "the same one."
+        )
+    return by_input[behind.pop()] if behind else Baseline("zero")
+
+
+def cone_of(value: ir.Value) -> set[ir.Node]:
+    """The nodes that depend on a value."""
+    found: set[ir.Node] = set()
+    pending = list(value.consumers())
+    while pending:
+        node = pending.pop()
+        if node not in found:
+            found.add(node)
+            pending += [user for v in node.outputs for user in v.consumers()]
+    return found
+
+
+def _check_names(inputs: Sequence[ir.Value], baselines: Mapping[str, Baseline]) -> None:
+    explained = [v.name for v in inputs]
+    for name in baselines:
+        if name not in (ANY, *explained):
+            raise TargetError(
+                f"baseline of {name!r}: that input is not explained. Explained are "
+                f"{', '.join(map(repr, explained))}."
+            )
+
+
+def _constant(emit: Emit, value: ir.Value, array: NDArray[Any]) -> ir.Value:
+    """The array in the graph, for every sample."""
+    size = None if value.shape is None else value.shape[0]
+    if not isinstance(size, int) and len(array) != 1:
+        raise InputError(
+            f"baseline of {value.name!r}: it holds {len(array)} samples, and the model takes any "
+            "number. Give one, which is for all."
+        )
+    emit.source, emit.rule = f"baseline/{value.name}", "baseline"
+    assert value.dtype is not None
+    dtype = value.dtype if value.dtype.is_integer() else compute_dtype(value.dtype)
+    constant = emit.constant(array, dtype)
+    if isinstance(size, int) and len(array) == size:
+        return constant
+    out = emit.op("Expand", constant, emit.shape_of(value))
+    out.shape, out.dtype = value.shape, dtype
+    return out
+
+
+def _mean(emit: Emit, x: ir.Value, embedded: bool) -> ir.Value:
+    """x's mean over its positions, one number a sample and channel, in x's shape."""
+    axes = _positions(x, embedded)
+    if not axes:
+        raise TargetError(
+            f"baseline mean: {x.name!r} of shape {x.shape} has no axis to take it over. Choose "
+            "zero or a file."
+        )
+    return emit.expand_like(emit.op("ReduceMean", x, emit.ints(*axes), keepdims=1), x)
+
+
+def _positions(x: ir.Value, embedded: bool) -> list[int]:
+    rank = known_rank(x)
+    if embedded and rank > 2:
+        return list(range(1, rank - 1))
+    if rank > 4:
+        return list(range(2, rank))
+    assert x.shape is not None
+    letters = batched_axes([d if isinstance(d, int) else d.value for d in x.shape])
+    return [k for k, letter in enumerate(letters) if letter in "HWF"]

@@ -1,0 +1,99 @@
+"""Conditional relevance: a graph input that masks the channels of an inner tensor's relevance.
+
+Concept relevance propagation (Achtibat et al. 2023, From attribution maps to human-understandable
+explanations, eq. 4): of the relevance that arrives at a tensor only that of the chosen channels
+goes on.  As the walk is linear in relevance, the heatmaps of single channels sum to the whole one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from lrp_onnx.emit import Emit, compute_dtype, known_rank
+from lrp_onnx.errors import InputError, TargetError
+from lrp_onnx.target import graph_input
+
+__all__ = ["CONDITION", "channel_axis", "condition_masks", "mask_of"]
+
+CONDITION = "_condition"
+"""What the graph input of a conditioned tensor is named, behind the tensor's name."""
+
+
+def condition_masks(
+    emit: Emit, graph: ir.Graph, tensors: Mapping[str, ir.Value]
+) -> dict[ir.Value, ir.Value]:
+    """Add an input `<tensor>_condition` [N or 1, C] for each; returns what each tensor's relevance
+    is multiplied by.
+
+    C is axis 1 of a tensor of rank 2, 4 or 5, the last of rank 3. Raises TargetError for a tensor
+    without channels, or given twice.
+    """
+    masks: dict[ir.Value, ir.Value] = {}
+    for name, value in tensors.items():
+        if value in masks:
+            raise TargetError(
+                f"condition {name!r}: another one is for the same tensor, {value.name!r}. Give one "
+                "of them."
+            )
+        emit.source, emit.rule = f"condition/{name}", "condition"
+        emit.dtype = compute_dtype(value.dtype)
+        masks[value] = _mask(emit, graph, name, value)
+    return masks
+
+
+def _mask(emit: Emit, graph: ir.Graph, name: str, value: ir.Value) -> ir.Value:
+    rank = known_rank(value)
+    axis = channel_axis(rank)
+    if axis is None or value.shape is None:
+        raise TargetError(
+            f"condition {name!r}: the tensor of shape {value.shape} has no channels. Choose one of "
+            "rank 2 or more."
+        )
+    shape = ir.Shape([None, value.shape[axis]])
+    given = graph_input(graph, f"{name}{CONDITION}", ir.DataType.FLOAT, shape)
+    others = [k for k in range(1, rank) if k != axis]
+    mask = emit.op("Unsqueeze", given, emit.ints(*others)) if others else given
+    return mask if emit.dtype == given.dtype else emit.op("Cast", mask, to=int(emit.dtype))
+
+
+def channel_axis(rank: int) -> int | None:
+    """Where a tensor's channels are: axis 1 of rank 2, 4 and 5, else the last; None of rank 1."""
+    if rank < 2:
+        return None
+    return 1 if rank in (2, 4, 5) else rank - 1
+
+
+def mask_of(name: str, given: Any, channels: object) -> NDArray[np.float32]:
+    """The mask [N or 1, C] for a channel, a list of them, factors [C] or [N, C], or None: all.
+
+    channels: C, or something else where only the run knows it. Raises InputError where they do not
+    fit.
+    """
+    if given is None:
+        return np.ones((1, channels if isinstance(channels, int) else 1), np.float32)
+    array = np.asarray(given)
+    if array.dtype.kind in "fb" and array.ndim in (1, 2):
+        return np.atleast_2d(array.astype(np.float32))
+    if array.dtype.kind not in "iu" or array.ndim > 1:
+        raise InputError(
+            f"condition {name!r}: {given!r} are neither channels (integers) nor factors (floats, "
+            "[C] or [N, C])."
+        )
+    if not isinstance(channels, int):
+        raise InputError(
+            f"condition {name!r}: the model does not say how many channels there are. Give a float "
+            "factor for each, as an array [1, C]."
+        )
+    if array.size and (array.min() < 0 or array.max() >= channels):
+        raise InputError(
+            f"condition {name!r}: there are {channels} channels, and {given!r} is not among 0 to "
+            f"{channels - 1}."
+        )
+    mask = np.zeros((1, channels), np.float32)
+    mask[0, array] = 1
+    return mask

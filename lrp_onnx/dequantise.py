@@ -1,0 +1,82 @@
+"""The value that a quantised tensor stands for, spelled by Cast, Sub and Mul.
+
+x = (q - zero point) · scale, with one scale for the tensor, one for each entry of an axis, or one
+for each block along it (ONNX DequantizeLinear-21).  It is not spelled by DequantizeLinear, because
+runtimes fuse that node with what reads it, and would take its copies for the same one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import onnx_ir as ir
+
+from lrp_onnx.emit import known_rank
+from lrp_onnx.errors import UnsupportedError
+
+__all__ = ["Writer", "dequantised", "for_elements_of"]
+
+
+class Writer(Protocol):
+    """What adds standard nodes to a graph: `Build` or `Emit`."""
+
+    def op(self, op_type: str, *inputs: Any, **attributes: Any) -> ir.Value:
+        """Add one node; returns its first output."""
+
+    def ints(self, *values: int) -> ir.Value:
+        """A one-dimensional int64 constant."""
+
+
+def dequantised(
+    write: Writer,
+    q: ir.Value,
+    scale: ir.Value,
+    zero_point: ir.Value | None = None,
+    axis: int = 1,
+    block: int = 0,
+    dtype: ir.DataType | None = None,
+) -> ir.Value:
+    """The float value of q, in the element type of its scale, or in `dtype`."""
+    to = int(dtype or scale.dtype or ir.DataType.FLOAT)
+    x = write.op("Cast", q, to=to)
+    if zero_point is not None and not _is_zero(zero_point):
+        zero = write.op("Cast", for_elements_of(write, q, zero_point, axis, block), to=to)
+        x = write.op("Sub", x, zero)
+    factor = for_elements_of(write, q, scale, axis, block)
+    if scale.dtype != dtype and dtype is not None:
+        factor = write.op("Cast", factor, to=to)
+    return write.op("Mul", x, factor)
+
+
+def for_elements_of(
+    write: Writer, x: ir.Value, given: ir.Value, axis: int = 1, block: int = 0
+) -> ir.Value:
+    """A scale or zero point shaped so that it broadcasts against x.
+
+    given: () or (1,), one per entry of the axis, or, with `block`, shaped like x but for the axis.
+    UnsupportedError where shapes are unknown.
+    """
+    rank = known_rank(given)
+    if block:
+        return _of_blocks(write, x, given, axis, block)
+    if rank == 0 or given.shape == (1,):
+        return given
+    if rank > 1:
+        return given
+    shape = [1] * known_rank(x)
+    shape[axis] = -1
+    return write.op("Reshape", given, write.ints(*shape))
+
+
+def _of_blocks(write: Writer, x: ir.Value, given: ir.Value, axis: int, block: int) -> ir.Value:
+    """Each entry repeated for the elements of its block; the last block may be cut."""
+    size = None if x.shape is None else x.shape[axis]
+    if not isinstance(size, int):
+        raise UnsupportedError("it is quantised in blocks along an axis whose size is unknown")
+    return write.op("Gather", given, write.ints(*(np.arange(size) // block)), axis=axis)
+
+
+def _is_zero(value: ir.Value) -> bool:
+    tensor = value.const_value if value.is_initializer() else None
+    return tensor is not None and not tensor.numpy().any()

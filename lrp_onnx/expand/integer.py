@@ -1,0 +1,170 @@
+"""Products of integers that are scaled back to floats: dynamically quantised models.
+
+    x → DynamicQuantizeLinear → MatMulInteger(·, w8) → Cast → Mul(scale(x)·scale(w)) → Add(b)
+
+stays in the forward and is, to the explanation, the float layer x·w + b with the dequantised
+weight.  An activation that is quantised on the way counts as it was before: its quantiser is made
+for its range, rounds and cuts off nothing, and what runtimes fuse is left alone.  Specifications:
+ONNX MatMulInteger-10, ConvInteger-10, and the contrib operators of ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from lrp_onnx.constant import sole_reader
+from lrp_onnx.dequantise import dequantised
+from lrp_onnx.emit import known_rank
+from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.expand.build import Build
+from lrp_onnx.expand.operands import varies
+from lrp_onnx.expand.registry import Expansion, expands
+
+__all__ = ["KEPT", "as_float", "integer_layers"]
+
+KEPT = "lrp.kept"
+"""Metadata of a node that computes the forward beside its expansion."""
+FLOAT_OF = {"MatMulInteger": "MatMul", "ConvInteger": "Conv"}
+ROUNDING = ("Reshape", "Cast", "Floor", "Round")
+Input = ir.Value | None
+
+
+@expands("MatMulInteger")
+@expands("ConvInteger")
+def integer_product(build: Build, node: ir.Node) -> Sequence[ir.Value]:
+    """The float operator on x - zero and w - zero: whole numbers, as its result."""
+    z = build.op(FLOAT_OF[node.op_type], *_operands(build, node, [None, None]), **node.attributes)
+    return [build.explained(node.outputs[0], z)]
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """A product of integers and the nodes that make floats of it."""
+
+    product: ir.Node
+    scale: ir.Value
+    bias: ir.Value | None
+    end: ir.Node
+
+    def expansion(self, build: Build, node: ir.Node) -> Sequence[ir.Value]:
+        """The float layer in the place of the last node's output."""
+        scales = _scales(self.product, self.scale)
+        bias = self.bias
+        z = build.op(
+            FLOAT_OF[self.product.op_type],
+            *_operands(build, self.product, scales or [None, None]),
+            **self.product.attributes,
+        )
+        z = z if scales else build.op("Mul", z, self.scale)
+        return [build.explained(node.outputs[0], z if bias is None else build.op("Add", z, bias))]
+
+
+def integer_layers(model: ir.Model) -> Iterator[tuple[ir.Node, Expansion]]:
+    """The last node of each product of integers that is scaled back, and what stands for it."""
+    for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
+        if node.op_type in FLOAT_OF and not node.domain and KEPT not in node.metadata_props:
+            chain = _chain(node)
+            if chain is not None:
+                node.metadata_props[KEPT] = "explained"
+                yield chain.end, chain.expansion
+
+
+def _chain(node: ir.Node) -> _Chain | None:
+    """Product → [Add of whole numbers] → Cast → Mul → [Add of a constant]."""
+    bias, reader = None, sole_reader(node.outputs[0])
+    if reader is not None and reader[0].op_type == "Add":
+        bias = _float_bias(reader[0].inputs[1 - reader[1]])
+        if bias is None:
+            return None
+        reader = sole_reader(reader[0].outputs[0])
+    if reader is None or reader[0].op_type != "Cast":
+        return None
+    scaled = sole_reader(reader[0].outputs[0])
+    if scaled is None or scaled[0].op_type != "Mul":
+        return None
+    end, scale = scaled[0], scaled[0].inputs[1 - scaled[1]]
+    assert scale is not None
+    added = sole_reader(end.outputs[0])
+    if bias is None and added is not None and added[0].op_type == "Add":
+        other = added[0].inputs[1 - added[1]]
+        if not varies(other):
+            return _Chain(node, scale, other, added[0])
+    return _Chain(node, scale, bias, end)
+
+
+def _float_bias(value: Input) -> Input:
+    """b of round(b / scale), shaped as it is added; None if it is not of that form."""
+    moved = value
+    while moved is not None and (node := moved.producer()) is not None:
+        if node.op_type == "Div":
+            return node.inputs[0] if not varies(node.inputs[0]) else None
+        if node.op_type not in ROUNDING:
+            return None
+        moved = node.inputs[0]
+    return None
+
+
+def _scales(product: ir.Node, scale: ir.Value) -> list[Input] | None:
+    """The scale of each operand, whose product is `scale`; None where they cannot be told."""
+    maker = scale.producer()
+    factors = [*maker.inputs] if maker is not None and maker.op_type == "Mul" else [scale]
+    scales: list[Input] = [None, None]
+    for k in (0, 1):
+        quantiser = _dynamic_quantiser(product.inputs[k])
+        if quantiser is not None and quantiser.outputs[1] in factors:
+            scales[k] = quantiser.outputs[1]
+            factors.remove(quantiser.outputs[1])
+    if len(factors) > 1 or (factors and scales[1] is not None and scales[0] is not None):
+        return None
+    if factors:
+        scales[0 if scales[1] is not None else 1] = factors[0]
+    quantised = [k for k in (0, 1) if _dynamic_quantiser(product.inputs[k]) is not None]
+    return scales if all(_is_own(product.inputs[k], scales[k]) for k in quantised) else None
+
+
+def _is_own(q: Input, scale: Input) -> bool:
+    quantiser = _dynamic_quantiser(q)
+    return quantiser is not None and quantiser.outputs[1] is scale
+
+
+def _dynamic_quantiser(q: Input) -> ir.Node | None:
+    """The DynamicQuantizeLinear that makes q."""
+    node = None if q is None else q.producer()
+    return node if node is not None and node.op_type == "DynamicQuantizeLinear" else None
+
+
+def as_float(build: Build, q: Input, scale: Input, zero: Input, axis: int) -> ir.Value:
+    """The float that q was before its scale was found at run time, else what q stands for."""
+    quantiser = _dynamic_quantiser(q)
+    if quantiser is not None and scale is quantiser.outputs[1]:
+        assert quantiser.inputs[0] is not None
+        return quantiser.inputs[0]
+    if q is None or scale is None:
+        raise UnsupportedError("an input or its scale is missing. Export the model again")
+    return dequantised(build, q, scale, zero, axis)
+
+
+def _operands(build: Build, product: ir.Node, scales: Sequence[Input]) -> list[ir.Value]:
+    """Both operands as floats; without a scale minus their zero points only."""
+    zeros = [*product.inputs[2:], None, None]
+    found = []
+    for k in (0, 1):
+        q, scale = product.inputs[k], scales[k]
+        assert q is not None
+        if scale is None:
+            scale = build.constant(1.0, ir.DataType.FLOAT)
+        if product.op_type == "ConvInteger":
+            axis = 1 - k
+            scale = _flat(build, scale) if k else scale
+        else:
+            axis = -1 if k else -2
+        found.append(as_float(build, q, scale, zeros[k], axis))
+    return found
+
+
+def _flat(build: Build, scale: ir.Value) -> ir.Value:
+    """A scale per output channel, however it is shaped to multiply the output, as a vector."""
+    return scale if known_rank(scale) < 2 else build.op("Reshape", scale, build.ints(-1))

@@ -1,0 +1,64 @@
+"""Quantisers: relevance is that of the value which the integers stand for, and passes.
+
+Rounding has no derivative, so a plain gradient goes through a quantiser as through its value, the
+straight-through estimator of Bengio et al. 2013, and is 0 where the quantiser saturates; the
+report warns of it.  A scale that is computed from the input is held constant.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from lrp_onnx.dequantise import for_elements_of
+from lrp_onnx.emit import Emit, Input
+from lrp_onnx.ops.linear import integer
+from lrp_onnx.ops.registry import never_propagates, op
+
+__all__ = ["STRAIGHT_THROUGH"]
+
+STRAIGHT_THROUGH = ("QuantizeLinear", "DynamicQuantizeLinear")
+"""Operators whose gradient is an estimate."""
+
+
+@op("QuantizeLinear", kind="scale", gates=(1, 2), elementwise=True)
+@op("QuantizeLinear", domain="com.microsoft", kind="scale", gates=(1, 2), elementwise=True)
+def quantize_linear(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s / scale where q can stand for x, 0 beyond that.  Spec: ONNX QuantizeLinear-21."""
+    x, scale = node.inputs[0], node.inputs[1]
+    assert x is not None
+    assert scale is not None
+    axis, block = integer(node, "axis", 1), integer(node, "block_size", 0)
+    step = emit.in_compute_dtype(for_elements_of(emit, x, scale, axis, block))
+    return emit.op("Where", _unsaturated(emit, node, step), emit.op("Div", s, step), 0.0)
+
+
+@op("DynamicQuantizeLinear", kind="scale", elementwise=True, constant_outputs=(1, 2))
+def dynamic_quantize_linear(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s / scale; the range is that of x, so that nothing saturates.
+
+    Spec: ONNX DynamicQuantizeLinear-11.
+    """
+    return emit.op("Div", s, node.outputs[1])
+
+
+def _unsaturated(emit: Emit, node: ir.Node, step: Input) -> ir.Value:
+    """Where x / scale + zero point rounds to a number of the type of q."""
+    x, q = node.inputs[0], node.outputs[0]
+    assert x is not None
+    assert q.dtype is not None
+    value = emit.op("Div", x, step)
+    zero = node.inputs[2] if len(node.inputs) > 2 else None
+    if zero is not None:
+        axis, block = integer(node, "axis", 1), integer(node, "block_size", 0)
+        shaped = for_elements_of(emit, x, zero, axis, block)
+        value = emit.op("Add", value, emit.op("Cast", shaped, to=int(emit.dtype)))
+    above = emit.op("GreaterOrEqual", value, float(q.dtype.min) - 0.5)
+    return emit.op("And", above, emit.op("LessOrEqual", value, float(q.dtype.max) + 0.5))
+
+
+never_propagates(
+    ["QMoE", "QOrderedAttention", "QOrderedLongformerAttention", "QOrderedLayerNormalization"],
+    "its weights are laid out for one device's kernels. Quantise with QuantizeLinear and "
+    "DequantizeLinear nodes",
+    domain="com.microsoft",
+)

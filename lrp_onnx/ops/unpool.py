@@ -1,0 +1,109 @@
+"""Operators that put values back at places: MaxUnpool by indices, Col2Im by windows."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from lrp_onnx.emit import Emit, known_rank
+from lrp_onnx.ops.linear import ints
+from lrp_onnx.ops.registry import op, refuse
+from lrp_onnx.ops.spread import Size, constant_ints, pad, plus, size_of, slice_axis, vector
+
+__all__: list[str] = []
+
+
+def _moves(node: ir.Node, active: tuple[int, ...]) -> str:
+    """`move`, if it is agreed which element of the output an index means."""
+    x, y = node.inputs[0], node.outputs[0]
+    if len(node.inputs) < 3 or x is None or x.shape is None or y.shape is None:
+        return "move"
+    n = len(x.shape) - 2
+    kernel, strides = ints(node, "kernel_shape", []), ints(node, "strides", [1] * n)
+    pads = ints(node, "pads", [0] * 2 * n)
+    for k, (size, given) in enumerate(zip(x.shape[2:], y.shape[2:], strict=True)):
+        own = pads[k] + pads[n + k] - kernel[k]
+        if not isinstance(size, int) or not isinstance(given, int):
+            continue
+        if (size - 1) * strides[k] - own != given:
+            raise refuse(
+                "runtimes disagree whether its indices count in its output_shape or in the "
+                "shape that its windows imply. Export it with an output_shape that agrees"
+            )
+    return "move"
+
+
+@op("MaxUnpool", kind=_moves, gates=(1, 2))
+def max_unpool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """s at the place each element was put; of several at one place the last is there.
+
+    s: (N, C, *out)    ->    c: (N, C, *in).    Spec: ONNX MaxUnpool-11.
+    """
+    x, indices = node.inputs[:2]
+    flat = emit.op("Reshape", s, emit.ints(-1))
+    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
+    place = emit.op("Reshape", indices, emit.ints(-1))
+    numbers = emit.op("Range", zero, emit.op("Size", x), one)
+    nobody = emit.op("Expand", emit.ints(-1), emit.op("Shape", flat))
+    last = emit.op("ScatterElements", nobody, place, numbers, axis=0, reduction="max")
+    there = emit.op("Equal", emit.op("Gather", last, place, axis=0), numbers)
+    found = emit.op("Gather", flat, place, axis=0)
+    kept = emit.op("Mul", found, emit.op("Cast", there, to=int(emit.dtype)))
+    assert x is not None
+    return emit.reshape_like(kept, x)
+
+
+@op("Col2Im", kind="move", gates=(1, 2))
+def col2im(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """im2col: the elements of s that each column was added to, one axis of the image at a time.
+
+    s: (N, C, *image)    ->    c: (N, C·Πblock, Πwindows).    Spec: ONNX Col2Im-18.
+    """
+    x, block = node.inputs[0], node.inputs[2]
+    assert x is not None
+    y = node.outputs[0]
+    n = known_rank(y) - 2
+    strides, dilations = ints(node, "strides", [1] * n), ints(node, "dilations", [1] * n)
+    pads = ints(node, "pads", [0] * 2 * n)
+    kernel = _sizes(emit, block, n)
+    s = pad(emit, s, {k + 2: (pads[k], pads[n + k]) for k in range(n)}, n + 2)
+    for k in range(n):
+        size = plus(emit, size_of(emit, y, k + 2), pads[k] + pads[n + k])
+        taken = _windows(emit, kernel[k], size, strides[k], dilations[k])
+        # axes in front: N, C, and two of each axis before
+        s = emit.op("Gather", s, taken, axis=2 + 2 * k)
+    order = [0, 1, *range(2, 2 + 2 * n, 2), *range(3, 2 + 2 * n, 2)]
+    return emit.reshape_like(emit.op("Transpose", s, perm=order), x)
+
+
+def _sizes(emit: Emit, given: ir.Value | None, n: int) -> list[Size]:
+    """An input of n sizes, one by one."""
+    known = constant_ints(given)
+    if known is not None:
+        return list(known)
+    assert given is not None
+    return [slice_axis(emit, given, 0, k, k + 1) for k in range(n)]
+
+
+def _windows(emit: Emit, kernel: Size, size: Size, stride: int, dilation: int) -> ir.Value:
+    """The positions that the windows along one axis read: (kernel, windows)."""
+    if isinstance(kernel, int) and isinstance(size, int):
+        count = (size - dilation * (kernel - 1) - 1) // stride + 1
+        first = np.arange(count) * stride
+        return emit.constant(np.arange(kernel)[:, None] * dilation + first, ir.DataType.INT64)
+    offsets = emit.op("Mul", _numbers(emit, kernel), emit.ints(dilation))
+    reach = emit.op("ReduceMax", offsets, keepdims=1)
+    starts = emit.op("Sub", vector(emit, [size]), reach)
+    firsts = emit.op(
+        "Range", *(_scalar(emit, v) for v in (emit.ints(0), starts, emit.ints(stride)))
+    )
+    return emit.op("Add", emit.op("Unsqueeze", offsets, emit.ints(1)), firsts)
+
+
+def _numbers(emit: Emit, count: Size) -> ir.Value:
+    bounds = (emit.ints(0), vector(emit, [count]), emit.ints(1))
+    return emit.op("Range", *(_scalar(emit, v) for v in bounds))
+
+
+def _scalar(emit: Emit, value: ir.Value) -> ir.Value:
+    return emit.op("Squeeze", value, emit.ints(0))

@@ -1,0 +1,66 @@
+"""Where an input becomes a float tensor, the source that gradients are taken at.
+
+A float input is its own source.  An integer one (token ids, bytes of a picture) becomes one or
+several by Gather, Cast or DequantizeLinear, perhaps after it was reshaped or sliced.  So the path
+is cut at the sources: behind them it is differentiated, before them relevance only moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import onnx_ir as ir
+
+from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.site import Assigned
+
+__all__ = ["Cut", "cut_at_sources"]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The path in two parts, each in topological order."""
+
+    behind: tuple[Assigned, ...]
+    """From the sources to the target."""
+    before: tuple[Assigned, ...]
+    """From the integer inputs to the sources, which these nodes' outputs are."""
+    floats: tuple[ir.Value, ...]
+    """Float inputs."""
+    embedded: tuple[ir.Value, ...]
+    """The float tensors that integer inputs become."""
+
+    @property
+    def sources(self) -> tuple[ir.Value, ...]:
+        """Every tensor that gradients are taken at."""
+        return tuple(dict.fromkeys((*self.floats, *self.embedded)))
+
+
+def cut_at_sources(inputs: Sequence[ir.Value], nodes: Sequence[Assigned]) -> Cut:
+    """Cut the path from the explained inputs at their sources."""
+    behind, before, embedded = [], [], []
+    for site in nodes:
+        if site.step.bodies and any(map(_is_integer, site.step.receivers())):
+            raise UnsupportedError(
+                f"node {site.step.node.name!r} ({site.step.node.op_type}): the integers that are "
+                "explained become floats inside its body, and gradients are taken where they do. "
+                "Choose method lrp, or other inputs with --explain"
+            )
+        integers = tuple(i for i in site.step.active if _is_integer(site.step.node.inputs[i]))
+        others = tuple(i for i in site.step.active if i not in integers)
+        if integers:
+            before.append(_with_active(site, integers))
+            embedded += [v for v in site.step.node.outputs if not _is_integer(v)]
+        if others or site.step.captured:
+            behind.append(_with_active(site, others))
+    floats = tuple(v for v in inputs if not _is_integer(v))
+    return Cut(tuple(behind), tuple(before), floats, tuple(embedded))
+
+
+def _with_active(site: Assigned, active: tuple[int, ...]) -> Assigned:
+    return replace(site, step=replace(site.step, active=active))
+
+
+def _is_integer(value: ir.Value | None) -> bool:
+    return value is not None and value.dtype is not None and not value.dtype.is_floating_point()

@@ -1,0 +1,424 @@
+"""Operators that are written out in standard ones: the forward against ONNX Runtime running the
+operator itself, and the vector-Jacobian product against differences in float64.
+
+The differences are those of the written-out model, whose forward was just seen to be the operator's
+own: the contrib operators exist in float32 only.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from models import assert_close, run
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+from reference import Network, finite_difference
+
+import lrp_onnx
+from lrp_onnx.expand import EXPANSIONS, REFUSED, operands
+from lrp_onnx.model import load
+from lrp_onnx.normalise import normalise
+
+Array = np.ndarray
+MS = "com.microsoft"
+
+
+@dataclass
+class Row:
+    """One node: operator, inputs in order, attributes.
+
+    A tuple is the shape of an input of the model, a list that of random constants; an array is a
+    constant as given, except `Run(array)`, an integer input of the model; None leaves an optional
+    input out.  Behind the first output is a Neg: of a Sigmoid at the end relevance would start at
+    its input.  `outputs` names those it has, "" for one left out; `symbolic` are the axes of the
+    inputs of the model that are left open.
+    """
+
+    op: str
+    inputs: Sequence[object]
+    attributes: Mapping[str, object] = field(default_factory=dict)
+    outputs: Sequence[str] = ("y",)
+    domain: str = MS
+    opset: int = 18
+    symbolic: Sequence[int] = (0, 1)
+    label: str = ""
+    dtype: str = "float32"
+
+    def __str__(self) -> str:
+        given = [f"{k}={v}" for k, v in self.attributes.items()]
+        return "-".join([self.op, *given, *([self.label] if self.label else [])]).replace(" ", "")
+
+    @cached_property
+    def values(self) -> dict[str, Array]:
+        """Every input by name."""
+        rng = np.random.default_rng(zlib.crc32(str(self).encode()))
+        found = {}
+        for k, given in enumerate(self.inputs):
+            if isinstance(given, Run):
+                found[f"i{k}"] = given.array
+            elif isinstance(given, tuple | list):
+                found[f"i{k}"] = rng.standard_normal(tuple(given)).astype(self.dtype)
+            elif given is not None:
+                found[f"i{k}"] = np.asarray(given)
+        return found
+
+    @cached_property
+    def feeds(self) -> dict[str, Array]:
+        """The inputs of the model."""
+        fed = {f"i{k}" for k, v in enumerate(self.inputs) if isinstance(v, tuple | Run)}
+        return {k: v for k, v in self.values.items() if k in fed}
+
+    @property
+    def floats(self) -> dict[str, Array]:
+        """The inputs of the model that differences can be taken of."""
+        return {k: v for k, v in self.feeds.items() if v.dtype.kind == "f"}
+
+    def model(self) -> onnx.ModelProto:
+        names = ["" if v is None else f"i{k}" for k, v in enumerate(self.inputs)]
+        inner = [f"{self.outputs[0]}/own", *self.outputs[1:]]
+        nodes = [
+            helper.make_node(self.op, names, inner, self.op, domain=self.domain, **self.attributes),
+            helper.make_node("Neg", inner[:1], self.outputs[:1], "behind"),
+        ]
+        outputs = [o for o in self.outputs if o]
+        graph = helper.make_graph(
+            nodes,
+            "tiny",
+            [self.info(k, v) for k, v in self.feeds.items()],
+            [helper.make_tensor_value_info(o, self.element(o), None) for o in outputs],
+            [numpy_helper.from_array(v, k) for k, v in self.values.items() if k not in self.feeds],
+        )
+        domains = dict.fromkeys(["", self.domain])
+        opsets = [helper.make_opsetid(d, self.opset if d == "" else 1) for d in domains]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=10)
+
+    def element(self, output: str) -> int:
+        dtype = np.dtype("int32" if output.startswith("count") else self.dtype)
+        return helper.np_dtype_to_tensor_dtype(dtype)
+
+    def info(self, name: str, value: Array) -> onnx.ValueInfoProto:
+        shape = [f"axis{k}_{n}" if k in self.symbolic else n for k, n in enumerate(value.shape)]
+        element = helper.np_dtype_to_tensor_dtype(value.dtype)
+        return helper.make_tensor_value_info(name, element, shape)
+
+
+@dataclass(frozen=True)
+class Run:
+    """An integer input of the model."""
+
+    array: Array
+
+
+X, ROW = (2, 3, 8), [8]
+IDS = Run(np.array([[1, 4, 2], [0, 3, 3]], np.int32))
+SEGMENTS = Run(np.array([[0, 0, 1], [1, 0, 1]], np.int32))
+MASK = Run(np.array([[1, 1, 0], [1, 1, 1]], np.int32))
+PLACES = Run(np.array([[2, 0, 1]], np.int32))
+EMBED = [IDS, SEGMENTS, [5, 8], [4, 8], [2, 8], ROW, ROW]
+NORMED = ("y", "", "", "total")
+
+ACTIVATIONS = [
+    Row("QuickGelu", [X]),
+    Row("QuickGelu", [X], {"alpha": 1.1}),
+    Row("Gelu", [X]),
+    Row("FastGelu", [X]),
+    Row("FastGelu", [X, ROW]),
+    Row("BiasGelu", [X, ROW]),
+]  # fmt: skip
+
+WITHOUT_KERNEL = [
+    Row("BiasSplitGelu", [X, ROW]),
+    Row("GemmFastGelu", [X, [8, 5], [5]]),
+    Row("ScaledSiLU", [X], {"alpha": 0.7}),
+    Row("FusedMatMulActivation", [X, [5, 8]],
+        {"activation": "LeakyRelu", "activation_alpha": 0.2, "transB": 1, "alpha": 0.3}),
+]  # fmt: skip
+
+
+def tanh_gelu(x: Array) -> Array:
+    return x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+def split_gelu(x: Array, bias: Array) -> Array:
+    left, right = np.split(x + bias, 2, -1)
+    erf = np.vectorize(math.erf)(right / np.sqrt(2))
+    return (left * right / 2 * (1 + erf)).astype(np.float32)
+
+
+def leaky(a: Array, b: Array, **_: object) -> Array:
+    z = 0.3 * a @ b.T
+    return np.where(z < 0, 0.2 * z, z).astype(np.float32)
+
+
+FORMULAS = {
+    "BiasSplitGelu": split_gelu,
+    "GemmFastGelu": lambda x, w, b: tanh_gelu(x @ w + b),
+    "ScaledSiLU": lambda x, alpha: alpha * x / (1 + np.exp(-alpha * x)),
+    "FusedMatMulActivation": leaky,
+}
+"""Operators that ONNX Runtime has no CPU kernel for."""
+
+FUSED = [
+    Row("FusedMatMul", [X, [8, 5]]),
+    Row("FusedMatMul", [X, [5, 8]], {"transB": 1, "alpha": 0.3}),
+    Row("FusedMatMul", [(2, 8, 3), [8, 5]], {"transA": 1}),
+    Row("FusedMatMul", [(3, 2, 8), [2, 8, 5]], {"transBatchA": 1}),
+    Row("FusedMatMul", [(2, 3, 8), [8, 2, 5]], {"transBatchB": 1}),
+    Row("FusedMatMul", [(4, 2, 3, 8), [2, 3, 4, 5]], {"transBatchA": 1, "transA": 1}),
+    Row("FusedMatMul", [X, (2, 5, 8)], {"transB": 1, "alpha": 0.3}),
+    Row("TransposeMatMul", [X, [5, 8]], {"transB": 1}),
+    Row("FusedConv", [(2, 3, 5, 5), [4, 3, 3, 3], [4]], {"activation": "Relu", "pads": [1] * 4},
+        symbolic=()),
+    Row("FusedConv", [(2, 3, 5, 5), [4, 3, 3, 3], [4], (2, 4, 3, 3)],
+        {"activation": "LeakyRelu", "activation_params": [0.2]}, symbolic=()),
+    Row("FusedConv", [(1, 4, 7, 7), [4, 2, 3, 3], None, (1, 4, 3, 3)],
+        {"activation": "HardSigmoid", "activation_params": [0.3, 0.4], "group": 2,
+         "strides": [2, 2]}, symbolic=()),
+    *[Row("FusedConv", [(2, 3, 5, 5), [4, 3, 3, 3], [4]],
+          {"activation": name, **given}, symbolic=())
+      for name, given in (("Clip", {"activation_params": [-0.5, 0.6]}), ("Tanh", {}),
+                          ("Sigmoid", {}))],
+    Row("FusedGemm", [(3, 4), [4, 5], [5]], {"activation": "Relu"}),
+    Row("FusedGemm", [(4, 3), [5, 4]],
+        {"activation": "LeakyRelu", "activation_alpha": 0.2, "transA": 1, "transB": 1}),
+    Row("FusedGemm", [(3, 4), [4, 5], [5]],
+        {"activation": "Tanh", "alpha": 0.5, "beta": 2.0}),
+]  # fmt: skip
+
+NORMS = [
+    Row("SimplifiedLayerNormalization", [X, ROW], {"axis": -1, "epsilon": 1e-3}, domain=""),
+    Row("SimplifiedLayerNormalization", [X, [3, 8]], {"axis": 1}, domain="", symbolic=()),
+    Row("SkipSimplifiedLayerNormalization", [X, X, ROW], {"epsilon": 1e-3}, NORMED),
+    Row("SkipSimplifiedLayerNormalization", [X, X, ROW, ROW], {}, NORMED),
+    Row("SkipLayerNormalization", [X, X, ROW], {"epsilon": 1e-3}),
+    Row("SkipLayerNormalization", [X, X, ROW, ROW, ROW], {"epsilon": 1e-3}, NORMED),
+    Row("SkipLayerNormalization", [X, (3, 8), ROW, ROW], {"epsilon": 1e-3}, label="broadcast"),
+]  # fmt: skip
+
+EMBEDDINGS = [
+    Row("EmbedLayerNormalization", EMBED, {"epsilon": 1e-3}, ("y", "counts")),
+    Row("EmbedLayerNormalization", [*EMBED, MASK], {}, ("y", "counts", "total"), label="mask"),
+    Row("EmbedLayerNormalization", [*EMBED, None, PLACES], {}, ("y", "counts"), label="places"),
+    Row("EmbedLayerNormalization", [IDS, None, [5, 8], [4, 8], None, ROW, ROW], {},
+        ("y", "counts"), label="no segments"),
+]  # fmt: skip
+
+
+def ints(*values: object) -> Run:
+    return Run(np.array(values, np.int32))
+
+
+def long(given: Run) -> Run:
+    return Run(given.array.astype(np.int64))
+
+
+S, T, P, D = (2, 3, 8), (2, 5, 8), (2, 2, 3, 4), [8, 24]
+HEADS = {"num_heads": 2}
+PADDING = ints([1, 1, 0], [1, 1, 1])
+CUBE = Run(np.random.default_rng(1).integers(0, 2, (2, 3, 3), np.int32))
+
+ATTENTIONS = [
+    Row("Attention", [S, D, [24]], HEADS),
+    Row("Attention", [S, D, [24]], {**HEADS, "scale": 0.7, "unidirectional": 1}),
+    Row("Attention", [S, [8, 28], [28]], {**HEADS, "qkv_hidden_sizes": [8, 8, 12]}),
+    Row("Attention", [S, D, [24], PADDING], HEADS, label="mask"),
+    Row("Attention", [S, D, [24], PADDING], {**HEADS, "unidirectional": 1}, label="mask"),
+    Row("Attention", [S, D, [24], ints([0, 0, 1], [0, 1, 1])],
+        {**HEADS, "unidirectional": 1, "mask_filter_value": -5.0}, label="left"),
+    Row("Attention", [S, D, [24], CUBE], HEADS, label="mask of queries"),
+    Row("Attention", [S, D, [24], CUBE], {**HEADS, "unidirectional": 1}, label="mask of queries"),
+    Row("Attention", [S, D, [24], ints(2, 3)], HEADS, label="lengths", symbolic=()),
+    Row("Attention", [S, D, [24], ints(2, 3, 1, 0)], HEADS, label="spans", symbolic=()),
+    Row("Attention", [S, D, [24], None, None, [2, 2, 3, 3]], HEADS, label="bias"),
+    Row("Attention", [S, D, [24], None, None, (1, 1, 3, 3)], HEADS, label="bias", symbolic=()),
+    Row("Attention", [S, D, [24], PADDING, None, [1, 2, 3, 3]], HEADS, label="mask, bias"),
+    Row("Attention", [S, D, [24], None, (2, *P)], {**HEADS, "unidirectional": 1},
+        ("y", "present"), label="past"),
+    Row("Attention", [S, D, [24], ints([1] * 6, [0, 1, 1, 1, 1, 0]), (2, *P)], HEADS,
+        ("y", "present"), label="past, mask"),
+    Row("MultiHeadAttention", [S, T, T], HEADS),
+    Row("MultiHeadAttention", [S, T, (2, 5, 12)], HEADS, label="wide values"),
+    Row("MultiHeadAttention", [S, T, T, [24]], {**HEADS, "scale": 0.3}, label="biases"),
+    Row("MultiHeadAttention", [S, P, P], HEADS, label="heads apart", symbolic=()),
+    Row("MultiHeadAttention", [S, T, T, None, ints([1] * 5, [1, 1, 1, 0, 0])], HEADS,
+        label="mask"),
+    Row("MultiHeadAttention", [S, T, T, None, ints(4, 2)], HEADS, label="lengths",
+        symbolic=()),
+    Row("MultiHeadAttention", [S, S, S, None, CUBE], HEADS, label="mask of queries"),
+    Row("MultiHeadAttention", [S, S, S, None, CUBE], {**HEADS, "unidirectional": 1},
+        label="mask of queries"),
+    Row("MultiHeadAttention", [S, S, S], {**HEADS, "unidirectional": 1}),
+    Row("MultiHeadAttention", [S, T, T, None, None, [2, 2, 3, 5]], HEADS, label="bias"),
+    Row("MultiHeadAttention", [S, T, T, None, None, (1, 1, 3, 5)], HEADS, label="bias",
+        symbolic=()),
+    Row("MultiHeadAttention", [S, T, T, None, None, None, P, P], HEADS, ("y", "key", "value"),
+        label="past"),
+    Row("MultiHeadAttention", [S, S, S, [24], None, [1, 2, 3, 6], P, P],
+        {**HEADS, "unidirectional": 1}, ("y", "key", "value"), label="past"),
+    Row("MultiHeadAttention", [S, T, T], HEADS, ("y", "", "", "scores")),
+]  # fmt: skip
+
+C, OFFSET = [10, 2], ints(3)
+TURNING = {"num_heads": 2, "rotary_embedding_dim": 4}
+WIDE = ints([0, 1, 2], [3, 1, 4])
+
+ROTARY = [
+    Row("RotaryEmbedding", [S, long(WIDE), C, C], label="ids"),
+    Row("RotaryEmbedding", [S, long(OFFSET), C, C], label="offset"),
+    Row("RotaryEmbedding", [S, long(OFFSET), C, C], {"interleaved": 1}, label="offset"),
+    Row("RotaryEmbedding", [(2, 2, 3, 4), long(WIDE), C, C], {"interleaved": 1}, label="heads"),
+    Row("RotaryEmbedding", [(2, 3, 12), long(WIDE), C, C], TURNING, label="part"),
+]  # fmt: skip
+
+Q, G, GP, R = (2, 3, 32), (2, 3, 16), (2, 1, 4, 16), [10, 8]
+GROUPED = {"num_heads": 2, "kv_num_heads": 1}
+NEW, ROTATED = [ints(2, 1), Run(np.array([3], np.int32))], {"do_rotary": 1}
+STEP = [ints(3, 4), Run(np.array([5], np.int32))]
+ONE, LONE = (2, 1, 32), (2, 1, 16)
+CACHED = ("y", "key", "value")
+
+GROUPS = [
+    Row("GroupQueryAttention", [Q, G, G, None, None, *NEW], GROUPED, CACHED),
+    Row("GroupQueryAttention", [Q, G, G, None, None, *NEW], {**GROUPED, "softcap": 2.0}, CACHED),
+    Row("GroupQueryAttention", [Q, G, G, None, None, *NEW], {**GROUPED, "local_window_size": 1},
+        CACHED),
+    Row("GroupQueryAttention", [Q, G, G, None, None, *NEW], {**GROUPED, "scale": 0.3}, CACHED),
+    Row("GroupQueryAttention", [Q, G, G, None, None, *NEW, R, R], {**GROUPED, **ROTATED}, CACHED),
+    Row("GroupQueryAttention", [Q, G, G, None, None, *NEW, R, R],
+        {**GROUPED, **ROTATED, "rotary_interleaved": 1}, CACHED),
+    Row("GroupQueryAttention", [(2, 3, 64), None, None, None, None, *NEW, R, R],
+        {**GROUPED, **ROTATED}, CACHED, label="packed"),
+    Row("GroupQueryAttention", [ONE, LONE, LONE, GP, GP, *STEP], GROUPED, CACHED, label="past",
+        symbolic=()),
+    Row("GroupQueryAttention", [ONE, LONE, LONE, GP, GP, *STEP, R, R], {**GROUPED, **ROTATED},
+        CACHED, label="past", symbolic=()),
+    Row("GroupQueryAttention", [Q, G, G, GP, GP, *NEW], GROUPED, CACHED, label="first prompt",
+        symbolic=()),
+    Row("GroupQueryAttention", [(1, 3, 32), (1, 3, 16), (1, 3, 16), (1, 1, 4, 16), (1, 1, 4, 16),
+         ints(6), Run(np.array([7], np.int32))], {**GROUPED, "local_window_size": 2}, CACHED,
+        label="past", symbolic=()),
+    Row("GroupQueryAttention", [Q, G, G, None, None, *NEW, None, None, None, [1, 2, 3, 3]], GROUPED,
+        CACHED, label="bias"),
+    Row("GroupQueryAttention", [ONE, LONE, LONE, GP, GP, *STEP, R, R,
+                                long(ints([3], [4]))],
+        {**GROUPED, **ROTATED}, CACHED, label="past, ids", symbolic=()),
+]  # fmt: skip
+
+STANDARD = {"domain": "", "opset": 24}
+FOUR, FIVE, SHARED = (2, 2, 3, 4), (2, 2, 5, 4), (2, 1, 5, 4)
+FLAT = {"q_num_heads": 2, "kv_num_heads": 2}
+SEEN = np.array([[1, 1, 0, 0, 1], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]], bool)
+SHORT = np.array([[1, 0, 1], [1, 1, 0], [1, 1, 1]], bool)
+HIDDEN = np.where(SEEN, 0.5, -np.inf).astype(np.float32)
+ALL = ("y", "key", "value", "scores")
+
+BY_HEAD = {"symbolic": (0, 2)}
+SCALED = [
+    Row("Attention", [FOUR, FIVE, FIVE], **STANDARD, **BY_HEAD, label="standard"),
+    Row("Attention", [FOUR, FIVE, FIVE], {"scale": 0.3, "softcap": 1.5}, **STANDARD, **BY_HEAD),
+    Row("Attention", [FOUR, FIVE, FIVE], {"is_causal": 1}, **STANDARD, **BY_HEAD),
+    Row("Attention", [FOUR, SHARED, SHARED], **STANDARD, **BY_HEAD, label="groups"),
+    Row("Attention", [S, T, T], FLAT, **STANDARD, label="flat"),
+    Row("Attention", [S, (2, 5, 4), (2, 5, 4)], {**FLAT, "kv_num_heads": 1}, **STANDARD),
+    Row("Attention", [FOUR, FIVE, FIVE, SEEN], domain="", opset=23, label="mask", **BY_HEAD),
+    Row("Attention", [FOUR, FIVE, FIVE, SEEN], {"is_causal": 1}, **STANDARD, **BY_HEAD,
+        label="mask"),
+    Row("Attention", [FOUR, FIVE, FIVE, HIDDEN], **STANDARD, **BY_HEAD, label="infinite"),
+    Row("Attention", [FOUR, FIVE, FIVE, (2, 1, 3, 5)], **STANDARD, **BY_HEAD, label="additive"),
+    Row("Attention", [FOUR, FIVE, FIVE, SHORT, None, None, long(ints(3, 2))], **STANDARD, **BY_HEAD,
+        label="short"),
+    Row("Attention", [FOUR, FIVE, FIVE, None, None, None, long(ints(5, 4))], {"is_causal": 1},
+        **STANDARD, **BY_HEAD, label="nonpad"),
+    Row("Attention", [FOUR, FOUR, FOUR, None, FIVE, FIVE], {"is_causal": 1},
+        CACHED, **STANDARD, label="past", symbolic=()),
+    *[Row("Attention", [FOUR, FIVE, FIVE, SEEN],
+          {"qk_matmul_output_mode": mode, "softcap": 2.0}, ALL, **STANDARD, **BY_HEAD,
+          label="mask")
+      for mode in range(4)],
+    Row("RotaryEmbedding", [FOUR, C, C, long(WIDE)], domain="", opset=23, symbolic=(0, 2),
+        label="standard"),
+    Row("RotaryEmbedding", [FOUR, [2, 3, 2], [2, 3, 2]], {"interleaved": 1}, domain="", opset=23),
+    Row("RotaryEmbedding", [(2, 3, 12), [10, 2], [10, 2], long(WIDE)], TURNING, domain="",
+        opset=23, label="part"),
+]  # fmt: skip
+
+HOMELESS = {(MS, "SimplifiedLayerNormalization")}
+"""Operators of the runtime that models put into the standard's domain."""
+ROWS_ELSEWHERE = (operands.__name__,)
+"""Modules whose expansions are standard operators, with their rows in other tables."""
+
+ROWS = [
+    *ACTIVATIONS,
+    *WITHOUT_KERNEL,
+    *FUSED,
+    *NORMS,
+    *EMBEDDINGS,
+    *ATTENTIONS,
+    *ROTARY,
+    *GROUPS,
+    *SCALED,
+]
+
+
+def written_out(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model in standard operators."""
+    return ir.serde.serialize_model(normalise(load(model)))
+
+
+def expected_outputs(row: Row) -> dict[str, Array]:
+    """What the runtime computes, or the specification's formula where it has no kernel."""
+    if row.op in FORMULAS:
+        return {"y": -FORMULAS[row.op](*row.values.values(), **row.attributes)}
+    if row.label == "short":  # which the runtime takes for a mistake
+        return dict(
+            zip(row.outputs, ReferenceEvaluator(row.model()).run(None, row.feeds), strict=True)
+        )
+    return run(row.model(), row.feeds)
+
+
+def finite(value: Array) -> Array:
+    """What is hidden, at minus infinity or the lowest number, as a number to be compared."""
+    return np.where(value < -1e30, value.dtype.type(-9), value)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_forward_is_the_runtimes(row: Row) -> None:
+    expected = expected_outputs(row)
+    standard = written_out(row.model())
+    assert {node.domain for node in standard.graph.node} <= {""}
+    assert not any(p.key == REFUSED for node in standard.graph.node for p in node.metadata_props)
+    for name, value in run(standard, row.feeds).items():
+        assert_close(finite(value), finite(expected[name]), what=name)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.floats], ids=str)
+def test_vjp_is_the_jacobian(row: Row) -> None:
+    model, y = row.model(), row.outputs[0]
+    compiled = lrp_onnx.compile(
+        model, composite="gradient", target="seed", start="one", output=y, check=False,
+        explain=list(row.floats),
+    )  # fmt: skip
+    network = Network(written_out(model))
+    forward = network.forward(row.feeds)[y]
+    seed = np.random.default_rng(0).standard_normal(forward.shape).astype(np.float32)
+    outputs = run(compiled.model, {**row.feeds, f"{y}_seed": seed})
+    assert_close(outputs[y], expected_outputs(row)[y])
+    for name, x in row.floats.items():
+        expected = finite_difference(
+            lambda v, name=name: network.forward({**row.feeds, name: v})[y], x.astype(float), seed
+        )
+        assert_close(outputs[f"{name}_relevance"], expected, what=name)
+
+
+def test_every_expansion_has_a_row() -> None:
+    elsewhere = {key for key, f in EXPANSIONS.items() if f.__module__ in ROWS_ELSEWHERE}
+    missing = set(EXPANSIONS) - {(row.domain, row.op) for row in ROWS} - HOMELESS - elsewhere
+    assert not missing, "add a Row"

@@ -1,0 +1,154 @@
+"""A decomposed LayerNorm becomes the operator: same forward, the operator's relevance."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from models import assert_close, model_of, network, run
+from test_canonise import as_proto, assert_same_forward, canonised, counts, positive, signed
+
+import lrp_onnx
+from lrp_onnx.canonise import layer_norm
+
+MEAN = "m = ReduceMean(x, last) d = Sub(x, m)"
+POWER = "q = Pow(d, two) v = ReduceMean(q, last)"
+SQUARE = "q = Mul(d, d) v = ReduceMean(q, last)"
+ROOT = "e = Add(v, eps) r = Sqrt(e)"
+OVER = f"{MEAN} {POWER} {ROOT} n = Div(d, r)"
+INVERSE = f"{MEAN} {SQUARE} e = Add(eps, v) r = Sqrt(e) i = Reciprocal(r)"
+KEPT = {"last": [-1], "two": 2.0, "eps": 0.01}
+AFFINE = {"g": positive(4), "b": signed(4), **KEPT}
+
+SPELLINGS = {
+    "pytorch": (f"{OVER} h = Mul(n, g) y = Add(h, b)", AFFINE),
+    "constants first": (f"{OVER} h = Mul(g, n) y = Add(b, h)", AFFINE),
+    "leading ones": (f"{OVER} h = Mul(n, g) y = Add(h, b)",
+                     {**AFFINE, "g": positive(1, 1, 4), "b": signed(1, 4)}),
+    "positive axis": (f"{OVER} h = Mul(n, g) y = Add(h, b)", {**AFFINE, "last": [2]}),
+    "one scale": (f"{OVER} h = Mul(n, g) y = Add(h, b)", {**AFFINE, "g": 3.0}),
+    "integer exponent": (f"{OVER} h = Mul(n, g) y = Add(h, b)", {**AFFINE, "two": 2}),
+    "square by Mul": (f"{MEAN} {SQUARE} {ROOT} n = Div(d, r) h = Mul(n, g) y = Add(h, b)", AFFINE),
+    "centred twice": (f"{MEAN} d2 = Sub(x, m) {POWER} {ROOT} n = Div(d2, r) y = Mul(n, g)", AFFINE),
+    "mean twice": (f"{MEAN} m2 = ReduceMean(x, last) d2 = Sub(x, m2) {POWER} {ROOT} "
+                   "n = Div(d2, r) y = Mul(n, g)", AFFINE),
+    "reciprocal": (f"{INVERSE} n = Mul(d, i) h = Mul(n, g) y = Add(h, b)", AFFINE),
+    "no affine": (f"{OVER} y = Identity(n)", KEPT),
+    "bias alone": (f"{OVER} y = Add(n, b)", AFFINE),
+    "tensorflow": (f"{INVERSE} s = Mul(i, g) a = Mul(x, s) c = Mul(m, s) t = Sub(b, c) "
+                   "y = Add(a, t)", AFFINE),
+    "tensorflow, no scale": (f"{INVERSE} a = Mul(i, x) c = Mul(m, i) t = Sub(b, c) y = Add(t, a)",
+                             AFFINE),
+}  # fmt: skip
+TWO_AXES = {"last": [1, 2], "two": 2.0, "eps": 0.01, "g": positive(3, 4), "b": signed(3, 4)}
+
+READ = f"{OVER} h = Mul(n, g) k = Add(h, b) y = Add(k, "
+STAY = {
+    "deviation read elsewhere": (f"{READ}r)", AFFINE),
+    "mean read elsewhere": (f"{READ}m)", AFFINE),
+    "another axis": (f"{OVER} h = Mul(n, g) y = Add(h, b)", {**AFFINE, "last": [1]}),
+    "axes differ": ("m = ReduceMean(x, first) d = Sub(x, m) "
+                    f"{POWER} {ROOT} y = Div(d, r)", {**KEPT, "first": [1]}),
+    "fourth power": (f"{OVER} y = Mul(n, g)", {**AFFINE, "two": 4.0}),
+    "not centred": ("q = Mul(x, x) v = ReduceMean(q, last) e = Add(v, eps) r = Sqrt(e) "
+                    "y = Div(x, r)", KEPT),
+    "another mean": ("a = Abs(x) m = ReduceMean(a, last) d = Sub(x, m) "
+                     f"{POWER} {ROOT} y = Div(d, r)", KEPT),
+    "another dividend": (f"{MEAN} {POWER} {ROOT} y = Div(x, r)", KEPT),
+    "ε varies": (f"{OVER} y = Mul(n, g)", {**AFFINE, "eps": positive(1, 3, 1)}),
+    "another factor": (f"{INVERSE} s = Mul(i, g) a = Mul(x, s) c = Mul(m, i) t = Sub(b, c) "
+                       "y = Add(a, t)", AFFINE),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_a_spelling_is_the_operator(name: str) -> None:
+    body, constants = SPELLINGS[name]
+    model = network(body, (2, 3, 4), **constants)
+    result = canonised(model)
+    assert set(counts(result)) <= {"LayerNormalization", "Identity"}
+    assert_same_forward(model, as_proto(result), {"x": (2, 3, 4)})
+
+
+@pytest.mark.parametrize("composite", ["attnlrp", "gradient", "epsilon"])
+@pytest.mark.parametrize("name", ["pytorch", "reciprocal", "tensorflow"])
+def test_relevance_is_that_of_the_operator(name: str, composite: str) -> None:
+    body, constants = SPELLINGS[name]
+    spelled = network(body + " z = Tanh(y)", (2, 3, 4), **constants)
+    direct = network(
+        "y = LayerNormalization<epsilon=0.01>(x, g, b) z = Tanh(y)", (2, 3, 4),
+        g=AFFINE["g"], b=AFFINE["b"],
+    )  # fmt: skip
+    found = []
+    for model in (spelled, direct):
+        model.graph.output[0].name = "z"
+        compiled = lrp_onnx.compile(model, composite, target="all", check=False)
+        found.append(run(compiled.model, {"x": signed(2, 3, 4)})["x_relevance"])
+    assert_close(found[0], found[1])
+
+
+def test_several_trailing_axes() -> None:
+    model = network(f"{OVER} h = Mul(n, g) y = Add(h, b)", (2, 3, 4), **TWO_AXES)
+    (node,) = (result := canonised(model)).graph
+    assert node.attributes.get_int("axis") == -2
+    assert_same_forward(model, as_proto(result), {"x": (2, 3, 4)})
+
+
+def test_a_scale_of_other_axes_stays_behind_it() -> None:
+    model = network(f"{OVER} y = Mul(n, g)", (2, 3, 4), **{**AFFINE, "g": positive(3, 1)})
+    result = canonised(model)
+    assert counts(result) == {"LayerNormalization": 1, "Mul": 1}
+    assert_same_forward(model, as_proto(result), {"x": (2, 3, 4)})
+
+
+@pytest.mark.parametrize("name", STAY)
+def test_what_is_no_layer_norm_stays(name: str) -> None:
+    body, constants = STAY[name]
+    model = network(body, (2, 3, 4), **constants)
+    result = canonised(model)
+    assert "LayerNormalization" not in counts(result)
+    assert_same_forward(model, as_proto(result), {"x": (2, 3, 4)})
+
+
+def test_unknown_size_and_double_stay() -> None:
+    unknown = network(f"{OVER} y = Mul(n, two)", (2, 3, 4), (0, 2), **KEPT)
+    assert "LayerNormalization" not in counts(canonised(unknown))
+    nodes = onnx.parser.parse_graph(f"g (float x) => (float y) {{ {OVER} y = Neg(n) }}").node
+    constants = {"last": np.array([-1]), "two": np.float64(2), "eps": np.float64(0.01)}
+    double = model_of(nodes, constants, {"x": (2, 3, 4)}, dtype=np.dtype("float64"))
+    assert "LayerNormalization" not in counts(canonised(double))
+
+
+def test_axes_by_attribute() -> None:
+    """As exporters below opset 18 write them."""
+    body = (
+        SPELLINGS["pytorch"][0]
+        .replace(", last)", ")")
+        .replace("ReduceMean(", "ReduceMean<axes=[-1]>(")
+    )
+    nodes = onnx.parser.parse_graph(f"g (float x) => (float y) {{ {body} }}").node
+    constants = {k: np.asarray(v, np.float32) for k, v in AFFINE.items() if k != "last"}
+    model = model_of(nodes, constants, {"x": (2, 3, 4)}, opset=13)
+    result = canonised(model)
+    assert counts(result) == {"LayerNormalization": 1}
+    assert_same_forward(model, as_proto(result), {"x": (2, 3, 4)})
+
+
+def test_graph_output_in_the_middle_stays() -> None:
+    model = network(SPELLINGS["pytorch"][0], (2, 3, 4), **AFFINE)
+    model.graph.output.append(onnx.helper.make_tensor_value_info("n", 1, None))
+    model = onnx.shape_inference.infer_shapes(model)
+    result = canonised(model)
+    assert counts(result) == {"LayerNormalization": 1, "Mul": 1, "Add": 1}
+    assert_same_forward(model, as_proto(result), {"x": (2, 3, 4)})
+
+
+def test_wrong_epsilon_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = layer_norm._number
+    monkeypatch.setattr(
+        layer_norm, "_number", lambda v: 1.5 * n if (n := right(v)) == np.float32(0.01) else n
+    )
+    model = network(SPELLINGS["pytorch"][0], (2, 3, 4), **AFFINE)
+    result = canonised(model)
+    with pytest.raises(AssertionError, match="max"):
+        assert_same_forward(model, as_proto(result), {"x": (2, 3, 4)})
