@@ -69,7 +69,7 @@ def test_relevance_is_that_of_the_nodes_alone(row: str, composite: str) -> None:
     if row == "branch" and composite == "epsilon-gamma-box":
         composite = "epsilon"
     models = (inside(ROWS[row]), outside(ROWS[row]))
-    compiled = [lrp_onnx.compile(m, composite, box, target=1) for m in models]
+    compiled = [lrp_onnx.compile(m, composite, parameters=box, target=1) for m in models]
     found = run(compiled[0].model, {"x": X, "c": np.array(True)})["x_relevance"]
     assert_close(found, run(compiled[1].model, {"x": X})["x_relevance"])
     rules = [{(line.op_type, line.rule) for line in c.report if line.rule} for c in compiled]
