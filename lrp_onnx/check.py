@@ -19,6 +19,7 @@ from lrp_onnx.compiled import Compiled
 from lrp_onnx.condition import CONDITION
 from lrp_onnx.data.samples import is_added, random_feeds, wanted_by
 from lrp_onnx.errors import CheckError, InputError, ModelError
+from lrp_onnx.maps import numbers_of
 from lrp_onnx.model import Source, through_proto
 from lrp_onnx.quantiser_step import quantiser_step
 from lrp_onnx.runtime import Array, Runtime, runtime_form
@@ -208,6 +209,7 @@ def forward_differences(
 
 def _difference(output: ir.Value, actual: Array, expected: Array) -> tuple[float, float]:
     """The relative difference and what is allowed: one step of a quantiser, if there is one."""
+    actual, expected = np.asarray(numbers_of(actual)), np.asarray(numbers_of(expected))
     difference, allowed = relative_difference(actual, expected)
     if not allowed or not np.size(expected):
         return difference, allowed

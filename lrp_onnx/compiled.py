@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from lrp_onnx.assign import NodeReport
 from lrp_onnx.files import atomic_group
+from lrp_onnx.maps import serialised
 
 __all__ = ["Compiled"]
 
@@ -32,7 +33,7 @@ class Compiled:
     @cached_property
     def model(self) -> onnx.ModelProto:
         """The compiled model as ModelProto, weights included."""
-        return ir.serde.serialize_model(ir.external_data.load_to_model(self.graph))
+        return serialised(ir.external_data.load_to_model(self.graph))
 
     def weight_bytes(self) -> int:
         """The size of all initializers in bytes."""

@@ -184,7 +184,9 @@ class _Signature:
         self.known = {v.name: (v.type, v.shape) for v in values}
 
     def restore(self, model: ir.Model) -> None:
-        """Put back what shape inference refined, and forget the shapes of everything in between."""
+        """Put back what shape inference refined, and forget the shapes of everything in between,
+        but for what onnx cannot infer.
+        """
         ends = {*model.graph.inputs, *model.graph.outputs}
         for value in ends:
             if value.name in self.known and value.name not in model.meta.get("lrp.corrected", {}):
@@ -192,7 +194,7 @@ class _Signature:
                 value.shape = value.shape if shape is None else shape
         for node in ir.traversal.RecursiveGraphIterator(model.graph):
             for value in node.outputs:
-                if value not in ends and not value.is_graph_output():
+                if value not in ends and not value.is_graph_output() and not node.domain:
                     value.shape, value.type = None, None
 
 

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
 from lrp_onnx.errors import ModelError
+from lrp_onnx.maps import deserialised, serialised
 
 __all__ = ["SMALL", "Source", "load", "sha256_of", "through_proto"]
 
@@ -82,7 +83,7 @@ def _parse(data: bytes, name: str) -> onnx.ModelProto:
 
 def _from_proto(proto: onnx.ModelProto, name: str, path: Path | None) -> ir.Model:
     try:
-        model = ir.serde.deserialize_model(proto)
+        model = deserialised(proto)
     except ir.serde.SerdeError as e:
         raise ModelError(f"{name} is damaged. Export or download it again.") from e
     except (ValueError, KeyError, TypeError, AttributeError) as e:
@@ -209,13 +210,13 @@ def through_proto(
                 graph.inputs.append(value)
             value.dtype, value.shape = held[name].dtype, ir.Shape(held[name].shape.numpy())
     try:
-        proto = ir.serde.serialize_model(model)
+        proto = serialised(model)
     finally:
         for name in held:
             value = next(v for v in graph.inputs if v.name == name)
             graph.initializers[name] = value
         graph.inputs[:] = outer
-    result = ir.serde.deserialize_model(function(proto))
+    result = deserialised(function(proto))
     by_name = {v.name: v for v in result.graph.inputs}
     kept = {v.name for v in outer}
     for name, tensor in held.items():

@@ -48,11 +48,13 @@ def lower_matmul_add(graph: ir.Graph, node: ir.Node) -> None:
 def lower_explained_by(graph: ir.Graph, node: ir.Node) -> None:
     """The value itself; an output of the graph keeps its name by an Identity."""
     value, result = node.inputs[0], node.outputs[0]
+    assert value is not None
+    if value.type is None:
+        value.type, value.shape = result.type, result.shape
     if result.is_graph_output():
         node.domain, node.op_type = "", "Identity"
         node.resize_inputs(1)
         return
-    assert value is not None
     result.replace_all_uses_with(value)
     graph.remove(node, safe=True)
 

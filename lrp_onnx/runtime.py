@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from lrp_onnx.compiled import LARGEST_FILE
 from lrp_onnx.data.layout import Dimension
 from lrp_onnx.errors import InputError, LrpError, ModelError
+from lrp_onnx.maps import deserialised, serialised
 from lrp_onnx.model import Source
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ def runtime_form(source: Source) -> Iterator[str | bytes]:
     elif isinstance(source, onnx.ModelProto) and source.ByteSize() < LARGEST_FILE:
         yield source.SerializeToString()
     else:
-        model = source if isinstance(source, ir.Model) else ir.serde.deserialize_model(source)
+        model = source if isinstance(source, ir.Model) else deserialised(source)
         with _large_or_small(model) as form:
             yield form
 
@@ -225,7 +226,7 @@ def _large_or_small(model: ir.Model) -> Iterator[str | bytes]:
     tensors = (v.const_value for v in model.graph.initializers.values())
     if sum(t.nbytes for t in tensors if t is not None) < LARGEST_FILE:
         loaded = ir.external_data.load_to_model(model)
-        yield ir.serde.serialize_model(loaded).SerializeToString()
+        yield serialised(loaded).SerializeToString()
         return
     with tempfile.TemporaryDirectory(prefix="lrp-onnx-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "model.onnx"

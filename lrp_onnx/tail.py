@@ -7,9 +7,9 @@ They are known as operators and spelled out, with a ≡ x or x − max(x), Σ al
     log-softmax  log(softmax),    a − log Σexp(a),     x − ReduceLogSumExp(x)
     sigmoid      1/(1 + exp(−x)),                      exp(x)/(1 + exp(x))
 
-If only nodes that move, copy or cast values lie between such a node and the output, they are
-replayed on the logits, so that the start has the output's layout; the output itself keeps its
-values.
+If only nodes that move, copy, cast or quantise values lie between such a node and the output, those
+that move them are replayed on the logits, so that the start has the output's layout; the output
+itself keeps its values.
 """
 
 from __future__ import annotations
@@ -27,10 +27,15 @@ __all__ = ["logits_behind"]
 def logits_behind(graph: ir.Graph, output: ir.Value) -> ir.Value:
     """The tensor relevance starts at: the logits in the output's layout, or the output itself."""
     moves, value = [], output
-    while (node := value.producer()) is not None and _moves(node):
-        moves.append(node)
-        assert node.inputs[0] is not None
-        value = node.inputs[0]
+    while (node := value.producer()) is not None:
+        if _moves(node):
+            moves.append(node)
+            assert node.inputs[0] is not None
+            value = node.inputs[0]
+        elif (same := _same_value(node)) is not None:
+            value = same
+        else:
+            break
     logits = _of_softmax(value) or _of_log_softmax(value) or _of_sigmoid(value)
     if logits is None:
         return output
@@ -44,6 +49,17 @@ def _moves(node: ir.Node) -> bool:
     if operator is None or operator.inputs != (0,) or len(node.outputs) != 1:
         return False
     return operator.kind == "move" or node.op_type in ("Cast", "Dropout")
+
+
+def _same_value(node: ir.Node) -> ir.Value | None:
+    """What a quantiser quantises, and what explains a value that another operator computes."""
+    if node.op_type == "QuantizeLinear":
+        return node.inputs[0]
+    if node.op_type != "ExplainedBy" or node.inputs[0] is None:
+        return None
+    maker = node.inputs[0].producer()
+    dequantises = maker is not None and maker.op_type == "DequantizeLinear"
+    return maker.inputs[0] if maker is not None and dequantises else node.inputs[1]
 
 
 def _replayed(graph: ir.Graph, move: ir.Node, logits: ir.Value) -> ir.Value:

@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from lrp_onnx.emit import Emit, known_rank, make_room
 from lrp_onnx.errors import TargetError
+from lrp_onnx.maps import unzipped
 
 __all__ = [
     "STARTS",
@@ -58,16 +59,17 @@ def parse_target(text: str | int) -> Target:
 
 
 def choose_output(graph: ir.Graph, name: str | None) -> ir.Value:
-    """The output of that name; without a name the only float one. TargetError lists the outputs
-    otherwise.
+    """The output of that name; without a name the only float one; of maps the tensor that they are
+    made of. TargetError lists the outputs otherwise.
     """
     listing = "; ".join(f"{v.name!r} {v.dtype} {v.shape}" for v in graph.outputs)
     if name is not None:
         for value in graph.outputs:
             if value.name == name:
-                return value
+                return unzipped(value)
         raise TargetError(f"output {name!r}: the model has no such output. Its outputs: {listing}.")
-    floats = [v for v in graph.outputs if v.dtype is not None and v.dtype.is_floating_point()]
+    tensors = [unzipped(v) for v in graph.outputs]
+    floats = [v for v in tensors if v.dtype is not None and v.dtype.is_floating_point()]
     if len(floats) != 1:
         many = "several outputs are" if floats else "no output is"
         raise TargetError(f"{many} of a float type. Choose one with --output: {listing}.")

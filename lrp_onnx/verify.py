@@ -18,6 +18,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,7 @@ from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError
 from lrp_onnx.explainer import fitted
 from lrp_onnx.integrate import COMPLETENESS
+from lrp_onnx.maps import numbers_of
 from lrp_onnx.model import Source
 from lrp_onnx.runtime import Array, runtime_form
 
@@ -224,7 +226,8 @@ def _incomplete(found: Completeness | None) -> list[str]:
     ]
 
 
-def _finite(y: Array) -> bool:
+def _finite(y: Any) -> bool:
+    y = np.asarray(numbers_of(y))
     return y.dtype.kind in "OSU" or bool(np.isfinite(y.astype(np.float64)).all())
 
 

@@ -14,6 +14,10 @@ from lrp_onnx.opset.scope import subgraphs
 __all__ = ["inferred"]
 
 
+UNTYPED = "expected to have type but instead is null"
+"""How onnx complains of an input that it cannot tell the type of."""
+
+
 def inferred(proto: ModelProto) -> ModelProto:
     """The model with the types and shapes of its tensors; onnx's InferenceError where they
     contradict each other.
@@ -66,13 +70,15 @@ def _declare_captured(graph: GraphProto) -> None:
 def _shaped(proto: ModelProto) -> ModelProto:
     """With values propagated through shape arithmetic, where onnx can.
 
-    It takes [4, 1] + [1, 2] of known integers for a contradiction, as if they were vectors.
+    It takes [4, 1] + [1, 2] of known integers for a contradiction, as if they were vectors; and
+    what reads an operator of another domain for one too, until that is expanded.
     """
     infer = onnx.shape_inference.infer_shapes
     try:
         return infer(proto, strict_mode=True, data_prop=True)
-    except onnx.shape_inference.InferenceError:
-        return infer(proto, strict_mode=True, data_prop=False)
+    except onnx.shape_inference.InferenceError as e:
+        strict = UNTYPED not in str(e)
+        return infer(proto, strict_mode=strict, data_prop=not strict)
 
 
 def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
