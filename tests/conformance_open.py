@@ -1,6 +1,6 @@
 """Operator cases of onnx that are wrong or crash today: work to do, not exceptions.
 
-Each is a strict expected failure: one that comes right fails the run until its name is deleted here.
+Each is a strict expected failure: one that comes right fails the run until its name is deleted.
 """
 
 __all__ = ["OPEN_CASES", "SHARE_IS_OPEN"]
