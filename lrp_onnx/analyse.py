@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import onnx_ir as ir
 
+from lrp_onnx.control import CONTROL, bodies_of, ports_of
 from lrp_onnx.ops.activation import number
 
 __all__ = ["signs"]
@@ -46,13 +47,38 @@ SHARED = ("Concat", "Add", "Sum", "Mean")
 
 def signs(graph: ir.Graph) -> dict[ir.Value, int]:
     """The proven sign of each tensor of the graph."""
-    known = {value: _of_constant(value) for value in graph.initializers.values()}
+    known: dict[ir.Value, int] = {}
+    _learn(graph, known)
+    return {value: sign for value, sign in known.items() if sign}
+
+
+def _learn(graph: ir.Graph, known: dict[ir.Value, int]) -> None:
+    """Add what is known of a graph and of the bodies inside it."""
+    known.update((value, _of_constant(value)) for value in graph.initializers.values())
     for node in graph:
+        if node.op_type in CONTROL and not node.domain:
+            _learn_bodies(node, known)
+            continue
         found = _of_node(node, known)
         # of several outputs only those of Split are alike; others are masks or indices
         outputs = node.outputs if node.op_type == "Split" else node.outputs[:1]
         known.update((value, found) for value in outputs)
-    return {value: sign for value, sign in known.items() if sign}
+
+
+def _learn_bodies(node: ir.Node, known: dict[ir.Value, int]) -> None:
+    """A slice has the sign of the whole, and all slices together theirs; a result that of all
+    bodies.  Of a carried value nothing is known.
+    """
+    ports, bodies = ports_of(node), bodies_of(node)
+    for body in bodies:
+        for s in ports.read:
+            value = node.inputs[s.node]
+            known[body.inputs[s.body]] = 0 if value is None else known.get(value, 0)
+        _learn(body, known)
+    results = [*((s.node, s.body) for s in ports.written), *ports.results]
+    for n, b in results:
+        of = {known.get(body.outputs[b], 0) for body in bodies}
+        known[node.outputs[n]] = of.pop() if len(of) == 1 else 0
 
 
 def _of_constant(value: ir.Value) -> int:

@@ -7,7 +7,7 @@ Scan and Loop: a Scan in the opposite direction.  The forward keeps what each it
 forward iteration from them and walks it back.  It carries the relevance of the carried values and
 adds up that of what the body captures; the relevance of what the forward reads slice by slice is
 written slice by slice.  Nothing is kept between iterations but the carried values, and the number
-of iterations may be anything, 0 too.
+of iterations may be anything; a Loop's 0 too.
 """
 
 from __future__ import annotations
@@ -199,9 +199,40 @@ def _scan_backward(
         *captured,
         *(node.inputs[s.node] for s in read),
     ]
-    made = _append(emit, "Scan", outer, attributes, targets)
+    append = _append_if_any if node.op_type == "Loop" else _append_scan
+    made = append(emit, saved, outer, attributes, targets)
     receivers = set(site.step.receivers())
     return [(v, r) for v, r in zip(targets, made, strict=True) if v in receivers and v is not None]
+
+
+def _append_scan(
+    emit: Emit,
+    saved: Sequence[ir.Value],
+    inputs: Sequence[ir.Value | None],
+    attributes: dict[str, Any],
+    like: Sequence[ir.Value | None],
+) -> list[ir.Value]:
+    return _append(emit, "Scan", inputs, attributes, like)
+
+
+def _append_if_any(
+    emit: Emit,
+    saved: Sequence[ir.Value],
+    inputs: Sequence[ir.Value | None],
+    attributes: dict[str, Any],
+    like: Sequence[ir.Value | None],
+) -> list[ir.Value]:
+    """The Scan in an If: a Loop may have no iteration, which Scan does not take.  Then what the
+    Scan begins with is the result.
+    """
+    some, none = (ir.Graph([], [], nodes=[], name=emit.fresh("lrp/body")) for _ in range(2))
+    some.outputs[:] = _append(emit.inside(some), "Scan", inputs, attributes, like)
+    within = emit.inside(none)
+    pairs = [(r, v) for r, v in zip(inputs, like, strict=False) if r is not None and v is not None]
+    none.outputs[:] = [_named(within, r, v) for r, v in pairs]
+    iterations = emit.dimension(saved[0], 0)
+    branches = {"then_branch": some, "else_branch": none}
+    return _append(emit, "If", [emit.op("Greater", iterations, emit.ints(0))], branches, like)
 
 
 def _require_steady(node: ir.Node, body: Body) -> None:

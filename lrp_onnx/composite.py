@@ -147,8 +147,14 @@ class Composite:
 
 def _placed(layer: Layer, step: Step) -> bool:
     """`first`: no node that the selector matches lies before it; `last`: none behind it."""
-    before = not layer.first or not any(map(layer.selects, step.before()))
-    return before and (not layer.last or not any(map(layer.selects, step.behind())))
+    before = not layer.first or not any(_counts(layer, s) for s in step.before())
+    return before and (not layer.last or not any(_counts(layer, s) for s in step.behind()))
+
+
+def _counts(layer: Layer, step: Step) -> bool:
+    """Whether the selector matches, the weights of a recurrent cell taken as linear."""
+    weights = step.kind in ("cell", "recurrent") and step.op.weighted
+    return layer.selects(replace(step, kind="linear") if weights else step)
 
 
 def _reach(pattern: str, rule: Rule) -> tuple[str, ...]:

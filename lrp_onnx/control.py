@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 
-__all__ = ["CONTROL", "Ports", "Sequence", "bodies_of", "captures", "ports_of"]
+__all__ = ["CONTROL", "Ports", "Sequence", "bodies_of", "captures", "graphs_of", "ports_of"]
 
 CONTROL = ("If", "Loop", "Scan")
 
@@ -57,6 +57,12 @@ def bodies_of(node: ir.Node) -> tuple[ir.Graph, ...]:
     """The graphs inside a node."""
     graphs = (a for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH)
     return tuple(a.as_graph() for a in graphs)
+
+
+def graphs_of(graph: ir.Graph) -> list[ir.Graph]:
+    """The graph and those inside its nodes, each before those inside it."""
+    inner = (body for node in graph for body in bodies_of(node))
+    return [graph, *(found for body in inner for found in graphs_of(body))]
 
 
 def captures(node: ir.Node) -> Iterator[ir.Value]:

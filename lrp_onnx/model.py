@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from lrp_onnx.errors import ModelError
 from lrp_onnx.maps import deserialised, serialised
 
-__all__ = ["Source", "load", "sha256_of", "through_proto"]
+__all__ = ["SMALL", "Source", "load", "sha256_of", "through_proto"]
 
 Source = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
 

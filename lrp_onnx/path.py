@@ -27,7 +27,7 @@ import onnx_ir as ir
 from lrp_onnx.control import Ports, bodies_of, captures, ports_of
 from lrp_onnx.errors import TargetError, UnsupportedError
 from lrp_onnx.expand import REFUSED
-from lrp_onnx.marks import GATE
+from lrp_onnx.marks import CELL, GATE
 from lrp_onnx.ops.registry import Op, find
 from lrp_onnx.refusal import refusal, type_of
 
@@ -196,7 +196,8 @@ class _Flow:
         if self.constant_attention:
             carried = self.attended(kind, node, carried)
         alone = {"product": "scale", "bilinear": "linear"} if len(carried) == 1 else {}
-        self.kinds[node] = alone.get(kind, kind)
+        in_cell = node.metadata_props.get(CELL) if self.constant_gates else None
+        self.kinds[node] = in_cell or alone.get(kind, kind)
         self.carried[node] = carried
         constant = operator.constant_outputs
         self.active.update(v for k, v in enumerate(node.outputs) if k not in constant)

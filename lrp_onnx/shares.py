@@ -27,7 +27,7 @@ from lrp_onnx.site import Assigned, numbers, vjp
 
 __all__ = ["by_shares"]
 
-LAYERS = ("linear", "sum", "maximum", "bilinear", "norm")
+LAYERS = ("linear", "sum", "maximum", "bilinear", "norm", "cell", "recurrent")
 """Kinds that a rule made of terms can take as linear."""
 EPSILON = 1e-6
 """The stabiliser of rules without an `epsilon` parameter."""

@@ -61,7 +61,10 @@ def stand_of(domain: str, op_type: str) -> Stand | None:
     expansion = EXPANSIONS.get((domain, op_type))
     if operator is not None and operator.stand == "propagates":
         how = "by its vector-Jacobian product"
-        return Stand(domain, op_type, "propagates", operator.kinds, how, about=_doc(operator.vjp))
+        about = operator.about or _doc(operator.vjp)
+        if operator.kind == "body":
+            how = "by the rules of the nodes in its bodies"
+        return Stand(domain, op_type, "propagates", operator.kinds, how, about=about)
     if expansion is not None:
         return Stand(domain, op_type, "propagates", how=EXPANSION, about=_doc(expansion))
     if operator is not None:

@@ -10,6 +10,9 @@ node.
 Printed: the sum of relevance over the value explained, which is 1 where nothing is lost to biases,
 stabilisers and rules that leak. With --readme the table replaces that of the README.
 
+A row of zoo.toml with `open` names what is still refused: the model must be refused, and the key
+goes when it no longer is.
+
 Exit status 1 if a model failed or, when models are named, was skipped.
 """
 
@@ -138,6 +141,19 @@ def run(name: str, composite: str | None) -> list[str]:
     return [name, composite, *cells, f"{before} → {after}"]
 
 
+def refused_as_told(name: str, composite: str | None) -> bool:
+    """Whether the model is one that zoo.toml lists as open, and is refused. Raises CheckFailed if
+    it runs.
+    """
+    if "open" not in TABLE["models"][name]:
+        return False
+    try:
+        run(name, composite)
+    except lrp_onnx.UnsupportedError:
+        return True
+    raise CheckFailed("it is listed as open and runs: delete the key `open`")
+
+
 def write_readme(rows: list[list[str]], summary: str) -> None:
     """Put the table between the marks of the README."""
     versions = ", ".join(
@@ -163,12 +179,16 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.models) - set(TABLE["models"]):
         parser.error(f"no such model: {', '.join(sorted(unknown))}")
-    console, rows, failed, skipped = Console(), [], 0, 0
+    console, rows, failed, skipped, refused = Console(), [], 0, 0, 0
     console.width = max(console.width, WIDTH)
     for name in options.models or list(TABLE["models"]):
         try:
             with console.status(name):
-                rows.append(run(name, options.composite))
+                if refused_as_told(name, options.composite):
+                    console.print(f"{name}: refused: {TABLE['models'][name]['open']}", markup=False)
+                    refused += 1
+                else:
+                    rows.append(run(name, options.composite))
         except Unavailable as error:
             console.print(f"{name}: skipped: {error}", markup=False)
             skipped += 1
@@ -179,7 +199,7 @@ def main() -> int:
     for row in rows:
         table.add_row(*row)
     console.print(table)
-    summary = f"{len(rows)} models ran, {failed} failed, {skipped} skipped"
+    summary = f"{len(rows)} models ran, {failed} failed, {refused} refused, {skipped} skipped"
     console.print(summary)
     if options.readme:
         write_readme(rows, summary)

@@ -51,6 +51,14 @@ def epsilon_rule(f: Linear, x: Array, R: Array, epsilon: object = 1e-6) -> Array
     return share([(x, f.weight, f.bias)], R, epsilon)
 
 
+def cell(f: Linear, x: Array, R: Array, epsilon: object = 1e-3) -> Array:
+    return epsilon_rule(f, x, R, epsilon)
+
+
+def recurrent(f: Linear, x: Array, R: Array, epsilon: object = 0.0) -> Array:
+    return epsilon_rule(f, x, R, epsilon)
+
+
 def zplus(f: Linear, x: Array, R: Array, epsilon: object = 1e-6) -> Array:
     terms = [(pos(x), pos(f.weight), pos(f.bias)), (neg(x), neg(f.weight), 0.0)]
     return share(terms, R, epsilon)
@@ -99,7 +107,7 @@ def gradient(f: Linear, x: Array, R: Array) -> Array:
 RULES: dict[str, Callable[..., Array]] = {
     "epsilon": epsilon_rule, "zplus": zplus, "alpha-beta": alpha_beta, "gamma": gamma_rule,
     "zbox": zbox, "wsquare": wsquare, "flat": flat, "norm": epsilon_rule, "pass": pass_rule,
-    "gradient": gradient,
+    "gradient": gradient, "cell": cell, "recurrent": recurrent,
 }  # fmt: skip
 
 # what a ReLU does with relevance where a composite changes it: (x, R) -> R_in

@@ -149,3 +149,23 @@ def test_gradient(row: Row) -> None:
         np.testing.assert_allclose(
             found[f"{name}_relevance"], expected, atol=1e-7 * np.abs(expected).max()
         )
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_trip_count_at_run_time(count: int) -> None:
+    text = """g (int64 n, double[B,4] h0, double[B,4] x) => (double[B,4] h) {
+      c = Constant<value=bool {1}>()
+      h = Loop<body = step (int64 i, bool c0, double[B,4] s) => (bool c1, double[B,4] s1) {
+        c1 = Identity(c0)  p = Mul(s, x)  s1 = Tanh(p) }>(n, c, h0) }"""
+    model = onnx.parser.parse_model(HEAD + text)
+    compiled = lrp_onnx.compile(model, "gradient", start="one", target="all").model
+    rng = np.random.default_rng(0)
+    feeds = {"n": np.array(count), **{k: rng.standard_normal((3, 4)) for k in ("h0", "x")}}
+    found = outputs_of(compiled, feeds)
+    for name in ("h0", "x"):
+
+        def forward(value: Array, name: str = name) -> Array:
+            return outputs_of(model, {**feeds, name: value})["h"]
+
+        expected = finite_difference(forward, feeds[name], np.ones((3, 4)))
+        np.testing.assert_allclose(found[f"{name}_relevance"], expected, atol=1e-8)

@@ -348,7 +348,9 @@ def test_ops_lists_every_stand(capsys: Capture) -> None:
     told = json.loads(run_command(capsys, "ops", "--json").out)
     assert {row["stand"] for row in told["operators"]} == {"propagates", "none", "refused"}
     assert all(row["name"] in listed for row in told["operators"])
-    assert told["totals"]["standard"]["refused"] == 9
+    standard = [row for row in told["operators"] if "com.microsoft" not in row["name"]]
+    refused = sum(row["stand"] == "refused" for row in standard)
+    assert told["totals"]["standard"]["refused"] == refused > 0
     assert f"{told['totals']['standard']['propagates']} propagate" in listed
 
 

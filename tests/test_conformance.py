@@ -9,7 +9,10 @@ import warnings
 from collections import Counter
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 from conformance import Verdict, judge
+from conformance_open import OPEN_CASES, SHARE_IS_OPEN
+from onnx.backend.test.case.test_case import TestCase
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the cases overflow and divide by zero on purpose
@@ -20,15 +23,23 @@ with warnings.catch_warnings():
 VERDICTS: dict[str, Verdict] = {}
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def row(case: TestCase) -> ParameterSet:
+    """A case, expected to fail if it is listed as open."""
+    reason = "open: see conformance_open.py"
+    marks = [pytest.mark.xfail(reason=reason, strict=True)] if case.name in OPEN_CASES else []
+    return pytest.param(case, id=case.name, marks=marks)
+
+
+@pytest.mark.parametrize("case", map(row, CASES))
 def test_a_case_is_right_or_refused(case):
     verdict = VERDICTS[case.name] = judge(case)
     assert verdict.outcome in ("right", "refused", "none"), verdict.why
 
 
+@pytest.mark.xfail(SHARE_IS_OPEN, reason="open: see conformance_open.py", strict=True)
 def test_at_least_95_percent_are_right():
     if len(VERDICTS) < len(CASES):
-        pytest.skip("only some of the cases ran")
+        pytest.fail("only some of the cases ran: run the whole file")
     counts = Counter(v.outcome for v in VERDICTS.values())
     assert counts["right"] >= 0.95 * (counts.total() - counts["none"]), summary()
 

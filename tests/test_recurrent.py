@@ -1,5 +1,6 @@
-"""LSTM, GRU and RNN in every form: forward kept, gradients by central differences, relevance by an
-oracle of Arras et al. in numpy.
+"""LSTM, GRU and RNN in every form: forward kept, gradients by central differences.
+
+That their relevance is that of the same cells spelled out stands in test_cells.
 """
 
 from __future__ import annotations

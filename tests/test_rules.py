@@ -68,6 +68,8 @@ EVERYWHERE = [
     RuleRow("wsquare", "wsquare"),
     RuleRow("flat", "flat"),
     RuleRow("norm"),
+    RuleRow("cell"),
+    RuleRow("recurrent"),
     RuleRow("gradient", "gradient", start="one"),
 ]
 VARIANTS = [

@@ -15,10 +15,14 @@ REFUSABLE = {
     "": {"ImageDecoder", "RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit",
          "Optional", "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert",
          "SequenceMap", "SplitToSequence"},
+    "ai.onnx.ml": {"TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor",
+                   "SVMClassifier", "SVMRegressor", "CastMap", "DictVectorizer"},
     "ai.onnx.preview": {"FlexAttention"},
     "ai.onnx.preview.training": {"Adagrad", "Adam", "Gradient", "Momentum"},
 }  # fmt: skip
 """All that may be refused whatever its use."""
+OPEN = {"": {"MaxRoiPool"}}
+"""Refused until someone writes them; a name goes when its operator propagates."""
 
 
 @pytest.mark.parametrize("domain", STANDARD)
@@ -34,7 +38,9 @@ def test_all_domains_of_onnx_are_looked_at():
 @pytest.mark.parametrize("domain", STANDARD)
 def test_no_more_is_refused_than_must_be(domain):
     refused = {s.op_type for s in every_stand() if s.domain == domain and s.stand == "refused"}
-    assert refused <= REFUSABLE.get(domain, set())
+    still = OPEN.get(domain, set())
+    assert refused - still <= REFUSABLE.get(domain, set())
+    assert still <= refused
 
 
 @pytest.mark.parametrize("stand", list(every_stand()), ids=lambda s: s.name)

@@ -258,9 +258,14 @@ def test_first_of_equals_wins(case: Case) -> None:
     assert_close(outputs["x_relevance"], explain(case.model(), {"x": x}, seed, {})["x"])
 
 
+STRAIGHT_THROUGH = {"QuantizeLinear", "DynamicQuantizeLinear"}
+"""Rounding: the derivative is 0 wherever it exists, and what is given back is not it."""
+
+
 def test_every_registered_vjp_has_a_row() -> None:
     registered = {name for (domain, name), op in REGISTRY.items() if op.vjp and not domain}
     rows = [*ROWS, *tables_signal.ROWS, *indexing.ROWS]
+    registered -= STRAIGHT_THROUGH
     assert registered - {case.op for case in rows} == set(), "add a Case to ROWS"
 
 

@@ -11,10 +11,13 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from lrp_onnx.canonise.batchnorm import fold_batchnorm_before, fold_batchnorm_behind
+from lrp_onnx.canonise.cells import mark_cells
 from lrp_onnx.canonise.dense import add_biases, plain_gemms
 from lrp_onnx.canonise.layer_norm import layer_norms
 from lrp_onnx.canonise.padding import explicit_pads, fold_pads
 from lrp_onnx.canonise.variadic import binary_sums
+from lrp_onnx.control import graphs_of
+from lrp_onnx.model import SMALL
 
 __all__ = ["REWRITES", "canonise"]
 
@@ -31,9 +34,35 @@ REWRITES = (
 
 
 def canonise(model: ir.Model) -> None:
-    """Rewrite spellings into the forms that operators and rules are defined for; the forward stays
-    the same.
+    """Rewrite spellings into the forms that operators and rules are defined for, in the bodies of
+    nodes too; the forward stays the same.
     """
-    for rewrite in REWRITES:
-        rewrite(model)
+    graphs = graphs_of(model.graph)
+    for graph in graphs:
+        part = model if graph is model.graph else _alone(model, graph)
+        for rewrite in REWRITES:
+            rewrite(part)
+    if len(graphs) > 1:
+        for graph in graphs[1:]:
+            _lift_weights(model.graph, graph)
+        common.NameFixPass()(model)  # new constants of a body are named within it
+    mark_cells(model)
     common.RemoveUnusedNodesPass()(model)
+
+
+def _lift_weights(root: ir.Graph, body: ir.Graph) -> None:
+    """Move a body's weights to the main graph, so that its copies in the backward share them."""
+    for name, value in list(body.initializers.items()):
+        if value.const_value is None or value.const_value.nbytes <= SMALL:
+            continue
+        del body.initializers[name]
+        while value.name in root.initializers:
+            value.name = f"{value.name}_"
+        root.register_initializer(value)
+
+
+def _alone(model: ir.Model, graph: ir.Graph) -> ir.Model:
+    """A body as a model of its own, which shares what is kept of removed tensors."""
+    part = ir.Model(graph, ir_version=model.ir_version)
+    part.meta["lrp.aliases"] = model.meta.setdefault("lrp.aliases", {})
+    return part

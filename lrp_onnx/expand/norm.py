@@ -78,9 +78,17 @@ def simplified_layer_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
 
 
 def _residual(build: Build, node: ir.Node, bias: Value) -> ir.Value:
-    """input + skip + bias."""
-    total = build.op("Add", node.inputs[0], node.inputs[1])
-    return total if bias is None else build.op("Add", total, bias)
+    """input + skip + bias, the bias added first to the product that it belongs to."""
+    terms = list(node.inputs[:2])
+    if bias is not None:
+        own = 0 if _is_product(terms[0]) else 1
+        terms[own] = build.op("Add", terms[own], bias)
+    return build.op("Add", *terms)
+
+
+def _is_product(value: Value) -> bool:
+    producer = None if value is None else value.producer()
+    return producer is not None and producer.op_type in ("MatMul", "FusedMatMul", "Gemm")
 
 
 @expands("SkipLayerNormalization", domain=MICROSOFT)

@@ -78,7 +78,7 @@ def grid_sample(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     Spec: ONNX Runtime contrib operators, GridSample.
     """
     kept = {name: attribute(node, name) for name in node.attributes}
-    if build.root.opset_imports[""] >= 20:
+    if build.opset >= 20:
         mode = kept.get("mode", "bilinear")
         kept["mode"] = {"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)
     return [build.op("GridSample", *node.inputs, **kept)]

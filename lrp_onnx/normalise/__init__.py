@@ -91,7 +91,7 @@ def _at_opset(model: ir.Model, wanted: int) -> ir.Model:
 
 def infer_shapes(model: ir.Model) -> ir.Model:
     """Shapes and types of every tensor, with symbolic dimensions kept, and `model.meta`."""
-    for node in model.graph:
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
         for value in node.outputs:
             if not value.is_graph_output():
                 value.shape, value.type = None, None
@@ -143,19 +143,20 @@ def _agree(a: ir.Shape, b: ir.Shape) -> bool:
 
 
 def drop_no_ops(model: ir.Model) -> None:
-    """Remove Identity, Dropout at inference and Cast to the same type, wherever that renames no
-    graph output.
+    """Remove Identity, Dropout at inference and Cast to the same type, in bodies too, wherever that
+    renames no graph output.
 
     What became of a removed tensor is kept in `model.meta["lrp.aliases"]`, removed name → name.
     """
     aliases = model.meta.setdefault("lrp.aliases", {})
-    for node in list(model.graph):
+    for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
         source, result = (node.inputs[0] if node.inputs else None), node.outputs[0]
         if source is None or not _is_no_op(node) or result.is_graph_output():
             continue
         aliases[result.name] = source.name
         result.replace_all_uses_with(source)
-        model.graph.remove(node, safe=True)
+        assert isinstance(node.graph, ir.Graph)
+        node.graph.remove(node, safe=True)
 
 
 def _is_no_op(node: ir.Node) -> bool:

@@ -9,14 +9,17 @@ __all__ = ["inline_branches"]
 
 
 def inline_branches(model: ir.Model) -> bool:
-    """Put the branch that is always taken in the place of each such If; says whether there was one.
+    """Put the branch that is always taken in the place of each such If, in bodies too; says whether
+    there was one.
 
     A branch reads the tensors around it directly and has no inputs of its own.
     """
-    found = [node for node in model.graph if _condition(node) is not None]
-    for node in found:
+    nodes = ir.traversal.RecursiveGraphIterator(model.graph)
+    found = [node for node in nodes if _condition(node) is not None]
+    for node in reversed(found):  # those inside another one first
+        assert isinstance(node.graph, ir.Graph)
         taken = "then_branch" if _condition(node) else "else_branch"
-        _inline(model.graph, node, node.attributes[taken].as_graph())
+        _inline(node.graph, node, node.attributes[taken].as_graph())
     if found:
         common.NameFixPass()(model)  # two branches may use the same names
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
+from lrp_onnx.control import graphs_of
+
 __all__ = ["LIMIT", "fold"]
 
 LIMIT = 4096
@@ -46,19 +48,22 @@ Array = NDArray[Any]
 
 
 def fold(model: ir.Model) -> bool:
-    """Replace nodes whose results are known by initializers of the same name; says whether any was.
+    """Replace nodes whose results are known, in bodies too, by initializers of the same name; says
+    whether any was.
 
     Shapes behind what was folded may be inferred more sharply afterwards.  Graph outputs stay
     computed.
     """
     folding = _Folding(model.graph)
-    for node in list(model.graph):
-        folding.visit(node)
+    for graph in graphs_of(model.graph):
+        folding.graph = graph
+        for node in list(graph):
+            folding.visit(node)
     return folding.changed
 
 
 class _Folding:
-    """One pass in topological order."""
+    """One pass in topological order; `graph` is the one that the visited node is in."""
 
     def __init__(self, graph: ir.Graph) -> None:
         self.graph = graph

@@ -7,4 +7,8 @@ from lrp_onnx.ops.registry import REGISTRY, Op
 
 __all__: list[str] = []
 
-REGISTRY.update({("", name): Op(name, "body", inputs=None, outputs="all") for name in CONTROL})
+ABOUT = "What each node of its bodies gives, summed over iterations.  Spec: ONNX If, Loop, Scan-25."
+
+REGISTRY.update(
+    {("", name): Op(name, "body", inputs=None, outputs="all", about=ABOUT) for name in CONTROL}
+)

@@ -17,9 +17,9 @@ Kinds decide which rules of a composite apply:
 (elementwise), `scale` (by constants: Mul, Add, a BatchNormalization that stands alone), `product`
 and `quotient` of two activations, `bilinear` (MatMul of two activations), `softmax`, `norm` (minus
 the mean, over the deviation: LayerNormalization), `move` (data is rearranged or copied), `maximum`
-(a winner takes all), `body` (If, Loop and Scan: the nodes in their bodies propagate), `none`
-(carries no relevance), `refused` (known, and why no relevance goes through it).
-"""
+(a winner takes all), `cell` and `recurrent` (the sums and weights of a recurrent cell's signal),
+`body` (If, Loop and Scan: the nodes in their bodies propagate), `none` (carries no relevance),
+`refused` (known, and why no relevance goes through it)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ __all__ = [
 
 KINDS = (
     *("linear", "sum", "activation", "scale", "product", "quotient", "bilinear", "softmax", "norm"),
-    *("move", "maximum", "body", "none"),
+    *("move", "maximum", "body", "cell", "recurrent", "none"),
 )
 STANDS = ("propagates", "none", "refused")
 
@@ -100,6 +100,8 @@ class Op:
 
     reason: str = ""
     """Why it is refused."""
+    about: str = ""
+    """What it does, where no function of its own says so."""
 
     @property
     def stand(self) -> str:
