@@ -148,7 +148,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--composite", default=STRICT)
     parser.add_argument("models", nargs="*", default=MODELS)
     given = parser.parse_args(arguments)
-    holds = []
+    holds: list[bool] = []
     for name in given.models:
         with tempfile.TemporaryDirectory() as folder:
             holds += compared(name, given.composite, Path(folder))
