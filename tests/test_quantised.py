@@ -208,6 +208,10 @@ ROWS = [
         "p = MaxPool<kernel_shape=[2]>(x) r = Slice(x, start, end, axes) y = Add(p, r)",
         (1, 2, 6), constants={"start": np.array([0]), "end": np.array([5]),
                               "axes": np.array([2])}),
+    Row("MaxPool-of-integers",
+        "p = MaxPool<kernel_shape=[3], strides=[2], pads=[1,1]>(x8) "
+        "y = DequantizeLinear(p, xs, xz)",
+        "y = MaxPool<kernel_shape=[3], strides=[2], pads=[1,1]>(x)", (1, 2, 6)),
     Row("weight-only", "f = DequantizeLinear<axis=1>(w8, ws, wz) y = MatMul(x, f)",
         "y = MatMul(x, w)", (2, 4), dynamic=True,
         constants=weight(4, 3, scale=PER_CHANNEL, axis=1)),

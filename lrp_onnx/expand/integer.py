@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import onnx_ir as ir
 
@@ -38,6 +39,17 @@ def integer_product(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """The float operator on x - zero and w - zero: whole numbers, as its result."""
     z = build.op(FLOAT_OF[node.op_type], *_operands(build, node, [None, None]), **node.attributes)
     return [build.explained(node.outputs[0], z)]
+
+
+@expands("MaxPool")
+def max_pool_of_integers(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
+    """MaxPool of the same numbers as floats: a quantised tensor's largest is that of its floats."""
+    x = node.inputs[0]
+    if x is None or x.dtype is None or not x.dtype.is_integer() or len(node.outputs) > 1:
+        return None
+    floats = build.op("Cast", x, to=int(ir.DataType.FLOAT))
+    kept: dict[str, Any] = dict(node.attributes)
+    return [build.explained(node.outputs[0], build.op("MaxPool", floats, **kept))]
 
 
 @dataclass(frozen=True)
