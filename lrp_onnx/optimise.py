@@ -7,6 +7,8 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from lrp_onnx.spell import spell_group_norm, spell_norm
+
 __all__ = ["optimise"]
 
 
@@ -59,29 +61,10 @@ def lower_explained_by(graph: ir.Graph, node: ir.Node) -> None:
     graph.remove(node, safe=True)
 
 
-def lower_norm(graph: ir.Graph, node: ir.Node) -> None:
-    """(x - mean)/deviation·scale + bias; the result keeps its name."""
-    x, scale, bias, mean, deviation = node.inputs
-    result, made = node.outputs[0], list[ir.Node]()
-    value = x
-    for op_type, other in (("Sub", mean), ("Div", deviation), ("Mul", scale), ("Add", bias)):
-        if other is not None:
-            props = dict(node.metadata_props)
-            name = f"{node.name}/{op_type}"
-            made.append(ir.Node("", op_type, [value, other], name=name, metadata_props=props))
-            value = made[-1].outputs[0]
-            value.name = f"{result.name}/{op_type}"
-    assert value is not None
-    name, value.shape, value.type = result.name, result.shape, result.type
-    result.replace_all_uses_with(value, replace_graph_outputs=True)
-    graph.insert_after(node, made)
-    graph.remove(node, safe=True)
-    result.name, value.name = f"{name}/replaced", name
-
-
 LOWERINGS = {
     "MatMulAdd": lower_matmul_add,
     "ExplainedBy": lower_explained_by,
-    "Norm": lower_norm,
+    "Norm": spell_norm,
+    "GroupNormalization": spell_group_norm,
 }
 """What stands for each operator of domain `lrp` in the compiled model."""

@@ -78,9 +78,12 @@ def test_a_spelling_is_the_operator(name: str) -> None:
 
 @pytest.mark.parametrize("composite", ["attnlrp", "gradient", "epsilon"])
 @pytest.mark.parametrize("name", ["pytorch", "reciprocal", "tensorflow"])
-def test_relevance_is_that_of_the_operator(name: str, composite: str) -> None:
+@pytest.mark.parametrize("symbolic", [(), (0, 1, 2)], ids=["known", "unknown"])
+def test_relevance_is_that_of_the_operator(
+    name: str, composite: str, symbolic: tuple[int, ...]
+) -> None:
     body, constants = SPELLINGS[name]
-    spelled = network(body + " z = Tanh(y)", (2, 3, 4), **constants)
+    spelled = network(body + " z = Tanh(y)", (2, 3, 4), symbolic, **constants)
     direct = network(
         "y = LayerNormalization<epsilon=0.01>(x, g, b) z = Tanh(y)", (2, 3, 4),
         g=AFFINE["g"], b=AFFINE["b"],

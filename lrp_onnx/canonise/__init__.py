@@ -13,6 +13,7 @@ from onnx_ir.passes import common
 from lrp_onnx.canonise.batchnorm import fold_batchnorm_before, fold_batchnorm_behind
 from lrp_onnx.canonise.cells import mark_cells
 from lrp_onnx.canonise.dense import add_biases, plain_gemms
+from lrp_onnx.canonise.group_norm import group_norms
 from lrp_onnx.canonise.layer_norm import layer_norms
 from lrp_onnx.canonise.padding import explicit_pads, fold_pads
 from lrp_onnx.canonise.variadic import binary_sums
@@ -23,6 +24,7 @@ __all__ = ["REWRITES", "canonise"]
 
 REWRITES = (
     binary_sums,
+    group_norms,
     layer_norms,  # its scale and bias are its own, not of a linear node near it
     plain_gemms,
     explicit_pads,

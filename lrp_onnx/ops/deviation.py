@@ -130,9 +130,11 @@ def group_normalization_held(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> 
     return _group_normalization(emit, node, s, held=True)
 
 
+@op("GroupNormalization", kind="norm", domain="lrp", held=group_normalization_held)
 @op("GroupNormalization", kind="norm", held=group_normalization_held)
 def group_normalization(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
-    """The module's formula over all elements of a group of channels.
+    """The module's formula over all elements of a group of channels; `lrp::GroupNormalization` is
+    the same at any opset.
 
     s: (N, C, *size)    scale: (C,)    ->    c: (N, C, *size).
     Spec: ONNX GroupNormalization-21.
