@@ -103,9 +103,9 @@ def by_shares(
         s.shape = relevance.shape
         _accumulate(emit, layer, terms, s, totals)
         if accounts is not None:
-            accounts.add_share(
-                emit, factor, kept, s, z, _without_bias(emit, layer, terms), _bias_is_lost(terms)
-            )
+            times = len(layer.active) if site.step.kind == "bilinear" else 1
+            own = _without_bias(emit, layer, terms)
+            accounts.add_share(emit, factor, kept, s, z, own, _bias_is_lost(terms), times)
     propagated = {i: _tensor(emit, total, layer.node.inputs[i]) for i, total in totals.items()}
     if audit is not None and accounts is not None:
         audit.close(emit, site, accounts, propagated)
