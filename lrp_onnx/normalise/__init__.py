@@ -11,11 +11,12 @@ from onnx_ir.passes import common
 
 from lrp_onnx import opset
 from lrp_onnx.errors import ModelError
-from lrp_onnx.expand import EXPANSIONS, expand, write_out_functions
+from lrp_onnx.expand import EXPANSIONS, REFUSED, expand, write_out_functions
 from lrp_onnx.model import through_proto
 from lrp_onnx.normalise.branch import inline_branches
 from lrp_onnx.normalise.fold import fold
 from lrp_onnx.normalise.inference import inferred as inferred_proto
+from lrp_onnx.refusal import refusal
 
 __all__ = ["infer_shapes", "normalise"]
 
@@ -62,6 +63,9 @@ def normalise(model: ir.Model, to_opset: int | None = None) -> ir.Model:
 def _expanded(model: ir.Model) -> ir.Model:
     """The model with what is newer than OPSETS written out by its expansion, where there is one;
     the others are lowered by their functions.
+
+    Raises UnsupportedError where an expansion refuses what its function would then spell: its
+    spelling need not be one that relevance gets through rightly.
     """
     if not any((n.domain, n.op_type) in EXPANSIONS for n in model.graph.all_nodes()):
         return model
@@ -69,7 +73,16 @@ def _expanded(model: ir.Model) -> ir.Model:
         model = infer_shapes(model)
         if not expand(model):
             break
+    refused = {n: n.metadata_props[REFUSED] for n in model.graph.all_nodes() if _too_new(n)}
+    if refused:
+        raise refusal(refused)
     return model
+
+
+def _too_new(node: ir.Node) -> bool:
+    """Whether its expansion refused it, and it does not exist at OPSETS."""
+    newest = not node.domain and not onnx.defs.has(node.op_type, OPSETS[-1], "")
+    return newest and REFUSED in node.metadata_props
 
 
 def _at_opset(model: ir.Model, wanted: int) -> ir.Model:
