@@ -253,6 +253,7 @@ ATTENTIONS = [
     Row("Attention", [S, D, [24], CUBE], {**HEADS, "unidirectional": 1}, label="mask of queries"),
     Row("Attention", [S, D, [24], ints(2, 3)], HEADS, label="lengths", symbolic=()),
     Row("Attention", [S, D, [24], ints(2, 3, 1, 0)], HEADS, label="spans", symbolic=()),
+    Row("Attention", [S, D, [24], ints(2, 3, 1, 0)], HEADS, label="spans, sizes unknown"),
     Row("Attention", [S, D, [24], None, None, [2, 2, 3, 3]], HEADS, label="bias"),
     Row("Attention", [S, D, [24], None, None, (1, 1, 3, 3)], HEADS, label="bias", symbolic=()),
     Row("Attention", [S, D, [24], PADDING, None, [1, 2, 3, 3]], HEADS, label="mask, bias"),

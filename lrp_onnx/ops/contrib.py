@@ -15,9 +15,12 @@ MICROSOFT = "com.microsoft"
 HASHES = ("MurmurHash3", "NGramHashMapping", "VarlenNGramHashMapping")
 no_relevance(["IsAllFinite", "BifurcationDetector", "Range", *HASHES], MICROSOFT)
 
-REFUSED = {
+LAYOUT = (
     "the file was saved by a runtime's optimiser, for one machine's memory layout. Give the model "
-    "that it was made from": ("NhwcConv", "NhwcFusedConv", "NhwcMaxPool"),
+    "that it was made from"
+)
+REFUSED = {
+    LAYOUT: ("NhwcConv", "NhwcFusedConv", "NhwcMaxPool"),
     "it holds a part compiled for one device. Give the model that it was made from": (
         *("EPContext", "Snpe"),
     ),
@@ -63,3 +66,7 @@ REFUSED = {
 
 for reason, names in REFUSED.items():
     never_propagates(names, reason, MICROSOFT)
+
+BLOCKED = ["Conv", "MaxPool", "GlobalMaxPool", "AveragePool", "GlobalAveragePool", "Upsample",
+           "ReorderInput", "ReorderOutput"]  # fmt: skip
+never_propagates(BLOCKED, LAYOUT, "com.microsoft.nchwc")
