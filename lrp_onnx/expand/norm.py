@@ -125,7 +125,40 @@ def embed_layer_norm(build: Build, node: ir.Node) -> Sequence[Value]:
     without one.  Spec: ONNX Runtime contrib operators, EmbedLayerNormalization.
     """
     given = [*node.inputs, None, None][:9]
-    ids, segments, words, positions, segment, gamma, beta, mask, places = given
+    return _embedded(build, node, *given)
+
+
+@expands("QEmbedLayerNormalization", domain=MICROSOFT)
+def quantised_embed_layer_norm(build: Build, node: ir.Node) -> Sequence[Value]:
+    """EmbedLayerNormalization of tables, scale and bias that are dequantised before.
+
+    Spec: ONNX Runtime contrib operators, QEmbedLayerNormalization.
+    """
+    ids, segments, *tables = node.inputs[:7]
+    scales, zeros = node.inputs[8:13], node.inputs[13:18]
+    words, positions, segment, gamma, beta = (
+        None if table is None else build.op("DequantizeLinear", table, scale, zero)
+        for table, scale, zero in zip(tables, scales, zeros, strict=True)
+    )
+    mask = node.inputs[7]
+    made = _embedded(build, node, ids, segments, words, positions, segment, gamma, beta, mask, None)
+    return made[:2]
+
+
+def _embedded(
+    build: Build,
+    node: ir.Node,
+    ids: Value,
+    segments: Value,
+    words: Value,
+    positions: Value,
+    segment: Value,
+    gamma: Value,
+    beta: Value,
+    mask: Value,
+    places: Value,
+) -> Sequence[Value]:
+    """The output, the lengths, the sum of the embeddings."""
     if places is None:
         zero, one = (build.constant(k) for k in (0, 1))
         places = build.op("Range", zero, _size(build, ids, 1), one)

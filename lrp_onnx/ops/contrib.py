@@ -37,10 +37,17 @@ REFUSED = {
         *("PackedAttention", "PackedMultiHeadAttention", "RemovePadding", "RestorePadding"),
         *("VarlenCausalConvWithState",),
     ),
+    "its numbers are packed for one device, or are no floats. Export the model before it was "
+    "quantised": (
+        *("DequantizeBFP", "QuantizeBFP", "DequantizeWithOrder", "QuantizeWithOrder"),
+        *("GemmFloat8", "MatMulBlockQuantizedFp4Weight", "MatMulBlockQuantizedFp8Weight"),
+        *("MatMulBnb4", "MatMulFpQ4", "MatMulInteger16", "MatMulNBitsMlp", "MatMulNBitsQkv"),
+        *("MulInteger", "QOrderedGelu", "QOrderedMatMul", "ReduceSumInteger"),
+    ),
     "it is for training. Export the model for inference": ("BitmaskBiasDropout", "BitmaskDropout"),
     "it has no expansion into standard operators. Export the model to "
     "those, without the runtime's optimiser": (
-        *("AttnLSTM", "BiasSoftmax", "BranchwiseRMSNorm", "CDist", "CausalConvWithState"),
+        *("AttnLSTM", "BranchwiseRMSNorm", "CausalConvWithState"),
         *("ComplexMul", "ComplexMulConj", "ConvTransposeWithDynamicPads", "CropAndResize"),
         *(
             "DynamicTimeWarping",
@@ -49,15 +56,11 @@ REFUSED = {
             "GatedRMSNorm",
             "GemmaRotaryEmbedding",
         ),
-        *("GatedRelativePositionBias", "GroupNorm", "HyperConnectionPostMix", "Inverse", "Irfft"),
+        *("GatedRelativePositionBias", "HyperConnectionPostMix", "Inverse", "Irfft"),
         *("HyperConnectionPreMix", "LinearAttention", "LinearAttentionGate", "LongformerAttention"),
         *("MRotaryEmbedding", "MaxpoolWithMask", "MoE", "RelativePositionBias", "Rfft", "SampleOp"),
         *(
-            "GatherND",
-            "Trilu",
-            "SkipGroupNorm",
             "SparseToDenseMatMul",
-            "UnfoldTensor",
             "Unique",
             "WordConvEmbedding",
         ),
