@@ -124,11 +124,13 @@ def _three_axes(
     """x as (all before the axis, the axis, all behind it), and the Reshape back, without input."""
     zero, one = (scope.constant(node, f"{k}", np.array(k, np.int64)) for k in (0, 1))
     shape = scope.node(node, "Shape", [x])
-    rank = scope.node(node, "Size", [shape.output[0]])
+    # ONNX Runtime 1.31 takes the Size of a Shape for the number of elements
+    count = scope.node(node, "Shape", [shape.output[0]])
+    rank = scope.node(node, "Squeeze", [count.output[0]])
     whole = scope.node(node, "Cast", [axis_name], to=TensorProto.INT64)
     axis = scope.node(node, "Mod", [whole.output[0], rank.output[0]])
     places = scope.node(node, "Range", [zero, rank.output[0], one])
-    nodes, sizes = [shape, rank, whole, axis, places], []
+    nodes, sizes = [shape, count, rank, whole, axis, places], []
     for where in ("Less", "Equal", "Greater"):
         there = scope.node(node, where, [places.output[0], axis.output[0]])
         counted = scope.node(node, "Where", [there.output[0], shape.output[0], one])
