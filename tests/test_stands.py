@@ -17,7 +17,6 @@ REFUSABLE = {
          "SequenceMap", "SplitToSequence"},
     "ai.onnx.ml": {"TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor",
                    "SVMClassifier", "SVMRegressor", "CastMap", "DictVectorizer"},
-    "ai.onnx.preview": {"FlexAttention"},
     "ai.onnx.preview.training": {"Adagrad", "Adam", "Gradient", "Momentum"},
 }  # fmt: skip
 """All that may be refused whatever its use."""

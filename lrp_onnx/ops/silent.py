@@ -57,11 +57,6 @@ never_propagates(
     "model without it",
 )
 no_relevance(["OptionalHasElement"])
-never_propagates(
-    ["FlexAttention"],
-    "it has functions for scores and probabilities of its own. Export it as Attention",
-    domain="ai.onnx.preview",
-)
 never_propagates(["ImageDecoder"], "it decodes a compressed image. Decode before the model")
 never_propagates(
     ("Adagrad", "Adam", "Gradient", "Momentum"),
