@@ -22,7 +22,9 @@ BY_FUNCTION: set[tuple[str, str]] = {
     ("", "ReduceSumSquare"),
     ("ai.onnx.preview", "FlexAttention"),
 }
-"""Operators, by domain,  whose parts have rules and whose function is the right way to explain them."""
+"""Operators, by domain, whose parts have rules and whose function is the right way to explain
+them.
+"""
 
 DOMAIN = "lrp.function"
 
