@@ -16,7 +16,7 @@ from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.expand.build import Build, attribute
 from lrp_onnx.expand.registry import expands
 
-__all__ = ["per_channel", "rank_of", "varies"]
+__all__ = ["computed", "per_channel", "rank_of", "varies"]
 
 
 def varies(value: ir.Value | None) -> bool:
@@ -32,6 +32,12 @@ def varies(value: ir.Value | None) -> bool:
             return True
         pending += node.inputs
     return False
+
+
+def computed(value: ir.Value | None) -> bool:
+    """Whether it depends on an input of the run by more than its shape."""
+    node = None if value is None else value.producer()
+    return varies(value) and (node is None or node.op_type != "Expand" or varies(node.inputs[0]))
 
 
 def rank_of(value: ir.Value | None) -> int:
@@ -106,3 +112,18 @@ def batch_normalization(build: Build, node: ir.Node) -> Sequence[ir.Value | None
     shifted = build.op("Add", variance, build.like(attribute(node, "epsilon", 1e-5), parameters[3]))
     normal = build.op("Div", build.op("Sub", x, mean), build.op("Sqrt", shifted))
     return [build.op("Add", build.op("Mul", normal, scale), bias)]
+
+
+@expands("Dropout")
+def dropout(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
+    """x times what Dropout makes of ones, where only the run knows whether it is in training mode.
+
+    Spec: ONNX Dropout-13.
+    """
+    x, ratio, training = [*node.inputs, None, None][:3]
+    if not (varies(training) and computed(x)):
+        return None
+    ones = build.op("Expand", build.like(1.0, x), build.op("Shape", x))
+    kept: dict[str, Any] = dict(node.attributes)
+    factor, mask = build.outputs("Dropout", 2, ones, ratio, training, **kept)
+    return [build.op("Mul", x, factor), mask]

@@ -13,18 +13,12 @@ from typing import Any
 import onnx_ir as ir
 
 from lrp_onnx.expand.build import Build, attribute
-from lrp_onnx.expand.operands import per_channel, rank_of, varies
+from lrp_onnx.expand.operands import computed, per_channel, rank_of
 from lrp_onnx.expand.registry import expands
 
 __all__: list[str] = []
 
 Value = ir.Value | None
-
-
-def _computed(value: Value) -> bool:
-    """Whether it depends on an input by more than its shape."""
-    node = None if value is None else value.producer()
-    return varies(value) and (node is None or node.op_type != "Expand" or varies(node.inputs[0]))
 
 
 def _filled(build: Build, number: float, like: Value) -> ir.Value:
@@ -40,11 +34,11 @@ def layer_normalization(build: Build, node: ir.Node) -> Sequence[Value] | None:
     """
     x, scale, bias = [*node.inputs, None][:3]
     read = any(v.uses() or v.is_graph_output() for v in node.outputs[1:])
-    if not (read or _computed(scale) or _computed(bias)):
+    if not (read or computed(scale) or computed(bias)):
         return None
     kept: dict[str, Any] = dict(node.attributes)
     statistics = _statistics(build, node) if read else ()
-    if not (_computed(scale) or _computed(bias)):
+    if not (computed(scale) or computed(bias)):
         return [build.op("LayerNormalization", x, scale, bias, **kept), *statistics]
     y = build.op("LayerNormalization", x, _filled(build, 1.0, scale), **kept)
     y = build.op("Mul", y, scale)
@@ -74,7 +68,7 @@ def channel_norm(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     Spec: ONNX InstanceNormalization-6, GroupNormalization-21.
     """
     x, scale, bias = node.inputs
-    if not (_computed(scale) or _computed(bias)):
+    if not (computed(scale) or computed(bias)):
         return None
     kept: dict[str, Any] = dict(node.attributes)
     rank = rank_of(x)
