@@ -65,7 +65,7 @@ def stand_of(domain: str, op_type: str) -> Stand | None:
         if operator.kind == "body":
             how = "by the rules of the nodes in its bodies"
         return Stand(domain, op_type, "propagates", operator.kinds, how, about=about)
-    if expansion is not None:
+    if expansion is not None and (operator is None or operator.stand != "none"):
         return Stand(domain, op_type, "propagates", how=EXPANSION, about=_doc(expansion))
     if operator is not None:
         return Stand(domain, op_type, operator.stand, reason=operator.reason)

@@ -52,7 +52,7 @@ STRINGS = ("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit")
 never_propagates(STRINGS, "it works on strings, which have no relevance")
 SEQUENCES = ("SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert")
 never_propagates(
-    [*SEQUENCES, "SplitToSequence", "SequenceMap", "Optional"],
+    [*SEQUENCES, "SplitToSequence", "Optional"],
     "its sequence or optional is not resolved into tensors when the model is compiled. Export the "
     "model without it",
 )
