@@ -30,7 +30,7 @@ def row(case: TestCase) -> ParameterSet:
     return pytest.param(case, id=case.name, marks=marks)
 
 
-@pytest.mark.parametrize("case", map(row, CASES))
+@pytest.mark.parametrize("case", [row(case) for case in CASES])
 def test_a_case_is_right_or_refused(case):
     verdict = VERDICTS[case.name] = judge(case)
     assert verdict.outcome in ("right", "refused", "none"), verdict.why

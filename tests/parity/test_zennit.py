@@ -59,7 +59,11 @@ def test_relevance_is_zennits(name, exporter, composite, capsys):
     _, _, x, target = prepared(name)
     parameters = BOX if composite == "epsilon-gamma-box" else {}
     compiled = lrp_onnx.compile(
-        onnx_file(name, exporter), composite, parameters, target=target, check=False
+        onnx_file(name, exporter),
+        composite,
+        parameters=parameters,
+        target=target,
+        check=False,
     )
     session = onnxruntime.InferenceSession(
         compiled.model.SerializeToString(), providers=["CPUExecutionProvider"]
