@@ -45,6 +45,13 @@ CASES = {
     "(bool still, seq(float[2,3]) r, float[2,3] b, float[2,3] c) "
     "{ still = Identity(go) b = Sub(a, z) r = SequenceInsert(t, b) c = Mul(b, x) }>(n, , e, x) "
     "j = ConcatFromSequence<axis = 0, new_axis = 1>(s) k = Add(all, last) y = Sub(j, k)",
+    "optionals": "n = Constant<value = int64 {2}> () c = SequenceConstruct(x, z) "
+    "o = Optional<type = seq(float[2,3])> () "
+    "s = Loop<body = f (int64 i, bool go, optional(seq(float[2,3])) t) => "
+    "(bool still, seq(float[2,3]) r) { still = Identity(go) h = OptionalHasElement(t) "
+    "k = If(h) <then_branch = a () => (seq(float[2,3]) p) { p = OptionalGetElement(t) }, "
+    "else_branch = b () => (seq(float[2,3]) q) { m = Mul(x, z) q = SequenceConstruct(m) }> "
+    "r = SequenceInsert(k, z) }>(n, , o) y = ConcatFromSequence<axis = 1>(s)",
 }
 FEEDS = {"x": np.arange(6, dtype=np.float32).reshape(2, 3) - 2}
 COMPUTED = {

@@ -92,12 +92,12 @@ def sequence_length(build: Build, node: ir.Node) -> Sequence[Value]:
 
 @expands("OptionalGetElement")
 def optional_get_element(build: Build, node: ir.Node) -> Sequence[Value]:
-    """The tensor that an optional holds, or that it is.  Spec: ONNX OptionalGetElement-18."""
+    """What an optional holds, or the tensor or sequence itself.  Spec: ONNX OptionalGetElement-18."""
     held = node.inputs[0]
     maker = None if held is None else held.producer()
     if maker is not None and maker.op_type == "Optional" and maker.inputs:
         return [maker.inputs[0]]
-    if held is not None and isinstance(held.type, ir.TensorType):
+    if held is not None and isinstance(held.type, ir.TensorType | ir.SequenceType):
         return [held]
     raise UnsupportedError("whether its optional holds a tensor is only known at run time")
 
