@@ -62,6 +62,9 @@ COMPUTED = {
              {"i": np.array(-1, np.int32), "n": np.array(2)}),
     "length": ("s = SplitToSequence<axis = 1>(z, n) y = SequenceAt(s, i)",
                {"i": np.array(-2), "n": np.array([1, 1, 1])}),
+    "one": (f"v = Reshape(z, m) s = SplitToSequence<axis = 0>(v) {AT}", {"m": np.array([2, 3])}),
+    "unbound": ("v = Reshape(z, m) s = SplitToSequence<axis = 1, keepdims = 0>(v) "
+                "y = SequenceAt(s, i)", {"m": np.array([3, 2]), "i": np.array(-1)}),
     "known": (f"s = SplitToSequence(z, n) {AT}", {"n": np.array([1, 1], np.int32)}),
 }  # fmt: skip
 """With positions and lengths that are inputs of the run."""

@@ -27,14 +27,18 @@ def sequence_at(build: Build, node: ir.Node) -> Sequence[Value]:
     Spec: ONNX SequenceAt-11.
     """
     held, at = node.inputs
+    maker = None if held is None else held.producer()
+    split = maker if maker is not None and maker.op_type == "SplitToSequence" else None
+    computed = at is None or at.const_value is None
     try:
         found = elements(build, held)
     except UnsupportedError:
-        maker = None if held is None else held.producer()
-        if maker is None or maker.op_type != "SplitToSequence":
+        if split is None:
             raise
-        return [_part(build, maker, at)]
-    if _equal_shapes(found) and (at is None or at.const_value is None):
+        return [_part(build, split, at)]
+    if computed and split is not None:
+        return [_part(build, split, at)]
+    if computed and _equal_shapes(found):
         stacked = [build.op("Unsqueeze", value, build.ints(0)) for value in found]
         return [build.op("Gather", build.op("Concat", *stacked, axis=0), at, axis=0)]
     (place,) = constant(at, "its position")
@@ -49,24 +53,27 @@ def _equal_shapes(values: Sequence[Value]) -> bool:
 
 
 def _part(build: Build, split: ir.Node, at: Value) -> ir.Value:
-    """The part at a position, of SplitToSequence by sizes that the run computes."""
+    """The part at a position, of SplitToSequence by sizes that only the run knows."""
     x, sizes = [*split.inputs, None][:2]
     axis = int(attribute(split, "axis", 0))
     place = _column(build, at)
-    if sizes is None or sizes.shape is None:
+    if sizes is not None and sizes.shape is None:
         raise UnsupportedError("how many parts it is split into is unknown")
-    if sizes.shape:
+    if sizes is not None and sizes.shape:
         ends = build.op("CumSum", build.op("Cast", sizes, to=int(ir.DataType.INT64)), build.ints(0))
         begins = build.op("Sub", ends, build.op("CastLike", sizes, ends))
         begin, end = (build.op("Gather", edge, place) for edge in (begins, ends))
     else:
-        size = _column(build, sizes)
+        size = build.ints(1) if sizes is None else _column(build, sizes)
         whole = build.op("Gather", build.op("Shape", x), build.ints(axis))
         rounded = build.op("Sub", build.op("Add", whole, size), build.ints(1))
         place = build.op("Mod", place, build.op("Div", rounded, size))  # may count from the end
         begin = build.op("Mul", place, size)
         end = build.op("Add", begin, size)
-    return build.op("Slice", x, begin, end, build.ints(axis))
+    part = build.op("Slice", x, begin, end, build.ints(axis))
+    if sizes is None and not attribute(split, "keepdims", 1):
+        return build.op("Squeeze", part, build.ints(axis))
+    return part
 
 
 def _column(build: Build, value: Value) -> ir.Value:
@@ -92,7 +99,10 @@ def sequence_length(build: Build, node: ir.Node) -> Sequence[Value]:
 
 @expands("OptionalGetElement")
 def optional_get_element(build: Build, node: ir.Node) -> Sequence[Value]:
-    """What an optional holds, or the tensor or sequence itself.  Spec: ONNX OptionalGetElement-18."""
+    """What an optional holds, or the tensor or sequence itself.
+
+    Spec: ONNX OptionalGetElement-18.
+    """
     held = node.inputs[0]
     maker = None if held is None else held.producer()
     if maker is not None and maker.op_type == "Optional" and maker.inputs:
