@@ -93,9 +93,12 @@ def per_token(r):
     return r.sum(-1) if r.ndim == 3 else r
 
 
-def onnx_bytes(style, attention, exporter):
-    """The network exported by the old or the new exporter, an encoder's axes being dynamic."""
+def onnx_bytes(style, attention, exporter, half=False):
+    """The network exported by the old exporter, with dynamic axes, or the new one; in float16."""
     x, names, file = inputs(style), ["x", "mask"], io.BytesIO()
+    network = Network(style, attention)
+    if half:
+        network, x = network.half(), tuple(v.half() if v.is_floating_point() else v for v in x)
     if exporter == "dynamo":
         options = {"dynamo": True, "external_data": False, "verbose": False}
     else:
@@ -104,7 +107,7 @@ def onnx_bytes(style, attention, exporter):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            Network(style, attention), x, file, input_names=names[: len(x)],
+            network, x, file, input_names=names[: len(x)],
             output_names=["logits"], opset_version=18, **options,
         )  # fmt: skip
     return file.getvalue()
