@@ -15,6 +15,7 @@ from lrp_onnx.canonise.cells import mark_cells
 from lrp_onnx.canonise.dense import add_biases, plain_gemms
 from lrp_onnx.canonise.group_norm import group_norms
 from lrp_onnx.canonise.layer_norm import layer_norms
+from lrp_onnx.canonise.masked import finite_twins
 from lrp_onnx.canonise.padding import explicit_pads, fold_pads
 from lrp_onnx.canonise.variadic import binary_sums
 from lrp_onnx.control import graphs_of
@@ -24,6 +25,7 @@ __all__ = ["REWRITES", "canonise"]
 
 REWRITES = (
     binary_sums,
+    finite_twins,
     group_norms,
     layer_norms,  # its scale and bias are its own, not of a linear node near it
     plain_gemms,
