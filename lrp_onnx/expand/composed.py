@@ -66,6 +66,32 @@ def unfold(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [build.op("Transpose", windows, perm=[*kept, axis + 1])]
 
 
+@expands("LinearAttentionGate", domain=MICROSOFT)
+def linear_attention_gate(build: Build, node: ir.Node) -> Sequence[Value]:
+    """decay_scale · softplus(a + dt_bias), and σ(b).
+
+    Spec: ONNX Runtime contrib operators, LinearAttentionGate.
+    """
+    a, bias, scale, b = [*node.inputs, None][:4]
+    decay = build.op("Mul", build.op("Softplus", build.op("Add", a, bias)), scale)
+    return [decay, None if b is None else build.op("Sigmoid", b)]
+
+
+@expands("ConvTransposeWithDynamicPads", domain=MICROSOFT)
+def transposed_convolution(build: Build, node: ir.Node) -> Sequence[ir.Value]:
+    """ConvTranspose-11 whose pads are an input, which must be constant here.
+
+    Spec: ONNX Runtime contrib operators, ConvTransposeWithDynamicPads.
+    """
+    x, w, pads, bias = [*node.inputs, None, None][:4]
+    given = {name: attribute(node, name) for name in node.attributes}
+    if pads is not None:
+        if pads.const_value is None:
+            raise UnsupportedError("its pads are computed. Export the model with constant ones")
+        given["pads"] = pads.const_value.numpy().tolist()
+    return [build.op("ConvTranspose", x, w, bias, **given)]
+
+
 @expands("GroupNorm", domain=MICROSOFT)
 def group_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """GroupNorm over channels that are last, SiLU behind it if asked for.

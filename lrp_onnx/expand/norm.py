@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.expand.activation import MICROSOFT
 from lrp_onnx.expand.build import Build, attribute
+from lrp_onnx.expand.heads import known_size, rank_of
 from lrp_onnx.expand.registry import expands
 
 __all__ = ["root_mean_square"]
@@ -75,6 +77,43 @@ def simplified_layer_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     x, scale = node.inputs[:2]
     epsilon = attribute(node, "epsilon", 1e-5)
     return _simplified(build, x, x, scale, _last_axes(node), epsilon)
+
+
+@expands("GatedRMSNorm", domain=MICROSOFT)
+def gated_rms_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
+    """RMSNorm of each C numbers of X, C being the length of the scale, times a gate of its own.
+
+    Spec: ONNX Runtime contrib operators, GatedRMSNorm.
+    """
+    x, scale, gate = node.inputs
+    width = known_size(scale, 0, "scale's length")
+    rows = build.op("Reshape", x, build.ints(-1, width))
+    y, _ = _simplified(build, rows, x, scale, [-1], attribute(node, "epsilon", 1e-5))
+    opened = build.op("Sigmoid", gate)
+    if attribute(node, "activation", "silu") != "sigmoid":
+        opened = build.op("Mul", gate, opened)
+    return [build.op("Mul", build.op("Reshape", y, build.op("Shape", x)), opened)]
+
+
+@expands("BranchwiseRMSNorm", domain=MICROSOFT)
+def branchwise_rms_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
+    """RMSNorm of each branch of X: (..., C, H), or (..., C·H) with their number given.
+
+    Spec: ONNX Runtime contrib operators, BranchwiseRMSNorm.
+    """
+    x, scale = [*node.inputs, None][:2]
+    count = int(attribute(node, "num_branches", 0))
+    apart = x
+    if count:
+        leading = [0] * (rank_of(x, "input") - 1)
+        apart = build.op("Reshape", x, build.ints(*leading, count, -1))
+    width = known_size(x, -1, "last size") // (count or 1)
+    if scale is None:
+        scale = build.op("CastLike", build.constant(np.ones(width), ir.DataType.FLOAT), x)
+    elif known_size(scale, 0, "scale's length") != width or rank_of(scale, "scale") == 2:
+        scale = build.op("Reshape", scale, build.ints(-1, width))
+    y, _ = _simplified(build, apart, x, scale, [-1], attribute(node, "epsilon", 1e-5))
+    return [build.op("Reshape", y, build.op("Shape", x)) if count else y]
 
 
 def _residual(build: Build, node: ir.Node, bias: Value) -> ir.Value:

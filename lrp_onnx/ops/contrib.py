@@ -47,17 +47,16 @@ REFUSED = {
     "it is for training. Export the model for inference": ("BitmaskBiasDropout", "BitmaskDropout"),
     "it has no expansion into standard operators. Export the model to "
     "those, without the runtime's optimiser": (
-        *("AttnLSTM", "BranchwiseRMSNorm", "CausalConvWithState"),
-        *("ComplexMul", "ComplexMulConj", "ConvTransposeWithDynamicPads", "CropAndResize"),
+        *("AttnLSTM", "CausalConvWithState"),
+        *("ComplexMul", "ComplexMulConj", "CropAndResize"),
         *(
             "DynamicTimeWarping",
             "EngramGate",
             "GatedDeltaNet",
-            "GatedRMSNorm",
             "GemmaRotaryEmbedding",
         ),
         *("GatedRelativePositionBias", "HyperConnectionPostMix", "Inverse", "Irfft"),
-        *("HyperConnectionPreMix", "LinearAttention", "LinearAttentionGate", "LongformerAttention"),
+        *("HyperConnectionPreMix", "LinearAttention", "LongformerAttention"),
         *("MRotaryEmbedding", "MaxpoolWithMask", "MoE", "RelativePositionBias", "Rfft", "SampleOp"),
         *(
             "SparseToDenseMatMul",
