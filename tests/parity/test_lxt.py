@@ -33,10 +33,16 @@ def per_token(r):
     return r.sum(-1)
 
 
+@functools.cache
+def own_bytes(style, exporter):
+    net, x = transformer.Transformer(style).eval(), transformer.inputs(style)
+    return transformer.onnx_bytes(net, x, exporter)
+
+
 def compiled(style, exporter, parameters):
     """Relevance of the compiled export."""
-    net, x = transformer.Transformer(style).eval(), transformer.inputs(style)
-    model = onnx.load_from_string(transformer.onnx_bytes(net, x, exporter))
+    x = transformer.inputs(style)
+    model = onnx.load_from_string(own_bytes(style, exporter))
     result = lrp_onnx.compile(
         model, composite="attnlrp", target=TARGET, parameters=parameters, check=False
     )
