@@ -10,9 +10,8 @@ import onnx_ir as ir
 __all__ = ["widen_weights"]
 
 WIDER = {
-    # not 4 bits: ONNX Runtime rounds the activations beside such weights
-    ir.DataType.INT2: ir.DataType.INT8,
-    ir.DataType.UINT2: ir.DataType.UINT8,
+    ir.DataType.INT2: ir.DataType.INT4,
+    ir.DataType.UINT2: ir.DataType.UINT4,
     ir.DataType.FLOAT4E2M1: ir.DataType.FLOAT8E4M3FN,
 }
 """Element types that opset 21 lacks and what it has for them."""
