@@ -1,6 +1,6 @@
-"""Operator cases of onnx that are wrong or crash today: work to do, not exceptions.
+"""Operator cases of onnx that are wrong or crash today: none.
 
-Each is a strict expected failure: one that comes right fails the run until its name is deleted.
+Each would be a strict expected failure: one that comes right fails the run until its name goes.
 """
 
 __all__ = ["OPEN_CASES", "SHARE_IS_OPEN"]
