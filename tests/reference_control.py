@@ -1,9 +1,10 @@
 """Operators of onnx's reference evaluator with what it leaves out: directions and axes of Scan, its
-first version, what a Loop collects of scalars, optional values, sizes that Resize rounds.
+first version, what a Loop collects, optional values, sizes that Resize rounds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,33 @@ Array = np.ndarray
 NEWEST = onnx.defs.onnx_opset_version()
 
 
+class Loop(OpRun):
+    """Loop-13: what the iterations give is stacked, scalars and matrices too."""
+
+    op_domain = ""
+
+    def need_context(self) -> bool:
+        return True
+
+    def _run(
+        self, count: Any, going: Any, *states: Any, context: Any = None, body: Any = None,
+        attributes: Any = None, bindings: Any = None,
+    ) -> tuple[Any, ...]:  # fmt: skip
+        names = self.body.input_names
+        collected: list[list[Array]] = [[] for _ in self.body.output_names[1 + len(states) :]]
+        k, going = 0, True if going is None else going
+        while going and (count is None or k < count):
+            feeds = dict(zip(names, [np.array(k), going, *states], strict=True))
+            going, *given = self._run_body(
+                {**(context or {}), **feeds}, attributes=attributes, bindings=bindings
+            )
+            states = tuple(given[: len(states)])
+            for row, value in zip(collected, given[len(states) :], strict=True):
+                row.append(value)
+            k += 1
+        return (*states, *(np.stack(row) if row else np.empty(()) for row in collected))
+
+
 class Scan(OpRun):
     """Scan-9 with directions and axes; Scan-8 over every sample of a batch."""
 
@@ -25,68 +53,48 @@ class Scan(OpRun):
     def need_context(self) -> bool:
         return True
 
-    def _run(self, *inputs: Any, context: Any = None, **attributes: Any) -> tuple[Array, ...]:
+    def _run(
+        self, *inputs: Any, context: Any = None, attributes: Any = None, bindings: Any = None,
+        **own: Any,
+    ) -> tuple[Array, ...]:  # fmt: skip
+        def run(feeds: dict[str, Any]) -> Any:
+            feeds = {**(context or {}), **feeds}
+            return self._run_body(feeds, attributes=attributes, bindings=bindings)
+
         if self.run_params["opsets"][""] > 8:
-            return self.scanned(inputs, context, attributes)
+            return self.scanned(inputs, run, own)
         assert inputs[0] is None, "lengths of sequences"
-        samples = zip(*inputs[1:], strict=True)
-        results = [self.scanned(sample, context, attributes) for sample in samples]
+        results = [self.scanned(parts, run, own) for parts in zip(*inputs[1:], strict=True)]
         return tuple(np.stack(parts) for parts in zip(*results, strict=True))
 
-    def scanned(self, inputs: Any, context: Any, attributes: Any) -> tuple[Array, ...]:
+    def scanned(self, inputs: Sequence[Any], run: Any, own: dict[str, Any]) -> tuple[Array, ...]:
         """The states at the end and what every step gives."""
-        body, count = self.body, attributes["num_scan_inputs"]
-        states, sequences = list(inputs[: -count or None]), list(inputs[len(inputs) - count :])
-        way, axes = (
-            attributes.get(f"scan_input_{k}") or [0] * count for k in ("directions", "axes")
-        )
-        if directions := attributes.get("directions"):
-            way = directions
-        read = [
-            np.moveaxis(np.asarray(v), a, 0)[:: -1 if w else 1]
-            for v, w, a in zip(sequences, way, axes, strict=True)
+        count = len(inputs) - own["num_scan_inputs"]
+        states, read = list(inputs[:count]), [np.asarray(v) for v in inputs[count:]]
+        collected: list[list[Array]] = [[] for _ in self.body.output_names[count:]]
+        ways, axes = own.get("scan_input_directions"), own.get("scan_input_axes")
+        ways, axes = _each(ways or own.get("directions"), axes, len(read))
+        turned = [
+            np.moveaxis(v, a, 0)[:: -1 if w else 1]
+            for v, w, a in zip(read, ways, axes, strict=True)
         ]
-        collected: list[list[Array]] = [[] for _ in body.output_names[len(states) :]]
-        for parts in zip(*read, strict=True):
-            feeds = {
-                **(context or {}),
-                **dict(zip(body.input_names, [*states, *parts], strict=True)),
-            }
-            outputs = self._run_body(feeds)
-            states, given = list(outputs[: len(states)]), outputs[len(states) :]
-            for row, value in zip(collected, given, strict=True):
+        for parts in zip(*turned, strict=True):
+            given = run(dict(zip(self.body.input_names, [*states, *parts], strict=True)))
+            states = list(given[:count])
+            for row, value in zip(collected, given[count:], strict=True):
                 row.append(value)
-        way, axes = (
-            attributes.get(f"scan_output_{k}") or [0] * len(collected)
-            for k in ("directions", "axes")
-        )
+        ways, axes = own.get("scan_output_directions"), own.get("scan_output_axes")
+        ways, axes = _each(ways, axes, len(collected))
         written = (
             np.moveaxis(np.stack(row[:: -1 if w else 1]), 0, a)
-            for row, w, a in zip(collected, way, axes, strict=True)
+            for row, w, a in zip(collected, ways, axes, strict=True)
         )
         return (*states, *written)
 
 
-class Loop(load_op("", "Loop", NEWEST)):
-    """Scalars are collected in a vector, not in a column."""
-
-    op_domain = ""
-
-    def _run(self, *inputs: Any, **attributes: Any) -> tuple[Any, ...]:
-        self.scalars: set[int] = set()
-        results = list(super()._run(*inputs, **attributes))
-        for k in self.scalars:
-            results[self.N + k] = results[self.N + k].reshape(-1)
-        return tuple(results)
-
-    def _run_body(self, *args: Any, **kwargs: Any) -> Any:
-        outputs = self._run_of_body(*args, **kwargs)
-        given = outputs[len(outputs) - self.K :]
-        self.scalars |= {k for k, value in enumerate(given) if np.ndim(value) == 0}
-        return outputs
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__("_run_of_body" if name == "_run_body" else name, value)
+def _each(ways: Any, axes: Any, count: int) -> tuple[Sequence[int], Sequence[int]]:
+    """Directions and axes, forward along the first by default."""
+    return ways or [0] * count, axes or [0] * count
 
 
 class Optional(OpRun):
@@ -116,16 +124,14 @@ class Resize(load_op("", "Resize", NEWEST)):
 
     op_domain = ""
 
-    def _run(self, x: Array, *given: Any, **attributes: Any) -> tuple[Array]:
+    def _run(self, x: Array, *given: Any, **own: Any) -> tuple[Array]:
         roi, scales, sizes = [*given, *[None] * 3][:3]
-        mode = attributes.get("coordinate_transformation_mode")
-        if mode == "align_corners" and scales is not None and np.size(scales):
-            axes = attributes.get("axes") or range(x.ndim)
-            sizes = np.array(
-                [np.floor(x.shape[a] * s) for a, s in zip(axes, scales, strict=True)], np.int64
-            )
-            scales = None
-        return super()._run(x, roi, scales, sizes, **attributes)
+        aligned = own.get("coordinate_transformation_mode") == "align_corners"
+        if aligned and scales is not None and np.size(scales):
+            axes = own.get("axes") or range(x.ndim)
+            read = (np.floor(x.shape[a] * s) for a, s in zip(axes, scales, strict=True))
+            scales, sizes = None, np.array([*read], np.int64)
+        return super()._run(x, roi, scales, sizes, **own)
 
 
 CONTROL = [Scan, Loop, Optional, Identity, Resize]
