@@ -17,21 +17,16 @@ def identity(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 
 
 def _inactive(node: ir.Node, active: tuple[int, ...]) -> str:
-    """It drops nothing at inference, nor with a ratio of 0."""
-    ratio, training = [*node.inputs, None, None][1:3]
-    if training is not None and not _is_zero(training) and not _is_zero(ratio):
+    training = node.inputs[2] if len(node.inputs) > 2 else None
+    constant = None if training is None else training.const_value
+    if training is not None and (constant is None or constant.numpy().any()):
         raise refuse("it may be in training mode. Export the model for inference")
     return "move"
 
 
-def _is_zero(value: ir.Value | None) -> bool:
-    constant = None if value is None else value.const_value
-    return constant is not None and not constant.numpy().any()
-
-
 @op("Dropout", kind=_inactive, gates=(1, 2), elementwise=True)
 def dropout(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
-    """s, where nothing is dropped.  Spec: ONNX Dropout-13."""
+    """s, at inference.  Spec: ONNX Dropout-13."""
     return s
 
 
