@@ -212,7 +212,7 @@ def _gelu(x: Array, approximate: bytes = b"none") -> Array:
 
 
 def _group_normalization(
-    x: Array, scale: Array, b: Array, num_groups: int, epsilon: float = 1e-5, stash_type: int = 1
+    x: Array, scale: Array, b: Array, num_groups: int, epsilon: float = 1e-5
 ) -> Array:
     """GroupNormalization-21; the reference evaluator cannot write out its function."""
     grouped = x.reshape(len(x), num_groups, -1)

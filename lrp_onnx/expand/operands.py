@@ -16,7 +16,7 @@ from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.expand.build import Build, attribute
 from lrp_onnx.expand.registry import expands
 
-__all__ = ["per_channel", "rank_of", "varies"]
+__all__ = ["varies"]
 
 
 def varies(value: ir.Value | None) -> bool:
@@ -34,14 +34,13 @@ def varies(value: ir.Value | None) -> bool:
     return False
 
 
-def rank_of(value: ir.Value | None) -> int:
-    """The number of axes; UnsupportedError where that is unknown."""
+def _rank(value: ir.Value | None) -> int:
     if value is None or value.shape is None:
         raise UnsupportedError("the rank of its input is unknown. Export the model with shapes")
     return len(value.shape)
 
 
-def per_channel(build: Build, value: ir.Value | None, rank: int) -> ir.Value:
+def _per_channel(build: Build, value: ir.Value | None, rank: int) -> ir.Value:
     """(C,) -> (C, 1, …), to be broadcast against (N, C, …)."""
     if rank < 3:
         assert value is not None
@@ -79,7 +78,7 @@ def bias_apart(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
         return None
     kept: dict[str, Any] = dict(node.attributes)
     z = build.op(node.op_type, x, w, **kept)
-    return [build.op("Add", z, per_channel(build, b, rank_of(x)))]
+    return [build.op("Add", z, _per_channel(build, b, _rank(x)))]
 
 
 @expands("Gemm")
@@ -101,8 +100,8 @@ def batch_normalization(build: Build, node: ir.Node) -> Sequence[ir.Value | None
     x, *parameters = node.inputs
     if attribute(node, "training_mode", 0) or not any(map(varies, parameters)):
         return None
-    rank = rank_of(x)
-    scale, bias, mean, variance = (per_channel(build, p, rank) for p in parameters)
+    rank = _rank(x)
+    scale, bias, mean, variance = (_per_channel(build, p, rank) for p in parameters)
     shifted = build.op("Add", variance, build.like(attribute(node, "epsilon", 1e-5), parameters[3]))
     normal = build.op("Div", build.op("Sub", x, mean), build.op("Sqrt", shifted))
     return [build.op("Add", build.op("Mul", normal, scale), bias)]
