@@ -16,7 +16,6 @@ from lrp_onnx.model import through_proto
 from lrp_onnx.normalise.branch import inline_branches
 from lrp_onnx.normalise.fold import fold
 from lrp_onnx.normalise.inference import inferred as inferred_proto
-from lrp_onnx.normalise.widen import widen_weights
 
 __all__ = ["infer_shapes", "normalise"]
 
@@ -37,7 +36,7 @@ def normalise(model: ir.Model, to_opset: int | None = None) -> ir.Model:
     common.RemoveInitializersFromInputsPass()(model)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     if model.graph.opset_imports.get("", 0) > OPSETS[-1]:
-        widen_weights(model)
+        opset.widen_weights(model)
         model = _expanded(model)
     if model.graph.opset_imports.get("", 0) not in OPSETS:
         model = through_proto(model, opset.convert)
