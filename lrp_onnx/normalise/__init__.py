@@ -16,6 +16,7 @@ from lrp_onnx.model import through_proto
 from lrp_onnx.normalise.branch import inline_branches
 from lrp_onnx.normalise.fold import fold
 from lrp_onnx.normalise.inference import inferred as inferred_proto
+from lrp_onnx.normalise.local import make_local
 
 __all__ = ["infer_shapes", "normalise"]
 
@@ -91,6 +92,7 @@ def _at_opset(model: ir.Model, wanted: int) -> ir.Model:
 
 def infer_shapes(model: ir.Model) -> ir.Model:
     """Shapes and types of every tensor, with symbolic dimensions kept, and `model.meta`."""
+    make_local(model)
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         for value in node.outputs:
             if not value.is_graph_output():
