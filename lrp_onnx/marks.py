@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["CELL", "GATE", "NEVER"]
+__all__ = ["CELL", "GATE"]
 
 GATE = "lrp.gate"
 """On a Mul: the number of the input that is a gate; relevance goes to the other."""
 CELL = "lrp.cell"
 """On a sum or linear layer of a recurrent cell: its kind while gates are held constant."""
-NEVER = "lrp.never"
-"""On an If: the name of its branch that fails in every run, so that no relevance comes from it."""

@@ -27,7 +27,7 @@ import onnx_ir as ir
 from lrp_onnx.control import Ports, bodies_of, captures, ports_of
 from lrp_onnx.errors import TargetError, UnsupportedError
 from lrp_onnx.expand import REFUSED
-from lrp_onnx.marks import CELL, GATE, NEVER
+from lrp_onnx.marks import CELL, GATE
 from lrp_onnx.ops.registry import Op, find
 from lrp_onnx.refusal import refusal, type_of
 
@@ -219,11 +219,6 @@ class _Flow:
         that makes it so.
         """
         inputs = {b for n, b in ports.inputs.items() if node.inputs[n] in self.active}
-        if (
-            NEVER in node.metadata_props
-            and body is node.attributes[node.metadata_props[NEVER]].as_graph()
-        ):
-            return _Inside(body, _Flow(set(), False, False), set(), set(), set())
         while True:
             active = self.active | {body.inputs[b] for b in inputs}
             flow = _Flow(active, self.constant_gates, self.constant_attention)

@@ -19,7 +19,7 @@ from lrp_onnx.normalise.branch import inline_branches
 from lrp_onnx.normalise.fold import fold
 from lrp_onnx.normalise.inference import inferred as inferred_proto
 from lrp_onnx.normalise.local import make_local
-from lrp_onnx.normalise.settle import mark_branches, settle
+from lrp_onnx.normalise.settle import settle
 
 __all__ = ["infer_shapes", "normalise"]
 
@@ -53,7 +53,6 @@ def normalise(model: ir.Model, to_opset: int | None = None) -> ir.Model:
     model = _settled(model)
     while settle(model, partial(_settled, strict=False)):
         model = _settled(model)
-    mark_branches(model)
     common.RemoveUnusedNodesPass()(model)
     return model
 

@@ -47,7 +47,8 @@ def _is_refused(node: ir.Node, opset: int) -> bool:
 
 
 def _type(value: ir.Value) -> TypeProto:
-    assert value.dtype is not None and value.shape is not None
+    assert value.dtype is not None
+    assert value.shape is not None
     sizes = [d if isinstance(d, int) else d.value for d in value.shape]
     return helper.make_tensor_type_proto(int(value.dtype), sizes)
 

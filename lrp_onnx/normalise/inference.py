@@ -16,7 +16,6 @@ __all__ = ["inferred"]
 
 HARMLESS = (
     "expected to have type but instead is null",  # it cannot tell the type of an input
-    "(op_type:If",  # the branch for another size than the one declared never returns
     "(op_type:Range",  # runtimes take numbers of shape [1] too
 )
 """Parts of onnx's complaints about models that run."""

@@ -4,9 +4,6 @@ An exported `squeeze(dim)` is an If: Squeeze where the size is 1, Identity elsew
 stands a network that takes one rank only.  So each way is tried: if it leads to a node that no run
 survives, in a graph that runs whenever the choice is made, the other way is taken whenever the
 model runs at all.  A Squeeze without axes is settled alike.
-
-What lies in the branch of an If and fails in every run (the network for another input size) makes
-the branch one that never returns: it is marked, and carries no relevance.
 """
 
 from __future__ import annotations
@@ -17,11 +14,10 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.control import bodies_of, graphs_of
-from lrp_onnx.marks import NEVER
 from lrp_onnx.normalise.branch import inline
 from lrp_onnx.normalise.contradiction import contradictions
 
-__all__ = ["mark_branches", "settle"]
+__all__ = ["settle"]
 
 Way = Callable[[ir.Model, ir.Node], None]
 HERE = "lrp.here"
@@ -43,21 +39,6 @@ def settle(model: ir.Model, normalised: Callable[[ir.Model], ir.Model]) -> bool:
             left[0](model, node)
             return True
     return False
-
-
-def mark_branches(model: ir.Model) -> None:
-    """Mark each If with a branch that never returns, unless neither does."""
-    for node in ir.traversal.RecursiveGraphIterator(model.graph):
-        if node.op_type != "If" or node.domain:
-            continue
-        node.metadata_props.pop(NEVER, None)
-        never = [
-            a.name
-            for a in node.attributes.values()
-            if any(True for _ in contradictions(a.as_graph(), model.graph.opset_imports[""]))
-        ]
-        if len(never) == 1:
-            node.metadata_props[NEVER] = never[0]
 
 
 def _ways(node: ir.Node) -> list[Way]:
