@@ -48,11 +48,23 @@ GRU_STEP = """
     nr = Mul(rr, n2)  ns = Add(n1, nr)  n = Tanh(ns)
     one = Constant<value_float=1.0>()  y = Sub(one, z)
     p = Mul(y, n)  q = Mul(z, {h})  {h1} = Add(p, q)"""
+BEFORE_LAST = GRU_STEP[: GRU_STEP.index("    one =")]
+INTERPOLATIONS = {
+    "paddle": "d = Sub({h}, n)  dz = Mul(d, z)  {h1} = Add(dz, n)",
+    "other-gate": "zm = Neg(zs)  y = Sigmoid(zm)"
+    "  d = Sub(n, {h})  dy = Mul(y, d)  {h1} = Add({h}, dy)",
+    "one-minus": "one = Constant<value_float=1.0>()  y = Sub(one, z)"
+    "  d = Sub(n, {h})  dy = Mul(y, d)  {h1} = Add({h}, dy)",
+    "negated": "one = Constant<value_float=1.0>()  zm = Neg(z)  y = Add(zm, one)"
+    "  p = Mul(n, y)  q = Mul({h}, z)  {h1} = Add(q, p)",
+    "complement": "zn = Mul(z, n)  p = Sub(n, zn)  q = Mul({h}, z)  {h1} = Add(q, p)",
+}
 STEPS = {
     "LSTM": ("LSTM", LSTM_STEP),
     "LSTM-joined": ("LSTM", JOINED_STEP),
     "LSTM-bias-last": ("LSTM", BIAS_LAST_STEP),
     "GRU": ("GRU", GRU_STEP),
+    **{f"GRU-{name}": ("GRU", BEFORE_LAST + text) for name, text in INTERPOLATIONS.items()},
 }
 
 
