@@ -107,6 +107,22 @@ class Audit:
             emit, site, relevance, propagated, (0.0, 0.0, dropped), moves or shared is not None
         )
 
+    def of_body(
+        self,
+        emit: Emit,
+        site: Assigned,
+        arriving: Sequence[ir.Value | None],
+        propagated: Mapping[int, ir.Value],
+        booked: Sequence[ir.Value],
+        conserves: bool,
+    ) -> None:
+        """Write the account of a node with bodies; booked: Σ|R_out| inside them, and what bias,
+        stabiliser and rules took there.
+        """
+        relevance = [r for r in arriving if r is not None]
+        inside, *taken = booked
+        self._row(emit, site, relevance, propagated, taken, conserves, inside)
+
     def _row(
         self,
         emit: Emit,
@@ -115,8 +131,9 @@ class Audit:
         propagated: Mapping[int, ir.Value],
         booked: Sequence[Operand],
         conserves: bool,
+        inside: Operand = 0.0,
     ) -> None:
-        magnitude = _total(emit, [emit.op("Abs", r) for r in relevance])
+        magnitude = add(emit, inside, _total(emit, [emit.op("Abs", r) for r in relevance]))
         received = _total(emit, list(propagated.values()))
         if isinstance(received, ir.Value):  # behind a Cast it may be of another dtype
             received = emit.op("Cast", received, to=int(emit.dtype))
