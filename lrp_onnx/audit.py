@@ -153,7 +153,7 @@ def _of_inactive(emit: Emit, site: Assigned, relevance: ir.Value) -> Operand:
     if any(_is_integer(node.inputs[i]) for i in site.step.active):
         return 0.0  # token ids: every element comes from one of them
     for i, value in enumerate(node.inputs):
-        if value is None or i in op.gates:
+        if value is None or i in op.gates or _is_integer(value):  # positions are no elements
             continue
         replaced[i] = emit.expand_like(1.0 if i in site.step.active else 0.0, value)
     if len(replaced) == len(site.step.active) == 1 and node.op_type != "Pad":
