@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "Account", "Audit"]
 
-COLUMNS = ("out", "magnitude", "in", "bias", "stabiliser", "dropped")
-"""Per node: Σ R_out, Σ |R_out|, Σ R_in, and what bias, stabiliser and rule took."""
+COLUMNS = ("out", "magnitude", "in", "bias", "stabiliser", "dropped", "inside")
+"""Per node: Σ R_out, Σ |R_out|, Σ R_in, what bias, stabiliser and rule took, and by how much the
+accounts in its bodies are off, all signs added up."""
 
 
 @dataclass
@@ -116,12 +117,12 @@ class Audit:
         booked: Sequence[ir.Value],
         conserves: bool,
     ) -> None:
-        """Write the account of a node with bodies; booked: Σ|R_out| inside them, and what bias,
-        stabiliser and rules took there.
+        """Write the account of a node with bodies; booked: Σ|R_out| inside them, what bias,
+        stabiliser and rules took there, and by how much accounts are off.
         """
         relevance = [r for r in arriving if r is not None]
-        inside, *taken = booked
-        self._row(emit, site, relevance, propagated, taken, conserves, inside)
+        magnitude, *taken, off = booked
+        self._row(emit, site, relevance, propagated, taken, conserves, (magnitude, off))
 
     def _row(
         self,
@@ -131,13 +132,13 @@ class Audit:
         propagated: Mapping[int, ir.Value],
         booked: Sequence[Operand],
         conserves: bool,
-        inside: Operand = 0.0,
+        inside: tuple[Operand, Operand] = (0.0, 0.0),
     ) -> None:
-        magnitude = add(emit, inside, _total(emit, [emit.op("Abs", r) for r in relevance]))
+        magnitude = add(emit, inside[0], _total(emit, [emit.op("Abs", r) for r in relevance]))
         received = _total(emit, list(propagated.values()))
         if isinstance(received, ir.Value):  # behind a Cast it may be of another dtype
             received = emit.op("Cast", received, to=int(emit.dtype))
-        sums = (_total(emit, relevance), magnitude, received, *booked)
+        sums = (_total(emit, relevance), magnitude, received, *booked, inside[1])
         parts = [
             emit.op("Reshape", s if isinstance(s, ir.Value) else emit.constant(s), emit.ints(1))
             for s in sums

@@ -20,7 +20,7 @@ import onnx_ir as ir
 
 from lrp_onnx import control
 from lrp_onnx.audit import Audit
-from lrp_onnx.body_account import BodyAccount
+from lrp_onnx.body_account import BodyAccount, untaken
 from lrp_onnx.control import ports_of
 from lrp_onnx.emit import Emit, compute_dtype
 from lrp_onnx.errors import UnsupportedError
@@ -132,15 +132,18 @@ def _if_backward(
         copy = _copied(emit, body, nodes)
         inner = emit.inside(copy.graph)
         start: dict[ir.Value, ir.Value] = {}
+        idle = []
         for k, r in enumerate(arriving):
             if r is not None and k in body.outputs:
                 _add(inner, start, copy.graph.outputs[k], r)
+            elif r is not None:
+                idle.append(r)  # this branch makes that output of nothing explained
         inside = None if account is None else Audit()
         found = walk(inner, copy.nodes, start, captured, inside)
         inner.at(node, site.rule.name)
         copy.graph.outputs[:] = [_result(inner, found.get(v), v) for v in captured]
         if account is not None and inside is not None:
-            booked = account.of_run(inner, inside, start, copy.nodes, captured)
+            booked = account.of_run(inner, inside, [*untaken(start, copy.nodes, captured), *idle])
             copy.graph.outputs.append(_named(inner, booked, account.like(inner)))
         branches[name] = copy.graph
     (condition,) = node.inputs
@@ -187,7 +190,7 @@ def _scan_backward(
     before, after = list[ir.Value](), list[ir.Value]()
     if account is not None and inside is not None:
         before = [account.like(inner)]
-        booked = account.of_run(inner, inside, start, copy.nodes, wanted)
+        booked = account.of_run(inner, inside, untaken(start, copy.nodes, wanted))
         after = [_named(inner, inner.op("Add", before[0], booked), before[0])]
 
     copy.graph.inputs[:] = [

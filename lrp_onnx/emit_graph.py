@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 import onnx_ir as ir
 
 from lrp_onnx.assign import Assignment
-from lrp_onnx.audit import Audit
+from lrp_onnx.audit import COLUMNS, Audit
 from lrp_onnx.backward import walk
 from lrp_onnx.condition import condition_masks
 from lrp_onnx.emit import Emit, compute_dtype, make_room
@@ -69,7 +69,9 @@ def emit_relevance(
     for k, (site, sums, _) in enumerate(audit.rows if audit is not None else []):
         dtype = compute_dtype(site.step.node.outputs[0].dtype)
         # equal accounts, as of two nodes that pass on the same relevance, are emitted once
-        account = ir.Value(name=f"lrp.audit_{k}", shape=ir.Shape([6]), type=ir.TensorType(dtype))
+        account = ir.Value(
+            name=f"lrp.audit_{k}", shape=ir.Shape([len(COLUMNS)]), type=ir.TensorType(dtype)
+        )
         graph.append(ir.Node("", "Identity", [sums], outputs=[account], name=f"lrp/audit_{k}"))
         graph.outputs.append(account)
 
