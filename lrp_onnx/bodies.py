@@ -24,6 +24,7 @@ from lrp_onnx.body_account import BodyAccount, untaken
 from lrp_onnx.control import ports_of
 from lrp_onnx.emit import Emit, compute_dtype
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.naming import tensor_name
 from lrp_onnx.path import Body, Step
 from lrp_onnx.site import Assigned
 
@@ -282,8 +283,8 @@ def _require_steady(node: ir.Node, body: Body) -> None:
         changed = any(m != n and isinstance(m, int) and isinstance(n, int) for m, n in pairs)
         if len(first) != len(later) or changed:
             raise UnsupportedError(
-                f"its carried value {body.graph.inputs[b].name!r} changes its shape from {first} "
-                f"to {later}. Keep it of one shape, or give it out as a scan output"
+                f"its carried value {tensor_name(body.graph.inputs[b])!r} changes its shape from "
+                f"{first} to {later}. Keep it of one shape, or give it out as a scan output"
             )
 
 

@@ -40,6 +40,7 @@ from lrp_onnx.explainer import fitted
 from lrp_onnx.integrate import COMPLETENESS
 from lrp_onnx.maps import numbers_of
 from lrp_onnx.model import Source
+from lrp_onnx.naming import name_of
 from lrp_onnx.runtime import Array, runtime_form
 
 __all__ = ["CLOSES", "INCOMPLETE", "Completeness", "Line", "Verdict", "verify"]
@@ -198,7 +199,7 @@ def _lines(audit: Audit, found: Mapping[str, Array]) -> tuple[Line, ...]:
         node = site.step.node
         lines.append(
             Line(
-                name=node.name or "",
+                name=name_of(node),
                 op_type=node.op_type,
                 rule=site.rule.name,
                 received=sums.pop("in"),
