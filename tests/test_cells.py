@@ -14,6 +14,8 @@ from models import Array, run
 from onnx import helper, numpy_helper
 
 import lrp_onnx
+from lrp_onnx.assign import Request
+from lrp_onnx.verify import verify
 
 T, N, IN, H = 5, 3, 4, 3
 RNG = np.random.default_rng(5)
@@ -162,3 +164,12 @@ def test_spelled_cell_is_explained_as_the_operator(
     np.testing.assert_allclose(found["y"], expected["y"], atol=1e-5)
     r = expected["x_relevance"]
     np.testing.assert_allclose(found["x_relevance"], r, atol=1e-4 * np.abs(r).max())
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("step", ["LSTM", "GRU", "GRU-paddle"])
+def test_every_account_of_a_spelled_cell_closes(step: str, spelling: str) -> None:
+    op, text = STEPS[step]
+    verdict = verify(SPELLINGS[spelling](op, text), Request(composite="epsilon", target=1), FEEDS)
+    assert not verdict.problems
+    assert all(line.conserves for line in verdict.lines)

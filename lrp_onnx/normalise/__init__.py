@@ -51,7 +51,8 @@ def normalise(model: ir.Model, to_opset: int | None = None) -> ir.Model:
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.NameFixPass()(model)
     model = _settled(model)
-    while settle(model, partial(_settled, strict=False)):
+    undecided = set[str | None]()
+    while settle(model, partial(_settled, strict=False), undecided):
         model = _settled(model)
     common.RemoveUnusedNodesPass()(model)
     return model

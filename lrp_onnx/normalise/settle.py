@@ -24,20 +24,24 @@ HERE = "lrp.here"
 """Metadata of the graphs that run whenever the choice is made."""
 
 
-def settle(model: ir.Model, normalised: Callable[[ir.Model], ir.Model]) -> bool:
+def settle(
+    model: ir.Model, normalised: Callable[[ir.Model], ir.Model], undecided: set[str | None]
+) -> bool:
     """Take the only way that runs survive, at the first node where there is one.
 
-    normalised: shapes inferred and what they decide done, without an error.
+    normalised: shapes inferred and what they decide done, without an error. undecided: where both
+    ways have been found to survive; they are not tried again.
     """
     nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
     for position, node in enumerate(nodes):
         ways = _ways(node)
-        if not ways:
+        if not ways or node.outputs[0].name in undecided:
             continue
         left = [way for way in ways if _survives(model, position, way, normalised)]
         if len(left) == 1:
             left[0](model, node)
             return True
+        undecided.add(node.outputs[0].name)
     return False
 
 
