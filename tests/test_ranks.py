@@ -15,6 +15,7 @@ from reference import finite_difference
 from test_body import HEAD, outputs_of
 
 import lrp_onnx
+from lrp_onnx.errors import UnsupportedError
 
 
 @dataclass(frozen=True)
@@ -113,3 +114,18 @@ def test_the_way_that_no_run_survives_fails_as_before():
     for each, more in ((model, {}), (compiled, {"out_seed": np.ones((2, 2))})):
         with pytest.raises(ort.capi.onnxruntime_pybind11_state.Fail):
             outputs_of(each, {"x": x, **more})
+
+
+@pytest.mark.parametrize("size", ["1", "4"])
+def test_declared_sizes_are_a_remedy(size: str) -> None:
+    rest = (
+        "z = Concat<axis=-1>(s, s) r = Tanh(z) all = Constant<value_ints=[-1]>()"
+        " out = Reshape(r, all)"
+    )
+    open_, declared = (
+        model_of(squeezed(rest, n).replace("(double[] out)", "(double[K] out)"))
+        for n in ("T", size)
+    )
+    with pytest.raises(UnsupportedError, match="Export the model with input shapes"):
+        lrp_onnx.compile(open_, "gradient")
+    assert lrp_onnx.compile(declared, "gradient", start="one", target="seed").report
