@@ -15,7 +15,7 @@ from onnx import helper
 from reference import Network, finite_difference
 
 import lrp_onnx
-from lrp_onnx import Explainer, InputError, LrpError, batch, digits, integrate
+from lrp_onnx import Explainer, InputError, LrpError, batch, digits, waypoints
 from lrp_onnx.assign import Request
 from lrp_onnx.clone import cone
 from lrp_onnx.model import load
@@ -235,7 +235,7 @@ def test_steps_are_batched_only_where_samples_are_independent(name: str, fixed: 
 
 
 def test_batching_what_is_not_independent_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(integrate, "independent", lambda *given: True)
+    monkeypatch.setattr(waypoints, "independent", lambda *given: True)
     model = made(MIXING["one sample against all"])
     compiled = lrp_onnx.compile(model, method="integrated-gradients", steps=5, target="seed")
     assert not scans(compiled.model)
@@ -252,7 +252,7 @@ def test_the_target_is_chosen_once(
     target: str | int, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if form == "scan":
-        monkeypatch.setattr(integrate, "independent", lambda *given: False)
+        monkeypatch.setattr(waypoints, "independent", lambda *given: False)
     y = run(SMOOTH, {"x": X})["y"].astype(float)
     given = {"input": [4, 0, 2], "seed": RNG.standard_normal((3, 5)).astype(np.float32)}.get(target)
     mask = {"max": TARGETS["argmax"](y), "input": np.eye(5)[[4, 0, 2]], "seed": given}.get(target)
@@ -347,7 +347,7 @@ def test_through_a_body() -> None:
 @pytest.mark.parametrize("form", ["batch", "scan"])
 def test_completeness_on_the_digits(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if form == "scan":
-        monkeypatch.setattr(integrate, "independent", lambda *given: False)
+        monkeypatch.setattr(waypoints, "independent", lambda *given: False)
     model, images, _ = digits.load()
     x = (images[:, None] / 255).astype(np.float32)
     request = Request(method="integrated-gradients", composite="gradient", start="one", steps=128)
