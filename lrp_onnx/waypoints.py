@@ -20,10 +20,19 @@ from lrp_onnx.emit import HALF, Emit, compute_dtype, known_rank
 from lrp_onnx.errors import LrpError, UnsupportedError
 from lrp_onnx.source import Cut
 
-__all__ = ["COPY", "BatchOfPoints", "OnePoint", "Path", "at_once", "cast_like"]
+__all__ = [
+    "COPY",
+    "BatchOfPoints",
+    "Gradients",
+    "OnePoint",
+    "Path",
+    "at_once",
+    "cast_like",
+    "in_dtype",
+]
 
 COPY = "lrp/path"
-BYTES = 2**28
+BYTES = 2**29
 """What the values of all points that are taken at once may need, and their gradients as much."""
 SIZES_UNKNOWN = 8
 """How many points are taken at once where sizes besides the batch's are unknown."""
@@ -95,14 +104,14 @@ class OnePoint:
         path, replaced = self.path, {}
         for x in path.sources:
             _on_behalf(emit, x)
-            gone = emit.op("Mul", _in_dtype(emit, fraction), path.way[x])
+            gone = emit.op("Mul", in_dtype(emit, fraction), path.way[x])
             replaced[x] = cast_like(emit, emit.op("Add", gone, path.begin[x]), x)
             replaced[x].shape, replaced[x].type = x.shape, x.type
         nodes = path.nodes_behind(path.sources)
         found = {}
         for x, g in _differentiated(emit, path, nodes, replaced, path.mask).items():
             _on_behalf(emit, x)
-            found[x] = emit.op("Mul", g, _in_dtype(emit, weight))
+            found[x] = emit.op("Mul", g, in_dtype(emit, weight))
         return found
 
 
@@ -166,14 +175,15 @@ def _on_behalf(emit: Emit, value: ir.Value) -> None:
     emit.dtype = compute_dtype(value.dtype)
 
 
-def _in_dtype(emit: Emit, number: ir.Value) -> ir.Value:
+def in_dtype(emit: Emit, number: ir.Value) -> ir.Value:
+    """The value in the current dtype."""
     return number if number.dtype == emit.dtype else emit.op("Cast", number, to=int(emit.dtype))
 
 
 def _as_column(emit: Emit, numbers: ir.Value, x: ir.Value) -> ir.Value:
     """One number a point as [points, 1, 1, …], to stand before the axes of x."""
     column = emit.ints(-1, *[1] * known_rank(x))
-    return emit.op("Reshape", _in_dtype(emit, numbers), column)
+    return emit.op("Reshape", in_dtype(emit, numbers), column)
 
 
 def cast_like(emit: Emit, value: ir.Value, like: ir.Value) -> ir.Value:
