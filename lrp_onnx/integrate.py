@@ -106,18 +106,15 @@ def _scanned(
     weights: NDArray[np.float64],
 ) -> dict[ir.Value, ir.Value]:
     """The parts summed up in a Scan over the first axis, whose body holds the copy."""
-    sources = path.sources
     emit.dtype = compute_dtype(path.y.dtype)
     numbers = [
         ir.Value(name=f"{COPY}/{what}", shape=ir.Shape(fractions.shape[1:]), type=_type(emit.dtype))
         for what in ("fraction", "weight")
     ]
-    sums = [ir.Value(name=f"{COPY}/sum_{k}", shape=x.shape, type=_type(compute_dtype(x.dtype)))
-            for k, x in enumerate(sources)]  # fmt: skip
-    body = ir.Graph([*sums, *numbers], [], nodes=[], name="path",
+    body = ir.Graph(numbers, [], nodes=[], name="path",
                     opset_imports=path.model.graph.opset_imports)  # fmt: skip
-    body.outputs.extend(_one_more(emit.inside(body), path, part, numbers, sums))
     scanned = [emit.constant(fractions), emit.constant(weights)]
+    sources = _add_one_more(emit.inside(body), part, numbers)
     zeros = []
     for x in sources:
         emit.dtype = compute_dtype(x.dtype)
@@ -131,26 +128,25 @@ def _scanned(
     return dict(zip(sources, outputs, strict=True))
 
 
-def _one_more(
-    emit: Emit,
-    path: Path,
-    part: OnePoint | BatchOfPoints,
-    numbers: Sequence[ir.Value],
-    sums: Sequence[ir.Value],
+def _add_one_more(
+    emit: Emit, part: OnePoint | BatchOfPoints, numbers: Sequence[ir.Value]
 ) -> list[ir.Value]:
-    """The sums with one more part added."""
-    gradients = part(emit, *numbers)
+    """Let the body add one more part to its sums; returns the sources that have one."""
     totals = []
-    for x, before in zip(path.sources, sums, strict=True):
+    gradients = part(emit, *numbers)
+    for k, (x, gradient) in enumerate(gradients.items()):
         emit.source, emit.dtype = f"path/{x.name}", compute_dtype(x.dtype)
-        total = emit.op("Add", before, gradients[x])
+        before = ir.Value(name=f"{COPY}/sum_{k}", shape=x.shape, type=_type(emit.dtype))
+        emit.graph.inputs.insert(k, before)
+        total = emit.op("Add", before, gradient)
         total.shape, total.type = x.shape, before.type
         totals.append(total)
     for node in emit.graph:
         for value in node.outputs:
             if value not in totals:
                 value.shape = None  # as everywhere in a compiled model
-    return totals
+    emit.graph.outputs.extend(totals)
+    return list(gradients)
 
 
 def _type(dtype: ir.DataType) -> ir.TensorType:

@@ -109,7 +109,7 @@ def test_integrated_gradients(name: str) -> None:
 @pytest.mark.parametrize("row", test_quantised.ROWS, ids=str)
 def test_methods_on_integers(row: test_quantised.Row) -> None:
     """They run wherever the gradient does; the path leads over a staircase, and is complete."""
-    feeds, _ = row.feeds()
+    feeds, floats = row.feeds()
     model = test_quantised.model(row.quantised, row, feeds)
     found = {}
     for method in ("gradient", "saliency", "input-x-gradient", "integrated-gradients"):
@@ -117,7 +117,13 @@ def test_methods_on_integers(row: test_quantised.Row) -> None:
         results = test_quantised.ort_run(compiled.model, feeds)
         found[method] = {k: results[f"{k}_relevance"] for k in feeds}
         assert all(np.isfinite(r).all() for r in found[method].values())
-    for key, g in found["gradient"].items():
+    real = lrp_onnx.compile(
+        test_quantised.model(row.real, row, floats), method="gradient", target="all", check=False
+    )
+    expected = test_quantised.ort_run(real.model, floats)
+    for (key, g), name in zip(found["gradient"].items(), floats, strict=True):
+        step = 1 if row.dynamic else {**test_quantised.X8, **test_quantised.V8}[f"{name}s"]
+        assert_close(g, step * expected[f"{name}_relevance"], 2e-5)
         assert_close(found["saliency"][key], np.abs(g))
 
 
