@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.algebra import Operand, add, evaluate, multiply, sign, stabilised_ratio
+from lrp_onnx.algebra import Operand, add, evaluate, multiply, ratio, sign
 from lrp_onnx.audit import Audit
 from lrp_onnx.canonise.padding import PADDING_OF
 from lrp_onnx.emit import HALF, Emit, Input, known_rank
@@ -25,7 +25,7 @@ from lrp_onnx.ops.registry import REGISTRY, Op
 from lrp_onnx.rule import Setting, Share, Term
 from lrp_onnx.site import Assigned, numbers, vjp
 
-__all__ = ["by_shares"]
+__all__ = ["EPSILON", "Layer", "by_shares", "layer_of"]
 
 LAYERS = ("linear", "sum", "maximum", "bilinear", "norm", "cell", "recurrent")
 """Kinds that a rule made of terms can take as linear."""
@@ -86,7 +86,7 @@ def by_shares(
             "relevance arrives at an output beside the first. Make that tensor an output of the "
             "model and choose another with --output"
         )
-    layer = _layer(emit, site)
+    layer = layer_of(emit, site)
     totals: dict[int, Operand] = dict.fromkeys(layer.active, 0.0)
     accounts = None if audit is None else audit.open(emit, relevance)
     for share in site.rule.shares:
@@ -97,7 +97,7 @@ def by_shares(
         factor = _number(evaluate(emit, share.factor, layer.values))
         epsilon = layer.values.get("epsilon", EPSILON)
         kept = _masked(emit, layer, share, relevance)
-        s = multiply(emit, factor, stabilised_ratio(emit, kept, z, epsilon))
+        s = multiply(emit, factor, ratio(emit, kept, z, epsilon))
         if isinstance(s, float):
             continue
         s.shape = relevance.shape
@@ -112,7 +112,7 @@ def by_shares(
     return propagated
 
 
-def _layer(emit: Emit, site: Assigned) -> Layer:
+def layer_of(emit: Emit, site: Assigned) -> Layer:
     """The node as a linear layer; a rule with `operator` takes the node as that one instead."""
     node, op = site.step.node, site.step.op
     if site.rule.operator is not None:
