@@ -129,8 +129,7 @@ def moved_products(
         return None
     coefficients = [None if r is None else r.coefficient for r in arriving]
     return {
-        i: Relevance(vjp(emit, op, node, coefficients, i), node.inputs[i])
-        for i in site.step.active
+        i: Relevance(vjp(emit, op, node, coefficients, i), node.inputs[i]) for i in site.step.active
     }
 
 

@@ -84,7 +84,7 @@ def _number(tree: Expression, numbers: Mapping[str, float]) -> float | None:
     if operator not in ARITHMETIC or any(v is None for v in of) or (operator == "/" and not of[1]):
         return None
     a, b = (v for v in of if v is not None)
-    return ARITHMETIC[operator](a, b)
+    return float(ARITHMETIC[operator](a, b))
 
 
 def _parts(tree: Expression, name: str, numbers: Mapping[str, float]) -> Parts | None:

@@ -25,7 +25,15 @@ from lrp_onnx.ops.registry import REGISTRY, Op
 from lrp_onnx.rule import Setting, Share, Term
 from lrp_onnx.site import Assigned, numbers, vjp
 
-__all__ = ["EPSILON", "Layer", "by_shares", "layer_of"]
+__all__ = [
+    "EPSILON",
+    "Layer",
+    "Modified",
+    "by_shares",
+    "constant_input",
+    "layer_of",
+    "modified",
+]
 
 LAYERS = ("linear", "sum", "maximum", "bilinear", "norm", "cell", "recurrent")
 """Kinds that a rule made of terms can take as linear."""
@@ -90,7 +98,7 @@ def by_shares(
     totals: dict[int, Operand] = dict.fromkeys(layer.active, 0.0)
     accounts = None if audit is None else audit.open(emit, relevance)
     for share in site.rule.shares:
-        terms = [m for term in share.terms if (m := _modified(emit, layer, term)) is not None]
+        terms = [m for term in share.terms if (m := modified(emit, layer, term)) is not None]
         z = _sum_of_terms(emit, layer, terms)
         if isinstance(z, float):
             continue
@@ -130,7 +138,7 @@ def layer_of(emit: Emit, site: Assigned) -> Layer:
     return layer
 
 
-def _modified(emit: Emit, layer: Layer, term: Term) -> Modified | None:
+def modified(emit: Emit, layer: Layer, term: Term) -> Modified | None:
     """The term's operands; None if it contributes nothing."""
     factor = _number(evaluate(emit, term.factor, layer.values))
     x = {i: _modified_input(emit, layer, term, i) for i in layer.active}
@@ -265,6 +273,11 @@ def _operand(emit: Emit, layer: Layer, value: Operand, i: int) -> ir.Value:
     assert x is not None
     copied = emit.expand_like(value, x, one_sample=layer.op.samples_apart(layer.node, i))
     return copied if pad is None else emit.op("Pad", copied, pad.inputs[1])
+
+
+def constant_input(emit: Emit, layer: Layer, term: Modified, i: int) -> ir.Value:
+    """A term's input that is a number or constants, as a tensor."""
+    return _operand(emit, layer, term.x[i], i)
 
 
 def _own_pad(layer: Layer, i: int) -> ir.Node | None:

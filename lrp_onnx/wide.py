@@ -1,0 +1,84 @@
+"""Several modified copies of one layer at once: convolutions side by side.
+
+Σ f(xₖ; wₖ) is one convolution over the xₖ side by side, and the products of one s with every wₖ are
+one transposed convolution with their outputs side by side.  Where the operator has no channels that
+can be laid side by side, each stands alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from lrp_onnx.algebra import Operand, add
+from lrp_onnx.emit import Emit, Input, static_shape
+from lrp_onnx.shares import Layer
+from lrp_onnx.site import vjp
+
+__all__ = ["back", "forward"]
+
+CHANNELS = 1
+"""The axis of Conv's input and of its weight that holds input channels."""
+
+
+def forward(
+    emit: Emit, layer: Layer, xs: Sequence[ir.Value], ws: Sequence[ir.Value], b: Input
+) -> ir.Value:
+    """Σ f(xₖ; wₖ, 0) + b.
+
+    xₖ: shaped like the layer's input    wₖ: its weight    b: its bias    ->    its output.
+    """
+    if len(xs) > 1 and _side_by_side(layer):
+        x = emit.op("Concat", *xs, axis=CHANNELS)
+        return _once(emit, layer, x, _joined(emit, ws), b)
+    total: Operand = 0.0
+    for k, (x, w) in enumerate(zip(xs, ws, strict=True)):
+        total = add(emit, total, _once(emit, layer, x, w, None if k else b))
+    assert isinstance(total, ir.Value)
+    return total
+
+
+def back(emit: Emit, layer: Layer, s: ir.Value, ws: Sequence[ir.Value]) -> list[ir.Value]:
+    """The vector-Jacobian product of s with each wₖ, shaped like the layer's input."""
+    (i,) = layer.active
+    x = layer.node.inputs[i]
+    assert x is not None
+    if len(ws) > 1 and _side_by_side(layer):
+        whole = vjp(emit, layer.op, layer.node, [s], i, _joined(emit, ws))
+        sizes = emit.ints(*[_channels(layer)] * len(ws))
+        parts = emit.outputs("Split", (whole, sizes), {"axis": CHANNELS}, len(ws))
+    else:
+        parts = tuple(vjp(emit, layer.op, layer.node, [s], i, w) for w in ws)
+    for part in parts:
+        part.shape = x.shape
+    return list(parts)
+
+
+def _once(emit: Emit, layer: Layer, x: ir.Value, w: ir.Value, b: Input) -> ir.Value:
+    (i,) = layer.active
+    replaced: dict[int, Input] = {i: x, 1 - i: w}
+    if layer.bias is not None or b is not None:
+        replaced[2] = b
+    return emit.forward(layer.node, replaced)
+
+
+def _joined(emit: Emit, ws: Sequence[ir.Value]) -> ir.Value:
+    """Weights of as many times the input channels."""
+    w = emit.op("Concat", *ws, axis=CHANNELS)
+    outputs, channels, *kernel = static_shape(ws[0]) or (0, 0)
+    w.shape = ir.Shape([outputs, channels * len(ws), *kernel])
+    return w
+
+
+def _side_by_side(layer: Layer) -> bool:
+    group = layer.node.attributes.get("group")
+    whole = group is None or group.as_int() == 1
+    return layer.node.op_type == "Conv" and layer.active == (0,) and whole and _channels(layer) > 0
+
+
+def _channels(layer: Layer) -> int:
+    """The input channels of a convolution; 0 where they are unknown."""
+    w = layer.node.inputs[1]
+    shape = None if w is None else static_shape(w)
+    return 0 if shape is None else shape[CHANNELS]
