@@ -1,8 +1,8 @@
 """Rules that put constants in the place of the input (zbox, flat, w²): what they share is computed
 when a runtime loads the model, or once for all channels.
 
-zbox: Z = f(x; w) - f(low; w⁺) - f(high; w⁻) is the forward's own z minus a constant, and the three
-products with s are one transposed convolution with three times the channels.
+zbox: Z = f(x; w) - f(low; w⁺) - f(high; w⁻) is the forward's own z minus a constant, and what low
+and high share is one product with s, over the weights low·w⁺ + high·w⁻.
 
 flat: with weights of 1 every output channel sees the same sum of inputs, so that relevance is
 summed over the channels first and goes back as one.
@@ -60,6 +60,9 @@ def _around_own_output(
 ) -> Relevance | None:
     """x·vjp(s; w) + Σ factor·x'·vjp(s; w') with Z = z - b + Σ factor·f(x'; w')."""
     (i,) = layer.active
+    channels = any(isinstance(t.x[i], ir.Value) for t in rest)
+    if channels and _groups(layer) > 1:  # the weight's channels are then not the input's
+        return None
     if rest[0].factor != -1.0 or any(t.b != 0.0 or isinstance(t.w, float) for t in rest):
         return None
     constant: Operand = 0.0
@@ -76,12 +79,23 @@ def _around_own_output(
     assert isinstance(own_sum, ir.Value)
     s = ratio(emit, relevance.whole(emit), own_sum, epsilon)
     s.shape = layer.node.outputs[0].shape
-    parts = [own, *rest]
-    sent = back(emit, layer, s, [w for t in parts if isinstance(w := t.w, ir.Value)])
-    total: Operand = 0.0
-    for term, c in zip(parts, sent, strict=True):
-        total = add(emit, total, multiply(emit, multiply(emit, term.factor, term.x[i]), c))
+    by_constants: Operand = 0.0  # the constants stand in the weights: x'·vjp(s; w') = vjp(s; x'·w')
+    for term in rest:
+        scaled = multiply(emit, multiply(emit, term.factor, term.x[i]), _operand(term.w))
+        by_constants = add(emit, by_constants, scaled)
+    own_w = layer.node.inputs[1]
+    assert own_w is not None
+    if isinstance(by_constants, float):  # low = high = 0
+        return None
+    by_constants.shape = own_w.shape
+    by_own, by_rest = back(emit, layer, s, [own_w, by_constants])
+    total = add(emit, multiply(emit, own.x[i], by_own), by_rest)
     return Relevance(total) if isinstance(total, ir.Value) else None
+
+
+def _operand(w: Operand | None) -> Operand:
+    assert w is not None
+    return w
 
 
 def _alike_in_all_channels(
@@ -90,8 +104,7 @@ def _alike_in_all_channels(
     """x'·vjp(ΣR / stabilise(f(x'; w')); w') for a number w', the sum over the output channels."""
     (i,), w = layer.active, layer.node.inputs[1]
     shape = None if w is None else static_shape(w)
-    group = layer.node.attributes.get("group")
-    if shape is None or (group is not None and group.as_int() != 1) or term.b != 0.0:
+    if shape is None or _groups(layer) > 1 or term.b != 0.0:
         return None
     assert isinstance(term.w, float)
     if not isinstance(term.x[i], float) or term.x[i] * term.w <= 0:
@@ -108,3 +121,8 @@ def _alike_in_all_channels(
     total = multiply(emit, multiply(emit, term.factor, term.x[i]), c)
     assert isinstance(total, ir.Value)
     return Relevance(total)
+
+
+def _groups(layer: Layer) -> int:
+    group = layer.node.attributes.get("group")
+    return 1 if group is None else group.as_int()

@@ -275,23 +275,42 @@ class Sides:
         signs = [_sign_of(share, self.dead) for share in shares]
         if not all(signs) or any(share.where and not self.dead for share in shares):
             return None
-        parts = [positive(emit, self.x), negative(emit, self.x)]
-        upper: Operand = 0.0
-        lower: Operand = 0.0
+        quotients = []
         for share, known in zip(shares, signs, strict=True):
-            (pp, pn), (np_, nn) = share.of
-            ws = [self._mixed(pp, pn), self._mixed(np_, nn)]
-            b = add(emit, self.bias(*share.bias), known * self.epsilon)
-            z = self.forward(parts, ws, b, known if 0 in (pp, pn) else 0)
-            divisor = z if 0 in (pp, pn) else emit.op("Max", z, self.epsilon)
-            s = divide(emit, whole, divisor)
+            s = divide(emit, whole, self._of_both_signs(share, known, shares))
             assert isinstance(s, ir.Value)
             s.shape = self.z.shape
-            sent = self._back(s, [multiply(emit, share.factor, w) for w in ws])
-            upper, lower = add(emit, upper, sent[0]), add(emit, lower, sent[1])
+            quotients.append(s)
+        upper, lower = self._each_back(shares, quotients)
         total = self._by_sign_of_x(upper, lower)
         assert isinstance(total, ir.Value)
         return Relevance(total, self.x)
+
+    def _of_both_signs(self, share: Quadrants, known: int, shares: Sequence[Quadrants]) -> Operand:
+        """Z with its stabiliser, positive or negative throughout."""
+        emit, ((pp, pn), (np_, nn)) = self.emit, share.of
+        rest = [other for other in shares if known < 0 and other.of == ((1, 0), (0, 1))]
+        if rest and share.of == ((0, 1), (1, 0)) and self._subtracts() and not self.dead:
+            raised = self._of_both_signs(rest[0], 1, shares)
+            return emit.op("Min", subtract(emit, self.z, raised), -self.epsilon)
+        sides = [positive(emit, self.x), negative(emit, self.x)]
+        b = add(emit, self.bias(*share.bias), known * self.epsilon)
+        lone = 0 in (pp, pn)
+        ws = [self._mixed(pp, pn), self._mixed(np_, nn)]
+        z = self.forward(sides, ws, b, known if lone else 0)
+        return z if lone else emit.op("Max", z, self.epsilon)
+
+    def _each_back(
+        self, shares: Sequence[Quadrants], quotients: Sequence[ir.Value]
+    ) -> tuple[Operand, Operand]:
+        """The coefficients of x⁺ and x⁻, share by share."""
+        upper: Operand = 0.0
+        lower: Operand = 0.0
+        for share, s in zip(shares, quotients, strict=True):
+            ws = [multiply(self.emit, share.factor, self._mixed(*parts)) for parts in share.of]
+            up, down = self._back(s, ws)
+            upper, lower = add(self.emit, upper, up), add(self.emit, lower, down)
+        return upper, lower
 
     def _mixed(self, p: float, q: float) -> Operand:
         """p·w⁺ + q·w⁻."""

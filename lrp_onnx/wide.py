@@ -44,7 +44,7 @@ def back(emit: Emit, layer: Layer, s: ir.Value, ws: Sequence[ir.Value]) -> list[
     (i,) = layer.active
     x = layer.node.inputs[i]
     assert x is not None
-    if len(ws) > 1 and _side_by_side(layer):
+    if len(ws) > 1 and _side_by_side(layer) and _steps_by_one(layer):
         whole = vjp(emit, layer.op, layer.node, [s], i, _joined(emit, ws))
         sizes = emit.ints(*[_channels(layer)] * len(ws))
         parts = emit.outputs("Split", (whole, sizes), {"axis": CHANNELS}, len(ws))
@@ -75,6 +75,12 @@ def _side_by_side(layer: Layer) -> bool:
     group = layer.node.attributes.get("group")
     whole = group is None or group.as_int() == 1
     return layer.node.op_type == "Conv" and layer.active == (0,) and whole and _channels(layer) > 0
+
+
+def _steps_by_one(layer: Layer) -> bool:
+    """Whether the transpose is a convolution too; a wide ConvTranspose takes longer than two."""
+    strides = layer.node.attributes.get("strides")
+    return strides is None or set(strides.as_ints()) == {1}
 
 
 def _channels(layer: Layer) -> int:
