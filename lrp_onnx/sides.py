@@ -27,7 +27,7 @@ from lrp_onnx.emit import Emit, Input, static_shape
 from lrp_onnx.quadrants import Quadrants
 from lrp_onnx.relevance import Relevance
 from lrp_onnx.shares import Layer
-from lrp_onnx.wide import back, forward
+from lrp_onnx.wide import back, back_together, forward
 
 __all__ = ["Sides"]
 
@@ -157,17 +157,19 @@ class Sides:
 
     def _by_parts(self, parts: Sequence[Part]) -> Relevance | None:
         emit, whole = self.emit, self.relevance.whole(self.emit)
-        divisors = [self._divisor(part, parts) for part in parts]
-        total: Operand = 0.0
-        for part, divisor in zip(parts, divisors, strict=True):
+        quotients = []
+        for part in parts:
+            divisor = self._divisor(part, parts)
             if divisor is None:
                 return None
             s = divide(emit, whole, divisor)
             assert isinstance(s, ir.Value)
             s.shape = self.z.shape
-            total = add(emit, total, self._sent_back(part, s))
-        assert isinstance(total, ir.Value)
-        return Relevance(total, self.x)
+            quotients.append(s)
+        if not self.sign:
+            return Relevance(self._folded_back(parts[0], quotients[0]), self.x)
+        ws = _values([self.weight(part.factor * part.p, part.factor * part.q) for part in parts])
+        return Relevance(back_together(emit, self.layer, quotients, ws), self.x)
 
     def _divisor(self, part: Part, parts: Sequence[Part]) -> Operand | None:
         """p·z₊ + q·z₋ with its stabiliser; positive or negative throughout, or None."""
@@ -226,21 +228,18 @@ class Sides:
         assert z is not None
         return add(emit, multiply(emit, (p + q) / 2, z), t)
 
-    def _sent_back(self, part: Part, s: ir.Value) -> Operand:
-        """The coefficient of x."""
-        p, q, factor, emit = part.p, part.q, part.factor, self.emit
-        if self.sign:
-            (c,) = self._back(s, [self.weight(factor * p, factor * q)])
-            return c
-        own = multiply(emit, factor * (p + q) / 2, self.w)
-        size = multiply(emit, factor * (p - q) / 2, absolute(emit, self.w))
+    def _folded_back(self, part: Part, s: ir.Value) -> ir.Value:
+        """The coefficient of x from those of x⁺ and x⁻."""
+        p, q, emit = part.factor * part.p, part.factor * part.q, self.emit
+        own = multiply(emit, (p + q) / 2, self.w)
+        size = multiply(emit, (p - q) / 2, absolute(emit, self.w))
         upper, lower = self._back(s, [add(emit, own, size), subtract(emit, own, size)])
         return self._by_sign_of_x(upper, lower)
 
     def _back(self, s: ir.Value, ws: Sequence[Operand]) -> list[ir.Value]:
         return back(self.emit, self.layer, s, _values(ws))
 
-    def _by_sign_of_x(self, upper: Operand, lower: Operand) -> Operand:
+    def _by_sign_of_x(self, upper: Operand, lower: Operand) -> ir.Value:
         """The coefficient of x from those of x⁺ and x⁻."""
         return self.emit.op("Where", self.emit.op("GreaterOrEqual", self.x, 0.0), upper, lower)
 
@@ -256,16 +255,14 @@ class Sides:
         level = multiply(emit, q, emit.op("LeakyRelu", self.z, alpha=-p / q))
         size = add(emit, level, self._raised(p - q))
         g = divide(emit, self.relevance.coefficient, size)
-        sides = []
-        for value, w in ((level, multiply(emit, part.factor, self.w)),
-                         (self.z, self.raising(part.factor * (p - q)))):  # fmt: skip
+        quotients = []
+        for value in (level, self.z):
             s = multiply(emit, value, g)
             assert isinstance(s, ir.Value)
             s.shape = self.z.shape
-            sides += self._back(s, [w])
-        total = add(emit, *sides)
-        assert isinstance(total, ir.Value)
-        return Relevance(total, self.x)
+            quotients.append(s)
+        ws = [multiply(emit, part.factor, self.w), self.raising(part.factor * (p - q))]
+        return Relevance(back_together(emit, self.layer, quotients, _values(ws)), self.x)
 
     # -- both signs -----------------------------------------------------------------------------
 
@@ -282,9 +279,7 @@ class Sides:
             s.shape = self.z.shape
             quotients.append(s)
         upper, lower = self._each_back(shares, quotients)
-        total = self._by_sign_of_x(upper, lower)
-        assert isinstance(total, ir.Value)
-        return Relevance(total, self.x)
+        return Relevance(self._by_sign_of_x(upper, lower), self.x)
 
     def _of_both_signs(self, share: Quadrants, known: int, shares: Sequence[Quadrants]) -> Operand:
         """Z with its stabiliser, positive or negative throughout."""
