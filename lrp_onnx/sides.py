@@ -7,7 +7,7 @@ Z = p·z₊ + q·z₋ for each share (see `quadrants`), where z = z₊ + z₋ is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -31,8 +31,12 @@ from lrp_onnx.wide import back, back_together, forward
 
 __all__ = ["Sides"]
 
-DIRECT_BELOW = 64
+DIRECT_BELOW = 32
 """Weights per output below which z₋ is computed and not subtracted: z - z₊ cancels there."""
+
+
+RAISING, LOWERING = ((1.0, 0.0), (0.0, 1.0)), ((0.0, 1.0), (1.0, 0.0))
+"""The quadrants of the contributions that raise z, and of those that lower it."""
 
 
 @dataclass(frozen=True)
@@ -217,22 +221,27 @@ class Sides:
         return per_output.get(self.layer.node.op_type, min(shape)) >= DIRECT_BELOW
 
     def _folded(self, p: float, q: float) -> Operand:
-        """(p + q)/2 · z + (p - q)/2 · f(|x|; |w|, |b|) + ε where z > 0."""
-        emit, half = self.emit, (p - q) / 2
-        b: Operand = 0.0
-        if self.layer.bias is not None:
-            b = multiply(emit, half, absolute(emit, self.layer.bias))
-        w = multiply(emit, half, absolute(emit, self.w))
-        t = self.forward([absolute(emit, self.x)], [w], add(emit, b, self.epsilon), 1)
+        """Z·2/(p + q) = z + (p - q)/(p + q)·f(|x|; |w|, |b|) where z > 0, with its stabiliser."""
         z = self.relevance.factor
         assert z is not None
-        return add(emit, multiply(emit, (p + q) / 2, z), t)
+        size = self._of_sizes((p - q) / (p + q), 2 * self.epsilon / (p + q))
+        return add(self.emit, z, size)
+
+    def _of_sizes(self, multiple: float, epsilon: float) -> ir.Value:
+        """f(|x|; |w|, |b|) times a number, and ε."""
+        emit = self.emit
+        b: Operand = 0.0
+        if self.layer.bias is not None:
+            b = multiply(emit, multiple, absolute(emit, self.layer.bias))
+        w = multiply(emit, multiple, absolute(emit, self.w))
+        return self.forward([absolute(emit, self.x)], [w], add(emit, b, epsilon), 1)
 
     def _folded_back(self, part: Part, s: ir.Value) -> ir.Value:
         """The coefficient of x from those of x⁺ and x⁻."""
-        p, q, emit = part.factor * part.p, part.factor * part.q, self.emit
-        own = multiply(emit, (p + q) / 2, self.w)
-        size = multiply(emit, (p - q) / 2, absolute(emit, self.w))
+        emit, factor = self.emit, part.factor
+        own = multiply(emit, factor, self.w)
+        less = factor * (part.p - part.q) / (part.p + part.q)
+        size = multiply(emit, less, absolute(emit, self.w))
         upper, lower = self._back(s, [add(emit, own, size), subtract(emit, own, size)])
         return self._by_sign_of_x(upper, lower)
 
@@ -272,22 +281,41 @@ class Sides:
         signs = [_sign_of(share, self.dead) for share in shares]
         if not all(signs) or any(share.where and not self.dead for share in shares):
             return None
+        if self._is_pair(shares):
+            divisors = self._folded_pair(shares)
+            shares = [replace(share, factor=2 * share.factor) for share in shares]
+        else:
+            pairs = zip(shares, signs, strict=True)
+            divisors = [self._of_both_signs(share, known) for share, known in pairs]
         quotients = []
-        for share, known in zip(shares, signs, strict=True):
-            s = divide(emit, whole, self._of_both_signs(share, known, shares))
+        for divisor in divisors:
+            s = divide(emit, whole, divisor)
             assert isinstance(s, ir.Value)
             s.shape = self.z.shape
             quotients.append(s)
         upper, lower = self._each_back(shares, quotients)
         return Relevance(self._by_sign_of_x(upper, lower), self.x)
 
-    def _of_both_signs(self, share: Quadrants, known: int, shares: Sequence[Quadrants]) -> Operand:
+    def _is_pair(self, shares: Sequence[Quadrants]) -> bool:
+        """Whether z and one sum of sizes give both what raises z and what lowers it."""
+        biased = self.layer.bias is not None
+        alone = [s.of == RAISING and (s.bias == (1, 0) or not biased) for s in shares]
+        rest = [s.of == LOWERING and (s.bias == (0, 1) or not biased) for s in shares]
+        both = len(shares) == 2 and any(alone) and any(rest)
+        return both and self.dead and self._subtracts()
+
+    def _folded_pair(self, shares: Sequence[Quadrants]) -> list[Operand]:
+        """2·z₊ = z + f(|x|; |w|, |b|) and 2·z₋ = z - f(|x|; |w|, |b|), where z > 0."""
+        emit, relu = self.emit, self.relevance.is_of_relu(self.z)
+        z = self.relevance.factor if relu else positive(emit, self.z)
+        assert z is not None
+        sizes = self._of_sizes(1.0, 2 * self.epsilon)
+        lowered = emit.op("Min", subtract(emit, z, sizes), -2 * self.epsilon)
+        return [add(emit, z, sizes) if share.of == RAISING else lowered for share in shares]
+
+    def _of_both_signs(self, share: Quadrants, known: int) -> Operand:
         """Z with its stabiliser, positive or negative throughout."""
         emit, ((pp, pn), (np_, nn)) = self.emit, share.of
-        rest = [other for other in shares if known < 0 and other.of == ((1, 0), (0, 1))]
-        if rest and share.of == ((0, 1), (1, 0)) and self._subtracts() and not self.dead:
-            raised = self._of_both_signs(rest[0], 1, shares)
-            return emit.op("Min", subtract(emit, self.z, raised), -self.epsilon)
         sides = [positive(emit, self.x), negative(emit, self.x)]
         b = add(emit, self.bias(*share.bias), known * self.epsilon)
         lone = 0 in (pp, pn)
