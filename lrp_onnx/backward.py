@@ -15,6 +15,7 @@ from lrp_onnx.bodies import through_bodies
 from lrp_onnx.emit import Emit
 from lrp_onnx.errors import LrpError, RuleError, UnsupportedError
 from lrp_onnx.expression import names
+from lrp_onnx.naming import name_of
 from lrp_onnx.reduced import by_fewest
 from lrp_onnx.refusal import refusal
 from lrp_onnx.relevance import Relevance, total
@@ -85,20 +86,26 @@ def _propagate(
     """The relevance that goes to each value from the node: pairs of value and relevance."""
     node = site.step.node
     emit.at(node, site.rule.name)
+    if site.step.bodies:  # what fails in there is told of the node in there
+        pairs = through_bodies(emit, site, _whole(emit, arriving), audit, walk)
+        return [(v, Relevance(r)) for v, r in pairs]
     try:
         found = _as_product(emit, site, arriving) if emit.optimise else None
         if found is None:
-            whole = [None if r is None else r.whole(emit) for r in arriving]
-            if site.step.bodies:
-                pairs = through_bodies(emit, site, whole, audit, walk)
-                return [(v, Relevance(r)) for v, r in pairs]
             by_rule = by_shares if site.rule.shares else _by_expression
-            found = {i: Relevance(r) for i, r in by_rule(emit, site, whole, audit).items()}
+            plain = by_rule(emit, site, _whole(emit, arriving), audit)
+            found = {i: Relevance(r) for i, r in plain.items()}
         return [(v, r) for i, r in found.items() if (v := node.inputs[i]) is not None]
     except UnsupportedError:
         raise
     except LrpError as e:
-        raise type(e)(f"node {node.name!r} ({node.op_type}), rule {site.rule.name!r}: {e}") from e
+        raise type(e)(
+            f"node {name_of(node)!r} ({node.op_type}), rule {site.rule.name!r}: {e}"
+        ) from e
+
+
+def _whole(emit: Emit, arriving: Sequence[Relevance | None]) -> list[ir.Value | None]:
+    return [None if r is None else r.whole(emit) for r in arriving]
 
 
 def _as_product(

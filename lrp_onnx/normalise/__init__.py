@@ -4,6 +4,8 @@ shapes, operators that the rules know, shape arithmetic on known sizes done, no 
 
 from __future__ import annotations
 
+from functools import partial
+
 import onnx
 import onnx_ir as ir
 from onnx import version_converter
@@ -16,6 +18,8 @@ from lrp_onnx.model import through_proto
 from lrp_onnx.normalise.branch import inline_branches
 from lrp_onnx.normalise.fold import fold
 from lrp_onnx.normalise.inference import inferred as inferred_proto
+from lrp_onnx.normalise.local import make_local
+from lrp_onnx.normalise.settle import settle
 
 __all__ = ["infer_shapes", "normalise"]
 
@@ -36,6 +40,7 @@ def normalise(model: ir.Model, to_opset: int | None = None) -> ir.Model:
     common.RemoveInitializersFromInputsPass()(model)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     if model.graph.opset_imports.get("", 0) > OPSETS[-1]:
+        opset.widen_weights(model)
         model = _expanded(model)
     if model.graph.opset_imports.get("", 0) not in OPSETS:
         model = through_proto(model, opset.convert)
@@ -46,28 +51,38 @@ def normalise(model: ir.Model, to_opset: int | None = None) -> ir.Model:
     if write_out_functions(model):  # shape inference does not know all of them
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.NameFixPass()(model)
-    model = infer_shapes(model)
+    model = _settled(model)
+    undecided = set[str | None]()
+    while settle(model, partial(_settled, strict=False), undecided):
+        model = _settled(model)
+    common.RemoveUnusedNodesPass()(model)
+    return model
+
+
+def _settled(model: ir.Model, strict: bool = True) -> ir.Model:
+    """Shapes, and what they decide: expansions, constants, branches taken."""
+    model = infer_shapes(model, strict)
     drop_no_ops(model)
     for _ in range(ROUNDS):
         # all, one after the other: what is folded may be a condition
         if not any([expand(model), fold(model), inline_branches(model)]):
             break
         common.RemoveUnusedNodesPass()(model)
-        model = infer_shapes(model)
+        model = infer_shapes(model, strict)
         drop_no_ops(model)
-    common.RemoveUnusedNodesPass()(model)
     return model
 
 
 def _expanded(model: ir.Model) -> ir.Model:
-    """The model with what is newer than OPSETS written out by its expansion, where there is one;
-    the others are lowered by their functions.
+    """The model with the operators that OPSETS lack written out by their expansions, where there
+    are some; the others are lowered by their functions.
     """
-    if not any((n.domain, n.op_type) in EXPANSIONS for n in model.graph.all_nodes()):
+    newer = [op for op in EXPANSIONS if not op[0] and not onnx.defs.has(op[1], OPSETS[-1], "")]
+    if not any((n.domain, n.op_type) in newer for n in model.graph.all_nodes()):
         return model
     for _ in range(ROUNDS):
         model = infer_shapes(model)
-        if not expand(model):
+        if not expand(model, newer):
             break
     return model
 
@@ -89,14 +104,17 @@ def _at_opset(model: ir.Model, wanted: int) -> ir.Model:
         ) from e
 
 
-def infer_shapes(model: ir.Model) -> ir.Model:
-    """Shapes and types of every tensor, with symbolic dimensions kept, and `model.meta`."""
+def infer_shapes(model: ir.Model, strict: bool = True) -> ir.Model:
+    """Shapes and types of every tensor, with symbolic dimensions kept, and `model.meta`; ModelError
+    where they contradict each other, if strict.
+    """
+    make_local(model)
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         for value in node.outputs:
             if not value.is_graph_output():
                 value.shape, value.type = None, None
     try:
-        inferred = through_proto(model, inferred_proto)
+        inferred = through_proto(model, partial(inferred_proto, strict=strict))
     except onnx.shape_inference.InferenceError as e:
         if not (declared := _forget_output_shapes(model)):
             raise ModelError(
