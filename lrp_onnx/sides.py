@@ -35,6 +35,8 @@ DIRECT_BELOW = 32
 """Weights per output below which z₋ is computed and not subtracted: z - z₊ cancels there."""
 
 
+BIASED = ("Conv", "ConvTranspose", "Gemm", "MatMulAdd")
+"""Operators that add their input 2 to the result."""
 RAISING, LOWERING = ((1.0, 0.0), (0.0, 1.0)), ((0.0, 1.0), (1.0, 0.0))
 """The quadrants of the contributions that raise z, and of those that lower it."""
 
@@ -136,7 +138,7 @@ class Sides:
     ) -> ir.Value:
         """Σ f(xₖ; wₖ) + b, whose sign is known."""
         emit = self.emit
-        unbiased = self.layer.node.op_type == "MatMul"
+        unbiased = self.layer.node.op_type not in BIASED
         bias = None if unbiased else b if isinstance(b, ir.Value) else self._bias_of(b)
         z = add(
             emit, forward(emit, self.layer, _values(xs), _values(ws), bias), b if unbiased else 0.0
