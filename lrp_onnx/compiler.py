@@ -18,8 +18,9 @@ from lrp_onnx.canonise import canonise
 from lrp_onnx.check import check_compiled
 from lrp_onnx.compiled import Compiled
 from lrp_onnx.composite import Override
+from lrp_onnx.emit import RUNTIMES
 from lrp_onnx.emit_graph import emit_relevance
-from lrp_onnx.errors import ModelError
+from lrp_onnx.errors import CompositeError, ModelError
 from lrp_onnx.method import PATH, settled
 from lrp_onnx.model import Source, load, sha256_of
 from lrp_onnx.normalise import normalise
@@ -84,6 +85,10 @@ def compile(
     fails.
     Source: Montavon et al. 2019, Layer-wise relevance propagation: an overview.
     """
+    if runtime not in RUNTIMES:
+        raise CompositeError(
+            f"runtime {runtime!r} is unknown. Choose one of {', '.join(RUNTIMES)}."
+        )
     conditions, relevance_at = _names(conditions) or (), _names(relevance_at) or ()
     composite, start, points = settled(
         method,
@@ -215,6 +220,8 @@ def _stamp(model: ir.Model, source: Source, assignment: Assignment) -> None:
             "lrp.target": str(assignment.target),
             "lrp.start": request.start,
             "lrp.method": request.method,
+            "lrp.runtime": request.runtime,
+            "lrp.optimised": str(request.optimise).lower(),
             "lrp.conditions": json.dumps(list(request.conditions)),
             **(_path_metadata(request) if request.method == PATH else {}),
             "lrp.output": assignment.output.name or "",

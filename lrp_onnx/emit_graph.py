@@ -36,7 +36,8 @@ def emit_relevance(
     With an `audit`, the sums it collects become outputs `lrp.audit_<k>` too.
     """
     graph, y = model.graph, assignment.start_at
-    emit = Emit(graph, optimise=assignment.request.optimise and audit is None)
+    request = assignment.request
+    emit = Emit(graph, request.optimise and audit is None, request.runtime)
     emit.signs.update(signs)
     emit.source, emit.rule, emit.dtype = (
         f"target/{assignment.output.name}",

@@ -163,6 +163,10 @@ def verdict_facts(verdict: Verdict, random: bool) -> list[tuple[str, str]]:
         for name, (difference, allowed) in verdict.differences.items()
     ]
     rows += _sums(verdict) if verdict.method == "lrp" else _of_gradients(verdict)
+    rows += [
+        ("simplified", f"{name}: differs from the rules as they stand by {d:.2g} of its largest")
+        for name, d in (verdict.simplified or {}).items()
+    ]
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in verdict.feeds.items())
     origin = "random numbers" if random else "the given files"
     rows.append(("input", f"{shapes}, {origin}; the sums run over all samples"))
@@ -216,6 +220,7 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
     return {
         "method": verdict.method,
         "forward": differences,
+        "simplified": verdict.simplified,
         "explained": verdict.explained,
         "relevance": verdict.relevance,
         "completeness": _completeness_json(verdict),
