@@ -5,7 +5,6 @@ The two are run in turn, so that a slow spell of the machine meets both alike.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -19,13 +18,9 @@ from lrp_onnx.explainer import fitted
 from lrp_onnx.model import Source
 from lrp_onnx.peak_memory import peak_memory
 from lrp_onnx.runtime import Array, Runtime, runtime_form
+from lrp_onnx.timing import interleaved
 
 __all__ = ["Cost", "Costs", "bench"]
-
-WARM_UP = 2
-LONGEST = 60.0
-"""Seconds after which no further run is started."""
-FEWEST = 3
 
 
 @dataclass(frozen=True)
@@ -69,7 +64,7 @@ def bench(
         forward, explanation = Runtime(plain), Runtime(explaining)
         expected = forward.run(given)
         extended = {**extra_feeds(compiled.graph, given, expected), **given}
-        seconds = _interleaved(
+        seconds = interleaved(
             (lambda: forward.run(given), lambda: explanation.run(extended)), runs, tick
         )
         memory = peak_memory(plain, given), peak_memory(explaining, extended)
@@ -91,29 +86,6 @@ def _feeds(
     if isinstance(found, str):
         raise InputError(f"{found}. Give an input: lrp-onnx bench MODEL NAME=FILE.npy.")
     return found[0]
-
-
-def _interleaved(
-    calls: tuple[Callable[[], object], ...], runs: int, tick: Callable[[], None]
-) -> Array:
-    """Seconds of each call, one row a run."""
-    for _ in range(WARM_UP):
-        for call in calls:
-            call()
-    began = time.perf_counter()
-    rows: list[list[float]] = []
-    while len(rows) < runs:
-        if len(rows) >= FEWEST and time.perf_counter() - began > LONGEST:
-            break
-        rows.append([_seconds(call) for call in calls])
-        tick()
-    return np.array(rows)
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
 
 
 def _cost(seconds: Array, memory: int | None) -> Cost:
