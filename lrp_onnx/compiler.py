@@ -63,7 +63,9 @@ def compile(
     rules: rules by node name (with wildcards) or operator type, before the composite's own.
     output: the explained output, default the only one of a float type.
     explain: the explained inputs, default every float input the output depends on.
-    target: "argmax", a class, "A-B", "all", "max", "input" or "seed".
+    target: "argmax", a class, "A-B", "top-K", "all", "max", "input" or "seed". With "top-K" each
+        relevance has an axis of length K behind the batch, and an output `<output>_topk_index`
+        names the classes.
     class_axis: default 1 for an output of rank 2, 4 or 5, the last for rank 3.
     start: "logit" (relevance sums to the explained value), default with lrp, or "one".
     relevance_at: inner tensors whose relevance becomes an output too.

@@ -29,8 +29,11 @@ class Result:
     """The model's own outputs, and relevance by the name of the input or tensor it belongs to."""
 
     outputs: dict[str, Array]
+    """With target `top-K` also `<output>_topk_index`: the numbers of the classes."""
     relevance: dict[str, Array]
-    """Shaped like the tensor, in the unit of the explained output."""
+    """Shaped like the tensor, in the unit of the explained output; with target `top-K` there is an
+    axis of length K behind the batch.
+    """
 
 
 class Explainer:
@@ -97,9 +100,9 @@ class Explainer:
         feeds = fitted(self.inputs, self._feeds(x, target) | self._masks(conditions or {}, x))
         found = self._runtime.run(feeds)
         self._check_classes(found, feeds.get("target"))
-        names = self._runtime.outputs
-        relevance = {n.removesuffix(SUFFIX): found[n] for n in names[self._first :]}
-        return Result({n: found[n] for n in names[: self._first]}, relevance)
+        added = [n for n in self._runtime.outputs[self._first :] if n.endswith(SUFFIX)]
+        relevance = {n.removesuffix(SUFFIX): found.pop(n) for n in added}
+        return Result(found, relevance)
 
     def _feeds(self, x: Array | Mapping[str, Array], target: Any) -> dict[str, Any]:
         extra, added = self._extra_input(), added_inputs(self.metadata)
@@ -163,7 +166,8 @@ class Explainer:
     def _check_classes(self, found: Mapping[str, Array], given: Array | None) -> None:
         """A class that the output does not have would get no relevance, silently."""
         kind, axis = self.metadata["target"], self.metadata.get("class_axis", "")
-        classes: Array = np.array([int(c) for c in kind.split("-") if c.isdigit()], np.int64)
+        own = () if kind.startswith("top-") else kind.split("-")
+        classes: Array = np.array([int(c) for c in own if c.isdigit()], np.int64)
         if kind == "input" and given is not None:
             classes = given
         if not axis or not classes.size:

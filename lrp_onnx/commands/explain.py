@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lrp_onnx.baseline import read_baselines
 from lrp_onnx.commands.channels import read_conditions, top_channels
+from lrp_onnx.commands.classes import class_by_class
 from lrp_onnx.commands.inspection import OWN, explains
 from lrp_onnx.commands.material import Material, read_material, with_bounds
 from lrp_onnx.commands.options import Options
@@ -73,17 +74,20 @@ def explain_files(
     chosen = {name: channels for name, channels in conditions.items() if channels is not None}
     result = explainer(material.feeds, conditions=chosen)
     notice(missing_labels(explainer, result, labels))
-    told = samples(explainer, result, labels, not chosen and _conserving(options, compiled))
+    apart, repeated = class_by_class(explainer, result, material)
+    told = samples(explainer, apart, labels, not chosen and _conserving(options, compiled))
     about = _about(given, material, explainer)
     if chosen:
         about["condition"] = "; ".join(
             f"{name}, channel {', '.join(map(str, k))}" for name, k in chosen.items()
         )
-    about |= {f"channels of {name}": top_channels(result.relevance[name]) for name in listed}
+    about |= {f"channels of {name}": top_channels(apart.relevance[name]) for name in listed}
     for name in {*own, *listed} - {*asked}:
-        del result.relevance[name]
+        result.relevance.pop(name)
     if request.parameters:
         about["parameters"] = ", ".join(f"{k}={v}" for k, v in request.parameters.items())
+    if given.out.suffix.lower() != ".npz":  # a picture for each class
+        result, material = apart, repeated
     write(given.out, explainer, result, material, told, about)
     return _shown(about, explains(compiled), told, what_of(explainer), given.out)
 
