@@ -128,7 +128,7 @@ def test_integrated_gradients_explain_one_class():
         lrp_onnx.compile(CONVOLUTIONS, method="integrated-gradients", target="top-2")
 
 
-def test_explain_shows_a_picture_for_each_class(tmp_path: Path, capsys):
+def test_explain_shows_a_picture_for_each_class(tmp_path, capsys):
     onnx.save(picture_net(), tmp_path / "model.onnx")
     x = np.random.default_rng(1).standard_normal((2, 1, 8, 8)).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
