@@ -109,12 +109,14 @@ def lxt(name: str, composite: str, batch: int) -> Iterator[Explain]:
     ids = torch.from_numpy(networks.feeds(name, batch)["input_ids"])
     for parameter in net.parameters():
         parameter.requires_grad_(False)
+    sums: list[Any] = []  # tokens and positions, which pass their relevance on to the tokens
+    net.bert.embeddings.LayerNorm.register_forward_pre_hook(lambda _, given: sums.extend(given))
 
     def explain() -> NDArray[Any]:
+        sums.clear()
         embedded = net.get_input_embeddings()(ids).requires_grad_()
-        logits = net(inputs_embeds=embedded).logits
-        logits.max(1).values.sum().backward()
-        return np.asarray((embedded * embedded.grad).sum(-1).detach())
+        net(inputs_embeds=embedded).logits.max(1).values.sum().backward()
+        return np.asarray((sums[0] * embedded.grad).sum(-1).detach())
 
     yield explain
 
@@ -132,15 +134,11 @@ def _patch_by_lxt(torch: Any) -> None:
     patch = functools.partial
     kept = patch(patches.patch_method, patches.non_linear_forward, keep_original=True)
     gelu = _module("transformers.activations").GELUActivation
-    _module("lxt.efficient.core").monkey_patch(
-        bert,
-        {
-            torch.nn.LayerNorm: patch(patches.patch_method, patches.layer_norm_forward),
-            gelu: kept,
-            torch.nn.Tanh: kept,
-            bert: patches.patch_attention,
-        },
-    )
+    norm = patch(patches.patch_method, patches.layer_norm_forward)
+    table_of_ours = {torch.nn.LayerNorm: norm, gelu: kept, torch.nn.Tanh: kept}
+    _module("lxt.efficient.core").monkey_patch(bert, table_of_ours)
+    attention = patches.wrap_attention_forward(bert.eager_attention_forward)
+    bert.eager_attention_forward = attention
 
 
 def rise(session: Runtime, feeds: dict[str, NDArray[Any]], masks: int = MASKS) -> Explain:
