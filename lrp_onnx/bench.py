@@ -43,6 +43,12 @@ class Costs:
     shapes: dict[str, tuple[int, ...]]
 
     @property
+    def samples(self) -> int:
+        """How many samples one call has: axis 0 of the first input."""
+        shape = next(iter(self.shapes.values()), ())
+        return shape[0] if shape else 1
+
+    @property
     def ratio(self) -> float:
         """How many predictions an explanation costs."""
         return self.explanation.median / self.forward.median
@@ -54,20 +60,27 @@ def bench(
     feeds: Mapping[str, Array] | None = None,
     runs: int = 20,
     tick: Callable[[], None] = lambda: None,
+    batch: int = 1,
+    threads: int | None = None,
 ) -> Costs:
-    """Measure a model and its explanation on the given input, or on a random batch of one.
+    """Measure a model and its explanation on the given input, or on a random one.
 
-    tick is called after every run. Raises InputError where no input can be made up.
+    tick is called after every run; batch is the random input's, where the model leaves it open;
+    threads compute one operator, default one per core. Raises InputError where no input can be made
+    up.
     """
-    given = _feeds(source, compiled, feeds)
+    given = _feeds(source, compiled, feeds, batch)
     with runtime_form(source) as plain, runtime_form(compiled.graph) as explaining:
-        forward, explanation = Runtime(plain), Runtime(explaining)
+        forward, explanation = (Runtime(f, threads=threads) for f in (plain, explaining))
         expected = forward.run(given)
         extended = {**extra_feeds(compiled.graph, given, expected), **given}
         seconds = interleaved(
             (lambda: forward.run(given), lambda: explanation.run(extended)), runs, tick
         )
-        memory = peak_memory(plain, given), peak_memory(explaining, extended)
+        memory = [
+            peak_memory(plain, given, threads),
+            peak_memory(explaining, extended, threads),
+        ]
     return Costs(
         forward=_cost(seconds[:, 0], memory[0]),
         explanation=_cost(seconds[:, 1], memory[1]),
@@ -78,11 +91,11 @@ def bench(
 
 
 def _feeds(
-    source: Source, compiled: Compiled, feeds: Mapping[str, Array] | None
+    source: Source, compiled: Compiled, feeds: Mapping[str, Array] | None, batch: int
 ) -> dict[str, Array]:
     if feeds is not None:
         return fitted(wanted_by(compiled.graph), feeds)
-    found = judged_on_random(source, compiled.graph, batch=1)
+    found = judged_on_random(source, compiled.graph, batch=batch)
     if isinstance(found, str):
         raise InputError(f"{found}. Give an input: lrp-onnx bench MODEL NAME=FILE.npy.")
     return found[0]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import onnx
 import pytest
-from commands import picture_net
+from commands import picture_net, run_command
 from models import assert_close, network
+from PIL import Image
 
 import lrp_onnx
 from lrp_onnx import Explainer
@@ -82,3 +86,57 @@ def test_threads_are_the_sessions():
     explainer = Explainer(lrp_onnx.compile(picture_net(), check=False), threads=1)
     options = explainer._runtime.session.get_session_options()
     assert options.intra_op_num_threads == 1
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model, and a folder of five pictures, one array and a file that is neither."""
+    onnx.save(picture_net(3), tmp_path / "model.onnx")
+    (tmp_path / "photos").mkdir()
+    rng = np.random.default_rng(4)
+    for name in ("a.png", "b.jpg", "c.png", "d.png", "d.jpg"):
+        pixels = rng.integers(0, 256, (12, 9, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / name)
+    np.save(tmp_path / "photos" / "e.npy", np.ones((3, 8, 8), np.float32))
+    (tmp_path / "photos" / "notes.txt").write_text("not a picture")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_explain_a_folder(folder: Path, capsys, runs):
+    common = ["explain", "model.onnx", "photos", "--preprocess", "imagenet", "--no-check"]
+    shown = run_command(capsys, *common, "-o", "why", "--batch", "4")
+    assert (shown.status, shown.err.count("\n")) == (0, 1)
+    assert "1 other file left out" in shown.err
+    names = ["a.png", "b.png", "c.png", "d.jpg.png", "d.png.png", "e.png"]
+    assert sorted(p.name for p in (folder / "why").iterdir()) == names
+    assert runs == [4, 2]
+    run_command(capsys, *common, "-o", "arrays", "--format", "npz")
+    for picture, stem in (("b.jpg", "b"), ("d.png", "d.png")):
+        alone = ["explain", "model.onnx", f"photos/{picture}", "--preprocess", "imagenet"]
+        run_command(capsys, *alone, "-o", "alone.npz")
+        with np.load("alone.npz") as one, np.load(f"arrays/{stem}.npz") as found:
+            assert_close(found["image_relevance"], one["image_relevance"])
+            assert_close(found["logits"], one["logits"])
+
+
+REFUSED = {
+    "a file as output": (["photos", "-o", "model.onnx"], "that is a file"),
+    "an unknown format": (["photos", "-o", "why", "--format", "gif"], "says no format"),
+    "nothing in it": (["empty", "-o", "why"], "no picture"),
+    "other inputs beside it": (["photos", "photos/a.png", "-o", "why"], "given alone"),
+    "a picture that is broken": (["broken", "-o", "why"], "broken/b.png"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "fact"), REFUSED.values(), ids=REFUSED)
+def test_a_folder_that_fails_leaves_nothing(arguments, fact, folder: Path, capsys):
+    (folder / "empty").mkdir()
+    (folder / "broken").mkdir()
+    (folder / "broken" / "a.png").write_bytes((folder / "photos" / "a.png").read_bytes())
+    (folder / "broken" / "b.png").write_bytes(b"not a picture")
+    before = sorted(folder.rglob("*"))
+    shown = run_command(capsys, "explain", "model.onnx", *arguments, "--preprocess", "imagenet")
+    assert shown.status == 2
+    assert fact in shown.err
+    assert sorted(folder.rglob("*")) == before
