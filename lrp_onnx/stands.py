@@ -65,18 +65,18 @@ def stand_of(domain: str, op_type: str) -> Stand | None:
         if operator.kind == "body":
             how = "by the rules of the nodes in its bodies"
         return Stand(domain, op_type, "propagates", operator.kinds, how, about=about)
-    if expansion is not None:
+    if expansion is not None and (operator is None or operator.stand != "none"):
         return Stand(domain, op_type, "propagates", how=EXPANSION, about=_doc(expansion))
     if operator is not None:
         return Stand(domain, op_type, operator.stand, reason=operator.reason)
+    if (domain, op_type) in BY_FUNCTION:
+        return Stand(domain, op_type, "propagates", how=FUNCTION)
     how, about = _written_out(op_type) if not domain else ("", "")
     return Stand(domain, op_type, "propagates", how=how, about=about) if how else None
 
 
 def _written_out(op_type: str) -> tuple[str, str]:
     """How a standard operator becomes others before relevance is looked for, and in what words."""
-    if op_type in BY_FUNCTION:
-        return FUNCTION, ""
     if op_type in AS_BINARY:
         return "as binary additions", _doc(binary_sums)
     if op_type in RAISE and defs.get_schema(op_type, "").deprecated:

@@ -46,7 +46,8 @@ RANDOM = {"Bernoulli", "RandomNormal", "RandomNormalLike", "RandomUniform", "Ran
           "Multinomial"}  # fmt: skip
 JOINED = "conformance_of_all"
 STRUCTURAL = ("scales", "depth")
-"""Float inputs that say how large the output is: constants, as in exported models."""
+"""Float inputs that say how large the output is: constants, as in exported models.  So is the ratio
+of a Dropout."""
 TOLERANCE = {"float64": 1e-6, "float32": 2e-5, "float16": 4e-3, "bfloat16": 4e-2}
 NAMED = re.compile(r"node '|opset \d+, and")
 """How a refusal names what it refuses."""
@@ -110,7 +111,9 @@ def joined(case: Any) -> Joined:
         for v, d in _tensors(value, data, before):
             declared.append(v)
             feeds[v.name] = d
-    for v in [v for v in declared if v.name in STRUCTURAL]:
+    random = any(n.op_type in RANDOM or _drops(n, feeds) for n in model.graph.node)
+    ratios = {n.input[1] for n in model.graph.node if n.op_type == "Dropout" and len(n.input) > 1}
+    for v in [v for v in declared if v.name in STRUCTURAL or v.name in ratios]:
         declared.remove(v)
         model.graph.initializer.append(numpy_helper.from_array(feeds.pop(v.name), v.name))
     del model.graph.input[:]
@@ -147,8 +150,15 @@ def joined(case: Any) -> Joined:
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     floats = [v.name for v in declared if is_float(v.type)]
-    random = any(n.op_type in RANDOM for n in model.graph.node)
     return Joined(model, feeds, floats, bool(floats and flat) and not random)
+
+
+def _drops(node: onnx.NodeProto, feeds: dict[str, Any]) -> bool:
+    """Whether it is a Dropout that draws what it drops."""
+    if node.op_type != "Dropout" or len(node.input) < 3:
+        return False
+    ratio, training = (feeds.get(name, 1) for name in node.input[1:])
+    return bool(np.any(training) and np.any(ratio))
 
 
 def _tensors(

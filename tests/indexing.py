@@ -57,6 +57,16 @@ SCATTERED = [
     Case("Scatter", {"axis": 1}, x=(2, 3), indices=[[2], [0]], x2=(2, 1), opset=9),
 ]  # fmt: skip
 
+SELECTED = [
+    Case("Slice", x=(2, 5, 4), starts=[1], ends=[4], axes=[1]),
+    Case("Slice", x=(2, 5, 4), starts=[-1, 0], ends=[-9, 4], axes=[-2, 2], steps=[-2, 3]),
+    Case("Slice", x=(2, 5), starts=[3], ends=[1], axes=[-1], sized=True),
+    Case("Pad", x=(2, 3, 4), pads=[1, 2], value=0.0, axes=[-1]),
+    Case("Pad", x=(2, 3, 4), pads=[1, -1, -2, 2], value=None, axes=[2, 0]),
+    Case("Pad", {"mode": "reflect"}, x=(2, 3, 4), pads=[2, 1], value=None, axes=[1]),
+    Case("Pad", {"mode": "edge"}, x=(2, 3, 4), pads=[2, 0, 1, 1], value=None, axes=[1, -1]),
+]  # fmt: skip
+
 AXISWISE = [
     *[Case("CumSum", {"exclusive": e, "reverse": r}, x=(2, 4, 2), axis=1)
       for e in (0, 1) for r in (0, 1)],
@@ -116,4 +126,4 @@ ARITHMETIC = [
       for shape in ((2, 1, 1), (2, 2), (2, 3, 3), (2, 1, 4, 4))],
 ]  # fmt: skip
 
-ROWS = [*GATHERED, *SCATTERED, *AXISWISE, *CONTRACTED, *ARITHMETIC]
+ROWS = [*GATHERED, *SCATTERED, *SELECTED, *AXISWISE, *CONTRACTED, *ARITHMETIC]

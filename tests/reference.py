@@ -212,9 +212,12 @@ def _gelu(x: Array, approximate: bytes = b"none") -> Array:
 
 
 def _group_normalization(
-    x: Array, scale: Array, b: Array, num_groups: int, epsilon: float = 1e-5
+    x: Array, scale: Array, b: Array, num_groups: int, epsilon: float = 1e-5, stash_type: int = 1
 ) -> Array:
-    """GroupNormalization-21; the reference evaluator cannot write out its function."""
+    """GroupNormalization-21; the reference evaluator cannot write out its function.
+
+    `stash_type` asks for a precision; all is in float64 here.
+    """
     grouped = x.reshape(len(x), num_groups, -1)
     centred = grouped - grouped.mean(2, keepdims=True)
     y = centred / np.sqrt((centred**2).mean(2, keepdims=True) + epsilon)

@@ -98,6 +98,7 @@ def test_derivatives_far_out(op: str, left: float, right: float) -> None:
         ("h = Div(c, x)", [4], [-0.125]),
         ("h = CastLike(x, c)", [4], [1]),
         ("h = Dropout(x, half, no)", [4], [1]),
+        ("h = Dropout(x, zero, yes)", [4], [1]),
     ],
     ids=str,
 )  # fmt: skip
@@ -252,12 +253,12 @@ def test_dtypes_agree(op: str) -> None:
     ("body", "reason"),
     [
         ("h, m, v = BatchNormalization<training_mode=1>(x, s, s, s, s)", "training mode"),
-        ("h = Dropout(x, low, yes)", "training mode"),
+        ("h = Dropout(x, half, yes)", "training mode"),
     ],
 )
 def test_refused(body: str, reason: str) -> None:
     model = network(
-        f"{body} y = Neg(h)", (1, 2), low=0.0, s=np.ones(2, np.float32), yes=np.array(True)
+        f"{body} y = Neg(h)", (1, 2), half=0.5, s=np.ones(2, np.float32), yes=np.array(True)
     )
     with pytest.raises(UnsupportedError, match=reason):
         gradient(model)

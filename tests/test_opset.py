@@ -521,7 +521,10 @@ DOWN = [
         judge="reference"),
     *[
         Row("CumProd", (26, 28), FLOATS, axis, exclusive=exclusive, reverse=reverse)
-        for axis, exclusive, reverse in ((1, 0, 0), (-1, 1, 0), (0, 0, 1), (2, 1, 1))
+        for axis, exclusive, reverse in (
+            *((1, 0, 0), (-1, 1, 0), (0, 0, 1), (2, 1, 1)),
+            *((np.array(-2, np.int32), 1, 0), (np.array(0), 0, 1), (np.array(2), 1, 1)),
+        )
     ],
 ]  # fmt: skip
 

@@ -14,10 +14,9 @@ NAMES = sorted({(s.domain, s.name) for s in defs.get_all_schemas_with_history()}
 REFUSABLE = {
     "": {"ImageDecoder", "RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit",
          "Optional", "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert",
-         "SequenceMap", "SplitToSequence"},
+         "SplitToSequence"},
     "ai.onnx.ml": {"TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor",
                    "SVMClassifier", "SVMRegressor", "CastMap", "DictVectorizer"},
-    "ai.onnx.preview": {"FlexAttention"},
     "ai.onnx.preview.training": {"Adagrad", "Adam", "Gradient", "Momentum"},
 }  # fmt: skip
 """All that may be refused whatever its use."""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+import onnx
 import pytest
 import test_vjp
-from models import Case
+from attention import Shaped
+from models import Case, assert_close, run
+
+import lrp_onnx
 
 ROWS = [
     Case("Conv", x=(2, 3, 5, 6), x2=(4, 3, 3, 2)),
@@ -29,7 +34,33 @@ ROWS = [
     Case("BatchNormalization", x=(2, 3, 2, 2), x2=(3,), x3=(3,), x4=(3,), x5=(3,),
          between=(0.5, 2.0)),
     Case("BatchNormalization", x=(2, 3), x2=(3,), b=(3,), mean=(3,), variance=[0.5, 1.0, 2.0]),
+    Case("LayerNormalization", x=(2, 3, 4), x2=(4,), x3=(4,)),
+    Case("LayerNormalization", {"axis": 1, "epsilon": 0.1}, x=(2, 3, 4), x2=(3, 4)),
+    Case("LayerNormalization", x=(2, 3, 4), scale=(4,), x3=(4,)),
+    Case("LayerNormalization", {"axis": -1}, x=(2, 3, 4), scale=(4,), outputs=3),
+    Case("LayerNormalization", {"axis": 1}, x=(2, 3), x2=(3,), x3=(3,), outputs=2),
+    Case("InstanceNormalization", x=(2, 3, 4), x2=(3,), x3=(3,)),
+    Case("InstanceNormalization", {"epsilon": 0.1}, x=(2, 3, 2, 2), scale=(3,), x3=(3,)),
+    Shaped("GroupNormalization", {"num_groups": 2}, x=(2, 4, 3), x2=(4,), x3=(4,), opset=21),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("rule", ["gradient", "epsilon"])
+def test_dropout_that_may_train(rule: str, training: bool) -> None:
+    """Relevance goes where the forward of the same run kept something; none is lost."""
+    case = Case("Dropout", {"seed": 3}, x=(4, 50), ratio=0.25, training=True, opset=13)
+    model = case.model()
+    (given,) = [t for t in model.graph.initializer if t.name == "training"]
+    model.graph.initializer.remove(given)
+    model.graph.input.append(onnx.helper.make_tensor_value_info("training", given.data_type, []))
+    start = "one" if rule == "gradient" else "logit"
+    compiled = lrp_onnx.compile(model, rule, target="all", start=start, check=False)
+    feeds = {**case.feeds(), "training": np.array(training)}
+    outputs = run(compiled.model, feeds)
+    factor = outputs["y"] / feeds["x"]
+    assert set(factor.round(3).ravel()) == ({0.0, np.float32(1.333)} if training else {1.0})
+    assert_close(outputs["x_relevance"], factor if rule == "gradient" else outputs["y"])
 
 
 def with_kernel_shape(case: Case) -> Case:

@@ -38,6 +38,32 @@ def test_relevance_is_conserved(case: Case) -> None:
     assert abs(total - (seed * forward).sum()) <= 2e-5 * np.abs(seed * forward).sum()
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2, -2, -3])
+@pytest.mark.parametrize("kinds", [{}, {"onesided": 1}, {"inverse": 1}], ids=str)
+@pytest.mark.parametrize("length", [None, 5], ids=str)
+def test_transform_along_an_axis_computed_at_run_time(
+    axis: int, kinds: dict[str, int], length: int | None
+) -> None:
+    """It gives what a constant axis gives."""
+    row = Case("DFT", kinds, x=(2, 4, 3, 1), length=length, axis=axis, opset=20)
+    known, computed = row.model(), row.model()
+    (given,) = [t for t in computed.graph.initializer if t.name == "axis"]
+    computed.graph.initializer.remove(given)
+    computed.graph.input.append(helper.make_tensor_value_info("axis", INT64, []))
+    sizes = [f"d{k}" for k in range(4)]
+    computed.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", FLOAT, sizes))
+    results = []
+    for model in (known, computed):
+        compiled = lrp_onnx.compile(model, "gradient", target="seed", start="one", check=False)
+        feeds = {**row.feeds(), "axis": np.array(axis)}
+        y = run(known, row.feeds())["y"]
+        feeds["y_seed"] = np.random.default_rng(0).standard_normal(y.shape).astype(np.float32)
+        wanted = {v.name for v in compiled.model.graph.input}
+        results.append(run(compiled.model, {k: v for k, v in feeds.items() if k in wanted}))
+    for name in ("y", "x_relevance"):
+        assert_close(results[1][name], results[0][name], what=name)
+
+
 @pytest.mark.parametrize("zeros", [(), (1,), (0, 2)], ids=len)
 def test_zeros_among_the_factors_of_a_product(zeros: tuple[int, ...]) -> None:
     row = Case("ReduceProd", x=(2, 3), axes=[1])

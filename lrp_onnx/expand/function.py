@@ -6,6 +6,7 @@ function and inlined, attributes with their defaults included.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import onnx
@@ -14,13 +15,16 @@ from onnx_ir.passes import common
 
 __all__ = ["BY_FUNCTION", "write_out_functions"]
 
-BY_FUNCTION: set[str] = {
-    "CenterCropPad",
-    "MeanVarianceNormalization",
-    "ReduceLogSum",
-    "ReduceSumSquare",
+BY_FUNCTION: set[tuple[str, str]] = {
+    ("", "CenterCropPad"),
+    ("", "MeanVarianceNormalization"),
+    ("", "ReduceLogSum"),
+    ("", "ReduceSumSquare"),
+    ("ai.onnx.preview", "FlexAttention"),
 }
-"""Standard operators whose parts have rules and whose function is the right way to explain them."""
+"""Operators, by domain, whose parts have rules and whose function is the right way to explain
+them.
+"""
 
 DOMAIN = "lrp.function"
 
@@ -30,11 +34,11 @@ def write_out_functions(model: ir.Model) -> bool:
     found = [
         node
         for node in ir.traversal.RecursiveGraphIterator(model.graph)
-        if not node.domain and node.op_type in BY_FUNCTION
+        if (node.domain, node.op_type) in BY_FUNCTION
     ]
     written = False
     for k, node in enumerate(found):
-        function = _function(node, model.graph.opset_imports[""])
+        function = _function(node, model.graph.opset_imports)
         if function is None:
             continue
         function.domain, function.name = DOMAIN, f"{node.op_type}_{k}"
@@ -49,9 +53,11 @@ def write_out_functions(model: ir.Model) -> bool:
     return written
 
 
-def _function(node: ir.Node, opset: int) -> onnx.FunctionProto | None:
+def _function(node: ir.Node, opsets: Mapping[str, int]) -> onnx.FunctionProto | None:
     """The function for this node, its attributes' defaults written into the node."""
-    schema: Any = onnx.defs.get_schema(node.op_type, opset, "")  # onnx types none of what follows
+    opset = opsets[node.domain]
+    # onnx types none of what follows
+    schema: Any = onnx.defs.get_schema(node.op_type, opset, node.domain)
     for name, attribute in schema.attributes.items():
         if attribute.default_value.name and name not in node.attributes:
             node.attributes[name] = ir.serde.deserialize_attribute(attribute.default_value)
@@ -59,7 +65,7 @@ def _function(node: ir.Node, opset: int) -> onnx.FunctionProto | None:
     if schema.has_function:
         version = max(v for v in schema.function_opset_versions if v <= opset)
         parsed.ParseFromString(schema.get_function_with_opset_version(version))
-        return _at(parsed, opset)
+        return _at(parsed, opsets[""])
     if not schema.has_context_dependent_function:
         return None
     if any(v is not None and v.type is None for v in node.inputs):
@@ -72,14 +78,21 @@ def _function(node: ir.Node, opset: int) -> onnx.FunctionProto | None:
     if not built:
         return None
     parsed.ParseFromString(built)
-    return _at(parsed, opset)
+    _drop_graphs(node, parsed)
+    return _at(parsed, opsets[""])
+
+
+def _drop_graphs(node: ir.Node, function: onnx.FunctionProto) -> None:
+    """Take off the graphs among the attributes: the function built for this node contains them."""
+    for name in [k for k, a in node.attributes.items() if a.type == ir.AttributeType.GRAPH]:
+        del node.attributes[name]
+        function.attribute.remove(name)
 
 
 def _at(function: onnx.FunctionProto, opset: int) -> onnx.FunctionProto:
     """The function at the model's opset: a body holds from its version up to the next one's."""
-    for imported in function.opset_import:
-        if not imported.domain:
-            imported.version = opset
+    del function.opset_import[:]
+    function.opset_import.append(onnx.helper.make_opsetid("", opset))
     return function
 
 

@@ -16,7 +16,7 @@ from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.expand.build import Build, attribute
 from lrp_onnx.expand.registry import expands
 
-__all__ = ["varies"]
+__all__ = ["computed", "per_channel", "rank_of", "varies"]
 
 
 def varies(value: ir.Value | None) -> bool:
@@ -34,13 +34,20 @@ def varies(value: ir.Value | None) -> bool:
     return False
 
 
-def _rank(value: ir.Value | None) -> int:
+def computed(value: ir.Value | None) -> bool:
+    """Whether it depends on an input of the run by more than its shape."""
+    node = None if value is None else value.producer()
+    return varies(value) and (node is None or node.op_type != "Expand" or varies(node.inputs[0]))
+
+
+def rank_of(value: ir.Value | None) -> int:
+    """The rank; UnsupportedError where it is unknown."""
     if value is None or value.shape is None:
         raise UnsupportedError("the rank of its input is unknown. Export the model with shapes")
     return len(value.shape)
 
 
-def _per_channel(build: Build, value: ir.Value | None, rank: int) -> ir.Value:
+def per_channel(build: Build, value: ir.Value | None, rank: int) -> ir.Value:
     """(C,) -> (C, 1, …), to be broadcast against (N, C, …)."""
     if rank < 3:
         assert value is not None
@@ -78,7 +85,7 @@ def bias_apart(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
         return None
     kept: dict[str, Any] = dict(node.attributes)
     z = build.op(node.op_type, x, w, **kept)
-    return [build.op("Add", z, _per_channel(build, b, _rank(x)))]
+    return [build.op("Add", z, per_channel(build, b, rank_of(x)))]
 
 
 @expands("Gemm")
@@ -100,8 +107,23 @@ def batch_normalization(build: Build, node: ir.Node) -> Sequence[ir.Value | None
     x, *parameters = node.inputs
     if attribute(node, "training_mode", 0) or not any(map(varies, parameters)):
         return None
-    rank = _rank(x)
-    scale, bias, mean, variance = (_per_channel(build, p, rank) for p in parameters)
+    rank = rank_of(x)
+    scale, bias, mean, variance = (per_channel(build, p, rank) for p in parameters)
     shifted = build.op("Add", variance, build.like(attribute(node, "epsilon", 1e-5), parameters[3]))
     normal = build.op("Div", build.op("Sub", x, mean), build.op("Sqrt", shifted))
     return [build.op("Add", build.op("Mul", normal, scale), bias)]
+
+
+@expands("Dropout")
+def dropout(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
+    """x times what Dropout makes of ones, where only the run knows whether it is in training mode.
+
+    Spec: ONNX Dropout-13.
+    """
+    x, ratio, training = [*node.inputs, None, None][:3]
+    if not (varies(training) and computed(x)):
+        return None
+    ones = build.op("Expand", build.like(1.0, x), build.op("Shape", x))
+    kept: dict[str, Any] = dict(node.attributes)
+    factor, mask = build.outputs("Dropout", 2, ones, ratio, training, **kept)
+    return [build.op("Mul", x, factor), mask]

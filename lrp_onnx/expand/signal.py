@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.expand.build import Build, attribute
+from lrp_onnx.expand.operands import rank_of, varies
 from lrp_onnx.expand.registry import expands
 
 __all__: list[str] = []
@@ -30,6 +32,31 @@ def lp_normalization(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     norm = build.op(f"ReduceL{p}", x, axis, keepdims=1)
     zero, one = (build.like(number, x) for number in (0, 1))
     return [build.op("Div", x, build.op("Where", build.op("Equal", norm, zero), one, norm))]
+
+
+@expands("DFT")
+def dft(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
+    """Along an axis that the run computes: the second of four axes, which hold what is before, on
+    and behind it, and the parts of the number.
+
+    Spec: ONNX DFT-20.
+    """
+    x, length, axis = (_given(node, i) for i in range(3))
+    if x is None or not varies(axis):
+        return None
+    lead = rank_of(x) - 1
+    places, one = build.ints(*range(lead)), build.ints(1)
+    whole = build.op("Cast", axis, to=int(ir.DataType.INT64))
+    there = build.op("Mod", whole, build.constant(lead + 1))
+    sizes, parts = build.op("Shape", x, end=-1), build.op("Shape", x, start=-1)
+    on = build.op("Equal", places, there)
+    chosen = (build.op("Less", places, there), on, build.op("Greater", places, there))
+    counts = [build.op("ReduceProd", build.op("Where", c, sizes, one)) for c in chosen]
+    flat = build.op("Reshape", x, build.op("Concat", *counts, parts, axis=0))
+    kept: dict[str, Any] = dict(node.attributes)
+    z = build.op("DFT", flat, length, build.constant(1), **kept)
+    made = build.op("Where", on, build.op("Shape", z, start=1, end=2), sizes)
+    return [build.op("Reshape", z, build.op("Concat", made, build.op("Shape", z, start=3), axis=0))]
 
 
 @expands("STFT")

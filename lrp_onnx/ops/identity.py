@@ -17,11 +17,15 @@ def identity(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 
 
 def _inactive(node: ir.Node, active: tuple[int, ...]) -> str:
-    training = node.inputs[2] if len(node.inputs) > 2 else None
-    constant = None if training is None else training.const_value
-    if training is not None and (constant is None or constant.numpy().any()):
-        raise refuse("it may be in training mode. Export the model for inference")
-    return "move"
+    _, ratio, training = [*node.inputs, None, None][:3]
+    kept = ratio is not None and _is_zero(ratio)
+    if 0 not in active or kept or training is None or _is_zero(training):
+        return "move"
+    raise refuse("it may be in training mode. Export the model for inference")
+
+
+def _is_zero(value: ir.Value) -> bool:
+    return value.const_value is not None and not value.const_value.numpy().any()
 
 
 @op("Dropout", kind=_inactive, gates=(1, 2), elementwise=True)

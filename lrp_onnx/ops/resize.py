@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from lrp_onnx.emit import Emit, known_rank
 from lrp_onnx.ops.linear import ints, text
-from lrp_onnx.ops.registry import op, refuse
+from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.spread import Size, constant_array, reshape, size_of, slice_axis, vector
 
 __all__: list[str] = []
@@ -33,9 +33,13 @@ ROUNDING: dict[str, Callable[[Any], Any]] = {
 
 
 def _copies_or_averages(node: ir.Node, active: tuple[int, ...]) -> str:
-    if text(node, "keep_aspect_ratio_policy", "stretch") != "stretch" and _given(node, SIZES):
-        raise refuse("its keep_aspect_ratio_policy leaves the scale to the runtime")
     return "move" if text(node, "mode", "nearest") == "nearest" else "sum"
+
+
+def _one_scale(node: ir.Node) -> bool:
+    """Whether all axes have one scale, found from the sizes: each is rounded from it."""
+    stretched = text(node, "keep_aspect_ratio_policy", "stretch") == "stretch"
+    return not stretched and _given(node, SIZES) is not None
 
 
 def _given(node: ir.Node, i: int) -> ir.Value | None:
@@ -56,6 +60,10 @@ def resize(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
         return emit.expand_like(0.0, x)
     rank = known_rank(x)
     axes = {axis % rank: k for k, axis in enumerate(ints(node, "axes", range(rank)))}
+    if _one_scale(node):
+        for axis in axes:
+            s = _applied(emit, s, _matrix_among(emit, node, list(axes), axis), axis, rank)
+        return s
     factors = {axis: _whole_factor(node, k, axis) for axis, k in axes.items()}
     s = _blocks_summed(emit, node, s, {axis: f for axis, f in factors.items() if f > 1})
     for axis, k in axes.items():
@@ -127,8 +135,7 @@ def _matrix(emit: Emit, node: ir.Node, k: int, axis: int) -> ir.Value:
     x = node.inputs[0]
     assert x is not None
     size = size_of(emit, x, axis)
-    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
-    numbers = emit.op("Range", zero, emit.op("Squeeze", vector(emit, [size]), emit.ints(0)), one)
+    numbers = _numbers(emit, size)
     equal = emit.op("Equal", emit.op("Unsqueeze", numbers, emit.ints(1)), numbers)
     identity = emit.op("Cast", emit.op("Unsqueeze", equal, emit.ints(0, 1)), to=int(emit.dtype))
     # what lies outside the crop is a constant, which carries none
@@ -145,6 +152,45 @@ def _matrix(emit: Emit, node: ir.Node, k: int, axis: int) -> ir.Value:
         extrapolation_value=0.0,
     )
     return emit.op("Squeeze", columns, emit.ints(0, 1))
+
+
+def _numbers(emit: Emit, size: Size) -> ir.Value:
+    """0, 1, 2, … up to the size."""
+    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
+    return emit.op("Range", zero, emit.op("Squeeze", vector(emit, [size]), emit.ints(0)), one)
+
+
+def _matrix_among(emit: Emit, node: ir.Node, axes: Sequence[int], axis: int) -> ir.Value:
+    """The matrix along one of the axes whose sizes decide the scale together, (out, in).
+
+    It is what Resize makes of tensors of the input's size that vary along that axis alone, 1 at one
+    place; they lie along an axis of their own.
+    """
+    x = node.inputs[0]
+    assert x is not None
+    rank, size = known_rank(x), size_of(emit, x, axis)
+    apart = next((k for k in range(rank) if k not in axes), None)
+    if apart is None:  # one more, in front
+        apart, rank, axis, axes = 0, rank + 1, axis + 1, [k + 1 for k in axes]
+    shift = rank - known_rank(x)
+    numbers = _numbers(emit, size)
+    across, along = (
+        emit.op("Reshape", numbers, emit.ints(*(-1 if k == j else 1 for k in range(rank))))
+        for j in (apart, axis)
+    )
+    there = emit.op("Cast", emit.op("Equal", across, along), to=int(emit.dtype))
+    sizes = [size_of(emit, x, k - shift) if k in axes else 1 for k in range(rank)]
+    alone = emit.op("Expand", there, vector(emit, sizes))
+    kept = {n: a for n, a in node.attributes.items() if n not in ("axes", "extrapolation_value")}
+    given = [node.inputs[ROI], None, node.inputs[SIZES]]
+    y = emit.op("Resize", alone, *given, axes=axes, **kept, extrapolation_value=0.0)
+    others = [k for k in axes if k != axis]
+    if others:
+        starts, ends = emit.ints(*[0] * len(others)), emit.ints(*[1] * len(others))
+        y = emit.op("Slice", y, starts, ends, emit.ints(*others))
+    rest = emit.ints(*(k for k in range(rank) if k not in (apart, axis)))
+    y = emit.op("Squeeze", y, rest)
+    return emit.op("Transpose", y, perm=[1, 0]) if apart < axis else y
 
 
 def _one_of(emit: Emit, node: ir.Node, i: int, k: int, *around: Sequence[float]) -> ir.Value | None:

@@ -40,6 +40,8 @@ def _given(node: ir.Node, i: int) -> ir.Value | None:
 def slice_(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s at the places that were read, zeros elsewhere.  Spec: ONNX Slice-13."""
     x = _data(node)
+    if _only_run_knows_axes(node):
+        return _to_origins(emit, s, emit.forward(node, {0: _numbered(emit, x)}), x)
     rank = known_rank(x)
     axes = _slice_axes(node, rank)
     bounds = [constant_ints(_given(node, k)) for k in (1, 2)]
@@ -72,10 +74,28 @@ def _slice_axes(node: ir.Node, rank: int) -> list[int]:
     if axes is None:
         assert starts is not None
         return list(range(_length(starts)))
-    known = constant_ints(axes)
-    if known is None:
-        raise UnsupportedError("its axes are computed at run time. Export it with constant axes")
-    return [axis % rank for axis in known]
+    return [axis % rank for axis in constant_ints(axes) or ()]
+
+
+def _only_run_knows_axes(node: ir.Node) -> bool:
+    axes = _given(node, 3)
+    return axes is not None and constant_ints(axes) is None
+
+
+def _numbered(emit: Emit, x: ir.Value) -> ir.Value:
+    """The elements of x replaced by their numbers: 0, 1, 2, …"""
+    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
+    return emit.reshape_like(emit.op("Range", zero, emit.op("Size", x), one), x)
+
+
+def _to_origins(emit: Emit, s: ir.Value, origins: ir.Value, x: ir.Value) -> ir.Value:
+    """Each element of s to the element of x with the number `origins`, summed; -1 is nowhere."""
+    flat, place = (emit.op("Reshape", v, emit.ints(-1)) for v in (s, origins))
+    kept = emit.op("Where", emit.op("Less", place, emit.ints(0)), 0.0, flat)
+    nothing = emit.op("Expand", 0.0, emit.op("Reshape", emit.op("Size", x), emit.ints(1)))
+    place = emit.op("Max", place, emit.ints(0))
+    given = emit.op("ScatterElements", nothing, place, kept, axis=0, reduction="add")
+    return emit.reshape_like(given, x)
 
 
 def _length(value: ir.Value) -> int:
@@ -148,10 +168,11 @@ def pad_(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     What falls on constant padding is lost.  Spec: ONNX Pad-19.
     """
     x, given, mode = _data(node), _given(node, 1), text(node, "mode", "constant")
+    if _only_run_knows_axes(node):
+        nowhere = emit.constant(-1, ir.DataType.INT64)
+        return _to_origins(emit, s, emit.forward(node, {0: _numbered(emit, x), 2: nowhere}), x)
     rank = known_rank(x)
-    axes = list(range(rank)) if _given(node, 3) is None else constant_ints(_given(node, 3))
-    if axes is None:
-        raise UnsupportedError("its axes are computed at run time. Export it with constant axes")
+    axes = list(range(rank)) if _given(node, 3) is None else constant_ints(_given(node, 3)) or []
     amounts = constant_ints(given)
     for k, axis in enumerate(a % rank for a in axes):
         begin, end = (

@@ -52,16 +52,11 @@ STRINGS = ("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit")
 never_propagates(STRINGS, "it works on strings, which have no relevance")
 SEQUENCES = ("SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert")
 never_propagates(
-    [*SEQUENCES, "SplitToSequence", "SequenceMap", "Optional"],
+    [*SEQUENCES, "SplitToSequence", "Optional"],
     "its sequence or optional is not resolved into tensors when the model is compiled. Export the "
     "model without it",
 )
 no_relevance(["OptionalHasElement"])
-never_propagates(
-    ["FlexAttention"],
-    "it has functions for scores and probabilities of its own. Export it as Attention",
-    domain="ai.onnx.preview",
-)
 never_propagates(["ImageDecoder"], "it decodes a compressed image. Decode before the model")
 never_propagates(
     ("Adagrad", "Adam", "Gradient", "Momentum"),

@@ -102,12 +102,50 @@ def mod(node: NodeProto, scope: Scope) -> list[NodeProto]:
 
 
 def cum_prod(node: NodeProto, scope: Scope) -> list[NodeProto]:
-    """A Scan that multiplies along the axis, which must be a constant."""
+    """A Scan that multiplies along the axis; along the middle one of three if the run tells it."""
     x, axis_name = node.input
     axis, held = scope.value(axis_name), scope.element_type(x)
-    if axis is None or not held:
+    if not held:
         return [node]
-    step, direction = int(axis.reshape(())), int(pop(node, "reverse", 0))
+    if axis is not None:
+        return _products(node, scope, x, int(axis.reshape(())))
+    before, after = _three_axes(node, scope, x, axis_name)
+    (y,) = node.output
+    node.output[0] = scope.fresh(f"{y}/products")
+    products = _products(node, scope, before[-1].output[0], 1)
+    after.input.insert(0, node.output[0])
+    after.output[0] = y
+    return [*before, *products, after]
+
+
+def _three_axes(
+    node: NodeProto, scope: Scope, x: str, axis_name: str
+) -> tuple[list[NodeProto], NodeProto]:
+    """x as (all before the axis, the axis, all behind it), and the Reshape back, without input."""
+    zero, one = (scope.constant(node, f"{k}", np.array(k, np.int64)) for k in (0, 1))
+    shape = scope.node(node, "Shape", [x])
+    # ONNX Runtime 1.31 takes the Size of a Shape for the number of elements
+    count = scope.node(node, "Shape", [shape.output[0]])
+    rank = scope.node(node, "Squeeze", [count.output[0]])
+    whole = scope.node(node, "Cast", [axis_name], to=TensorProto.INT64)
+    axis = scope.node(node, "Mod", [whole.output[0], rank.output[0]])
+    places = scope.node(node, "Range", [zero, rank.output[0], one])
+    nodes, sizes = [shape, count, rank, whole, axis, places], []
+    for where in ("Less", "Equal", "Greater"):
+        there = scope.node(node, where, [places.output[0], axis.output[0]])
+        counted = scope.node(node, "Where", [there.output[0], shape.output[0], one])
+        size = scope.node(node, "ReduceProd", [counted.output[0]])
+        nodes += [there, counted, size]
+        sizes.append(size.output[0])
+    wanted = scope.node(node, "Concat", sizes, axis=0)
+    before = scope.node(node, "Reshape", [x, wanted.output[0]], allowzero=1)
+    after = scope.node(node, "Reshape", [shape.output[0]], allowzero=1)
+    return [*nodes, wanted, before], after
+
+
+def _products(node: NodeProto, scope: Scope, x: str, step: int) -> list[NodeProto]:
+    """The products of x along the axis `step`, in place of the node."""
+    held, direction = scope.element_type(node.input[0]), int(pop(node, "reverse", 0))
     axes = scope.integers(node, "axes", [step])
     one = np.ones(1, helper.tensor_dtype_to_np_dtype(held))
     # The product starts from ones shaped like one slice.
