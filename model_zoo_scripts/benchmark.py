@@ -155,8 +155,10 @@ def machine(bench: Bench) -> str:
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     processor = names[0] if names else platform.processor()
+    clock = "" if bench.clock is CLOCKS["wall"] else "processor time, "
+    threads = f"{bench.threads} thread{'s' * (bench.threads > 1)}"
     return (
-        f"{date.today()}, {processor}, {os.cpu_count()} cores, {bench.threads} threads, float32, "
+        f"{date.today()}, {processor}, {os.cpu_count()} cores, {threads}, {clock}float32, "
         f"Python {platform.python_version()}, {', '.join(found)}"
     )
 

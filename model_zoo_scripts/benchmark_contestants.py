@@ -10,6 +10,7 @@ import contextlib
 import copy
 import functools
 import importlib
+import io
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -152,7 +153,8 @@ def rise(session: Runtime, feeds: dict[str, NDArray[Any]], masks: int = MASKS) -
     def explain() -> NDArray[Any]:
         label = int(predict(x).argmax())
         explainer = method(n_masks=masks, p_keep=KEPT, axis_labels={0: "channels"})
-        found = explainer.explain(predict, x[0], [label], batch_size=RISE_BATCH)
+        with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
+            found = explainer.explain(predict, x[0], [label], batch_size=RISE_BATCH)
         return np.asarray(found)
 
     return explain
