@@ -12,7 +12,7 @@ from models import assert_close, network
 from PIL import Image
 
 import lrp_onnx
-from lrp_onnx import Explainer
+from lrp_onnx import Explainer, runtime
 from lrp_onnx.runtime import Runtime
 
 TWO_SIZES = network("c = Conv(x, w) y = ReduceMean<keepdims=0>(c, a)", (1, 1, 8, 8),
@@ -118,6 +118,23 @@ def test_explain_a_folder(folder: Path, capsys, runs):
         with np.load("alone.npz") as one, np.load(f"arrays/{stem}.npz") as found:
             assert_close(found["image_relevance"], one["image_relevance"])
             assert_close(found["logits"], one["logits"])
+
+
+def test_a_folder_opens_one_session(folder: Path, capsys, monkeypatch):
+    opened, open_ = [], runtime._open
+    monkeypatch.setattr(runtime, "_open", lambda *given: opened.append(given[1]) or open_(*given))
+    arguments = ["model.onnx", "photos", "--preprocess", "imagenet", "--no-check", "-o", "why"]
+    assert run_command(capsys, "explain", *arguments).status == 0
+    assert len(opened) == 1
+
+
+def test_a_compiled_file_is_opened_by_the_runtime_alone(folder: Path, monkeypatch):
+    lrp_onnx.compile("model.onnx", check=False).save("compiled.onnx")
+    opened, open_ = [], runtime._open
+    monkeypatch.setattr(runtime, "_open", lambda *given: opened.append(given[1]) or open_(*given))
+    explainer = Explainer("compiled.onnx")
+    list(explainer.many([np.ones((1, 3, 8, 8), np.float32)] * 9, 2))
+    assert opened == ["compiled.onnx"]
 
 
 REFUSED = {
