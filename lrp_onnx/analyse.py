@@ -37,7 +37,7 @@ KEPT = (
     *("SpaceToDepth", "MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool", "ReduceMax"),
     *("ReduceMin", "ReduceMean", "ReduceSum", "Floor", "Ceil", "Round", "Sign", "Reciprocal"),
     *("Celu", "HardSwish", "Mish", "Tanh", "Softsign", "Sinh", "Asinh", "Asin", "Atan", "Atanh"),
-    *("ThresholdedRelu", "MaxUnpool", "Col2Im", "RoiAlign"),
+    *("ThresholdedRelu", "MaxUnpool", "Col2Im", "RoiAlign", "MaxRoiPool"),
 )
 """The sign of the first input is the output's."""
 KEPT_IF_POSITIVE = ("Erf", "Gelu", "ReduceProd")

@@ -1,73 +1,8 @@
-"""Operator cases of onnx that are wrong or crash today: work to do, not exceptions.
+"""Operator cases of onnx that are wrong or crash today: none.
 
-Each is a strict expected failure: one that comes right fails the run until its name is deleted.
+Each would be a strict expected failure: one that comes right fails the run until its name goes.
 """
 
-__all__ = ["OPEN_CASES", "SHARE_IS_OPEN"]
+__all__ = ["OPEN_CASES"]
 
-SHARE_IS_OPEN = True
-"""Whether fewer than 95 % of the differentiable cases are right; goes when the share is reached."""
-
-OPEN_CASES = {
-    "test_basic_deform_conv_with_padding",
-    "test_basic_deform_conv_without_padding",
-    "test_deform_conv_with_mask_bias",
-    "test_deform_conv_with_multiple_offset_groups",
-    "test_dequantizelinear",
-    "test_dequantizelinear_axis",
-    "test_dequantizelinear_blocked",
-    "test_dequantizelinear_e4m3fn",
-    "test_dequantizelinear_e4m3fn_float16",
-    "test_dequantizelinear_e4m3fn_zero_point",
-    "test_dequantizelinear_e5m2",
-    "test_dequantizelinear_float4e2m1",
-    "test_dequantizelinear_int16",
-    "test_dequantizelinear_int2",
-    "test_dequantizelinear_int4",
-    "test_dequantizelinear_uint16",
-    "test_dequantizelinear_uint2",
-    "test_dequantizelinear_uint4",
-    "test_det_2d",
-    "test_det_nd",
-    "test_dynamicquantizelinear",
-    "test_dynamicquantizelinear_max_adjusted",
-    "test_dynamicquantizelinear_min_adjusted",
-    "test_gru_batchwise",
-    "test_gru_bidirectional",
-    "test_gru_defaults",
-    "test_gru_reverse",
-    "test_gru_seq_length",
-    "test_gru_with_initial_bias",
-    "test_identity_opt",
-    "test_lstm_batchwise",
-    "test_lstm_bidirectional",
-    "test_lstm_defaults",
-    "test_lstm_reverse",
-    "test_lstm_with_initial_bias",
-    "test_lstm_with_peepholes",
-    "test_mod_float_edge_cases_fmod_0_float16",
-    "test_mod_float_edge_cases_fmod_0_float32",
-    "test_mod_float_edge_cases_fmod_0_float64",
-    "test_nllloss_NCd1d2d3d4d5_mean_weight_expanded",
-    "test_optional_get_element_optional_tensor",
-    "test_range_bfloat16_type_positive_delta_expanded",
-    "test_range_float16_type_positive_delta_expanded",
-    "test_range_float_type_positive_delta_expanded",
-    "test_resize_downsample_scales_cubic_align_corners",
-    "test_resize_downsample_scales_linear_align_corners",
-    "test_rnn_seq_length",
-    "test_scan_sum",
-    "test_sce_NCd1d2d3d4d5_mean_weight",
-    "test_sce_NCd1d2d3d4d5_mean_weight_expanded",
-    "test_simple_rnn_batchwise",
-    "test_simple_rnn_bidirectional",
-    "test_simple_rnn_defaults",
-    "test_simple_rnn_reverse",
-    "test_simple_rnn_with_initial_bias",
-    "test_unique_bfloat16_sorted_without_axis",
-    "test_unique_not_sorted_without_axis",
-    "test_unique_sorted_with_axis",
-    "test_unique_sorted_with_axis_3d",
-    "test_unique_sorted_with_negative_axis",
-    "test_unique_sorted_without_axis",
-}
+OPEN_CASES: set[str] = set()

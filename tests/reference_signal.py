@@ -112,7 +112,30 @@ def _deformed(
     return y
 
 
+def _pooled_regions(
+    x: Array, rois: Array, pooled_shape: list[int], spatial_scale: float = 1.0
+) -> Array:
+    """MaxRoiPool-1, which the reference evaluator does not have; 0 for a bin without elements."""
+    y = np.zeros((len(rois), x.shape[1], *pooled_shape))
+    for r, (entry, *edges) in enumerate(rois):
+        left, top, right, bottom = (
+            int(np.sign(e) * np.floor(abs(e) * spatial_scale + 0.5)) for e in edges
+        )
+        for place in np.ndindex(*pooled_shape):
+            cut = []
+            for o, n, low, high, size in zip(
+                place, pooled_shape, (top, left), (bottom, right), x.shape[2:], strict=True
+            ):
+                length = max(high - low + 1, 1)
+                ends = (low + o * length // n, low - (-(o + 1) * length // n))
+                cut.append(slice(*(min(max(e, 0), size) for e in ends)))
+            taken = x[int(entry), :, cut[0], cut[1]]
+            y[r, :, *place] = taken.max((1, 2)) if taken.size else 0
+    return y
+
+
 STAND_INS.update({
+    "MaxRoiPool": _pooled_regions,
     "DeformConv": _deformed,
     "GlobalLpPool": _global_norm, "LpPool": _norm_pool, "GridSample": _sampled,
     "LpNormalization": _normalised, "AffineGrid": _affine,

@@ -73,6 +73,8 @@ SIGNALS = [
 ]  # fmt: skip
 
 REGIONS = [[0.4, 0.7, 4.6, 5.3], [1.0, 2.0, 9.0, 3.0], [-3.0, 1.5, 2.2, 4.4]]
+BINS = [*REGIONS, [7.0, 8.0, 9.0, 9.0]]
+"""The last lies outside."""
 ROIS = [
     *[Case("RoiAlign", {"mode": mode, "sampling_ratio": ratio, "output_height": 2,
                         "output_width": 3, "coordinate_transformation_mode": half},
@@ -80,6 +82,9 @@ ROIS = [
       for mode in ("avg", "max") for ratio in (0, 2)
       for half in ("half_pixel", "output_half_pixel")],
     Case("RoiAlign", {"spatial_scale": 0.5}, x=(2, 2, 4, 3), rois=REGIONS, batches=[1, 1, 1]),
+    *[Case("MaxRoiPool", {"pooled_shape": pooled, "spatial_scale": scale}, x=(2, 2, 6, 5),
+           rois=[[k % 2, *region] for k, region in enumerate(BINS)])
+      for pooled in ([2, 3], [1, 1], [4, 7]) for scale in (1.0, 0.5)],
 ]  # fmt: skip
 
 DEFORMED = [

@@ -140,6 +140,8 @@ ROWS = [
     *[Row(f'RoiAlign<mode="{mode}", output_height=2, output_width=3>(a, c, n)', KEPT,
           c=np.float32([[-1.0, 0.2, 2.5, 3.0], [0.5, -4.0, 1.5, 2.2]]), n=[0, 0])
       for mode in ("avg", "max")],
+    Row("MaxRoiPool<pooled_shape=[2, 3]>(a, c)", KEPT,
+        c=np.float32([[0.0, -1.0, 0.2, 2.5, 3.0], [0.0, 0.5, -4.0, 1.5, 2.2]])),
     *[Row(f'GridSample<mode="{mode}">(a, c)', facts, opset=20,
           c=np.random.default_rng(0).uniform(-1.3, 1.3, (1, 3, 3, 2)).astype(np.float32))
       for mode, facts in (("linear", KEPT), ("nearest", KEPT), ("cubic", NEVER))],

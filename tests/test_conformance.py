@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 from _pytest.mark.structures import ParameterSet
 from conformance import Verdict, judge
-from conformance_open import OPEN_CASES, SHARE_IS_OPEN
+from conformance_open import OPEN_CASES
 from onnx.backend.test.case.test_case import TestCase
 
 with warnings.catch_warnings():
@@ -36,7 +36,6 @@ def test_a_case_is_right_or_refused(case):
     assert verdict.outcome in ("right", "refused", "none"), verdict.why
 
 
-@pytest.mark.xfail(SHARE_IS_OPEN, reason="open: see conformance_open.py", strict=True)
 def test_at_least_95_percent_are_right():
     if len(VERDICTS) < len(CASES):
         pytest.fail("only some of the cases ran: run the whole file")

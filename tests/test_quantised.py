@@ -20,6 +20,7 @@ import onnxruntime as ort
 import pytest
 from models import assert_close, run
 from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 import lrp_onnx
 from lrp_onnx.compiled import Compiled
@@ -307,6 +308,23 @@ def test_blocked_dequantisation(dtype: type) -> None:
     found = run(compiled.model, {"x": w8})
     assert_close(found["y"], -w)
     assert_close(found["x_relevance"], -np.repeat(ws, 2, 0)[:4])
+
+
+@pytest.mark.parametrize("dtype", ["INT2", "UINT2", "FLOAT4E2M1"])
+def test_weights_of_a_newer_type(dtype: str) -> None:
+    """Opset 25 has types that no opset up to 21 has."""
+    element = onnx.helper.tensor_dtype_to_np_dtype(getattr(onnx.TensorProto, dtype))
+    w = np.float32([[0, 1, -2, 1], [1, 0, 1, -1]] if dtype != "UINT2" else [[0, 1, 2, 3]] * 2)
+    constants = {"w8": w.astype(element), "ws": np.float32([0.5, 1.0, 2.0, 0.1]),
+                 "wz": np.zeros(4, element)}  # fmt: skip
+    row = Row("", "", "", (1, 2), constants=constants, opset=25)
+    x = np.float32([[0.7, -0.4]])
+    proto = model("f = DequantizeLinear<axis=1>(w8, ws, wz) y = MatMul(x, f)", row, {"x": x})
+    compiled = lrp_onnx.compile(proto, composite="gradient", target="all", start="one")
+    evaluator, real = ReferenceEvaluator(compiled.model), w * constants["ws"]
+    found = dict(zip(evaluator.output_names, evaluator.run(None, {"x": x}), strict=True))
+    assert_close(found["y"], x @ real)  # ONNX Runtime rounds the activations beside such weights
+    assert_close(found["x_relevance"], real.sum(1)[None])
 
 
 @pytest.mark.parametrize("axis", [None, 1])

@@ -20,7 +20,7 @@ REFUSABLE = {
     "ai.onnx.preview.training": {"Adagrad", "Adam", "Gradient", "Momentum"},
 }  # fmt: skip
 """All that may be refused whatever its use."""
-OPEN = {"": {"MaxRoiPool"}}
+OPEN: dict[str, set[str]] = {}
 """Refused until someone writes them; a name goes when its operator propagates."""
 
 

@@ -20,6 +20,7 @@ from onnx.reference.op_run import OpRun
 from onnx.reference.ops import load_op
 from onnx.reference.ops.op_cast import cast_to
 from reference import STAND_INS, windows
+from reference_control import CONTROL
 
 Array = np.ndarray
 
@@ -113,7 +114,7 @@ class Attention(load_op("", "Attention", onnx.defs.onnx_opset_version())):
 COMPUTED = {**STAND_INS, "LpPool": _lp_pool}
 ROUNDED = ("CausalConvWithState", "LinearAttention", "DynamicQuantizeLinear", "AffineGrid")
 OPERATORS = [
-    *(Attention, Cast, CastLike),
+    *(Attention, Cast, CastLike, *CONTROL),
     *(_stand_in(name, compute) for name, compute in COMPUTED.items()),
     *map(_unrounded, ROUNDED),
 ]

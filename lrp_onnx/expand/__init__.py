@@ -8,6 +8,8 @@ rounds.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import onnx_ir as ir
 from onnx_ir.passes import common
 
@@ -77,16 +79,20 @@ __all__ = [
 ]
 
 
-def expand(model: ir.Model) -> bool:
+def expand(model: ir.Model, only: Collection[tuple[str, str]] | None = None) -> bool:
     """Put its expansion in the place of each node that has one; says whether there was one.
 
-    A use that an expansion refuses stays as it is.
+    A use that an expansion refuses stays as it is.  With `only`, nodes of these domains and
+    operators alone.
     """
-    changed = any([write_out_functions(model), make_unsigned(model)])
-    layers = dict([*integer_layers(model), *dequantised_layers(model)])
+    changed, layers = False, dict[ir.Node, Expansion]()
+    if only is None:
+        changed = any([write_out_functions(model), make_unsigned(model)])
+        layers = dict([*integer_layers(model), *dequantised_layers(model)])
     for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
-        expansion = layers.get(node) or EXPANSIONS.get((node.domain, node.op_type))
-        if expansion is not None:
+        key = node.domain, node.op_type
+        expansion = layers.get(node) or EXPANSIONS.get(key)
+        if expansion is not None and (only is None or key in only):
             changed |= _replaced(model, node, expansion)
     if changed:
         common.NameFixPass()(model)

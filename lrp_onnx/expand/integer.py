@@ -52,6 +52,23 @@ def max_pool_of_integers(build: Build, node: ir.Node) -> Sequence[ir.Value] | No
     return [build.explained(node.outputs[0], build.op("MaxPool", floats, **kept))]
 
 
+@expands("DynamicQuantizeLinear")
+def scale_alone(build: Build, node: ir.Node) -> Sequence[ir.Value | None] | None:
+    """The scale (max(x, 0) - min(x, 0))/255, where it is all that is read: beside the integers that
+    it scales it is held constant.  Spec: ONNX DynamicQuantizeLinear-11.
+    """
+    x, (q, scale, *_) = node.inputs[0], node.outputs
+    if q.uses() or not (scale.uses() or scale.is_graph_output()):
+        return None
+    ends = [build.op(f"Reduce{end}", x, keepdims=0) for end in ("Max", "Min")]
+    above, below = (
+        build.op(end, value, build.like(0.0, x))
+        for end, value in zip(("Max", "Min"), ends, strict=True)
+    )
+    z = build.op("Div", build.op("Sub", above, below), build.like(255.0, x))
+    return [None, build.explained(scale, z)]
+
+
 @dataclass(frozen=True)
 class _Chain:
     """A product of integers and the nodes that make floats of it."""

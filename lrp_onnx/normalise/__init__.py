@@ -36,6 +36,7 @@ def normalise(model: ir.Model, to_opset: int | None = None) -> ir.Model:
     common.RemoveInitializersFromInputsPass()(model)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     if model.graph.opset_imports.get("", 0) > OPSETS[-1]:
+        opset.widen_weights(model)
         model = _expanded(model)
     if model.graph.opset_imports.get("", 0) not in OPSETS:
         model = through_proto(model, opset.convert)
@@ -60,14 +61,15 @@ def normalise(model: ir.Model, to_opset: int | None = None) -> ir.Model:
 
 
 def _expanded(model: ir.Model) -> ir.Model:
-    """The model with what is newer than OPSETS written out by its expansion, where there is one;
-    the others are lowered by their functions.
+    """The model with the operators that OPSETS lack written out by their expansions, where there
+    are some; the others are lowered by their functions.
     """
-    if not any((n.domain, n.op_type) in EXPANSIONS for n in model.graph.all_nodes()):
+    newer = [op for op in EXPANSIONS if not op[0] and not onnx.defs.has(op[1], OPSETS[-1], "")]
+    if not any((n.domain, n.op_type) in newer for n in model.graph.all_nodes()):
         return model
     for _ in range(ROUNDS):
         model = infer_shapes(model)
-        if not expand(model):
+        if not expand(model, newer):
             break
     return model
 

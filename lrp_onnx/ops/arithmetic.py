@@ -98,9 +98,12 @@ def mean(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 
 @op("Mod", kind=_quotient_or_scale, inputs=(0, 1), broadcasts=True)
 def remainder(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
-    """y = a - q·b with a whole q that does not change: s for a, -q·s for b.  Spec: ONNX Mod-13."""
+    """y = a - q·b with a whole q that does not change: s for a, -q·s for b, 0 where s is 0 even if
+    q is infinite.  Spec: ONNX Mod-13.
+    """
     if i == 0:
         return s
     a, b, y = (emit.in_compute_dtype(v) for v in (*node.inputs, node.outputs[0]))
     quotient = emit.op("Round", emit.op("Div", emit.op("Sub", a, y), b))
-    return emit.op("Neg", emit.op("Mul", s, quotient))
+    c = emit.op("Neg", emit.op("Mul", s, quotient))
+    return emit.op("Where", emit.op("Equal", s, 0.0), 0.0, c)

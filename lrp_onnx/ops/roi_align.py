@@ -18,7 +18,7 @@ from lrp_onnx.ops.linear import integer, text
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.spread import size_of, vector
 
-__all__: list[str] = []
+__all__ = ["give_to_first", "number_range"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def _samples(emit: Emit, node: ir.Node, axis: int) -> Samples:
     start, length = _region(emit, node, axis)
     per_bin = emit.op("Div", length, float(out))
     count, numbers = _counted(emit, node, per_bin)
-    bins = _number_range(emit, emit.ints(out), (-1, 1))
+    bins = number_range(emit, emit.ints(out), (-1, 1))
     # bin o, sample g: o + (g + 1/2)/count of a bin from the start
     within = emit.op("Div", emit.op("Add", numbers, 0.5), emit.op("Max", count, 1.0))
     place = emit.op("Mul", emit.op("Add", bins, within), per_bin)
@@ -84,15 +84,15 @@ def _counted(emit: Emit, node: ir.Node, per_bin: ir.Value) -> tuple[ir.Value, ir
     """How many samples each region has in a bin, (rois, 1, 1), and 0, 1, … up to the most."""
     ratio = integer(node, "sampling_ratio", 0)
     if ratio > 0:
-        numbers = _number_range(emit, emit.ints(ratio), (-1,))
+        numbers = number_range(emit, emit.ints(ratio), (-1,))
         return emit.expand_like(float(ratio), per_bin), numbers
     count = emit.op("Max", emit.op("Ceil", per_bin), 0.0)
     most = emit.op("Max", emit.op("ReduceMax", count, keepdims=0), 1.0)
     whole = emit.op("Cast", most, to=int(ir.DataType.INT64))
-    return count, _number_range(emit, emit.op("Unsqueeze", whole, emit.ints(0)), (-1,))
+    return count, number_range(emit, emit.op("Unsqueeze", whole, emit.ints(0)), (-1,))
 
 
-def _number_range(emit: Emit, count: ir.Value, shape: Sequence[int]) -> ir.Value:
+def number_range(emit: Emit, count: ir.Value, shape: Sequence[int]) -> ir.Value:
     """0, 1, 2, … as numbers of the relevance's type; `count` has shape [1]."""
     zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
     numbers = emit.op("Range", zero, emit.op("Squeeze", count, emit.ints(0)), one)
@@ -119,7 +119,9 @@ def roi_align(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     sides = [emit.op("Slice", shape, emit.ints(k), emit.ints(k + 1)) for k in (0, 3)]
     beside = emit.op("Concat", sides[0], emit.ints(-1), sides[1], axis=0)
     wide = emit.op("Unsqueeze", emit.op("Reshape", wide, beside), emit.ints(0))
-    chosen = emit.op("Unsqueeze", _batches(emit, node), emit.ints(2, 3))  # (N, rois, 1, 1)
+    chosen = emit.op(
+        "Unsqueeze", _batches(emit, _data(node), _entries(node)), emit.ints(2, 3)
+    )  # (N, rois, 1, 1)
     high = emit.op("Mul", chosen, emit.op("Unsqueeze", _matrix(emit, rows=rows), emit.ints(0)))
     height = vector(emit, [size_of(emit, _data(node), 2)])
     batch = vector(emit, [size_of(emit, _data(node), 0)])
@@ -131,7 +133,7 @@ def roi_align(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 def _matrix(emit: Emit, rows: Samples) -> ir.Value:
     """The averages along one axis, (rois, out, size): Σ hat(k - position)/count."""
     whole = emit.op("Cast", rows.size, to=int(ir.DataType.INT64))
-    k = _number_range(emit, whole, (-1,))
+    k = number_range(emit, whole, (-1,))
     distance = emit.op("Abs", emit.op("Sub", emit.op("Unsqueeze", rows.position, emit.ints(3)), k))
     hat = emit.op("Max", emit.op("Sub", 1.0, distance), 0.0)
     weight = emit.op("Unsqueeze", emit.op("Mul", rows.weight, rows.taken), emit.ints(3))
@@ -139,15 +141,19 @@ def _matrix(emit: Emit, rows: Samples) -> ir.Value:
     return emit.op("Div", total, emit.op("Max", rows.count, 1.0))
 
 
-def _batches(emit: Emit, node: ir.Node) -> ir.Value:
+def _batches(emit: Emit, x: ir.Value, entries: ir.Value) -> ir.Value:
     """1 where a region is of a batch entry, (N, rois)."""
     zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
-    size = vector(emit, [size_of(emit, _data(node), 0)])
+    size = vector(emit, [size_of(emit, x, 0)])
     numbers = emit.op("Range", zero, emit.op("Squeeze", size, emit.ints(0)), one)
-    given = node.inputs[2]
-    assert given is not None
-    same = emit.op("Equal", emit.op("Unsqueeze", numbers, emit.ints(1)), given)
-    return _float(emit, same)
+    return _float(emit, emit.op("Equal", emit.op("Unsqueeze", numbers, emit.ints(1)), entries))
+
+
+def _entries(node: ir.Node) -> ir.Value:
+    """The batch entry of each region, (rois,)."""
+    entries = node.inputs[2]
+    assert entries is not None
+    return entries
 
 
 def _corners(emit: Emit, along: Samples) -> tuple[ir.Value, ir.Value, ir.Value]:
@@ -190,25 +196,42 @@ def _to_winner(emit: Emit, node: ir.Node, s: ir.Value, rows: Samples, columns: S
     places = _crossed(emit, "Add", emit.op("Mul", row, width), column)
     weights = _crossed(emit, "Mul", high, wide)
     taken = _crossed(emit, "Mul", up, across)
-    channels = vector(emit, [1, size_of(emit, _data(node), 1), 1, 1, 1])
+    return give_to_first(emit, _data(node), _entries(node), s, places, weights, taken)
+
+
+def give_to_first(
+    emit: Emit,
+    x: ir.Value,
+    entries: ir.Value,
+    s: ir.Value,
+    places: ir.Value,
+    weights: ir.Value,
+    taken: ir.Value,
+) -> ir.Value:
+    """s·weight to the first of the largest weighted elements at the places that are taken.
+
+    x: (N, C, H, W)    entries: (rois,), each region's batch entry    s: (rois, C, *out)
+    places in H·W, weights, taken: (rois, *out, elements)    ->    c: (N, C, H, W).
+    """
+    channels = vector(emit, [1, size_of(emit, x, 1), 1, 1, 1])
     places, weights, taken = (
         emit.op("Expand", emit.op("Unsqueeze", v, emit.ints(1)), channels)
         for v in (places, weights, taken)
     )
-    x = emit.op("Gather", _data(node), node.inputs[2], axis=0)
-    lead = emit.op("Slice", emit.op("Shape", x), emit.ints(0), emit.ints(2))
+    regions = emit.op("Gather", x, entries, axis=0)
+    lead = emit.op("Slice", emit.op("Shape", regions), emit.ints(0), emit.ints(2))
     flat = emit.op("Concat", lead, emit.ints(-1), axis=0)
-    x = emit.op("Reshape", x, flat)
-    read = emit.op("GatherElements", x, emit.op("Reshape", places, flat), axis=2)
+    regions = emit.op("Reshape", regions, flat)
+    read = emit.op("GatherElements", regions, emit.op("Reshape", places, flat), axis=2)
     values = emit.op("Mul", emit.op("Reshape", read, emit.op("Shape", places)), weights)
     lowest = emit.constant(-3e38)
     values = emit.op("Where", emit.op("Greater", taken, 0.0), values, lowest)
     first = emit.op("ArgMax", values, axis=4, keepdims=1)
     place, weight = (emit.op("GatherElements", v, first, axis=4) for v in (places, weights))
     given = emit.op("Mul", emit.op("Reshape", s, flat), emit.op("Reshape", weight, flat))
-    zeros = emit.op("Expand", 0.0, emit.op("Shape", x))
+    zeros = emit.op("Expand", 0.0, emit.op("Shape", regions))
     spread = emit.op(
         "ScatterElements", zeros, emit.op("Reshape", place, flat), given, axis=2, reduction="add"
     )
     rois = emit.op("Reshape", spread, emit.ints(0, -1))
-    return emit.reshape_like(emit.op("MatMul", _batches(emit, node), rois), _data(node))
+    return emit.reshape_like(emit.op("MatMul", _batches(emit, x, entries), rois), x)

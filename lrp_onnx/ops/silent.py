@@ -42,12 +42,6 @@ RANDOM = (
 
 no_relevance([*SHAPES, *INDICES, *WINDOWS, *TRUTH, *BITS, *ROUNDING, *RANDOM, *COUNTS])
 
-never_propagates(
-    ["MaxRoiPool"],
-    "no rule goes through its regions, whose sizes only the run knows, yet. Use RoiAlign with "
-    'mode = "max"',
-)
-
 STRINGS = ("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit")
 never_propagates(STRINGS, "it works on strings, which have no relevance")
 SEQUENCES = ("SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert")
