@@ -12,6 +12,7 @@ import onnx_ir as ir
 from lrp_onnx.composite import Composite, Layer, Override, load_composite
 from lrp_onnx.errors import CompositeError, TargetError
 from lrp_onnx.method import PATH, STEPS
+from lrp_onnx.naming import name_bodies, name_of
 from lrp_onnx.ops.quantised import STRAIGHT_THROUGH
 from lrp_onnx.path import Step
 from lrp_onnx.site import Assigned
@@ -76,20 +77,20 @@ class Assignment:
         return list(_lines(graph, self.nodes))
 
 
-def _lines(graph: ir.Graph, nodes: Sequence[Assigned], prefix: str = "") -> Iterator[NodeReport]:
+def _lines(graph: ir.Graph, nodes: Sequence[Assigned]) -> Iterator[NodeReport]:
     """A line for every node of a graph, each followed by those of its bodies on the path."""
     found = {a.step.node: a for a in nodes}
     for node in graph:
         assigned = found.get(node)
-        yield _line(node, assigned, prefix)
+        yield _line(node, assigned)
         if assigned is not None:
             pairs = zip(assigned.step.bodies, assigned.bodies, strict=True)
             for body, inner in pairs:
-                yield from _lines(body.graph, inner, f"{prefix}{node.name}/")
+                yield from _lines(body.graph, inner)
 
 
-def _line(node: ir.Node, assigned: Assigned | None, prefix: str) -> NodeReport:
-    name, op_type = f"{prefix}{node.name or ''}", node.op_type
+def _line(node: ir.Node, assigned: Assigned | None) -> NodeReport:
+    name, op_type = name_of(node), node.op_type
     if assigned is None:
         return NodeReport(name, op_type, "", "", "no relevance passes here")
     return NodeReport(name, op_type, assigned.step.kind, assigned.rule.name, assigned.reason)
@@ -102,6 +103,7 @@ def assign(model: ir.Model, request: Request) -> Assignment:
     without a rule.
     """
     graph = model.graph
+    name_bodies(graph)
     composite = (
         load_composite(request.composite)
         .with_rules(request.rules)

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "Account", "Audit"]
 
-COLUMNS = ("out", "magnitude", "in", "bias", "stabiliser", "dropped")
-"""Per node: Σ R_out, Σ |R_out|, Σ R_in, and what bias, stabiliser and rule took."""
+COLUMNS = ("out", "magnitude", "in", "bias", "stabiliser", "dropped", "inside")
+"""Per node: Σ R_out, Σ |R_out|, Σ R_in, what bias, stabiliser and rule took, and by how much the
+accounts in its bodies are off, all signs added up."""
 
 
 @dataclass
@@ -119,6 +120,22 @@ class Audit:
             emit, site, relevance, propagated, (0.0, 0.0, dropped), moves or shared is not None
         )
 
+    def of_body(
+        self,
+        emit: Emit,
+        site: Assigned,
+        arriving: Sequence[ir.Value | None],
+        propagated: Mapping[int, ir.Value],
+        booked: Sequence[ir.Value],
+        conserves: bool,
+    ) -> None:
+        """Write the account of a node with bodies; booked: Σ|R_out| inside them, what bias,
+        stabiliser and rules took there, and by how much accounts are off.
+        """
+        relevance = [r for r in arriving if r is not None]
+        magnitude, *taken, off = booked
+        self._row(emit, site, relevance, propagated, taken, conserves, (magnitude, off))
+
     def _row(
         self,
         emit: Emit,
@@ -127,12 +144,13 @@ class Audit:
         propagated: Mapping[int, ir.Value],
         booked: Sequence[Operand],
         conserves: bool,
+        inside: tuple[Operand, Operand] = (0.0, 0.0),
     ) -> None:
-        magnitude = _total(emit, [emit.op("Abs", r) for r in relevance])
+        magnitude = add(emit, inside[0], _total(emit, [emit.op("Abs", r) for r in relevance]))
         received = _total(emit, list(propagated.values()))
         if isinstance(received, ir.Value):  # behind a Cast it may be of another dtype
             received = emit.op("Cast", received, to=int(emit.dtype))
-        sums = (_total(emit, relevance), magnitude, received, *booked)
+        sums = (_total(emit, relevance), magnitude, received, *booked, inside[1])
         parts = [
             emit.op("Reshape", s if isinstance(s, ir.Value) else emit.constant(s), emit.ints(1))
             for s in sums
@@ -148,7 +166,7 @@ def _of_inactive(emit: Emit, site: Assigned, relevance: ir.Value) -> Operand:
     if any(_is_integer(node.inputs[i]) for i in site.step.active):
         return 0.0  # token ids: every element comes from one of them
     for i, value in enumerate(node.inputs):
-        if value is None or i in op.gates:
+        if value is None or i in op.gates or _is_integer(value):  # positions are no elements
             continue
         replaced[i] = emit.expand_like(1.0 if i in site.step.active else 0.0, value)
     if len(replaced) == len(site.step.active) == 1 and node.op_type != "Pad":

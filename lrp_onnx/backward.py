@@ -14,6 +14,7 @@ from lrp_onnx.bodies import through_bodies
 from lrp_onnx.emit import Emit
 from lrp_onnx.errors import LrpError, RuleError, UnsupportedError
 from lrp_onnx.expression import names
+from lrp_onnx.naming import name_of
 from lrp_onnx.refusal import refusal
 from lrp_onnx.shares import by_shares
 from lrp_onnx.site import Assigned, alone, numbers, vjp
@@ -84,9 +85,9 @@ def _propagate(
     """The relevance that goes to each value from the node: pairs of value and relevance."""
     node = site.step.node
     emit.at(node, site.rule.name)
+    if site.step.bodies:  # what fails in there is told of the node in there
+        return through_bodies(emit, site, arriving, audit, walk)
     try:
-        if site.step.bodies:
-            return through_bodies(emit, site, arriving, audit, walk)
         if site.rule.shares:
             found = by_shares(emit, site, arriving, audit)
         else:
@@ -95,7 +96,9 @@ def _propagate(
     except UnsupportedError:
         raise
     except LrpError as e:
-        raise type(e)(f"node {node.name!r} ({node.op_type}), rule {site.rule.name!r}: {e}") from e
+        raise type(e)(
+            f"node {name_of(node)!r} ({node.op_type}), rule {site.rule.name!r}: {e}"
+        ) from e
 
 
 def _by_expression(

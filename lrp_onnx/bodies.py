@@ -20,9 +20,11 @@ import onnx_ir as ir
 
 from lrp_onnx import control
 from lrp_onnx.audit import Audit
+from lrp_onnx.body_account import BodyAccount, untaken
 from lrp_onnx.control import ports_of
 from lrp_onnx.emit import Emit, compute_dtype
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.naming import tensor_name
 from lrp_onnx.path import Body, Step
 from lrp_onnx.site import Assigned
 
@@ -46,9 +48,12 @@ def through_bodies(
     """
     node = site.step.node
     backward = _if_backward if node.op_type == "If" else _scan_backward
-    pairs = backward(emit, site, arriving, walk)
-    if audit is not None:
-        audit.of_expression(emit, site, arriving, dict(enumerate(r for _, r in pairs)), None)
+    account = None if audit is None else BodyAccount()
+    pairs = backward(emit, site, arriving, walk, account)
+    if audit is not None and account is not None:
+        emit.at(node, site.rule.name)
+        propagated = dict(enumerate(r for _, r in pairs))
+        audit.of_body(emit, site, arriving, propagated, account.close(emit), account.conserves)
     return pairs
 
 
@@ -115,7 +120,11 @@ def moved(
 
 
 def _if_backward(
-    emit: Emit, site: Assigned, arriving: Sequence[ir.Value | None], walk: Walk
+    emit: Emit,
+    site: Assigned,
+    arriving: Sequence[ir.Value | None],
+    walk: Walk,
+    account: BodyAccount | None,
 ) -> Pairs:
     node, captured = site.step.node, site.step.captured
     branches = {}
@@ -124,20 +133,35 @@ def _if_backward(
         copy = _copied(emit, body, nodes)
         inner = emit.inside(copy.graph)
         start: dict[ir.Value, ir.Value] = {}
+        idle = []
         for k, r in enumerate(arriving):
             if r is not None and k in body.outputs:
                 _add(inner, start, copy.graph.outputs[k], r)
-        found = walk(inner, copy.nodes, start, captured)
+            elif r is not None:
+                idle.append(r)  # this branch makes that output of nothing explained
+        inside = None if account is None else Audit()
+        found = walk(inner, copy.nodes, start, captured, inside)
         inner.at(node, site.rule.name)
         copy.graph.outputs[:] = [_result(inner, found.get(v), v) for v in captured]
+        if account is not None and inside is not None:
+            booked = account.of_run(inner, inside, [*untaken(start, copy.nodes, captured), *idle])
+            copy.graph.outputs.append(_named(inner, booked, account.like(inner)))
         branches[name] = copy.graph
     (condition,) = node.inputs
-    results = _append(emit, "If", [condition], branches, captured)
+    emit.at(node, site.rule.name)
+    more = [] if account is None else [account.like(emit)]
+    results = _append(emit, "If", [condition], branches, [*captured, *more])
+    if account is not None:
+        account.booked = results.pop()
     return list(zip(captured, results, strict=True))
 
 
 def _scan_backward(
-    emit: Emit, site: Assigned, arriving: Sequence[ir.Value | None], walk: Walk
+    emit: Emit,
+    site: Assigned,
+    arriving: Sequence[ir.Value | None],
+    walk: Walk,
+    account: BodyAccount | None,
 ) -> Pairs:
     node, (body,), (nodes,) = site.step.node, site.step.bodies, site.bodies
     ports, forward, captured = ports_of(node), body.graph, site.step.captured
@@ -161,11 +185,17 @@ def _scan_backward(
     for s, r in zip(written, r_written, strict=True):
         _add(inner, start, results[s.body], r)
     wanted = [*(inputs[b] for _, b, _ in carried), *(inputs[s.body] for s in read), *captured]
-    found = walk(inner, copy.nodes, start, wanted)
+    inside = None if account is None else Audit()
+    found = walk(inner, copy.nodes, start, wanted, inside)
     inner.at(node, site.rule.name)
+    before, after = list[ir.Value](), list[ir.Value]()
+    if account is not None and inside is not None:
+        before = [account.like(inner)]
+        booked = account.of_run(inner, inside, untaken(start, copy.nodes, wanted))
+        after = [_named(inner, inner.op("Add", before[0], booked), before[0])]
 
     copy.graph.inputs[:] = [
-        *(*r_states, *sums),
+        *(*r_states, *sums, *before),
         *(inputs[b] for b in kept),
         *(inputs[s.body] for s in ports.read),
         *r_written,
@@ -173,12 +203,14 @@ def _scan_backward(
     copy.graph.outputs[:] = [
         *(_result(inner, found.get(inputs[b]), inputs[b]) for _, b, _ in carried),
         *(_sum(inner, total, found.get(v)) for total, v in zip(sums, captured, strict=True)),
+        *after,
         *(_result(inner, found.get(inputs[s.body]), inputs[s.body]) for s in read),
     ]
     firsts = [_or_zeros(emit, arriving[k], node, s[0]) for k, s in enumerate(ports.states)]
     outer = [
         *(firsts[ports.states.index(s)] for s in carried),
         *(emit.expand_like(0.0, v) for v in captured),
+        *(account.nothing(emit) for account in [account] if account is not None),
         *saved,
         *(node.inputs[s.node] for s in ports.read),
         *(arriving[s.node] for s in written),
@@ -197,11 +229,17 @@ def _scan_backward(
     targets = [
         *(node.inputs[n] for n, _, _ in carried),
         *captured,
+        *before,
         *(node.inputs[s.node] for s in read),
     ]
+    emit.at(node, site.rule.name)
     append = _append_if_any if node.op_type == "Loop" else _append_scan
     made = append(emit, saved, outer, attributes, targets)
     receivers = set(site.step.receivers())
+    if account is not None:
+        (account.booked,) = [r for v, r in zip(targets, made, strict=True) if v in before]
+        others = receivers | set(before)
+        account.lost = [r for v, r in zip(targets, made, strict=True) if v not in others]
     return [(v, r) for v, r in zip(targets, made, strict=True) if v in receivers and v is not None]
 
 
@@ -245,8 +283,8 @@ def _require_steady(node: ir.Node, body: Body) -> None:
         changed = any(m != n and isinstance(m, int) and isinstance(n, int) for m, n in pairs)
         if len(first) != len(later) or changed:
             raise UnsupportedError(
-                f"its carried value {body.graph.inputs[b].name!r} changes its shape from {first} "
-                f"to {later}. Keep it of one shape, or give it out as a scan output"
+                f"its carried value {tensor_name(body.graph.inputs[b])!r} changes its shape from "
+                f"{first} to {later}. Keep it of one shape, or give it out as a scan output"
             )
 
 

@@ -14,6 +14,7 @@ import onnx
 import onnx_ir as ir
 
 from lrp_onnx.errors import CompositeError, LrpError, RuleError
+from lrp_onnx.naming import names_of
 from lrp_onnx.ops.registry import KINDS, REGISTRY
 from lrp_onnx.path import Step, explanation_path
 from lrp_onnx.rule import Rule, Setting, check_keys, library, load_rule, read_toml, typed
@@ -55,7 +56,7 @@ class Layer:
         return (
             (not self.ops or step.node.op_type in self.ops)
             and (not self.kinds or step.kind in self.kinds)
-            and fnmatch.fnmatchcase(step.node.name or "", self.name)
+            and any(fnmatch.fnmatchcase(name, self.name) for name in names_of(step.node))
             and low <= step.index <= high
         )
 

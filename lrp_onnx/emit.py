@@ -18,6 +18,7 @@ import onnx_ir as ir
 from onnx_ir import tape
 
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.naming import tensor_name
 
 __all__ = ["HALF", "Emit", "Input", "compute_dtype", "known_rank", "make_room", "static_shape"]
 
@@ -44,7 +45,8 @@ def known_rank(value: ir.Value) -> int:
     """The rank; UnsupportedError if shape inference did not find it."""
     if value.shape is None:
         raise UnsupportedError(
-            f"the rank of tensor {value.name!r} is unknown. Export the model with input shapes"
+            f"the rank of tensor {tensor_name(value)!r} is unknown. Export the model with input "
+            "shapes"
         )
     return len(value.shape)
 

@@ -9,13 +9,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import onnx_ir as ir
 
 from lrp_onnx.assign import Assignment
-from lrp_onnx.audit import Audit
+from lrp_onnx.audit import COLUMNS, Audit
 from lrp_onnx.backward import walk
 from lrp_onnx.condition import condition_masks
+from lrp_onnx.control import bodies_of
 from lrp_onnx.emit import Emit, compute_dtype, known_rank, make_room
 from lrp_onnx.errors import TargetError
 from lrp_onnx.integrate import integrated_gradients
 from lrp_onnx.method import PATH, attribution
+from lrp_onnx.naming import name_of
 from lrp_onnx.source import cut_at_sources
 from lrp_onnx.target import Target, largest_classes, starting_relevance
 
@@ -66,7 +68,9 @@ def emit_relevance(
     for k, (site, sums, _) in enumerate(audit.rows if audit is not None else []):
         dtype = compute_dtype(site.step.node.outputs[0].dtype)
         # equal accounts, as of two nodes that pass on the same relevance, are emitted once
-        account = ir.Value(name=f"lrp.audit_{k}", shape=ir.Shape([6]), type=ir.TensorType(dtype))
+        account = ir.Value(
+            name=f"lrp.audit_{k}", shape=ir.Shape([len(COLUMNS)]), type=ir.TensorType(dtype)
+        )
         graph.append(ir.Node("", "Identity", [sums], outputs=[account], name=f"lrp/audit_{k}"))
         graph.outputs.append(account)
 
@@ -143,11 +147,27 @@ def _tensor(model: ir.Model, name: str) -> ir.Value:
         v.name: v for v in (*model.graph.inputs, *(o for node in model.graph for o in node.outputs))
     }
     if wanted not in known:
+        if (around := _around(model.graph, wanted)) is not None:
+            raise TargetError(
+                f"tensor {name!r}: it lies in a body of node {name_of(around)!r}, which runs any "
+                "number of times. Choose one outside of it."
+            )
         raise TargetError(
             f"tensor {name!r}: the model has none. `lrp-onnx inspect` lists the nodes on the "
             "explanation path."
         )
     return known[wanted]
+
+
+def _around(graph: ir.Graph, name: str) -> ir.Node | None:
+    """The node in whose body a tensor of that name lies."""
+    for node in graph:
+        for body in bodies_of(node):
+            if any(v.name == name for v in (*body.inputs, *(o for n in body for o in n.outputs))):
+                return node
+            if (inner := _around(body, name)) is not None:
+                return inner
+    return None
 
 
 def _add_relevance(

@@ -28,6 +28,7 @@ from lrp_onnx.control import Ports, bodies_of, captures, ports_of
 from lrp_onnx.errors import TargetError, UnsupportedError
 from lrp_onnx.expand import REFUSED
 from lrp_onnx.marks import CELL, GATE
+from lrp_onnx.naming import name_of
 from lrp_onnx.ops.registry import Op, find
 from lrp_onnx.refusal import refusal, type_of
 
@@ -333,7 +334,7 @@ def _but_through(flow: _Flow, target: ir.Value) -> str:
             continue
         seen.add(node)
         if node in flow.silent:
-            found.append(f"{node.name!r} ({type_of(node)})")
+            found.append(f"{name_of(node)!r} ({type_of(node)})")
         else:
             pending += [v for v in node.inputs if v is not None]
     return f" but through {', '.join(found)}, which carry no relevance" if found else ""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.naming import name_of
 
 __all__ = ["refusal", "type_of"]
 
@@ -30,7 +31,7 @@ def refusal(refused: Mapping[ir.Node, str]) -> UnsupportedError:
         "input and the "
         f"target: {'; '.join(told)}. Choose other inputs with --explain or another "
         "output with --output (make an earlier tensor an output for that), or report the model.",
-        {node.name or "": reason for node, reason in refused.items()},
+        {name_of(node): reason for node, reason in refused.items()},
     )
     error.nodes = dict(refused)
     return error
@@ -38,8 +39,8 @@ def refusal(refused: Mapping[ir.Node, str]) -> UnsupportedError:
 
 def _lines(kind: str, reason: str, nodes: Sequence[ir.Node]) -> list[str]:
     if len(nodes) <= FEW:
-        return [f"node {node.name!r} ({kind}): {reason}" for node in nodes]
-    ends = f"first {nodes[0].name!r}, last {nodes[-1].name!r}"
+        return [f"node {name_of(node)!r} ({kind}): {reason}" for node in nodes]
+    ends = f"first {name_of(nodes[0])!r}, last {name_of(nodes[-1])!r}"
     return [f"{len(nodes)} nodes of type {kind} ({ends}): {reason}"]
 
 

@@ -29,6 +29,7 @@ __all__ = ["by_shares"]
 
 LAYERS = ("linear", "sum", "maximum", "bilinear", "norm", "cell", "recurrent")
 """Kinds that a rule made of terms can take as linear."""
+SUMS = ("Add", "Sub")
 EPSILON = 1e-6
 """The stabiliser of rules without an `epsilon` parameter."""
 
@@ -187,7 +188,7 @@ def _sum_of_terms(emit: Emit, layer: Layer, terms: Sequence[Modified]) -> Operan
 def _forward(emit: Emit, layer: Layer, term: Modified, b: Operand) -> ir.Value:
     """f(x'; w', b'), which is the forward's own tensor where nothing is modified."""
     node = layer.node
-    own = all(term.x[i] is node.inputs[i] for i in layer.active)
+    own = all(x is node.inputs[i] for i, x in term.x.items())
     own = own and (b is layer.bias or (b == 0.0 and layer.bias is None))
     own = own and (layer.weight is None or term.w is node.inputs[layer.weight])
     if own:
@@ -243,8 +244,11 @@ def _masked(emit: Emit, layer: Layer, share: Share, relevance: ir.Value) -> ir.V
 
 
 def _without_bias(emit: Emit, layer: Layer, terms: Sequence[Modified]) -> Operand:
-    """Σ f(x'; w', 0): what the inputs contribute to Z."""
-    return _sum_of_terms(emit, layer, [Modified(t.factor, t.x, t.w, 0.0) for t in terms])
+    """Σ f(x'; w', 0): what the inputs contribute to Z; a constant summand is a bias too."""
+    inputs = range(len(layer.node.inputs) if layer.node.op_type in SUMS else 0)
+    constant = {i: 0.0 for i in inputs if i not in layer.active}
+    bare = [Modified(t.factor, {**t.x, **constant}, t.w, 0.0) for t in terms]
+    return _sum_of_terms(emit, layer, bare)
 
 
 def _bias_is_lost(terms: Sequence[Modified]) -> bool:

@@ -40,6 +40,7 @@ from lrp_onnx.explainer import fitted
 from lrp_onnx.integrate import COMPLETENESS
 from lrp_onnx.maps import numbers_of
 from lrp_onnx.model import Source
+from lrp_onnx.naming import name_of
 from lrp_onnx.runtime import Array, runtime_form
 
 __all__ = ["CLOSES", "INCOMPLETE", "Completeness", "Line", "Verdict", "verify"]
@@ -65,6 +66,8 @@ class Line:
     dropped: float
     conserves: bool
     """Whether the rule conserves relevance but for what is booked; else no account can close."""
+    inside: float = 0.0
+    """By how much the accounts of the nodes in its bodies are off, all added up."""
 
     @property
     def residual(self) -> float:
@@ -72,14 +75,19 @@ class Line:
         return self.out - self.received - self.bias - self.stabiliser - self.dropped
 
     @property
+    def off(self) -> float:
+        """By how much the account fails to close, in its bodies or over the whole."""
+        return max(abs(self.residual), self.inside)
+
+    @property
     def finite(self) -> bool:
         """Whether every sum is a number."""
-        return math.isfinite(self.residual) and math.isfinite(self.magnitude)
+        return all(map(math.isfinite, (self.residual, self.magnitude, self.inside)))
 
     @property
     def closes(self) -> bool:
         """Whether the account holds."""
-        within = abs(self.residual) <= CLOSES * self.magnitude
+        within = self.off <= CLOSES * self.magnitude
         return self.finite and (within or not self.conserves)
 
 
@@ -191,7 +199,7 @@ def _lines(audit: Audit, found: Mapping[str, Array]) -> tuple[Line, ...]:
         node = site.step.node
         lines.append(
             Line(
-                name=node.name or "",
+                name=name_of(node),
                 op_type=node.op_type,
                 rule=site.rule.name,
                 received=sums.pop("in"),
@@ -243,8 +251,10 @@ def _line_problem(line: Line) -> str:
     where = f"node {line.name!r} ({line.op_type}), rule {line.rule!r}"
     if not line.finite:
         return f"{where}: its relevance is not finite"
-    part = abs(line.residual) / line.magnitude if line.magnitude else math.inf
-    return f"{where}: its account is off by {line.residual:.3g}, {part:.1e} of Σ|R|"
+    part = line.off / line.magnitude if line.magnitude else math.inf
+    within = "" if abs(line.residual) >= line.inside else " in its bodies"
+    off = line.inside if within else line.residual
+    return f"{where}: its account is off by {off:.3g}{within}, {part:.1e} of Σ|R|"
 
 
 def _total_problem(

@@ -106,6 +106,14 @@ ROWS = [
         " double[N,3] e) => (double[N,4] ko) { p = MatMul(e, w)  q = Mul(k, h)  s = Add(p, q)"
         " ko = Tanh(s) }>(h, x) }>(h0, xs)  out = MatMul(hn, v) }",
         {"xs": (2, 3, 2, 3), "h0": (2, 4)}),
+    Row("Loop-in-Loop",
+        f"g ({IN}) => ({OUT}) {{ n = Constant<value_int=3>() go = Constant<value=bool {{1}}>()"
+        " hn = Loop<body = outer (int64 i, bool c, double[N,4] h) => (bool c1, double[N,4] h1) {"
+        " c1 = Identity(c)  x = Gather(xs, i)  p = MatMul(x, w)  m = Constant<value_int=2>()"
+        " h1 = Loop<body = inner (int64 j, bool d, double[N,4] k) => (bool d1, double[N,4] k1) {"
+        " d1 = Identity(d)  q = Mul(k, h)  s = Add(q, p)  t = Add(s, h0)  k1 = Tanh(t) }>(m, c, h)"
+        " }>(n, go, h0)  out = MatMul(hn, v) }",
+        {"xs": (3, 2, 3), "h0": (2, 4)}),
 ]  # fmt: skip
 
 

@@ -14,6 +14,8 @@ from models import Array, run
 from onnx import helper, numpy_helper
 
 import lrp_onnx
+from lrp_onnx.assign import Request
+from lrp_onnx.verify import verify
 
 T, N, IN, H = 5, 3, 4, 3
 RNG = np.random.default_rng(5)
@@ -48,11 +50,23 @@ GRU_STEP = """
     nr = Mul(rr, n2)  ns = Add(n1, nr)  n = Tanh(ns)
     one = Constant<value_float=1.0>()  y = Sub(one, z)
     p = Mul(y, n)  q = Mul(z, {h})  {h1} = Add(p, q)"""
+BEFORE_LAST = GRU_STEP[: GRU_STEP.index("    one =")]
+INTERPOLATIONS = {
+    "paddle": "d = Sub({h}, n)  dz = Mul(d, z)  {h1} = Add(dz, n)",
+    "other-gate": "zm = Neg(zs)  y = Sigmoid(zm)"
+    "  d = Sub(n, {h})  dy = Mul(y, d)  {h1} = Add({h}, dy)",
+    "one-minus": "one = Constant<value_float=1.0>()  y = Sub(one, z)"
+    "  d = Sub(n, {h})  dy = Mul(y, d)  {h1} = Add({h}, dy)",
+    "negated": "one = Constant<value_float=1.0>()  zm = Neg(z)  y = Add(zm, one)"
+    "  p = Mul(n, y)  q = Mul({h}, z)  {h1} = Add(q, p)",
+    "complement": "zn = Mul(z, n)  p = Sub(n, zn)  q = Mul({h}, z)  {h1} = Add(q, p)",
+}
 STEPS = {
     "LSTM": ("LSTM", LSTM_STEP),
     "LSTM-joined": ("LSTM", JOINED_STEP),
     "LSTM-bias-last": ("LSTM", BIAS_LAST_STEP),
     "GRU": ("GRU", GRU_STEP),
+    **{f"GRU-{name}": ("GRU", BEFORE_LAST + text) for name, text in INTERPOLATIONS.items()},
 }
 
 
@@ -150,3 +164,12 @@ def test_spelled_cell_is_explained_as_the_operator(
     np.testing.assert_allclose(found["y"], expected["y"], atol=1e-5)
     r = expected["x_relevance"]
     np.testing.assert_allclose(found["x_relevance"], r, atol=1e-4 * np.abs(r).max())
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("step", ["LSTM", "GRU", "GRU-paddle"])
+def test_every_account_of_a_spelled_cell_closes(step: str, spelling: str) -> None:
+    op, text = STEPS[step]
+    verdict = verify(SPELLINGS[spelling](op, text), Request(composite="epsilon", target=1), FEEDS)
+    assert not verdict.problems
+    assert all(line.conserves for line in verdict.lines)

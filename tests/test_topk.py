@@ -123,6 +123,13 @@ def test_verify_adds_up_the_accounts_of_all_classes():
     assert verdict.explained == pytest.approx(float(run(z, feeds)["y_relevance"].sum()), rel=1e-5)
 
 
+def test_verify_adds_up_what_happens_in_bodies():
+    feeds = drawn("branches")
+    several, one = (verify(BRANCHES, Request("epsilon", target=t), feeds) for t in ("top-2", "all"))
+    assert not several.problems
+    assert [line.name for line in several.lines] == [line.name for line in one.lines]
+
+
 def test_integrated_gradients_explain_one_class():
     with pytest.raises(TargetError, match="one class at a time"):
         lrp_onnx.compile(CONVOLUTIONS, method="integrated-gradients", target="top-2")

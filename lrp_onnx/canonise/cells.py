@@ -11,7 +11,8 @@ Sigmoid or HardSigmoid, 1 - σ included, and values followed through nodes that 
 3. σ · u is gated inside the signal's pre-activation, the sums of linear layers in front of that
    tanh: r·(R·h + b) and R·(r·h) of a GRU.
 
-Where an expansion has marked a gate, the same is read from the mark, whatever the functions are.
+An interpolation n + z·(h - n) is written out as (1 - z)·n + z·h beforehand.  Where an expansion has
+marked a gate, the same is read from the mark, whatever the functions are.
 
 The sum of gated products (c_t, h_t) and the signal's whole pre-activation share relevance out with
 the stabiliser of the papers: they are of kind `cell`.  A pre-activation made of several parts (W·x
@@ -26,16 +27,12 @@ from collections.abc import Iterator, Mapping
 import onnx_ir as ir
 
 from lrp_onnx.control import graphs_of
+from lrp_onnx.gates import is_gate, is_made_by, maker_of
 from lrp_onnx.marks import CELL, GATE
 from lrp_onnx.ops.registry import find
 
 __all__ = ["mark_cells"]
 
-MOVES = (
-    *("Identity", "Split", "Slice", "Gather", "Squeeze", "Unsqueeze", "Reshape", "Flatten"),
-    *("Transpose", "Cast", "Clip", "Where"),
-)
-GATES = ("Sigmoid", "HardSigmoid")
 SUMS = ("Add", "Sub")
 
 
@@ -46,10 +43,10 @@ def mark_cells(model: ir.Model) -> None:
     products = [node for node in nodes if node.op_type == "Mul"]
     for node in products:
         for gate, signal in ((0, 1), (1, 0)):
-            function = _maker(node.inputs[signal])
-            if function is None or not _is(node.inputs[signal], ("Tanh",)):
+            function = maker_of(node.inputs[signal])
+            if function is None or not is_made_by(node.inputs[signal], ("Tanh",)):
                 continue
-            if _is_gate(node.inputs[gate]) and not _depends(node.inputs[gate], function, order):
+            if is_gate(node.inputs[gate]) and not _depends(node.inputs[gate], function, order):
                 node.metadata_props.setdefault(GATE, str(gate))
     sums = [node for node in nodes if node.op_type == "Add"]
     for node in sums:
@@ -75,7 +72,7 @@ def _depends(value: ir.Value | None, on: ir.Node, order: Mapping[ir.Node, int]) 
 
 def _mark_sum(node: ir.Node) -> None:
     """A sum with a gated product: its other product is gated too, and it is of the cell."""
-    makers = [_maker(v) for v in node.inputs]
+    makers = [maker_of(v) for v in node.inputs]
     gated = [m for m in makers if _gated(m)]
     if not gated:
         return
@@ -89,18 +86,18 @@ def _mark_sum(node: ir.Node) -> None:
 def _mark_gate(node: ir.Node) -> None:
     if node.op_type != "Mul" or node.domain:
         return
-    found = [k for k, v in enumerate(node.inputs) if _is_gate(v)]
+    found = [k for k, v in enumerate(node.inputs) if is_gate(v)]
     if len(found) == 1:
         node.metadata_props[GATE] = str(found[0])
 
 
 def _mark_signal(node: ir.Node) -> None:
     """The pre-activation in front of the function whose value a gate lets through."""
-    function = _maker(_signal(node))
+    function = maker_of(_signal(node))
     operator = None if function is None else find(function)
     if function is None or operator is None or operator.kind != "activation":
         return
-    top = _maker(function.inputs[0])
+    top = maker_of(function.inputs[0])
     if top is None or CELL in top.metadata_props or not _shares(top):
         return
     top.metadata_props[CELL] = "cell"
@@ -114,11 +111,11 @@ def _parts(node: ir.Node) -> Iterator[ir.Node]:
         _mark_gated_inputs(node)
         return
     for value in node.inputs:
-        maker = _maker(value)
+        maker = maker_of(value)
         if maker is not None and maker.op_type == "Mul" and not maker.domain:
             if not _gated(maker):
                 _mark_gate(maker)
-            maker = _maker(_signal(maker)) if _gated(maker) else None
+            maker = maker_of(_signal(maker)) if _gated(maker) else None
         if maker is not None and CELL not in maker.metadata_props and _shares(maker):
             yield maker
             yield from _parts(maker)
@@ -127,10 +124,10 @@ def _parts(node: ir.Node) -> Iterator[ir.Node]:
 def _mark_gated_inputs(linear: ir.Node) -> None:
     """r·h, alone or joined to x, in front of the weights."""
     for value in linear.inputs[:2]:
-        maker = _maker(value)
+        maker = maker_of(value)
         joined = maker.inputs if maker is not None and maker.op_type == "Concat" else [value]
         for part in joined:
-            factor = _maker(part)
+            factor = maker_of(part)
             if factor is not None and not _gated(factor):
                 _mark_gate(factor)
 
@@ -148,31 +145,3 @@ def _gated(node: ir.Node | None) -> bool:
 def _signal(node: ir.Node) -> ir.Value | None:
     """The factor of a gated product that is no gate."""
     return node.inputs[1 - int(node.metadata_props[GATE])]
-
-
-def _maker(value: ir.Value | None) -> ir.Node | None:
-    """The node that a value comes from, behind those that move it."""
-    while value is not None and (node := value.producer()) is not None:
-        if node.domain or node.op_type not in MOVES:
-            return node
-        value = node.inputs[1 if node.op_type == "Where" else 0]
-    return None
-
-
-def _is(value: ir.Value | None, op_types: tuple[str, ...]) -> bool:
-    maker = _maker(value)
-    return maker is not None and not maker.domain and maker.op_type in op_types
-
-
-def _is_gate(value: ir.Value | None) -> bool:
-    """Whether it is σ or 1 - σ."""
-    maker = _maker(value)
-    if maker is not None and maker.op_type == "Sub" and not maker.domain:
-        return _is_one(maker.inputs[0]) and _is(maker.inputs[1], GATES)
-    return _is(value, GATES)
-
-
-def _is_one(value: ir.Value | None) -> bool:
-    if value is None or value.const_value is None or value.const_value.size != 1:
-        return False
-    return bool((value.const_value.numpy() == 1).all())

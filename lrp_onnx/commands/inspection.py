@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,9 +19,11 @@ from lrp_onnx.commands.tables import facts, nodes_table, signature
 from lrp_onnx.commands.watch import Watch
 from lrp_onnx.compiled import Compiled
 from lrp_onnx.compiler import run_stages
+from lrp_onnx.control import bodies_of
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.method import PATH
 from lrp_onnx.model import load
+from lrp_onnx.naming import name_of
 from lrp_onnx.ops.registry import find
 
 __all__ = ["OWN", "Inspection", "explains", "in_words", "inspect_model", "means"]
@@ -88,7 +90,7 @@ def inspect_model(
         except UnsupportedError as e:
             if not e.reasons:
                 raise
-            report = tuple(_refused(node, e.reasons) for node in watch.nodes)
+            report = tuple(_refused(watch.nodes, e.reasons))
             about["method"] = options.request.method
             about["composite"] = options.request.composite
             return Inspection(about, inputs, outputs, report, error=e)
@@ -139,10 +141,15 @@ def _words(value: Any) -> str:
     return ", ".join(value) if isinstance(value, list) else str(value)
 
 
-def _refused(node: ir.Node, reasons: dict[str, str]) -> NodeReport:
-    name = node.name or ""
-    if name in reasons:
-        return NodeReport(name, node.op_type, "unsupported", "", reasons[name])
-    operator = find(node)
-    kinds = () if operator is None else operator.kinds or (operator.stand,)
-    return NodeReport(name, node.op_type, ", ".join(kinds), "", "")
+def _refused(nodes: Iterable[ir.Node], reasons: Mapping[str, str]) -> Iterator[NodeReport]:
+    """A line for each node, and for those in bodies where one of them is refused."""
+    for node in nodes:
+        name, operator = name_of(node), find(node)
+        if name in reasons:
+            yield NodeReport(name, node.op_type, "unsupported", "", reasons[name])
+        else:
+            kinds = () if operator is None else operator.kinds or (operator.stand,)
+            yield NodeReport(name, node.op_type, ", ".join(kinds), "", "")
+        if any(refused.startswith(f"{name}/") for refused in reasons):
+            for body in bodies_of(node):
+                yield from _refused(body, reasons)

@@ -3,6 +3,8 @@ spelled so that every operand has a rule of its own.
 
     Clip = Min(Max(x, low), high)    PRelu = Relu(x) + slope · Min(x, 0)
     Conv(x, w, b) = Conv(x, w) + b   BatchNormalization = (x - mean)/√(var + ε) · scale + bias
+
+And the bounds of Range as scalars: runtimes take [1] too, but not where they can tell beforehand.
 """
 
 from __future__ import annotations
@@ -112,6 +114,19 @@ def batch_normalization(build: Build, node: ir.Node) -> Sequence[ir.Value | None
     shifted = build.op("Add", variance, build.like(attribute(node, "epsilon", 1e-5), parameters[3]))
     normal = build.op("Div", build.op("Sub", x, mean), build.op("Sqrt", shifted))
     return [build.op("Add", build.op("Mul", normal, scale), bias)]
+
+
+@expands("Range")
+def scalar_bounds(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
+    """Range of scalars, where its bounds are of shape [1].  Spec: ONNX Range-11."""
+    ranks = [None if v is None or v.shape is None else len(v.shape) for v in node.inputs]
+    if 1 not in ranks:
+        return None
+    bounds = [
+        build.op("Squeeze", v, build.ints(0)) if rank == 1 else v
+        for v, rank in zip(node.inputs, ranks, strict=True)
+    ]
+    return [build.op("Range", *bounds)]
 
 
 @expands("Dropout")

@@ -4,6 +4,8 @@ shapes, operators that the rules know, shape arithmetic on known sizes done, no 
 
 from __future__ import annotations
 
+from functools import partial
+
 import onnx
 import onnx_ir as ir
 from onnx import version_converter
@@ -16,6 +18,8 @@ from lrp_onnx.model import through_proto
 from lrp_onnx.normalise.branch import inline_branches
 from lrp_onnx.normalise.fold import fold
 from lrp_onnx.normalise.inference import inferred as inferred_proto
+from lrp_onnx.normalise.local import make_local
+from lrp_onnx.normalise.settle import settle
 
 __all__ = ["infer_shapes", "normalise"]
 
@@ -47,16 +51,25 @@ def normalise(model: ir.Model, to_opset: int | None = None) -> ir.Model:
     if write_out_functions(model):  # shape inference does not know all of them
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.NameFixPass()(model)
-    model = infer_shapes(model)
+    model = _settled(model)
+    undecided = set[str | None]()
+    while settle(model, partial(_settled, strict=False), undecided):
+        model = _settled(model)
+    common.RemoveUnusedNodesPass()(model)
+    return model
+
+
+def _settled(model: ir.Model, strict: bool = True) -> ir.Model:
+    """Shapes, and what they decide: expansions, constants, branches taken."""
+    model = infer_shapes(model, strict)
     drop_no_ops(model)
     for _ in range(ROUNDS):
         # all, one after the other: what is folded may be a condition
         if not any([expand(model), fold(model), inline_branches(model)]):
             break
         common.RemoveUnusedNodesPass()(model)
-        model = infer_shapes(model)
+        model = infer_shapes(model, strict)
         drop_no_ops(model)
-    common.RemoveUnusedNodesPass()(model)
     return model
 
 
@@ -91,14 +104,17 @@ def _at_opset(model: ir.Model, wanted: int) -> ir.Model:
         ) from e
 
 
-def infer_shapes(model: ir.Model) -> ir.Model:
-    """Shapes and types of every tensor, with symbolic dimensions kept, and `model.meta`."""
+def infer_shapes(model: ir.Model, strict: bool = True) -> ir.Model:
+    """Shapes and types of every tensor, with symbolic dimensions kept, and `model.meta`; ModelError
+    where they contradict each other, if strict.
+    """
+    make_local(model)
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         for value in node.outputs:
             if not value.is_graph_output():
                 value.shape, value.type = None, None
     try:
-        inferred = through_proto(model, inferred_proto)
+        inferred = through_proto(model, partial(inferred_proto, strict=strict))
     except onnx.shape_inference.InferenceError as e:
         if not (declared := _forget_output_shapes(model)):
             raise ModelError(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-__all__ = ["inline_branches"]
+__all__ = ["inline", "inline_branches"]
 
 
 def inline_branches(model: ir.Model) -> bool:
@@ -15,15 +17,19 @@ def inline_branches(model: ir.Model) -> bool:
     A branch reads the tensors around it directly and has no inputs of its own.
     """
     nodes = ir.traversal.RecursiveGraphIterator(model.graph)
-    found = [node for node in nodes if _condition(node) is not None]
-    for node in reversed(found):  # those inside another one first
+    found = [(n, c) for n in nodes if (c := _condition(n)) is not None]
+    inline(model, [(n, "then_branch" if c else "else_branch") for n, c in found])
+    return bool(found)
+
+
+def inline(model: ir.Model, taken: Sequence[tuple[ir.Node, str]]) -> None:
+    """Put one branch, given by name, in the place of each of these Ifs."""
+    for node, name in reversed(taken):  # those inside another one first
         assert isinstance(node.graph, ir.Graph)
-        taken = "then_branch" if _condition(node) else "else_branch"
-        _inline(node.graph, node, node.attributes[taken].as_graph())
-    if found:
+        _inline(node.graph, node, node.attributes[name].as_graph())
+    if taken:
         common.NameFixPass()(model)  # two branches may use the same names
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    return bool(found)
 
 
 def _condition(node: ir.Node) -> bool | None:

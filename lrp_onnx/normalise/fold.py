@@ -39,7 +39,7 @@ ARITHMETIC = (
     *("Sqrt", "Reciprocal", "Exp", "Log", "Min", "Max", "Sum", "Clip", "Cast", "Relu", "Sigmoid"),
     *("ReduceSum", "ReduceProd", "ReduceMean", "ReduceMax", "ReduceMin", "CumSum", "Trilu"),
     *("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Not", "Where"),
-    *("ConstantOfShape", "Range", "Size", "NonZero", "ScatterElements", "ScatterND", "Pad"),
+    *("ConstantOfShape", "Range", "NonZero", "ScatterElements", "ScatterND", "Pad"),
 )
 GROWING = ("ConstantOfShape", "Range", "Expand", "Tile", "Pad", "NonZero")
 """Evaluated only where the size of the result was inferred."""
@@ -93,6 +93,8 @@ class _Folding:
         """The outputs' values where they can be told."""
         if node.op_type == "Shape":
             return self.shape(node)
+        if node.op_type == "Size":
+            return self.size_of_all(node)
         if node.op_type not in MOVING + ARITHMETIC or not self.worthwhile(node):
             return None
         arrays = [None if v is None else self.array(v) for v in node.inputs]
@@ -123,6 +125,13 @@ class _Folding:
         start, end = (node.attributes.get(name) for name in ("start", "end"))
         first = None if start is None else start.as_int()
         return [np.array(sizes[first : None if end is None else end.as_int()], np.int64)]
+
+    def size_of_all(self, node: ir.Node) -> list[Array] | None:
+        """How many elements Size counts, where every size has a number."""
+        x = node.inputs[0]
+        if x is None or x.shape is None or not x.shape.is_static():
+            return None
+        return [np.array(np.prod(x.shape.numpy()), np.int64)]
 
     def size(self, value: ir.Value, axis: int) -> int:
         """A size, or the number that stands for its name."""

@@ -14,13 +14,17 @@ from lrp_onnx.opset.scope import subgraphs
 __all__ = ["inferred"]
 
 
-UNTYPED = "expected to have type but instead is null"
-"""How onnx complains of an input that it cannot tell the type of."""
+HARMLESS = (
+    "expected to have type but instead is null",  # it cannot tell the type of an input
+    "(op_type:If",  # the branch not taken may be for other shapes
+    "(op_type:Range",  # runtimes take numbers of shape [1] too
+)
+"""Parts of onnx's complaints about models that run."""
 
 
-def inferred(proto: ModelProto) -> ModelProto:
+def inferred(proto: ModelProto, strict: bool = True) -> ModelProto:
     """The model with the types and shapes of its tensors; onnx's InferenceError where they
-    contradict each other.
+    contradict each other, if strict.
     """
     others, unknown = {}, {o for n in _nodes(proto.graph) if n.domain for o in n.output}
     for node in _nodes(proto.graph):
@@ -32,7 +36,7 @@ def inferred(proto: ModelProto) -> ModelProto:
     grouped = _as_identities(proto.graph)
     _declare_captured(proto.graph)
     settled = settle_ceil_mode(proto)
-    result = inferred_steady(settled, _shaped)
+    result = inferred_steady(settled, _shaped if strict else _known)
     for node in _nodes(result.graph) if others else ():
         if node.op_type == "Identity" and node.output[0] in others:
             node.domain, node.op_type = "lrp", "ExplainedBy"
@@ -77,8 +81,14 @@ def _shaped(proto: ModelProto) -> ModelProto:
     try:
         return infer(proto, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as e:
-        strict = UNTYPED not in str(e)
-        return infer(proto, strict_mode=strict, data_prop=not strict)
+        if any(harmless in str(e) for harmless in HARMLESS):
+            return _known(proto)
+        return infer(proto, strict_mode=True, data_prop=False)
+
+
+def _known(proto: ModelProto) -> ModelProto:
+    """What can be told; nothing of what contradicts itself."""
+    return onnx.shape_inference.infer_shapes(proto, strict_mode=False, data_prop=True)
 
 
 def _nodes(graph: GraphProto) -> Iterator[NodeProto]:

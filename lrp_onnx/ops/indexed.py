@@ -21,6 +21,7 @@ import onnx_ir as ir
 
 from lrp_onnx.emit import Emit, Input, known_rank
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.naming import tensor_name
 from lrp_onnx.ops.linear import integer, text
 from lrp_onnx.ops.registry import op, refuse
 from lrp_onnx.ops.spread import Size, constant_array, size_of, vector
@@ -90,8 +91,8 @@ def _tuple_length(indices: ir.Value) -> int:
     length = indices.shape[-1] if indices.shape is not None else None
     if not isinstance(length, int):
         raise UnsupportedError(
-            f"the length of the index tuples in {indices.name!r} is unknown. Export the model with "
-            "input shapes"
+            f"the length of the index tuples in {tensor_name(indices)!r} is unknown. Export the "
+            "model with input shapes"
         )
     return length
 

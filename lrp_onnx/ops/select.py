@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from lrp_onnx.emit import Emit, known_rank
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.naming import tensor_name
 from lrp_onnx.ops.gathered import give_back, give_back_constant, positions
 from lrp_onnx.ops.linear import integer, text
 from lrp_onnx.ops.registry import op, refuse
@@ -103,7 +104,8 @@ def _length(value: ir.Value) -> int:
     length = None if value.shape is None else value.shape[0]
     if not isinstance(length, int):
         raise UnsupportedError(
-            f"the length of tensor {value.name!r} is unknown. Export the model with input shapes"
+            f"the length of tensor {tensor_name(value)!r} is unknown. Export the model with input "
+            "shapes"
         )
     return length
 

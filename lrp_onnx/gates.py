@@ -1,0 +1,53 @@
+"""What a value is made by, followed through nodes that move it: gates and signals of cells."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+__all__ = ["is_gate", "is_made_by", "maker_of"]
+
+MOVES = (
+    *("Identity", "Split", "Slice", "Gather", "Squeeze", "Unsqueeze", "Reshape", "Flatten"),
+    *("Transpose", "Cast", "Clip", "Where"),
+)
+GATES = ("Sigmoid", "HardSigmoid")
+
+
+def maker_of(value: ir.Value | None) -> ir.Node | None:
+    """The node that a value comes from, behind those that move it; of one that is kept beside its
+    explanation, that of the explanation.
+    """
+    while value is not None and (node := value.producer()) is not None:
+        if node.domain == "lrp" and node.op_type == "ExplainedBy":
+            value = node.inputs[1]
+        elif node.domain or node.op_type not in MOVES:
+            return node
+        else:
+            value = node.inputs[1 if node.op_type == "Where" else 0]
+    return None
+
+
+def is_made_by(value: ir.Value | None, op_types: tuple[str, ...]) -> bool:
+    """Whether a value comes from one of these operators."""
+    maker = maker_of(value)
+    return maker is not None and not maker.domain and maker.op_type in op_types
+
+
+def is_gate(value: ir.Value | None) -> bool:
+    """Whether it is σ, or 1 - g or -g + 1 of such a gate g."""
+    maker = maker_of(value)
+    if maker is None or maker.domain:
+        return False
+    if maker.op_type == "Sub":
+        return _is_one(maker.inputs[0]) and is_gate(maker.inputs[1])
+    if maker.op_type == "Add":
+        others = [v for v in maker.inputs if not _is_one(v)]
+        minus = others[0].producer() if len(others) == 1 and others[0] is not None else None
+        return minus is not None and minus.op_type == "Neg" and is_gate(minus.inputs[0])
+    return maker.op_type in GATES
+
+
+def _is_one(value: ir.Value | None) -> bool:
+    if value is None or value.const_value is None or value.const_value.size != 1:
+        return False
+    return bool((value.const_value.numpy() == 1).all())

@@ -1,0 +1,44 @@
+"""What the user is told a node or tensor is called.
+
+A node in a body goes by the nodes around it too, `loop/if/conv`; a copy that the backward pass
+recomputes goes by the name of what it copies.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from lrp_onnx.control import bodies_of
+
+__all__ = ["name_bodies", "name_of", "names_of", "tensor_name"]
+
+NAME, PLACE = "lrp.name", "lrp.place"
+"""In `meta`, which copies take along and files do not hold."""
+
+
+def name_bodies(graph: ir.Graph, around: str = "") -> None:
+    """Note the names of all that lies in bodies."""
+    for node in graph:
+        node.meta[PLACE] = f"{around}{node.name or ''}"
+        for body in bodies_of(node):
+            values = [*body.inputs, *(v for inner in body for v in inner.outputs)]
+            for value in values:
+                value.meta[NAME] = value.name
+            for inner in body:
+                inner.meta[NAME] = inner.name
+            name_bodies(body, f"{node.meta[PLACE]}/")
+
+
+def name_of(node: ir.Node) -> str:
+    """The node's name behind those of the nodes around it."""
+    return str(node.meta.get(PLACE) or node.name or "")
+
+
+def names_of(node: ir.Node) -> tuple[str, ...]:
+    """The names that a pattern may give: its own, and that behind those around it."""
+    return str(node.meta.get(NAME) or node.name or ""), name_of(node)
+
+
+def tensor_name(value: ir.Value) -> str:
+    """The tensor's name in the model."""
+    return str(value.meta.get(NAME) or value.name)
