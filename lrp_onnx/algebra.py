@@ -16,7 +16,19 @@ from lrp_onnx.emit import Emit, known_rank
 from lrp_onnx.errors import RuleError
 from lrp_onnx.expression import Expression
 
-__all__ = ["Operand", "add", "evaluate", "multiply", "sign", "stabilised_ratio", "subtract"]
+__all__ = [
+    "Operand",
+    "absolute",
+    "add",
+    "divide",
+    "evaluate",
+    "multiply",
+    "negative",
+    "positive",
+    "ratio",
+    "sign",
+    "subtract",
+]
 
 Operand = ir.Value | float
 """A tensor of the graph, or a number known at compile time."""
@@ -151,7 +163,7 @@ def rms(emit: Emit, a: Operand) -> Operand:
     return _signed(emit, emit.op("Sqrt", mean), 1)
 
 
-def stabilised_ratio(emit: Emit, relevance: ir.Value, z: ir.Value, epsilon: Operand) -> ir.Value:
+def ratio(emit: Emit, relevance: ir.Value, z: ir.Value, epsilon: Operand) -> ir.Value:
     """R / (z + ε·sgn(z)) with sgn(0) = +1; where the denominator would be 0 the ratio is 0
     (LRP-0).
     """

@@ -40,6 +40,8 @@ class Request:
     baseline: object = None
     """As given: see `lrp_onnx.baseline.read_baselines`."""
     conditions: Sequence[str] = ()
+    optimise: bool = True
+    runtime: str = "portable"
 
 
 @dataclass(frozen=True)

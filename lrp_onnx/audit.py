@@ -50,9 +50,13 @@ class Account:
         z: ir.Value,
         contributed: Operand,
         lost: bool,
+        times: int,
     ) -> None:
-        """Book one share; with `lost` the bias counts as the rule's own loss."""
-        taken = multiply(emit, factor, kept)
+        """Book one share; with `lost` the bias counts as the rule's own loss. `times` as much is
+        taken and propagated: to each factor of a product the whole share.
+        """
+        taken = multiply(emit, times * factor, kept)
+        s = emit.op("Mul", s, float(times)) if times > 1 else s
         absorbed = subtract(emit, taken, multiply(emit, s, z))
         dead = emit.op("Equal", z, 0.0)
         self.stabiliser = add(

@@ -5,6 +5,7 @@ place.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import onnx_ir as ir
 
@@ -15,7 +16,9 @@ from lrp_onnx.emit import Emit
 from lrp_onnx.errors import LrpError, RuleError, UnsupportedError
 from lrp_onnx.expression import names
 from lrp_onnx.naming import name_of
+from lrp_onnx.reduced import by_fewest
 from lrp_onnx.refusal import refusal
+from lrp_onnx.relevance import Relevance, total
 from lrp_onnx.shares import by_shares
 from lrp_onnx.site import Assigned, alone, numbers, vjp
 
@@ -39,7 +42,7 @@ def walk(
     cannot be explained.
     """
     refused: dict[ir.Node, str] = {}
-    pending: dict[ir.Value, list[ir.Value]] = {value: [r] for value, r in start.items()}
+    pending = {value: [Relevance(r)] for value, r in start.items()}
     masks = {} if masks is None else masks
     for site in reversed(assigned):
         arriving = [_total(emit, pending, value, masks) for value in site.step.node.outputs]
@@ -50,48 +53,48 @@ def walk(
         except UnsupportedError as e:
             refused.update(e.nodes or {site.step.node: str(e)})
             # anything of its shape: only whether the nodes before it are refused too still counts
-            found = [(v, v) for v in site.step.receivers()]
+            found = [(v, Relevance(v)) for v in site.step.receivers()]
         for value, r in found:
-            r.shape = value.shape
+            r.coefficient.shape = value.shape
             pending.setdefault(value, []).append(r)
     if refused:
         raise refusal(dict(reversed(refused.items())))
     totals = {value: _total(emit, pending, value, masks) for value in wanted}
-    return {value: r for value, r in totals.items() if r is not None}
+    return {value: r.whole(emit) for value, r in totals.items() if r is not None}
 
 
 def _total(
     emit: Emit,
-    pending: dict[ir.Value, list[ir.Value]],
+    pending: dict[ir.Value, list[Relevance]],
     value: ir.Value,
     masks: dict[ir.Value, ir.Value],
-) -> ir.Value | None:
+) -> Relevance | None:
     """The sum over all consumers of a tensor, masked once; None where no relevance arrives."""
     if value not in pending:
         return None
-    total, *others = pending[value]
-    for other in others:
-        total = emit.op("Add", total, other)
+    r = total(emit, pending[value])
     if value in masks:
-        total = emit.op("Mul", total, masks.pop(value))
-    total.shape = value.shape
-    pending[value] = [total]
-    return total
+        r = replace(r, coefficient=emit.op("Mul", r.coefficient, masks.pop(value)))
+    r.coefficient.shape = value.shape
+    pending[value] = [r]
+    return r
 
 
 def _propagate(
-    emit: Emit, site: Assigned, arriving: list[ir.Value | None], audit: Audit | None
-) -> list[tuple[ir.Value, ir.Value]]:
+    emit: Emit, site: Assigned, arriving: list[Relevance | None], audit: Audit | None
+) -> list[tuple[ir.Value, Relevance]]:
     """The relevance that goes to each value from the node: pairs of value and relevance."""
     node = site.step.node
     emit.at(node, site.rule.name)
     if site.step.bodies:  # what fails in there is told of the node in there
-        return through_bodies(emit, site, arriving, audit, walk)
+        pairs = through_bodies(emit, site, _whole(emit, arriving), audit, walk)
+        return [(v, Relevance(r)) for v, r in pairs]
     try:
-        if site.rule.shares:
-            found = by_shares(emit, site, arriving, audit)
-        else:
-            found = _by_expression(emit, site, arriving, audit)
+        found = _as_product(emit, site, arriving) if emit.optimise else None
+        if found is None:
+            by_rule = by_shares if site.rule.shares else _by_expression
+            plain = by_rule(emit, site, _whole(emit, arriving), audit)
+            found = {i: Relevance(r) for i, r in plain.items()}
         return [(v, r) for i, r in found.items() if (v := node.inputs[i]) is not None]
     except UnsupportedError:
         raise
@@ -99,6 +102,55 @@ def _propagate(
         raise type(e)(
             f"node {name_of(node)!r} ({node.op_type}), rule {site.rule.name!r}: {e}"
         ) from e
+
+
+def _whole(emit: Emit, arriving: Sequence[Relevance | None]) -> list[ir.Value | None]:
+    return [None if r is None else r.whole(emit) for r in arriving]
+
+
+def _as_product(
+    emit: Emit, site: Assigned, arriving: list[Relevance | None]
+) -> dict[int, Relevance] | None:
+    """The same as the rule says where relevance can stay a product; None elsewhere."""
+    if site.rule.shares:
+        return by_fewest(emit, site, arriving)
+    if any(r is not None and r.factor is not None for r in arriving):
+        return moved_products(emit, site, arriving)
+    return None
+
+
+def moved_products(
+    emit: Emit, site: Assigned, arriving: list[Relevance | None]
+) -> dict[int, Relevance] | None:
+    """A product that passes, or whose elements are only moved: of y·c it becomes x·c."""
+    node, op, tree = site.step.node, site.step.op, site.rule.relevance
+    first, *others = arriving
+    if tree == "R" and op.elementwise and op.shared is None and not any(others):
+        (i, *more) = site.step.active
+        plain = not more and (not op.broadcasts or alone(node, i)) and node.op_type != "Cast"
+        return {i: first} if plain and first is not None else None
+    if tree != "vjp" or not _keeps_elements(emit, node):
+        return None
+    pairs = list(zip(arriving, node.outputs, strict=True))
+    if any(r is not None and r.factor is not y for r, y in pairs):
+        return None
+    coefficients = [None if r is None else r.coefficient for r in arriving]
+    return {
+        i: Relevance(vjp(emit, op, node, coefficients, i), node.inputs[i]) for i in site.step.active
+    }
+
+
+def _keeps_elements(emit: Emit, node: ir.Node) -> bool:
+    """Whether every element of the outputs is one of the inputs' and none that is left out may be
+    infinite, so that 0 times it is 0.
+    """
+    x = node.inputs[0]
+    if node.domain or x is None:
+        return False
+    return node.op_type in MOVING or (node.op_type == "MaxPool" and emit.signs.get(x, 0) > 0)
+
+
+MOVING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Concat", "Split", "Identity")
 
 
 def _by_expression(

@@ -80,6 +80,8 @@ def _keeps_apart(node: ir.Node, samples: Collection[ir.Value]) -> bool:
         axis = node.attributes.get("axis")
         along = ALONG[node.op_type] if axis is None else axis.as_int()
         return 0 not in (along, along + max(ranks))
+    if node.op_type == "Norm":
+        return -_rank(node.inputs[0]) not in node.attributes.get_ints("axes", ())
     if node.op_type == "Gather":
         axis = node.attributes.get("axis")
         first = axis is None or axis.as_int() in (0, -_rank(node.inputs[0]))

@@ -76,7 +76,11 @@ def mask_of(name: str, given: Any, channels: object) -> NDArray[np.float32]:
     """
     if given is None:
         return np.ones((1, channels if isinstance(channels, int) else 1), np.float32)
-    array = np.asarray(given)
+    array = (
+        np.asarray([], np.int64)
+        if isinstance(given, list | tuple) and not given
+        else np.asarray(given)
+    )
     if array.dtype.kind in "fb" and array.ndim in (1, 2):
         return np.atleast_2d(array.astype(np.float32))
     if array.dtype.kind not in "iu" or array.ndim > 1:

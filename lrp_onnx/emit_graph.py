@@ -41,7 +41,7 @@ def emit_relevance(
     is shared. With an `audit`, the sums it collects become outputs `lrp.audit_<k>` too.
     """
     graph = model.graph
-    emit = Emit(graph)
+    emit = Emit(graph, optimise=assignment.request.optimise and audit is None)
     emit.signs.update(signs)
     at = _tensors(model, assignment, assignment.request.relevance_at)
     conditioned = _tensors(model, assignment, assignment.request.conditions)

@@ -7,17 +7,44 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from lrp_onnx.spell import spell_group_norm, spell_norm
+
 __all__ = ["optimise"]
 
 
 def optimise(model: ir.Model) -> None:
     """Lower what only the compiler knows and remove what nothing reads."""
+    for clip in [n for n in model.graph if n.op_type == "Clip" and not n.domain]:
+        clip_behind_relu(model.graph, clip)
     for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
         graph = node.graph
         if node.domain == "lrp" and isinstance(graph, ir.Graph):
             LOWERINGS[node.op_type](graph, node)
     common.RemoveUnusedNodesPass()(model)
     model.opset_imports.pop("lrp", None)
+
+
+def clip_behind_relu(graph: ir.Graph, clip: ir.Node) -> None:
+    """Clip(z, 0, high) = min(relu(z), high) where the backward reads relu(z) too.
+
+    Then nothing reads z itself, so that runtimes compute it together with its Relu.
+    """
+    z, low, high = [*clip.inputs, None, None][:3]
+    if z is None or low is None or high is None or low.const_value is None:
+        return
+    relus = [n for n in z.consumers() if n.op_type == "Relu" and n.graph is graph]
+    if not relus or low.const_value.numpy().any():
+        return
+    graph.remove(relus[0])
+    graph.insert_before(clip, relus[0])
+    lowest = ir.Node("", "Min", [relus[0].outputs[0], high], name=clip.name)
+    lowest.metadata_props.update(clip.metadata_props)
+    result, y = clip.outputs[0], lowest.outputs[0]
+    name, y.shape, y.type = result.name, result.shape, result.type
+    result.replace_all_uses_with(y, replace_graph_outputs=True)
+    graph.insert_before(clip, lowest)
+    graph.remove(clip, safe=True)
+    y.name = name
 
 
 def lower_matmul_add(graph: ir.Graph, node: ir.Node) -> None:
@@ -59,5 +86,10 @@ def lower_explained_by(graph: ir.Graph, node: ir.Node) -> None:
     graph.remove(node, safe=True)
 
 
-LOWERINGS = {"MatMulAdd": lower_matmul_add, "ExplainedBy": lower_explained_by}
+LOWERINGS = {
+    "MatMulAdd": lower_matmul_add,
+    "ExplainedBy": lower_explained_by,
+    "Norm": spell_norm,
+    "GroupNormalization": spell_group_norm,
+}
 """What stands for each operator of domain `lrp` in the compiled model."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.algebra import Operand, add, evaluate, multiply, sign, stabilised_ratio
+from lrp_onnx.algebra import Operand, add, evaluate, multiply, ratio, sign
 from lrp_onnx.audit import Audit
 from lrp_onnx.canonise.padding import PADDING_OF
 from lrp_onnx.emit import HALF, Emit, Input, known_rank
@@ -25,7 +25,15 @@ from lrp_onnx.ops.registry import REGISTRY, Op
 from lrp_onnx.rule import Setting, Share, Term
 from lrp_onnx.site import Assigned, numbers, vjp
 
-__all__ = ["by_shares"]
+__all__ = [
+    "EPSILON",
+    "Layer",
+    "Modified",
+    "by_shares",
+    "constant_input",
+    "layer_of",
+    "modified",
+]
 
 LAYERS = ("linear", "sum", "maximum", "bilinear", "norm", "cell", "recurrent")
 """Kinds that a rule made of terms can take as linear."""
@@ -87,33 +95,33 @@ def by_shares(
             "relevance arrives at an output beside the first. Make that tensor an output of the "
             "model and choose another with --output"
         )
-    layer = _layer(emit, site)
+    layer = layer_of(emit, site)
     totals: dict[int, Operand] = dict.fromkeys(layer.active, 0.0)
     accounts = None if audit is None else audit.open(emit, relevance)
     for share in site.rule.shares:
-        terms = [m for term in share.terms if (m := _modified(emit, layer, term)) is not None]
+        terms = [m for term in share.terms if (m := modified(emit, layer, term)) is not None]
         z = _sum_of_terms(emit, layer, terms)
         if isinstance(z, float):
             continue
         factor = _number(evaluate(emit, share.factor, layer.values))
         epsilon = layer.values.get("epsilon", EPSILON)
         kept = _masked(emit, layer, share, relevance)
-        s = multiply(emit, factor, stabilised_ratio(emit, kept, z, epsilon))
+        s = multiply(emit, factor, ratio(emit, kept, z, epsilon))
         if isinstance(s, float):
             continue
         s.shape = relevance.shape
         _accumulate(emit, layer, terms, s, totals)
         if accounts is not None:
-            accounts.add_share(
-                emit, factor, kept, s, z, _without_bias(emit, layer, terms), _bias_is_lost(terms)
-            )
+            times = len(layer.active) if site.step.kind == "bilinear" else 1
+            own = _without_bias(emit, layer, terms)
+            accounts.add_share(emit, factor, kept, s, z, own, _bias_is_lost(terms), times)
     propagated = {i: _tensor(emit, total, layer.node.inputs[i]) for i, total in totals.items()}
     if audit is not None and accounts is not None:
         audit.close(emit, site, accounts, propagated)
     return propagated
 
 
-def _layer(emit: Emit, site: Assigned) -> Layer:
+def layer_of(emit: Emit, site: Assigned) -> Layer:
     """The node as a linear layer; a rule with `operator` takes the node as that one instead."""
     node, op = site.step.node, site.step.op
     if site.rule.operator is not None:
@@ -131,7 +139,7 @@ def _layer(emit: Emit, site: Assigned) -> Layer:
     return layer
 
 
-def _modified(emit: Emit, layer: Layer, term: Term) -> Modified | None:
+def modified(emit: Emit, layer: Layer, term: Term) -> Modified | None:
     """The term's operands; None if it contributes nothing."""
     factor = _number(evaluate(emit, term.factor, layer.values))
     x = {i: _modified_input(emit, layer, term, i) for i in layer.active}
@@ -269,6 +277,11 @@ def _operand(emit: Emit, layer: Layer, value: Operand, i: int) -> ir.Value:
     assert x is not None
     copied = emit.expand_like(value, x, one_sample=layer.op.samples_apart(layer.node, i))
     return copied if pad is None else emit.op("Pad", copied, pad.inputs[1])
+
+
+def constant_input(emit: Emit, layer: Layer, term: Modified, i: int) -> ir.Value:
+    """A term's input that is a number or constants, as a tensor."""
+    return _operand(emit, layer, term.x[i], i)
 
 
 def _own_pad(layer: Layer, i: int) -> ir.Node | None:

@@ -2,7 +2,8 @@
 
 A float input is its own source.  An integer one (token ids, bytes of a picture) becomes one or
 several by Gather, Cast or DequantizeLinear, perhaps after it was reshaped or sliced.  So the path
-is cut at the sources: behind them it is differentiated, before them relevance only moves.
+is cut at the sources: behind them it is differentiated, before them relevance only moves.  Integers
+that a quantiser makes of floats inside the network lie behind, too.
 """
 
 from __future__ import annotations
@@ -40,21 +41,29 @@ class Cut:
 def cut_at_sources(inputs: Sequence[ir.Value], nodes: Sequence[Assigned]) -> Cut:
     """Cut the path from the explained inputs at their sources."""
     behind, before, embedded = [], [], []
+    floats = tuple(v for v in inputs if not _is_integer(v))
+    differentiable = set(floats)  # integers too: what a quantiser made of floats
     for site in nodes:
-        if site.step.bodies and any(map(_is_integer, site.step.receivers())):
+        if site.step.bodies and any(
+            _is_integer(v) and v not in differentiable for v in site.step.receivers()
+        ):
             raise UnsupportedError(
                 f"node {site.step.node.name!r} ({site.step.node.op_type}): the integers that are "
                 "explained become floats inside its body, and gradients are taken where they do. "
                 "Choose method lrp, or other inputs with --explain"
             )
-        integers = tuple(i for i in site.step.active if _is_integer(site.step.node.inputs[i]))
+        given, made = site.step.node.inputs, site.step.node.outputs
+        integers = tuple(
+            i for i in site.step.active if _is_integer(given[i]) and given[i] not in differentiable
+        )
         others = tuple(i for i in site.step.active if i not in integers)
         if integers:
             before.append(_with_active(site, integers))
-            embedded += [v for v in site.step.node.outputs if not _is_integer(v)]
+            embedded += [v for v in made if not _is_integer(v)]
         if others or site.step.captured:
             behind.append(_with_active(site, others))
-    floats = tuple(v for v in inputs if not _is_integer(v))
+            differentiable.update(made)
+        differentiable.update(v for v in made if not _is_integer(v))
     return Cut(tuple(behind), tuple(before), floats, tuple(embedded))
 
 

@@ -4,9 +4,14 @@
 
 Each float network is quantised by ONNX Runtime's own quantiser: statically with quantisers around
 float operators (QDQ) and with integer operators (QOperator), per channel, calibrated on the data it
-is shown, and dynamically.  Printed for each: Spearman's rank correlation of its relevance with that
-of the float network, mean and least over the samples, the integer operators that the runtime makes
-of the quantised model and of the compiled one, and how far the outputs are from the float ones.
+is shown, and dynamically; besides its weights alone.  Printed for each: Spearman's rank correlation
+of its relevance with that of the float network, mean and least over the samples, the integer
+operators that the runtime makes of the quantised model and of the compiled one, and how far the
+outputs are from the float ones.
+
+Rules that divide by sums near zero (epsilon) amplify rounding: with the weights of the float
+network moved by a tenth of their rounding to int8 orinet's ranks agree to 0.984, by all of it 0.91,
+against 0.999 under epsilon-plus-flat.  So only the latter is held to 0.95.
 
 Exit status 1 if a mean correlation is below 0.95 under epsilon-plus-flat, or an integer operator is
 lost (there may be more: what is quantised to int8 is made uint8 where the runtime would not).
@@ -29,6 +34,7 @@ import onnxruntime
 from feeds import feed
 from numpy.typing import NDArray
 from obtain import model
+from onnx import helper, numpy_helper
 from onnxruntime import quantization
 
 import lrp_onnx
@@ -38,7 +44,7 @@ __all__ = ["main"]
 Array = NDArray[Any]
 
 MODELS = ("orinet_cnn", "efficientnet_lite0_dynamo", "malviz_resnet18")
-FORMS = ("QDQ int8", "QDQ uint8", "QOperator", "dynamic")
+FORMS = ("weights", "QDQ int8", "QDQ uint8", "QOperator", "dynamic")
 LEAST = 0.95
 STRICT = "epsilon-plus-flat"
 INTEGER = ("QLinear", "QGemm", "ConvInteger", "DynamicQuantize", "MatMulInteger")
@@ -73,6 +79,9 @@ def quantised(source: Path, folder: Path, form: str, key: str, batch: Array) -> 
             source, prepared, skip_symbolic_shape=True, skip_optimization=True
         )
         _forget_shapes(prepared)
+    if form == "weights":
+        onnx.save(_weights_alone(onnx.load(prepared)), made)
+        return made
     if form == "dynamic":
         quantization.quantize_dynamic(prepared, made, weight_type=quantization.QuantType.QUInt8)
         return made
@@ -87,6 +96,35 @@ def quantised(source: Path, folder: Path, form: str, key: str, batch: Array) -> 
         activation_type=kind,
     )
     return made
+
+
+def _weights_alone(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with int8 weights of its linear layers, one scale an output channel of a Conv, and
+    DequantizeLinear behind them.
+    """
+    readers = {n.input[1]: n for n in proto.graph.node if n.op_type in ("Conv", "Gemm", "MatMul")}
+    kept, added = [], []
+    for tensor in proto.graph.initializer:
+        if tensor.name not in readers:
+            kept.append(tensor)
+            continue
+        w, conv = numpy_helper.to_array(tensor), readers[tensor.name].op_type == "Conv"
+        axes = tuple(range(1, w.ndim)) if conv else None
+        scale = np.maximum(np.abs(w).max(axis=axes), 1e-12).astype(np.float32) / 127
+        column = scale.reshape(-1, *[1] * (w.ndim - 1)) if conv else scale
+        stored = np.clip(np.rint(w / column), -127, 127).astype(np.int8)
+        parts = {f"{tensor.name}_int8": stored, f"{tensor.name}_scale": scale}
+        kept += [numpy_helper.from_array(a, name) for name, a in parts.items()]
+        added.append(
+            helper.make_node("DequantizeLinear", [*parts], [tensor.name], f"{tensor.name}_back")
+        )
+        if conv:
+            added[-1].attribute.append(helper.make_attribute("axis", 0))
+    nodes = [*added, *proto.graph.node]
+    for field, new in ((proto.graph.initializer, kept), (proto.graph.node, nodes)):
+        del field[:]
+        field.extend(new)
+    return proto
 
 
 def _forget_shapes(path: Path) -> None:

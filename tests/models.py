@@ -176,9 +176,17 @@ def network(
     return model_of(nodes, drawn, {"x": x}, symbolic)
 
 
-def session(model: onnx.ModelProto) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
-    """A function from feeds to outputs by name, on ONNX Runtime's CPU provider with one thread."""
+def session(
+    model: onnx.ModelProto, blocked: bool = True
+) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+    """A function from feeds to outputs by name, on ONNX Runtime's CPU provider with one thread.
+
+    Without `blocked` it keeps the layout of the tensors: ONNX Runtime's blocked one (NCHWc) fails
+    on an empty batch wherever two convolutions with few channels are added.
+    """
     options = ort.SessionOptions()
+    if not blocked:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     runtime = ort.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])

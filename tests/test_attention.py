@@ -9,6 +9,7 @@ from models import Case, assert_close, network, run
 from onnx import numpy_helper
 
 import lrp_onnx
+from lrp_onnx import UnsupportedError
 
 VJP_ROWS = [
     Case("Softmax", x=(2, 3, 4), then="Tanh"),
@@ -128,7 +129,8 @@ def test_comparison_refuses_1_percent() -> None:
 
 
 MASKED = """<ir_version: 9, opset_import: ["": 18]>
-g (float[1,3,3] x, bool[1,3,1] full) => (float[1,3,3] y) <float[1] zero = {0}, float[1] low = {-1}>
+g (float[1,3,3] x, bool[1,3,1] full) => (float[1,3,3] y) <float[1] zero = {0}, float[1] low = {-1},
+ int64[3] whole = {1, 3, 3}>
 { b = Where(full, low, zero) m = Add(x, b) s = Softmax(m) %s y = Neg(p) }"""
 
 
@@ -139,6 +141,7 @@ g (float[1,3,3] x, bool[1,3,1] full) => (float[1,3,3] y) <float[1] zero = {0}, f
         "p = Where(full, zero, s)",
         "n = IsNaN(s) p = Where(n, zero, s)",
         "c = Cast<to=1>(s) p = Where(full, zero, c)",
+        "c = Squeeze(s) d = Reshape(c, whole) p = Where(full, zero, d)",
     ],
 )
 def test_a_row_that_is_masked_whole_gets_nothing(kept: str, composite: str) -> None:
@@ -155,3 +158,43 @@ def test_a_row_that_is_masked_whole_gets_nothing(kept: str, composite: str) -> N
     masked = run(compiled.model, {"x": x, "full": full, "y_seed": seed})["x_relevance"]
     whole = run(compiled.model, {"x": x, "full": full & False, "y_seed": seed})["x_relevance"]
     np.testing.assert_array_equal(masked, np.where(full, 0, whole))
+
+
+LATER = {
+    "product": "o = MatMul(s, x) p = Where(full, zero, o)",
+    "product and layer": "o = MatMul(s, x) l = MatMul(o, w) c = Add(l, x) p = Where(full, zero, c)",
+    "gate": "o = Mul(s, x) p = Where(full, zero, o)",
+    "norm": "o = MatMul(s, w) n = LayerNormalization(o, one) p = Where(full, zero, n)",
+}
+
+
+@pytest.mark.parametrize("composite", ["attnlrp", "cp-lrp", "gradient"])
+@pytest.mark.parametrize("later", LATER)
+def test_a_masked_row_that_is_dropped_later_gives_nothing(later: str, composite: str) -> None:
+    """Relevance is as if nothing were masked and none arrived at that row."""
+    model = onnx.parser.parse_model(MASKED % LATER[later])
+    constants = {"low": np.array([-np.inf]), "w": drawn(3, 3), "one": np.array([1, 2, 0.5])}
+    del model.graph.initializer[1]
+    model.graph.initializer.extend(
+        numpy_helper.from_array(v.astype(np.float32), k) for k, v in constants.items()
+    )
+    compiled = lrp_onnx.compile(
+        model, composite, target="seed", start="one", explain="x", check=False
+    )
+    x, seed = drawn(1, 3, 3), drawn(1, 3, 3)
+    full = np.array([False, True, False]).reshape(1, 3, 1)
+    masked = run(compiled.model, {"x": x, "full": full, "y_seed": seed})
+    seed = np.where(full, np.float32(0), seed)
+    expected = run(compiled.model, {"x": x, "full": full & False, "y_seed": seed})["x_relevance"]
+    assert_close(masked["x_relevance"], expected)
+    assert_close(masked["y"], run(model, {"x": x, "full": full})["y"])
+
+
+UNSIZED = """<ir_version: 10, opset_import: ["": 23]>
+g (float[N,H,S,D] x) => (float[N,H,S,D] y) { a = Attention(x, x, x) y = Neg(a) }"""
+
+
+def test_a_use_of_attention_without_sizes_is_refused() -> None:
+    """Its own function would take it, and give whatever its seventy nodes happen to give."""
+    with pytest.raises(UnsupportedError, match=r"Attention\): its number of heads is unknown"):
+        lrp_onnx.compile(onnx.parser.parse_model(UNSIZED), "attnlrp", target="all", check=False)

@@ -17,7 +17,7 @@ from lrp_onnx.canonise import canonise
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.model import load
 from lrp_onnx.normalise import normalise
-from lrp_onnx.optimise import lower_matmul_add
+from lrp_onnx.optimise import LOWERINGS
 
 
 def canonised(model: onnx.ModelProto) -> ir.Model:
@@ -29,7 +29,7 @@ def canonised(model: onnx.ModelProto) -> ir.Model:
 def as_proto(model: ir.Model) -> onnx.ModelProto:
     """The model as a runtime takes it."""
     for node in [n for n in model.graph if n.domain == "lrp"]:
-        lower_matmul_add(model.graph, node)
+        LOWERINGS[node.op_type](model.graph, node)
     model.opset_imports.pop("lrp", None)
     return ir.to_proto(model)
 

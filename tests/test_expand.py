@@ -29,6 +29,7 @@ from lrp_onnx.expand import (
     REFUSED,
     activation,
     attention,
+    composed,
     fused,
     grouped,
     loss,
@@ -214,6 +215,12 @@ NORMS = [
     Row("SimplifiedLayerNormalization", [X, [3, 8]], {"axis": 1}, domain="", symbolic=()),
     Row("SkipSimplifiedLayerNormalization", [X, X, ROW], {"epsilon": 1e-3}, NORMED),
     Row("SkipSimplifiedLayerNormalization", [X, X, ROW, ROW], {}, NORMED),
+    Row("GatedRMSNorm", [X, ROW, X]),
+    Row("GatedRMSNorm", [X, [4], X], {"epsilon": 0.1, "activation": "sigmoid"}),
+    Row("BranchwiseRMSNorm", [X, ROW], {"num_branches": 2, "epsilon": 0.1}),
+    Row("BranchwiseRMSNorm", [X, [4]], {"num_branches": 2}),
+    Row("BranchwiseRMSNorm", [(2, 3, 2, 4), [2, 4]], {"epsilon": 0.1}),
+    Row("BranchwiseRMSNorm", [(2, 3, 2, 4)], {}),
     Row("SkipLayerNormalization", [X, X, ROW], {"epsilon": 1e-3}),
     Row("SkipLayerNormalization", [X, X, ROW, ROW, ROW], {"epsilon": 1e-3}, NORMED),
     Row("SkipLayerNormalization", [X, (3, 8), ROW, ROW], {"epsilon": 1e-3}, label="broadcast"),
@@ -225,6 +232,21 @@ EMBEDDINGS = [
     Row("EmbedLayerNormalization", [*EMBED, None, PLACES], {}, ("y", "counts"), label="places"),
     Row("EmbedLayerNormalization", [IDS, None, [5, 8], [4, 8], None, ROW, ROW], {},
         ("y", "counts"), label="no segments"),
+]  # fmt: skip
+
+
+def quantised(*shape: int) -> Array:
+    return np.random.default_rng(8).integers(0, 255, shape).astype(np.uint8)
+
+
+SCALES = [np.array(v, np.float32) for v in (0.02, 0.01, 0.03, 0.01, 0.02)]
+ZEROS = [np.array(v, np.uint8) for v in (120, 130, 128, 20, 128)]
+TABLES = [quantised(5, 8), quantised(4, 8), quantised(2, 8), quantised(8), quantised(8)]
+EMBEDDINGS += [
+    Row("QEmbedLayerNormalization", [IDS, SEGMENTS, *TABLES, None, *SCALES, *ZEROS],
+        {"epsilon": 1e-3}, ("y", "counts")),
+    Row("QEmbedLayerNormalization", [IDS, SEGMENTS, *TABLES, MASK, *SCALES, *ZEROS], {},
+        ("y", "counts"), label="mask"),
 ]  # fmt: skip
 
 
@@ -253,6 +275,7 @@ ATTENTIONS = [
     Row("Attention", [S, D, [24], CUBE], {**HEADS, "unidirectional": 1}, label="mask of queries"),
     Row("Attention", [S, D, [24], ints(2, 3)], HEADS, label="lengths", symbolic=()),
     Row("Attention", [S, D, [24], ints(2, 3, 1, 0)], HEADS, label="spans", symbolic=()),
+    Row("Attention", [S, D, [24], ints(2, 3, 1, 0)], HEADS, label="spans, sizes unknown"),
     Row("Attention", [S, D, [24], None, None, [2, 2, 3, 3]], HEADS, label="bias"),
     Row("Attention", [S, D, [24], None, None, (1, 1, 3, 3)], HEADS, label="bias", symbolic=()),
     Row("Attention", [S, D, [24], PADDING, None, [1, 2, 3, 3]], HEADS, label="mask, bias"),
@@ -379,8 +402,53 @@ RENAMED = [
     Row("ExpandDims", [X, np.array(-1, np.int32)]),
     Row("GridSample", [(1, 2, 4, 4), [1, 3, 3, 2]], {"padding_mode": "border"}),
     Row("GridSample", [(1, 2, 4, 4), [1, 3, 3, 2]], {"align_corners": 1}, opset=20),
+    Row("GatherND", [X, np.array([[1, 2], [0, 0]], np.int32)], symbolic=()),
+    Row("Trilu", [(2, 3, 4)]),
+    Row("Trilu", [(2, 3, 4), np.array(-1)], {"upper": 0}),
     Row("Pad", [X, np.array([0, 1, 0, 0, 0, 2]), np.array(0.5, np.float32)]),
 ]  # fmt: skip
+
+COMPOSED = [
+    Row("BiasSoftmax", [(2, 3, 4, 4), (2, 1, 1, 4)], {"axis": 3, "is_inner_broadcast": 1}),
+    Row("BiasSoftmax", [(2, 3, 4), [1, 3, 4]], {"axis": 1, "is_inner_broadcast": 0}),
+    Row("CDist", [(3, 4), (5, 4)], {"metric": "euclidean"}),
+    Row("CDist", [(3, 4), [5, 4]], {"metric": "sqeuclidean"}),
+    Row("UnfoldTensor", [(2, 7, 3)], {"dim": 1, "size": 3, "step": 2}, symbolic=(0,)),
+    Row("UnfoldTensor", [(2, 3, 6)], {"dim": -1, "size": 2, "step": 1}, symbolic=(0,)),
+    Row("LinearAttentionGate", [(2, 3, 8), ROW, ROW]),
+    Row("LinearAttentionGate", [(2, 3, 8), ROW, ROW, [2, 3, 8]], {}, ("y", "beta")),
+    Row("ConvTransposeWithDynamicPads", [(1, 2, 4, 4), [2, 3, 3, 3], np.array([1, 0, 1, 2]), [3]],
+        {"kernel_shape": [3, 3], "strides": [2, 2]}, symbolic=()),
+    Row("GroupNorm", [(2, 3, 3, 4), [4], [4]], {"groups": 2, "activation": 0}),
+    Row("GroupNorm", [(2, 3, 3, 4), [4], [4]], {"groups": 1, "activation": 1, "epsilon": 0.1}),
+    Row("SkipGroupNorm", [(2, 3, 3, 4), [4], [4], (2, 3, 3, 4), [4]],
+        {"groups": 2, "activation": 1}, symbolic=(0, 1, 2)),
+    Row("SkipGroupNorm", [(2, 3, 3, 4), [4], [4], (2, 4)], {"groups": 2, "activation": 0},
+        symbolic=()),
+]  # fmt: skip
+
+
+def flat_softmax(x: Array, bias: Array, axis: int, **_: object) -> Array:
+    z = np.exp(x + bias).reshape(*x.shape[:axis], -1)
+    return (z / z.sum(-1, keepdims=True)).reshape(x.shape)
+
+
+def of_groups(x: Array, gamma: Array, beta: Array, groups: int, activation: int,
+              epsilon: float = 1e-5) -> Array:  # fmt: skip
+    apart = x.reshape(len(x), -1, groups, x.shape[-1] // groups)
+    centred = apart - apart.mean((1, 3), keepdims=True)
+    deviation = np.sqrt((centred**2).mean((1, 3), keepdims=True) + epsilon)
+    y = (centred / deviation).reshape(x.shape) * gamma + beta
+    return y / (1 + np.exp(-y)) if activation else y
+
+
+def of_skipped(x: Array, gamma: Array, beta: Array, skip: Array, bias: Array | float = 0,
+               **more: float) -> Array:  # fmt: skip
+    skip = skip[:, None, None] if skip.ndim == 2 else skip
+    return of_groups(x + skip + bias, gamma, beta, **more)  # type: ignore[arg-type]
+
+
+FORMULAS |= {"BiasSoftmax": flat_softmax, "GroupNorm": of_groups, "SkipGroupNorm": of_skipped}
 
 FUNCTIONS = [
     Row("CenterCropPad", [(4, 7, 3), np.array([6, 4])], {"axes": [0, 1]}, domain="", symbolic=()),
@@ -396,8 +464,8 @@ FUNCTIONS = [
 
 HOMELESS = {(MS, "SimplifiedLayerNormalization")}
 """Operators of the runtime that models put into the standard's domain."""
-HERE = {m.__name__ for m in (activation, attention, fused, grouped, loss, norm, renamed, rotary,
-                             scaled)}  # fmt: skip
+HERE = {m.__name__ for m in (activation, attention, composed, fused, grouped, loss, norm, renamed,
+                             rotary, scaled)}  # fmt: skip
 """Modules of the expansions in this table."""
 
 ROWS = [
@@ -411,6 +479,7 @@ ROWS = [
     *GROUPS,
     *SCALED,
     *RENAMED,
+    *COMPOSED,
     *FUNCTIONS,
 ]
 

@@ -68,6 +68,11 @@ ATTENTION = (
 )
 HEADS = {"wq": drawn(4, 4), "wk": drawn(4, 4), "wv": drawn(4, 4), "scale": np.float32(0.5)}
 
+SPELLED = (
+    "m = ReduceMean(x, ax) d = Sub(x, m) q = Mul(d, d) v = ReduceMean(q, ax) e = Add(v, eps) "
+    "r = Sqrt(e) n = Div(d, r)"
+)
+
 ROWS = [
     Row("network", "c = Conv<pads=[1,1,1,1]>(x, w, b) r = Relu(c) p = MaxPool<kernel_shape=[2,2], "
         "strides=[2,2]>(r) f = Flatten(p) y = Gemm(f, v, c2)", (2, 2, 4, 4),
@@ -97,6 +102,18 @@ ROWS = [
         "y = MatMul(r, w)", (2, 3, 4, 4), {"ax": [2, 3], "w": drawn(3, 2)}),
     Row("transposed", "y = ConvTranspose<strides=[2,2]>(x, w, b)", (1, 2, 3, 3),
         {"w": drawn(2, 3, 3, 3), "b": drawn(3)}, composites=("epsilon", "zplus", "gamma")),
+    Row("masked attention", ATTENTION.replace("Softmax<axis=-1>(d)", "Softmax(e)").replace(
+            " a =", " e = Add(d, m) a ="),
+        (2, 3, 4), {**HEADS, "m": np.where(np.tri(3) > 0, 0, -np.inf).astype(np.float32)},
+        composites=("attnlrp", "cp-lrp", "gradient")),
+    Row("norm of channels", f"{SPELLED} h = Mul(n, g) k = Add(h, b) y = Conv(k, w)", (2, 3, 4, 4),
+        {"g": drawn(3, 1, 1), "b": drawn(3, 1, 1), "w": drawn(2, 3, 1, 1), "ax": [1],
+         "eps": np.float32(0.01)}, composites=("epsilon", "attnlrp", "gradient"), tolerance=1e-2),
+    Row("groupnorm", "a = Reshape(x, gr) i = InstanceNormalization(a, one, zero) s = Shape(x) "
+        "c = Reshape(i, s) h = Mul(c, g) k = Add(h, b) y = Conv(k, w)", (2, 4, 3, 3),
+        {"g": drawn(4, 1, 1), "b": drawn(4, 1, 1), "w": drawn(2, 4, 1, 1), "gr": [0, 2, -1],
+         "one": np.ones(2, np.float32), "zero": np.zeros(2, np.float32)},
+        composites=("epsilon", "attnlrp", "gradient"), tolerance=1e-2),
     # activations near 65504, the largest float16
     Row("large", "h = Gemm(x, w) r = Relu(h) y = Gemm(r, v)", (2, 4),
         {"w": np.abs(drawn(4, 3)), "v": np.abs(drawn(3, 2))}, times=20000,

@@ -53,7 +53,6 @@ READ = f"{OVER} h = Mul(n, g) k = Add(h, b) y = Add(k, "
 STAY = {
     "deviation read elsewhere": (f"{READ}r)", AFFINE),
     "mean read elsewhere": (f"{READ}m)", AFFINE),
-    "another axis": (f"{OVER} h = Mul(n, g) y = Add(h, b)", {**AFFINE, "last": [1]}),
     "axes differ": ("m = ReduceMean(x, first) d = Sub(x, m) "
                     f"{POWER} {ROOT} y = Div(d, r)", {**KEPT, "first": [1]}),
     "fourth power": (f"{OVER} y = Mul(n, g)", {**AFFINE, "two": 4.0}),
@@ -79,9 +78,12 @@ def test_a_spelling_is_the_operator(name: str) -> None:
 
 @pytest.mark.parametrize("composite", ["attnlrp", "gradient", "epsilon"])
 @pytest.mark.parametrize("name", ["pytorch", "reciprocal", "tensorflow"])
-def test_relevance_is_that_of_the_operator(name: str, composite: str) -> None:
+@pytest.mark.parametrize("symbolic", [(), (0, 1, 2)], ids=["known", "unknown"])
+def test_relevance_is_that_of_the_operator(
+    name: str, composite: str, symbolic: tuple[int, ...]
+) -> None:
     body, constants = SPELLINGS[name]
-    spelled = network(body + " z = Tanh(y)", (2, 3, 4), **constants)
+    spelled = network(body + " z = Tanh(y)", (2, 3, 4), symbolic, **constants)
     direct = network(
         "y = LayerNormalization<epsilon=0.01>(x, g, b) z = Tanh(y)", (2, 3, 4),
         g=AFFINE["g"], b=AFFINE["b"],
@@ -117,13 +119,78 @@ def test_what_is_no_layer_norm_stays(name: str) -> None:
     assert_same_forward(model, as_proto(result), {"x": (2, 3, 4)})
 
 
-def test_unknown_size_and_double_stay() -> None:
-    unknown = network(f"{OVER} y = Mul(n, two)", (2, 3, 4), (0, 2), **KEPT)
-    assert "LayerNormalization" not in counts(canonised(unknown))
-    nodes = onnx.parser.parse_graph(f"g (float x) => (float y) {{ {OVER} y = Neg(n) }}").node
-    constants = {"last": np.array([-1]), "two": np.float64(2), "eps": np.float64(0.01)}
-    double = model_of(nodes, constants, {"x": (2, 3, 4)}, dtype=np.dtype("float64"))
-    assert "LayerNormalization" not in counts(canonised(double))
+COLUMN = {"g": positive(3, 1), "b": signed(3, 1)}
+DROPPED = OVER.replace("v = ReduceMean(q, last)", "w = ReduceMean<keepdims=0>(q, last) "
+                       "v = Unsqueeze(w, last)")  # fmt: skip
+BEYOND = {  # axes, sizes and types that LayerNormalization has not
+    "channels": (f"{OVER} h = Mul(n, g) y = Add(h, b)", {**AFFINE, **COLUMN, "last": [1]}, ()),
+    "channels, no affine": (f"{OVER} y = Identity(n)", {**KEPT, "last": [-2]}, ()),
+    "channels, reciprocal": (f"{INVERSE} s = Mul(i, g) n = Mul(d, s) y = Add(n, b)",
+                             {**AFFINE, **COLUMN, "last": [1]}, ()),
+    "unknown sizes": (f"{OVER} h = Mul(n, g) y = Add(h, b)", AFFINE, (0, 1, 2)),
+    "unknown, by power": (SPELLINGS["powers"][0], {**AFFINE, "minus": -0.5}, (0, 2)),
+    "unknown, tensorflow": (SPELLINGS["tensorflow"][0], AFFINE, (2,)),
+    "unknown, axis put back": (f"{DROPPED} y = Mul(n, g)", AFFINE, (2,)),
+}  # fmt: skip
+
+
+def by_hand(x: np.ndarray, axis: int, constants: dict[str, object], start: np.ndarray):  # type: ignore[no-untyped-def]
+    """Output and relevance of the norm under the rule `norm`, in float64."""
+    x, g = x.astype(float), np.asarray(constants.get("g", 1.0), float)
+    centred = x - x.mean(axis, keepdims=True)
+    deviation = np.sqrt((centred**2).mean(axis, keepdims=True) + 0.01)
+    y = centred / deviation * g + np.asarray(constants.get("b", 0.0), float)
+    c = g * start / (y + np.where(y >= 0, 1e-6, -1e-6)) / deviation
+    return y, x * (c - c.mean(axis, keepdims=True))
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_what_the_operator_cannot_say_is_a_norm_too(name: str) -> None:
+    body, constants, symbolic = BEYOND[name]
+    model = network(body, (2, 3, 4), symbolic, **constants)
+    result = canonised(model)
+    assert counts(result)["Norm"] == 1
+    assert_same_forward(model, as_proto(result), {"x": (2, 3, 4)})
+    assert_is_the_rule(model, body, constants)
+
+
+def assert_is_the_rule(model: onnx.ModelProto, body: str, constants: dict[str, object]) -> None:
+    compiled = lrp_onnx.compile(model, "attnlrp", target="seed", start="one", check=False)
+    kind = model.graph.input[0].type.tensor_type.elem_type
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
+    x = signed(2, 3, 4).astype(dtype)
+    start = positive(2, 3, 4).astype(max(dtype, np.dtype("float32")))  # of half models too
+    found = run(compiled.model, {"x": x, "y_seed": start})
+    known = {k: v for k, v in constants.items() if f"{k})" in body or f"({k}," in body}
+    axis = -2 if constants["last"] in ([1], [-2]) else -1
+    y, expected = by_hand(x, axis, known, start)
+    assert_close(found["y"], y.astype(dtype))
+    assert_close(found["x_relevance"], expected.astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
+@pytest.mark.parametrize("name", ["pytorch", "scale first", "tensorflow"])
+def test_another_precision(name: str, dtype: str) -> None:
+    body, constants = SPELLINGS[name]
+    nodes = onnx.parser.parse_graph(f"g (float x) => (float y) {{ {body} }}").node
+    given = {k: np.asarray(v, "int64" if k == "last" else dtype) for k, v in constants.items()}
+    model = model_of(nodes, given, {"x": (2, 3, 4)}, dtype=np.dtype(dtype))
+    assert ("Norm" if dtype == "float64" else "LayerNormalization") in counts(canonised(model))
+    assert_is_the_rule(model, body, given | {"last": [-1]})
+
+
+CAST = (
+    f"w = Cast<to=1>(x) {OVER.replace('(x,', '(w,')} k = Cast<to=10>(n) h = Mul(k, g) y = Add(h, b)"
+)
+
+
+def test_a_norm_in_single_precision_of_a_half_model() -> None:
+    nodes = onnx.parser.parse_graph(f"g (float16 x) => (float16 y) {{ {CAST} }}").node
+    half = {k: np.asarray(v, np.float16) for k, v in AFFINE.items() if k in "gb"}
+    wide = {"last": np.array([-1]), "two": np.float32(2), "eps": np.float32(0.01)}
+    model = model_of(nodes, {**half, **wide}, {"x": (2, 3, 4)}, dtype=np.dtype("float16"))
+    assert counts(canonised(model)) == {"Cast": 2, "LayerNormalization": 1}
+    assert_is_the_rule(model, CAST, {**half, "last": [-1]})
 
 
 def test_axes_by_attribute() -> None:

@@ -15,11 +15,12 @@ from onnx import helper
 from reference import Network, finite_difference
 
 import lrp_onnx
-from lrp_onnx import Explainer, InputError, LrpError, batch, digits, integrate
+from lrp_onnx import Explainer, InputError, LrpError, batch, digits, waypoints
 from lrp_onnx.assign import Request
 from lrp_onnx.clone import cone
 from lrp_onnx.model import load
 from lrp_onnx.normalise import normalise
+from lrp_onnx.quadrature import quadrature
 from lrp_onnx.verify import verify
 
 RNG = np.random.default_rng(5)
@@ -160,16 +161,29 @@ def test_inputs_at_once_and_an_output_of_several(method: str) -> None:
 
 
 def reference(
-    model: onnx.ModelProto, x: np.ndarray, x0: Any, steps: int, target: Any, given: Any = None
+    model: onnx.ModelProto,
+    x: np.ndarray,
+    x0: Any,
+    steps: int,
+    mask: np.ndarray,
+    target: Any,
+    apart: bool,
 ) -> np.ndarray:
-    """The same sum, one compiled gradient after the other."""
+    """The same sum, one compiled gradient after the other; for each sample or for all together the
+    nearest that is complete.
+    """
+    given = mask if target == "seed" else None
     explainer = Explainer(lrp_onnx.compile(model, method="gradient", check=False, target=target))
     edges = (np.arange(steps + 1) / steps) ** 3
     total = np.zeros(x.shape)
     for before, behind in itertools.pairwise(edges):
         point = x0 + (before + behind) / 2 * (x - x0)
         total += (behind - before) * explainer(point.astype(np.float32), given).relevance["x"]
-    return (x - x0) * total
+    here, there = (run(model, {"x": v.astype(np.float32)})["y"] for v in (x, x0 + 0 * x))
+    rows = len(x) if apart else 1
+    gone, way, mean = (v.reshape(rows, -1) for v in (mask * (here - there), x - x0, total))
+    lacking = gone.sum(1, keepdims=True) - (way * mean).sum(1, keepdims=True)
+    return (way * (mean + way * lacking / (way**2).sum(1, keepdims=True))).reshape(x.shape)
 
 
 BODY = "h = Gemm(x, w, b)\n t = Tanh(h)\n "
@@ -230,16 +244,40 @@ def test_steps_are_batched_only_where_samples_are_independent(name: str, fixed: 
     compiled = lrp_onnx.compile(model, method="integrated-gradients", steps=5, target="seed")
     assert scans(compiled.model) == (fixed or name in MIXING)
     onnx.checker.check_model(compiled.model, full_check=True)
-    expected = reference(model, X, 0.0, 5, "seed", seed_of(model))
+    expected = reference(
+        model, X, 0.0, 5, seed_of(model), "seed", apart=name in APART and not fixed
+    )
     assert_close(run(compiled.model, {"x": X, "y_seed": seed_of(model)})["x_relevance"], expected)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 4, 5, 7])
+@pytest.mark.parametrize("most", [1, 2, 4])
+def test_points_are_taken_in_groups(steps: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waypoints, "BYTES", most * 3 * 4 * 4)  # three tensors of four floats
+    model = made(APART["dense"])
+    compiled = lrp_onnx.compile(model, method="integrated-gradients", steps=steps, target="seed")
+    assert scans(compiled.model) == (steps > most)
+    expected = reference(model, X, 0.0, steps, seed_of(model), "seed", apart=True)
+    assert_close(run(compiled.model, {"x": X, "y_seed": seed_of(model)})["x_relevance"], expected)
+
+
+@pytest.mark.parametrize(("steps", "most"), [(128, 5), (7, 7), (7, 4), (3, 9), (1, 1)])
+def test_groups_hold_every_point_once(steps: int, most: int) -> None:
+    points = quadrature(steps)
+    groups = points.in_groups(most)
+    assert groups.fractions.shape[1] <= most
+    assert_close(groups.fractions.ravel()[:steps], points.fractions)
+    assert_close(groups.weights.ravel()[:steps], points.weights)
+    assert not groups.weights.ravel()[steps:].any()
+    assert abs(groups.weights.sum() - 1) < 1e-12
+
+
 def test_batching_what_is_not_independent_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(integrate, "independent", lambda *given: True)
+    monkeypatch.setattr(waypoints, "independent", lambda *given: True)
     model = made(MIXING["one sample against all"])
     compiled = lrp_onnx.compile(model, method="integrated-gradients", steps=5, target="seed")
     assert not scans(compiled.model)
-    expected = reference(model, X, 0.0, 5, "seed", seed_of(model))
+    expected = reference(model, X, 0.0, 5, seed_of(model), "seed", apart=False)
     with pytest.raises(AssertionError, match="max"):
         assert_close(
             run(compiled.model, {"x": X, "y_seed": seed_of(model)})["x_relevance"], expected
@@ -252,7 +290,7 @@ def test_the_target_is_chosen_once(
     target: str | int, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if form == "scan":
-        monkeypatch.setattr(integrate, "independent", lambda *given: False)
+        monkeypatch.setattr(waypoints, "independent", lambda *given: False)
     y = run(SMOOTH, {"x": X})["y"].astype(float)
     given = {"input": [4, 0, 2], "seed": RNG.standard_normal((3, 5)).astype(np.float32)}.get(target)
     mask = {"max": TARGETS["argmax"](y), "input": np.eye(5)[[4, 0, 2]], "seed": given}.get(target)
@@ -260,6 +298,34 @@ def test_the_target_is_chosen_once(
     zero = run(SMOOTH, {"x": 0 * X})["y"]
     r = explain(SMOOTH, X, given, target=target, method="integrated-gradients", steps=256)["x"]
     assert_close(r.sum(1), (mask * (y - zero)).sum(1), 2e-5)  # the midpoint rule at 256 steps
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_every_number_of_steps_is_complete(steps: int) -> None:
+    """And nearer to the integral than the gradients at the steps are."""
+    request = {"target": 1, "method": "integrated-gradients"}
+    r = explain(SMOOTH, X, steps=steps, **request)["x"]
+    here, there = (run(SMOOTH, {"x": v})["y"][:, 1] for v in (X, 0 * X))
+    assert_close(r.sum(1), here - there)
+    integral = explain(SMOOTH, X, steps=2000, **request)["x"] / X
+    points = quadrature(steps)
+    gradients = Explainer(lrp_onnx.compile(SMOOTH, method="gradient", target=1))
+    mean = sum(
+        w * gradients((a * X).astype(np.float32)).relevance["x"]
+        for a, w in zip(points.fractions, points.weights, strict=True)
+    )
+    nearer, before = (np.linalg.norm(g - integral, axis=1) for g in (r / X, mean))
+    assert (nearer < before).all()
+
+
+def test_a_sample_at_its_baseline_has_no_relevance() -> None:
+    x = np.stack([X[0], 0 * X[0]])
+    r = explain(SMOOTH, x, target=1, method="integrated-gradients", steps=4)["x"]
+    assert np.isfinite(r).all()
+    assert not r[1].any()
+    assert_close(
+        r[:1], explain(SMOOTH, X[:1], target=1, method="integrated-gradients", steps=4)["x"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -275,7 +341,7 @@ def test_the_target_is_chosen_once(
 def test_baselines(baseline: Any, point: Any) -> None:
     request = {"target": 1, "steps": 7}
     r = explain(SMOOTH, X, method="integrated-gradients", baseline=baseline, **request)["x"]
-    assert_close(r, reference(SMOOTH, X, point, 7, 1))
+    assert_close(r, reference(SMOOTH, X, point, 7, np.eye(5)[1], 1, apart=True))
 
 
 def test_a_baseline_of_token_ids_is_embedded(tmp_path: Path) -> None:
@@ -310,7 +376,7 @@ def test_half_precision() -> None:
     del model.graph.value_info[:]
     r = explain(model, X.astype(np.float16), target=1, method="integrated-gradients")["x"]
     assert r.dtype == np.float16
-    assert_close(r.astype(float), reference(SMOOTH, X, 0.0, 32, 1), 1e-2)
+    assert_close(r.astype(float), reference(SMOOTH, X, 0.0, 32, np.eye(5)[1], 1, apart=True), 1e-2)
 
 
 def test_through_a_body() -> None:
@@ -347,7 +413,7 @@ def test_through_a_body() -> None:
 @pytest.mark.parametrize("form", ["batch", "scan"])
 def test_completeness_on_the_digits(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if form == "scan":
-        monkeypatch.setattr(integrate, "independent", lambda *given: False)
+        monkeypatch.setattr(waypoints, "independent", lambda *given: False)
     model, images, _ = digits.load()
     x = (images[:, None] / 255).astype(np.float32)
     request = Request(method="integrated-gradients", composite="gradient", start="one", steps=128)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from onnx import defs
+from onnxruntime.capi import onnxruntime_pybind11_state
 
 from lrp_onnx.expand import EXPANSIONS
 from lrp_onnx.ops import KINDS, REGISTRY
@@ -66,3 +67,11 @@ def test_an_expansion_comes_before_a_refusal():
 def test_versions_begin_with_the_one_in_force_at_7():
     assert versions_of("", "Relu") == (6, 13, 14)
     assert versions_of("", "Swish") == (24,)
+
+
+def test_every_contrib_operator_of_the_runtime_stands_somewhere() -> None:
+    schemas = onnxruntime_pybind11_state.get_all_operator_schema()
+    names = {s.name for s in schemas if s.domain == "com.microsoft"}
+    assert len(names) > 100
+    missing = {name for name in names if stand_of("com.microsoft", name) is None}
+    assert not missing, "write an expansion, or refuse it by name in ops/contrib.py"

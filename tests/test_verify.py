@@ -52,6 +52,30 @@ def test_holds_on_a_residual_net(composite: str) -> None:
     assert all(line.finite for line in verdict.lines)
 
 
+def attention_net() -> onnx.ModelProto:
+    """One head of attention over three tokens, its scores scaled, behind a LayerNorm."""
+    body = """n = LayerNormalization(x, g, b) q = MatMul(n, wq) k = MatMul(n, wk) v = MatMul(n, wv)
+              t = Transpose<perm=[0, 2, 1]>(k) s = MatMul(q, t) p = Softmax(s) m = MatMul(p, v)
+              a = Add(x, m) f = Flatten(a) y = Gemm(f, u, c)"""
+    shapes = {
+        "g": (4,),
+        "b": (4,),
+        "wq": (4, 4),
+        "wk": (4, 4),
+        "wv": (4, 4),
+        "u": (12, 3),
+        "c": (3,),
+    }
+    return network(body, (2, 3, 4), **shapes)
+
+
+@pytest.mark.parametrize("composite", ["attnlrp", "cp-lrp", "epsilon-plus-flat"])
+def test_holds_on_attention(composite: str) -> None:
+    verdict = verify(attention_net(), Request(composite=composite))
+    assert verdict.problems == ()
+    assert all(line.finite for line in verdict.lines)
+
+
 def test_holds_on_token_ids() -> None:
     assert verify(text_net(), Request(composite="epsilon")).problems == ()
 

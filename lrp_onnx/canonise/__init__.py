@@ -13,7 +13,9 @@ from onnx_ir.passes import common
 from lrp_onnx.canonise.batchnorm import fold_batchnorm_before, fold_batchnorm_behind
 from lrp_onnx.canonise.cells import mark_cells
 from lrp_onnx.canonise.dense import add_biases, plain_gemms
+from lrp_onnx.canonise.group_norm import group_norms
 from lrp_onnx.canonise.layer_norm import layer_norms
+from lrp_onnx.canonise.masked import finite_twins
 from lrp_onnx.canonise.padding import explicit_pads, fold_pads
 from lrp_onnx.canonise.variadic import binary_sums
 from lrp_onnx.control import graphs_of
@@ -23,6 +25,8 @@ __all__ = ["REWRITES", "canonise"]
 
 REWRITES = (
     binary_sums,
+    finite_twins,
+    group_norms,
     layer_norms,  # its scale and bias are its own, not of a linear node near it
     plain_gemms,
     explicit_pads,

@@ -1,13 +1,15 @@
-"""A LayerNorm in several nodes becomes LayerNormalization.
+"""A norm in several nodes becomes one.
 
-With the mean m and the variance v of x over its trailing axes, every spelling is
+With the mean m and the variance v of x over some axes, every spelling is
 
     (x − m)/√(v + ε)·γ + β,    v = mean((x − m)²),
 
-which is the operator's definition: PyTorch's divides by √(v + ε) or multiplies by its reciprocal,
-γ and β following or not; TensorFlow's is x·g + (β − m·g) with g = γ/√(v + ε), equal by
-distributivity.  Nothing is rewritten whose parts are read elsewhere, nor where the sizes of the
-trailing axes are unknown: the operator's scale has them.
+which is the definition of LayerNormalization where the axes are the last ones: PyTorch's divides by
+√(v + ε) or multiplies by its reciprocal, γ and β following or not, perhaps behind a cast;
+TensorFlow's is x·g + (β − m·g) with g = γ/√(v + ε), equal by distributivity.  Where that operator
+cannot say it (other axes, sizes that its scale would have being unknown, a float64 whose ε its
+float32 is too coarse for) it becomes `lrp::Norm`, which reads m and √(v + ε) from the spelling.
+Nothing is rewritten whose parts are read elsewhere.
 """
 
 from __future__ import annotations
@@ -25,11 +27,10 @@ __all__ = ["layer_norms"]
 
 @dataclass(frozen=True)
 class _Centred:
-    """x − mean(x) over the trailing axes, and the nodes that compute it."""
+    """x − mean(x) over some axes, counted from the back, and the nodes that compute it."""
 
     x: ir.Value
-    axes: int
-    """How many trailing axes."""
+    axes: tuple[int, ...]
     mean: ir.Value
     nodes: tuple[ir.Node, ...]
 
@@ -38,28 +39,52 @@ class _Centred:
 
 
 @dataclass(frozen=True)
-class _Norm:
-    """A LayerNorm as it was found; `scale` and `bias` broadcast to the trailing axes."""
+class _Statistics:
+    """What is centred and the node that gives √(v + ε), or one over it by Pow."""
 
     centred: _Centred
     epsilon: float
+    root: ir.Node
+
+
+@dataclass(frozen=True)
+class _Norm:
+    """A norm as it was found; `scale` and `bias` broadcast to the axes."""
+
+    of: _Statistics
     result: ir.Value
     nodes: tuple[ir.Node, ...]
     scale: Float | None = None
     bias: Float | None = None
 
     @property
-    def sizes(self) -> tuple[int, ...]:
-        return tuple(_trailing(self.centred.x, self.centred.axes) or ())
+    def x(self) -> ir.Value:
+        return self.of.centred.x
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        return self.of.centred.axes
+
+    @property
+    def sizes(self) -> tuple[int, ...] | None:
+        """The sizes of the axes, if these are the last ones and all is known."""
+        x, axes = self.x, self.axes
+        if x.shape is None or axes != tuple(range(-len(axes), 0)):
+            return None
+        sizes = [size for size in list(x.shape)[-len(axes) :] if isinstance(size, int)]
+        return tuple(sizes) if len(sizes) == len(axes) else None
 
     def fits(self, constant: Float | None) -> bool:
-        """Whether it varies along the trailing axes only."""
-        rank = len(self.centred.x.shape or ())
-        if constant is None or constant.ndim > rank:
+        """Whether it varies along the axes only."""
+        shape = list(self.x.shape or ())
+        if constant is None or constant.ndim > len(shape):
             return False
-        own = (*[1] * (rank - constant.ndim), *constant.shape)
-        sizes = (*[1] * (rank - len(self.sizes)), *self.sizes)
-        return all(n in (1, size) for n, size in zip(own, sizes, strict=True))
+        sizes = {axis: shape[axis] for axis in self.axes}
+        varying = {k: n for k in range(-constant.ndim, 0) if (n := constant.shape[k]) != 1}
+        return all(
+            k in sizes and (n == sizes[k] or not isinstance(sizes[k], int))
+            for k, n in varying.items()
+        )
 
     def alone(self) -> bool:
         """Whether nothing else reads the parts."""
@@ -69,75 +94,89 @@ class _Norm:
 
 
 def layer_norms(model: ir.Model) -> None:
-    """A LayerNorm spelled with ReduceMean and Sqrt becomes the operator."""
+    """A norm spelled with ReduceMean and Sqrt becomes one operator."""
     for node in list(model.graph):
         for norm in _found(node):
-            # the operator's ε is a float32, too coarse for float64
-            if norm.sizes and norm.alone() and norm.centred.x.dtype != ir.DataType.DOUBLE:
+            if norm.alone():
                 _write(model, norm)
                 break
 
 
 def _found(root: ir.Node) -> Iterator[_Norm]:
-    """The LayerNorms whose deviation, or one over it, is this node, the longest first."""
+    """The norms whose deviation, or one over it, is this node, the longest first."""
     power = _number(root.inputs[1]) if _is(root, "Pow") else 0.5 if _is(root, "Sqrt") else None
     of_variance = _variance(root) if power in (0.5, -0.5) else None
     if of_variance is None:
         return
-    centred, epsilon, nodes = of_variance
+    of, nodes = of_variance
     if power == -0.5:
-        yield from _by_inverse(root.outputs[0], centred, epsilon, (*nodes, root))
+        yield from _by_inverse(root.outputs[0], of, nodes)
         return
     node, position = sole_reader(root.outputs[0]) or (None, 0)
     if node is None:
         return
     over = _is(node, "Div") and position == 1
     if _is(node, "Reciprocal") or (over and _number(node.inputs[0]) == 1):
-        yield from _by_inverse(node.outputs[0], centred, epsilon, (*nodes, root, node))
+        yield from _by_inverse(node.outputs[0], of, (*nodes, node))
     elif over:
-        yield from _followed(_quotient(node, 0, centred, epsilon, (*nodes, root)))
+        yield from _followed(_quotient(node, 0, of, nodes))
 
 
-def _by_inverse(
-    inverse: ir.Value, centred: _Centred, epsilon: float, nodes: tuple[ir.Node, ...]
-) -> Iterator[_Norm]:
-    """The LayerNorms that multiply with 1/√(v + ε), before or after γ."""
-    yield from _distributed(inverse, centred, epsilon, nodes)
+def _by_inverse(inverse: ir.Value, of: _Statistics, nodes: tuple[ir.Node, ...]) -> Iterator[_Norm]:
+    """The norms that multiply with 1/√(v + ε), before or after γ."""
+    yield from _distributed(inverse, of, nodes)
     for product, at in inverse.uses():
         if _is(product, "Mul"):
-            yield from _followed(_quotient(product, 1 - at, centred, epsilon, nodes))
-            yield from _followed(_scaled_first(product, 1 - at, centred, epsilon, nodes))
+            yield from _followed(_quotient(product, 1 - at, of, nodes))
+            yield from _followed(_scaled_first(product, 1 - at, of, nodes))
 
 
 def _scaled_first(
-    scaled: ir.Node, at: int, centred: _Centred, epsilon: float, nodes: tuple[ir.Node, ...]
+    scaled: ir.Node, at: int, of: _Statistics, nodes: tuple[ir.Node, ...]
 ) -> _Norm | None:
     """(x − m)·(γ/√(v + ε)), the input `at` being γ."""
     gamma = array_of(scaled.inputs[at])
     product, position = sole_reader(scaled.outputs[0]) or (None, 0)
     if gamma is None or product is None or not _is(product, "Mul"):
         return None
-    norm = _quotient(product, 1 - position, centred, epsilon, (*nodes, scaled))
+    norm = _quotient(product, 1 - position, of, (*nodes, scaled))
     return replace(norm, scale=gamma) if norm is not None and norm.fits(gamma) else None
 
 
-def _variance(root: ir.Node) -> tuple[_Centred, float, tuple[ir.Node, ...]] | None:
-    """√(mean((x − m)²) + ε): what is centred, ε, and the nodes."""
+def _variance(root: ir.Node) -> tuple[_Statistics, tuple[ir.Node, ...]] | None:
+    """√(mean((x − m)²) + ε) and its nodes."""
     shifted = _maker(root.inputs[0], "Add")
     if shifted is None:
         return None
     for at in (0, 1):
-        epsilon, mean = _number(shifted.inputs[at]), _maker(shifted.inputs[1 - at], "ReduceMean")
+        epsilon, (mean, axes, kept) = _number(shifted.inputs[at]), _mean(shifted.inputs[1 - at])
         square = None if mean is None else _maker(mean.inputs[0], "Mul", "Pow")
         if epsilon is None or mean is None or square is None:
             continue
         centred = _centred(square.inputs[0])
-        if centred is None or not _squares(square) or _axes(mean) != centred.axes:
+        if centred is None or not _squares(square) or axes != centred.axes:
             continue
         twice = _centred(square.inputs[1]) or centred
-        parts = (*centred.nodes, *twice.nodes, square, mean, shifted)
-        return centred, epsilon, tuple(dict.fromkeys(parts))
+        parts = (*centred.nodes, *twice.nodes, square, mean, *kept, shifted, root)
+        return _Statistics(centred, epsilon, root), tuple(dict.fromkeys(parts))
     return None
+
+
+def _mean(
+    value: ir.Value | None,
+) -> tuple[ir.Node | None, tuple[int, ...] | None, tuple[ir.Node, ...]]:
+    """The ReduceMean that gives the value, its axes, and what puts these back if it drops them."""
+    back = _maker(value, "Reshape", "Unsqueeze")
+    mean = _maker(value if back is None else back.inputs[0], "ReduceMean")
+    axes = None if mean is None else _axes(mean, keeps=int(back is None))
+    if mean is None or axes is None or back is None:
+        return mean, axes, ()
+    assert mean.inputs[0] is not None
+    whole = list(mean.inputs[0].shape or ())
+    for axis in axes:
+        whole[axis] = 1
+    same = list(back.outputs[0].shape or ()) == whole
+    return mean, axes if same else None, (back,)
 
 
 def _squares(node: ir.Node) -> bool:
@@ -158,15 +197,13 @@ def _centred(value: ir.Value | None) -> _Centred | None:
     return None if x is None or axes is None else _Centred(x, axes, mean.outputs[0], (mean, sub))
 
 
-def _quotient(
-    node: ir.Node, at: int, centred: _Centred, epsilon: float, nodes: tuple[ir.Node, ...]
-) -> _Norm | None:
+def _quotient(node: ir.Node, at: int, of: _Statistics, nodes: tuple[ir.Node, ...]) -> _Norm | None:
     """Its input there over the deviation, if that is the same x − m, perhaps computed twice."""
     above = _centred(node.inputs[at])
-    if above is None or not centred.same(above):
+    if above is None or not of.centred.same(above):
         return None
     parts = tuple(dict.fromkeys((*nodes, *above.nodes, node)))
-    return _Norm(centred, epsilon, node.outputs[0], parts)
+    return _Norm(of, node.outputs[0], parts)
 
 
 def _followed(norm: _Norm | None) -> Iterator[_Norm]:
@@ -181,21 +218,22 @@ def _followed(norm: _Norm | None) -> Iterator[_Norm]:
 
 
 def _with(norm: _Norm, op_type: str) -> _Norm | None:
-    """The norm with the Mul or Add by a constant that alone reads it."""
-    node, position = sole_reader(norm.result) or (None, 0)
+    """The norm with the Mul or Add by a constant that alone reads it, a cast between or not."""
+    result, nodes = norm.result, norm.nodes
+    node, position = sole_reader(result) or (None, 0)
+    if node is not None and _is(node, "Cast") and norm.scale is None and norm.bias is None:
+        result, nodes = node.outputs[0], (*nodes, node)
+        node, position = sole_reader(result) or (None, 0)
     if node is None or not _is(node, op_type):
         return None
     constant = array_of(node.inputs[1 - position])
     if not norm.fits(constant):
         return None
     scale, bias = (constant, None) if op_type == "Mul" else (norm.scale, constant)
-    nodes = (*norm.nodes, node)
-    return _Norm(norm.centred, norm.epsilon, node.outputs[0], nodes, scale, bias)
+    return _Norm(norm.of, node.outputs[0], (*nodes, node), scale, bias)
 
 
-def _distributed(
-    inverse: ir.Value, centred: _Centred, epsilon: float, nodes: tuple[ir.Node, ...]
-) -> Iterator[_Norm]:
+def _distributed(inverse: ir.Value, of: _Statistics, nodes: tuple[ir.Node, ...]) -> Iterator[_Norm]:
     """x·g + (β − m·g), g = γ/√(v + ε)."""
     product, position = sole_reader(inverse) or (None, 0)
     if product is not None and _is(product, "Mul"):
@@ -203,7 +241,7 @@ def _distributed(
         inverse, nodes = product.outputs[0], (*nodes, product)
     else:
         gamma = None
-    of_x, of_mean = (_product(inverse, v) for v in (centred.x, centred.mean))
+    of_x, of_mean = (_product(inverse, v) for v in (of.centred.x, of.centred.mean))
     shift, at = (None, 0) if of_mean is None else sole_reader(of_mean.outputs[0]) or (None, 0)
     total, _ = (None, 0) if of_x is None else sole_reader(of_x.outputs[0]) or (None, 0)
     if of_x is None or of_mean is None or shift is None or total is None:
@@ -213,8 +251,7 @@ def _distributed(
         return
     if {*total.inputs} != {of_x.outputs[0], shift.outputs[0]}:
         return
-    parts = (*nodes, of_x, of_mean, shift, total)
-    norm = _Norm(centred, epsilon, total.outputs[0], parts, gamma, beta)
+    norm = _Norm(of, total.outputs[0], (*nodes, of_x, of_mean, shift, total), gamma, beta)
     if norm.fits(beta) and (product is None or norm.fits(gamma)):
         yield norm
 
@@ -226,34 +263,60 @@ def _product(a: ir.Value, b: ir.Value) -> ir.Node | None:
 
 
 def _write(model: ir.Model, norm: _Norm) -> None:
-    """The operator in place of the parts."""
-    graph, x, old = model.graph, norm.centred.x, norm.result
+    """One operator in place of the parts; a cast among these follows it."""
+    graph, old, x = model.graph, norm.result, norm.x
     last = old.producer()
     assert last is not None
     assert x.dtype is not None
-    name = last.name or ""
-    ones = np.ones(1) if norm.scale is None else norm.scale
-    constants = [("scale", ones)] + ([] if norm.bias is None else [("bias", norm.bias)])
-    written = [
-        new_constant(graph, f"{name}/{part}", _spread(array, norm.sizes), x.dtype)
-        for part, array in constants
-    ]
-    node = ir.node(
-        "LayerNormalization",
-        [x, *written],
-        {"axis": -norm.centred.axes, "epsilon": norm.epsilon},
-        name=name,
-    )
-    new = node.outputs[0]
+    whole = norm.sizes is not None and x.dtype != ir.DataType.DOUBLE
+    made = [(_operator if whole else _internal)(graph, norm, last.name or "")]
+    if old.dtype not in (None, x.dtype):
+        inner = made[0].outputs[0]
+        inner.name, inner.type, inner.shape = f"{old.name}/wide", x.type, old.shape
+        cast = ir.node("Cast", [inner], {"to": old.dtype}, name=f"{last.name}/Cast")
+        made.append(cast)
+    new = made[-1].outputs[0]
     new.name, old.name = old.name, f"{old.name}/replaced"
     new.type, new.shape = old.type, old.shape
-    graph.insert_before(last, node)
+    graph.insert_before(last, made)
     old.replace_all_uses_with(new, replace_graph_outputs=True)
-    graph.remove(_later_first(graph, norm.nodes), safe=True)
+    if whole:
+        graph.remove(_later_first(graph, norm.nodes), safe=True)
+
+
+def _operator(graph: ir.Graph, norm: _Norm, name: str) -> ir.Node:
+    """LayerNormalization."""
+    assert norm.sizes is not None
+    ones = np.ones(1) if norm.scale is None else norm.scale
+    parts = [("scale", ones)] + ([] if norm.bias is None else [("bias", norm.bias)])
+    constants = [_constant(graph, norm, name, k, _spread(v, norm.sizes)) for k, v in parts]
+    attributes = {"axis": -len(norm.axes), "epsilon": norm.of.epsilon}
+    return ir.node("LayerNormalization", [norm.x, *constants], attributes, name=name)
+
+
+def _internal(graph: ir.Graph, norm: _Norm, name: str) -> ir.Node:
+    """`lrp::Norm`, which reads the mean and the deviation where the spelling computes them."""
+    parts = [("scale", norm.scale), ("bias", norm.bias)]
+    constants = [None if v is None else _constant(graph, norm, name, k, v) for k, v in parts]
+    root = norm.of.root
+    deviation = root.outputs[0]
+    if not _is(root, "Sqrt") and _number(root.inputs[1]) == -0.5:
+        inverse = ir.node("Reciprocal", [deviation], name=f"{root.name}/Reciprocal")
+        graph.insert_after(root, inverse)
+        deviation = inverse.outputs[0]
+        deviation.name = f"{root.outputs[0].name}/deviation"
+        deviation.type, deviation.shape = root.outputs[0].type, root.outputs[0].shape
+    given = [norm.x, *constants, norm.of.centred.mean, deviation]
+    return ir.node("Norm", given, {"axes": norm.axes}, domain="lrp", name=name)
+
+
+def _constant(graph: ir.Graph, norm: _Norm, name: str, part: str, array: Float) -> ir.Value:
+    assert norm.x.dtype is not None
+    return new_constant(graph, f"{name}/{part}", array, norm.x.dtype)
 
 
 def _spread(array: Float, sizes: Sequence[int]) -> Float:
-    """The array over the trailing axes."""
+    """The array over the last axes."""
     own = array.reshape(array.shape[max(array.ndim - len(sizes), 0) :])
     return np.broadcast_to(own, sizes)
 
@@ -262,23 +325,16 @@ def _later_first(graph: ir.Graph, nodes: Sequence[ir.Node]) -> list[ir.Node]:
     return [node for node in reversed(graph) if node in set(nodes)]
 
 
-def _axes(mean: ir.Node) -> int | None:
-    """How many trailing axes a ReduceMean that keeps them runs over; None if not such."""
+def _axes(mean: ir.Node, keeps: int = 1) -> tuple[int, ...] | None:
+    """The axes of a ReduceMean, counted from the back; None if unknown or not kept as asked."""
     x, axes = mean.inputs[0], mean.inputs[1] if len(mean.inputs) > 1 else None
     if x is None or x.shape is None or axes is None or axes.const_value is None:
         return None
     rank = len(x.shape)
-    found = sorted(int(a) % rank for a in axes.const_value.numpy().reshape(-1)) if rank else []
-    keeps = mean.attributes.get_int("keepdims", 1)
-    trailing = list(range(rank - len(found), rank))
-    return len(found) if keeps and found and found == trailing else None
-
-
-def _trailing(x: ir.Value, axes: int) -> list[int] | None:
-    """The sizes of the trailing axes, if they are known."""
-    assert x.shape is not None
-    sizes = [size for size in list(x.shape)[-axes:] if isinstance(size, int)]
-    return sizes if len(sizes) == axes else None
+    if not rank or mean.attributes.get_int("keepdims", 1) != keeps:
+        return None
+    found = sorted(int(a) % rank - rank for a in axes.const_value.numpy().reshape(-1))
+    return tuple(found) or None
 
 
 def _number(value: ir.Value | None) -> float | None:

@@ -183,7 +183,9 @@ def _of_gradients(verdict: Verdict) -> list[tuple[str, str]]:
     ]
     if (found := verdict.completeness) is not None:
         fact = f"f(x) - f(baseline) is {found.explained:.6g}, off by {found.error:.2%}"
-        rows.append(("completeness", f"{found.total:.6g}, {fact} at {found.steps} steps"))
+        rows.append(("completeness", f"{found.total:.6g}, {fact}"))
+        alone = f"{found.of_steps:.6g}, off by {found.error_of_steps:.2%}"
+        rows.append(("", f"the gradients at {found.steps} steps alone: {alone}"))
     return rows
 
 
@@ -225,7 +227,15 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
 
 def _completeness_json(verdict: Verdict) -> dict[str, Any] | None:
     found = verdict.completeness
-    return None if found is None else {**asdict(found), "error": found.error}
+    return (
+        None
+        if found is None
+        else {
+            **asdict(found),
+            "error": found.error,
+            "error_of_steps": found.error_of_steps,
+        }
+    )
 
 
 def _number(value: float) -> str:

@@ -75,17 +75,23 @@ class Mask:
         place = self.build.op("Cast", positions(self.build, self.keys), to=mask.dtype)
         if _same(count, self.batch):
             return self.build.op("Less", place, self.column(mask))
-        if not (isinstance(count, int) and isinstance(self.batch, int) and count == 2 * self.batch):
-            raise UnsupportedError(
-                f"its mask holds {count} numbers for a batch of {self.batch}: whether these are "
-                "lengths is unknown. Export the model with a known batch size or a mask of shape "
-                "(batch, keys)"
-            )
-        ends, starts = self.build.outputs("Split", 2, mask, axis=0, num_outputs=2)
+        if isinstance(count, int) and isinstance(self.batch, int) and count == 2 * self.batch:
+            ends, starts = self.build.outputs("Split", 2, mask, axis=0, num_outputs=2)
+        else:
+            ends, starts = self.spans(mask)
         before = self.build.op("Less", place, self.column(ends))
         return self.build.op(
             "And", before, self.build.op("GreaterOrEqual", place, self.column(starts))
         )
+
+    def spans(self, mask: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """The first B numbers and the next B, 0 if there are none: only the run knows B."""
+        batch = self.build.op("Shape", self.like, start=0, end=1)
+        twice = self.build.op("Add", batch, batch)
+        zero = self.build.op("Expand", self.build.like(0, mask), batch)
+        whole = self.build.op("Concat", mask, zero, axis=0)
+        ends = self.build.op("Slice", whole, self.build.ints(0), batch)
+        return ends, self.build.op("Slice", whole, batch, twice)
 
     def column(self, value: ir.Value) -> ir.Value:
         """(B,) -> (B, 1, 1, 1)."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.expand.activation import MICROSOFT
 from lrp_onnx.expand.build import Build, attribute
+from lrp_onnx.expand.heads import known_size, rank_of
 from lrp_onnx.expand.registry import expands
 
 __all__ = ["root_mean_square"]
@@ -77,6 +79,43 @@ def simplified_layer_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return _simplified(build, x, x, scale, _last_axes(node), epsilon)
 
 
+@expands("GatedRMSNorm", domain=MICROSOFT)
+def gated_rms_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
+    """RMSNorm of each C numbers of X, C being the length of the scale, times a gate of its own.
+
+    Spec: ONNX Runtime contrib operators, GatedRMSNorm.
+    """
+    x, scale, gate = node.inputs
+    width = known_size(scale, 0, "scale's length")
+    rows = build.op("Reshape", x, build.ints(-1, width))
+    y, _ = _simplified(build, rows, x, scale, [-1], attribute(node, "epsilon", 1e-5))
+    opened = build.op("Sigmoid", gate)
+    if attribute(node, "activation", "silu") != "sigmoid":
+        opened = build.op("Mul", gate, opened)
+    return [build.op("Mul", build.op("Reshape", y, build.op("Shape", x)), opened)]
+
+
+@expands("BranchwiseRMSNorm", domain=MICROSOFT)
+def branchwise_rms_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
+    """RMSNorm of each branch of X: (..., C, H), or (..., C·H) with their number given.
+
+    Spec: ONNX Runtime contrib operators, BranchwiseRMSNorm.
+    """
+    x, scale = [*node.inputs, None][:2]
+    count = int(attribute(node, "num_branches", 0))
+    apart = x
+    if count:
+        leading = [0] * (rank_of(x, "input") - 1)
+        apart = build.op("Reshape", x, build.ints(*leading, count, -1))
+    width = known_size(x, -1, "last size") // (count or 1)
+    if scale is None:
+        scale = build.op("CastLike", build.constant(np.ones(width), ir.DataType.FLOAT), x)
+    elif known_size(scale, 0, "scale's length") != width or rank_of(scale, "scale") == 2:
+        scale = build.op("Reshape", scale, build.ints(-1, width))
+    y, _ = _simplified(build, apart, x, scale, [-1], attribute(node, "epsilon", 1e-5))
+    return [build.op("Reshape", y, build.op("Shape", x)) if count else y]
+
+
 def _residual(build: Build, node: ir.Node, bias: Value) -> ir.Value:
     """input + skip + bias, the bias added first to the product that it belongs to."""
     terms = list(node.inputs[:2])
@@ -125,7 +164,40 @@ def embed_layer_norm(build: Build, node: ir.Node) -> Sequence[Value]:
     without one.  Spec: ONNX Runtime contrib operators, EmbedLayerNormalization.
     """
     given = [*node.inputs, None, None][:9]
-    ids, segments, words, positions, segment, gamma, beta, mask, places = given
+    return _embedded(build, node, *given)
+
+
+@expands("QEmbedLayerNormalization", domain=MICROSOFT)
+def quantised_embed_layer_norm(build: Build, node: ir.Node) -> Sequence[Value]:
+    """EmbedLayerNormalization of tables, scale and bias that are dequantised before.
+
+    Spec: ONNX Runtime contrib operators, QEmbedLayerNormalization.
+    """
+    ids, segments, *tables = node.inputs[:7]
+    scales, zeros = node.inputs[8:13], node.inputs[13:18]
+    words, positions, segment, gamma, beta = (
+        None if table is None else build.op("DequantizeLinear", table, scale, zero)
+        for table, scale, zero in zip(tables, scales, zeros, strict=True)
+    )
+    mask = node.inputs[7]
+    made = _embedded(build, node, ids, segments, words, positions, segment, gamma, beta, mask, None)
+    return made[:2]
+
+
+def _embedded(
+    build: Build,
+    node: ir.Node,
+    ids: Value,
+    segments: Value,
+    words: Value,
+    positions: Value,
+    segment: Value,
+    gamma: Value,
+    beta: Value,
+    mask: Value,
+    places: Value,
+) -> Sequence[Value]:
+    """The output, the lengths, the sum of the embeddings."""
     if places is None:
         zero, one = (build.constant(k) for k in (0, 1))
         places = build.op("Range", zero, _size(build, ids, 1), one)

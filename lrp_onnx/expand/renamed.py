@@ -82,3 +82,16 @@ def grid_sample(build: Build, node: ir.Node) -> Sequence[ir.Value]:
         mode = kept.get("mode", "bilinear")
         kept["mode"] = {"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)
     return [build.op("GridSample", *node.inputs, **kept)]
+
+
+@expands("GatherND", domain=MICROSOFT)
+def gather_nd(build: Build, node: ir.Node) -> Sequence[ir.Value]:
+    """GatherND-13 without batch axes.  Spec: ONNX Runtime contrib operators, GatherND."""
+    data, indices = node.inputs
+    return [build.op("GatherND", data, build.op("Cast", indices, to=ir.DataType.INT64))]
+
+
+@expands("Trilu", domain=MICROSOFT)
+def trilu(build: Build, node: ir.Node) -> Sequence[ir.Value]:
+    """Trilu-14.  Spec: ONNX Runtime contrib operators, Trilu."""
+    return [build.op("Trilu", *node.inputs, upper=attribute(node, "upper", 1))]

@@ -13,13 +13,14 @@ from onnx_ir.passes import common
 
 from lrp_onnx import opset
 from lrp_onnx.errors import ModelError
-from lrp_onnx.expand import EXPANSIONS, expand, write_out_functions
+from lrp_onnx.expand import EXPANSIONS, REFUSED, expand, write_out_functions
 from lrp_onnx.model import through_proto
 from lrp_onnx.normalise.branch import inline_branches
 from lrp_onnx.normalise.fold import fold
 from lrp_onnx.normalise.inference import inferred as inferred_proto
 from lrp_onnx.normalise.local import make_local
 from lrp_onnx.normalise.settle import settle
+from lrp_onnx.refusal import refusal
 
 __all__ = ["infer_shapes", "normalise"]
 
@@ -76,6 +77,9 @@ def _settled(model: ir.Model, strict: bool = True) -> ir.Model:
 def _expanded(model: ir.Model) -> ir.Model:
     """The model with the operators that OPSETS lack written out by their expansions, where there
     are some; the others are lowered by their functions.
+
+    Raises UnsupportedError where an expansion refuses what its function would then spell: its
+    spelling need not be one that relevance gets through rightly.
     """
     newer = [op for op in EXPANSIONS if not op[0] and not onnx.defs.has(op[1], OPSETS[-1], "")]
     if not any((n.domain, n.op_type) in newer for n in model.graph.all_nodes()):
@@ -84,7 +88,16 @@ def _expanded(model: ir.Model) -> ir.Model:
         model = infer_shapes(model)
         if not expand(model, newer):
             break
+    refused = {n: n.metadata_props[REFUSED] for n in model.graph.all_nodes() if _too_new(n)}
+    if refused:
+        raise refusal(refused)
     return model
+
+
+def _too_new(node: ir.Node) -> bool:
+    """Whether its expansion refused it, and it does not exist at OPSETS."""
+    newest = not node.domain and not onnx.defs.has(node.op_type, OPSETS[-1], "")
+    return newest and REFUSED in node.metadata_props
 
 
 def _at_opset(model: ir.Model, wanted: int) -> ir.Model:

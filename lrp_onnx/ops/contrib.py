@@ -15,9 +15,12 @@ MICROSOFT = "com.microsoft"
 HASHES = ("MurmurHash3", "NGramHashMapping", "VarlenNGramHashMapping")
 no_relevance(["IsAllFinite", "BifurcationDetector", "Range", *HASHES], MICROSOFT)
 
-REFUSED = {
+LAYOUT = (
     "the file was saved by a runtime's optimiser, for one machine's memory layout. Give the model "
-    "that it was made from": ("NhwcConv", "NhwcFusedConv", "NhwcMaxPool"),
+    "that it was made from"
+)
+REFUSED = {
+    LAYOUT: ("NhwcConv", "NhwcFusedConv", "NhwcMaxPool"),
     "it holds a part compiled for one device. Give the model that it was made from": (
         *("EPContext", "Snpe"),
     ),
@@ -34,27 +37,29 @@ REFUSED = {
         *("PackedAttention", "PackedMultiHeadAttention", "RemovePadding", "RestorePadding"),
         *("VarlenCausalConvWithState",),
     ),
+    "its numbers are packed for one device, or are no floats. Export the model before it was "
+    "quantised": (
+        *("DequantizeBFP", "QuantizeBFP", "DequantizeWithOrder", "QuantizeWithOrder"),
+        *("GemmFloat8", "MatMulBlockQuantizedFp4Weight", "MatMulBlockQuantizedFp8Weight"),
+        *("MatMulBnb4", "MatMulFpQ4", "MatMulInteger16", "MatMulNBitsMlp", "MatMulNBitsQkv"),
+        *("MulInteger", "QOrderedGelu", "QOrderedMatMul", "ReduceSumInteger"),
+    ),
     "it is for training. Export the model for inference": ("BitmaskBiasDropout", "BitmaskDropout"),
     "it has no expansion into standard operators. Export the model to "
     "those, without the runtime's optimiser": (
-        *("AttnLSTM", "BiasSoftmax", "BranchwiseRMSNorm", "CDist", "CausalConvWithState"),
-        *("ComplexMul", "ComplexMulConj", "ConvTransposeWithDynamicPads", "CropAndResize"),
+        *("AttnLSTM", "CausalConvWithState"),
+        *("ComplexMul", "ComplexMulConj", "CropAndResize"),
         *(
             "DynamicTimeWarping",
             "EngramGate",
             "GatedDeltaNet",
-            "GatedRMSNorm",
             "GemmaRotaryEmbedding",
         ),
-        *("GatedRelativePositionBias", "GroupNorm", "HyperConnectionPostMix", "Inverse", "Irfft"),
-        *("HyperConnectionPreMix", "LinearAttention", "LinearAttentionGate", "LongformerAttention"),
+        *("GatedRelativePositionBias", "HyperConnectionPostMix", "Inverse", "Irfft"),
+        *("HyperConnectionPreMix", "LinearAttention", "LongformerAttention"),
         *("MRotaryEmbedding", "MaxpoolWithMask", "MoE", "RelativePositionBias", "Rfft", "SampleOp"),
         *(
-            "GatherND",
-            "Trilu",
-            "SkipGroupNorm",
             "SparseToDenseMatMul",
-            "UnfoldTensor",
             "Unique",
             "WordConvEmbedding",
         ),
@@ -63,3 +68,7 @@ REFUSED = {
 
 for reason, names in REFUSED.items():
     never_propagates(names, reason, MICROSOFT)
+
+BLOCKED = ["Conv", "MaxPool", "GlobalMaxPool", "AveragePool", "GlobalAveragePool", "Upsample",
+           "ReorderInput", "ReorderOutput"]  # fmt: skip
+never_propagates(BLOCKED, LAYOUT, "com.microsoft.nchwc")

@@ -130,11 +130,42 @@ def group_normalization_held(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> 
     return _group_normalization(emit, node, s, held=True)
 
 
+@op("GroupNormalization", kind="norm", domain="lrp", held=group_normalization_held)
 @op("GroupNormalization", kind="norm", held=group_normalization_held)
 def group_normalization(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
-    """The module's formula over all elements of a group of channels.
+    """The module's formula over all elements of a group of channels; `lrp::GroupNormalization` is
+    the same at any opset.
 
     s: (N, C, *size)    scale: (C,)    ->    c: (N, C, *size).
     Spec: ONNX GroupNormalization-21.
     """
     return _group_normalization(emit, node, s, held=False)
+
+
+def _measured(emit: Emit, node: ir.Node, s: ir.Value, held: bool) -> ir.Value:
+    x, scale, _, mean, deviation = node.inputs
+    axes = emit.ints(*node.attributes.get_ints("axes", ()))
+    over = emit.in_compute_dtype(deviation)
+    g = s if scale is None else emit.op("Mul", s, scale)
+    c = emit.op("Sub", g, emit.op("ReduceMean", g, axes, keepdims=1))
+    if not held:
+        n = emit.op("Div", emit.op("Sub", x, mean), over)
+        along = emit.op("ReduceMean", emit.op("Mul", g, n), axes, keepdims=1)
+        c = emit.op("Sub", c, emit.op("Mul", n, along))
+    return emit.op("Div", c, over)
+
+
+def norm_held(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """r·(g - mean(g)), g = s·scale, r = 1/deviation."""
+    return _measured(emit, node, s, held=True)
+
+
+@op("Norm", kind="norm", domain="lrp", gates=(3, 4), held=norm_held)
+def norm(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """The module's formula over `axes`, the mean and the deviation being computed by the model.
+
+    `lrp::Norm(x, scale, bias, mean, deviation)` is (x - mean)/deviation·scale + bias, which no
+    operator of the standard says for any axes, sizes and element type; `optimise` spells it.
+    s: shaped like x    scale: broadcasts to x    ->    c: shaped like x.
+    """
+    return _measured(emit, node, s, held=False)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.algebra import stabilised_ratio
+from lrp_onnx.algebra import ratio
 from lrp_onnx.emit import Emit
 from lrp_onnx.ops.registry import op
 
@@ -37,7 +37,7 @@ def log(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 @op("Sqrt", kind="activation")
 def sqrt(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s/(2·y), 0 where y = 0.  Spec: ONNX Sqrt-13."""
-    return stabilised_ratio(emit, emit.op("Mul", s, 0.5), node.outputs[0], 0.0)
+    return ratio(emit, emit.op("Mul", s, 0.5), node.outputs[0], 0.0)
 
 
 @op("Reciprocal", kind="activation")
@@ -101,7 +101,7 @@ def _over_root(
 ) -> ir.Value:
     """s/√(factor·x² + constant), 0 where the root is 0."""
     square = emit.op("Mul", emit.op("Mul", x, x), factor)
-    return stabilised_ratio(emit, s, emit.op("Sqrt", emit.op("Add", square, constant)), 0.0)
+    return ratio(emit, s, emit.op("Sqrt", emit.op("Add", square, constant)), 0.0)
 
 
 @op("Asin", kind="activation")

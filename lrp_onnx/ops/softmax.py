@@ -35,13 +35,17 @@ def _read(emit: Emit, node: ir.Node) -> ir.Value:
     return filled
 
 
+MOVING = ("Cast", "CastLike", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Expand",
+          "Dropout", "Identity")  # fmt: skip
+
+
 def _selected(value: ir.Value) -> bool:
-    """Whether a Where reads the value, cast before or not."""
+    """Whether a Where reads the value, moved or cast before or not."""
     readers = [node for node, _ in value.uses()]
     if any(node.op_type == "Where" for node in readers):
         return True
-    casts = [node for node in readers if node.op_type in ("Cast", "CastLike")]
-    return any(_selected(node.outputs[0]) for node in casts)
+    moves = [node for node in readers if node.op_type in MOVING]
+    return any(_selected(node.outputs[0]) for node in moves)
 
 
 @op("Softmax", kind="softmax", axes=_axis, read=_read)

@@ -1,0 +1,108 @@
+"""Mean gradients made to sum up to what they decompose.
+
+A network of ReLUs is differentiable but in kinks, and along the way from x₀ to x deep ones have so
+many that the gradient jumps from point to point: whatever the points, 128 of them may leave the sum
+off by several percent.  But what it must be is known from two forwards:
+
+    Δ·G = m·y(x) - m·y(x₀),    Δ = x - x₀, G the mean gradient.
+
+So the estimate of G is replaced by the nearest that fulfils it,
+
+    G' = G + Δ · (m·y(x) - m·y(x₀) - Δ·G) / |Δ|².
+
+This is the orthogonal projection onto a plane in which the true mean gradient lies, so G' is never
+further from it than G; summed over the steps it is also the midpoint discrete gradient of Gonzalez
+1996 (Time integration and discrete Hamiltonian systems, J. Nonlinear Sci. 6) along a straight line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial, reduce
+
+import onnx_ir as ir
+
+from lrp_onnx.clone import copied
+from lrp_onnx.emit import Emit, compute_dtype, known_rank
+from lrp_onnx.waypoints import Gradients, Path, cast_like, in_dtype
+
+__all__ = ["COMPLETENESS", "completed"]
+
+COMPLETENESS = "lrp.completeness"
+"""The output [m·y(x), m·y(x₀), Δ·G] that `verify` asks for."""
+TINY = 1e-30
+"""Stands for |Δ|² where x is x₀, and nothing is lacking."""
+
+
+def completed(
+    emit: Emit, path: Path, means: Gradients, samples_apart: bool, account: bool
+) -> Gradients:
+    """The nearest mean gradients that are complete: for each sample, or for all together where
+    samples may meet; with `account` also COMPLETENESS as an output.
+    """
+    emit.source, emit.rule = "path", "complete"
+    emit.dtype = compute_dtype(path.y.dtype)
+    here = _summed(emit, _explained(emit, path, path.y), samples_apart)
+    there = _summed(emit, _explained(emit, path, _at_baseline(emit, path)), samples_apart)
+    reached = _inner(emit, path.way, means, samples_apart)
+    if account:
+        _add_output(emit, [here, there, reached])
+    lacking = emit.op("Sub", emit.op("Sub", here, there), reached)
+    squared = _inner(emit, path.way, path.way, samples_apart)
+    share = emit.op("Div", lacking, emit.op("Max", squared, TINY))
+    return {x: _moved_along(emit, path, x, g, share) for x, g in means.items()}
+
+
+def _explained(emit: Emit, path: Path, y: ir.Value) -> ir.Value:
+    """m·y, 0 wherever m is, be y infinite there."""
+    none = emit.op("Equal", path.mask, 0.0)
+    return emit.op("Where", none, 0.0, emit.op("Mul", path.mask, y))
+
+
+def _at_baseline(emit: Emit, path: Path) -> ir.Value:
+    """The explained output at x₀."""
+    dtype, replaced = emit.dtype, {}
+    for x in path.sources:
+        emit.source, emit.dtype = f"baseline/{x.name}", compute_dtype(x.dtype)
+        replaced[x] = cast_like(emit, path.begin[x], x)
+        replaced[x].shape, replaced[x].type = x.shape, x.type
+    nodes = path.nodes_behind(path.sources)
+    values, _ = copied(path.model.graph, nodes, replaced, "lrp/at_baseline")
+    emit.source, emit.dtype = "path", dtype
+    return values.get(path.y, path.y)
+
+
+def _summed(emit: Emit, value: ir.Value, samples_apart: bool) -> ir.Value:
+    """The sum [N], or [1] of everything."""
+    shape = emit.ints(0, -1) if samples_apart else emit.ints(1, -1)
+    return emit.op("ReduceSum", emit.op("Reshape", value, shape), emit.ints(1), keepdims=0)
+
+
+def _inner(
+    emit: Emit,
+    a: Mapping[ir.Value, ir.Value],
+    b: Mapping[ir.Value, ir.Value],
+    samples_apart: bool,
+) -> ir.Value:
+    """The inner product over all sources."""
+    products = [emit.op("Mul", in_dtype(emit, a[x]), in_dtype(emit, b[x])) for x in b]
+    sums = [_summed(emit, product, samples_apart) for product in products]
+    return reduce(partial(emit.op, "Add"), sums)
+
+
+def _moved_along(emit: Emit, path: Path, x: ir.Value, g: ir.Value, share: ir.Value) -> ir.Value:
+    """g and the share of the way."""
+    emit.dtype = compute_dtype(x.dtype)
+    column = emit.op("Reshape", in_dtype(emit, share), emit.ints(-1, *[1] * (known_rank(x) - 1)))
+    return emit.op("Add", g, emit.op("Mul", path.way[x], column))
+
+
+def _add_output(emit: Emit, sums: Sequence[ir.Value]) -> None:
+    graph = emit.graph
+    totals = [emit.op("ReduceSum", v, keepdims=1) for v in sums]
+    given = ir.Value(name=COMPLETENESS, shape=ir.Shape([len(sums)]), type=ir.TensorType(emit.dtype))
+    graph.append(
+        ir.Node("", "Concat", totals, attributes=[ir.AttrInt64("axis", 0)], outputs=[given],
+                name="lrp/completeness")
+    )  # fmt: skip
+    graph.outputs.append(given)

@@ -1,0 +1,109 @@
+"""The shares of a rule with the fewest convolutions and passes; exactly what `shares` computes.
+
+What is used, beside relevance as a product (see `relevance`):
+
+- The forward's own z stands for Σ f(x; w, b); where relevance is 0 at z ≤ 0, so does a = relu(z).
+- Z = p·z₊ + q·z₋ (see `quadrants`) needs z₊ or z₋ alone, the other being what is left of z.
+- A sum whose sign is known carries its stabiliser in its bias.
+- With x of both signs, |x| and |w| make one forward of two: z₊ = (z + f(|x|; |w|, |b|))/2.
+- Shares where z > 0 and where z < 0 exclude each other: one quotient serves both.
+- x⁺ and x⁻ side by side are one convolution of double width.
+
+Differences stand where they lose nothing (see `DIRECT_BELOW`), and a denominator is never 0, also
+where R is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from lrp_onnx.algebra import (
+    absolute,
+    add,
+    divide,
+    multiply,
+    positive,
+    ratio,
+)
+from lrp_onnx.constant_inputs import by_constant_inputs
+from lrp_onnx.emit import HALF, Emit, Input
+from lrp_onnx.quadrants import quadrants
+from lrp_onnx.relevance import Relevance
+from lrp_onnx.shares import EPSILON, Layer, layer_of
+from lrp_onnx.sides import Sides
+from lrp_onnx.site import Assigned, vjp
+
+__all__ = ["by_fewest"]
+
+
+def by_fewest(
+    emit: Emit, site: Assigned, arriving: Sequence[Relevance | None]
+) -> dict[int, Relevance] | None:
+    """The relevance of each active input of a linear node; None where only the plain form does.
+
+    arriving: relevance shaped like each output.
+    """
+    relevance, *others = arriving
+    if relevance is None or any(r is not None for r in others):
+        return None
+    layer = layer_of(emit, site)
+    epsilon = layer.values.get("epsilon", EPSILON)
+    if not isinstance(epsilon, float) or not epsilon or layer.node.outputs[0].dtype in HALF:
+        return None
+    if _is_unmodified(site):
+        return _by_own_output(emit, site, layer, relevance, epsilon)
+    if layer.weight is None or site.step.kind != "linear":
+        return None
+    found = [quadrants(share, site.settings) for share in site.rule.shares]
+    known = [q for q in found if q is not None]
+    if len(known) == len(found):
+        r = Sides(emit, layer, relevance, epsilon).propagated(known)
+    else:
+        r = by_constant_inputs(emit, layer, site.rule.shares, relevance, epsilon)
+    return None if r is None else {layer.active[0]: r}
+
+
+def _is_unmodified(site: Assigned) -> bool:
+    """Whether the rule is one share of the layer as it is: epsilon, norm and their like."""
+    share, *more = site.rule.shares
+    term, *terms = share.terms
+    own = (term.x, term.w, term.b) == ("x", "w", "b") and term.factor == 1.0
+    return own and not more and not terms and share.where is None
+
+
+def _by_own_output(
+    emit: Emit, site: Assigned, layer: Layer, relevance: Relevance, epsilon: float
+) -> dict[int, Relevance]:
+    """R_i = x_i · vjp(R / stabilise(z)) for every active input."""
+    form = quadrants(site.rule.shares[0], site.settings)
+    factor = None if form is None else form.factor
+    assert factor is not None
+    s = multiply(emit, factor, _quotient(emit, relevance, layer.z(emit), epsilon))
+    assert isinstance(s, ir.Value)
+    s.shape = relevance.coefficient.shape
+    return {i: Relevance(_vjp(emit, layer, s, None, i), layer.node.inputs[i]) for i in layer.active}
+
+
+def _quotient(emit: Emit, relevance: Relevance, z: ir.Value, epsilon: float) -> ir.Value:
+    """R / stabilise(z), by what is known of R where z is 0 or negative."""
+    own = relevance.is_of(z) or relevance.is_of_relu(z)
+    if own and relevance.factor is not None:
+        size = absolute(emit, relevance.factor)  # c·z / (z + ε·sgn(z)) = c · |z| / (|z| + ε)
+        share = divide(emit, size, add(emit, size, epsilon))
+        s = multiply(emit, relevance.coefficient, share)
+        assert isinstance(s, ir.Value)
+        return s
+    if relevance.is_dead_below(z):
+        s = divide(emit, relevance.whole(emit), add(emit, positive(emit, z), epsilon))
+        assert isinstance(s, ir.Value)
+        return s
+    return ratio(emit, relevance.whole(emit), z, epsilon)
+
+
+def _vjp(emit: Emit, layer: Layer, s: ir.Value, w: Input, i: int) -> ir.Value:
+    c = vjp(emit, layer.op, layer.node, [s], i, w, held=True)
+    x = layer.node.inputs[i]
+    c.shape = None if x is None else x.shape
+    return c

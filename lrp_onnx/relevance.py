@@ -1,0 +1,70 @@
+"""The relevance of a tensor on its way back, in the form in which it costs least.
+
+Most rules give R_in = x · c.  Formed, R_in is often only divided again by what x came from: by
+epsilon R/(a + ε) with R = a·c is c · a/(a + ε), and where a tensor is read twice, x·c₁ + x·c₂ is
+x · (c₁ + c₂).  So relevance stays a product until something needs it whole.
+
+The product also says where relevance vanishes: R(t) = t·c is 0 where t is 0, and R(z) = relu(z)·c
+wherever z ≤ 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from lrp_onnx.emit import HALF, Emit
+from lrp_onnx.ops.spread import constant_array
+
+__all__ = ["Relevance", "total"]
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """R = factor · coefficient; without a factor the coefficient is R itself."""
+
+    coefficient: ir.Value
+    factor: ir.Value | None = None
+
+    def whole(self, emit: Emit) -> ir.Value:
+        """R as one tensor."""
+        if self.factor is None:
+            return self.coefficient
+        r = emit.op("Mul", self.factor, self.coefficient)
+        r.shape = self.coefficient.shape
+        return r
+
+    def is_of(self, z: ir.Value) -> bool:
+        """Whether R = z · c, so that it is 0 where z is."""
+        return self.factor is z and z.dtype not in HALF
+
+    def is_of_relu(self, z: ir.Value) -> bool:
+        """Whether R = relu(z) · c."""
+        return self._follows(z) is not None and self._follows(z) == "Relu"
+
+    def is_dead_below(self, z: ir.Value) -> bool:
+        """Whether R is 0 wherever z ≤ 0: behind a Relu, or a Clip from 0 on."""
+        return self._follows(z) is not None
+
+    def _follows(self, z: ir.Value) -> str | None:
+        producer = None if self.factor is None else self.factor.producer()
+        if producer is None or producer.inputs[0] is not z or z.dtype in HALF or producer.domain:
+            return None
+        if producer.op_type == "Relu":
+            return "Relu"
+        low = constant_array(producer.inputs[1]) if len(producer.inputs) > 1 else None
+        clipped = producer.op_type == "Clip" and low is not None and (low == 0).all()
+        return "Clip" if clipped else None
+
+
+def total(emit: Emit, parts: Sequence[Relevance]) -> Relevance:
+    """The sum over all consumers of a tensor; it stays a product if all share a factor."""
+    factors = {part.factor for part in parts}
+    shared = factors.pop() if len(factors) == 1 else None
+    summands = [p.coefficient if shared is not None else p.whole(emit) for p in parts]
+    r, *others = summands
+    for other in others:
+        r = emit.op("Add", r, other)
+    return Relevance(r, shared)

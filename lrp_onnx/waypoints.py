@@ -1,0 +1,231 @@
+"""The gradients at points on the way from a baseline to the input, in copies of the network.
+
+`One` point at a time works for any network.  Where samples are independent, several points are
+taken `SideBySide`, as a part of the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from lrp_onnx.backward import walk
+from lrp_onnx.batch import batch_size, batched_inputs, independent
+from lrp_onnx.bodies import moved
+from lrp_onnx.clone import cone, copied
+from lrp_onnx.emit import HALF, Emit, compute_dtype, known_rank
+from lrp_onnx.errors import LrpError, UnsupportedError
+from lrp_onnx.source import Cut
+
+__all__ = [
+    "COPY",
+    "BatchOfPoints",
+    "Gradients",
+    "OnePoint",
+    "Path",
+    "at_once",
+    "cast_like",
+    "in_dtype",
+]
+
+COPY = "lrp/path"
+BYTES = 2**29
+"""What the values of all points that are taken at once may need, and their gradients as much."""
+SIZES_UNKNOWN = 8
+"""How many points are taken at once where sizes besides the batch's are unknown."""
+
+Shaped = Callable[[ir.Value], ir.Shape | None]
+Gradients = dict[ir.Value, ir.Value]
+
+
+@dataclass(frozen=True)
+class Path:
+    """What is differentiated, and from where to where."""
+
+    model: ir.Model
+    cut: Cut
+    y: ir.Value
+    mask: ir.Value
+    begin: Mapping[ir.Value, ir.Value]
+    way: Mapping[ir.Value, ir.Value]
+    """x - x₀ of each source."""
+
+    @property
+    def sources(self) -> tuple[ir.Value, ...]:
+        """What is moved."""
+        return self.cut.sources
+
+    @property
+    def batch(self) -> str | None:
+        """The name of the batch's size, if all that moves and the explained value have one."""
+        name = batch_size(self.sources)
+        return name if name == batch_size([self.y]) else None
+
+    @property
+    def roots(self) -> list[ir.Value]:
+        """Everything that has one entry a sample: what is moved and the other inputs."""
+        others = [] if self.batch is None else batched_inputs(self.model.graph, self.batch)
+        return list(dict.fromkeys((*self.sources, *others)))
+
+    def nodes_behind(self, roots: Sequence[ir.Value]) -> list[ir.Node]:
+        """What lies between the roots and the explained value."""
+        return cone(self.model.graph, roots, [self.y])
+
+
+def at_once(path: Path) -> int | None:
+    """How many points fit into BYTES side by side; None where samples may meet."""
+    nodes, roots = path.nodes_behind(path.roots), path.roots
+    if path.batch is None or not independent(nodes, roots, path.batch):
+        return None
+    needed = sum(_bytes(v, path.batch) for node in nodes for v in node.outputs)
+    return SIZES_UNKNOWN if math.isnan(needed) else max(1, BYTES // max(1, int(needed)))
+
+
+def _bytes(value: ir.Value, batch: str) -> float:
+    """What one sample of a value needs; not a number where a size is unknown."""
+    if value.shape is None or value.dtype is None:
+        return math.nan
+    sizes = [d if isinstance(d, int) else d.value for d in value.shape]
+    behind = [math.nan if not isinstance(d, int) else d for d in sizes if d != batch]
+    return math.prod(behind) * value.dtype.bitwidth / 8
+
+
+class OnePoint:
+    """One point: its fraction and weight are numbers, the batch stays as it is."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __call__(self, emit: Emit, fraction: ir.Value, weight: ir.Value) -> Gradients:
+        """The weighted gradient at the point, by source."""
+        path, replaced = self.path, {}
+        for x in path.sources:
+            _on_behalf(emit, x)
+            gone = emit.op("Mul", in_dtype(emit, fraction), path.way[x])
+            replaced[x] = cast_like(emit, emit.op("Add", gone, path.begin[x]), x)
+            replaced[x].shape, replaced[x].type = x.shape, x.type
+        nodes = path.nodes_behind(path.sources)
+        found = {}
+        for x, g in _differentiated(emit, path, nodes, replaced, path.mask).items():
+            _on_behalf(emit, x)
+            found[x] = emit.op("Mul", g, in_dtype(emit, weight))
+        return found
+
+
+class BatchOfPoints:
+    """Several points as a batch [points·N]: point by point, each with all samples.
+
+    What is the same at all of them, inputs that are not explained and the mask, is repeated where
+    `emit` writes when this is made.
+    """
+
+    def __init__(self, emit: Emit, path: Path, points: int) -> None:
+        self.path, self.points, self.batch = path, points, str(path.batch)
+        others = [v for v in path.roots if v not in path.sources]
+        self.others = {v: self._repeated(emit, v) for v in others}
+        self.mask = self._repeated(emit, path.mask)
+        self.mask.shape = self._shape(path.y)
+
+    def __call__(self, emit: Emit, fractions: ir.Value, weights: ir.Value) -> Gradients:
+        """The weighted sum of the gradients at the points, by source."""
+        path = self.path
+        replaced = self.others | {x: self._placed(emit, x, fractions) for x in path.sources}
+        nodes, found = path.nodes_behind(path.roots), {}
+        gradients = _differentiated(emit, path, nodes, replaced, self.mask, self._shape)
+        for x, g in gradients.items():
+            _on_behalf(emit, x)
+            apart = emit.op("Reshape", g, _sizes(emit, [self.points, -1], x))
+            counted = emit.op("Mul", apart, _as_column(emit, weights, x))
+            found[x] = emit.op("ReduceSum", counted, emit.ints(0), keepdims=0)
+        return found
+
+    def _placed(self, emit: Emit, x: ir.Value, fractions: ir.Value) -> ir.Value:
+        _on_behalf(emit, x)
+        way, begin = (
+            emit.op("Unsqueeze", v[x], emit.ints(0)) for v in (self.path.way, self.path.begin)
+        )
+        gone = emit.op("Mul", _as_column(emit, fractions, x), way)
+        joined = emit.op("Reshape", emit.op("Add", gone, begin), _sizes(emit, [-1], x))
+        return self._like(cast_like(emit, joined, x), x)
+
+    def _repeated(self, emit: Emit, value: ir.Value) -> ir.Value:
+        _on_behalf(emit, value)
+        once_each = emit.ints(self.points, *[1] * (known_rank(value) - 1))
+        tiled = emit.op("Tile", value, once_each)
+        half = value.dtype in HALF
+        return self._like(cast_like(emit, tiled, value) if half else tiled, value)
+
+    def _like(self, value: ir.Value, like: ir.Value) -> ir.Value:
+        value.shape, value.type = self._shape(like), like.type
+        return value
+
+    def _shape(self, value: ir.Value) -> ir.Shape | None:
+        """The shape in the wider batch."""
+        if value.shape is None:
+            return None
+        sizes = [d if isinstance(d, int) else d.value for d in value.shape]
+        return ir.Shape([f"{self.batch}_path" if d == self.batch else d for d in sizes])
+
+
+def _on_behalf(emit: Emit, value: ir.Value) -> None:
+    emit.source, emit.rule = f"path/{value.name}", "integrated-gradients"
+    emit.dtype = compute_dtype(value.dtype)
+
+
+def in_dtype(emit: Emit, number: ir.Value) -> ir.Value:
+    """The value in the current dtype."""
+    return number if number.dtype == emit.dtype else emit.op("Cast", number, to=int(emit.dtype))
+
+
+def _as_column(emit: Emit, numbers: ir.Value, x: ir.Value) -> ir.Value:
+    """One number a point as [points, 1, 1, …], to stand before the axes of x."""
+    column = emit.ints(-1, *[1] * known_rank(x))
+    return emit.op("Reshape", in_dtype(emit, numbers), column)
+
+
+def cast_like(emit: Emit, value: ir.Value, like: ir.Value) -> ir.Value:
+    """The value, of the current dtype, in another value's."""
+    if like.dtype in (None, emit.dtype):
+        return value
+    assert like.dtype is not None
+    return emit.op("Cast", value, to=int(like.dtype))
+
+
+def _sizes(emit: Emit, before: Sequence[int], x: ir.Value) -> ir.Value:
+    """A shape: the given sizes, then those of x behind its batch."""
+    assert x.shape is not None
+    behind = list(x.shape)[1:]
+    known = [d for d in behind if isinstance(d, int)]
+    if len(known) == len(behind):
+        return emit.ints(*before, *known)
+    return emit.op("Concat", emit.ints(*before), emit.op("Shape", x, start=1), axis=0)
+
+
+def _differentiated(
+    emit: Emit,
+    path: Path,
+    nodes: Sequence[ir.Node],
+    replaced: Mapping[ir.Value, ir.Value],
+    mask: ir.Value,
+    shape: Shaped = lambda value: value.shape,
+) -> Gradients:
+    """The gradient of m·y in a copy of the nodes, by source."""
+    values, made = copied(emit.graph, nodes, replaced, COPY, shape)
+    sites = [moved(site, values, made) for site in path.cut.behind]
+    ends = {x: values[x] for x in path.sources}
+    try:
+        found = walk(emit, sites, {values.get(path.y, path.y): mask}, list(ends.values()))
+    except LrpError as e:  # the user knows the nodes of the network, not their copies
+        raise _without_prefix(e) from e
+    return {x: found[end] for x, end in ends.items() if end in found}
+
+
+def _without_prefix(error: LrpError) -> LrpError:
+    text = str(error).replace(f"{COPY}/", "")
+    if isinstance(error, UnsupportedError):
+        reasons = {k.removeprefix(f"{COPY}/"): why for k, why in error.reasons.items()}
+        return UnsupportedError(text, reasons)
+    return type(error)(text)
