@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -66,7 +67,9 @@ def compile(
     rules: rules by node name (with wildcards) or operator type, before the composite's own.
     output: the explained output, default the only one of a float type.
     explain: the explained inputs, default every float input the output depends on.
-    target: "argmax", a class, "A-B", "all", "max", "input" or "seed".
+    target: "argmax", a class, "A-B", "top-K", "all", "max", "input" or "seed". With "top-K" each
+        relevance has an axis of length K behind the batch, and an output `<output>_topk_index`
+        names the classes.
     class_axis: default 1 for an output of rank 2, 4 or 5, the last for rank 3.
     start: "logit" (relevance sums to the explained value), default with lrp, or "one".
     relevance_at: inner tensors whose relevance becomes an output too.
@@ -138,6 +141,32 @@ def run_stages(
     """Run every stage; `audit` collects each node's account, `observe` sees the model after each
     stage.
     """
+    with _without_collections():
+        return _run_stages(source, request, opset, check, audit, observe)
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """No search for garbage: what is made lives to the end, and looking through it again and again
+    takes a third of the time.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _run_stages(
+    source: Source,
+    request: Request,
+    opset: int | None,
+    check: bool,
+    audit: Audit | None,
+    observe: Observer | None,
+) -> Compiled:
     clock = _Clock(observe)
     with clock("load"):
         clock.model = model = load(source)

@@ -145,7 +145,7 @@ CASES = [
     _compile("--target 4", "4", "0 to 3"),
     _compile("--target 1-9", "1-9", "0 to 3"),
     _compile("--target best", "best", "argmax"),
-    _compile("--target top-3", "top-3"),
+    _compile("--target top-9", "top-9"),
     _compile("--class-axis 2", "class axis 2", "logits"),
     _compile("--start zero", "zero", "logit, one"),
     _compile("--relevance-at nowhere", "nowhere"),

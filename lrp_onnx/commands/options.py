@@ -64,7 +64,10 @@ def _read(
         typer.Option(metavar="NAME", help="Explained input [every float one]. Repeatable."),
     ] = None,
     target: Annotated[
-        str, typer.Option(metavar="argmax|INDEX|A-B|all|max|input|seed", help="What of the output.")
+        str,
+        typer.Option(
+            metavar="argmax|INDEX|A-B|top-K|all|max|input|seed", help="What of the output."
+        ),
     ] = "argmax",
     class_axis: Annotated[
         int | None, typer.Option(metavar="N", help="Class axis [1; for rank 3 the last].")

@@ -250,18 +250,20 @@ def _number(value: float) -> str:
 def bench_table(costs: Costs) -> Table:
     """Time and memory of forward and explanation."""
     rows = [
-        _cost_row("forward", costs.forward, 1.0),
-        _cost_row("forward and relevance", costs.explanation, costs.ratio),
+        _cost_row("forward", costs.forward, 1.0, costs.samples),
+        _cost_row("forward and relevance", costs.explanation, costs.ratio, costs.samples),
     ]
-    return table_of(["", "median ms", "quartiles ms", "ratio", "peak memory"], rows, numbers=4)
+    headings = ["", "median ms", "quartiles ms", "ratio", "samples per s", "peak memory"]
+    return table_of(headings, rows, numbers=5)
 
 
-def _cost_row(name: str, cost: Cost, ratio: float) -> list[str]:
+def _cost_row(name: str, cost: Cost, ratio: float, samples: int) -> list[str]:
     low, high = (f"{1e3 * value:.2f}" for value in cost.quartiles)
     memory = "not known" if cost.peak_memory is None else size(cost.peak_memory)
     if cost.peak_memory is not None and cost.peak_memory < 1_000_000:
         memory = "under 1 MB"
-    return [name, f"{1e3 * cost.median:.2f}", f"{low} to {high}", f"{ratio:.2f}", memory]
+    speed = f"{samples / cost.median:.4g}"
+    return [name, f"{1e3 * cost.median:.2f}", f"{low} to {high}", f"{ratio:.2f}", speed, memory]
 
 
 def size(count: int) -> str:
