@@ -54,10 +54,10 @@ NETWORKS = {"vgg": VGG, "resnet": RESNET, "mobilenet": MOBILENET}
 COMPOSITES = ("epsilon", "epsilon-plus-flat", "epsilon-alpha2-beta1", "epsilon-gamma-box")
 COUNTED = ("Conv", "ConvTranspose", "Where", "Div", "Transpose")
 TABLE = {
-    ("vgg", "epsilon"): (6, 0, 1, 5, 0),
-    ("vgg", "epsilon-plus-flat"): (8, 0, 1, 5, 0),
-    ("vgg", "epsilon-alpha2-beta1"): (13, 0, 2, 8, 0),
-    ("vgg", "epsilon-gamma-box"): (8, 0, 2, 5, 0),
+    ("vgg", "epsilon"): (5, 1, 1, 5, 0),
+    ("vgg", "epsilon-plus-flat"): (7, 1, 1, 5, 0),
+    ("vgg", "epsilon-alpha2-beta1"): (11, 2, 2, 8, 0),
+    ("vgg", "epsilon-gamma-box"): (7, 1, 2, 5, 0),
     ("resnet", "epsilon"): (15, 1, 1, 12, 0),
     ("resnet", "epsilon-plus-flat"): (22, 1, 1, 12, 0),
     ("resnet", "epsilon-alpha2-beta1"): (35, 4, 2, 20, 0),
