@@ -71,6 +71,8 @@ class Sides:
             return None
         # where relevance is 0 at z ≤ 0, nothing arrives where z < 0
         shares = [s for s in shares if s.factor and not (self.dead and s.where == "<")]
+        if not shares or static_shape(self.w) is None:
+            return None
         parts = [self._part(share) for share in shares]
         if not self.sign and not self._folds(parts):
             return self._by_both_signs(shares)
