@@ -1,0 +1,197 @@
+"""Every emitted operator has a CUDA kernel for its types, decided without a GPU by the wheel itself.
+
+What computes on data must be placed on CUDA; arithmetic on shapes may stay on the CPU, where the
+runtime puts it by design.  Operators of the model's own are its own matter.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import indexing
+import onnx
+import pytest
+import tables_signal
+import test_expand
+import test_half
+import test_methods_everywhere
+import test_quantised
+import test_vjp
+import test_vjp_operands
+from cuda_stub import CUDA, LIBRARY, Placed, placements
+from models import Case
+from test_networks import BOX, NETWORKS, PLAIN, RECIPES, rules_of
+
+import lrp_onnx
+
+pytestmark = pytest.mark.skipif(
+    not LIBRARY.exists(),
+    reason=f"the installed onnxruntime has no CUDA provider ({LIBRARY.name}): onnxruntime-gpu has, "
+    "for Linux on x86-64",
+)
+
+CPU_ONLY = {
+    "DFT": "no CUDA kernel, and the derivative of DFT and STFT is a DFT; forward on the CPU too",
+    "Unique": "no CUDA kernel; forward on the CPU too",
+    "Sinh": "no CUDA kernel; derivative of Cosh, which has none either",
+    "Cosh": "no CUDA kernel; derivative of Sinh, which has none either",
+}
+"""Emitted operators on data that stay on the CPU: all of them."""
+
+Named = Iterator[tuple[str, onnx.ModelProto]]
+RUNTIMES = ("portable", "cuda")
+SEEDED = {"target": "seed", "check": False}
+GRADIENT = {**SEEDED, "composite": "gradient", "start": "one"}
+
+
+def compiled(model: onnx.ModelProto, runtime: str = "cuda", **request: object) -> onnx.ModelProto:
+    return lrp_onnx.compile(model, runtime=runtime, **request).model
+
+
+def networks() -> Named:
+    for name, model in NETWORKS.items():
+        for composite in (*RECIPES, *PLAIN):
+            boxed = BOX if "zbox" in str(rules_of(composite, model)) else {}
+            for runtime in RUNTIMES:
+                request = {"composite": composite, "parameters": boxed, "check": False}
+                yield f"{name}/{composite}/{runtime}", compiled(model, runtime, **request)
+
+
+def rows(cases: Iterable[Case]) -> Named:
+    for case in cases:
+        yield str(case), compiled(case.model(), **GRADIENT)
+
+
+def operators() -> Named:
+    yield from rows([*test_vjp.ROWS, *test_vjp_operands.ROWS, *tables_signal.ROWS, *indexing.ROWS])
+
+
+def unknown_sizes() -> Named:
+    cases = [*test_vjp.UNKNOWN, *test_vjp_operands.UNKNOWN]
+    cases += [c.unknown() for c in (*tables_signal.ROWS, *indexing.ROWS) if not c.sized]
+    yield from rows(cases)
+
+
+def wide() -> Named:
+    yield from rows(case.in_dtype("float64") for case in test_vjp.ROWS)
+
+
+def expansions() -> Named:
+    for row in test_expand.ROWS:
+        if row.floats:
+            request = {**GRADIENT, "output": row.outputs[0], "explain": list(row.floats)}
+            yield str(row), compiled(row.model(), **request)
+
+
+def structures() -> Named:
+    """Recurrent, with bodies, a transformer."""
+    for name, (model, *_) in test_methods_everywhere.NETWORKS.items():
+        for composite in ("epsilon", "attnlrp"):
+            yield f"{name}/{composite}", compiled(model, composite=composite, **SEEDED)
+
+
+def half() -> Named:
+    for row in test_half.ROWS:
+        for composite in row.composites:
+            model = test_half.in_half(row.model())
+            yield f"{row}/{composite}", compiled(model, composite=composite, check=False)
+
+
+def quantised() -> Named:
+    for row in test_quantised.ROWS:
+        model = test_quantised.model(row.quantised, row, row.feeds()[0])
+        yield str(row), compiled(model, composite="epsilon", **SEEDED)
+
+
+def requests() -> Named:
+    """Targets, methods, conditions."""
+    model = NETWORKS["cnn"]
+    for target in ("argmax", 1, "1-2", "all", "max", "input", "seed"):
+        yield f"target {target}", compiled(model, target=target, check=False)
+    for method in ("gradient", "input-x-gradient", "saliency", "integrated-gradients"):
+        yield method, compiled(model, method=method, check=False)
+    yield "condition", compiled(model, conditions=["c1"], relevance_at=["r0"], check=False)
+    yield "plain", compiled(model, optimise=False, check=False)
+    for opset in (18, 19, 20, 21):
+        yield f"opset {opset}", compiled(model, opset=opset, check=False)
+
+
+GROUPS: list[Callable[[], Named]] = [
+    networks, operators, unknown_sizes, wide, expansions, structures, half, quantised, requests,
+]  # fmt: skip
+
+
+def computing(graph: onnx.GraphProto, data: set[str] = frozenset()) -> Iterator[str]:
+    """Names of the nodes that compute on data, in bodies too: on inputs, not on shapes or constants.
+
+    In a body every input is data.
+    """
+    data = {*data, *(i.name for i in graph.input)} - {t.name for t in graph.initializer}
+    for node in graph.node:
+        bodies = [a.g for a in node.attribute if a.HasField("g")]
+        for body in bodies:
+            yield from computing(body, data)
+        read = {*node.input, *(i for body in bodies for n in body.node for i in n.input)}
+        if read & data and node.op_type not in ("Shape", "Size"):
+            data |= set(node.output)
+            yield node.name
+
+
+def emitted(graph: onnx.GraphProto) -> set[str]:
+    bodies = [a.g for n in graph.node for a in n.attribute if a.HasField("g")]
+    own = {n.name for n in graph.node if n.name.startswith("lrp/")}
+    return own.union(*map(emitted, bodies))
+
+
+def on_cpu(model: onnx.ModelProto, placed: list[Placed]) -> list[Placed]:
+    """Emitted nodes that compute on data elsewhere than on CUDA; each node must be placed."""
+    names = emitted(model.graph)
+    assert names <= {p.node for p in placed}, names - {p.node for p in placed}
+    names &= set(computing(model.graph))
+    return [p for p in placed if p.provider != CUDA and p.node in names]
+
+
+@cache
+def found(group: Callable[[], Named]) -> dict[str, list[str]]:
+    """Which operators stay on the CPU, and where."""
+    models = dict(group())
+    with TemporaryDirectory() as folder:
+        placed = placements(models, Path(folder))
+    kept = defaultdict(list)
+    for name, model in models.items():
+        for p in on_cpu(model, placed[name]):
+            kept[p.op].append(f"{name}: {p.node}")
+    return dict(kept)
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.__name__)
+def test_what_is_emitted_runs_on_cuda(group: Callable[[], Named]) -> None:
+    assert {op: where[:5] for op, where in found(group).items() if op not in CPU_ONLY} == {}
+
+
+def test_the_list_of_what_does_not_is_strict() -> None:
+    assert set().union(*map(found, GROUPS)) == set(CPU_ONLY)
+
+
+SMALL = """<ir_version: 8, opset_import: ["": 18]>
+g (float[N,4] x) => (float[N,4] y, {result} z) {{ y = Neg(x) {body} }}"""
+BODIES = {  # what computes z, and which of its nodes have no kernel
+    "float ArgMax": ("int64[N,1]", "z = ArgMax<axis=1>(x)", []),
+    "int64 ArgMax": ("int64[N,1]", "i = Cast<to=7>(x) z = ArgMax<axis=1>(i)", ["ArgMax"]),
+    "no kernel": ("float[N,4]", "z = Sinh(x)", ["Sinh"]),
+    "no kernel, on a shape": ("float[2]", "s = Shape(x) f = Cast<to=1>(s) z = Sinh(f)", []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_missing_kernel_is_seen(name: str, tmp_path: Path) -> None:
+    result, body, expected = BODIES[name]
+    model = onnx.parser.parse_model(SMALL.format(result=result, body=body))
+    for node in model.graph.node:
+        node.name = f"lrp/{node.output[0]}"
+    placed = placements({name: model}, tmp_path)[name]
+    assert [p.op for p in on_cpu(model, placed)] == expected
