@@ -1,9 +1,9 @@
 """ONNX Runtime's CUDA provider on a machine without CUDA: which node it would take.
 
 The provider's library loads once the libraries that it names exist.  Here they are empty ones with
-those names, beside one with every function that it looks for: each returns 0 (success).  So the wheel's
-own kernel registry and its own partitioning decide; then the session fails for want of memory, and
-nothing is computed.  All this in a process of its own.
+those names, beside one with every function that it looks for: each returns 0 (success).  So the
+wheel's own kernel registry and its own partitioning decide; then the session fails for want of
+memory, and nothing is computed.  All this in a process of its own.
 """
 
 from __future__ import annotations
