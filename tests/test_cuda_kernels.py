@@ -129,34 +129,39 @@ GROUPS: list[Callable[[], Named]] = [
 ]  # fmt: skip
 
 
-def computing(graph: onnx.GraphProto, data: Set[str] = frozenset()) -> Iterator[str]:
-    """Names of the nodes that compute on inputs, not on shapes or constants only; in bodies too.
+def bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    return [a.g for a in node.attribute if a.HasField("g")]
+
+
+def nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Those of its bodies too."""
+    for node in graph.node:
+        yield node
+        for body in bodies(node):
+            yield from nodes(body)
+
+
+def computing(graph: onnx.GraphProto, data: Set[str] = frozenset()) -> Iterator[onnx.NodeProto]:
+    """Nodes that compute on inputs, not on shapes or constants only; in bodies too.
 
     In a body every input is data.
     """
     known = {*data, *(i.name for i in graph.input)} - {t.name for t in graph.initializer}
     for node in graph.node:
-        bodies = [a.g for a in node.attribute if a.HasField("g")]
-        for body in bodies:
+        read = set(node.input)
+        for body in bodies(node):
             yield from computing(body, known)
-        read = {*node.input, *(i for body in bodies for n in body.node for i in n.input)}
+            read |= {name for inner in nodes(body) for name in inner.input}
         if read & known and node.op_type not in ("Shape", "Size"):
             known |= set(node.output)
-            yield node.name
-
-
-def emitted(graph: onnx.GraphProto) -> dict[str, str]:
-    """Operators by name of node, in bodies too."""
-    bodies = [a.g for n in graph.node for a in n.attribute if a.HasField("g")]
-    own = {n.name: n.op_type for n in graph.node if n.name.startswith("lrp/")}
-    return own | {k: op for body in bodies for k, op in emitted(body).items()}
+            yield node
 
 
 def elsewhere(model: onnx.ModelProto, placed: list[Placed]) -> dict[str, str]:
     """Emitted nodes that compute on data and not on CUDA: on the CPU, or without any kernel."""
     there = {p.node for p in placed if p.provider == CUDA}
-    data = set(computing(model.graph))
-    return {k: op for k, op in emitted(model.graph).items() if k in data and k not in there}
+    own = {n.name: n.op_type for n in computing(model.graph) if n.name.startswith("lrp/")}
+    return {name: op for name, op in own.items() if name not in there}
 
 
 @cache
@@ -182,11 +187,17 @@ def test_the_list_of_what_does_not_is_strict() -> None:
 
 
 SMALL = """<ir_version: 8, opset_import: ["": 18]>
-g (float[N,4] x) => (float[N,4] y, {result} z) {{ y = Neg(x) {body} }}"""
+g (float[N,4] x) => (float[N,4] y, {result} z) <bool true = {{1}}> {{ y = Neg(x) {body} }}"""
 BODIES = {  # what computes z, and which of its nodes have no kernel
     "float ArgMax": ("int64[N,1]", "z = ArgMax<axis=1>(x)", []),
     "int64 ArgMax": ("int64[N,1]", "i = Cast<to=7>(x) z = ArgMax<axis=1>(i)", ["ArgMax"]),
     "no kernel": ("float[N,4]", "z = Sinh(x)", ["Sinh"]),
+    "no kernel, in a body": (
+        "float[N,4]", "z = If(true) <then_branch = t () => (float[N,4] p) { p = Sinh(x) }, "
+        "else_branch = e () => (float[N,4] q) { q = Neg(x) }>", ["Sinh"]),
+    "no kernel, behind a body": (
+        "float[N,4]", "b = If(true) <then_branch = t () => (float[N,4] p) { p = Exp(x) }, "
+        "else_branch = e () => (float[N,4] q) { q = Neg(x) }> z = Sinh(b)", ["Sinh"]),
     "no kernel, on a shape": ("float[2]", "s = Shape(x) f = Cast<to=1>(s) z = Sinh(f)", []),
 }  # fmt: skip
 
@@ -195,7 +206,7 @@ BODIES = {  # what computes z, and which of its nodes have no kernel
 def test_a_missing_kernel_is_seen(name: str, tmp_path: Path) -> None:
     result, body, expected = BODIES[name]
     model = onnx.parser.parse_model(SMALL.format(result=result, body=body))
-    for node in model.graph.node:
+    for node in nodes(model.graph):
         node.name = f"lrp/{node.output[0]}"
     placed = placements({name: model}, tmp_path)[name]
     assert list(elsewhere(model, placed).values()) == expected
