@@ -161,6 +161,8 @@ def elsewhere(model: onnx.ModelProto, placed: list[Placed]) -> dict[str, str]:
     """Emitted nodes that compute on data and not on CUDA: on the CPU, or without any kernel."""
     there = {p.node for p in placed if p.provider == CUDA}
     own = {n.name: n.op_type for n in computing(model.graph) if n.name.startswith("lrp/")}
+    names = [n.name for n in nodes(model.graph) if n.name in own]
+    assert len(names) == len(own), "a name stands for two nodes"
     return {name: op for name, op in own.items() if name not in there}
 
 
