@@ -84,6 +84,7 @@ def _write_libraries(folder: Path) -> Iterator[str]:
     """File names, in the order to load them; the first has the functions, for versioned names are
     not sought in a file of the name that they ask for unless it has versions too.
     """
+    assert LIBRARY.exists(), f"no {LIBRARY.name}: install onnxruntime-gpu in place of onnxruntime"
     library = LIBRARY.read_bytes()
     needed, undefined = _linked(library)
     sought = [n for n in undefined if re.match(r"(__)?cu", n)]
