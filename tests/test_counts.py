@@ -54,10 +54,10 @@ NETWORKS = {"vgg": VGG, "resnet": RESNET, "mobilenet": MOBILENET}
 COMPOSITES = ("epsilon", "epsilon-plus-flat", "epsilon-alpha2-beta1", "epsilon-gamma-box")
 COUNTED = ("Conv", "ConvTranspose", "Where", "Div", "Transpose")
 TABLE = {
-    ("vgg", "epsilon"): (6, 0, 1, 5, 0),
-    ("vgg", "epsilon-plus-flat"): (8, 0, 1, 5, 0),
-    ("vgg", "epsilon-alpha2-beta1"): (13, 0, 2, 8, 0),
-    ("vgg", "epsilon-gamma-box"): (8, 0, 2, 5, 0),
+    ("vgg", "epsilon"): (5, 1, 1, 5, 0),
+    ("vgg", "epsilon-plus-flat"): (7, 1, 1, 5, 0),
+    ("vgg", "epsilon-alpha2-beta1"): (11, 2, 2, 8, 0),
+    ("vgg", "epsilon-gamma-box"): (7, 1, 2, 5, 0),
     ("resnet", "epsilon"): (15, 1, 1, 12, 0),
     ("resnet", "epsilon-plus-flat"): (22, 1, 1, 12, 0),
     ("resnet", "epsilon-alpha2-beta1"): (35, 4, 2, 20, 0),
@@ -100,9 +100,9 @@ def test_an_explanation_takes_so_many_nodes(name: str, composite: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_without_optimisation_it_takes_more(name: str, composite: str) -> None:
     fewest, plain = (counts(name, composite, optimise=o) for o in (True, False))
-    convolutions = sum(plain[:2]) - sum(fewest[:2])
-    assert convolutions > 0 or composite == "epsilon"
     assert sum(plain) > sum(fewest)
+    if composite in ("epsilon-alpha2-beta1", "epsilon-gamma-box"):
+        assert sum(plain[:2]) > sum(fewest[:2])
 
 
 if __name__ == "__main__":
