@@ -75,12 +75,12 @@ def _is_unmodified(site: Assigned) -> bool:
 
 def _by_own_output(
     emit: Emit, site: Assigned, layer: Layer, relevance: Relevance, epsilon: float
-) -> dict[int, Relevance]:
+) -> dict[int, Relevance] | None:
     """R_i = x_i · vjp(R / stabilise(z)) for every active input."""
     form = quadrants(site.rule.shares[0], site.settings)
-    factor = None if form is None else form.factor
-    assert factor is not None
-    s = multiply(emit, factor, _quotient(emit, relevance, layer.z(emit), epsilon))
+    if form is None:  # a factor that is no number
+        return None
+    s = multiply(emit, form.factor, _quotient(emit, relevance, layer.z(emit), epsilon))
     assert isinstance(s, ir.Value)
     s.shape = relevance.coefficient.shape
     return {i: Relevance(_vjp(emit, layer, s, None, i), layer.node.inputs[i]) for i in layer.active}

@@ -24,6 +24,7 @@ from lrp_onnx.algebra import (
     subtract,
 )
 from lrp_onnx.emit import Emit, Input, static_shape
+from lrp_onnx.ops.spread import constant_array
 from lrp_onnx.quadrants import Quadrants
 from lrp_onnx.relevance import Relevance
 from lrp_onnx.shares import Layer
@@ -33,10 +34,13 @@ __all__ = ["Sides"]
 
 DIRECT_BELOW = 32
 """Weights per output below which z₋ is computed and not subtracted: z - z₊ cancels there."""
+ONE_SIDED = 64
+"""So many times the lowering weights of an output the raising ones may be for the same."""
 
 
 BIASED = ("Conv", "ConvTranspose", "Gemm", "MatMulAdd")
 """Operators that add their input 2 to the result."""
+CONVOLUTIONS = ("Conv", "ConvTranspose")
 RAISING, LOWERING = ((1.0, 0.0), (0.0, 1.0)), ((0.0, 1.0), (1.0, 0.0))
 """The quadrants of the contributions that raise z, and of those that lower it."""
 
@@ -71,6 +75,8 @@ class Sides:
             return None
         # where relevance is 0 at z ≤ 0, nothing arrives where z < 0
         shares = [s for s in shares if s.factor and not (self.dead and s.where == "<")]
+        if not shares:
+            return None
         parts = [self._part(share) for share in shares]
         if not self.sign and not self._folds(parts):
             return self._by_both_signs(shares)
@@ -137,27 +143,36 @@ class Sides:
         self, xs: Sequence[Operand], ws: Sequence[Operand], b: Operand, known: int
     ) -> ir.Value:
         """Σ f(xₖ; wₖ) + b, whose sign is known."""
-        emit = self.emit
-        unbiased = self.layer.node.op_type not in BIASED
-        bias = None if unbiased else b if isinstance(b, ir.Value) else self._bias_of(b)
-        z = add(
-            emit, forward(emit, self.layer, _values(xs), _values(ws), bias), b if unbiased else 0.0
-        )
+        emit, bias = self.emit, self._as_bias(b)
+        own = forward(emit, self.layer, _values(xs), _values(ws), bias)
+        z = add(emit, own, b if bias is None else 0.0)
         assert isinstance(z, ir.Value)
         if known:
             emit.signs[z] = known
         return z
 
-    def _bias_of(self, number: float) -> Input:
-        """A number as a bias of the operator's shape."""
-        if not number:
+    def _as_bias(self, b: Operand) -> Input:
+        """b in the shape of the operator's bias; None where the operator takes none, or of a size
+        that only the run decides.
+        """
+        if self.layer.node.op_type not in BIASED or b == 0.0:
             return None
+        if isinstance(b, ir.Value):
+            return b
         if self.layer.bias is not None:
-            return self.emit.expand_like(number, self.layer.bias)
+            return self.emit.expand_like(b, self.layer.bias)
+        size = self._outputs()
+        return None if size is None else self.emit.constant(np.full(size, b))
+
+    def _outputs(self) -> int | None:
+        """The size of a bias: 1 where it broadcasts."""
+        if self.layer.node.op_type not in CONVOLUTIONS:
+            return 1
         shape = static_shape(self.w)
-        assert shape is not None
-        outputs = {"Conv": shape[0], "ConvTranspose": shape[1] * _groups(self.layer.node)}
-        return self.emit.constant(np.full(outputs.get(self.layer.node.op_type, 1), number))
+        if shape is None:
+            return None
+        transposed = self.layer.node.op_type == "ConvTranspose"
+        return shape[1] * _groups(self.layer.node) if transposed else shape[0]
 
     # -- one sign, or folded --------------------------------------------------------------------
 
@@ -205,7 +220,8 @@ class Sides:
         emit = self.emit
         z = self.relevance.factor if self.relevance.is_of_relu(self.z) else self.z
         whole = z is self.z and self.dead  # behind a Clip z would have to be kept
-        if q == 1 and self._subtracts() and not whole and any((s.p, s.q) == (1, 0) for s in parts):
+        subtracts = q == 1 and self._subtracts() and not whole and not self._is_one_sided()
+        if subtracts and any((s.p, s.q) == (1, 0) for s in parts):
             assert z is not None
             return emit.op("Min", subtract(emit, z, self._raised(1.0)), -self.epsilon)
         b = subtract(emit, self.bias(0.0, q), self.epsilon)
@@ -221,6 +237,21 @@ class Sides:
             "ConvTranspose": int(np.prod(shape)) // max(shape[1], 1),
         }
         return per_output.get(self.layer.node.op_type, min(shape)) >= DIRECT_BELOW
+
+    def _is_one_sided(self) -> bool:
+        """Whether the constant weights of an output lower it next to nothing beside what they
+        raise it, so that z - z₊ is mostly rounding.
+        """
+        w = constant_array(self.w)
+        if w is None:
+            return False
+        kernel = range(2, w.ndim) if self.layer.node.op_type in CONVOLUTIONS else ()
+        if self.layer.node.op_type == "ConvTranspose":  # (C, M/g, *k) -> (C/g, M/g, *k, g)
+            w = np.stack(np.split(w, _groups(self.layer.node)), -1)
+        axes = (self.layer.op.channel_axis(self.layer.node, 1 - self.i), *kernel)
+        up, down = (np.sum(w, axes, where=side) for side in (w > 0, w < 0))
+        raised, lowered = (up, -down) if self.sign > 0 else (-down, up)
+        return bool(((lowered > 0) & (lowered * ONE_SIDED < raised)).any())
 
     def _folded(self, p: float, q: float) -> Operand:
         """Z·2/(p + q) = z + (p - q)/(p + q)·f(|x|; |w|, |b|) where z > 0, with its stabiliser."""
@@ -263,7 +294,7 @@ class Sides:
         g = c / |Z| the coefficient is vjp(l·g; w) + vjp(z·g; (p - q)·w₊).
         """
         emit, p, q = self.emit, part.p, part.q
-        level = multiply(emit, q, emit.op("LeakyRelu", self.z, alpha=-p / q))
+        level = self._level(p, q)
         size = add(emit, level, self._raised(p - q))
         g = divide(emit, self.relevance.coefficient, size)
         quotients = []
@@ -274,6 +305,13 @@ class Sides:
             quotients.append(s)
         ws = [multiply(emit, part.factor, self.w), self.raising(part.factor * (p - q))]
         return Relevance(back_together(emit, self.layer, quotients, _values(ws)), self.x)
+
+    def _level(self, p: float, q: float) -> Operand:
+        """q·z where z > 0, -p·z where z < 0; the slope of LeakyRelu is a float32 in any model."""
+        emit, z = self.emit, self.z
+        if z.dtype == ir.DataType.DOUBLE:
+            return emit.op("Max", multiply(emit, q, z), multiply(emit, -p, z))
+        return multiply(emit, q, emit.op("LeakyRelu", z, alpha=-p / q))
 
     # -- both signs -----------------------------------------------------------------------------
 
