@@ -79,8 +79,9 @@ def conv(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Valu
         "dilations": dilations,
         "group": integer(node, "group", 1),
     }
-    known = attributes["group"] == 1 or static_shape(w) is not None
-    if emit.optimise and known and set(strides) == {1} and _fits(kernel, dilations, pads):
+    exchangeable = attributes["group"] == 1 or static_shape(w) is not None
+    steps_by_one = set(strides) == {1} and _fits(kernel, dilations, pads)
+    if emit.optimise and exchangeable and steps_by_one:
         return _flipped(emit, node, s, w, attributes, pads)
     sizes = [size if isinstance(size, int) else None for size in list(x.shape or [])[2:]]
     # output_padding restores rows that a strided convolution never read; where the size is unknown,
