@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from lrp_onnx.composite import Composite, Layer, Override, load_composite
 from lrp_onnx.errors import CompositeError, TargetError
-from lrp_onnx.method import STEPS
+from lrp_onnx.method import PATH, STEPS
 from lrp_onnx.naming import name_bodies, name_of
 from lrp_onnx.ops.quantised import STRAIGHT_THROUGH
 from lrp_onnx.path import Step
@@ -112,6 +112,11 @@ def assign(model: ir.Model, request: Request) -> Assignment:
         .with_parameters(request.parameters)
     )
     output, target = choose_output(graph, request.output), parse_target(request.target)
+    if target.kind == "top" and request.method == PATH:
+        raise TargetError(
+            f"target {target}: method {PATH!r} explains one class at a time. Choose argmax or a "
+            "class, or another method."
+        )
     start_at = logits_behind(graph, output)
     inputs, path = _explained(graph, start_at, request.explain, composite)
     axis = class_axis_of(output, request.class_axis)

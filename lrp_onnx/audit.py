@@ -77,6 +77,18 @@ class Audit:
     rows: list[tuple[Assigned, ir.Value, bool]] = field(default_factory=list)
     """The node, its sums, and whether its rule conserves relevance but for what is booked."""
 
+    def include(self, emit: Emit, other: Audit) -> None:
+        """Add another's accounts, of the same nodes for another class."""
+        known = [sums for _, sums, _ in self.rows]
+        added = [
+            emit.op("Add", known[k], sums) if known else sums
+            for k, (_, sums, _) in enumerate(other.rows)
+        ]
+        self.rows = [
+            (site, sums, conserves)
+            for (site, _, conserves), sums in zip(other.rows, added, strict=True)
+        ]
+
     def open(self, emit: Emit, relevance: ir.Value) -> Account:
         """An account for a node whose relevance is `relevance`, all of it still dropped."""
         return Account(relevance, dropped=_sum(emit, relevance))

@@ -5,7 +5,6 @@ The two are run in turn, so that a slow spell of the machine meets both alike.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -19,13 +18,9 @@ from lrp_onnx.explainer import fitted
 from lrp_onnx.model import Source
 from lrp_onnx.peak_memory import peak_memory
 from lrp_onnx.runtime import Array, Runtime, runtime_form
+from lrp_onnx.timing import interleaved
 
 __all__ = ["Cost", "Costs", "bench"]
-
-WARM_UP = 2
-LONGEST = 60.0
-"""Seconds after which no further run is started."""
-FEWEST = 3
 
 
 @dataclass(frozen=True)
@@ -48,6 +43,12 @@ class Costs:
     shapes: dict[str, tuple[int, ...]]
 
     @property
+    def samples(self) -> int:
+        """How many samples one call has: axis 0 of the first input."""
+        shape = next(iter(self.shapes.values()), ())
+        return shape[0] if shape else 1
+
+    @property
     def ratio(self) -> float:
         """How many predictions an explanation costs."""
         return self.explanation.median / self.forward.median
@@ -59,20 +60,27 @@ def bench(
     feeds: Mapping[str, Array] | None = None,
     runs: int = 20,
     tick: Callable[[], None] = lambda: None,
+    batch: int = 1,
+    threads: int | None = None,
 ) -> Costs:
-    """Measure a model and its explanation on the given input, or on a random batch of one.
+    """Measure a model and its explanation on the given input, or on a random one.
 
-    tick is called after every run. Raises InputError where no input can be made up.
+    tick is called after every run; batch is the random input's, where the model leaves it open;
+    threads compute one operator, default one per core. Raises InputError where no input can be made
+    up.
     """
-    given = _feeds(source, compiled, feeds)
+    given = _feeds(source, compiled, feeds, batch)
     with runtime_form(source) as plain, runtime_form(compiled.graph) as explaining:
-        forward, explanation = Runtime(plain), Runtime(explaining)
+        forward, explanation = (Runtime(f, threads=threads) for f in (plain, explaining))
         expected = forward.run(given)
         extended = {**extra_feeds(compiled.graph, given, expected), **given}
-        seconds = _interleaved(
+        seconds = interleaved(
             (lambda: forward.run(given), lambda: explanation.run(extended)), runs, tick
         )
-        memory = peak_memory(plain, given), peak_memory(explaining, extended)
+        memory = [
+            peak_memory(plain, given, threads),
+            peak_memory(explaining, extended, threads),
+        ]
     return Costs(
         forward=_cost(seconds[:, 0], memory[0]),
         explanation=_cost(seconds[:, 1], memory[1]),
@@ -83,37 +91,14 @@ def bench(
 
 
 def _feeds(
-    source: Source, compiled: Compiled, feeds: Mapping[str, Array] | None
+    source: Source, compiled: Compiled, feeds: Mapping[str, Array] | None, batch: int
 ) -> dict[str, Array]:
     if feeds is not None:
         return fitted(wanted_by(compiled.graph), feeds)
-    found = judged_on_random(source, compiled.graph, batch=1)
+    found = judged_on_random(source, compiled.graph, batch=batch)
     if isinstance(found, str):
         raise InputError(f"{found}. Give an input: lrp-onnx bench MODEL NAME=FILE.npy.")
     return found[0]
-
-
-def _interleaved(
-    calls: tuple[Callable[[], object], ...], runs: int, tick: Callable[[], None]
-) -> Array:
-    """Seconds of each call, one row a run."""
-    for _ in range(WARM_UP):
-        for call in calls:
-            call()
-    began = time.perf_counter()
-    rows: list[list[float]] = []
-    while len(rows) < runs:
-        if len(rows) >= FEWEST and time.perf_counter() - began > LONGEST:
-            break
-        rows.append([_seconds(call) for call in calls])
-        tick()
-    return np.array(rows)
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
 
 
 def _cost(seconds: Array, memory: int | None) -> Cost:

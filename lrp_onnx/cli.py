@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -88,7 +89,9 @@ def explain(
     model: Model,
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="[NAME=]FILE…", help="Every input: a picture, .npy or .npz."),
+        typer.Argument(
+            metavar="[NAME=]FILE…|FOLDER", help="Every input: a picture, .npy or .npz; or many."
+        ),
     ],
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="OUT", help="File to write: .png, .html, .npz.")
@@ -103,16 +106,33 @@ def explain(
     labels: Annotated[
         str | None, typer.Option(metavar="FILE", help="Class names, one a line or JSON.")
     ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Of a folder, how many run together.")] = 8,
+    format_: Annotated[
+        str, typer.Option("--format", metavar="png|html|npz", help="What a folder's files become.")
+    ] = "png",
     *,
     options: Options,
 ) -> int:
-    """Compile, run on files, write a picture or arrays."""
+    """Compile, run on files or a folder of them, write pictures or arrays."""
     from lrp_onnx.commands import tables
     from lrp_onnx.commands.explain import Given, explain_files
+    from lrp_onnx.commands.folder import explain_folder, is_folder
+    from lrp_onnx.commands.watch import Watch
 
-    _writable(out, model)
     given = Given(model, tuple(inputs), out, preprocess, labels)
-    rows = explain_files(given, options, _compiled, _note)
+    if not is_folder(given.inputs):
+        _writable(out, model)
+        rows = explain_files(given, options, _compiled, _note)
+        tables.show(tables.facts(rows))
+        return DONE
+    with contextlib.ExitStack() as stack:
+
+        def progress(total: int) -> Callable[[], None]:
+            watch = stack.enter_context(Watch(options))
+            watch.begin("explain", total)
+            return watch.tick
+
+        rows = explain_folder(given, options, batch, format_, _compiled, _note, progress)
     tables.show(tables.facts(rows))
     return DONE
 
@@ -180,11 +200,17 @@ def bench(
     model: Model,
     inputs: Inputs = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs of each.")] = 20,
+    batch: Annotated[
+        int, typer.Option(min=1, help="Samples of a made-up input, where the model allows it.")
+    ] = 1,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads for one operator [one per core].")
+    ] = None,
     json: Json = False,
     *,
     options: Options,
 ) -> int:
-    """Forward and explanation: time and peak memory, ratio."""
+    """Forward and explanation: time, ratio, images per second, peak memory."""
     from lrp_onnx.bench import bench as measure
     from lrp_onnx.commands import tables
     from lrp_onnx.commands.inspection import explains
@@ -194,9 +220,13 @@ def bench(
     compiled = _compiled(model, options, quiet=json)
     with Watch(options, quiet=json) as watch:
         watch.begin("measure", runs)
-        costs = measure(model, compiled, feeds, runs, watch.tick)
+        costs = measure(model, compiled, feeds, runs, watch.tick, batch, threads)
     if json:
-        tables.show_json({**asdict(costs), "ratio": costs.ratio})
+        speeds = {
+            f"{what}_samples_per_second": costs.samples / cost.median
+            for what, cost in (("forward", costs.forward), ("explanation", costs.explanation))
+        }
+        tables.show_json({**asdict(costs), "ratio": costs.ratio, **speeds})
         return DONE
     shapes = ", ".join(f"{name} {list(shape)}" for name, shape in costs.shapes.items())
     about = [

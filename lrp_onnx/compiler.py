@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,8 +19,9 @@ from lrp_onnx.canonise import canonise
 from lrp_onnx.check import check_compiled
 from lrp_onnx.compiled import Compiled
 from lrp_onnx.composite import Override
+from lrp_onnx.emit import RUNTIMES
 from lrp_onnx.emit_graph import emit_relevance
-from lrp_onnx.errors import ModelError
+from lrp_onnx.errors import CompositeError, ModelError
 from lrp_onnx.method import PATH, settled
 from lrp_onnx.model import Source, load, sha256_of
 from lrp_onnx.normalise import normalise
@@ -65,7 +67,9 @@ def compile(
     rules: rules by node name (with wildcards) or operator type, before the composite's own.
     output: the explained output, default the only one of a float type.
     explain: the explained inputs, default every float input the output depends on.
-    target: "argmax", a class, "A-B", "all", "max", "input" or "seed".
+    target: "argmax", a class, "A-B", "top-K", "all", "max", "input" or "seed". With "top-K" each
+        relevance has an axis of length K behind the batch, and an output `<output>_topk_index`
+        names the classes.
     class_axis: default 1 for an output of rank 2, 4 or 5, the last for rank 3.
     start: "logit" (relevance sums to the explained value), default with lrp, or "one".
     relevance_at: inner tensors whose relevance becomes an output too.
@@ -84,6 +88,10 @@ def compile(
     fails.
     Source: Montavon et al. 2019, Layer-wise relevance propagation: an overview.
     """
+    if runtime not in RUNTIMES:
+        raise CompositeError(
+            f"runtime {runtime!r} is unknown. Choose one of {', '.join(RUNTIMES)}."
+        )
     conditions, relevance_at = _names(conditions) or (), _names(relevance_at) or ()
     composite, start, points = settled(
         method,
@@ -133,6 +141,32 @@ def run_stages(
     """Run every stage; `audit` collects each node's account, `observe` sees the model after each
     stage.
     """
+    with _without_collections():
+        return _run_stages(source, request, opset, check, audit, observe)
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """No search for garbage: what is made lives to the end, and looking through it again and again
+    takes a third of the time.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _run_stages(
+    source: Source,
+    request: Request,
+    opset: int | None,
+    check: bool,
+    audit: Audit | None,
+    observe: Observer | None,
+) -> Compiled:
     clock = _Clock(observe)
     with clock("load"):
         clock.model = model = load(source)
@@ -215,6 +249,8 @@ def _stamp(model: ir.Model, source: Source, assignment: Assignment) -> None:
             "lrp.target": str(assignment.target),
             "lrp.start": request.start,
             "lrp.method": request.method,
+            "lrp.runtime": request.runtime,
+            "lrp.optimised": str(request.optimise).lower(),
             "lrp.conditions": json.dumps(list(request.conditions)),
             **(_path_metadata(request) if request.method == PATH else {}),
             "lrp.output": assignment.output.name or "",

@@ -20,10 +20,21 @@ from onnx_ir import tape
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.naming import tensor_name
 
-__all__ = ["HALF", "Emit", "Input", "compute_dtype", "known_rank", "make_room", "static_shape"]
+__all__ = [
+    "HALF",
+    "RUNTIMES",
+    "Emit",
+    "Input",
+    "compute_dtype",
+    "known_rank",
+    "make_room",
+    "static_shape",
+]
 
 Input = ir.Value | float | None
 
+RUNTIMES = ("portable", "cpu", "cuda")
+"""What a graph is made for: everything that runs ONNX, or ONNX Runtime's provider of that name."""
 HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 

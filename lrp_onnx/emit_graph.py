@@ -4,7 +4,7 @@ outputs.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -13,15 +13,19 @@ from lrp_onnx.audit import COLUMNS, Audit
 from lrp_onnx.backward import walk
 from lrp_onnx.condition import condition_masks
 from lrp_onnx.control import bodies_of
-from lrp_onnx.emit import Emit, compute_dtype, make_room
+from lrp_onnx.emit import Emit, compute_dtype, known_rank, make_room
 from lrp_onnx.errors import TargetError
 from lrp_onnx.integrate import integrated_gradients
 from lrp_onnx.method import PATH, attribution
 from lrp_onnx.naming import name_of
 from lrp_onnx.source import cut_at_sources
-from lrp_onnx.target import starting_relevance
+from lrp_onnx.target import Target, largest_classes, starting_relevance
 
-__all__ = ["emit_relevance"]
+__all__ = ["CLASSES", "emit_relevance"]
+
+CLASSES = "_topk_index"
+"""What the output that names the classes of `top-K` is called, behind the explained output's name.
+"""
 
 
 def emit_relevance(
@@ -33,41 +37,34 @@ def emit_relevance(
     """Append `<input>_relevance` for each explained input and `<tensor>_relevance` for each
     `relevance_at`.
 
-    With an `audit`, the sums it collects become outputs `lrp.audit_<k>` too.
+    For `top-K` the backward pass is emitted once for each class; what does not depend on relevance
+    is shared. With an `audit`, the sums it collects become outputs `lrp.audit_<k>` too.
     """
-    graph, y = model.graph, assignment.start_at
-    emit = Emit(graph, optimise=assignment.request.optimise and audit is None)
+    graph, request = model.graph, assignment.request
+    emit = Emit(graph, request.optimise and audit is None, request.runtime)
     emit.signs.update(signs)
-    emit.source, emit.rule, emit.dtype = (
-        f"target/{assignment.output.name}",
-        "start",
-        compute_dtype(y.dtype),
-    )
     at = _tensors(model, assignment, assignment.request.relevance_at)
     conditioned = _tensors(model, assignment, assignment.request.conditions)
-    first = starting_relevance(
-        emit,
-        graph,
-        y,
-        assignment.output,
-        assignment.target,
-        assignment.class_axis,
-        assignment.request.start,
-    )
     outputs = {str(value.name): value for value in assignment.inputs} | at
+    starts = _starts(emit, graph, assignment)
     masks = condition_masks(emit, graph, conditioned)
-    wanted = list(outputs.values())
-    if assignment.request.method == "lrp":
-        found = walk(emit, assignment.nodes, {y: first}, wanted, audit, masks)
-    elif assignment.request.method == PATH:
-        found = integrated_gradients(emit, model, assignment, first, audit is not None)
-    else:
-        found = _by_gradient(emit, assignment, {y: first}, wanted, masks)
-    _check_reached(outputs, found)
-    _check_reached({n: v for n, v in conditioned.items() if v in masks}, ())
+    rounds = []
+    for first in starts:
+        own, left = None if audit is None else Audit(), dict(masks)
+        wanted = list(outputs.values())
+        found = _explained(emit, model, assignment, first, wanted, own, left)
+        _check_reached(outputs, found)
+        _check_reached({n: v for n, v in conditioned.items() if v in left}, ())
+        rounds.append(found)
+        if audit is not None and own is not None:
+            audit.include(emit, own)
     for name, value in outputs.items():
         emit.source, emit.rule = str(name), "result"
-        _add_output(graph, emit, found[value], value, f"{name}_relevance")
+        emit.dtype = compute_dtype(value.dtype)
+        found_for_all = [found[value] for found in rounds]
+        _add_relevance(graph, emit, assignment.target, found_for_all, value, name)
+    if assignment.target.kind == "top":
+        _add_classes(graph, emit, assignment)
     for k, (site, sums, _) in enumerate(audit.rows if audit is not None else []):
         dtype = compute_dtype(site.step.node.outputs[0].dtype)
         # equal accounts, as of two nodes that pass on the same relevance, are emitted once
@@ -76,6 +73,35 @@ def emit_relevance(
         )
         graph.append(ir.Node("", "Identity", [sums], outputs=[account], name=f"lrp/audit_{k}"))
         graph.outputs.append(account)
+
+
+def _starts(emit: Emit, graph: ir.Graph, assignment: Assignment) -> list[ir.Value]:
+    """Where relevance starts: one tensor, for `top-K` one for each class."""
+    y, output, axis = assignment.start_at, assignment.output, assignment.class_axis
+    target, start = assignment.target, assignment.request.start
+    emit.source, emit.rule, emit.dtype = f"target/{output.name}", "start", compute_dtype(y.dtype)
+    return [
+        starting_relevance(emit, graph, y, output, target, axis, start, place)
+        for place in range(target.count)
+    ]
+
+
+def _explained(
+    emit: Emit,
+    model: ir.Model,
+    assignment: Assignment,
+    first: ir.Value,
+    wanted: Collection[ir.Value],
+    audit: Audit | None,
+    masks: dict[ir.Value, ir.Value],
+) -> dict[ir.Value, ir.Value]:
+    """The relevance of each wanted tensor by the method that was asked for."""
+    start = {assignment.start_at: first}
+    if assignment.request.method == "lrp":
+        return walk(emit, assignment.nodes, start, wanted, audit, masks)
+    if assignment.request.method == PATH:
+        return integrated_gradients(emit, model, assignment, first, audit is not None)
+    return _by_gradient(emit, assignment, start, wanted, masks)
 
 
 def _by_gradient(
@@ -144,23 +170,59 @@ def _around(graph: ir.Graph, name: str) -> ir.Node | None:
     return None
 
 
-def _add_output(graph: ir.Graph, emit: Emit, r: ir.Value, like: ir.Value, name: str) -> None:
-    """A graph output of that name in the dtype of the explained tensor (float32 for an integer
-    one).
+def _add_relevance(
+    graph: ir.Graph,
+    emit: Emit,
+    target: Target,
+    found: Sequence[ir.Value],
+    like: ir.Value,
+    name: str,
+) -> None:
+    """The output `<name>_relevance`, shaped like the tensor; of several classes stacked behind the
+    batch.
     """
+    shape, (r, *_) = like.shape, found
+    if target.kind == "top":
+        axis = min(1, known_rank(like))
+        r = emit.op("Concat", *(emit.op("Unsqueeze", r, emit.ints(axis)) for r in found), axis=axis)
+        dims = list(like.shape or ())
+        shape = ir.Shape([*dims[:axis], target.count, *dims[axis:]])
     floating = like.dtype is not None and like.dtype.is_floating_point()
     dtype = like.dtype if floating and like.dtype is not None else ir.DataType.FLOAT
+    _add_output(graph, emit, r, f"{name}_relevance", dtype, shape)
+
+
+def _add_classes(graph: ir.Graph, emit: Emit, assignment: Assignment) -> None:
+    """The output `<output>_topk_index`: which classes were explained, along the class axis."""
+    y, output, axis = assignment.start_at, assignment.output, assignment.class_axis
+    emit.source, emit.rule, emit.dtype = f"target/{output.name}", "start", compute_dtype(y.dtype)
+    count, dims = assignment.target.count, list(y.shape or ())
+    shape = [*dims, 1] if axis is None else [*dims[:axis], count, *dims[axis + 1 :]]
+    largest = largest_classes(emit, y, output, assignment.target, axis)
+    name = f"{output.name}{CLASSES}"
+    _add_output(graph, emit, largest, name, ir.DataType.INT64, ir.Shape(shape))
+
+
+def _add_output(
+    graph: ir.Graph,
+    emit: Emit,
+    value: ir.Value,
+    name: str,
+    dtype: ir.DataType,
+    shape: ir.Shape | None,
+) -> None:
+    """A graph output of that name, cast to that dtype where it is half-precision."""
     if any(v.name == name for v in graph.outputs):
         raise TargetError(
             f"output {name!r}: the model already has an output of that name. Rename it."
         )
     make_room(graph, name)
-    result = ir.Value(name=name, shape=like.shape, type=ir.TensorType(dtype))
-    same = dtype == compute_dtype(dtype)
+    result = ir.Value(name=name, shape=shape, type=ir.TensorType(dtype))
+    same = dtype == ir.DataType.INT64 or dtype == compute_dtype(dtype)
     node = ir.Node(
         "",
         "Identity" if same else "Cast",
-        [r],
+        [value],
         attributes=[] if same else [ir.AttrInt64("to", int(dtype))],
         outputs=[result],
         name=f"lrp/{name}",

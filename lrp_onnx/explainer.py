@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from lrp_onnx.batching import groups, is_open, parts, stacked
 from lrp_onnx.compiled import Compiled
 from lrp_onnx.condition import CONDITION, mask_of
 from lrp_onnx.data.layout import describe_shape
@@ -29,8 +30,11 @@ class Result:
     """The model's own outputs, and relevance by the name of the input or tensor it belongs to."""
 
     outputs: dict[str, Array]
+    """With target `top-K` also `<output>_topk_index`: the numbers of the classes."""
     relevance: dict[str, Array]
-    """Shaped like the tensor, in the unit of the explained output."""
+    """Shaped like the tensor, in the unit of the explained output; with target `top-K` there is an
+    axis of length K behind the batch.
+    """
 
 
 class Explainer:
@@ -39,18 +43,21 @@ class Explainer:
     compiled: what `lrp_onnx.compile` returned, or a compiled model as path, bytes or
         onnx.ModelProto.
     providers: as ONNX Runtime takes them; default CUDA if it is really there, else CPU (see
-        `provider`). Raises ModelError for a model that lrp-onnx did not compile or the runtime does
-        not take.
+        `provider`).
+    threads: how many threads compute one operator; default one per core.
+    Raises ModelError for a model that lrp-onnx did not compile or the runtime does not take.
     """
 
     def __init__(
         self,
         compiled: Compiled | str | os.PathLike[str] | bytes | onnx.ModelProto,
         providers: Sequence[Any] | None = None,
+        threads: int | None = None,
     ) -> None:
         source = compiled.graph if isinstance(compiled, Compiled) else compiled
         with ExitStack() as stack:
-            self._runtime = Runtime(stack.enter_context(runtime_form(source)), providers)
+            form = stack.enter_context(runtime_form(source))
+            self._runtime = Runtime(form, providers, threads=threads)
             self._files = stack.pop_all()  # a runtime may map a large model's file until the end
         self.metadata = {
             k.removeprefix("lrp."): v for k, v in self._runtime.metadata.items() if k[:4] == "lrp."
@@ -97,9 +104,32 @@ class Explainer:
         feeds = fitted(self.inputs, self._feeds(x, target) | self._masks(conditions or {}, x))
         found = self._runtime.run(feeds)
         self._check_classes(found, feeds.get("target"))
-        names = self._runtime.outputs
-        relevance = {n.removesuffix(SUFFIX): found[n] for n in names[self._first :]}
-        return Result({n: found[n] for n in names[: self._first]}, relevance)
+        added = [n for n in self._runtime.outputs[self._first :] if n.endswith(SUFFIX)]
+        relevance = {n.removesuffix(SUFFIX): found.pop(n) for n in added}
+        return Result(found, relevance)
+
+    def many(
+        self,
+        inputs: Iterable[Array | Mapping[str, Array]],
+        batch: int = 8,
+        target: Any = None,
+        conditions: Mapping[str, Any] | None = None,
+    ) -> Iterator[Result]:
+        """Predict and explain many inputs, each as a call takes it, and yield their results in
+        order.
+
+        Neighbours of one shape are run together, up to `batch` samples, where the model leaves its
+        batch open; inputs are taken when they are needed. target, conditions: as of a call, the
+        same for every sample. Raises as a call does.
+        """
+        own = (self._given(x) for x in inputs)
+        for group in groups(own, batch if is_open(self._runtime) else 1):
+            found = self(stacked(group), target, conditions)
+            each = zip(parts(found.outputs, group), parts(found.relevance, group), strict=True)
+            yield from (Result(outputs, relevance) for outputs, relevance in each)
+
+    def _given(self, x: Array | Mapping[str, Array]) -> dict[str, Array]:
+        return {name: np.asarray(value) for name, value in self._feeds(x, None).items()}
 
     def _feeds(self, x: Array | Mapping[str, Array], target: Any) -> dict[str, Any]:
         extra, added = self._extra_input(), added_inputs(self.metadata)
@@ -163,7 +193,8 @@ class Explainer:
     def _check_classes(self, found: Mapping[str, Array], given: Array | None) -> None:
         """A class that the output does not have would get no relevance, silently."""
         kind, axis = self.metadata["target"], self.metadata.get("class_axis", "")
-        classes: Array = np.array([int(c) for c in kind.split("-") if c.isdigit()], np.int64)
+        own = () if kind.startswith("top-") else kind.split("-")
+        classes: Array = np.array([int(c) for c in own if c.isdigit()], np.int64)
         if kind == "input" and given is not None:
             classes = given
         if not axis or not classes.size:

@@ -1,4 +1,5 @@
-"""Peak memory of one model in a process of its own: `python -m lrp_onnx.peak_memory MODEL NPZ`.
+"""Peak memory of one model in a process of its own: `python -m lrp_onnx.peak_memory MODEL NPZ
+THREADS`.
 
 The process's peak never falls, so every model needs a new one.  What the interpreter and the
 libraries need before the model is opened does not count.
@@ -21,7 +22,9 @@ from lrp_onnx.runtime import Array, Runtime
 __all__ = ["peak_memory"]
 
 
-def peak_memory(form: str | bytes, feeds: Mapping[str, Array]) -> int | None:
+def peak_memory(
+    form: str | bytes, feeds: Mapping[str, Array], threads: int | None = None
+) -> int | None:
     """Bytes of memory that opening and running the model once needs; None where it is not known."""
     if sys.platform == "win32" or any(a.dtype == object for a in feeds.values()):
         return None
@@ -32,7 +35,7 @@ def peak_memory(form: str | bytes, feeds: Mapping[str, Array]) -> int | None:
         if isinstance(form, bytes):
             model.write_bytes(form)
         name = str(model) if isinstance(form, bytes) else form
-        return _in_child([name, str(arrays)])
+        return _in_child([name, str(arrays), str(threads or 0)])
 
 
 def _in_child(arguments: list[str]) -> int:
@@ -46,11 +49,11 @@ def _in_child(arguments: list[str]) -> int:
     return int(done.stdout)
 
 
-def _measure(model: str, feeds: str) -> int:
+def _measure(model: str, feeds: str, threads: str) -> int:
     with np.load(feeds) as arrays:
         given = dict(arrays)
     before = _memory("VmRSS")
-    Runtime(model).run(given)
+    Runtime(model, threads=int(threads)).run(given)
     return _memory("VmHWM") - before
 
 

@@ -61,6 +61,7 @@ class Runtime:
 
     providers: as ONNX Runtime takes them; default CUDA if it is really there, else CPU.
     plain: without the runtime's own rewriting of the graph, so that two graphs round alike.
+    threads: how many threads compute one operator; default one per core.
     Raises ModelError where the runtime does not take the model, LrpError where the runtime itself
     is broken.
     """
@@ -70,10 +71,12 @@ class Runtime:
         model: str | bytes | os.PathLike[str],
         providers: Sequence[Any] | None = None,
         plain: bool = False,
+        threads: int | None = None,
     ) -> None:
         ort = import_runtime()
         options = ort.SessionOptions()
         options.log_severity_level = SILENT
+        options.intra_op_num_threads = threads or 0
         if plain:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         given = model if isinstance(model, bytes) else os.fspath(model)

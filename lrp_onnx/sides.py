@@ -207,7 +207,7 @@ class Sides:
                 return add(emit, multiply(emit, q, self.relevance.factor), self._raised(p - q))
             b = add(emit, self.bias(p, q), self.epsilon)
             direct = self.forward([self.x], [self.weight(p, q)], b, 0)
-            return emit.op("Max", direct, self.epsilon)
+            return _from(emit, direct, self.epsilon)
         return None
 
     def _raised(self, p: float) -> ir.Value:
@@ -361,7 +361,7 @@ class Sides:
         lone = 0 in (pp, pn)
         ws = [self._mixed(pp, pn), self._mixed(np_, nn)]
         z = self.forward(sides, ws, b, known if lone else 0)
-        return z if lone else emit.op("Max", z, self.epsilon)
+        return z if lone else _from(emit, z, self.epsilon)
 
     def _each_back(
         self, shares: Sequence[Quadrants], quotients: Sequence[ir.Value]
@@ -380,6 +380,11 @@ class Sides:
         low, emit = min(p, q), self.emit
         part = positive(emit, self.w) if p > q else negative(emit, self.w)
         return add(emit, multiply(emit, low, self.w), multiply(emit, max(p, q) - low, part))
+
+
+def _from(emit: Emit, z: ir.Value, least: float) -> ir.Value:
+    """max(z, least), as a Clip: runtimes compute it together with the convolution before it."""
+    return emit.op("Clip", z, least)
 
 
 def _values(operands: Sequence[Operand]) -> list[ir.Value]:

@@ -20,6 +20,7 @@ __all__ = [
     "choose_output",
     "class_axis_of",
     "graph_input",
+    "largest_classes",
     "parse_target",
     "starting_relevance",
 ]
@@ -30,21 +31,28 @@ NAMED = ("argmax", "all", "max", "input", "seed")
 
 @dataclass(frozen=True)
 class Target:
-    """Which entries of the output are explained: `kind` is one of NAMED, "index" or
-    "difference".
+    """Which entries of the output are explained: `kind` is one of NAMED, "index", "difference" or
+    "top", which explains the `count` largest classes one by one.
     """
 
     kind: str
     classes: tuple[int, ...] = ()
+    count: int = 1
 
     def __str__(self) -> str:
+        if self.kind == "top":
+            return f"top-{self.count}"
         return "-".join(map(str, self.classes)) if self.classes else self.kind
 
 
 def parse_target(text: str | int) -> Target:
-    """`argmax`, a class, `A-B`, `all`, `max`, `input` or `seed`; TargetError for anything else."""
+    """`argmax`, a class, `A-B`, `all`, `max`, `top-K`, `input` or `seed`; TargetError for anything
+    else.
+    """
     if str(text) in NAMED:
         return Target(str(text))
+    if match := re.fullmatch(r"top-([1-9]\d*)", str(text)):
+        return Target("top", count=int(match[1]))
     if match := re.fullmatch(r"(\d+)(?:-(\d+))?", str(text)):
         classes = tuple(int(g) for g in match.groups() if g is not None)
         if len(classes) > len(set(classes)):
@@ -53,8 +61,8 @@ def parse_target(text: str | int) -> Target:
             )
         return Target("difference" if len(classes) == 2 else "index", classes)
     raise TargetError(
-        f"target {text!r} is unknown. Give a class such as 3, a difference such as 3-5, or one of "
-        f"{', '.join(NAMED)}."
+        f"target {text!r} is unknown. Give a class such as 3, a difference such as 3-5, top-5 for "
+        f"the five largest classes, or one of {', '.join(NAMED)}."
     )
 
 
@@ -101,29 +109,37 @@ def starting_relevance(
     target: Target,
     axis: int | None,
     start: str,
+    place: int = 0,
 ) -> ir.Value:
     """R₀, shaped like y: m·y for start "logit", m for "one".
 
-    `y` is where relevance starts (the logits behind a final softmax in the output's layout),
-    `output` the model's output that names a `seed`. Adds the graph input of `input` and `seed`.
+    place: of target `top`, which of the largest classes. `y` is where relevance starts (the logits
+    behind a final softmax in the output's layout), `output` the model's output that names a `seed`.
+    Adds the graph input of `input` and `seed`.
     """
     if start not in STARTS:
         raise TargetError(f"start {start!r} is unknown. Give one of {', '.join(STARTS)}.")
-    mask = _mask(emit, graph, y, output, target, axis)
+    mask = _mask(emit, graph, y, output, target, axis, place)
     r = emit.op("Mul", mask, y) if start == "logit" else emit.op("Cast", mask, to=int(emit.dtype))
     r.shape = y.shape
     return r
 
 
 def _mask(
-    emit: Emit, graph: ir.Graph, y: ir.Value, output: ir.Value, target: Target, axis: int | None
+    emit: Emit,
+    graph: ir.Graph,
+    y: ir.Value,
+    output: ir.Value,
+    target: Target,
+    axis: int | None,
+    place: int,
 ) -> ir.Value:
     if target.kind == "all":
         return emit.expand_like(1.0, y)
     if target.kind == "seed":
         return graph_input(graph, f"{output.name}_seed", emit.dtype, y.shape)
     if axis is None:
-        if any(target.classes):
+        if any(target.classes) or target.count > 1:
             raise TargetError(
                 f"target {target}: output {output.name!r} of shape {y.shape} has one class. Use 0 "
                 "or argmax."
@@ -134,11 +150,40 @@ def _mask(
     classes = _class_numbers(emit, y, axis)
     if target.kind == "argmax":
         chosen = emit.op("ArgMax", y, axis=axis, keepdims=1)
+    elif target.kind == "top":
+        largest = largest_classes(emit, y, output, target, axis)
+        chosen = emit.op("Gather", largest, emit.ints(place), axis=axis)
     elif target.kind == "input":
         chosen = _target_input(emit, graph, y, axis)
     else:
         return _constant_mask(emit, y, output, target, axis, classes)
     return _one_hot(emit, classes, chosen)
+
+
+def largest_classes(
+    emit: Emit, y: ir.Value, output: ir.Value, target: Target, axis: int | None
+) -> ir.Value:
+    """The numbers of the `target.count` largest classes at every position of the other axes, along
+    the class axis; the lower of equal ones comes first. Without a class axis class 0, [..., 1].
+
+    Raises TargetError where there are fewer classes.
+    """
+    if axis is None:
+        zero = emit.constant(0, ir.DataType.INT64)
+        return emit.op("Unsqueeze", emit.op("Expand", zero, emit.shape_of(y)), emit.ints(-1))
+    _check_size(y, output, target, axis, target.count)
+    given = (emit.at_least_float(y), emit.ints(target.count))
+    return emit.outputs("TopK", given, {"axis": axis}, 2)[1]
+
+
+def _check_size(y: ir.Value, output: ir.Value, target: Target, axis: int, needed: int) -> None:
+    """Raise TargetError where the output is known to have fewer classes than are needed."""
+    size = None if y.shape is None else y.shape[axis]
+    if isinstance(size, int) and needed > size:
+        raise TargetError(
+            f"target {target}: output {output.name!r} has {size} classes, 0 to {size - 1}. "
+            f"{'Choose one of them' if target.kind != 'top' else f'Choose top-{size} or less'}."
+        )
 
 
 def _one_hot(emit: Emit, classes: ir.Value, chosen: ir.Value) -> ir.Value:
@@ -160,14 +205,7 @@ def _class_numbers(emit: Emit, y: ir.Value, axis: int) -> ir.Value:
 def _constant_mask(
     emit: Emit, y: ir.Value, output: ir.Value, target: Target, axis: int, classes: ir.Value
 ) -> ir.Value:
-    assert y.shape is not None
-    size = y.shape[axis]
-    for wanted in target.classes:
-        if isinstance(size, int) and wanted >= size:
-            raise TargetError(
-                f"target {target}: output {output.name!r} has {size} classes, 0 to {size - 1}. "
-                "Choose one of them."
-            )
+    _check_size(y, output, target, axis, max(target.classes) + 1)
     numbers = [emit.constant(c, ir.DataType.INT64) for c in target.classes]
     mask = _one_hot(emit, classes, numbers[0])
     if len(numbers) == 2:

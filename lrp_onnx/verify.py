@@ -30,6 +30,7 @@ from lrp_onnx.check import (
     forward_differences,
     judge,
     judged_on_random,
+    relative_difference,
     weight_warnings,
 )
 from lrp_onnx.compiled import Compiled
@@ -45,6 +46,10 @@ from lrp_onnx.runtime import Array, runtime_form
 
 __all__ = ["CLOSES", "INCOMPLETE", "Completeness", "Line", "Verdict", "verify"]
 
+CHANGED = 0.05
+"""Part of max|R| by which the simplified graph may differ.  A layer differs by less than 1e-5, but
+uniform epsilon multiplies roundings in deep networks: up to 2e-2 between float32 and float64.
+"""
 CLOSES = 1e-4
 """Part of Σ|R_out| that an account may be off by."""
 INCOMPLETE = 1e-3
@@ -139,6 +144,10 @@ class Verdict:
     feeds: dict[str, Array]
     method: str = "lrp"
     completeness: Completeness | None = None
+    simplified: dict[str, float] | None = None
+    """Per explained input: max|Δ| / max|R| between the compiled graph and the rules as they stand,
+    on which the accounts are made up; None where nothing is simplified.
+    """
 
 
 def verify(
@@ -168,12 +177,14 @@ def verify(
     relevance = _relevance(compiled, results)
     explained = lines[0].out if lines else sum(relevance.values())
     completeness = _completeness(request, found, relevance)
+    simplified = _simplified(source, request, opset, {**extra, **given}, results)
     problems = [
         *_forward_problems(differences),
         *(f"{name!r} is not finite" for name, y in results.items() if not _finite(y)),
         *(_line_problem(line) for line in lines if not line.closes),
         *_total_problem(explained, relevance, lines),
         *_incomplete(completeness),
+        *_changed(simplified),
     ]
     warnings = (*compiled.warnings, *weight_warnings(compiled.graph))
     return Verdict(
@@ -186,6 +197,7 @@ def verify(
         dict(given),
         request.method,
         completeness,
+        simplified,
     )
 
 
@@ -225,6 +237,33 @@ def _lines(audit: Audit, found: Mapping[str, Array]) -> tuple[Line, ...]:
 def _relevance(compiled: Compiled, results: Mapping[str, Array]) -> dict[str, float]:
     names = json.loads(compiled.graph.metadata_props["lrp.explained"])
     return {n: float(np.sum(results[f"{n}_relevance"], dtype=np.float64)) for n in names}
+
+
+def _simplified(
+    source: Source,
+    request: Request,
+    opset: int | None,
+    feeds: Mapping[str, Array],
+    plain: Mapping[str, Array],
+) -> dict[str, float] | None:
+    """How far the graph that `compile` writes is from the one with accounts."""
+    if not request.optimise or request.method != "lrp":
+        return None
+    compiled = run_stages(source, request, opset=opset, check=False)
+    names = json.loads(compiled.graph.metadata_props["lrp.explained"])
+    with runtime_form(compiled.graph) as form:
+        found = judge(form, plain=False).run(feeds)
+    outputs = {n: f"{n}_relevance" for n in names}
+    return {n: relative_difference(found[o], plain[o])[0] for n, o in outputs.items()}
+
+
+def _changed(simplified: Mapping[str, float] | None) -> list[str]:
+    return [
+        f"relevance of {name!r}: the compiled graph differs from the rules as they stand by "
+        f"{difference:.2g} of its largest value, {CHANGED:g} is allowed: compile with --no-optimise"
+        for name, difference in (simplified or {}).items()
+        if not difference <= CHANGED
+    ]
 
 
 def _completeness(

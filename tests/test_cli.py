@@ -301,7 +301,7 @@ def test_verify_on_random_and_on_given_input(folder: Path, capsys: Capture) -> N
         "relu",
         "conv",
     ]
-    assert "verdict    holds: the forward is unchanged, every account adds up" in outcome.out
+    assert "holds: the forward is unchanged, every account adds up" in outcome.out
     assert "random numbers; the sums run over all samples" in outcome.out
     told = run_command(capsys, "verify", "model.onnx", "x.npy", "--json")
     assert told.status == 0
@@ -326,11 +326,15 @@ def test_the_table_of_verify_fits_a_terminal(width: int) -> None:
 def test_bench_shows_both(folder: Path, capsys: Capture) -> None:
     outcome = run_command(capsys, "bench", "model.onnx", "--runs", "3")
     assert (outcome.status, outcome.err) == (0, "")
-    for word in ("forward", "ratio", "peak memory", "3 runs each", "ExecutionProvider"):
+    for word in ("forward", "ratio", "samples per s", "peak memory", "3 runs each", "Provider"):
         assert word in outcome.out
     told = json.loads(run_command(capsys, "bench", "model.onnx", "--runs", "3", "--json").out)
     assert told["runs"] == 3
     assert told["ratio"] == told["explanation"]["median"] / told["forward"]["median"]
+    four = ["bench", "model.onnx", "--runs", "3", "--batch", "4", "--threads", "1", "--json"]
+    told = json.loads(run_command(capsys, *four).out)
+    assert told["shapes"] == {"image": [4, 1, 8, 8]}
+    assert told["forward_samples_per_second"] == 4 / told["forward"]["median"]
 
 
 def test_rules_lists_the_library(capsys: Capture) -> None:

@@ -1,10 +1,10 @@
-"""What a compilation may cost: bytes of the file, seconds, memory."""
+"""What a compilation may cost: bytes of the file, calls, memory."""
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
-import time
 
 import numpy as np
 import onnx
@@ -13,6 +13,8 @@ from models import network
 
 import lrp_onnx
 from lrp_onnx import digits
+from lrp_onnx.assign import Request
+from lrp_onnx.compiler import run_stages
 
 BOX = {"low": 0.0, "high": 1.0}
 WIDE = network(
@@ -52,14 +54,35 @@ def deep(nodes: int) -> onnx.ModelProto:
     return network(" ".join(body) + f" y = GlobalAveragePool({last})", (1, 2, 4, 4), w=(2, 2, 3, 3))
 
 
-def test_compile_time_is_linear_in_nodes():
-    model = deep(3000)
-    lrp_onnx.compile(deep(30), check=False)
-    nodes = len(model.graph.node)
-    began = time.process_time()  # of the process, so that a busy machine fails nothing
-    lrp_onnx.compile(model, check=False)
-    seconds = time.process_time() - began
-    assert seconds <= 1 + nodes / 1000
+def calls_of(model: onnx.ModelProto, composite: str) -> int:
+    """How many functions a compilation calls, those written in C and generators' steps included."""
+    count = 0
+
+    def counted(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(counted)
+    try:
+        lrp_onnx.compile(model, composite, check=False)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize("composite", ["epsilon", "epsilon-plus-flat", "alpha2-beta1"])
+def test_compile_time_is_linear_in_nodes(composite):
+    lrp_onnx.compile(deep(30), composite, check=False)  # what is computed once in a process
+    few, more, most = (calls_of(deep(n), composite) for n in (150, 300, 600))
+    assert most - more <= 2.1 * (more - few)
+
+
+def test_no_search_for_garbage_while_compiling():
+    seen = []
+    run_stages(MODELS["digits"], Request(), observe=lambda *_: seen.append(gc.isenabled()))
+    assert seen
+    assert not any(seen)
+    assert gc.isenabled()
 
 
 MEASURE = """

@@ -107,7 +107,9 @@ REFUSED = {
     "unknown": (Y2, "best", "unknown"),
     "negative": (Y2, -1, "unknown"),
     "one-class-1": (Y2[:, 0], 1, "one class"),
-    "top-k": (Y2, "top-3", "unknown"),
+    "top-too-many": (Y2, "top-4", "has 3 classes"),
+    "top-nothing": (Y2, "top-0", "unknown"),
+    "top-of-one-class": (Y2[:, 0], "top-2", "one class"),
 }
 
 

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import onnx_ir as ir
+
 from lrp_onnx.baseline import read_baselines
 from lrp_onnx.commands.channels import read_conditions, top_channels
+from lrp_onnx.commands.classes import class_by_class
 from lrp_onnx.commands.inspection import OWN, explains
 from lrp_onnx.commands.material import Material, read_material, with_bounds
 from lrp_onnx.commands.options import Options
 from lrp_onnx.commands.story import Sample, check_format, missing_labels, samples, what_of, write
 from lrp_onnx.compiled import Compiled
 from lrp_onnx.data.labels import load_labels
-from lrp_onnx.data.preprocess import load_preprocess
+from lrp_onnx.data.preprocess import Preprocess, load_preprocess
 from lrp_onnx.errors import TargetError
-from lrp_onnx.explainer import Explainer
+from lrp_onnx.explainer import Explainer, Result
 from lrp_onnx.method import PATH
 from lrp_onnx.model import load
 from lrp_onnx.target import choose_output
 
-__all__ = ["Given", "explain_files"]
+__all__ = [
+    "Given",
+    "Prepared",
+    "explain_files",
+    "prepare",
+    "preprocess_of",
+    "write_result",
+]
 
 MOST_SAMPLES = 16
 
@@ -37,22 +47,64 @@ class Given:
     labels: str | None
 
 
+Compile = Callable[[Path, Options], Compiled]
+Notice = Callable[[str | None], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A compiled model that is open, and what was asked of it."""
+
+    given: Given
+    compiled: Compiled
+    explainer: Explainer
+    labels: Mapping[int, str] | None
+    parameters: str
+    """Of the rules, in words."""
+    conserving: bool
+    """Whether LRP rules take the relevance to all inputs: no gradients, no input left out."""
+    chosen: Mapping[str, Sequence[int]]
+    """The channels that relevance must pass, by tensor."""
+    listed: Sequence[str]
+    """The tensors whose largest channels are told."""
+    hidden: frozenset[str]
+    """Tensors whose relevance only serves what is told."""
+
+
 def explain_files(
-    given: Given,
-    options: Options,
-    compile_model: Callable[[Path, Options], Compiled],
-    notice: Callable[[str | None], None],
+    given: Given, options: Options, compile_model: Compile, notice: Notice
 ) -> list[tuple[str, str]]:
     """Do what the command asks and return what to show: names and values.
 
     Raises LrpError as every step on the way does.
     """
     check_format(given.out)
+    model, preprocess = load(given.model), preprocess_of(given)
+    material = read_material(model, given.inputs, preprocess)
+    ready = prepare(given, options, model, material, preprocess, compile_model, notice)
+    result = ready.explainer(material.feeds, conditions=ready.chosen)
+    notice(missing_labels(ready.explainer, result, ready.labels))
+    about, told = write_result(ready, material, result, given.out)
+    return _shown(about, explains(ready.compiled), told, what_of(ready.explainer), given.out)
+
+
+def preprocess_of(given: Given) -> Preprocess | None:
+    """How the model wants its pictures, where the user says."""
+    return None if given.preprocess is None else load_preprocess(given.preprocess)
+
+
+def prepare(
+    given: Given,
+    options: Options,
+    model: ir.Model,
+    material: Material,
+    preprocess: Preprocess | None,
+    compile_model: Compile,
+    notice: Notice,
+) -> Prepared:
+    """Compile the model for inputs such as the material, and open it."""
     _check_target(options)
     labels = None if given.labels is None else load_labels(given.labels)
-    preprocess = None if given.preprocess is None else load_preprocess(given.preprocess)
-    model = load(given.model)
-    material = read_material(model, given.inputs, preprocess)
     conditions = read_conditions(options.request.conditions)
     request = with_bounds(options.request, model, material)
     if request.method == PATH:
@@ -71,21 +123,39 @@ def explain_files(
     explainer = Explainer(compiled)
     notice(explainer.notice)
     chosen = {name: channels for name, channels in conditions.items() if channels is not None}
-    result = explainer(material.feeds, conditions=chosen)
-    notice(missing_labels(explainer, result, labels))
-    told = samples(explainer, result, labels, not chosen and _conserving(options, compiled))
-    about = _about(given, material, explainer)
-    if chosen:
+    return Prepared(
+        given=given,
+        compiled=compiled,
+        explainer=explainer,
+        labels=labels,
+        parameters=", ".join(f"{k}={v}" for k, v in request.parameters.items()),
+        conserving=not chosen and _conserving(options, compiled),
+        chosen=chosen,
+        listed=listed,
+        hidden=frozenset({*own, *listed} - {*asked}),
+    )
+
+
+def write_result(
+    ready: Prepared, material: Material, result: Result, out: Path
+) -> tuple[dict[str, str], list[Sample]]:
+    """Write one result; returns what is kept beside it, and what it says sample by sample."""
+    explainer = ready.explainer
+    apart, repeated = class_by_class(explainer, result, material)
+    told = samples(explainer, apart, ready.labels, ready.conserving)
+    about = _about(ready.given, material, explainer)
+    if ready.chosen:
         about["condition"] = "; ".join(
-            f"{name}, channel {', '.join(map(str, k))}" for name, k in chosen.items()
+            f"{name}, channel {', '.join(map(str, k))}" for name, k in ready.chosen.items()
         )
-    about |= {f"channels of {name}": top_channels(result.relevance[name]) for name in listed}
-    for name in {*own, *listed} - {*asked}:
-        del result.relevance[name]
-    if request.parameters:
-        about["parameters"] = ", ".join(f"{k}={v}" for k, v in request.parameters.items())
-    write(given.out, explainer, result, material, told, about)
-    return _shown(about, explains(compiled), told, what_of(explainer), given.out)
+    about |= {f"channels of {name}": top_channels(apart.relevance[name]) for name in ready.listed}
+    if ready.parameters:
+        about["parameters"] = ready.parameters
+    if out.suffix.lower() != ".npz":  # a picture for each class
+        result, material = apart, repeated
+    shown = {name: r for name, r in result.relevance.items() if name not in ready.hidden}
+    write(out, explainer, Result(result.outputs, shown), material, told, about)
+    return about, told
 
 
 def _check_target(options: Options) -> None:

@@ -13,6 +13,7 @@ import typer
 from lrp_onnx.assign import Request
 from lrp_onnx.compiler import STAGES
 from lrp_onnx.composite import Override
+from lrp_onnx.emit import RUNTIMES
 from lrp_onnx.method import METHODS, settled
 from lrp_onnx.target import STARTS
 
@@ -63,7 +64,10 @@ def _read(
         typer.Option(metavar="NAME", help="Explained input [every float one]. Repeatable."),
     ] = None,
     target: Annotated[
-        str, typer.Option(metavar="argmax|INDEX|A-B|all|max|input|seed", help="What of the output.")
+        str,
+        typer.Option(
+            metavar="argmax|INDEX|A-B|top-K|all|max|input|seed", help="What of the output."
+        ),
     ] = "argmax",
     class_axis: Annotated[
         int | None, typer.Option(metavar="N", help="Class axis [1; for rank 3 the last].")
@@ -93,6 +97,13 @@ def _read(
             help="Where integrated-gradients begin [zero]. Repeatable.",
         ),
     ] = None,
+    runtime: Annotated[
+        str,
+        typer.Option(metavar="NAME", help=f"What it is made for: {', '.join(RUNTIMES)}."),
+    ] = RUNTIMES[0],
+    no_optimise: Annotated[
+        bool, typer.Option("--no-optimise", help="Every rule as its file says, for comparison.")
+    ] = False,
     opset: Annotated[
         int | None, typer.Option(metavar="N", help="Opset of the compiled model, 18 to 21.")
     ] = None,
@@ -111,6 +122,7 @@ def _read(
     for stage in print_after or []:
         _one_of(stage, STAGES, "--print-after")
     _one_of(method, METHODS, "--method")
+    _one_of(runtime, RUNTIMES, "--runtime")
     if start is not None:
         _one_of(start, STARTS, "--start")
     rules = dict(_rule(text) for text in rule or [])
@@ -140,6 +152,8 @@ def _read(
         steps=points,
         baseline=baseline or None,
         conditions=tuple(condition or ()),
+        runtime=runtime,
+        optimise=not no_optimise,
     )
     return Options(request, opset, not no_check, tuple(print_after or ()), time_stages)
 

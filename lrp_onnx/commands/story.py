@@ -13,6 +13,7 @@ from lrp_onnx.commands.inspection import in_words
 from lrp_onnx.commands.material import Material
 from lrp_onnx.data.labels import class_name
 from lrp_onnx.data.layout import batched_axes
+from lrp_onnx.emit_graph import CLASSES
 from lrp_onnx.errors import InputError, OutputError
 from lrp_onnx.explainer import Explainer, Result
 from lrp_onnx.runtime import Array
@@ -101,15 +102,24 @@ def samples(
     for name in json.loads(explainer.metadata["explained"]):
         r = result.relevance[name]
         totals += r.reshape(batch, -1).sum(axis=1, dtype=np.float64)
-    said = [_said(explainer, y, labels) for y in whole.reshape(batch, *whole.shape[1:])]
+    several = result.outputs.get(f"{output}{CLASSES}")
+    said = [
+        _said(explainer, y, labels, None if several is None else several[k])
+        for k, y in enumerate(whole.reshape(batch, *whole.shape[1:]))
+    ]
     return [
         Sample(*said[k], None if starts is None else float(starts[k]), float(totals[k]), conserving)
         for k in range(batch)
     ]
 
 
-def _said(explainer: Explainer, y: Array, labels: Mapping[int, str] | None) -> tuple[str, str]:
-    """The prediction of one sample in words, and what was explained if it is something else."""
+def _said(
+    explainer: Explainer, y: Array, labels: Mapping[int, str] | None, chosen: Array | None
+) -> tuple[str, str]:
+    """The prediction of one sample in words, and what was explained if it is something else.
+
+    chosen: of target `top-K` the class.
+    """
     target = explainer.metadata["target"]
     if y.ndim != 1:  # no class, or one for each place
         name = explainer.metadata["output"]
@@ -117,7 +127,8 @@ def _said(explainer: Explainer, y: Array, labels: Mapping[int, str] | None) -> t
         return f"{name} {shown}", "" if y.ndim == 0 else target
     best = int(np.argmax(y))
     prediction = _scored(best, y, labels)
-    classes = [int(part) for part in target.split("-") if part.isdigit()]
+    parts = target.split("-") if chosen is None else map(str, chosen.ravel())
+    classes = [int(part) for part in parts if part.isdigit()]
     if target in ("argmax", "max") or classes == [best]:
         return prediction, ""
     return prediction, " against ".join(_scored(k, y, labels) for k in classes) or target

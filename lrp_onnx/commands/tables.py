@@ -163,6 +163,10 @@ def verdict_facts(verdict: Verdict, random: bool) -> list[tuple[str, str]]:
         for name, (difference, allowed) in verdict.differences.items()
     ]
     rows += _sums(verdict) if verdict.method == "lrp" else _of_gradients(verdict)
+    rows += [
+        ("simplified", f"{name}: differs from the rules as they stand by {d:.2g} of its largest")
+        for name, d in (verdict.simplified or {}).items()
+    ]
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in verdict.feeds.items())
     origin = "random numbers" if random else "the given files"
     rows.append(("input", f"{shapes}, {origin}; the sums run over all samples"))
@@ -216,6 +220,7 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
     return {
         "method": verdict.method,
         "forward": differences,
+        "simplified": verdict.simplified,
         "explained": verdict.explained,
         "relevance": verdict.relevance,
         "completeness": _completeness_json(verdict),
@@ -245,18 +250,20 @@ def _number(value: float) -> str:
 def bench_table(costs: Costs) -> Table:
     """Time and memory of forward and explanation."""
     rows = [
-        _cost_row("forward", costs.forward, 1.0),
-        _cost_row("forward and relevance", costs.explanation, costs.ratio),
+        _cost_row("forward", costs.forward, 1.0, costs.samples),
+        _cost_row("forward and relevance", costs.explanation, costs.ratio, costs.samples),
     ]
-    return table_of(["", "median ms", "quartiles ms", "ratio", "peak memory"], rows, numbers=4)
+    headings = ["", "median ms", "quartiles ms", "ratio", "samples per s", "peak memory"]
+    return table_of(headings, rows, numbers=5)
 
 
-def _cost_row(name: str, cost: Cost, ratio: float) -> list[str]:
+def _cost_row(name: str, cost: Cost, ratio: float, samples: int) -> list[str]:
     low, high = (f"{1e3 * value:.2f}" for value in cost.quartiles)
     memory = "not known" if cost.peak_memory is None else size(cost.peak_memory)
     if cost.peak_memory is not None and cost.peak_memory < 1_000_000:
         memory = "under 1 MB"
-    return [name, f"{1e3 * cost.median:.2f}", f"{low} to {high}", f"{ratio:.2f}", memory]
+    speed = f"{samples / cost.median:.4g}"
+    return [name, f"{1e3 * cost.median:.2f}", f"{low} to {high}", f"{ratio:.2f}", speed, memory]
 
 
 def size(count: int) -> str:

@@ -1,0 +1,57 @@
+"""Many inputs as few batches: stacked where the model leaves the batch open, and taken apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from lrp_onnx.runtime import Array, Runtime
+
+__all__ = ["groups", "is_open", "parts", "stacked"]
+
+Feeds = Mapping[str, Array]
+
+
+def is_open(runtime: Runtime) -> bool:
+    """Whether every input and output has the batch along axis 0, a size that only the run knows."""
+    shapes = [w.shape for w in runtime.inputs] + [v.shape for v in runtime.session.get_outputs()]
+    sizes = {shape[0] if len(shape) else 1 for shape in shapes}
+    return len(sizes) == 1 and isinstance(next(iter(sizes)), str)
+
+
+def groups(inputs: Iterable[Feeds], size: int) -> Iterator[list[Feeds]]:
+    """Neighbours of equal shapes, `size` samples or fewer at a time, at least one of the inputs."""
+    waiting: list[Feeds] = []
+    for feeds in inputs:
+        alike = waiting and _sample(waiting[0]) == _sample(feeds)
+        if waiting and not (alike and sum(map(_length, waiting)) + _length(feeds) <= size):
+            yield waiting
+            waiting = []
+        waiting.append(feeds)
+    if waiting:
+        yield waiting
+
+
+def _sample(feeds: Feeds) -> dict[str, tuple[object, ...]]:
+    """Name, type and shape of one sample of each input."""
+    return {name: (x.dtype, *x.shape[1:]) for name, x in feeds.items()}
+
+
+def _length(feeds: Feeds) -> int:
+    return max((x.shape[0] for x in feeds.values() if x.ndim), default=1)
+
+
+def stacked(group: Sequence[Feeds]) -> dict[str, Array]:
+    """The group's feeds as one batch."""
+    if len(group) == 1:
+        return dict(group[0])
+    return {name: np.concatenate([feeds[name] for feeds in group]) for name in group[0]}
+
+
+def parts(arrays: Feeds, group: Sequence[Feeds]) -> Iterator[dict[str, Array]]:
+    """What of the batch's arrays belongs to each of the group."""
+    ends = np.cumsum([_length(feeds) for feeds in group])[:-1]
+    apart = {name: np.split(x, ends) for name, x in arrays.items()} if len(ends) else {}
+    for k in range(len(group)):
+        yield {name: found[k] for name, found in apart.items()} if len(ends) else dict(arrays)

@@ -1,0 +1,213 @@
+"""What an explanation costs beside a prediction, and beside other ways to explain.
+
+    python model_zoo_scripts/benchmark.py [--only PART,…] [--models NAME,…] [--composites NAME,…]
+                                          [--batch N] [--runs N] [--threads N] [--readme]
+
+Parts: `forward` (beside ONNX Runtime's prediction of the original model), `zennit` (Zennit 1.0 in
+torch, BatchNorm folded, registered once), `captum` (its LRP, VGG-16), `rise` (DIANNA, 1,000 masks
+on the same ONNX model) and `transformer` (BERT-base sized, beside its prediction and LXT); all by
+default. Whole calls are timed, input and threads alike for all; the contestants of a row run in
+turn, A B A B …, after warming up. Shown are medians; in brackets the quartiles of the rounds' own
+ratios. Nothing is compared across rows. On a machine with other work `--clock cpu --threads 1`
+counts the processor's time, which repeats within a few percent.
+
+The networks are made once, which needs torch, torchvision, transformers and onnxscript; parts that
+need a package that is not installed are left out, with a word.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.metadata
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import benchmark_contestants as contestants
+import benchmark_networks as networks
+import numpy as np
+from benchmark_rows import Row, forward_table, others_table
+from numpy.typing import NDArray
+from obtain import Unavailable
+from rich.console import Console
+
+import lrp_onnx
+from lrp_onnx.runtime import Runtime
+from lrp_onnx.timing import interleaved
+
+__all__ = ["main"]
+
+COMPOSITES = ("epsilon", "epsilon-plus-flat", "epsilon-alpha2-beta1", "epsilon-gamma-box")
+BOX = {"zbox.low": networks.LOW, "zbox.high": networks.HIGH}
+PARTS = ("forward", "zennit", "captum", "rise", "transformer")
+ALIKE = 0.99
+"""Least cosine of a contestant's relevance and ours, where both apply the same rules."""
+CPU = ["CPUExecutionProvider"]
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+README = Path(__file__).parent.parent / "README.md"
+BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
+
+Prepare = Callable[[str, str, int], contextlib.AbstractContextManager[contestants.Explain]]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """How everything is measured."""
+
+    runs: int
+    batch: int
+    threads: int
+    longest: float
+    clock: Callable[[], float]
+
+    def sessions(self, name: str, composite: str) -> tuple[Runtime, Runtime]:
+        """ONNX Runtime with the original model and with the compiled one."""
+        file = networks.onnx_file(name)
+        parameters = BOX if composite == "epsilon-gamma-box" else {}
+        compiled = lrp_onnx.compile(file, composite, parameters=parameters, check=False)
+        made = compiled.model.SerializeToString()
+        return (
+            Runtime(str(file), CPU, threads=self.threads),
+            Runtime(made, CPU, threads=self.threads),
+        )
+
+    def row(self, name: str, composite: str, others: dict[str, Prepare]) -> Row:
+        """A network's explanation beside its prediction and the other contestants."""
+        feeds = networks.feeds(name, self.batch)
+        forward, explaining = self.sessions(name, composite)
+        calls: list[Callable[[], Any]] = [
+            lambda: forward.run(feeds),
+            lambda: explaining.run(feeds)[f"{next(iter(feeds))}_relevance"],
+        ]
+        with contextlib.ExitStack() as stack:
+            for title, prepare in others.items():
+                calls.append(stack.enter_context(prepare(name, composite, self.batch)))
+                check_alike(title, name, composite, calls[1](), calls[-1]())
+            seconds = interleaved(calls, self.runs, longest=self.longest, clock=self.clock)
+        return Row(name, composite, self.batch, seconds, tuple(others))
+
+    def rise(self, name: str) -> Row:
+        """A network's explanation beside one by RISE, which is run once."""
+        feeds = networks.feeds(name, 1)
+        forward, explaining = self.sessions(name, "epsilon-plus-flat")
+        calls = (
+            lambda: forward.run(feeds),
+            lambda: explaining.run(feeds),
+            contestants.rise(forward, feeds),
+        )
+        contestants.rise(forward, feeds, masks=1)()  # what it imports when it is first called
+        seconds = interleaved(calls[:2], self.runs, longest=self.longest, clock=self.clock)
+        once = interleaved(calls[2:], 1, warm_up=0, clock=self.clock)
+        both = np.hstack([seconds, np.broadcast_to(once, (len(seconds), 1))])
+        return Row(name, "epsilon-plus-flat", 1, both, ("DIANNA's RISE",))
+
+
+def check_alike(
+    title: str, name: str, composite: str, ours: NDArray[Any], theirs: NDArray[Any]
+) -> None:
+    """Raise ValueError where a contestant computes something else: times would say nothing."""
+    a, b = (np.asarray(r, np.float64).ravel() for r in (ours, theirs))
+    cosine = float(a @ b / np.sqrt((a @ a) * (b @ b)))
+    if not cosine >= ALIKE:
+        raise ValueError(f"{title}, {name}, {composite}: cosine to our relevance {cosine:.4f}")
+
+
+def measured(bench: Bench, options: argparse.Namespace) -> Iterator[Row]:
+    """Row by row. Raises nothing for a part whose package is missing: it is named on stderr."""
+    wanted = set(options.only)
+    zennit: dict[str, Prepare] = {"Zennit": contestants.zennit} if "zennit" in wanted else {}
+    if wanted & {"forward", "zennit"}:
+        for name in options.models:
+            for composite in options.composites:
+                yield from available(bench.row, name, composite, zennit)
+    if "captum" in wanted:
+        yield from available(bench.row, "vgg16", "epsilon", {"Captum's LRP": contestants.captum})
+    if "transformer" in wanted:
+        name = networks.TRANSFORMER
+        yield from available(bench.row, name, "attnlrp", {"LXT": contestants.lxt})
+    if "rise" in wanted:
+        for name in options.models:
+            yield from available(bench.rise, name)
+
+
+def available(measure: Callable[..., Row], *about: Any) -> Iterator[Row]:
+    """The row, or a word on what is not installed."""
+    try:
+        yield measure(*about)
+    except Unavailable as error:
+        print(f"{' '.join(map(str, about[:2]))}: left out: {error}", file=sys.stderr)
+
+
+def machine(bench: Bench) -> str:
+    """The date, the machine and the versions."""
+    found = []
+    for package in ("onnxruntime-gpu", "onnxruntime", "torch", "zennit", "captum", "lxt"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found.append(f"{package} {importlib.metadata.version(package)}")
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    processor = names[0] if names else platform.processor()
+    clock = "" if bench.clock is CLOCKS["wall"] else "processor time, "
+    threads = f"{bench.threads} thread{'s' * (bench.threads > 1)}"
+    return (
+        f"{date.today()}, {processor}, {os.cpu_count()} cores, {threads}, {clock}float32, "
+        f"Python {platform.python_version()}, {', '.join(found)}"
+    )
+
+
+def write_readme(text: str) -> None:
+    """Put the tables between the marks of the README."""
+    before, rest = README.read_text(encoding="utf-8").split(BEGIN)
+    after = rest.split(END)[1]
+    README.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+
+
+def main() -> int:
+    """Measure what was asked, print the tables and return the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+
+    def names(text: str) -> list[str]:
+        return text.split(",")
+
+    parser.add_argument("--only", type=names, default=PARTS, help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--models", type=names, default=networks.PICTURES)
+    parser.add_argument("--composites", type=names, default=COMPOSITES)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--longest", type=float, default=60.0, help="seconds of a row's rounds")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: see above")
+    parser.add_argument("--readme", action="store_true", help="write the tables into the README")
+    options = parser.parse_args()
+    if unknown := set(options.only) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    clock = CLOCKS[options.clock]
+    bench = Bench(options.runs, options.batch, options.threads, options.longest, clock)
+    with contextlib.suppress(Unavailable):
+        contestants.use_threads(options.threads)
+    console, rows = Console(), []
+    console.width = max(console.width, 150)
+    with console.status("measuring") as status:
+        for row in measured(bench, options):
+            rows.append(row)
+            status.update(f"measured {row.network}, {row.composite}")
+            if not console.is_terminal:
+                print(*row.cells(), *row.other_cells(), sep="  ", flush=True)
+    tables = [table for table in (forward_table(rows), others_table(rows)) if table.rows]
+    for table in tables:
+        console.print(table.rich())
+    if options.readme:
+        write_readme("\n\n".join([f"{machine(bench)}.", *(t.markdown() for t in tables)]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

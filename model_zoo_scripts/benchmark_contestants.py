@@ -1,0 +1,160 @@
+"""Other ways to explain, prepared once; each is a call that predicts and returns relevance.
+
+They need torch and the
+package of their name; Unavailable says which is missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import importlib
+import io
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import benchmark_networks as networks
+import numpy as np
+from numpy.typing import NDArray
+from obtain import Unavailable
+
+from lrp_onnx.runtime import Runtime
+
+__all__ = ["Explain", "captum", "lxt", "rise", "use_threads", "zennit"]
+
+Explain = Callable[[], NDArray[Any]]
+
+MASKS = 1000
+KEPT = 0.5
+"""Part of the picture that a mask of RISE keeps; else DIANNA tries nine with 100 masks each."""
+RISE_BATCH = 100
+PARITY = Path(__file__).parent.parent / "tests" / "parity"
+
+
+def use_threads(count: int) -> None:
+    """Give torch as many threads as ONNX Runtime has."""
+    _module("torch").set_num_threads(count)
+
+
+def _module(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise Unavailable(f"needs {error.name}") from error
+
+
+@functools.lru_cache(maxsize=1)
+def _folded(name: str) -> Any:
+    """The network with BatchNorm folded, as ONNX Runtime does when it loads the model."""
+    net = networks.torch_network(name)
+    return _parity("networks").folded(net, _module("torch").float32)
+
+
+def _parity(name: str) -> Any:
+    """A module of the tests against other libraries."""
+    if str(PARITY) not in sys.path:
+        sys.path.append(str(PARITY))
+    return _module(name)
+
+
+@contextlib.contextmanager
+def zennit(name: str, composite: str, batch: int) -> Iterator[Explain]:
+    """Zennit's composite of that name, registered once; explains the largest class."""
+    torch, net = _module("torch"), _folded(name)
+    chosen = _parity("zennit_reference").composite
+    x = torch.from_numpy(networks.feeds(name, batch)["input"])
+    with _module("zennit.attribution").Gradient(net, chosen(composite, x)) as attributor:
+        yield lambda: np.asarray(attributor(x, _largest(torch))[1].detach())
+
+
+def _largest(torch: Any) -> Callable[[Any], Any]:
+    """The starting relevance: the logit of the largest class of each sample."""
+
+    def start(output: Any) -> Any:
+        mask = torch.nn.functional.one_hot(output.argmax(1), output.shape[1])
+        return output.detach() * mask
+
+    return start
+
+
+@contextlib.contextmanager
+def captum(name: str, composite: str, batch: int) -> Iterator[Explain]:
+    """Captum's LRP with its epsilon rule on every layer that has weights or averages."""
+    torch, attr = _module("torch"), _module("captum.attr")
+    rules, net = _module("captum.attr._utils.lrp_rules"), copy.deepcopy(_folded(name))
+    for module in net.modules():
+        if isinstance(module, torch.nn.ReLU):
+            module.inplace = False
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear | torch.nn.AdaptiveAvgPool2d):
+            module.rule = rules.EpsilonRule(epsilon=1e-6)
+    x = torch.from_numpy(networks.feeds(name, batch)["input"])
+    explainer = attr.LRP(net)
+
+    def explain() -> NDArray[Any]:
+        target = net(x).argmax(1)
+        relevance = explainer.attribute(x.clone().requires_grad_(), target=target)
+        return np.asarray(relevance.detach())
+
+    yield explain
+
+
+@contextlib.contextmanager
+def lxt(name: str, composite: str, batch: int) -> Iterator[Explain]:
+    """LXT's efficient AttnLRP (gradient × input with its patches); relevance of each token."""
+    torch, net = _module("torch"), networks.torch_network(name)
+    _patch_by_lxt(torch)
+    ids = torch.from_numpy(networks.feeds(name, batch)["input_ids"])
+    for parameter in net.parameters():
+        parameter.requires_grad_(False)
+    sums: list[Any] = []  # tokens and positions, which pass their relevance on to the tokens
+    net.bert.embeddings.LayerNorm.register_forward_pre_hook(lambda _, given: sums.extend(given))
+
+    def explain() -> NDArray[Any]:
+        sums.clear()
+        embedded = net.get_input_embeddings()(ids).requires_grad_()
+        net(inputs_embeds=embedded).logits.max(1).values.sum().backward()
+        return np.asarray((sums[0] * embedded.grad).sum(-1).detach())
+
+    yield explain
+
+
+def _patch_by_lxt(torch: Any) -> None:
+    """Put LXT's patches on BERT's parts.
+
+    Its own table of models does not load under transformers 5, so an empty one stands in for it.
+    """
+    table = types.ModuleType("lxt.efficient.models")
+    table.get_default_map = dict  # type: ignore[attr-defined]
+    sys.modules.setdefault(table.__name__, table)
+    patches = _module("lxt.efficient.patches")
+    bert = _module("transformers.models.bert.modeling_bert")
+    patch = functools.partial
+    kept = patch(patches.patch_method, patches.non_linear_forward, keep_original=True)
+    gelu = _module("transformers.activations").GELUActivation
+    norm = patch(patches.patch_method, patches.layer_norm_forward)
+    table_of_ours = {torch.nn.LayerNorm: norm, gelu: kept, torch.nn.Tanh: kept}
+    _module("lxt.efficient.core").monkey_patch(bert, table_of_ours)
+    attention = patches.wrap_attention_forward(bert.eager_attention_forward)
+    bert.eager_attention_forward = attention
+
+
+def rise(session: Runtime, feeds: dict[str, NDArray[Any]], masks: int = MASKS) -> Explain:
+    """DIANNA's RISE on the ONNX model, for the largest class of one picture."""
+    method = _module("dianna.methods.rise_image").RISEImage
+    ((key, x),) = feeds.items()
+
+    def predict(pictures: Any) -> NDArray[Any]:
+        return session.run({key: np.asarray(pictures, np.float32)})["logits"]
+
+    def explain() -> NDArray[Any]:
+        label = int(predict(x).argmax())
+        explainer = method(n_masks=masks, p_keep=KEPT, axis_labels={0: "channels"})
+        with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
+            found = explainer.explain(predict, x[0], [label], batch_size=RISE_BATCH)
+        return np.asarray(found)
+
+    return explain
