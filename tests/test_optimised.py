@@ -28,7 +28,7 @@ class Random:
         self.constants: dict[str, Array] = {}
         dense = dtype == "float64"  # the runtime has no Conv of doubles
         sizes = self.rng.integers(3, 7, 2)
-        self.shape = (2, 5) if dense else (2, 3, *map(int, sizes))
+        self.shape = (2, 5) if dense else (2, self.pick(3, 8), *map(int, sizes))
         self.tensors: list[tuple[str, tuple[int, ...]]] = [("x", self.shape)]
         while len(self.tensors) < 8:
             back = 1 if self.rng.random() < 0.75 else int(self.rng.integers(len(self.tensors))) + 1
@@ -88,8 +88,8 @@ class Random:
 
 def conv(net: Random, x: str, shape: tuple[int, ...]) -> None:
     _, c, *sizes = shape
-    group = net.pick(1, 1, 1, c)
-    m = group * net.pick(1, 2, 3, 6)  # 6 · 3 · 3 weights of an output are many
+    group = net.pick(1, 1, c, 2 if c % 2 == 0 else 1)
+    m = group * net.pick(1, 2, 3, 8 // group or 1)  # 8 channels and more: transposes are turned
     k, t, d = (net.rng.integers(1, top, 2) for top in (4, 3, 3))
     pads = net.rng.integers(0, 3, 4)
     out = (np.array(sizes) + pads[:2] + pads[2:] - d * (k - 1) - 1) // t + 1
@@ -139,7 +139,7 @@ def clip(net: Random, x: str, shape: tuple[int, ...]) -> None:
 
 def pair(net: Random, x: str, shape: tuple[int, ...]) -> None:
     alike = [name for name, other in net.tensors if other == shape]
-    op = net.pick("Add", "Sub", "Mul", "Concat")
+    op = net.pick("Add", "Sub", "Mul", *["Concat"] * (shape[1] < 9))
     if op == "Concat":
         net.node(op, [x, net.pick(*alike)], (shape[0], 2 * shape[1], *shape[2:]), axis=1)
     else:
@@ -270,6 +270,10 @@ NETWORKS = {
     "many weights and input of both signs": network(
         "a = Conv(x, w, b) z = Conv<pads=[1,1,1,1]>(a, v, c) r = Relu(z)" + BEHIND,
         IMAGES, **LAYER, v=(4, 6, 3, 3), c=(4,),
+    ),
+    "groups of several channels": network(
+        "a = Conv(x, w, b) z = Conv<pads=[1,0,0,1], group=2>(a, v, c) r = Relu(z)" + BEHIND,
+        IMAGES, w=(8, 3, 3, 3), b=(8,), v=(6, 4, 2, 2), c=(6,),
     ),
     "next to nothing lowers z": network(
         """a = Conv<pads=[1,1,1,1]>(x, w, b) p = Relu(a) z = Conv<pads=[1,1,1,1]>(p, v)
