@@ -97,6 +97,8 @@ def multiply(emit: Emit, a: Operand, b: Operand) -> Operand:
 
 def divide(emit: Emit, a: Operand, b: Operand) -> Operand:
     """a / b."""
+    if b == 0.0:
+        raise RuleError("an expression of it divides by 0. Give its parameters other values")
     if isinstance(b, float):
         return multiply(emit, a, 1.0 / b)
     return 0.0 if a == 0.0 else _like(emit.op("Div", a, b), a, b)

@@ -104,7 +104,7 @@ def _alike_in_all_channels(
     """x'·vjp(ΣR / stabilise(f(x'; w')); w') for a number w', the sum over the output channels."""
     (i,), w = layer.active, layer.node.inputs[1]
     shape = None if w is None else static_shape(w)
-    if shape is None or _groups(layer) > 1 or term.b != 0.0:
+    if shape is None or _groups(layer) > 1 or term.b != 0.0 or term.factor != 1.0:
         return None
     assert isinstance(term.w, float)
     if not isinstance(term.x[i], float) or term.x[i] * term.w <= 0:
@@ -118,7 +118,7 @@ def _alike_in_all_channels(
     s = divide(emit, whole, z)
     assert isinstance(s, ir.Value)
     (c,) = back(emit, layer, s, [one])
-    total = multiply(emit, multiply(emit, term.factor, term.x[i]), c)
+    total = multiply(emit, term.x[i], c)
     assert isinstance(total, ir.Value)
     return Relevance(total)
 

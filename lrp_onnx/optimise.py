@@ -32,7 +32,9 @@ def clip_behind_relu(graph: ir.Graph, clip: ir.Node) -> None:
     z, low, high = [*clip.inputs, None, None][:3]
     if z is None or low is None or high is None or low.const_value is None:
         return
-    relus = [n for n in z.consumers() if n.op_type == "Relu" and n.graph is graph]
+    # the model's own Relu may have readers in front of the Clip
+    emitted = [n for n in z.consumers() if n.graph is graph and "lrp.rule" in n.metadata_props]
+    relus = [n for n in emitted if n.op_type == "Relu"]
     if not relus or low.const_value.numpy().any():
         return
     graph.remove(relus[0])

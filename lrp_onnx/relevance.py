@@ -54,9 +54,18 @@ class Relevance:
             return None
         if producer.op_type == "Relu":
             return "Relu"
-        low = constant_array(producer.inputs[1]) if len(producer.inputs) > 1 else None
-        clipped = producer.op_type == "Clip" and low is not None and (low == 0).all()
-        return "Clip" if clipped else None
+        return "Clip" if producer.op_type == "Clip" and _is_zero_below(producer) else None
+
+
+def _is_zero_below(clip: ir.Node) -> bool:
+    """Whether Clip is 0 wherever z ≤ 0: bounds are 0 and, where there is one, a number from 0 on;
+    a higher bound below the lower one wins.
+    """
+    low, high = [*clip.inputs[1:], None, None][:2]
+    bottom, top = (None if bound is None else constant_array(bound) for bound in (low, high))
+    if bottom is None or bottom.any():
+        return False
+    return high is None or (top is not None and bool((top >= 0).all()))
 
 
 def total(emit: Emit, parts: Sequence[Relevance]) -> Relevance:

@@ -1,0 +1,360 @@
+"""The optimised emission against every rule as its file says, on networks that nobody chose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from models import TOLERANCE, assert_close, model_of, network, session
+from onnx import helper, numpy_helper
+from reference import Network
+
+import lrp_onnx
+
+Array = np.ndarray
+SEEDS = range(96)
+"""Networks; each is compiled under a composite of its own."""
+
+
+class Random:
+    """A directed graph of layers, drawn: nodes read the last tensor or one long before it."""
+
+    def __init__(self, seed: int, dtype: str = "float32") -> None:
+        self.rng, self.dtype = np.random.default_rng(seed), np.dtype(dtype)
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, Array] = {}
+        dense = dtype == "float64"  # the runtime has no Conv of doubles
+        sizes = self.rng.integers(3, 7, 2)
+        self.shape = (2, 5) if dense else (2, self.pick(3, 8), *map(int, sizes))
+        self.tensors: list[tuple[str, tuple[int, ...]]] = [("x", self.shape)]
+        while len(self.tensors) < 8:
+            back = 1 if self.rng.random() < 0.75 else int(self.rng.integers(len(self.tensors))) + 1
+            name, shape = self.tensors[-back]
+            self.pick(*(DOUBLES if dense else DENSE if len(shape) == 2 else IMAGE))(
+                self, name, shape
+            )
+        name, shape = self.tensors[-1]
+        if len(shape) > 2:
+            name, shape = self.node("GlobalAveragePool", [name], (*shape[:2], 1, 1))
+            name, shape = self.node("Flatten", [name], shape[:2])
+        gemm(self, name, shape)
+
+    def pick(self, *choices: object) -> object:
+        return choices[self.rng.integers(len(choices))]
+
+    def node(
+        self, op: str, inputs: list[str], shape: tuple[int, ...], **attributes: object
+    ) -> tuple[str, tuple[int, ...]]:
+        name = f"{op}{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, inputs, [name], name, **attributes))
+        self.tensors.append((name, shape))
+        return name, shape
+
+    def constant(self, a: object) -> str:
+        name = f"c{len(self.constants)}"
+        array = np.asarray(a)
+        self.constants[name] = array if array.dtype.kind == "i" else array.astype(self.dtype)
+        return name
+
+    def weight(self, *shape: int) -> str:
+        """Of both signs, of one, sparse, or with outputs that nothing reaches."""
+        w = self.rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
+        rows = np.arange(shape[0]).reshape(-1, *[1] * (len(shape) - 1))
+        sparse = w * (self.rng.random(shape) < 0.3)
+        drawn = (w, w, np.abs(w), -np.abs(w), sparse, w * (rows % 3 != 0))
+        return self.constant(drawn[self.rng.integers(len(drawn))])
+
+    def bias(self, n: int) -> list[str]:
+        b = self.rng.standard_normal(n)
+        drawn = (b, 0 * b, np.abs(b), -np.abs(b), 0.1 * b, None, None)
+        chosen = drawn[self.rng.integers(len(drawn))]
+        return [] if chosen is None else [self.constant(chosen)]
+
+    def model(self) -> onnx.ModelProto:
+        symbolic = self.pick((), (0,), tuple(k for k in range(len(self.shape)) if k != 1))
+        return model_of(
+            self.nodes, self.constants, {"x": self.shape}, symbolic, output=self.tensors[-1][0],
+            dtype=self.dtype,
+        )  # fmt: skip
+
+    def feeds(self) -> dict[str, Array]:
+        x = self.rng.standard_normal(self.shape)
+        drawn = (x, x, np.abs(x), np.round(x), 10 * x, np.zeros_like(x), np.ones_like(x))
+        return {"x": drawn[self.rng.integers(len(drawn))].astype(self.dtype)}
+
+
+def conv(net: Random, x: str, shape: tuple[int, ...]) -> None:
+    _, c, *sizes = shape
+    group = net.pick(1, 1, c, 2 if c % 2 == 0 else 1)
+    m = group * net.pick(1, 2, 3, 8 // group or 1)  # 8 channels and more: transposes are turned
+    k, t, d = (net.rng.integers(1, top, 2) for top in (4, 3, 3))
+    pads = net.rng.integers(0, 3, 4)
+    out = (np.array(sizes) + pads[:2] + pads[2:] - d * (k - 1) - 1) // t + 1
+    if out.min() >= 1 and out.max() < 9:
+        operands = [x, net.weight(m, c // group, *k), *net.bias(m)]
+        attributes = {"strides": t, "dilations": d, "pads": pads}
+        plain = {key: list(map(int, v)) for key, v in attributes.items()}
+        net.node("Conv", operands, (2, m, *map(int, out)), group=group, **plain)
+
+
+def conv_transpose(net: Random, x: str, shape: tuple[int, ...]) -> None:
+    _, c, *sizes = shape
+    group, t = net.pick(1, c), int(net.rng.integers(1, 3))
+    m = group * int(net.rng.integers(1, 3))
+    out = [(n - 1) * t + 2 for n in sizes]
+    if max(out) < 9:
+        operands = [x, net.weight(c, m // group, 2, 2), *net.bias(m)]
+        net.node("ConvTranspose", operands, (2, m, *out), strides=[t, t], group=group)
+
+
+def gemm(net: Random, x: str, shape: tuple[int, ...]) -> None:
+    m = net.pick(2, 3, 5, 40)
+    operands = [x, net.weight(m, shape[1]), *net.bias(m)]
+    net.node("Gemm", operands, (2, m), transB=1)
+
+
+def matmul(net: Random, x: str, shape: tuple[int, ...]) -> None:
+    m = int(net.rng.integers(2, 6))
+    name, shape = net.node("MatMul", [x, net.weight(shape[-1], m)], (*shape[:-1], m))
+    for b in net.bias(m):
+        net.node("Add", [name, b], shape)
+
+
+def pool(net: Random, x: str, shape: tuple[int, ...]) -> None:
+    if min(shape[2:]) > 2:
+        k, t = int(net.rng.integers(2, 4)), int(net.rng.integers(1, 3))
+        out = [(n - k) // t + 1 for n in shape[2:]]
+        op = net.pick("MaxPool", "AveragePool")
+        net.node(op, [x], (*shape[:2], *out), kernel_shape=[k, k], strides=[t, t])
+
+
+def clip(net: Random, x: str, shape: tuple[int, ...]) -> None:
+    low, high = net.pick((0.0, 6.0), (0.0, 1.0), (-1.0, 1.0), (0.0, None), (None, 1.0), (0.0, -0.5))
+    bounds = ["" if v is None else net.constant(v) for v in (low, high)]
+    net.node("Clip", [x, *bounds], shape)
+
+
+def pair(net: Random, x: str, shape: tuple[int, ...]) -> None:
+    alike = [name for name, other in net.tensors if other == shape]
+    op = net.pick("Add", "Sub", "Mul", *["Concat"] * (shape[1] < 9))
+    if op == "Concat":
+        net.node(op, [x, net.pick(*alike)], (shape[0], 2 * shape[1], *shape[2:]), axis=1)
+    else:
+        net.node(op, [x, net.pick(*alike)], shape)
+
+
+def activation(*names: str) -> Callable[[Random, str, tuple[int, ...]], None]:
+    return lambda net, x, shape: void(net.node(net.pick(*names), [x], shape))
+
+
+def void(_: object) -> None:
+    """Drawing a node returns nothing."""
+
+
+def batch_norm(net: Random, x: str, shape: tuple[int, ...]) -> None:
+    drawn = [net.rng.standard_normal(shape[1]) for _ in range(4)]
+    drawn[3] = np.abs(drawn[3]) + 0.1
+    net.node("BatchNormalization", [x, *map(net.constant, drawn)], shape)
+
+
+def transpose(net: Random, x: str, shape: tuple[int, ...]) -> None:
+    net.node("Transpose", [x], (*shape[:2], *shape[:1:-1]), perm=[0, 1, 3, 2])
+
+
+RELU = activation("Relu")
+OTHERS = activation("LeakyRelu", "Sigmoid", "Identity")
+IMAGE = (conv, conv, conv, RELU, RELU, clip, conv_transpose, pool, pair, batch_norm, transpose,
+         matmul, OTHERS)  # fmt: skip
+DENSE = (gemm, gemm, matmul, RELU, RELU, clip, pair, OTHERS)
+DOUBLES = (gemm, gemm, matmul, RELU, RELU, pair, OTHERS)
+"""Without Clip: the runtime's fusion of Relu and Clip fails on doubles."""
+BOX = {"low": -1.0, "high": 2.0}
+COMPOSITES: tuple[tuple[str, dict[str, float]], ...] = (
+    ("epsilon", {}), ("epsilon", {"epsilon": 0.25}), ("epsilon", {"epsilon": 0.0}), ("zplus", {}),
+    ("gamma", {}), ("gamma", {"gamma": 3.0}), ("gamma", {"gamma": 0.0}), ("alpha1-beta0", {}),
+    ("alpha2-beta1", {}), ("alpha2-beta1", {"alpha-beta.beta": 0.5}), ("zbox", BOX), ("flat", {}),
+    ("wsquare", {}), ("epsilon-plus-flat", {}), ("deep-taylor-bounded", BOX), ("gradient", {}),
+)  # fmt: skip
+
+
+def compiled(
+    model: onnx.ModelProto, composite: str, parameters: dict[str, float], **options: object
+) -> list[onnx.ModelProto]:
+    """The optimised model, and the one in which every rule stands as its file says."""
+    pair = [
+        lrp_onnx.compile(
+            model, composite, parameters=parameters, optimise=optimise, check=False, **options
+        ).model
+        for optimise in (True, False)
+    ]
+    for each in pair:
+        onnx.checker.check_model(each)
+    return pair
+
+
+def in_doubles(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same network with float64 weights, inputs and outputs."""
+    wide = onnx.ModelProto.FromString(model.SerializeToString())
+    del wide.graph.value_info[:]
+    for value in (*wide.graph.input, *wide.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    for tensor in wide.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.dtype == np.float32:
+            tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float64), tensor.name))
+    return wide
+
+
+def agree(
+    model: onnx.ModelProto,
+    feeds: dict[str, Array],
+    composite: str = "epsilon",
+    parameters: dict[str, float] | None = None,
+    **options: object,
+) -> None:
+    """Both emissions are the same in float64, by the referee's operators, and in float32 on the
+    runtime, as far as its rounding of the rules as they stand allows.
+    """
+    doubles = {k: v.astype(np.float64) for k, v in feeds.items()}
+    pair = compiled(in_doubles(model), composite, parameters or {}, **options)
+    exact, plain = (Network(each).forward(doubles)["x_relevance"] for each in pair)
+    assert_close(exact, plain, TOLERANCE["float64"], "algebra")
+    pair = compiled(model, composite, parameters or {}, **options)
+    found, stated = (session(each)(feeds)["x_relevance"] for each in pair)
+    assert np.isfinite(found).all()
+    if np.abs(stated - plain).max() <= 3e-6 * np.abs(plain).max():
+        assert_close(found, stated, TOLERANCE[str(stated.dtype)], "runtime")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_random_network(seed: int) -> None:
+    drawn = Random(seed)
+    composite, parameters = COMPOSITES[seed % len(COMPOSITES)]
+    start = ("logit", "one")[seed // len(COMPOSITES) % 2]
+    agree(drawn.model(), drawn.feeds(), composite, parameters, start=start)
+
+
+@pytest.mark.parametrize("seed", range(len(COMPOSITES)))
+def test_random_network_of_doubles(seed: int) -> None:
+    drawn = Random(1000 + seed, "float64")
+    agree(drawn.model(), drawn.feeds(), *COMPOSITES[seed])
+
+
+IMAGES = (2, 3, 5, 5)
+LAYER = {"w": (6, 3, 3, 3), "b": (6,)}
+BEHIND = "y = GlobalAveragePool(r)"
+ONE_SIDED = np.abs(np.random.default_rng(0).standard_normal((4, 8, 3, 3)))
+ONE_SIDED[:, 0, 1, 1] = -1e-4
+NETWORKS = {
+    "a clip behind a relu that others read": network(
+        """z = Conv<pads=[1,1,1,1]>(x, w, b) r = Relu(z) c = Conv<pads=[1,1,1,1]>(r, v)
+        k = Clip(z, low, high) s = Add(c, k) y = GlobalAveragePool(s)""",
+        IMAGES, **LAYER, v=(6, 6, 3, 3), low=np.float32(0), high=np.float32(6),
+    ),
+    "a clip whose higher bound is below 0": network(
+        "z = Conv(x, w, b) k = Clip(z, low, high) r = Conv(k, v)" + BEHIND,
+        IMAGES, **LAYER, v=(6, 6, 1, 1), low=np.float32(0), high=np.float32(-1),
+    ),
+    "a clip whose higher bound is computed": network(
+        """m = ReduceMax<keepdims=0>(x) high = Neg(m) z = Conv(x, w, b) k = Clip(z, low, high)
+        r = Conv(k, v)""" + BEHIND,
+        IMAGES, **LAYER, v=(6, 6, 1, 1), low=np.float32(0),
+    ),
+    "a scale that broadcasts": network(
+        "a = Conv(x, w, b) p = GlobalAveragePool(a) k = Mul(p, m) r = Conv(k, v)" + BEHIND,
+        IMAGES, **LAYER, v=(6, 6, 2, 2), m=(1, 6, 4, 3),
+    ),
+    "many weights and input of both signs": network(
+        "a = Conv(x, w, b) z = Conv<pads=[1,1,1,1]>(a, v, c) r = Relu(z)" + BEHIND,
+        IMAGES, **LAYER, v=(4, 6, 3, 3), c=(4,),
+    ),
+    "groups of several channels": network(
+        "a = Conv(x, w, b) z = Conv<pads=[1,0,0,1], group=2>(a, v, c) r = Relu(z)" + BEHIND,
+        IMAGES, w=(8, 3, 3, 3), b=(8,), v=(6, 4, 2, 2), c=(6,),
+    ),
+    "next to nothing lowers z": network(
+        """a = Conv<pads=[1,1,1,1]>(x, w, b) p = Relu(a) z = Conv<pads=[1,1,1,1]>(p, v)
+        r = Relu(z)""" + BEHIND,
+        IMAGES, w=(8, 3, 3, 3), b=(8,), v=ONE_SIDED,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("composite", ["epsilon", "epsilon-plus", "gamma", "alpha2-beta1"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_network(name: str, composite: str) -> None:
+    x = np.random.default_rng(3).standard_normal(IMAGES).astype(np.float32)
+    agree(NETWORKS[name], {"x": x}, composite)
+
+
+@pytest.mark.parametrize("composite", ["epsilon", "zplus", "gamma", "alpha2-beta1", "flat"])
+@pytest.mark.parametrize(
+    "layer", ["Conv<group=2, kernel_shape=[2,2]>", "ConvTranspose<group=2, kernel_shape=[2,2]>"]
+)
+def test_weight_of_a_size_that_the_run_decides(layer: str, composite: str) -> None:
+    body = f"p = Relu(x) z = {layer}(p, w) y = Relu(z)"
+    rng = np.random.default_rng(0)
+    feeds = {"x": rng.standard_normal((1, 4, 3, 3)), "w": rng.standard_normal((4, 2, 2, 2))}
+    model = model_of(
+        onnx.parser.parse_graph(f"g (float x) => (float y) {{ {body} }}").node, {},
+        {k: v.shape for k, v in feeds.items()}, (0, 2, 3),
+    )  # fmt: skip
+    model.graph.input[1].type.tensor_type.shape.dim[1].dim_param = "channels"
+    agree(model, {k: v.astype(np.float32) for k, v in feeds.items()}, composite, explain="x")
+
+
+def test_gamma_in_doubles() -> None:
+    rng, names = np.random.default_rng(0), {"v": (4, 6), "w": (6, 5), "u": (5, 3)}
+    body = "a = Gemm(x, v) r = Relu(a) z = Gemm(r, w) y = Gemm(z, u)"
+    nodes = onnx.parser.parse_graph(f"g (double x) => (double y) {{ {body} }}").node
+    for node in nodes:
+        node.name = node.output[0]
+    constants = {k: rng.standard_normal(shape) for k, shape in names.items()}
+    model = model_of(nodes, constants, {"x": (3, 4)}, dtype=np.dtype("float64"))
+    feeds = {"x": rng.standard_normal((3, 4))}
+    agree(model, feeds, "gamma", {"gamma.gamma": 0.3}, rules={"y": "epsilon"})
+
+
+RULES = {
+    "nothing where z > 0": 'where = "z < 0"\nterms = [{ x = "x", w = "pos(w)", b = "b" }]',
+    "nothing at all": 'factor = "0"\nterms = [{ x = "x", w = "pos(w)", b = "b" }]',
+    "a constant input, thrice": 'terms = [{ x = "2", w = "1", b = "0", factor = "3" }]',
+    "bounds, thrice": """terms = [{ x = "x", w = "w" }, { x = "2", w = "pos(w)", factor = "-1" },
+        { x = "3", w = "neg(w)", factor = "-2" }]""",
+    "bounds, twice": """terms = [{ x = "x", w = "w" }, { x = "2", w = "pos(w)", factor = "-2" },
+        { x = "3", w = "neg(w)", factor = "-1" }]""",
+    "the layer as it is where z > 0": 'where = "z > 0"\nterms = [{ x = "x", w = "w", b = "b" }]',
+    "another bias than the weights'": 'terms = [{ x = "x", w = "w + 0.5*pos(w)", b = "b" }]',
+}  # fmt: skip
+BEFORE = {
+    "both signs": "p = Identity(x)",
+    "from 0 on": "p = Relu(x)",
+    "up to 0": "n = Relu(x) p = Neg(n)",
+}
+
+
+@pytest.mark.parametrize("behind", ["Relu", "Identity"])
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("rule", RULES)
+def test_rule_of_ones_own(rule: str, before: str, behind: str, tmp_path: Path) -> None:
+    model = network(f"{BEFORE[before]} z = Conv(p, w, b) r = {behind}(z) {BEHIND}", IMAGES, **LAYER)
+    x = np.random.default_rng(3).standard_normal(IMAGES).astype(np.float32)
+    agree(model, {"x": x}, rules={"z": written(tmp_path, RULES[rule])})
+
+
+def written(folder: Path, share: str, more: str = "") -> str:
+    file = folder / "own.toml"
+    file.write_text(f'summary = "s"\nformula = "f"\nreference = "r"\n{more}\n[[share]]\n{share}\n')
+    return str(file)
+
+
+@pytest.mark.parametrize("optimise", [True, False])
+def test_a_rule_that_divides_by_0(optimise: bool, tmp_path: Path) -> None:
+    share = 'factor = "1/g"\nterms = [{ x = "x", w = "w", b = "b" }]'
+    rule = written(tmp_path, share, "parameters = { g = { default = 0 } }")
+    model = network(f"r = Conv(x, w, b) {BEHIND}", IMAGES, **LAYER)
+    with pytest.raises(lrp_onnx.RuleError, match="divides by 0"):
+        lrp_onnx.compile(model, "epsilon", rules={"r": rule}, optimise=optimise)
