@@ -6,7 +6,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from models import assert_close
+from oracle_walk import explain
+from reference import Network
+from test_networks import rules_of
 
+import lrp_onnx
 from lrp_onnx import digits
 
 
@@ -73,3 +78,15 @@ def test_the_bundle_is_small():
     parts = [part for part in files("lrp_onnx.digits").iterdir() if part.is_file()]
     assert {"digits.onnx", "digits.npz", "ORIGIN.md"} <= {part.name for part in parts}
     assert sum(len(part.read_bytes()) for part in parts) < 200_000
+
+
+@pytest.mark.parametrize("composite", ["alpha2-beta1", "gamma"])
+def test_relevance_on_real_activations_is_the_oracles(composite: str) -> None:
+    model, images, _ = digits.load()
+    network, x = onnx.load_from_string(model), (images[:1, None] / 255).astype(np.float32)
+    compiled = lrp_onnx.compile(model, composite, target=3, check=False)
+    found = lrp_onnx.Explainer(compiled)(x).relevance["image"]
+    logits = Network(network).forward({"image": x.astype(float)})["logits"]
+    start = np.where(np.arange(10) == 3, logits, 0.0)
+    rules = rules_of(composite, network)
+    assert_close(found, explain(network, {"image": x.astype(float)}, start, rules)["image"])
