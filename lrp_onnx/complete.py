@@ -11,8 +11,8 @@ So the estimate of G is replaced by the nearest that fulfils it,
     G' = G + Δ · (m·y(x) - m·y(x₀) - Δ·G) / |Δ|².
 
 This is the orthogonal projection onto a plane in which the true mean gradient lies, so G' is never
-further from it than G; summed over the steps it is also the midpoint discrete gradient of Gonzalez
-1996 (Time integration and discrete Hamiltonian systems, J. Nonlinear Sci. 6) along a straight line.
+further from it than G.  With one step, in the middle, G' is the midpoint discrete gradient of
+Gonzalez 1996 (Time integration and discrete Hamiltonian systems, J. Nonlinear Sci. 6).
 """
 
 from __future__ import annotations

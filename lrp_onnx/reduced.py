@@ -26,13 +26,15 @@ from lrp_onnx.algebra import (
     multiply,
     positive,
     ratio,
+    sign,
 )
+from lrp_onnx.both_signs import BothSigns
 from lrp_onnx.constant_inputs import by_constant_inputs
 from lrp_onnx.emit import HALF, Emit, Input
-from lrp_onnx.quadrants import quadrants
+from lrp_onnx.one_sign import OneSign
+from lrp_onnx.quadrants import Quadrants, quadrants
 from lrp_onnx.relevance import Relevance
 from lrp_onnx.shares import EPSILON, Layer, layer_of
-from lrp_onnx.sides import Sides
 from lrp_onnx.site import Assigned, vjp
 
 __all__ = ["by_fewest"]
@@ -59,10 +61,25 @@ def by_fewest(
     found = [quadrants(share, site.settings) for share in site.rule.shares]
     known = [q for q in found if q is not None]
     if len(known) == len(found):
-        r = Sides(emit, layer, relevance, epsilon).propagated(known)
+        r = _by_quadrants(emit, layer, relevance, epsilon, known)
     else:
         r = by_constant_inputs(emit, layer, site.rule.shares, relevance, epsilon)
     return None if r is None else {layer.active[0]: r}
+
+
+def _by_quadrants(
+    emit: Emit, layer: Layer, relevance: Relevance, epsilon: float, shares: Sequence[Quadrants]
+) -> Relevance | None:
+    x, w = (layer.node.inputs[i] for i in (layer.active[0], 1 - layer.active[0]))
+    assert x is not None
+    assert w is not None
+    if sign(emit, w):  # half of the terms is zero: the rule as it stands drops them
+        return None
+    dead = relevance.is_dead_below(layer.node.outputs[0])
+    # where relevance is 0 at z ≤ 0, nothing arrives where z < 0
+    shares = [s for s in shares if s.factor and not (dead and s.where == "<")]
+    form = OneSign if sign(emit, x) else BothSigns
+    return form(emit, layer, relevance, epsilon).propagated(shares) if shares else None
 
 
 def _is_unmodified(site: Assigned) -> bool:

@@ -1,0 +1,136 @@
+"""Rules that tell what raises z from what lowers it, over an input of both signs.
+
+Where relevance is 0 at z ≤ 0, |x| and |w| make one forward of two: z₊ = (z + f(|x|; |w|, |b|))/2
+and z₋ = (z - f(|x|; |w|, |b|))/2; elsewhere they cancel.  Else x⁺ and x⁻ stand side by side, one
+convolution of double width.  Relevance stays a product: R_in = x · (c₊ where x ≥ 0, else c₋).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import onnx_ir as ir
+
+from lrp_onnx.algebra import Operand, absolute, add, multiply, negative, positive, subtract
+from lrp_onnx.contributions import Contributions, at_least, values_of
+from lrp_onnx.quadrants import Quadrants
+from lrp_onnx.relevance import Relevance
+from lrp_onnx.wide import back
+
+__all__ = ["BothSigns"]
+
+RAISING, LOWERING = ((1.0, 0.0), (0.0, 1.0)), ((0.0, 1.0), (1.0, 0.0))
+"""The quadrants of the contributions that raise z, and of those that lower it."""
+
+
+class BothSigns(Contributions):
+    """A layer whose input may be of both signs, under shares that are quadrants."""
+
+    def propagated(self, shares: Sequence[Quadrants]) -> Relevance | None:
+        """R_in, or None where the shares have no cheaper form."""
+        if any(share.where and not self.dead for share in shares):
+            return None
+        if self._folds(shares):
+            (share,) = shares
+            s = self.quotients([self._folded(*share.of[0])])
+            return Relevance(self._folded_back(share, s[0]), self.x)
+        signs = [_sign_of(share, self.dead) for share in shares]
+        if not all(signs):
+            return None
+        if self._is_pair(shares):
+            divisors = self._folded_pair(shares)
+            shares = [replace(share, factor=2 * share.factor) for share in shares]
+        else:
+            pairs = zip(shares, signs, strict=True)
+            divisors = [self._side_by_side(share, known) for share, known in pairs]
+        upper, lower = self._each_back(shares, self.quotients(divisors))
+        return Relevance(self._by_sign_of_x(upper, lower), self.x)
+
+    def _folds(self, shares: Sequence[Quadrants]) -> bool:
+        """Whether one share counts raising contributions more, and z is at hand as relu(z)."""
+        parts = shares[0].parts(0) if len(shares) == 1 else None
+        if parts is None or not self.relevance.is_of_relu(self.z):
+            return False
+        biased = self.layer.bias is not None
+        return parts[0] > parts[1] >= 0 and (not biased or shares[0].bias == parts)
+
+    def _folded(self, p: float, q: float) -> Operand:
+        """Z·2/(p + q) = z + (p - q)/(p + q)·f(|x|; |w|, |b|) where z > 0, with its stabiliser."""
+        z = self.relevance.factor
+        assert z is not None
+        size = self._of_sizes((p - q) / (p + q), 2 * self.epsilon / (p + q))
+        return add(self.emit, z, size)
+
+    def _of_sizes(self, multiple: float, epsilon: float) -> ir.Value:
+        """f(|x|; |w|, |b|) times a number, and ε."""
+        emit = self.emit
+        b: Operand = 0.0
+        if self.layer.bias is not None:
+            b = multiply(emit, multiple, absolute(emit, self.layer.bias))
+        w = multiply(emit, multiple, absolute(emit, self.w))
+        return self.forward([absolute(emit, self.x)], [w], add(emit, b, epsilon), 1)
+
+    def _folded_back(self, share: Quadrants, s: ir.Value) -> ir.Value:
+        """The coefficient of x from those of x⁺ and x⁻."""
+        emit, factor, (p, q) = self.emit, share.factor, share.of[0]
+        own = multiply(emit, factor, self.w)
+        size = multiply(emit, factor * (p - q) / (p + q), absolute(emit, self.w))
+        ws = values_of([add(emit, own, size), subtract(emit, own, size)])
+        return self._by_sign_of_x(*back(emit, self.layer, s, ws))
+
+    def _is_pair(self, shares: Sequence[Quadrants]) -> bool:
+        """Whether z and one sum of sizes give both what raises z and what lowers it."""
+        biased = self.layer.bias is not None
+        alone = [s.of == RAISING and (s.bias == (1, 0) or not biased) for s in shares]
+        rest = [s.of == LOWERING and (s.bias == (0, 1) or not biased) for s in shares]
+        both = len(shares) == 2 and any(alone) and any(rest)
+        return both and self.dead and self.subtracts()
+
+    def _folded_pair(self, shares: Sequence[Quadrants]) -> list[Operand]:
+        """2·z₊ = z + f(|x|; |w|, |b|) and 2·z₋ = z - f(|x|; |w|, |b|), where z > 0."""
+        emit, relu = self.emit, self.relevance.is_of_relu(self.z)
+        z = self.relevance.factor if relu else positive(emit, self.z)
+        assert z is not None
+        sizes = self._of_sizes(1.0, 2 * self.epsilon)
+        lowered = emit.op("Min", subtract(emit, z, sizes), -2 * self.epsilon)
+        return [add(emit, z, sizes) if share.of == RAISING else lowered for share in shares]
+
+    def _side_by_side(self, share: Quadrants, known: int) -> Operand:
+        """Z with its stabiliser, positive or negative throughout."""
+        emit, ((pp, pn), (np_, nn)) = self.emit, share.of
+        sides = [positive(emit, self.x), negative(emit, self.x)]
+        b = add(emit, self.bias(*share.bias), known * self.epsilon)
+        lone = 0 in (pp, pn)
+        ws = [self.mixed(pp, pn), self.mixed(np_, nn)]
+        z = self.forward(sides, ws, b, known if lone else 0)
+        return z if lone else at_least(emit, z, self.epsilon)
+
+    def _each_back(
+        self, shares: Sequence[Quadrants], quotients: Sequence[ir.Value]
+    ) -> tuple[Operand, Operand]:
+        """The coefficients of x⁺ and x⁻, share by share."""
+        upper: Operand = 0.0
+        lower: Operand = 0.0
+        for share, s in zip(shares, quotients, strict=True):
+            ws = [multiply(self.emit, share.factor, self.mixed(*parts)) for parts in share.of]
+            up, down = back(self.emit, self.layer, s, values_of(ws))
+            upper, lower = add(self.emit, upper, up), add(self.emit, lower, down)
+        return upper, lower
+
+    def _by_sign_of_x(self, upper: Operand, lower: Operand) -> ir.Value:
+        """The coefficient of x from those of x⁺ and x⁻."""
+        return self.emit.op("Where", self.emit.op("GreaterOrEqual", self.x, 0.0), upper, lower)
+
+
+def _sign_of(share: Quadrants, dead: bool) -> int:
+    """The sign that Z has wherever relevance may arrive, 0 if it has none."""
+    (pp, pn), (np_, nn) = share.of
+    p, q = share.bias
+    if min(pp, nn) > 0 and pn == np_ == 0 and p >= 0 and q == 0:
+        return 1
+    if min(pn, np_) > 0 and pp == nn == 0 and p == 0 and q >= 0:
+        return -1
+    # where z > 0 more of what raises z, and no less of what lowers it, makes Z positive too
+    more = pp == nn > pn == np_ > 0 and p >= q >= 0 and (p, q) in ((pp, pn), (0, 0))
+    return int(dead and more)

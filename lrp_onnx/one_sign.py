@@ -1,0 +1,125 @@
+"""Rules that tell what raises z from what lowers it, over an input of one sign.
+
+With x ≥ 0 the weights w⁺ raise z and w⁻ lower it.  Of z = z₊ + z₋ one sum is computed, the other is
+what is left of z (see `contributions`).  Shares where z > 0 and where z < 0 exclude each other: one
+quotient serves both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from lrp_onnx.algebra import Operand, add, divide, multiply, subtract
+from lrp_onnx.contributions import Contributions, at_least, values_of
+from lrp_onnx.quadrants import Quadrants
+from lrp_onnx.relevance import Relevance
+from lrp_onnx.wide import back_together
+
+__all__ = ["OneSign"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A share over a layer with a weight: p of what raises z, q of what lowers it."""
+
+    p: float
+    q: float
+    factor: float
+    where: str
+
+
+class OneSign(Contributions):
+    """A layer whose input is known to be of one sign, under shares that are quadrants."""
+
+    def propagated(self, shares: Sequence[Quadrants]) -> Relevance | None:
+        """R_in, or None where the shares have no cheaper form."""
+        found = [self._part(share) for share in shares]
+        parts = [part for part in found if part is not None]
+        if len(parts) < len(found):
+            return None
+        if self._exclude_each_other(parts):
+            return self._by_one_quotient(parts[0])
+        if not self.dead and any(part.where for part in parts):
+            return None
+        divisors = [self._divisor(part, parts) for part in parts]
+        known = [divisor for divisor in divisors if divisor is not None]
+        if len(known) < len(divisors):
+            return None
+        ws = [self.weight(part.factor * part.p, part.factor * part.q) for part in parts]
+        c = back_together(self.emit, self.layer, self.quotients(known), values_of(ws))
+        return Relevance(c, self.x)
+
+    def _part(self, share: Quadrants) -> Part | None:
+        parts = share.parts(self.sign)
+        if parts is None or (self.layer.bias is not None and share.bias != parts):
+            return None
+        return Part(*parts, share.factor, share.where)
+
+    def _exclude_each_other(self, parts: Sequence[Part]) -> bool:
+        if len(parts) != 2 or not self.relevance.is_of(self.z):
+            return False
+        a, b = parts
+        mirrored = (a.p, a.q, a.factor) == (b.q, b.p, b.factor)
+        return mirrored and (a.where, b.where) == (">", "<") and a.p > a.q > 0
+
+    def _divisor(self, part: Part, parts: Sequence[Part]) -> Operand | None:
+        """p·z₊ + q·z₋ with its stabiliser; positive or negative throughout, or None."""
+        p, q, emit = part.p, part.q, self.emit
+        if p > 0 and not q:
+            return self._raised(p)
+        if q > 0 and not p:
+            return self._lowered(q, parts)
+        if p > q > 0 and self.dead:
+            if self.relevance.is_of_relu(self.z):
+                assert self.relevance.factor is not None
+                return add(emit, multiply(emit, q, self.relevance.factor), self._raised(p - q))
+            b = add(emit, self.bias(p, q), self.epsilon)
+            direct = self.forward([self.x], [self.weight(p, q)], b, 0)
+            return at_least(emit, direct, self.epsilon)
+        return None
+
+    def _raised(self, p: float) -> ir.Value:
+        """p·z₊ + ε."""
+        b = add(self.emit, self.bias(p, 0.0), self.epsilon)
+        return self.forward([self.x], [self.raising(p)], b, 1)
+
+    def _lowered(self, q: float, parts: Sequence[Part]) -> Operand:
+        """q·z₋ - ε, from z and z₊ + ε where that is at hand and loses nothing."""
+        emit = self.emit
+        z = self.relevance.factor if self.relevance.is_of_relu(self.z) else self.z
+        whole = z is self.z and self.dead  # behind a Clip z would have to be kept
+        subtracts = q == 1 and self.subtracts() and not whole and not self.is_one_sided()
+        if subtracts and any((s.p, s.q) == (1, 0) for s in parts):
+            assert z is not None
+            return emit.op("Min", subtract(emit, z, self._raised(1.0)), -self.epsilon)
+        b = subtract(emit, self.bias(0.0, q), self.epsilon)
+        return self.forward([self.x], [self.lowering(q)], b, -1)
+
+    def _by_one_quotient(self, part: Part) -> Relevance:
+        """p·z₊ + q·z₋ where z > 0, q·z₊ + p·z₋ where z < 0, over one denominator.
+
+        With l = q·z where z > 0, -p·z where z < 0, it is |Z| = l + (p - q)·z₊ + ε, and with
+        g = c / |Z| the coefficient is vjp(l·g; w) + vjp(z·g; (p - q)·w₊).
+        """
+        emit, p, q = self.emit, part.p, part.q
+        level = self._level(p, q)
+        size = add(emit, level, self._raised(p - q))
+        g = divide(emit, self.relevance.coefficient, size)
+        quotients = []
+        for value in (level, self.z):
+            s = multiply(emit, value, g)
+            assert isinstance(s, ir.Value)
+            s.shape = self.z.shape
+            quotients.append(s)
+        ws = [multiply(emit, part.factor, self.w), self.raising(part.factor * (p - q))]
+        return Relevance(back_together(emit, self.layer, quotients, values_of(ws)), self.x)
+
+    def _level(self, p: float, q: float) -> Operand:
+        """q·z where z > 0, -p·z where z < 0; the slope of LeakyRelu is a float32 in any model."""
+        emit, z = self.emit, self.z
+        if z.dtype == ir.DataType.DOUBLE:
+            return emit.op("Max", multiply(emit, q, z), multiply(emit, -p, z))
+        return multiply(emit, q, emit.op("LeakyRelu", z, alpha=-p / q))
