@@ -30,6 +30,7 @@ METHODS = ("lrp", "gradient", "input-x-gradient", "saliency", "integrated-gradie
 PATH = "integrated-gradients"
 STEPS = 32
 """Points on the path of integrated gradients, unless the user says otherwise."""
+MOST_STEPS = 10_000
 
 
 def settled(
@@ -77,6 +78,8 @@ def settled(
         )
     if steps is not None and steps < 1:
         raise TargetError(f"steps {steps}: the path has at least one. Give a number such as 32.")
+    if steps is not None and steps > MOST_STEPS:
+        raise TargetError(f"steps {steps}: the path has at most {MOST_STEPS}. Give fewer.")
     return "gradient", "one", STEPS if steps is None else steps
 
 

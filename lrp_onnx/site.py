@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.algebra import Operand, evaluate
@@ -73,5 +74,14 @@ def numbers(emit: Emit, site: Assigned, z: ir.Value) -> dict[str, Operand]:
         if isinstance(setting, str):
             values[name] = evaluate(emit, parse(setting, frozenset("z")), {"z": z})
         elif isinstance(setting, float):
-            values[name] = setting
+            values[name] = _in_dtype(emit, name, setting)
     return values
+
+
+def _in_dtype(emit: Emit, name: str, number: float) -> float:
+    """The number, or 0 where it is so small that the dtype of the relevance has only 0 for it."""
+    with np.errstate(over="ignore"):
+        rounded = np.array(number).astype(emit.dtype.numpy())
+    if not np.isfinite(rounded):
+        raise RuleError(f"parameter {name!r} is {number:g}, infinite in {emit.dtype}. Give less")
+    return number if rounded else 0.0

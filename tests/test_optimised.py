@@ -352,6 +352,38 @@ def written(folder: Path, share: str, more: str = "") -> str:
 
 
 @pytest.mark.parametrize("optimise", [True, False])
+def test_an_epsilon_that_rounds_to_0_is_lrp_0(optimise: bool) -> None:
+    model = network("p = Relu(x) z = Conv(p, w) r = Relu(z)" + BEHIND, IMAGES, w=(6, 3, 3, 3))
+    x = np.zeros(IMAGES, np.float32)
+    found = [
+        lrp_onnx.compile(model, "zplus", parameters={"epsilon": e}, optimise=optimise, check=False)
+        for e in (1e-46, 0.0)
+    ]
+    tiny, none = (session(c.model)({"x": x})["x_relevance"] for c in found)
+    assert_close(tiny, none)
+
+
+def test_a_number_that_overflows() -> None:
+    model = network("r = Conv(x, w)" + BEHIND, IMAGES, w=(6, 3, 3, 3))
+    with pytest.raises(lrp_onnx.RuleError, match="'gamma' is 1e\\+39, infinite in FLOAT"):
+        lrp_onnx.compile(model, "gamma", parameters={"gamma": 1e39})
+
+
+@pytest.mark.parametrize("optimise", [True, False])
+def test_pads_of_too_few_axes(optimise: bool) -> None:
+    model = network("r = Conv<pads=[1,1,1,1]>(x, w)" + BEHIND, IMAGES, w=(6, 3, 3, 3))
+    del model.graph.node[0].attribute[0].ints[2:]
+    with pytest.raises(lrp_onnx.UnsupportedError, match="2 pads for 2 axes"):
+        lrp_onnx.compile(model, optimise=optimise)
+
+
+def test_more_steps_than_there_can_be() -> None:
+    model = network("r = Conv(x, w)" + BEHIND, IMAGES, w=(6, 3, 3, 3))
+    with pytest.raises(lrp_onnx.TargetError, match="at most 10000"):
+        lrp_onnx.compile(model, method="integrated-gradients", steps=10**11)
+
+
+@pytest.mark.parametrize("optimise", [True, False])
 def test_a_rule_that_divides_by_0(optimise: bool, tmp_path: Path) -> None:
     share = 'factor = "1/g"\nterms = [{ x = "x", w = "w", b = "b" }]'
     rule = written(tmp_path, share, "parameters = { g = { default = 0 } }")

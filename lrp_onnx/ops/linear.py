@@ -120,7 +120,10 @@ def explicit_pads(node: ir.Node, n: int) -> list[int]:
         or "output_shape" in node.attributes
     ):
         raise UnsupportedError("its padding depends on sizes that are unknown. Export it with pads")
-    return ints(node, "pads", [0] * 2 * n)
+    pads = ints(node, "pads", [0] * 2 * n)
+    if len(pads) != 2 * n:
+        raise UnsupportedError(f"it has {len(pads)} pads for {n} axes. Export it again")
+    return pads
 
 
 def kernel_shape(node: ir.Node, w: ir.Value | None) -> list[int]:
