@@ -16,7 +16,7 @@ from lrp_onnx.algebra import Operand, absolute, add, multiply, negative, positiv
 from lrp_onnx.contributions import Contributions, at_least, values_of
 from lrp_onnx.quadrants import Quadrants
 from lrp_onnx.relevance import Relevance
-from lrp_onnx.wide import back
+from lrp_onnx.wide import back, back_together, merges
 
 __all__ = ["BothSigns"]
 
@@ -110,12 +110,21 @@ class BothSigns(Contributions):
         self, shares: Sequence[Quadrants], quotients: Sequence[ir.Value]
     ) -> tuple[Operand, Operand]:
         """The coefficients of x⁺ and x⁻, share by share."""
+        emit, layer = self.emit, self.layer
+        ws = [
+            values_of([multiply(emit, share.factor, self.mixed(*parts)) for parts in share.of])
+            for share in shares
+        ]
+        if merges(layer):
+            ups, downs = zip(*ws, strict=True)
+            return back_together(emit, layer, quotients, ups), back_together(
+                emit, layer, quotients, downs
+            )
         upper: Operand = 0.0
         lower: Operand = 0.0
-        for share, s in zip(shares, quotients, strict=True):
-            ws = [multiply(self.emit, share.factor, self.mixed(*parts)) for parts in share.of]
-            up, down = back(self.emit, self.layer, s, values_of(ws))
-            upper, lower = add(self.emit, upper, up), add(self.emit, lower, down)
+        for s, pair in zip(quotients, ws, strict=True):
+            up, down = back(emit, layer, s, pair)
+            upper, lower = add(emit, upper, up), add(emit, lower, down)
         return upper, lower
 
     def _by_sign_of_x(self, upper: Operand, lower: Operand) -> ir.Value:

@@ -16,7 +16,7 @@ WARM_UP = 2
 FEWEST = 3
 LONGEST = 60.0
 """Seconds after which no further round is started."""
-PAUSE = 0.02
+PAUSE = 0.1
 """Seconds before each call, in which the threads of the one before stop waiting for more work."""
 
 

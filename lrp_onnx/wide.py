@@ -19,7 +19,7 @@ from lrp_onnx.emit import Emit, Input, static_shape
 from lrp_onnx.shares import Layer
 from lrp_onnx.site import vjp
 
-__all__ = ["back", "back_together", "forward"]
+__all__ = ["back", "back_together", "forward", "merges"]
 
 CHANNELS = 1
 """The axis of Conv's input and of its weight that holds input channels."""
@@ -69,7 +69,7 @@ def back_together(
     x, shape = layer.node.inputs[i], static_shape(ws[0])
     sizes = list(layer.node.outputs[0].shape or ())[2:]
     known = shape is not None and all(isinstance(d, int) for d in sizes)
-    if len(ss) == 1 or not known or layer.node.op_type != "Conv" or _steps_by_one(layer):
+    if len(ss) == 1 or not known or not merges(layer):
         total: Operand = 0.0
         for s, w in zip(ss, ws, strict=True):
             total = add(emit, total, vjp(emit, layer.op, layer.node, [s], i, w))
@@ -82,6 +82,11 @@ def back_together(
         total = vjp(emit, layer.op, layer.node, [s], i, w)
     total.shape = None if x is None else x.shape
     return total
+
+
+def merges(layer: Layer) -> bool:
+    """Whether Σ vjp(sₖ; wₖ) is one node: a ConvTranspose over the sₖ side by side."""
+    return layer.node.op_type == "Conv" and not _steps_by_one(layer)
 
 
 def _by_group(
