@@ -147,6 +147,7 @@ def test_explain_shows_a_picture_for_each_class(tmp_path, capsys):
     y = run(picture_net(), {"image": x})["logits"]
     second = np.argsort(-y)[:, 1]
     assert f"explained: class {second[0]}" in shown.out
+    assert [row in shown.out for row in ("sample 0, rank 1", "sample 1, rank 2")] == [True, True]
     run_command(capsys, "explain", *common, "-o", arrays)
     with np.load(arrays) as found:
         assert found["image_relevance"].shape == (2, 2, 1, 8, 8)

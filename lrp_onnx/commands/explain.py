@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from lrp_onnx.baseline import read_baselines
 from lrp_onnx.commands.channels import read_conditions, top_channels
-from lrp_onnx.commands.classes import class_by_class
+from lrp_onnx.commands.classes import class_by_class, count_of
 from lrp_onnx.commands.inspection import OWN, explains
 from lrp_onnx.commands.material import Material, read_material, with_bounds
 from lrp_onnx.commands.options import Options
@@ -85,7 +85,9 @@ def explain_files(
     result = ready.explainer(material.feeds, conditions=ready.chosen)
     notice(missing_labels(ready.explainer, result, ready.labels))
     about, told = write_result(ready, material, result, given.out)
-    return _shown(about, explains(ready.compiled), told, what_of(ready.explainer), given.out)
+    names = _names(len(told), count_of(ready.explainer))
+    what = what_of(ready.explainer)
+    return _shown(about, explains(ready.compiled), told, names, what, given.out)
 
 
 def preprocess_of(given: Given) -> Preprocess | None:
@@ -189,16 +191,32 @@ def _about(given: Given, material: Material, explainer: Explainer) -> dict[str, 
 
 
 def _shown(
-    about: dict[str, str], explained: str, told: list[Sample], what: str, out: Path
+    about: dict[str, str],
+    explained: str,
+    told: list[Sample],
+    names: list[str],
+    what: str,
+    out: Path,
 ) -> list[tuple[str, str]]:
     rows = [("model", about["model"]), ("input", about["input"])]
     rows += [(key, about[key]) for key in ("preprocess", "parameters") if key in about]
     rows.append(("explains", explained))
     rows += [row for row in about.items() if row[0].startswith(("condition", "channels of"))]
-    for k, sample in enumerate(told[:MOST_SAMPLES]):
-        rows.append(("sample" if len(told) == 1 else f"sample {k}", sample.title))
+    for name, sample in zip(names, told[:MOST_SAMPLES], strict=False):
+        rows.append((name, sample.title))
         rows.append((what, f"sum {sample.conservation}"))
         rows += [("note", sample.note)] if sample.note else []
     if len(told) > MOST_SAMPLES:
         rows.append(("", f"and {len(told) - MOST_SAMPLES} samples more"))
     return [*rows, ("ran on", about["provider"]), ("wrote", str(out))]
+
+
+def _names(told: int, classes: int | None) -> list[str]:
+    """What each entry is called: a sample, and for `top-K` the rank of the class, from 1."""
+    count = classes or 1
+    alone = told == count
+    samples = ["sample" if alone else f"sample {k // count}" for k in range(told)]
+    if classes is None:
+        return samples
+    ranks = [f"rank {k % count + 1}" for k in range(told)]
+    return ranks if alone else [f"{s}, {r}" for s, r in zip(samples, ranks, strict=True)]
