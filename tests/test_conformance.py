@@ -9,10 +9,7 @@ import warnings
 from collections import Counter
 
 import pytest
-from _pytest.mark.structures import ParameterSet
 from conformance import Verdict, judge
-from conformance_open import OPEN_CASES
-from onnx.backend.test.case.test_case import TestCase
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the cases overflow and divide by zero on purpose
@@ -23,14 +20,7 @@ with warnings.catch_warnings():
 VERDICTS: dict[str, Verdict] = {}
 
 
-def row(case: TestCase) -> ParameterSet:
-    """A case, expected to fail if it is listed as open."""
-    reason = "open: see conformance_open.py"
-    marks = [pytest.mark.xfail(reason=reason, strict=True)] if case.name in OPEN_CASES else []
-    return pytest.param(case, id=case.name, marks=marks)
-
-
-@pytest.mark.parametrize("case", [row(case) for case in CASES])
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_a_case_is_right_or_refused(case):
     verdict = VERDICTS[case.name] = judge(case)
     assert verdict.outcome in ("right", "refused", "none"), verdict.why

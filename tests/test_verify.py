@@ -13,12 +13,13 @@ import pytest
 from commands import picture_net, text_net
 from models import network
 
-from lrp_onnx import CheckError, InputError, bench, check, compiler
+from lrp_onnx import CheckError, InputError, backward, bench, check, compiler
 from lrp_onnx.assign import Request
 from lrp_onnx.check import check_compiled, relative_difference
 from lrp_onnx.compiler import run_stages
 from lrp_onnx.data.samples import random_feeds
 from lrp_onnx.ops.registry import REGISTRY
+from lrp_onnx.relevance import Relevance
 from lrp_onnx.runtime import Wanted
 from lrp_onnx.verify import CLOSES, Line, verify
 
@@ -243,3 +244,26 @@ def test_bench_measures_both() -> None:
     assert 0 < costs.forward.quartiles[0] <= costs.forward.median <= costs.forward.quartiles[1]
     assert costs.ratio == costs.explanation.median / costs.forward.median
     assert costs.shapes == {"image": (1, 1, 8, 8)}
+
+
+def test_the_simplified_graph_is_compared_with_the_rules_as_they_stand():
+    model = residual_net()
+    found = verify(model, Request(composite="epsilon-plus")).simplified
+    assert found is not None
+    assert 0 <= max(found.values()) < 1e-5
+    plain = Request(composite="epsilon-plus", optimise=False)
+    assert verify(model, plain).simplified is None
+
+
+def test_a_simplification_that_changes_relevance_is_told(monkeypatch):
+    by_fewest = backward.by_fewest
+
+    def wrong(emit, site, arriving):
+        found = by_fewest(emit, site, arriving) or {}
+        doubled = {i: (emit.op("Mul", r.coefficient, 2.0), r.factor) for i, r in found.items()}
+        return {i: Relevance(*parts) for i, parts in doubled.items()} or None
+
+    monkeypatch.setattr(backward, "by_fewest", wrong)
+    problems = verify(residual_net(), Request(composite="epsilon-plus")).problems
+    assert any("differs from the rules as they stand" in text for text in problems)
+    assert any("--no-optimise" in text for text in problems)

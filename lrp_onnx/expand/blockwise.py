@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from lrp_onnx.emit import static_shape
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.expand.build import Build, attribute
 from lrp_onnx.expand.registry import expands
@@ -88,15 +89,16 @@ def _zeros(build: Build, given: ir.Value | None, bits: int, rows: int, blocks: i
 def gather_block_quantized(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Gather from the dequantised table.  Spec: contrib operators, GatherBlockQuantized."""
     table, indices, scales, zeros = [*node.inputs, None][:4]
-    if table is None or table.shape is None or scales is None or not table.shape.is_static():
+    shape_of_table = None if table is None else static_shape(table)
+    if table is None or shape_of_table is None or scales is None:
         raise UnsupportedError("the shape of its table is unknown. Export the model with shapes")
-    rank = len(table.shape)
+    rank = len(shape_of_table)
     axis = attribute(node, "quantize_axis", 1) % rank
     bits, block = attribute(node, "bits", 4), attribute(node, "block_size", 128)
     packed = table.dtype == ir.DataType.UINT8 and bits < 8
     if packed and axis != rank - 1:
         raise UnsupportedError("its bytes hold numbers of several rows")
-    *lead, last = (int(d) for d in table.shape)  # type: ignore[arg-type]
+    *lead, last = shape_of_table
     size = last * 8 // bits if packed else last
     sizes = [*lead, size]
     q = _numbers(build, table, bits if packed else 8, sizes)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from lrp_onnx.emit import static_shape
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.expand.build import Build, attribute
 from lrp_onnx.expand.registry import expands
@@ -57,10 +58,10 @@ def deform_conv(build: Build, node: ir.Node) -> Sequence[ir.Value]:
 
 
 def _shape(w: ir.Value | None) -> list[int]:
-    sizes = [] if w is None or w.shape is None else list(w.shape)
-    if not sizes or not all(isinstance(size, int) for size in sizes):
-        raise UnsupportedError("the shape of its weight is unknown")
-    return [int(size) for size in sizes]  # type: ignore[arg-type]
+    sizes = None if w is None else static_shape(w)
+    if not sizes:
+        raise UnsupportedError("the shape of its weight is unknown. Export the model with shapes")
+    return list(sizes)
 
 
 def _one(build: Build, sizes: ir.Value, k: int) -> ir.Value:

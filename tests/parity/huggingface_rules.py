@@ -9,8 +9,10 @@ is no part of CP-LRP's attention: there its patch for AttnLRP is used for both.
 
 from __future__ import annotations
 
+import operator
 import sys
 import types
+from functools import partial
 
 import torch
 import transformer
@@ -164,7 +166,7 @@ class Patched(Embedded):
             a, b = args
             for x, constant in ((a, b), (b, a)):
                 if _live(x) and not _live(constant) and _spread(constant):
-                    return identity_rule_implicit(lambda v: v + constant, x)  # noqa: B023
+                    return identity_rule_implicit(partial(operator.add, constant), x)
         return function(*args, **kwargs)
 
 
