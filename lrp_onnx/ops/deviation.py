@@ -17,7 +17,7 @@ import onnx_ir as ir
 from lrp_onnx.emit import Emit, known_rank
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.ops.activation import number
-from lrp_onnx.ops.linear import integer
+from lrp_onnx.ops.attributes import integer
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.spread import reshape, size_of
 

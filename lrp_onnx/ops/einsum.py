@@ -9,7 +9,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.emit import Emit, known_rank
-from lrp_onnx.ops.linear import text
+from lrp_onnx.ops.attributes import text
 from lrp_onnx.ops.registry import op, refuse
 
 __all__: list[str] = []

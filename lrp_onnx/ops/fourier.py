@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from lrp_onnx.emit import Emit, known_rank
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.ops.linear import integer
+from lrp_onnx.ops.attributes import integer
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.spread import Size, constant_ints, pad, size_of, slice_axis, vector
 

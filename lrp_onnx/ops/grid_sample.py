@@ -16,7 +16,7 @@ from itertools import product
 import onnx_ir as ir
 
 from lrp_onnx.emit import Emit, known_rank
-from lrp_onnx.ops.linear import integer, text
+from lrp_onnx.ops.attributes import integer, text
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.spread import Size, size_of, vector
 

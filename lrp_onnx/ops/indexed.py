@@ -22,7 +22,7 @@ import onnx_ir as ir
 from lrp_onnx.emit import Emit, Input, known_rank
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.naming import tensor_name
-from lrp_onnx.ops.linear import integer, text
+from lrp_onnx.ops.attributes import integer, text
 from lrp_onnx.ops.registry import op, refuse
 from lrp_onnx.ops.spread import Size, constant_array, size_of, vector
 

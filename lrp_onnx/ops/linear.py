@@ -4,36 +4,17 @@ MatMulAdd.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import onnx_ir as ir
 
 from lrp_onnx.emit import Emit, known_rank
-from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.ops.kernel import over_kernel
+from lrp_onnx.ops.attributes import integer, ints
+from lrp_onnx.ops.over_input import over_input
+from lrp_onnx.ops.over_kernel import over_kernel
 from lrp_onnx.ops.registry import op
-from lrp_onnx.ops.turned import is_turned, turned_conv
+from lrp_onnx.ops.sliding import sliding
+from lrp_onnx.ops.spread import LAST
 
 __all__: list[str] = []
-
-
-def ints(node: ir.Node, name: str, default: Sequence[int]) -> list[int]:
-    """An attribute of integers, with the specification's default."""
-    attribute = node.attributes.get(name)
-    return list(default) if attribute is None else list(attribute.as_ints())
-
-
-def integer(node: ir.Node, name: str, default: int) -> int:
-    """An integer attribute, with the specification's default."""
-    attribute = node.attributes.get(name)
-    return default if attribute is None else attribute.as_int()
-
-
-def text(node: ir.Node, name: str, default: str) -> str:
-    """A string attribute, with the specification's default."""
-    attribute = node.attributes.get(name)
-    return default if attribute is None else attribute.as_string()
 
 
 def _linear_or_bilinear(node: ir.Node, active: tuple[int, ...]) -> str:
@@ -64,78 +45,9 @@ def conv(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Valu
     s: (N, M, *out)    w: (M, C/group, *k)    ->    c: (N, C, *in).    Spec: ONNX Conv-11,
     ConvTranspose-11.
     """
-    x = node.inputs[0]
-    assert x is not None
-    n = known_rank(x) - 2
     if i == 1:
-        return over_kernel(emit, w, s, n + 2, **_geometry(node, n))
-    kernel, pads = kernel_shape(node, w), explicit_pads(node, n)
-    strides, dilations = ints(node, "strides", [1] * n), ints(node, "dilations", [1] * n)
-    group = integer(node, "group", 1)
-    if set(strides) == {1} and is_turned(emit, w, kernel, dilations, pads, group):
-        return turned_conv(emit, s, w, kernel, dilations, pads, group)
-    attributes = {
-        "kernel_shape": kernel,
-        "strides": strides,
-        "dilations": dilations,
-        "group": group,
-    }
-    sizes = [size if isinstance(size, int) else None for size in list(x.shape or [])[2:]]
-    # output_padding restores rows that a strided convolution never read; where the size is unknown,
-    # as many as can be
-    unread = [
-        t - 1
-        if size is None
-        else (size + pads[k] + pads[n + k] - dilations[k] * (kernel[k] - 1) - 1) % t
-        for k, (size, t) in enumerate(zip(sizes, strides, strict=True))
-    ]
-    if None not in sizes and pads[:n] == pads[n:]:
-        return emit.op("ConvTranspose", s, w, **attributes, pads=pads, output_padding=unread)
-    whole = emit.op("ConvTranspose", s, w, **attributes, pads=[0] * 2 * n, output_padding=unread)
-    starts = emit.ints(*pads[:n])
-    known = [p + size for p, size in zip(pads, sizes, strict=False) if size is not None]
-    ends = (
-        emit.ints(*known)
-        if len(known) == n
-        else emit.op("Add", starts, emit.op("Shape", x, start=2))
-    )
-    return emit.op("Slice", whole, starts, ends, emit.ints(*range(2, n + 2)))
-
-
-def _geometry(node: ir.Node, n: int) -> dict[str, Any]:
-    """How the kernel of a node with two active operands slides."""
-    return {
-        "kernel": kernel_shape(node, node.inputs[1]),
-        "strides": ints(node, "strides", [1] * n),
-        "dilations": ints(node, "dilations", [1] * n),
-        "pads": explicit_pads(node, n),
-        "group": integer(node, "group", 1),
-    }
-
-
-def explicit_pads(node: ir.Node, n: int) -> list[int]:
-    """The padding of `n` axes, begins then ends, which canonisation has made explicit."""
-    if (
-        text(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID")
-        or "output_shape" in node.attributes
-    ):
-        raise UnsupportedError("its padding depends on sizes that are unknown. Export it with pads")
-    pads = ints(node, "pads", [0] * 2 * n)
-    if len(pads) != 2 * n:
-        raise UnsupportedError(f"it has {len(pads)} pads for {n} axes. Export it again")
-    return pads
-
-
-def kernel_shape(node: ir.Node, w: ir.Value | None) -> list[int]:
-    """The kernel's spatial shape, from the attribute or from the weight."""
-    if "kernel_shape" in node.attributes:
-        return ints(node, "kernel_shape", [])
-    shape = None if w is None or w.shape is None else list(w.shape)[2:]
-    if shape is None or not all(isinstance(k, int) for k in shape):
-        raise UnsupportedError(
-            "the shape of its weight is unknown. Export the model with kernel_shape"
-        )
-    return [int(k) for k in shape]  # type: ignore[arg-type]
+        return over_kernel(emit, w, s, sliding(node))
+    return over_input(emit, node, [(s, w)])
 
 
 @op(
@@ -153,31 +65,29 @@ def conv_transpose(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) 
     s: (N, M, *out)    w: (C, M/group, *k)    ->    c: (N, C, *in).    Spec: ONNX ConvTranspose-11,
     Conv-11.
     """
-    x = node.inputs[0]
-    assert x is not None
-    n = known_rank(x) - 2
+    at = sliding(node)
     if i == 1:
-        return over_kernel(emit, s, w, n + 2, **_geometry(node, n))
-    strides, extra = ints(node, "strides", [1] * n), ints(node, "output_padding", [0] * n)
-    pads = explicit_pads(node, n)
-    if any(e >= t for e, t in zip(extra, strides, strict=True)):
+        return over_kernel(emit, s, w, at)
+    n = at.axes
+    extra = ints(node, "output_padding", [0] * n)
+    if any(e >= t for e, t in zip(extra, at.strides, strict=True)):
         # output_padding of a whole stride or more would make Conv read one row too many
         s = emit.op(
             "Slice",
             s,
             emit.ints(*[0] * n),
-            emit.ints(*(-e if e else 2**31 - 1 for e in extra)),
+            emit.ints(*(-e if e else LAST for e in extra)),
             emit.ints(*range(2, n + 2)),
         )
     return emit.op(
         "Conv",
         s,
         w,
-        kernel_shape=kernel_shape(node, w),
-        strides=strides,
-        dilations=ints(node, "dilations", [1] * n),
-        pads=pads,
-        group=integer(node, "group", 1),
+        kernel_shape=at.kernel,
+        strides=at.strides,
+        dilations=at.dilations,
+        pads=at.pads,
+        group=at.group,
     )
 
 

@@ -20,7 +20,7 @@ import onnx_ir as ir
 
 from lrp_onnx.emit import Emit, known_rank
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.ops.linear import integer, ints, text
+from lrp_onnx.ops.attributes import integer, ints, text
 from lrp_onnx.ops.reduce import give_back_mean, give_to_winner
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.spread import Size, pad, plus, size_of, spread, times, vector

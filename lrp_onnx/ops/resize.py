@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.emit import Emit, known_rank
-from lrp_onnx.ops.linear import ints, text
+from lrp_onnx.ops.attributes import ints, text
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.spread import Size, constant_array, reshape, size_of, slice_axis, vector
 

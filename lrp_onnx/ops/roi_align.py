@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from lrp_onnx.emit import Emit
 from lrp_onnx.ops.activation import number
-from lrp_onnx.ops.linear import integer, text
+from lrp_onnx.ops.attributes import integer, text
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.spread import size_of, vector
 

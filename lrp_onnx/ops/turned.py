@@ -16,59 +16,54 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from lrp_onnx.emit import Emit, known_rank, static_shape
+from lrp_onnx.ops.sliding import Sliding
 from lrp_onnx.ops.spread import LAST
 
-__all__ = ["is_turned", "turned_conv"]
+__all__ = ["exchanged", "has_channels", "is_turned", "turned_conv"]
 
 FEWEST_CHANNELS = 8
 """Input channels of a layer from which on Conv takes less time."""
 
 
-def is_turned(
-    emit: Emit,
-    w: ir.Value,
-    kernel: Sequence[int],
-    dilations: Sequence[int],
-    pads: Sequence[int],
-    group: int,
-) -> bool:
-    """Whether it is emitted so: the padding is not negative, the channels of groups are known, and
-    there are enough of them.
+def is_turned(emit: Emit, w: ir.Value, at: Sliding) -> bool:
+    """Whether the transpose is emitted so: the stride is 1, the padding not negative, the channels
+    of groups are known, and there are enough of them.
     """
-    if not emit.optimise or emit.runtime == "cuda" or min(_around(kernel, dilations, pads)) < 0:
+    if not emit.optimise or emit.runtime == "cuda" or any(stride != 1 for stride in at.strides):
         return False
+    return min(_around(at)) >= 0 and has_channels(w, at.group)
+
+
+def has_channels(w: ir.Value, group: int) -> bool:
+    """Whether the layer has enough input channels for Conv; of groups they must be known."""
     shape = static_shape(w)
     if shape is None:
         return group == 1
     return group * shape[1] >= FEWEST_CHANNELS
 
 
-def turned_conv(
-    emit: Emit,
-    s: ir.Value,
-    w: ir.Value,
-    kernel: Sequence[int],
-    dilations: Sequence[int],
-    pads: Sequence[int],
-    group: int,
-) -> ir.Value:
+def turned_conv(emit: Emit, s: ir.Value, w: ir.Value, at: Sliding) -> ir.Value:
     """The vector-Jacobian product over the input of Conv with stride 1.
 
     s: (N, M, *out)    w: (M, C/group, *k)    ->    c: (N, C, *in).    Spec: ONNX Conv-11.
     """
-    turned = _exchanged(emit, _turned(emit, w, kernel), w, group)
-    around = _around(kernel, dilations, pads)
-    strides = [1] * len(kernel)
+    turned = exchanged(emit, _turned(emit, w, at.kernel), w, at.kernel, at.group)
     return emit.op(
-        "Conv", s, turned, kernel_shape=list(kernel), strides=strides, dilations=list(dilations),
-        group=group, pads=around,
-    )  # fmt: skip
+        "Conv",
+        s,
+        turned,
+        kernel_shape=at.kernel,
+        strides=at.strides,
+        dilations=at.dilations,
+        group=at.group,
+        pads=_around(at),
+    )
 
 
-def _around(kernel: Sequence[int], dilations: Sequence[int], pads: Sequence[int]) -> list[int]:
+def _around(at: Sliding) -> list[int]:
     """The padding of the transpose."""
-    n = len(kernel)
-    return [dilations[k % n] * (kernel[k % n] - 1) - p for k, p in enumerate(pads)]
+    n = at.axes
+    return [at.dilations[k % n] * (at.kernel[k % n] - 1) - p for k, p in enumerate(at.pads)]
 
 
 def _turned(emit: Emit, w: ir.Value, kernel: Sequence[int]) -> ir.Value:
@@ -80,14 +75,19 @@ def _turned(emit: Emit, w: ir.Value, kernel: Sequence[int]) -> ir.Value:
     return emit.op("Slice", w, minus, emit.ints(*[-LAST] * len(axes)), emit.ints(*axes), minus)
 
 
-def _exchanged(emit: Emit, turned: ir.Value, w: ir.Value, group: int) -> ir.Value:
-    """Input and output channels of each group exchanged: (M, C/g, *k) -> (C, M/g, *k)."""
+def exchanged(
+    emit: Emit, turned: ir.Value, w: ir.Value, kernel: Sequence[int], group: int
+) -> ir.Value:
+    """Input and output channels of each group exchanged: (M, C/g, *k) -> (C, M/g, *k).
+
+    turned: elements of the weight w, which has as many channels.
+    """
     rank = known_rank(w)
     if group == 1:
         return emit.op("Transpose", turned, perm=[1, 0, *range(2, rank)])
     sizes = static_shape(w)
     assert sizes is not None
-    outputs, channels, *kernel = sizes
+    outputs, channels = sizes[:2]
     if outputs == group and channels == 1:
         return turned
     apart = emit.op("Reshape", turned, emit.ints(group, -1, channels, *kernel))

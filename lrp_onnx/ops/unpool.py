@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.emit import Emit, known_rank
-from lrp_onnx.ops.linear import ints
+from lrp_onnx.ops.attributes import ints
 from lrp_onnx.ops.registry import op, refuse
 from lrp_onnx.ops.spread import Size, constant_ints, pad, plus, size_of, slice_axis, vector
 

@@ -9,30 +9,24 @@ well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import onnx_ir as ir
 
 from lrp_onnx.emit import Emit
+from lrp_onnx.ops.sliding import Sliding
 
 __all__ = ["over_kernel"]
 
 
 def over_kernel(
-    emit: Emit,
-    read: ir.Value | None,
-    written: ir.Value | None,
-    rank: int,
-    kernel: Sequence[int],
-    group: int,
-    **attributes: Sequence[int],
+    emit: Emit, read: ir.Value | None, written: ir.Value | None, at: Sliding
 ) -> ir.Value:
     """c for the weight of Conv, or with input and output exchanged for that of ConvTranspose.
 
     read: (N, G·C, *in), what the kernel slides over    written: (N, G·M, *out)    ->
-    c: (G·M, C, *kernel).    attributes: strides, dilations and pads of the node, G its group.
+    c: (G·M, C, *kernel).    G: the group.
     """
-    n, spatial = rank - 2, range(3, rank + 1)
+    n, group = at.axes, at.group
+    spatial = range(3, n + 3)
     x = emit.op("Transpose", _grouped(emit, read, group), perm=[2, 1, 0, *spatial])
     s = emit.op("Transpose", _grouped(emit, written, group), perm=[1, 2, 0, *spatial])
     slid = emit.op(
@@ -40,14 +34,14 @@ def over_kernel(
         _merged(emit, x, 1),
         _merged(emit, s, 0),
         group=group,
-        strides=attributes["dilations"],
-        dilations=attributes["strides"],
-        pads=attributes["pads"],
+        strides=at.dilations,
+        dilations=at.strides,
+        pads=at.pads,
     )
     # rows that a strided convolution never read would be taken for more of the kernel
-    axes = emit.ints(*range(2, rank))
-    cut = emit.op("Slice", slid, emit.ints(*[0] * n), emit.ints(*kernel), axes)
-    return emit.op("Transpose", cut, perm=[1, 0, *range(2, rank)])
+    axes = emit.ints(*range(2, n + 2))
+    cut = emit.op("Slice", slid, emit.ints(*[0] * n), emit.ints(*at.kernel), axes)
+    return emit.op("Transpose", cut, perm=[1, 0, *range(2, n + 2)])
 
 
 def _grouped(emit: Emit, value: ir.Value | None, group: int) -> ir.Value:

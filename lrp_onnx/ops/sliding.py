@@ -1,0 +1,86 @@
+"""How the kernel of Conv and ConvTranspose slides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from lrp_onnx.emit import known_rank
+from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.ops.attributes import integer, ints, text
+
+__all__ = ["Sliding", "sliding"]
+
+Sizes = Sequence[int | None]
+"""Along the spatial axes; None where only the run knows."""
+
+
+@dataclass(frozen=True)
+class Sliding:
+    """The attributes of the node, one number a spatial axis, and the sizes around it."""
+
+    kernel: Sequence[int]
+    strides: Sequence[int]
+    dilations: Sequence[int]
+    pads: Sequence[int]
+    """Begins, then ends."""
+    group: int
+    read: Sizes
+    """Sizes of the node's input."""
+    written: Sizes
+    """Sizes of its output."""
+
+    @property
+    def axes(self) -> int:
+        """The number of spatial axes."""
+        return len(self.kernel)
+
+
+def sliding(node: ir.Node) -> Sliding:
+    """Of Conv or ConvTranspose; UnsupportedError where its kernel or its padding is unknown."""
+    x, y = node.inputs[0], node.outputs[0]
+    assert x is not None
+    n = known_rank(x) - 2
+    return Sliding(
+        _kernel(node),
+        ints(node, "strides", [1] * n),
+        ints(node, "dilations", [1] * n),
+        _pads(node, n),
+        integer(node, "group", 1),
+        _sizes(x, n),
+        _sizes(y, n),
+    )
+
+
+def _kernel(node: ir.Node) -> list[int]:
+    """The kernel's spatial shape, from the attribute or from the weight."""
+    if "kernel_shape" in node.attributes:
+        return ints(node, "kernel_shape", [])
+    w = node.inputs[1]
+    shape = None if w is None or w.shape is None else list(w.shape)[2:]
+    if shape is None or not all(isinstance(k, int) for k in shape):
+        raise UnsupportedError(
+            "the shape of its weight is unknown. Export the model with kernel_shape"
+        )
+    return [int(k) for k in shape]  # type: ignore[arg-type]
+
+
+def _pads(node: ir.Node, n: int) -> list[int]:
+    """The padding of `n` axes, begins then ends, which canonisation has made explicit."""
+    if (
+        text(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID")
+        or "output_shape" in node.attributes
+    ):
+        raise UnsupportedError("its padding depends on sizes that are unknown. Export it with pads")
+    pads = ints(node, "pads", [0] * 2 * n)
+    if len(pads) != 2 * n:
+        raise UnsupportedError(f"it has {len(pads)} pads for {n} axes. Export it again")
+    return pads
+
+
+def _sizes(value: ir.Value, n: int) -> list[int | None]:
+    if value.shape is None:
+        return [None] * n
+    return [size if isinstance(size, int) else None for size in list(value.shape)[2:]]
