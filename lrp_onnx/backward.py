@@ -18,7 +18,7 @@ from lrp_onnx.expression import names
 from lrp_onnx.naming import name_of
 from lrp_onnx.reduced import by_fewest
 from lrp_onnx.refusal import refusal
-from lrp_onnx.relevance import Relevance, total
+from lrp_onnx.relevance import Moved, Relevance, total
 from lrp_onnx.shares import by_shares
 from lrp_onnx.site import Assigned, alone, numbers, vjp
 
@@ -74,7 +74,7 @@ def _total(
         return None
     r = total(emit, pending[value])
     if value in masks:
-        r = replace(r, coefficient=emit.op("Mul", r.coefficient, masks.pop(value)))
+        r = replace(r, coefficient=emit.op("Mul", r.coefficient, masks.pop(value)), moved=None)
     r.coefficient.shape = value.shape
     pending[value] = [r]
     return r
@@ -135,8 +135,12 @@ def moved_products(
     if any(r is not None and r.factor is not y for r, y in pairs):
         return None
     coefficients = [None if r is None else r.coefficient for r in arriving]
+    moved = None
+    if node.op_type == "MaxPool" and first is not None:
+        moved = Moved(first, lambda s: vjp(emit, op, node, [s], 0))
     return {
-        i: Relevance(vjp(emit, op, node, coefficients, i), node.inputs[i]) for i in site.step.active
+        i: Relevance(vjp(emit, op, node, coefficients, i), node.inputs[i], moved)
+        for i in site.step.active
     }
 
 

@@ -16,7 +16,7 @@ from lrp_onnx.algebra import Operand, absolute, add, multiply, negative, positiv
 from lrp_onnx.contributions import Contributions, at_least, values_of
 from lrp_onnx.quadrants import Quadrants
 from lrp_onnx.relevance import Relevance
-from lrp_onnx.wide import back, back_together, merges
+from lrp_onnx.wide import back
 
 __all__ = ["BothSigns"]
 
@@ -39,13 +39,13 @@ class BothSigns(Contributions):
         if not all(signs):
             return None
         if self._is_pair(shares):
-            divisors = self._folded_pair(shares)
-            shares = [replace(share, factor=2 * share.factor) for share in shares]
+            raised, lowered = self.both_quotients(self._folded_size(), 2.0)
+            quotients = [raised if share.of == RAISING else lowered for share in shares]
+            shares = [s if s.of == RAISING else replace(s, factor=-2 * s.factor) for s in shares]
         else:
             pairs = zip(shares, signs, strict=True)
-            divisors = [self._side_by_side(share, known) for share, known in pairs]
-        upper, lower = self._each_back(shares, self.quotients(divisors))
-        return Relevance(self._by_sign_of_x(upper, lower), self.x)
+            quotients = self.quotients([self._side_by_side(*pair) for pair in pairs])
+        return Relevance(self._by_sign_of_x(*self._each_back(shares, quotients)), self.x)
 
     def _folds(self, shares: Sequence[Quadrants]) -> bool:
         """Whether one share counts raising contributions more, and z is at hand as relu(z)."""
@@ -77,7 +77,7 @@ class BothSigns(Contributions):
         own = multiply(emit, factor, self.w)
         size = multiply(emit, factor * (p - q) / (p + q), absolute(emit, self.w))
         ws = values_of([add(emit, own, size), subtract(emit, own, size)])
-        return self._by_sign_of_x(*back(emit, self.layer, s, ws))
+        return self._by_sign_of_x(*back(emit, self.layer, [s], [ws]))
 
     def _is_pair(self, shares: Sequence[Quadrants]) -> bool:
         """Whether z and one sum of sizes give both what raises z and what lowers it."""
@@ -87,14 +87,12 @@ class BothSigns(Contributions):
         both = len(shares) == 2 and any(alone) and any(rest)
         return both and self.dead and self.subtracts()
 
-    def _folded_pair(self, shares: Sequence[Quadrants]) -> list[Operand]:
-        """2·z₊ = z + f(|x|; |w|, |b|) and 2·z₋ = z - f(|x|; |w|, |b|), where z > 0."""
-        emit, relu = self.emit, self.relevance.is_of_relu(self.z)
-        z = self.relevance.factor if relu else positive(emit, self.z)
-        assert z is not None
-        sizes = self._of_sizes(1.0, 2 * self.epsilon)
-        lowered = emit.op("Min", subtract(emit, z, sizes), -2 * self.epsilon)
-        return [add(emit, z, sizes) if share.of == RAISING else lowered for share in shares]
+    def _folded_size(self) -> Operand:
+        """2·(ε - z₋) = f(|x|; |w|, |b|) - z, where z > 0."""
+        emit, epsilon = self.emit, 2 * self.epsilon
+        size = subtract(emit, self._of_sizes(1.0, epsilon), self.relu())
+        assert isinstance(size, ir.Value)
+        return at_least(emit, size, epsilon)
 
     def _side_by_side(self, share: Quadrants, known: int) -> Operand:
         """Z with its stabiliser, positive or negative throughout."""
@@ -108,24 +106,13 @@ class BothSigns(Contributions):
 
     def _each_back(
         self, shares: Sequence[Quadrants], quotients: Sequence[ir.Value]
-    ) -> tuple[Operand, Operand]:
-        """The coefficients of x⁺ and x⁻, share by share."""
-        emit, layer = self.emit, self.layer
+    ) -> list[ir.Value]:
+        """The coefficients of x⁺ and x⁻."""
         ws = [
-            values_of([multiply(emit, share.factor, self.mixed(*parts)) for parts in share.of])
+            values_of([multiply(self.emit, share.factor, self.mixed(*part)) for part in share.of])
             for share in shares
         ]
-        if merges(layer):
-            ups, downs = zip(*ws, strict=True)
-            return back_together(emit, layer, quotients, ups), back_together(
-                emit, layer, quotients, downs
-            )
-        upper: Operand = 0.0
-        lower: Operand = 0.0
-        for s, pair in zip(quotients, ws, strict=True):
-            up, down = back(emit, layer, s, pair)
-            upper, lower = add(emit, upper, up), add(emit, lower, down)
-        return upper, lower
+        return back(self.emit, self.layer, quotients, ws)
 
     def _by_sign_of_x(self, upper: Operand, lower: Operand) -> ir.Value:
         """The coefficient of x from those of x⁺ and x⁻."""

@@ -235,6 +235,8 @@ class _Signature:
         for node in ir.traversal.RecursiveGraphIterator(model.graph):
             for value in node.outputs:
                 if value not in ends and not value.is_graph_output() and not node.domain:
+                    if "lrp.declared" in value.meta:
+                        continue
                     value.shape, value.type = None, None
 
 

@@ -117,8 +117,35 @@ class Contributions:
         transposed = self.layer.node.op_type == "ConvTranspose"
         return shape[1] * self.groups if transposed else shape[0]
 
+    def share(self, of: Operand, divisor: Operand) -> tuple[ir.Value, ir.Value]:
+        """c · (a / Z) for R = c·a, and a / Z: the one tensor of the forward pass that is kept."""
+        c = self.relevance.settled(self.emit)
+        share = divide(self.emit, of, divisor)
+        s = multiply(self.emit, c, share)
+        assert isinstance(s, ir.Value)
+        assert isinstance(share, ir.Value)
+        s.shape = self.z.shape
+        return s, share
+
+    def both_quotients(self, size: Operand, times: float = 1.0) -> tuple[ir.Value, ir.Value]:
+        """R / (z₊ + ε) and R / size, where relevance is 0 at z ≤ 0.
+
+        size: times·(ε - z₋).  There z₊ = z - z₋ is a sum of positive numbers, and with
+        t = z / size the former is R / size / (1/times + t).
+        """
+        assert self.relevance.factor is not None
+        lowered, share = self.share(self.relevance.factor, size)
+        relu = self.relu()
+        t = share if relu is self.relevance.factor else divide(self.emit, relu, size)
+        raised = divide(self.emit, lowered, add(self.emit, t, 1 / times))
+        assert isinstance(raised, ir.Value)
+        raised.shape = self.z.shape
+        return raised, lowered
+
     def quotients(self, divisors: Sequence[Operand]) -> list[ir.Value]:
         """R over each of the sums."""
+        if len(divisors) == 1 and self.relevance.factor is not None:
+            return [self.share(self.relevance.factor, divisors[0])[0]]
         whole, found = self.relevance.whole(self.emit), []
         for divisor in divisors:
             s = divide(self.emit, whole, divisor)

@@ -9,6 +9,7 @@ it.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
@@ -147,6 +148,19 @@ class Emit:
                 )
             )
         return self._emitted[key]
+
+    def total(self, parts: Sequence[ir.Value], shape: Sequence[Any] | None = None) -> ir.Value:
+        """The sum of tensors of one shape, which is told to runtimes if it is known: ONNX Runtime
+        adds to a convolution in place only where it knows that both shapes are the same.
+        """
+        if len(parts) > 1 and shape is not None:
+            for part in parts:
+                part.shape, part.type = ir.Shape(shape), ir.TensorType(self.dtype)
+                part.meta["lrp.declared"] = True
+        c, *others = parts
+        for other in others:
+            c = self.op("Add", c, other)
+        return c
 
     def forward(
         self, node: ir.Node, replaced: dict[int, Input], op_type: str | None = None

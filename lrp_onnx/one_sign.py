@@ -8,11 +8,11 @@ quotient serves both.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from lrp_onnx.algebra import Operand, add, divide, multiply, subtract
+from lrp_onnx.algebra import Operand, add, multiply, subtract
 from lrp_onnx.contributions import Contributions, at_least, values_of
 from lrp_onnx.quadrants import Quadrants
 from lrp_onnx.relevance import Relevance
@@ -45,10 +45,8 @@ class OneSign(Contributions):
         if not self.dead and any(part.where for part in parts):
             return None
         if self._has_all_of_z(parts):
-            parts = [replace(part, q=-part.q) for part in parts]
-            divisors: list[Operand | None] = [*self._sizes(parts)]
-        else:
-            divisors = [self._divisor(part, parts) for part in parts]
+            return self._by_both(parts)
+        divisors = [self._divisor(part, parts) for part in parts]
         known = [divisor for divisor in divisors if divisor is not None]
         if len(known) < len(divisors):
             return None
@@ -70,21 +68,18 @@ class OneSign(Contributions):
         return mirrored and (a.where, b.where) == (">", "<") and a.p > a.q > 0
 
     def _has_all_of_z(self, parts: Sequence[Part]) -> bool:
-        """Whether the shares are what raises z and what lowers it, and z is at hand as relu(z)."""
+        """Whether the shares are what raises z and what lowers it, and relevance is 0 at z ≤ 0."""
         both = sorted((part.p, part.q) for part in parts) == [(0, 1), (1, 0)]
-        return both and (
-            self.relevance.is_of_relu(self.z) or (self.dead and self.weights_per_output() >= int(__import__("os").environ.get("WPO","32")))
-        )
+        return both and self.dead
 
-    def _sizes(self, parts: Sequence[Part]) -> list[Operand]:
-        """z₊ + ε and -z₋ + ε: where z > 0 the former is z more than the latter, a sum of positive
-        numbers.
-        """
-        emit = self.emit
-        b = add(emit, self.bias(0.0, -1.0), self.epsilon)
-        lowered = self.forward([self.x], [self.lowering(-1.0)], b, 1)
-        raised = add(emit, self.relu(), lowered)
-        return [raised if part.p else lowered for part in parts]
+    def _by_both(self, parts: Sequence[Part]) -> Relevance:
+        """R over what raises z and over what lowers it."""
+        b = add(self.emit, self.bias(0.0, -1.0), self.epsilon)
+        size = self.forward([self.x], [self.lowering(-1.0)], b, 1)
+        raised, lowered = self.both_quotients(size)
+        ws = [self.weight(part.factor * part.p, -part.factor * part.q) for part in parts]
+        ss = [raised if part.p else lowered for part in parts]
+        return Relevance(back_together(self.emit, self.layer, ss, values_of(ws)), self.x)
 
     def _divisor(self, part: Part, parts: Sequence[Part]) -> Operand | None:
         """p·z₊ + q·z₋ with its stabiliser; positive or negative throughout, or None."""
@@ -122,25 +117,23 @@ class OneSign(Contributions):
     def _by_one_quotient(self, part: Part) -> Relevance:
         """p·z₊ + q·z₋ where z > 0, q·z₊ + p·z₋ where z < 0, over one denominator.
 
-        With l = q·z where z > 0, -p·z where z < 0, it is |Z| = l + (p - q)·z₊ + ε, and with
-        g = c / |Z| the coefficient is vjp(l·g; w) + vjp(z·g; (p - q)·w₊).
+        With l(z) = z where z > 0, -p/q·z where z < 0, it is |Z|/q = l(z) + (p - q)/q·z₊ + ε/q, and
+        with y = z / (|Z|/q) the coefficient is vjp(c·l(y); w) + vjp(c·y; (p - q)/q·w₊).
         """
         emit, p, q = self.emit, part.p, part.q
-        level = self._level(p, q)
-        size = add(emit, level, self._raised(p - q))
-        g = divide(emit, self.relevance.coefficient, size)
-        quotients = []
-        for value in (level, self.z):
-            s = multiply(emit, value, g)
-            assert isinstance(s, ir.Value)
-            s.shape = self.z.shape
-            quotients.append(s)
-        ws = [multiply(emit, part.factor, self.w), self.raising(part.factor * (p - q))]
-        return Relevance(back_together(emit, self.layer, quotients, values_of(ws)), self.x)
+        more = (p - q) / q
+        b = add(emit, self.bias(more, 0.0), self.epsilon / q)
+        raised = self.forward([self.x], [self.raising(more)], b, 1)
+        own, y = self.share(self.z, add(emit, self._level(self.z, p / q), raised))
+        level = multiply(emit, self._level(y, p / q), self.relevance.settled(emit))
+        assert isinstance(level, ir.Value)
+        level.shape = self.z.shape
+        ws = [multiply(emit, part.factor, self.w), self.raising(part.factor * more)]
+        return Relevance(back_together(emit, self.layer, [level, own], values_of(ws)), self.x)
 
-    def _level(self, p: float, q: float) -> Operand:
-        """q·z where z > 0, -p·z where z < 0; the slope of LeakyRelu is a float32 in any model."""
-        emit, z = self.emit, self.z
-        if z.dtype == ir.DataType.DOUBLE:
-            return emit.op("Max", multiply(emit, q, z), multiply(emit, -p, z))
-        return multiply(emit, q, emit.op("LeakyRelu", z, alpha=-p / q))
+    def _level(self, z: ir.Value, slope: float) -> Operand:
+        """z where z > 0, -slope·z elsewhere; the slope of LeakyRelu is a float32 in any model."""
+        emit = self.emit
+        if self.z.dtype == ir.DataType.DOUBLE:
+            return emit.op("Max", z, multiply(emit, -slope, z))
+        return emit.op("LeakyRelu", z, alpha=-slope)

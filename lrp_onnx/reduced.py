@@ -105,18 +105,30 @@ def _by_own_output(
 
 def _quotient(emit: Emit, relevance: Relevance, z: ir.Value, epsilon: float) -> ir.Value:
     """R / stabilise(z), by what is known of R where z is 0 or negative."""
-    own = relevance.is_of(z) or relevance.is_of_relu(z)
-    if own and relevance.factor is not None:
-        size = absolute(emit, relevance.factor)  # c·z / (z + ε·sgn(z)) = c · |z| / (|z| + ε)
-        share = divide(emit, size, add(emit, size, epsilon))
-        s = multiply(emit, relevance.coefficient, share)
-        assert isinstance(s, ir.Value)
-        return s
+    if relevance.factor is None:
+        return ratio(emit, relevance.coefficient, z, epsilon)
+    if relevance.is_of(z) or relevance.is_of_relu(z):
+        return _own_share(emit, relevance, epsilon)
+    c = relevance.settled(emit)
     if relevance.is_dead_below(z):
-        s = divide(emit, relevance.whole(emit), add(emit, positive(emit, z), epsilon))
-        assert isinstance(s, ir.Value)
-        return s
-    return ratio(emit, relevance.whole(emit), z, epsilon)
+        share = divide(emit, relevance.factor, add(emit, positive(emit, z), epsilon))
+    else:
+        share = ratio(emit, relevance.factor, z, epsilon)
+    s = multiply(emit, c, share)
+    assert isinstance(s, ir.Value)
+    return s
+
+
+def _own_share(emit: Emit, relevance: Relevance, epsilon: float) -> ir.Value:
+    """c · z / (z + ε·sgn(z)) = c · |z| / (|z| + ε) for R = c·z or c·relu(z)."""
+    if relevance.moved is not None:
+        return relevance.moved.move(_own_share(emit, relevance.moved.product, epsilon))
+    assert relevance.factor is not None
+    c, size = relevance.settled(emit), absolute(emit, relevance.factor)
+    s = multiply(emit, c, divide(emit, size, add(emit, size, epsilon)))
+    assert isinstance(s, ir.Value)
+    s.shape = relevance.coefficient.shape
+    return s
 
 
 def _vjp(emit: Emit, layer: Layer, s: ir.Value, w: Input, i: int) -> ir.Value:

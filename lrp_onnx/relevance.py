@@ -10,15 +10,26 @@ wherever z ≤ 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from lrp_onnx.emit import HALF, Emit
+from lrp_onnx.emit import HALF, Emit, known_rank
 from lrp_onnx.ops.spread import constant_array
 
-__all__ = ["Relevance", "total"]
+__all__ = ["Moved", "Relevance", "total"]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A product whose elements an operator gives back to some of many: MaxPool to the maxima.
+
+    What is multiplied with each by its own factor alone may be so before it is moved.
+    """
+
+    product: Relevance
+    move: Callable[[ir.Value], ir.Value]
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,8 @@ class Relevance:
 
     coefficient: ir.Value
     factor: ir.Value | None = None
+    moved: Moved | None = None
+    """Where R was before its elements were moved, if there it was smaller."""
 
     def whole(self, emit: Emit) -> ir.Value:
         """R as one tensor."""
@@ -35,6 +48,21 @@ class Relevance:
         r = emit.op("Mul", self.factor, self.coefficient)
         r.shape = self.coefficient.shape
         return r
+
+    def settled(self, emit: Emit) -> ir.Value:
+        """The coefficient, so that what it is multiplied with later is computed before it.
+
+        A share of the forward pass is then one tensor to keep instead of the two that it is made
+        of.  ONNX Runtime computes that input first whose node stands later in the file, and takes
+        for the last the nodes with which it changes the layout of a convolution's result.
+        """
+        c = self.coefficient
+        producer = c.producer()
+        if emit.runtime == "cuda" or producer is None or producer.op_type not in ("Conv", "Add"):
+            return c
+        same = emit.op("Reshape", c, emit.ints(*[0] * known_rank(c)))
+        same.shape = c.shape
+        return same
 
     def is_of(self, z: ir.Value) -> bool:
         """Whether R = z · c, so that it is 0 where z is."""
@@ -70,6 +98,8 @@ def _is_zero_below(clip: ir.Node) -> bool:
 
 def total(emit: Emit, parts: Sequence[Relevance]) -> Relevance:
     """The sum over all consumers of a tensor; it stays a product if all share a factor."""
+    if len(parts) == 1:
+        return parts[0]
     factors = {part.factor for part in parts}
     shared = factors.pop() if len(factors) == 1 else None
     summands = [p.coefficient if shared is not None else p.whole(emit) for p in parts]

@@ -20,7 +20,7 @@ from lrp_onnx.ops.over_input import over_input
 from lrp_onnx.shares import Layer
 from lrp_onnx.site import vjp
 
-__all__ = ["back", "back_together", "forward", "merges"]
+__all__ = ["back", "back_together", "forward"]
 
 CHANNELS = 1
 """The axis of Conv's input and of its weight that holds input channels."""
@@ -43,19 +43,23 @@ def forward(
     return total
 
 
-def back(emit: Emit, layer: Layer, s: ir.Value, ws: Sequence[ir.Value]) -> list[ir.Value]:
-    """The vector-Jacobian product of s with each wₖ, shaped like the layer's input."""
-    (i,) = layer.active
-    x = layer.node.inputs[i]
-    assert x is not None
-    if len(ws) > 1 and _side_by_side(layer) and _steps_by_one(layer):
-        whole = vjp(emit, layer.op, layer.node, [s], i, _joined(emit, ws))
-        sizes = emit.ints(*[_channels(layer)] * len(ws))
-        parts = emit.outputs("Split", (whole, sizes), {"axis": CHANNELS}, len(ws))
-    else:
-        parts = tuple(vjp(emit, layer.op, layer.node, [s], i, w) for w in ws)
+def back(
+    emit: Emit, layer: Layer, ss: Sequence[ir.Value], ws: Sequence[Sequence[ir.Value]]
+) -> list[ir.Value]:
+    """Σₖ vjp(sₖ; wₖⱼ) for every j.
+
+    sₖ: shaped like the layer's output    wₖⱼ: like its weight    ->    each like its input.
+    """
+    columns = [list(column) for column in zip(*ws, strict=True)]
+    if len(columns) == 1 or not _side_by_side(layer) or not _steps_by_one(layer):
+        return [back_together(emit, layer, ss, column) for column in columns]
+    joined = [_joined(emit, row) for row in ws]
+    whole = over_input(emit, layer.node, list(zip(ss, joined, strict=True)))
+    sizes = emit.ints(*[_channels(layer)] * len(columns))
+    parts = emit.outputs("Split", (whole, sizes), {"axis": CHANNELS}, len(columns))
+    x = layer.node.inputs[0]
     for part in parts:
-        part.shape = x.shape
+        part.shape = None if x is None else x.shape
     return list(parts)
 
 
@@ -77,11 +81,6 @@ def back_together(
     assert isinstance(total, ir.Value)
     total.shape = None if x is None else x.shape
     return total
-
-
-def merges(layer: Layer) -> bool:
-    """Whether Σ vjp(sₖ; wₖ) takes less time than as many apart."""
-    return _is_conv(layer) and not _steps_by_one(layer)
 
 
 def _once(emit: Emit, layer: Layer, x: ir.Value, w: ir.Value, b: Input) -> ir.Value:

@@ -29,18 +29,11 @@ def over_input(emit: Emit, node: ir.Node, pairs: Sequence[Pair]) -> ir.Value:
     """
     at, (_, w) = sliding(node), pairs[0]
     if is_turned(emit, w, at):
-        return _sum(emit, [turned_conv(emit, s, w, at) for s, w in pairs])
+        return emit.total([turned_conv(emit, s, w, at) for s, w in pairs], at.shaped(w, at.read))
     if is_phased(emit, w, at):
         return phased(emit, at, pairs)
     joined = _side_by_side(emit, pairs, at)
-    return _sum(emit, [_transposed(emit, node, s, w, at) for s, w in joined])
-
-
-def _sum(emit: Emit, parts: Sequence[ir.Value]) -> ir.Value:
-    c, *others = parts
-    for other in others:
-        c = emit.op("Add", c, other)
-    return c
+    return emit.total([_transposed(emit, node, s, w, at) for s, w in joined])
 
 
 def _transposed(emit: Emit, node: ir.Node, s: ir.Value, w: ir.Value, at: Sliding) -> ir.Value:

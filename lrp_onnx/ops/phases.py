@@ -29,23 +29,22 @@ MOST_PHASES = 4
 
 
 def is_phased(emit: Emit, w: ir.Value, at: Sliding) -> bool:
-    """Whether the transpose is emitted so: all sizes are known, every phase has taps and none of
-    them reads less than all, and there are enough channels.
+    """Whether the transpose is emitted so: all sizes are known, no phase reads less than all, and
+    there are enough channels.
     """
     if not emit.optimise or emit.runtime == "cuda" or not has_channels(w, at.group):
         return False
     if None in (*at.read, *at.written) or prod(at.strides) > MOST_PHASES:
         return False
-    if any(d != 1 for d in at.dilations) or any(
-        k < stride for k, stride in zip(at.kernel, at.strides, strict=True)
-    ):
+    if any(d != 1 for d in at.dilations):
         return False
-    phases = [(k, phase) for k in range(at.axes) for phase in range(at.strides[k])]
-    return all(min(_taps(at, k, phase)[1:]) >= 0 for k, phase in phases)
+    found = [_taps(at, k, r) for k in range(at.axes) for r in range(at.strides[k])]
+    return all(min(before, after) >= 0 for last, before, after in found if last >= 0)
 
 
 def _taps(at: Sliding, k: int, phase: int) -> tuple[int, int, int]:
-    """Of a phase along axis k: its last tap, and the padding before and after.
+    """Of a phase along axis k: its last tap, negative if it has none, and the padding before and
+    after.
 
     Tap t of output o reads input o·stride + t - pad, so that element i·stride + phase receives from
     output i + (phase + pad - t) / stride.
@@ -54,6 +53,8 @@ def _taps(at: Sliding, k: int, phase: int) -> tuple[int, int, int]:
     assert read is not None
     assert written is not None
     first = (phase + begin) % stride
+    if first >= at.kernel[k]:
+        return -1, 0, 0
     last = first + (at.kernel[k] - 1 - first) // stride * stride
     length = -(-read // stride)
     before = (last - begin - phase) // stride
@@ -65,37 +66,47 @@ def phased(emit: Emit, at: Sliding, pairs: Sequence[tuple[ir.Value, ir.Value]]) 
 
     s: (N, M, *out)    w: (M, C/group, *k)    ->    c: (N, C, *in).    Spec: ONNX Conv-11.
     """
-    n, sizes = at.axes, [size for size in at.read if size is not None]
-    parts = {phase: _phase(emit, at, pairs, phase) for phase in product(*map(range, at.strides))}
-    for k in reversed(range(n)):
-        if at.strides[k] == 1:
-            parts = {phase[:-1]: part for phase, part in parts.items()}
-            continue
-        behind = emit.ints(k + 3)
-        columns: dict[tuple[int, ...], list[ir.Value]] = {}
-        for phase, part in parts.items():
-            column = emit.op("Unsqueeze", part, behind)
-            columns.setdefault(phase[:-1], []).append(column)
-        parts = {rest: emit.op("Concat", *c, axis=k + 3) for rest, c in columns.items()}
-    (whole,) = parts.values()
+    sizes = [size for size in at.read if size is not None]
+    every = product(*map(range, at.strides))
+    parts = {phase: _phase(emit, at, pairs, phase) for phase in every}
+    for k in reversed(range(at.axes)):
+        rows = {phase[:-1]: range(at.strides[k]) for phase in parts}
+        parts = {
+            rest: _interleaved(emit, [parts[*rest, r] for r in row], k + 3)
+            for rest, row in rows.items()
+        }
+    whole = parts[()]
+    assert whole is not None
     lengths = [-(-s // t) * t for s, t in zip(sizes, at.strides, strict=True)]
     c = emit.op("Reshape", whole, emit.ints(0, 0, *lengths))
     if lengths == sizes:
         return c
-    axes = emit.ints(*range(2, n + 2))
-    return emit.op("Slice", c, emit.ints(*[0] * n), emit.ints(*sizes), axes)
+    axes, starts = emit.ints(*range(2, at.axes + 2)), emit.ints(*[0] * at.axes)
+    return emit.op("Slice", c, starts, emit.ints(*sizes), axes)
+
+
+def _interleaved(emit: Emit, parts: Sequence[ir.Value | None], axis: int) -> ir.Value | None:
+    """Parts side by side along a new axis, zeros for those that are missing; None if all are."""
+    known = [part for part in parts if part is not None]
+    if len(parts) == 1 or not known:
+        return parts[0]
+    zeros = None if len(known) == len(parts) else emit.expand_like(0.0, known[0])
+    columns = [zeros if part is None else part for part in parts]
+    apart = [emit.op("Unsqueeze", column, emit.ints(axis)) for column in columns]
+    return emit.op("Concat", *apart, axis=axis)
 
 
 def _phase(
     emit: Emit, at: Sliding, pairs: Sequence[tuple[ir.Value, ir.Value]], phase: Sequence[int]
-) -> ir.Value:
-    """The elements i·stride + phase of c."""
-    axes = range(len(phase))
-    last, before, after = zip(*(_taps(at, k, phase[k]) for k in axes), strict=True)
+) -> ir.Value | None:
+    """The elements i·stride + phase of c; None where no tap reads them."""
+    found = [_taps(at, k, r) for k, r in enumerate(phase)]
+    if any(last < 0 for last, _, _ in found):
+        return None
+    last, before, after = zip(*found, strict=True)
     kernel = [t // stride + 1 for t, stride in zip(last, at.strides, strict=True)]
-    total = None
-    for s, w in pairs:
-        part = emit.op(
+    parts = [
+        emit.op(
             "Conv",
             s,
             exchanged(emit, _read_from_last(emit, at, w, last), w, kernel, at.group),
@@ -104,9 +115,10 @@ def _phase(
             group=at.group,
             pads=[*before, *after],
         )
-        total = part if total is None else emit.op("Add", total, part)
-    assert total is not None
-    return total
+        for s, w in pairs
+    ]
+    sizes = [-(-(size or 0) // t) for size, t in zip(at.read, at.strides, strict=True)]
+    return emit.total(parts, at.shaped(pairs[0][1], sizes))
 
 
 def _read_from_last(emit: Emit, at: Sliding, w: ir.Value, last: Sequence[int]) -> ir.Value:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from lrp_onnx.emit import known_rank
+from lrp_onnx.emit import known_rank, static_shape
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.ops.attributes import integer, ints, text
 
@@ -27,6 +27,7 @@ class Sliding:
     pads: Sequence[int]
     """Begins, then ends."""
     group: int
+    samples: int | ir.SymbolicDim
     read: Sizes
     """Sizes of the node's input."""
     written: Sizes
@@ -36,6 +37,16 @@ class Sliding:
     def axes(self) -> int:
         """The number of spatial axes."""
         return len(self.kernel)
+
+    def shaped(self, w: ir.Value, sizes: Sizes) -> list[int | ir.SymbolicDim] | None:
+        """The shape of a tensor with the input channels of weight w, where every size is known but
+        for the number of samples, which has a name.
+        """
+        channels, known = static_shape(w), [size for size in sizes if size is not None]
+        named = isinstance(self.samples, int) or self.samples.value is not None
+        if channels is None or not named or len(known) < self.axes:
+            return None
+        return [self.samples, self.group * channels[1], *known]
 
 
 def sliding(node: ir.Node) -> Sliding:
@@ -49,6 +60,7 @@ def sliding(node: ir.Node) -> Sliding:
         ints(node, "dilations", [1] * n),
         _pads(node, n),
         integer(node, "group", 1),
+        (x.shape or [ir.SymbolicDim(None)])[0],
         _sizes(x, n),
         _sizes(y, n),
     )
