@@ -20,6 +20,8 @@ from lrp_onnx.wide import back
 
 __all__ = ["BothSigns"]
 
+FOLDED_FROM = 32
+"""Weights per output from which on a convolution takes longer than two passes over its result."""
 RAISING, LOWERING = ((1.0, 0.0), (0.0, 1.0)), ((0.0, 1.0), (1.0, 0.0))
 """The quadrants of the contributions that raise z, and of those that lower it."""
 
@@ -39,9 +41,12 @@ class BothSigns(Contributions):
         if not all(signs):
             return None
         if self._is_pair(shares):
-            raised, lowered = self.both_quotients(self._folded_size(), 2.0)
+            size, times = self._size()
+            raised, lowered = self.both_quotients(size, times)
             quotients = [raised if share.of == RAISING else lowered for share in shares]
-            shares = [s if s.of == RAISING else replace(s, factor=-2 * s.factor) for s in shares]
+            shares = [
+                s if s.of == RAISING else replace(s, factor=-times * s.factor) for s in shares
+            ]
         else:
             pairs = zip(shares, signs, strict=True)
             quotients = self.quotients([self._side_by_side(*pair) for pair in pairs])
@@ -50,17 +55,20 @@ class BothSigns(Contributions):
     def _folds(self, shares: Sequence[Quadrants]) -> bool:
         """Whether one share counts raising contributions more, and z is at hand as relu(z)."""
         parts = shares[0].parts(0) if len(shares) == 1 else None
-        if parts is None or not self.relevance.is_of_relu(self.z):
+        if parts is None or not self._has_relu():
             return False
         biased = self.layer.bias is not None
         return parts[0] > parts[1] >= 0 and (not biased or shares[0].bias == parts)
 
+    def _has_relu(self) -> bool:
+        """Whether relu(z) costs less than a second convolution: behind a Clip it is two passes."""
+        own = self.relevance.is_of_relu(self.z)
+        return own or (self.dead and self.weights_per_output() >= FOLDED_FROM)
+
     def _folded(self, p: float, q: float) -> Operand:
         """Z·2/(p + q) = z + (p - q)/(p + q)·f(|x|; |w|, |b|) where z > 0, with its stabiliser."""
-        z = self.relevance.factor
-        assert z is not None
         size = self._of_sizes((p - q) / (p + q), 2 * self.epsilon / (p + q))
-        return add(self.emit, z, size)
+        return add(self.emit, self.relu(), size)
 
     def _of_sizes(self, multiple: float, epsilon: float) -> ir.Value:
         """f(|x|; |w|, |b|) times a number, and ε."""
@@ -80,19 +88,27 @@ class BothSigns(Contributions):
         return self._by_sign_of_x(*back(emit, self.layer, [s], [ws]))
 
     def _is_pair(self, shares: Sequence[Quadrants]) -> bool:
-        """Whether z and one sum of sizes give both what raises z and what lowers it."""
+        """Whether the shares are what raises z and what lowers it, and z is at hand as relu(z)."""
         biased = self.layer.bias is not None
         alone = [s.of == RAISING and (s.bias == (1, 0) or not biased) for s in shares]
         rest = [s.of == LOWERING and (s.bias == (0, 1) or not biased) for s in shares]
         both = len(shares) == 2 and any(alone) and any(rest)
-        return both and self.dead and self.subtracts()
+        return both and self._has_relu()
 
-    def _folded_size(self) -> Operand:
-        """2·(ε - z₋) = f(|x|; |w|, |b|) - z, where z > 0."""
-        emit, epsilon = self.emit, 2 * self.epsilon
+    def _size(self) -> tuple[Operand, float]:
+        """A multiple of ε - z₋, where z > 0, and the multiple: twice it is f(|x|; |w|, |b|) - z
+        where that loses nothing.
+        """
+        emit = self.emit
+        if not self.subtracts():
+            sides = [positive(emit, self.x), negative(emit, self.x)]
+            b = add(emit, self.bias(0.0, -1.0), self.epsilon)
+            ws = [self.mixed(0.0, -1.0), self.mixed(-1.0, 0.0)]
+            return self.forward(sides, ws, b, 1), 1.0
+        epsilon = 2 * self.epsilon
         size = subtract(emit, self._of_sizes(1.0, epsilon), self.relu())
         assert isinstance(size, ir.Value)
-        return at_least(emit, size, epsilon)
+        return at_least(emit, size, epsilon), 2.0
 
     def _side_by_side(self, share: Quadrants, known: int) -> Operand:
         """Z with its stabiliser, positive or negative throughout."""
