@@ -2,7 +2,8 @@
 
 Where relevance is 0 at z ≤ 0, |x| and |w| make one forward of two: z₊ = (z + f(|x|; |w|, |b|))/2
 and z₋ = (z - f(|x|; |w|, |b|))/2; elsewhere they cancel.  Else x⁺ and x⁻ stand side by side, one
-convolution of double width.  Relevance stays a product: R_in = x · (c₊ where x ≥ 0, else c₋).
+convolution of double width, for z₋ alone where z₊ is what is left of z.  Relevance stays a
+product: R_in = x · (c₊ where x ≥ 0, else c₋).
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from lrp_onnx.wide import back
 __all__ = ["BothSigns"]
 
 FOLDED_FROM = 32
-"""Weights per output from which on a convolution takes longer than two passes over its result."""
+"""Weights per output from which on a convolution takes longer than two passes over its result: on
+one thread 0.012 ns a weight and output of 1×1, 0.15 ns an element of a pass (MobileNetV2)."""
 RAISING, LOWERING = ((1.0, 0.0), (0.0, 1.0)), ((0.0, 1.0), (1.0, 0.0))
 """The quadrants of the contributions that raise z, and of those that lower it."""
 

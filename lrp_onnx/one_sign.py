@@ -1,8 +1,8 @@
 """Rules that tell what raises z from what lowers it, over an input of one sign.
 
 With x ≥ 0 the weights w⁺ raise z and w⁻ lower it.  Of z = z₊ + z₋ one sum is computed, the other is
-what is left of z (see `contributions`).  Shares where z > 0 and where z < 0 exclude each other: one
-quotient serves both.
+what is left of z (see `contributions`), which loses nothing for z₊ where z > 0.  Shares where z > 0
+and where z < 0 exclude each other: one quotient serves both.
 """
 
 from __future__ import annotations

@@ -3,11 +3,14 @@
 What is used, beside relevance as a product (see `relevance`):
 
 - The forward's own z stands for Σ f(x; w, b); where relevance is 0 at z ≤ 0, so does a = relu(z).
+- What the backward pass needs of the forward is one tensor a layer, a/Z, where R = a·c: it is
+  computed while a and Z are at hand, and R/Z = c·(a/Z).
 - Z = p·z₊ + q·z₋ (see `quadrants`) needs z₊ or z₋ alone, the other being what is left of z.
 - A sum whose sign is known carries its stabiliser in its bias.
 - With x of both signs, |x| and |w| make one forward of two: z₊ = (z + f(|x|; |w|, |b|))/2.
 - Shares where z > 0 and where z < 0 exclude each other: one quotient serves both.
 - x⁺ and x⁻ side by side are one convolution of double width.
+- What MaxPool gives back to the maxima is divided before, while it is small.
 
 Differences stand where they lose nothing (see `DIRECT_BELOW`), and a denominator is never 0, also
 where R is.

@@ -1,11 +1,11 @@
 """Several modified copies of one layer at once: convolutions side by side.
 
-Σ f(xₖ; wₖ) is one convolution over the xₖ side by side, the products of one s with every wₖ are one
-transposed convolution with their outputs side by side, and Σ vjp(sₖ; wₖ) is one over the sₖ side by
-side.  Where the operator has no channels that can be laid side by side, each stands alone.
+Σ f(xₖ; wₖ) is one convolution over the xₖ side by side, and the products of one s with every wₖ are
+one transposed convolution with their outputs side by side.  Where the operator has no channels that
+can be laid side by side, each stands alone.  Σ vjp(sₖ; wₖ) is left to `over_input`.
 
-What pays was measured on ONNX Runtime's CPU provider: ConvTranspose (stride over 1) takes as long
-for two inputs as for one, but longer for two outputs than twice one; Conv adds to a sum in place.
+What pays was measured on ONNX Runtime's CPU provider: a stride over 1 takes longer for two outputs
+than twice for one.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _is_conv(layer: Layer) -> bool:
 
 
 def _steps_by_one(layer: Layer) -> bool:
-    """Whether the transpose is a convolution too; a wide ConvTranspose takes longer than two."""
+    """Whether the transpose has no phases; with more outputs they take longer than alone."""
     strides = layer.node.attributes.get("strides")
     return strides is None or set(strides.as_ints()) == {1}
 

@@ -275,6 +275,11 @@ NETWORKS = {
         "a = Conv(x, w, b) z = Conv<pads=[1,0,0,1], group=2>(a, v, c) r = Relu(z)" + BEHIND,
         IMAGES, w=(8, 3, 3, 3), b=(8,), v=(6, 4, 2, 2), c=(6,),
     ),
+    "the larger of two behind a relu": network(
+        """a = Conv<pads=[1,1,1,1]>(x, w, b) p = Relu(a)
+        m = MaxPool<kernel_shape=[3,2], strides=[2,2]>(p) z = Conv(m, v) r = Relu(z)""" + BEHIND,
+        IMAGES, **LAYER, v=(6, 6, 1, 1),
+    ),
     "next to nothing lowers z": network(
         """a = Conv<pads=[1,1,1,1]>(x, w, b) p = Relu(a) z = Conv<pads=[1,1,1,1]>(p, v)
         r = Relu(z)""" + BEHIND,
@@ -283,11 +288,19 @@ NETWORKS = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("epsilon", [1e-6, 0.25])
 @pytest.mark.parametrize("composite", ["epsilon", "epsilon-plus", "gamma", "alpha2-beta1"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_network(name: str, composite: str) -> None:
+def test_network(name: str, composite: str, epsilon: float) -> None:
     x = np.random.default_rng(3).standard_normal(IMAGES).astype(np.float32)
-    agree(NETWORKS[name], {"x": x}, composite)
+    agree(NETWORKS[name], {"x": x}, composite, {"epsilon": epsilon})
+
+
+def test_a_condition_in_front_of_a_maximum() -> None:
+    x = np.random.default_rng(3).standard_normal(IMAGES).astype(np.float32)
+    channels = np.array([[0, 1, 0, 0, 1, 0]], np.float32)
+    model = NETWORKS["the larger of two behind a relu"]
+    agree(model, {"x": x, "p_condition": channels}, "epsilon", conditions="p")
 
 
 @pytest.mark.parametrize("composite", ["epsilon", "zplus", "gamma", "alpha2-beta1", "flat"])

@@ -3,10 +3,9 @@ output channels exchanged, by nodes on the weight that runtimes compute when the
 
 Time of Conv beside ConvTranspose on ONNX Runtime's CPU provider, one thread, shapes of VGG-16,
 ResNet-50 and MobileNetV2: 0.62 to 0.76 dense 3×3, 0.94 to 0.98 for 1×1, 0.10 to 0.44 depthwise, but
-2.5 with 3 input channels, since Conv pads its outputs to 16.  With a stride over 1 ConvTranspose
-won against convolutions of every phase followed by DepthToSpace, and against zeros put between; for
-1×1 MatMul took as long as Conv.  CUDA has a kernel for the transpose itself (cuDNN's backward
-data), and the weight is then kept once.
+2.5 with 3 input channels, since Conv pads its outputs to 16.  For 1×1 MatMul took as long as Conv,
+and so did a convolution over one axis, which needs no change of layout.  CUDA has a kernel for the
+transpose itself (cuDNN's backward data), and the weight is then kept once.
 """
 
 from __future__ import annotations

@@ -1,0 +1,56 @@
+"""What an explanation keeps of the forward pass, as ONNX Runtime executes it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from models import network
+
+import lrp_onnx
+
+LAYERS = 4
+DEEP = network(
+    " ".join(
+        f"z{k} = Conv<pads=[1,1,1,1]>({'x' if k == 0 else f'a{k - 1}'}, w{k}, b{k}) "
+        f"a{k} = Relu(z{k})"
+        for k in range(LAYERS)
+    )
+    + " g = GlobalAveragePool(a3) f = Flatten(g) y = Gemm<transB=1>(f, v, c)",
+    (1, 3, 12, 12), v=(5, 32), c=(5,),
+    **{f"w{k}": (32, 3 if k == 0 else 32, 3, 3) for k in range(LAYERS)},
+    **{f"b{k}": (32,) for k in range(LAYERS)},
+)  # fmt: skip
+"""Channels enough for the runtime's blocked layout."""
+
+
+def executed(composite: str, folder: Path) -> list[tuple[str, str]]:
+    """The nodes in the order of execution: name and operator."""
+    compiled = lrp_onnx.compile(DEEP, composite, check=False).model
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.enable_profiling = True
+    options.profile_file_prefix = str(folder / "profile")
+    session = onnxruntime.InferenceSession(
+        compiled.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    x = np.random.default_rng(0).standard_normal((1, 3, 12, 12)).astype(np.float32)
+    session.run(None, {"x": x})
+    events = json.loads(Path(session.end_profiling()).read_text())
+    return [
+        (e["name"].removesuffix("_kernel_time"), e["args"]["op_name"])
+        for e in events
+        if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")
+    ]
+
+
+@pytest.mark.parametrize("composite", ["epsilon", "epsilon-plus", "epsilon-alpha2-beta1"])
+def test_shares_of_the_forward_pass_are_computed_in_it(composite: str, tmp_path: Path) -> None:
+    order = executed(composite, tmp_path)
+    target = next(k for k, (name, _) in enumerate(order) if name.startswith("lrp/target/"))
+    shares = [f"lrp/z{k}/Div" for k in range(LAYERS)]
+    places = {name: k for k, (name, _) in enumerate(order)}
+    assert [places[share] < target for share in shares] == [True] * LAYERS
