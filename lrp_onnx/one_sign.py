@@ -12,13 +12,17 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from lrp_onnx.algebra import Operand, add, multiply, subtract
+from lrp_onnx.algebra import Operand, add, multiply, positive, subtract
 from lrp_onnx.contributions import Contributions, at_least, values_of
 from lrp_onnx.quadrants import Quadrants
 from lrp_onnx.relevance import Relevance
 from lrp_onnx.wide import back_together
 
 __all__ = ["OneSign"]
+
+
+LEAST_APART = 1 / 16
+"""Least difference of p and q, of the larger, with which f(x; m) + relu(z) does not cancel."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ class OneSign(Contributions):
             return False
         a, b = parts
         mirrored = (a.p, a.q, a.factor) == (b.q, b.p, b.factor)
-        return mirrored and (a.where, b.where) == (">", "<") and a.p > a.q > 0
+        apart = a.p > a.q > 0 and a.p - a.q > LEAST_APART * a.p
+        return mirrored and apart and (a.where, b.where) == (">", "<")
 
     def _has_all_of_z(self, parts: Sequence[Part]) -> bool:
         """Whether the shares are what raises z and what lowers it, and relevance is 0 at z ≤ 0."""
@@ -117,23 +122,17 @@ class OneSign(Contributions):
     def _by_one_quotient(self, part: Part) -> Relevance:
         """p·z₊ + q·z₋ where z > 0, q·z₊ + p·z₋ where z < 0, over one denominator.
 
-        With l(z) = z where z > 0, -p/q·z where z < 0, it is |Z|/q = l(z) + (p - q)/q·z₊ + ε/q, and
-        with y = z / (|Z|/q) the coefficient is vjp(c·l(y); w) + vjp(c·y; (p - q)/q·w₊).
+        With k = p + q and m = ((p - q)·w₊ - p·w)/k it is |Z|/k = relu(z) + f(x; m) + ε/k, and with
+        y = z / (|Z|/k) the coefficient is vjp(c·relu(y); w) + vjp(c·y; m).
         """
-        emit, p, q = self.emit, part.p, part.q
-        more = (p - q) / q
-        b = add(emit, self.bias(more, 0.0), self.epsilon / q)
-        raised = self.forward([self.x], [self.raising(more)], b, 1)
-        own, y = self.share(self.z, add(emit, self._level(self.z, p / q), raised))
-        level = multiply(emit, self._level(y, p / q), self.relevance.settled(emit))
-        assert isinstance(level, ir.Value)
-        level.shape = self.z.shape
-        ws = [multiply(emit, part.factor, self.w), self.raising(part.factor * more)]
-        return Relevance(back_together(emit, self.layer, [level, own], values_of(ws)), self.x)
-
-    def _level(self, z: ir.Value, slope: float) -> Operand:
-        """z where z > 0, -slope·z elsewhere; the slope of LeakyRelu is a float32 in any model."""
-        emit = self.emit
-        if self.z.dtype == ir.DataType.DOUBLE:
-            return emit.op("Max", z, multiply(emit, -slope, z))
-        return emit.op("LeakyRelu", z, alpha=-slope)
+        emit, p, k = self.emit, part.p, part.p + part.q
+        more = (p - part.q) / k
+        m = add(emit, multiply(emit, -p / k, self.w), self.raising(more))
+        b = add(emit, self.bias(more - p / k, -p / k), self.epsilon / k)
+        rest = self.forward([self.x], [m], b, 0)
+        own, y = self.share(self.z, add(emit, positive(emit, self.z), rest))
+        above = multiply(emit, positive(emit, y), self.relevance.settled(emit))
+        assert isinstance(above, ir.Value)
+        above.shape = self.z.shape
+        ws = [multiply(emit, part.factor, self.w), multiply(emit, part.factor, m)]
+        return Relevance(back_together(emit, self.layer, [above, own], values_of(ws)), self.x)
