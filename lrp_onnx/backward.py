@@ -135,9 +135,13 @@ def moved_products(
     if any(r is not None and r.factor is not y for r, y in pairs):
         return None
     coefficients = [None if r is None else r.coefficient for r in arriving]
-    moved = None
-    if node.op_type == "MaxPool" and first is not None:
-        moved = Moved(first, lambda s: vjp(emit, op, node, [s], 0))
+
+    def move(s: ir.Value) -> ir.Value:
+        with emit.on_behalf_of(node, site.rule.name):
+            return vjp(emit, op, node, [s], 0)
+
+    pooled = node.op_type == "MaxPool" and first is not None
+    moved = Moved(first, move) if pooled and first is not None else None
     return {
         i: Relevance(vjp(emit, op, node, coefficients, i), node.inputs[i], moved)
         for i in site.step.active

@@ -9,7 +9,8 @@ it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
@@ -112,6 +113,14 @@ class Emit:
         known = node.metadata_props.get("lrp.source")  # a copy says whose it is
         self.source, self.rule = known or node.name or node.op_type, rule
         self.dtype = compute_dtype(node.outputs[0].dtype)
+
+    @contextmanager
+    def on_behalf_of(self, node: ir.Node, rule: str) -> Iterator[None]:
+        """Write for another forward node for a while."""
+        before = self.source, self.rule, self.dtype
+        self.at(node, rule)
+        yield
+        self.source, self.rule, self.dtype = before
 
     def op(self, op_type: str, *inputs: Input, **attributes: Any) -> ir.Value:
         """Emit one node; numbers become constants of the current dtype. Returns its first

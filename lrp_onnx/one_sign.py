@@ -110,12 +110,9 @@ class OneSign(Contributions):
     def _lowered(self, q: float, parts: Sequence[Part]) -> Operand:
         """q·z₋ - ε, from z and z₊ + ε where that is at hand and loses nothing."""
         emit = self.emit
-        z = self.relevance.factor if self.relevance.is_of_relu(self.z) else self.z
-        whole = z is self.z and self.dead  # behind a Clip z would have to be kept
-        subtracts = q == 1 and self.subtracts() and not whole and not self.is_one_sided()
+        subtracts = q == 1 and not self.dead and self.subtracts() and not self.is_one_sided()
         if subtracts and any((s.p, s.q) == (1, 0) for s in parts):
-            assert z is not None
-            return emit.op("Min", subtract(emit, z, self._raised(1.0)), -self.epsilon)
+            return emit.op("Min", subtract(emit, self.z, self._raised(1.0)), -self.epsilon)
         b = subtract(emit, self.bias(0.0, q), self.epsilon)
         return self.forward([self.x], [self.lowering(q)], b, -1)
 

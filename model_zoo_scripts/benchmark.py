@@ -1,15 +1,17 @@
 """What an explanation costs beside a prediction, and beside other ways to explain.
 
     python model_zoo_scripts/benchmark.py [--only PART,…] [--models NAME,…] [--composites NAME,…]
-                                          [--batch N] [--runs N] [--threads N] [--readme]
+                                          [--batch N] [--runs N] [--visits N] [--threads N]
+                                          [--readme]
 
 Parts: `forward` (beside ONNX Runtime's prediction of the original model), `zennit` (Zennit 1.0 in
 torch, BatchNorm folded, registered once), `captum` (its LRP, VGG-16), `rise` (DIANNA, 1,000 masks
 on the same ONNX model) and `transformer` (BERT-base sized, beside its prediction and LXT); all by
 default. Whole calls are timed, input and threads alike for all; the contestants of a row run in
-turn, A B A B …, after warming up. Shown are medians; in brackets the quartiles of the rounds' own
-ratios. Nothing is compared across rows. On a machine with other work `--clock cpu --threads 1`
-counts the processor's time, which repeats within a few percent.
+turn, A B A B …, after warming up; the whole table is gone through several times (`--visits`), so
+that a slow spell of the machine meets only a part of a row's rounds. Shown are medians; in brackets
+the quartiles of the rounds' own ratios. Nothing is compared across rows. On a machine with other
+work `--clock cpu --threads 1` counts the processor's time, which repeats within a few percent.
 
 The networks are made once, which needs torch, torchvision, transformers and onnxscript; parts that
 need a package that is not installed are left out, with a word.
@@ -120,7 +122,22 @@ def check_alike(
 
 
 def measured(bench: Bench, options: argparse.Namespace) -> Iterator[Row]:
-    """Row by row. Raises nothing for a part whose package is missing: it is named on stderr."""
+    """Row by row, a row once for each visit; once alone RISE, which takes minutes, and LXT, whose
+    patches cannot be taken back. Raises nothing for a part whose package is missing: it is named on
+    stderr.
+    """
+    for _ in range(options.visits):
+        yield from visited(bench, options)
+    if "transformer" in options.only:
+        name = networks.TRANSFORMER
+        yield from available(bench.row, name, "attnlrp", {"LXT": contestants.lxt})
+    if "rise" in options.only:
+        for name in options.models:
+            yield from available(bench.rise, name)
+
+
+def visited(bench: Bench, options: argparse.Namespace) -> Iterator[Row]:
+    """Every row once that can be prepared again."""
     wanted = set(options.only)
     zennit: dict[str, Prepare] = {"Zennit": contestants.zennit} if "zennit" in wanted else {}
     if wanted & {"forward", "zennit"}:
@@ -129,12 +146,6 @@ def measured(bench: Bench, options: argparse.Namespace) -> Iterator[Row]:
                 yield from available(bench.row, name, composite, zennit)
     if "captum" in wanted:
         yield from available(bench.row, "vgg16", "epsilon", {"Captum's LRP": contestants.captum})
-    if "transformer" in wanted:
-        name = networks.TRANSFORMER
-        yield from available(bench.row, name, "attnlrp", {"LXT": contestants.lxt})
-    if "rise" in wanted:
-        for name in options.models:
-            yield from available(bench.rise, name)
 
 
 def available(measure: Callable[..., Row], *about: Any) -> Iterator[Row]:
@@ -181,7 +192,8 @@ def main() -> int:
     parser.add_argument("--models", type=names, default=networks.PICTURES)
     parser.add_argument("--composites", type=names, default=COMPOSITES)
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--runs", type=int, default=24, help="rounds of a row, in all visits")
+    parser.add_argument("--visits", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--longest", type=float, default=60.0, help="seconds of a row's rounds")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: see above")
@@ -190,17 +202,20 @@ def main() -> int:
     if unknown := set(options.only) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     clock = CLOCKS[options.clock]
-    bench = Bench(options.runs, options.batch, options.threads, options.longest, clock)
+    runs, longest = -(-options.runs // options.visits), options.longest / options.visits
+    bench = Bench(runs, options.batch, options.threads, longest, clock)
     with contextlib.suppress(Unavailable):
         contestants.use_threads(options.threads)
-    console, rows = Console(), []
+    console, found = Console(), dict[tuple[str, ...], Row]()
     console.width = max(console.width, 150)
     with console.status("measuring") as status:
         for row in measured(bench, options):
-            rows.append(row)
+            key = (row.network, row.composite, *row.others)
+            found[key] = row = found[key].joined(row) if key in found else row
             status.update(f"measured {row.network}, {row.composite}")
             if not console.is_terminal:
                 print(*row.cells(), *row.other_cells(), sep="  ", flush=True)
+    rows = list(found.values())
     tables = [table for table in (forward_table(rows), others_table(rows)) if table.rows]
     for table in tables:
         console.print(table.rich())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,10 @@ class Row:
     seconds: NDArray[Any]
     """[rounds, contestants]: forward, explanation, then the others."""
     others: tuple[str, ...] = ()
+
+    def joined(self, other: Row) -> Row:
+        """This row with the rounds of another visit."""
+        return replace(self, seconds=np.vstack([self.seconds, other.seconds]))
 
     @property
     def times_forward(self) -> float:
