@@ -38,7 +38,11 @@ def clip_behind_relu(graph: ir.Graph, clip: ir.Node) -> None:
     if not relus or low.const_value.numpy().any():
         return
     graph.remove(relus[0])
-    graph.insert_before(clip, relus[0])
+    producer = z.producer()
+    if producer is None:
+        graph.insert_before(graph[0], relus[0])
+    else:
+        graph.insert_after(producer, relus[0])
     lowest = ir.Node("", "Min", [relus[0].outputs[0], high], name=clip.name)
     lowest.metadata_props.update(clip.metadata_props)
     result, y = clip.outputs[0], lowest.outputs[0]

@@ -254,6 +254,16 @@ NETWORKS = {
         k = Clip(z, low, high) s = Add(c, k) y = GlobalAveragePool(s)""",
         IMAGES, **LAYER, v=(6, 6, 3, 3), low=np.float32(0), high=np.float32(6),
     ),
+    "two clips of the same": network(
+        """z = Conv<pads=[1,1,1,1]>(x, w, b) k = Clip(z, low, high) l = Clip(z, low, one)
+        a = Conv(k, v) c = Conv(l, u) s = Add(a, c) r = Relu(s)""" + BEHIND,
+        IMAGES, **LAYER, v=(6, 6, 1, 1), u=(6, 6, 1, 1),
+        low=np.float32(0), high=np.float32(6), one=np.float32(1),
+    ),
+    "a clip of the input": network(
+        "k = Clip(x, low, high) z = Conv(k, w, b) r = Relu(z)" + BEHIND,
+        IMAGES, **LAYER, low=np.float32(0), high=np.float32(6),
+    ),
     "a clip whose higher bound is below 0": network(
         "z = Conv(x, w, b) k = Clip(z, low, high) r = Conv(k, v)" + BEHIND,
         IMAGES, **LAYER, v=(6, 6, 1, 1), low=np.float32(0), high=np.float32(-1),
