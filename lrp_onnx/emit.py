@@ -87,6 +87,10 @@ class Emit:
         self.optimise = optimise
         """Whether products, facts and shared convolutions are used, or the rules as they stand."""
         self.runtime = runtime
+        self.declares = True
+        """Whether runtimes may be told shapes: a mask for more samples than the input has makes
+        relevance of as many.
+        """
         self.opset = graph.opset_imports.get("", 21)
         self.tape = tape.Tape(graph)
         self.source = ""
@@ -103,7 +107,7 @@ class Emit:
     def inside(self, body: ir.Graph) -> Emit:
         """One that appends to a body around which this one's graph lies; names stay apart."""
         inner = Emit(body, self.optimise, self.runtime)
-        inner.opset = self.opset
+        inner.opset, inner.declares = self.opset, self.declares
         inner.signs, inner._names, inner._taken = self.signs, self._names, self._taken
         inner.source, inner.rule, inner.dtype = self.source, self.rule, self.dtype
         return inner
@@ -162,7 +166,7 @@ class Emit:
         """The sum of tensors of one shape, which is told to runtimes if it is known: ONNX Runtime
         adds to a convolution in place only where it knows that both shapes are the same.
         """
-        if len(parts) > 1 and shape is not None:
+        if len(parts) > 1 and shape is not None and self.declares:
             for part in parts:
                 part.shape, part.type = ir.Shape(shape), ir.TensorType(self.dtype)
                 part.meta["lrp.declared"] = True

@@ -43,6 +43,7 @@ def emit_relevance(
     graph, request = model.graph, assignment.request
     emit = Emit(graph, request.optimise and audit is None, request.runtime)
     emit.signs.update(signs)
+    emit.declares = not request.conditions
     at = _tensors(model, assignment, assignment.request.relevance_at)
     conditioned = _tensors(model, assignment, assignment.request.conditions)
     outputs = {str(value.name): value for value in assignment.inputs} | at

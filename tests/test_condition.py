@@ -47,6 +47,20 @@ def test_heatmaps_of_single_channels_sum_to_the_whole(tensor: str, composite: st
     assert_close(np.sum(parts, axis=0), whole)
 
 
+@pytest.mark.parametrize("composite", ["epsilon", "epsilon-plus-flat", "alpha2-beta1"])
+def test_masks_for_more_samples_than_one(composite: str) -> None:
+    wide = network(
+        """a = Conv<pads=[1,1,1,1]>(x, w) p = Relu(a) z = Conv<pads=[1,1,1,1]>(p, v) r = Relu(z)
+        y = GlobalAveragePool(r)""",
+        (1, 8, 8, 8), w=(8, 8, 3, 3), v=(12, 8, 3, 3),
+    )  # fmt: skip
+    compiled = lrp_onnx.compile(wide, composite, conditions="r", check=False).model
+    x, masks = np.float32(np.random.default_rng(0).random((1, 8, 8, 8))), np.eye(12)[:5]
+    together = run(compiled, {"x": x, "r_condition": np.float32(masks)})["x_relevance"]
+    each = [run(compiled, {"x": x, "r_condition": np.float32(masks[k : k + 1])}) for k in range(5)]
+    assert_close(together, np.concatenate([part["x_relevance"] for part in each]))
+
+
 @pytest.mark.parametrize("method", ["gradient", "input-x-gradient"])
 def test_gradients_have_conditions_too(method: str) -> None:
     whole = _explainer(DEEP, method=method)(X).relevance["x"]
