@@ -123,8 +123,10 @@ class Emit:
         """Write for another forward node for a while."""
         before = self.source, self.rule, self.dtype
         self.at(node, rule)
-        yield
-        self.source, self.rule, self.dtype = before
+        try:
+            yield
+        finally:
+            self.source, self.rule, self.dtype = before
 
     def op(self, op_type: str, *inputs: Input, **attributes: Any) -> ir.Value:
         """Emit one node; numbers become constants of the current dtype. Returns its first

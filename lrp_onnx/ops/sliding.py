@@ -71,12 +71,13 @@ def _kernel(node: ir.Node) -> list[int]:
     if "kernel_shape" in node.attributes:
         return ints(node, "kernel_shape", [])
     w = node.inputs[1]
-    shape = None if w is None or w.shape is None else list(w.shape)[2:]
-    if shape is None or not all(isinstance(k, int) for k in shape):
+    sizes = [None] if w is None or w.shape is None else list(w.shape)[2:]
+    known = [size for size in sizes if isinstance(size, int)]
+    if len(known) < len(sizes):
         raise UnsupportedError(
             "the shape of its weight is unknown. Export the model with kernel_shape"
         )
-    return [int(k) for k in shape]  # type: ignore[arg-type]
+    return known
 
 
 def _pads(node: ir.Node, n: int) -> list[int]:
