@@ -121,11 +121,8 @@ class Contributions:
         """c · (a / Z) for R = c·a, and a / Z: the one tensor of the forward pass that is kept."""
         c = self.relevance.settled(self.emit)
         share = divide(self.emit, of, divisor)
-        s = multiply(self.emit, c, share)
-        assert isinstance(s, ir.Value)
         assert isinstance(share, ir.Value)
-        s.shape = self.z.shape
-        return s, share
+        return self._multiple(c, share), share
 
     def both_quotients(self, size: Operand, times: float = 1.0) -> tuple[ir.Value, ir.Value]:
         """R / (z₊ + ε) and R / size, where relevance is 0 at z ≤ 0.
@@ -133,14 +130,29 @@ class Contributions:
         size: times·(ε - z₋).  There z₊ = z - z₋ is a sum of positive numbers, and with
         t = z / size the former is R / size / (1/times + t).
         """
-        assert self.relevance.factor is not None
-        lowered, share = self.share(self.relevance.factor, size)
-        relu = self.relu()
-        t = share if relu is self.relevance.factor else divide(self.emit, relu, size)
-        raised = divide(self.emit, lowered, add(self.emit, t, 1 / times))
+        emit, a, relu = self.emit, self.relevance.factor, self.relu()
+        assert a is not None
+        if relu is a:
+            # 1/times + t stands before c·t, so that it is computed after it and not kept (see
+            # `Relevance.settled`)
+            c = self.relevance.settled(emit)
+            t = divide(emit, a, size)
+            divisor = add(emit, t, 1 / times)
+            lowered = self._multiple(c, t)
+        else:
+            lowered, _ = self.share(a, size)
+            divisor = add(emit, divide(emit, relu, size), 1 / times)
+        raised = divide(emit, lowered, divisor)
         assert isinstance(raised, ir.Value)
         raised.shape = self.z.shape
         return raised, lowered
+
+    def _multiple(self, c: ir.Value, share: Operand) -> ir.Value:
+        """c · share, shaped like the output."""
+        s = multiply(self.emit, c, share)
+        assert isinstance(s, ir.Value)
+        s.shape = self.z.shape
+        return s
 
     def quotients(self, divisors: Sequence[Operand]) -> list[ir.Value]:
         """R over each of the sums."""

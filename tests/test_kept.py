@@ -27,8 +27,8 @@ DEEP = network(
 """Channels enough for the runtime's blocked layout."""
 
 
-def executed(composite: str, folder: Path) -> list[tuple[str, str]]:
-    """The nodes in the order of execution: name and operator."""
+def executed_places(composite: str, folder: Path) -> tuple[int, dict[str, int]]:
+    """When the target is computed, and when each node."""
     compiled = lrp_onnx.compile(DEEP, composite, check=False).model
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -40,17 +40,23 @@ def executed(composite: str, folder: Path) -> list[tuple[str, str]]:
     x = np.random.default_rng(0).standard_normal((1, 3, 12, 12)).astype(np.float32)
     session.run(None, {"x": x})
     events = json.loads(Path(session.end_profiling()).read_text())
-    return [
-        (e["name"].removesuffix("_kernel_time"), e["args"]["op_name"])
+    order = [
+        e["name"].removesuffix("_kernel_time")
         for e in events
         if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")
     ]
+    target = next(k for k, name in enumerate(order) if name.startswith("lrp/target/"))
+    return target, {name: k for k, name in enumerate(order)}
 
 
 @pytest.mark.parametrize("composite", ["epsilon", "epsilon-plus", "epsilon-alpha2-beta1"])
 def test_shares_of_the_forward_pass_are_computed_in_it(composite: str, tmp_path: Path) -> None:
-    order = executed(composite, tmp_path)
-    target = next(k for k, (name, _) in enumerate(order) if name.startswith("lrp/target/"))
+    target, places = executed_places(composite, tmp_path)
     shares = [f"lrp/z{k}/Div" for k in range(LAYERS)]
-    places = {name: k for k, (name, _) in enumerate(order)}
     assert [places[share] < target for share in shares] == [True] * LAYERS
+
+
+def test_what_one_share_makes_of_another_is_computed_when_it_is_needed(tmp_path: Path) -> None:
+    target, places = executed_places("epsilon-alpha2-beta1", tmp_path)
+    behind_a_relu = [f"lrp/z{k}/Add_2" for k in range(1, LAYERS)]
+    assert [places[divisor] > target for divisor in behind_a_relu] == [True] * (LAYERS - 1)

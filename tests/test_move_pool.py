@@ -55,6 +55,8 @@ WINDOWS = [
     Case("MaxPool", {"kernel_shape": [2, 2], "strides": [2, 2]}, x=(1, 2, 6, 6)),
     Case("MaxPool", {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]},
          x=(1, 2, 6, 7)),
+    Case("MaxPool", {"kernel_shape": [3, 5], "strides": [2, 2], "pads": [1, 2, 1, 2]},
+         x=(1, 2, 1, 2)),
     Case("MaxPool", {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}, x=(1, 1, 6, 6)),
     Case("MaxPool", {"kernel_shape": [3, 2], "pads": [2, 0, 1, 1]}, x=(2, 1, 5, 4)),
     Case("MaxPool", {"kernel_shape": [2, 3], "strides": [3, 1], "dilations": [2, 2]},
@@ -80,6 +82,16 @@ def test_maximum_goes_to_the_first_winner(case: Case, ties: str) -> None:
     s = seed_of(y.shape)
     found = explained(case.model(), {"x": x}, s)["x_relevance"]
     np.testing.assert_array_equal(found, first_winner(x, s, case.attributes))
+
+
+@pytest.mark.parametrize("kernel", [2, 3, 5])
+def test_windows_of_known_sizes_are_read_without_a_slice_with_steps(kernel: int) -> None:
+    pads = [kernel // 2 if kernel % 2 else 0] * 4
+    attributes = {"kernel_shape": [kernel] * 2, "strides": [2, 2], "pads": pads}
+    model = Case("MaxPool", attributes, x=(1, 2, 8, 8)).model()
+    compiled = lrp_onnx.compile(model, composite="gradient", check=False).model
+    slices = [len(node.input) for node in compiled.graph.node if node.op_type == "Slice"]
+    assert all(inputs < 5 for inputs in slices)
 
 
 @pytest.mark.parametrize("op", ["ReduceMax", "ReduceMin", "GlobalMaxPool"])

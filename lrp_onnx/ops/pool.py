@@ -23,7 +23,18 @@ from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.ops.attributes import integer, ints, text
 from lrp_onnx.ops.reduce import give_back_mean, give_to_winner
 from lrp_onnx.ops.registry import op
-from lrp_onnx.ops.spread import Size, pad, plus, reshape, size_of, slice_axis, spread, times, vector
+from lrp_onnx.ops.spread import (
+    Size,
+    columns,
+    pad,
+    plus,
+    shifted,
+    size_of,
+    slice_axis,
+    spread,
+    times,
+    vector,
+)
 
 __all__: list[str] = []
 
@@ -44,9 +55,6 @@ class Window:
     """How many windows."""
     counted: tuple[Size, Size]
     """The positions, from and up to, that count in an average."""
-
-    is_tile: bool
-    """Whether every element is in one window, so that they lie side by side."""
 
     @property
     def offsets(self) -> list[int]:
@@ -75,11 +83,7 @@ def windows(emit: Emit, node: ir.Node) -> list[Window]:
             end = max(0, (read - 1) * strides[k] + reach - last)
         elif integer(node, "ceil_mode", 0):
             end = plus(emit, end, strides[k] - 1)
-        tile = kernel[k] == strides[k] and dilations[k] == 1 and begin == end == 0
-        tile = tile and isinstance(read, int) and size == read * kernel[k]
-        found.append(
-            Window(k + 2, kernel[k], strides[k], dilations[k], begin, end, read, counted, tile)
-        )
+        found.append(Window(k + 2, kernel[k], strides[k], dilations[k], begin, end, read, counted))
     return found
 
 
@@ -162,6 +166,8 @@ def _to_winner(
         return s
     parts, rest = [], s
     for offset, element in zip(window.offsets, _elements(emit, node, window, x), strict=False):
+        if element is None:
+            continue
         wins = emit.op("Cast", emit.op("Equal", element, y), to=int(emit.dtype))
         parts.append((offset, emit.op("Mul", wins, rest)))
         rest = emit.op("Sub", rest, parts[-1][1])
@@ -169,22 +175,28 @@ def _to_winner(
     return spread(emit, parts, node, axis, stride, window.begin)
 
 
-def _elements(emit: Emit, node: ir.Node, window: Window, x: ir.Value) -> list[ir.Value]:
-    """Of every window along one axis its first element, its second, …, all but the last."""
-    axis, rank, kernel = window.axis, known_rank(node.outputs[0]), window.kernel
-    if window.is_tile and isinstance(window.read, int):
-        behind = [size_of(emit, node.outputs[0], k) for k in range(axis + 1, rank)]
-        tiles = reshape(emit, x, [*[0] * axis, window.read, kernel, *behind])
-        ones = emit.ints(*[1] * kernel)
-        columns = emit.outputs("Split", (tiles, ones), {"axis": axis + 1}, kernel)[:-1]
-        return [emit.op("Squeeze", column, emit.ints(axis + 1)) for column in columns]
+def _elements(emit: Emit, node: ir.Node, window: Window, x: ir.Value) -> Sequence[ir.Value | None]:
+    """Of every window along one axis its first element, its second, …, all but the last; None for
+    those that are padding in all windows.
+    """
+    axis, stride, offsets = window.axis, window.stride, window.offsets[:-1]
     # lower than every finite number, so that padding wins against none
     lowest = emit.constant(np.finfo(emit.dtype.numpy()).min)
-    padded = pad(emit, x, {axis: (window.begin, window.end)}, rank, lowest)
-    span = times(emit, plus(emit, window.read, -1), window.stride)
+    shape = [size_of(emit, node.outputs[0], k) for k in range(known_rank(node.outputs[0]))]
+    own = node.inputs[0]
+    assert own is not None
+    size, begin, read = size_of(emit, own, axis), window.begin, window.read
+    if stride > 1 and isinstance(size, int) and isinstance(begin, int) and isinstance(read, int):
+        shape[axis] = size
+        apart = columns(emit, x, axis, stride, shape, lowest)
+        shape[axis] = -(-size // stride)
+        at = [divmod(offset - begin, stride) for offset in offsets]
+        return [shifted(emit, apart[r], axis, q, read, shape, lowest) for q, r in at]
+    padded = pad(emit, x, {axis: (begin, window.end)}, len(shape), lowest)
+    span = times(emit, plus(emit, read, -1), stride)
     return [
-        slice_axis(emit, padded, axis, offset, plus(emit, span, offset + 1), window.stride)
-        for offset in window.offsets[:-1]
+        slice_axis(emit, padded, axis, offset, plus(emit, span, offset + 1), stride)
+        for offset in offsets
     ]
 
 

@@ -18,11 +18,13 @@ from lrp_onnx.emit import Emit
 __all__ = [
     "LAST",
     "Size",
+    "columns",
     "constant_array",
     "constant_ints",
     "pad",
     "plus",
     "reshape",
+    "shifted",
     "size_of",
     "slice_axis",
     "spread",
@@ -112,6 +114,53 @@ def slice_axis(
     )
 
 
+def shifted(
+    emit: Emit,
+    value: ir.Value,
+    axis: int,
+    start: int,
+    length: int,
+    shape: Sequence[Size],
+    fill: ir.Value | None = None,
+) -> ir.Value | None:
+    """Elements start … start + length - 1 along an axis of known size, zeros or `fill` for those
+    outside; None where all are.
+
+    shape: that of the value.
+    """
+    size = shape[axis]
+    assert isinstance(size, int)
+    first, last = max(start, 0), min(start + length, size)
+    if first >= last:
+        return None
+    whole = (first, last) == (0, size)
+    inside = value if whole else slice_axis(emit, value, axis, first, last)
+    around = {axis: (first - start, start + length - last)}
+    return pad(emit, inside, around, len(shape), fill)
+
+
+def columns(
+    emit: Emit,
+    value: ir.Value,
+    axis: int,
+    stride: int,
+    shape: Sequence[Size],
+    fill: ir.Value | None = None,
+) -> list[ir.Value]:
+    """For each r below `stride` the elements r, r + stride, … along an axis of known size, filled
+    up to equal length.
+
+    On ONNX Runtime's CPU provider a Slice with a step takes five times as long.
+    """
+    size = shape[axis]
+    assert isinstance(size, int)
+    length = -(-size // stride)
+    filled = pad(emit, value, {axis: (0, length * stride - size)}, len(shape), fill)
+    rows = reshape(emit, filled, [*[0] * axis, length, stride, *shape[axis + 1 :]])
+    apart = emit.outputs("Split", (rows, emit.ints(*[1] * stride)), {"axis": axis + 1}, stride)
+    return [emit.op("Squeeze", column, emit.ints(axis + 1)) for column in apart]
+
+
 def spread(
     emit: Emit,
     parts: Sequence[tuple[int, ir.Value]],
@@ -128,39 +177,68 @@ def spread(
     assert x is not None
     sizes = [size_of(emit, y, k) for k in range(len(y.shape or ()))]
     size, read = size_of(emit, x, axis), sizes[axis]
-    more = max(offset for offset, _ in parts) // stride
     if isinstance(size, int) and isinstance(read, int) and isinstance(begin, int):
-        more = max(more, -(-(begin + size) // stride) - read)
-    elif stride > 1:  # less than a stride lies behind what the last window read
-        more += 1
-    sizes[axis] = length = times(emit, plus(emit, read, more), stride)
-    whole = _interleaved(emit, parts, axis, stride, more, sizes)
-    if isinstance(begin, int) and begin < 0:
-        whole, length = (
-            pad(emit, whole, {axis: (-begin, 0)}, len(sizes)),
-            plus(emit, length, -begin),
-        )
+        phases, length = _phases_in_place(emit, parts, axis, stride, begin, size, sizes)
         begin = 0
-    if begin == 0 and isinstance(length, int) and length == size:
+    else:
+        assert not isinstance(begin, int) or begin >= 0
+        phases, length = _phases_from_start(emit, parts, axis, stride, sizes)
+    whole = _interleaved(emit, phases, axis, stride, length, sizes)
+    end = times(emit, length, stride)
+    if begin == 0 and isinstance(end, int) and end == size:
         return whole
     return slice_axis(emit, whole, axis, begin, plus(emit, begin, size))
 
 
-def _interleaved(
+def _phases_in_place(
     emit: Emit,
     parts: Sequence[tuple[int, ir.Value]],
     axis: int,
     stride: int,
-    more: int,
-    sizes: Sequence[Size],
-) -> ir.Value:
-    """The phases 0 … stride-1 side by side: element q·stride + r is element q of phase r."""
-    rank = len(sizes)
+    begin: int,
+    size: int,
+    shape: Sequence[Size],
+) -> tuple[dict[int, ir.Value], Size]:
+    """The sums of the parts that go to each residue of the positions in x, and their length."""
+    length = -(-size // stride)
+    phases: dict[int, ir.Value] = {}
+    for offset, part in parts:
+        shift, r = divmod(offset - begin, stride)
+        moved = shifted(emit, part, axis, -shift, length, shape)
+        if moved is not None:
+            phases[r] = emit.op("Add", phases[r], moved) if r in phases else moved
+    return phases, length
+
+
+def _phases_from_start(
+    emit: Emit,
+    parts: Sequence[tuple[int, ir.Value]],
+    axis: int,
+    stride: int,
+    shape: Sequence[Size],
+) -> tuple[dict[int, ir.Value], Size]:
+    """The same by positions from the first window's start, where only the run knows sizes."""
+    more = max(offset for offset, _ in parts) // stride
+    if stride > 1:  # less than a stride lies behind what the last window read
+        more += 1
     phases: dict[int, ir.Value] = {}
     for offset, part in parts:
         shift, r = divmod(offset, stride)
-        moved = pad(emit, part, {axis: (shift, more - shift)}, rank)
+        moved = pad(emit, part, {axis: (shift, more - shift)}, len(shape))
         phases[r] = emit.op("Add", phases[r], moved) if r in phases else moved
+    return phases, plus(emit, shape[axis], more)
+
+
+def _interleaved(
+    emit: Emit,
+    phases: Mapping[int, ir.Value],
+    axis: int,
+    stride: int,
+    length: Size,
+    shape: Sequence[Size],
+) -> ir.Value:
+    """The phases 0 … stride-1 side by side: element q·stride + r is element q of phase r."""
+    rank = len(shape)
     if stride == 1:
         return phases[0]
     columns = [_column(emit, phases, r, axis) for r in range(max(phases) + 1)]
@@ -170,7 +248,8 @@ def _interleaved(
     else:
         stacked = emit.op("Concat", *columns, axis=axis + 1) if len(columns) > 1 else columns[0]
         stacked = pad(emit, stacked, {axis + 1: (0, stride - len(columns))}, rank + 1)
-    return reshape(emit, stacked, [0] * axis + list(sizes[axis:]))
+    behind = shape[axis + 1 :]
+    return reshape(emit, stacked, [*[0] * axis, times(emit, length, stride), *behind])
 
 
 def _column(emit: Emit, phases: Mapping[int, ir.Value], r: int, axis: int) -> ir.Value:
