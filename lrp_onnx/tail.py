@@ -10,11 +10,14 @@ They are known as operators and spelled out, with a ≡ x or x − max(x), Σ al
 If only nodes that move, copy, cast or quantise values lie between such a node and the output, those
 that move them are replayed on the logits, so that the start has the output's layout; the output
 itself keeps its values.
+
+A sigmoid is one of each element alone, so 1 − σ(x) = σ(−x) is one too, whose logit is −x, and so
+are sigmoids that a Concat puts side by side: two classes (1 − σ(x), σ(x)) start at (−x, x).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import onnx_ir as ir
 
@@ -26,22 +29,90 @@ __all__ = ["logits_behind"]
 
 def logits_behind(graph: ir.Graph, output: ir.Value) -> ir.Value:
     """The tensor relevance starts at: the logits in the output's layout, or the output itself."""
-    moves, value = [], output
-    while (node := value.producer()) is not None:
-        if _moves(node):
-            moves.append(node)
-            assert node.inputs[0] is not None
-            value = node.inputs[0]
-        elif (same := _same_value(node)) is not None:
-            value = same
-        else:
-            break
-    logits = _of_softmax(value) or _of_log_softmax(value) or _of_sigmoid(value)
-    if logits is None:
-        return output
-    for move in reversed(moves):
-        logits = _replayed(graph, move, logits)
-    return logits
+    make = _logits(output, (_of_softmax, _of_log_softmax, _of_sigmoid))
+    return output if make is None else make(_Replay(graph))
+
+
+class _Replay:
+    """Copies of a tail's nodes that read the logits, each made once."""
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self.graph = graph
+        self.made: dict[ir.Node, ir.Value] = {}
+
+    def copy(self, node: ir.Node, inputs: Sequence[ir.Value | None]) -> ir.Value:
+        """What `node` makes of other inputs."""
+        attributes = list(node.attributes.values())
+        return self._made(node, node.domain, node.op_type, inputs, attributes)
+
+    def negated(self, node: ir.Node, logits: ir.Value) -> ir.Value:
+        """−logits, in place of the node that makes 1 − p."""
+        return self._made(node, "", "Neg", [logits], [])
+
+    def _made(
+        self,
+        node: ir.Node,
+        domain: str,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Sequence[ir.Attr],
+    ) -> ir.Value:
+        if node not in self.made:
+            like = node.outputs[0]
+            name = f"lrp/{like.name}/logits"
+            copy = ir.Node(
+                domain,
+                op_type,
+                inputs,
+                attributes=attributes,
+                outputs=[ir.Value(name=name, shape=like.shape, type=like.type)],
+                name=f"lrp/{node.name}/logits",
+                metadata_props={"lrp.source": node.name or node.op_type, "lrp.rule": "logits"},
+            )
+            self.graph.append(copy)
+            self.made[node] = copy.outputs[0]
+        return self.made[node]
+
+
+Leaf = Callable[[ir.Value | None], ir.Value | None]
+Making = Callable[[_Replay], ir.Value]
+
+
+def _logits(value: ir.Value | None, leaves: Sequence[Leaf]) -> Making | None:
+    """How the logits behind a value are made in its layout; None if it is no probability.
+
+    leaves: what each knows as one, and the logits of it.
+    """
+    node = None if value is None else value.producer()
+    if value is None or node is None:
+        return None
+    if (x := next(filter(None, (leaf(value) for leaf in leaves)), None)) is not None:
+        return (lambda replay: x) if _alike(x, value) else None
+    if _moves(node):
+        moved = _logits(node.inputs[0], leaves)
+        return moved and (lambda replay: replay.copy(node, [moved(replay), *node.inputs[1:]]))
+    if (same := _same_value(node)) is not None:
+        return _logits(same, leaves)
+    if (other := _complement(value)) is not None and _alike(other, value):
+        own = _logits(other, (_of_sigmoid,))
+        return own and (lambda replay: replay.negated(node, own(replay)))
+    return _beside(node) if _inputs(value, "Concat") else None
+
+
+def _beside(concat: ir.Node) -> Making | None:
+    """The logits of sigmoids side by side."""
+    parts = []
+    for value in concat.inputs:
+        part = _logits(value, (_of_sigmoid,))
+        if part is None:
+            return None
+        parts.append(part)
+    return lambda replay: replay.copy(concat, [part(replay) for part in parts])
+
+
+def _alike(x: ir.Value, value: ir.Value) -> bool:
+    """Whether no constant of a higher rank has given the value another shape."""
+    return x.shape is None or value.shape is None or len(x.shape) == len(value.shape)
 
 
 def _moves(node: ir.Node) -> bool:
@@ -60,22 +131,6 @@ def _same_value(node: ir.Node) -> ir.Value | None:
     maker = node.inputs[0].producer()
     dequantises = maker is not None and maker.op_type == "DequantizeLinear"
     return maker.inputs[0] if maker is not None and dequantises else node.inputs[1]
-
-
-def _replayed(graph: ir.Graph, move: ir.Node, logits: ir.Value) -> ir.Value:
-    """A copy of `move` that reads the logits."""
-    result = move.outputs[0]
-    copy = ir.Node(
-        move.domain,
-        move.op_type,
-        [logits, *move.inputs[1:]],
-        attributes=list(move.attributes.values()),
-        outputs=[ir.Value(name=f"lrp/{result.name}/logits", shape=result.shape, type=result.type)],
-        name=f"lrp/{move.name}/logits",
-        metadata_props={"lrp.source": move.name or move.op_type, "lrp.rule": "logits"},
-    )
-    graph.append(copy)
-    return copy.outputs[0]
 
 
 def _of_softmax(value: ir.Value | None) -> ir.Value | None:
@@ -121,6 +176,16 @@ def _of_sigmoid(value: ir.Value | None) -> ir.Value | None:
             return _negated(exponent)
         if (x := _inputs(powers, "Exp")) and x[0] is exponent:
             return exponent
+    return None
+
+
+def _complement(value: ir.Value) -> ir.Value | None:
+    """p of 1 − p."""
+    if (difference := _inputs(value, "Sub")) and _is_number(difference[0], 1):
+        return difference[1]
+    for one, rest in _either_way(_inputs(value, "Add")):
+        if _is_number(one, 1) and (p := _negated(rest)) is not None:
+            return p
     return None
 
 

@@ -64,7 +64,49 @@ MOVES = {
     "Identity": "y = Identity(p)",
     "Squeeze, Unsqueeze": "q = Unsqueeze(p, rows) y = Squeeze(q, rows)",
 }
-MORE = {"flat": [2, 6], "first": [1], "last": [3], "rows": [0], "v": np.eye(4, dtype=np.float32)}
+# z is [3, 4]: what becomes of the first of its columns, or of all of them, and the logits of that
+FIRST = "z1 = Slice(z, nought, first, first) s = Sigmoid(z1) "
+SIDES = {
+    "1 - s, s": (FIRST + "q = Sub(one, s) y = Concat<axis=1>(q, s)", [-1, 1]),
+    "s, 1 - s": (FIRST + "q = Sub(one, s) y = Concat<axis=-1>(s, q)", [1, -1]),
+    "1 + -s": (FIRST + "n = Neg(s) q = Add(one, n) y = Concat<axis=1>(q, s)", [-1, 1]),
+    "-s + 1": (FIRST + "n = Mul(s, minus) q = Add(n, one) y = Concat<axis=1>(q, s)", [-1, 1]),
+    "a sigmoid spelled out": (
+        "z1 = Slice(z, nought, first, first) n = Neg(z1) e = Exp(n) d = Add(e, one) "
+        "s = Reciprocal(d) q = Sub(one, s) y = Concat<axis=1>(q, s)",
+        [-1, 1],
+    ),
+    "stacked": (
+        FIRST + "v1 = Squeeze(s, first) q = Sub(one, v1) a = Unsqueeze(q, first) "
+        "b1 = Unsqueeze(v1, first) y = Concat<axis=1>(a, b1)",
+        [-1, 1],
+    ),
+    "through casts and a reshape": (
+        FIRST + "c = Cast<to=11>(s) o = Cast<to=11>(one) q = Sub(o, c) a = Cast<to=1>(q) "
+        "t = Reshape(s, column) p = Concat<axis=1>(a, t) y = Identity(p)",
+        [-1, 1],
+    ),
+    "a number of rank 2": (FIRST + "q = Sub(ones, s) y = Concat<axis=1>(q, s)", [-1, 1]),
+    "the complement alone": ("s = Sigmoid(z) y = Sub(one, s)", None),
+    "twice": (FIRST + "q = Sub(one, s) r = Sub(one, q) y = Concat<axis=1>(q, r)", [-1, 1]),
+    "sigmoids of their own": (
+        FIRST + "n = Neg(z1) p = Sigmoid(n) y = Concat<axis=1>(p, s)",
+        [-1, 1],
+    ),
+}  # fmt: skip
+NEITHER = {
+    "beside another number": FIRST + "y = Concat<axis=1>(s, z1)",
+    "2 - s": FIRST + "two = Add(one, one) q = Sub(two, s) y = Concat<axis=1>(q, s)",
+    "s - 1": FIRST + "q = Sub(s, one) y = Concat<axis=1>(q, s)",
+    "1 - softmax": "s = Softmax(z) y = Sub(one, s)",
+    "softmaxes side by side": "s = Softmax(z) y = Concat<axis=1>(s, s)",
+    "1 - z": "q = Sub(one, z) y = Concat<axis=1>(q, z)",
+    "1 of a higher rank": "s = Sigmoid(z) y = Sub(cube, s)",
+}
+TWO_CLASSES = ("1 - s, s", "s, 1 - s", "stacked", "through casts and a reshape")
+MORE = {"flat": [2, 6], "first": [1], "last": [3], "rows": [0], "nought": [0], "column": [3, 1],
+        "ones": np.ones((1, 1), np.float32), "cube": np.ones((1, 1, 1), np.float32),
+        "v": np.eye(4, dtype=np.float32)}  # fmt: skip
 
 
 def tiny(body: str) -> onnx.ModelProto:
@@ -128,3 +170,68 @@ def test_relevance_sums_to_the_logit(spelling: str) -> None:
     compiled = lrp_onnx.compile(model, composite="epsilon", target=2, check=False).model
     found = run(compiled, {"x": x})["x_relevance"].sum(1)
     assert_close(found, (x @ w)[:, 2], 1e-4)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_sigmoids_side_by_side_start_at_their_logits(side: str) -> None:
+    """`seed` weighs each entry: the relevance of z is that of the logits in the output's layout."""
+    body, signs = SIDES[side]
+    x = np.random.default_rng(6).standard_normal((3, 6)).astype(np.float32)
+    model = tiny(body)
+    expected = run(model, {"x": x})["y"]
+    seed = np.random.default_rng(7).standard_normal(expected.shape).astype(np.float32)
+    compiled = lrp_onnx.compile(model, "epsilon", target="seed", relevance_at="z").model
+    found = run(compiled, {"x": x, "y_seed": seed})
+    compiled.graph.output.append(onnx.helper.make_tensor_value_info("z", 1, [3, 4]))
+    z = run(compiled, {"x": x, "y_seed": seed})["z"]
+    if signs is None:
+        relevance = seed * -z
+    else:
+        relevance = np.zeros_like(z)
+        relevance[:, 0] = (seed * signs).sum(1) * z[:, 0]
+    assert_close(found["z_relevance"], relevance)
+    assert_close(found["y"], expected)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_sigmoids_side_by_side_are_what_their_row_says(side: str) -> None:
+    """The rows themselves compute the sigmoid of these logits."""
+    body, signs = SIDES[side]
+    model = tiny(body)
+    model.graph.output.append(onnx.helper.make_tensor_value_info("z", 1, [3, 4]))
+    x = np.random.default_rng(6).standard_normal((3, 6)).astype(np.float32)
+    found = run(model, {"x": x})
+    logits = -found["z"] if signs is None else found["z"][:, :1] * signs
+    assert_close(found["y"], FUNCTIONS["sigmoid"](logits), 1e-5)
+
+
+@pytest.mark.parametrize("other", NEITHER)
+def test_what_only_looks_like_it_starts_at_the_output(other: str) -> None:
+    model = tiny(NEITHER[other])
+    graph, start = start_of(model)
+    assert start.name == "y"
+    assert not any("logits" in (node.name or "") for node in graph)  # nothing is left of the try
+
+
+METHODS = ({"composite": "epsilon"}, {"method": "input-x-gradient"}, {"method": "gradient"},
+           {"method": "integrated-gradients"})  # fmt: skip
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: next(iter(m.values())))
+@pytest.mark.parametrize("side", TWO_CLASSES)
+def test_two_classes_are_explained_with_opposite_signs(side: str, method: dict[str, str]) -> None:
+    """Class against class is ±2z; argmax takes the class that is the more probable."""
+    model = tiny(SIDES[side][0])
+    x = np.random.default_rng(6).standard_normal((3, 6)).astype(np.float32)
+
+    def relevance(target: str) -> np.ndarray:
+        compiled = lrp_onnx.compile(model, target=target, **method).model
+        return run(compiled, {"x": x})["x_relevance"]
+
+    first, second = relevance("0"), relevance("1")
+    assert np.abs(first).max() > 1e-3
+    assert_close(first, -second)
+    assert_close(relevance("0-1"), 2 * first)
+    y = run(model, {"x": x})["y"]
+    assert len(set(y.argmax(1))) == 2  # both classes win somewhere
+    assert_close(relevance("argmax"), np.where(y.argmax(1)[:, None] == 1, second, first))
