@@ -119,7 +119,13 @@ def assign(model: ir.Model, request: Request) -> Assignment:
         )
     start_at = logits_behind(graph, output)
     inputs, path = _explained(graph, start_at, request.explain, composite)
-    axis = class_axis_of(output, request.class_axis)
+    axis = class_axis_of(output, request.class_axis, _fed(graph), target)
+    if target.kind == "top" and axis == 0:
+        raise TargetError(
+            f"target {target}: output {output.name!r} of shape {output.shape} has its classes "
+            "along axis 0, and no batch axis behind which they could be stacked. Choose argmax or "
+            "a class, or give the model a batch axis."
+        )
     every = tuple(inner for step in path for inner in step.within())
     _check_used(request, composite, every, [composite.layer_of(step) for step in every])
     nodes = tuple(_assigned(composite, step) for step in path)
@@ -138,6 +144,11 @@ def assign(model: ir.Model, request: Request) -> Assignment:
             *_open_classes(output, axis, target),
         ),
     )
+
+
+def _fed(graph: ir.Graph) -> list[ir.Value]:
+    """The inputs that are no weights."""
+    return [v for v in graph.inputs if not v.is_initializer()]
 
 
 def _check_used(

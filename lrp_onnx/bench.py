@@ -41,12 +41,8 @@ class Costs:
     runs: int
     provider: str
     shapes: dict[str, tuple[int, ...]]
-
-    @property
-    def samples(self) -> int:
-        """How many samples one call has: axis 0 of the first input."""
-        shape = next(iter(self.shapes.values()), ())
-        return shape[0] if shape else 1
+    samples: int
+    """How many one call has."""
 
     @property
     def ratio(self) -> float:
@@ -87,7 +83,15 @@ def bench(
         runs=len(seconds),
         provider=explanation.provider,
         shapes={name: array.shape for name, array in given.items()},
+        samples=_samples(compiled, given),
     )
+
+
+def _samples(compiled: Compiled, given: Mapping[str, Array]) -> int:
+    """Axis 0 of the first input; one where the output's axis 0 holds classes."""
+    shape = next(iter(given.values())).shape if given else ()
+    batched = compiled.graph.metadata_props["lrp.class_axis"] != "0"
+    return shape[0] if shape and batched else 1
 
 
 def _feeds(

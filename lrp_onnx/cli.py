@@ -65,7 +65,7 @@ def compile_(
 ) -> int:
     """Write the explanation graph: prediction and relevance."""
     from lrp_onnx.commands import tables
-    from lrp_onnx.commands.inspection import explains
+    from lrp_onnx.commands.inspection import explained_rows
 
     _writable(out, model)
     compiled = _compiled(model, options)
@@ -75,7 +75,7 @@ def compile_(
     count = len(compiled.graph.graph)
     total = out.stat().st_size
     rows = [
-        ("explains", explains(compiled)),
+        *explained_rows(compiled),
         *(("adds", tables.signature(value)) for value in added),
         ("wrote", f"{out} ({tables.size(total)}, {count} nodes)"),
     ]

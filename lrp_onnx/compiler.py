@@ -256,10 +256,15 @@ def _stamp(model: ir.Model, source: Source, assignment: Assignment) -> None:
             "lrp.conditions": json.dumps(list(request.conditions)),
             **(_path_metadata(request) if request.method == PATH else {}),
             "lrp.output": assignment.output.name or "",
+            "lrp.starts_at": _where(assignment),
             "lrp.class_axis": "" if assignment.class_axis is None else str(assignment.class_axis),
             "lrp.explained": json.dumps([v.name for v in assignment.inputs]),
         }
     )
+
+
+def _where(assignment: Assignment) -> str:
+    return "output" if assignment.start_at is assignment.output else "logits"
 
 
 def _path_metadata(request: Request) -> dict[str, str]:

@@ -150,10 +150,14 @@ class Explainer:
         same for every sample. Raises as a call does.
         """
         own = (self._given(x) for x in inputs)
-        for group in groups(own, batch if is_open(self._runtime) else 1):
+        for group in groups(own, batch if self._is_open() else 1):
             found = self(stacked(group), target, conditions)
             each = zip(parts(found.outputs, group), parts(found.relevance, group), strict=True)
             yield from (Result(outputs, relevance) for outputs, relevance in each)
+
+    def _is_open(self) -> bool:
+        """Whether samples can run together: an output with its classes along axis 0 has one."""
+        return is_open(self._runtime) and self.metadata.get("class_axis") != "0"
 
     def _given(self, x: Array | Mapping[str, Array]) -> dict[str, Array]:
         return {name: np.asarray(value) for name, value in self._feeds(x, None).items()}

@@ -15,7 +15,7 @@ as its body.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -43,6 +43,7 @@ def integrated_gradients(
     graph = model.graph
     cut = cut_at_sources(assignment.inputs, assignment.nodes)
     _check_apart(cut)
+    _check_mean(assignment)
     begin = starting_points(emit, graph, assignment.inputs, cut, assignment.request.baseline)
     emit.source, emit.rule = "path", "integrated-gradients"
     way = {x: _shaped(emit.op("Sub", _own(emit, x), begin[x]), x) for x in cut.sources}
@@ -68,6 +69,18 @@ def _check_apart(cut: Cut) -> None:
                     f"tensor {value.name!r} depends on explained inputs of integers and of floats "
                     "at once. Choose one of them with --explain."
                 )
+
+
+def _check_mean(assignment: Assignment) -> None:
+    """Refuse a mean per sample and channel where no axis is the batch's."""
+    baselines, output = assignment.request.baseline, assignment.output
+    assert isinstance(baselines, Mapping)
+    if assignment.class_axis == 0 and any(b.kind == "mean" for b in baselines.values()):
+        raise TargetError(
+            f"baseline mean: it is taken for each sample and channel, and output {output.name!r} "
+            f"of shape {output.shape} has no batch axis (its classes are along axis 0). Choose "
+            "zero or a file, or give the model a batch axis."
+        )
 
 
 def _own(emit: Emit, x: ir.Value) -> ir.Value:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,21 +85,44 @@ def choose_output(graph: ir.Graph, name: str | None) -> ir.Value:
     return floats[0]
 
 
-def class_axis_of(y: ir.Value, given: int | None) -> int | None:
-    """The class axis: 1 for rank 2, 4, 5, the last for rank 3; None for an output of rank 0 or 1,
-    one class.
+def class_axis_of(
+    y: ir.Value, given: int | None, inputs: Sequence[ir.Value] = (), target: Target | None = None
+) -> int | None:
+    """The class axis: 1 for rank 2, 4, 5, the last for rank 3; None for an output of rank 0, and of
+    rank 1 where that axis is the batch: one class. Axis 0 is that of an output without a batch.
+
+    inputs: the model's, whose axis 0 tells whether an output of rank 1 has a batch. Raises
+    TargetError where that cannot be told and `target` depends on it.
     """
     rank = known_rank(y)
-    if rank < 2:
-        return None
     if given is None:
+        if rank < 2:
+            return _only_axis(y, inputs, target) if rank else None
         return 1 if rank in (2, 4, 5) else rank - 1
     if not -rank <= given < rank:
-        raise TargetError(
-            f"class axis {given}: output {y.name!r} has {rank} axes. Give one from {-rank} to "
-            f"{rank - 1}."
-        )
+        fact = f"class axis {given}: output {y.name!r} of shape {y.shape} has {rank} axes."
+        raise TargetError(f"{fact} Give one from {-rank} to {rank - 1}." if rank else
+                          f"{fact} Leave it out.")  # fmt: skip
     return given % rank
+
+
+def _only_axis(y: ir.Value, inputs: Sequence[ir.Value], target: Target | None) -> int | None:
+    """0 where y [K] cannot have the batch there, since no input has; None where it may."""
+    assert y.shape is not None
+    size, known = y.shape[0], [v.shape for v in inputs if v.shape is None or len(v.shape)]
+    firsts = [None if shape is None else shape[0] for shape in known]
+    if not isinstance(size, int) or size == 1 or size in firsts or not firsts:
+        return None
+    if all(isinstance(first, int) for first in firsts):
+        return 0
+    if target is not None and target.kind in ("all", "seed"):
+        return None
+    listing = ", ".join(f"{v.name!r} {v.shape}" for v in inputs)
+    raise TargetError(
+        f"output {y.name!r} of shape {y.shape}: nothing says whether its axis holds the samples of "
+        f"a batch, which the inputs {listing} do not fix, or the classes of one sample. Give "
+        "--class-axis 0 for classes, or give the model a batch axis: an output [N, classes]."
+    )
 
 
 def starting_relevance(
@@ -141,12 +165,12 @@ def _mask(
     if axis is None:
         if any(target.classes) or target.count > 1:
             raise TargetError(
-                f"target {target}: output {output.name!r} of shape {y.shape} has one class. Use 0 "
-                "or argmax."
+                f"target {target}: output {output.name!r} of shape {y.shape} has one class"
+                f"{_remedy_of_rank(known_rank(y))}"
             )
         return emit.expand_like(0.0 if target.kind == "difference" else 1.0, y)
     if target.kind == "max":
-        return _largest_of_sample(emit, y)
+        return _largest_of_sample(emit, y, axis)
     classes = _class_numbers(emit, y, axis)
     if target.kind == "argmax":
         chosen = emit.op("ArgMax", y, axis=axis, keepdims=1)
@@ -158,6 +182,12 @@ def _mask(
     else:
         return _constant_mask(emit, y, output, target, axis, classes)
     return _one_hot(emit, classes, chosen)
+
+
+def _remedy_of_rank(rank: int) -> str:
+    if not rank:
+        return ". Use 0 or argmax."
+    return " a sample. Use 0 or argmax; or --class-axis 0, if these are the classes of one sample."
 
 
 def largest_classes(
@@ -213,9 +243,11 @@ def _constant_mask(
     return emit.expand_like(mask, y)
 
 
-def _largest_of_sample(emit: Emit, y: ir.Value) -> ir.Value:
-    """One-hot at the largest entry of each sample, over all its axes but the first."""
-    rows = emit.op("Flatten", y, axis=1)
+def _largest_of_sample(emit: Emit, y: ir.Value, axis: int) -> ir.Value:
+    """One-hot at the largest entry of each sample, over all its axes but the first; over that too
+    if it is the class axis, for then all is one sample.
+    """
+    rows = emit.op("Flatten", y, axis=1 if axis else 0)
     size = emit.op("Squeeze", emit.op("Shape", rows, start=1), emit.ints(0))
     zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
     mask = _one_hot(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 
 from lrp_onnx.commands.material import Material
 from lrp_onnx.emit_graph import CLASSES
+from lrp_onnx.errors import TargetError
 from lrp_onnx.explainer import Explainer, Result
 from lrp_onnx.runtime import Array
 
@@ -34,9 +36,24 @@ def class_by_class(
     outputs = {name: _repeated(y, count) for name, y in result.outputs.items()}
     places = np.split(result.outputs[classes], count, axis)
     outputs[classes] = np.stack(places, 1).reshape(-1, *places[0].shape[1:])
+    _check_batch(explainer, result)
     relevance = {name: _joined(r) for name, r in result.relevance.items()}
     feeds = {name: _repeated(x, count) for name, x in material.feeds.items()}
     return Result(outputs, relevance), replace(material, feeds=feeds)
+
+
+def _check_batch(explainer: Explainer, result: Result) -> None:
+    """Raise TargetError where the axis that the classes stand behind is not the output's batch."""
+    name = explainer.metadata["output"]
+    y = result.outputs[name]
+    for x in json.loads(explainer.metadata["explained"]):
+        r = result.relevance[x]
+        if y.ndim and r.ndim > 1 and len(r) != len(y):
+            raise TargetError(
+                f"target {explainer.metadata['target']}: input {x!r} and output {name!r} of shape "
+                f"{list(y.shape)} have no batch axis in common behind which the classes could be "
+                "stacked. Choose argmax or a class."
+            )
 
 
 def _repeated(values: Array, count: int) -> Array:

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from lrp_onnx.baseline import read_baselines
 from lrp_onnx.commands.channels import read_conditions, top_channels
 from lrp_onnx.commands.classes import class_by_class, count_of
-from lrp_onnx.commands.inspection import OWN, explains
+from lrp_onnx.commands.inspection import OWN, explained_rows
 from lrp_onnx.commands.material import Material, read_material, with_bounds
 from lrp_onnx.commands.options import Options
 from lrp_onnx.commands.story import Sample, check_format, missing_labels, samples, what_of, write
@@ -87,7 +87,7 @@ def explain_files(
     about, told = write_result(ready, material, result, given.out)
     names = _names(len(told), count_of(ready.explainer))
     what = what_of(ready.explainer)
-    return _shown(about, explains(ready.compiled), told, names, what, given.out)
+    return _shown(about, explained_rows(ready.compiled), told, names, what, given.out)
 
 
 def preprocess_of(given: Given) -> Preprocess | None:
@@ -192,7 +192,7 @@ def _about(given: Given, material: Material, explainer: Explainer) -> dict[str, 
 
 def _shown(
     about: dict[str, str],
-    explained: str,
+    explained: list[tuple[str, str]],
     told: list[Sample],
     names: list[str],
     what: str,
@@ -200,7 +200,7 @@ def _shown(
 ) -> list[tuple[str, str]]:
     rows = [("model", about["model"]), ("input", about["input"])]
     rows += [(key, about[key]) for key in ("preprocess", "parameters") if key in about]
-    rows.append(("explains", explained))
+    rows += explained
     rows += [row for row in about.items() if row[0].startswith(("condition", "channels of"))]
     for name, sample in zip(names, told[:MOST_SAMPLES], strict=False):
         rows.append((name, sample.title))

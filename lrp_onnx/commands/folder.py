@@ -19,7 +19,7 @@ from lrp_onnx.commands.explain import (
     preprocess_of,
     write_result,
 )
-from lrp_onnx.commands.inspection import explains
+from lrp_onnx.commands.inspection import explained_rows
 from lrp_onnx.commands.material import Material, read_material
 from lrp_onnx.commands.options import Options
 from lrp_onnx.commands.story import check_format, missing_labels
@@ -153,7 +153,7 @@ def _shown(
     rows = [
         ("model", str(given.model)),
         ("input", f"{len(files)} files of {given.inputs[0]}"),
-        ("explains", explains(ready.compiled)),
+        *explained_rows(ready.compiled),
         *said[:MOST_FILES],
     ]
     if len(said) > MOST_FILES:

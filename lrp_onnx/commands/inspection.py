@@ -14,6 +14,7 @@ from rich.table import Table
 
 from lrp_onnx.assign import NodeReport, Request
 from lrp_onnx.commands.drawing import path_graph
+from lrp_onnx.commands.entries import entries
 from lrp_onnx.commands.options import Options
 from lrp_onnx.commands.tables import facts, nodes_table, signature
 from lrp_onnx.commands.watch import Watch
@@ -26,7 +27,7 @@ from lrp_onnx.model import load
 from lrp_onnx.naming import name_of
 from lrp_onnx.ops.registry import find
 
-__all__ = ["OWN", "Inspection", "explains", "in_words", "inspect_model", "means"]
+__all__ = ["OWN", "Inspection", "explained_rows", "explains", "in_words", "inspect_model", "means"]
 
 OWN = {
     "lrp": ("composite", "start"),
@@ -36,6 +37,12 @@ OWN = {
     PATH: ("steps", "baseline"),
 }
 """What belongs to a method in the metadata."""
+
+
+STARTS_AT = {
+    "output": "the output's own values",
+    "logits": "the logits before the final softmax or sigmoid",
+}
 
 
 @dataclass(frozen=True)
@@ -106,12 +113,21 @@ def _explained(compiled: Compiled) -> dict[str, Any]:
     about: dict[str, Any] = {
         key: told[f"lrp.{key}"] for key in ("method", *OWN[told["lrp.method"]], "output", "target")
     }
+    about["starts_at"] = STARTS_AT[told["lrp.starts_at"]]
     if conditions := json.loads(told["lrp.conditions"]):
         about["conditions"] = conditions
     output = next(v for v in compiled.graph.graph.outputs if v.name == about["output"])
-    if output.shape is not None and len(output.shape) > 2:
+    if (output.shape is not None and len(output.shape) > 2) or told["lrp.class_axis"] == "0":
         about["class_axis"] = int(told["lrp.class_axis"])
+    if sentence := entries(compiled):
+        about["entries"] = sentence
     return {**about, "explained": json.loads(told["lrp.explained"])}
+
+
+def explained_rows(compiled: Compiled) -> list[tuple[str, str]]:
+    """The same as names and values: a line, and one more where the output is not [N, classes]."""
+    sentence = entries(compiled)
+    return [("explains", explains(compiled)), *([("entries", sentence)] if sentence else [])]
 
 
 def explains(compiled: Compiled) -> str:

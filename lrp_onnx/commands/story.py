@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 from lrp_onnx.commands.inspection import in_words
 from lrp_onnx.commands.material import Material
 from lrp_onnx.data.labels import class_name
-from lrp_onnx.data.layout import batched_axes
+from lrp_onnx.data.layout import batched_axes, single_axes
 from lrp_onnx.emit_graph import CLASSES
 from lrp_onnx.errors import InputError, OutputError
 from lrp_onnx.explainer import Explainer, Result
@@ -76,8 +76,8 @@ def missing_labels(
     explainer: Explainer, result: Result, labels: Mapping[int, str] | None
 ) -> str | None:
     """A sentence where there are fewer labels than classes."""
-    y = result.outputs[explainer.metadata["output"]]
-    classes = y.shape[-1] if y.ndim in (1, 2) else 0
+    y, axis = result.outputs[explainer.metadata["output"]], explainer.metadata["class_axis"]
+    classes = y.shape[int(axis)] if axis and y.ndim < 3 else 0
     if labels is None or len(labels) >= classes:
         return None
     return f"{len(labels)} label{'s' * (len(labels) != 1)} for {classes} classes"
@@ -96,21 +96,30 @@ def samples(
     """
     output = explainer.metadata["output"]
     start, whole = result.relevance.get(output), result.outputs[output]
-    batch = whole.shape[0] if whole.ndim > 1 or whole.size > 1 else 1
+    maps = [result.relevance[name] for name in json.loads(explainer.metadata["explained"])]
+    own = _sample_by_sample(explainer, whole, maps)
+    batch = len(own)
     starts = None if start is None else start.reshape(batch, -1).sum(axis=1, dtype=np.float64)
     totals = np.zeros(batch)
-    for name in json.loads(explainer.metadata["explained"]):
-        r = result.relevance[name]
+    for r in maps:
         totals += r.reshape(batch, -1).sum(axis=1, dtype=np.float64)
     several = result.outputs.get(f"{output}{CLASSES}")
     said = [
         _said(explainer, y, labels, None if several is None else several[k])
-        for k, y in enumerate(whole.reshape(batch, *whole.shape[1:]))
+        for k, y in enumerate(own)
     ]
     return [
         Sample(*said[k], None if starts is None else float(starts[k]), float(totals[k]), conserving)
         for k in range(batch)
     ]
+
+
+def _sample_by_sample(explainer: Explainer, y: Array, maps: Sequence[Array]) -> Array:
+    """The output with its samples along axis 0: one, where that is none that the inputs have."""
+    if not y.ndim or explainer.metadata["class_axis"] == "0":
+        return y[None]
+    shared = all(r.ndim and len(r) == len(y) for r in maps)
+    return y if shared or len(y) == 1 else y[None]
 
 
 def _said(
@@ -121,7 +130,7 @@ def _said(
     chosen: of target `top-K` the class.
     """
     target = explainer.metadata["target"]
-    if y.ndim != 1:  # no class, or one for each place
+    if y.ndim != 1 or not explainer.metadata["class_axis"]:  # no class, or one for each place
         name = explainer.metadata["output"]
         shown = f"{float(y):.5g}" if y.ndim == 0 else f"of shape {list(y.shape)}"
         return f"{name} {shown}", "" if y.ndim == 0 else target
@@ -155,15 +164,14 @@ def write(
         arrays = {f"{name}_relevance": r for name, r in result.relevance.items()}
         return save_arrays(path, {**result.outputs, **arrays}, metadata)
     name = _shown_input(explainer)
-    values, how = material.feeds[name], material.preprocess.get(name)
-    wanted = next(w for w in explainer.inputs if w.name == name)
-    axes = how.layout if how is not None and how.layout else batched_axes(wanted.shape)
+    relevance, values, axes = _drawn(explainer, name, result, material, len(told))
+    how, told = material.preprocess.get(name), told * (len(relevance) // len(told))
     if path.suffix.lower() == ".png":
         from lrp_onnx.pictures.plot import save_heatmap
 
         return save_heatmap(
             path,
-            result.relevance[name],
+            relevance,
             input=values,
             title=[sample.title for sample in told],
             axes=axes,
@@ -175,7 +183,7 @@ def write(
 
     save_html(
         path,
-        result.relevance[name],
+        relevance,
         input=values,
         heading=f"{what_of(explainer).capitalize()}: {Path(metadata['model']).name}",
         titles=[sample.title for sample in told],
@@ -190,6 +198,22 @@ def write(
         meaning=MEANING.get(explainer.metadata["method"], SHARED),
     )
     return None
+
+
+def _drawn(
+    explainer: Explainer, name: str, result: Result, material: Material, samples: int
+) -> tuple[Array, Array, str]:
+    """Relevance and input with their samples along axis 0, and what each axis is."""
+    relevance, values, how = result.relevance[name], material.feeds[name], None
+    if name in material.preprocess:
+        how = material.preprocess[name].layout
+    if not relevance.ndim or len(relevance) == samples:
+        wanted = next(w for w in explainer.inputs if w.name == name)
+        return relevance, values, how or batched_axes(wanted.shape)
+    axes = how or single_axes(relevance.shape)
+    if "N" in axes:
+        return relevance, values, axes
+    return relevance[None], values[None], f"N{axes}"
 
 
 SHARED = "Red speaks for the explained output, blue against it."

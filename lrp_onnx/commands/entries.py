@@ -1,0 +1,91 @@
+"""Which entries of the output are explained, in a sentence, where it is not [N, classes]."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from lrp_onnx.compiled import Compiled
+from lrp_onnx.data.layout import Dimension, describe_shape
+from lrp_onnx.data.samples import is_added
+
+__all__ = ["entries"]
+
+OTHERWISE = "--class-axis and --output choose otherwise"
+
+
+def entries(compiled: Compiled) -> str:
+    """`output0 has shape [N, 22, 5376]: argmax along axis 2 at each of 22 places, summed; …`.
+
+    Empty for an output [N, classes].
+    """
+    told, model = compiled.graph.metadata_props, compiled.graph
+    output = next(v for v in model.graph.outputs if v.name == told["lrp.output"])
+    if output.shape is None or told["lrp.target"] == "seed":
+        return ""
+    shape = _sizes(output)
+    axis = int(told["lrp.class_axis"]) if told["lrp.class_axis"] else None
+    batched = bool(shape) and axis != 0 and _is_batch(shape[0], model)
+    if len(shape) == 2 and axis == 1 and shape[1] != 1 and batched:
+        return ""
+    what = _explained(told["lrp.target"], shape, axis, batched)
+    return f"{output.name} has shape {describe_shape(shape)}: {what}"
+
+
+def _sizes(value: ir.Value) -> list[Dimension]:
+    return [d if isinstance(d, int) else d.value for d in value.shape or ()]
+
+
+def _is_batch(size: Dimension, model: ir.Model) -> bool:
+    """Whether an input may have the same size along axis 0."""
+    inputs = [v for v in model.graph.inputs if not v.is_initializer() and not is_added(model, v)]
+    firsts = [None if v.shape is None else _sizes(v)[0] for v in inputs if v.shape is None or
+              len(v.shape)]  # fmt: skip
+    return size in firsts or not all(isinstance(n, int) for n in (size, *firsts))
+
+
+def _explained(target: str, shape: Sequence[Dimension], axis: int | None, batched: bool) -> str:
+    """What the target takes of an output of that shape."""
+    each = " of each sample" if batched else ""
+    if not shape:
+        return "one number, which is explained"
+    if axis is None:
+        if not isinstance(shape[0], int):
+            return "one number a sample, which is explained"
+        otherwise = "--class-axis 0 if these are the classes of one sample"
+        return f"one number for each of {shape[0]} samples, which is explained; {otherwise}"
+    if target == "all":
+        return f"all entries{each}, summed"
+    if target == "max":
+        first = "" if batched or axis == 0 else f" along each of the {shape[0]} of axis 0, summed"
+        return f"the largest entry{each or first}; {OTHERWISE}"
+    others = [size for k, size in enumerate(shape) if k != axis and not (k == 0 and batched)]
+    one = shape[axis] == 1
+    if not others:
+        if one:
+            return "one number a sample, which is explained"
+        return f"no batch axis, {_chosen(target)} along axis {axis} of one sample"
+    places = f"{_count(others)} places, summed; {OTHERWISE}"
+    if one:
+        return f"axis {axis} has one entry, so that all are explained: {places}"
+    return f"{_chosen(target)} along axis {axis} at each of {places}"
+
+
+def _chosen(target: str) -> str:
+    """The entries along the class axis that a target takes, in words."""
+    if target == "input":
+        return "the class that the input 'target' names"
+    first, _, second = target.partition("-")
+    if second and first.isdigit():
+        return f"class {first} against {second}"
+    return f"class {target}" if target.isdigit() else target
+
+
+def _count(sizes: Sequence[Dimension]) -> str:
+    """How many places there are: `22`, or `H × W`."""
+    known = [size for size in sizes if isinstance(size, int)]
+    if len(known) == len(sizes):
+        return str(math.prod(known))
+    return " × ".join("?" if size is None else str(size) for size in sizes)
