@@ -70,7 +70,8 @@ def compile(
     target: "argmax", a class, "A-B", "top-K", "all", "max", "input" or "seed". With "top-K" each
         relevance has an axis of length K behind the batch, and an output `<output>_topk_index`
         names the classes.
-    class_axis: default 1 for an output of rank 2, 4 or 5, the last for rank 3.
+    class_axis: default 1 for an output of rank 2, 4 or 5, the last for rank 3; 0 of an output [K]
+        that cannot have the batch there, since no input has.
     start: "logit" (relevance sums to the explained value), default with lrp, or "one".
     relevance_at: inner tensors whose relevance becomes an output too.
     conditions: inner tensors that get an input `<tensor>_condition` [N or 1, C], by which the

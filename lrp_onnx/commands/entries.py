@@ -39,11 +39,11 @@ def _sizes(value: ir.Value) -> list[Dimension]:
 
 
 def _is_batch(size: Dimension, model: ir.Model) -> bool:
-    """Whether an input may have the same size along axis 0."""
+    """Whether an input may have the same size along axis 0; one sample is a batch."""
     inputs = [v for v in model.graph.inputs if not v.is_initializer() and not is_added(model, v)]
     firsts = [None if v.shape is None else _sizes(v)[0] for v in inputs if v.shape is None or
               len(v.shape)]  # fmt: skip
-    return size in firsts or not all(isinstance(n, int) for n in (size, *firsts))
+    return size in (1, *firsts) or not all(isinstance(n, int) for n in (size, *firsts))
 
 
 def _explained(target: str, shape: Sequence[Dimension], axis: int | None, batched: bool) -> str:

@@ -70,7 +70,8 @@ def _read(
         ),
     ] = "argmax",
     class_axis: Annotated[
-        int | None, typer.Option(metavar="N", help="Class axis [1; for rank 3 the last].")
+        int | None,
+        typer.Option(metavar="N", help="Class axis [1; for rank 3 the last; 0 without a batch]."),
     ] = None,
     start: Annotated[
         str | None,

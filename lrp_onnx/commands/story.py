@@ -14,7 +14,7 @@ from lrp_onnx.commands.material import Material
 from lrp_onnx.data.labels import class_name
 from lrp_onnx.data.layout import batched_axes, single_axes
 from lrp_onnx.emit_graph import CLASSES
-from lrp_onnx.errors import InputError, OutputError
+from lrp_onnx.errors import InputError, OutputError, TargetError
 from lrp_onnx.explainer import Explainer, Result
 from lrp_onnx.runtime import Array
 
@@ -115,11 +115,22 @@ def samples(
 
 
 def _sample_by_sample(explainer: Explainer, y: Array, maps: Sequence[Array]) -> Array:
-    """The output with its samples along axis 0: one, where that is none that the inputs have."""
+    """The output with its samples along axis 0: one, where that is no axis that the inputs have.
+
+    Raises TargetError where numbers of samples would then be classes.
+    """
     if not y.ndim or explainer.metadata["class_axis"] == "0":
         return y[None]
-    shared = all(r.ndim and len(r) == len(y) for r in maps)
-    return y if shared or len(y) == 1 else y[None]
+    if len(y) == 1 or all(r.ndim and len(r) == len(y) for r in maps):
+        return y
+    if y.ndim == 1 and explainer.metadata["target"] != "all":
+        name = explainer.metadata["output"]
+        raise TargetError(
+            f"output {name!r} of shape {list(y.shape)}: its axis is no batch, which what is "
+            f"explained has not, of shape {list(maps[0].shape)}. Give --class-axis 0 if these are "
+            "the classes of one sample, or --target all for their sum."
+        )
+    return y[None]
 
 
 def _said(
