@@ -48,7 +48,7 @@ MODELS = {
     "rows": ("float[T,4] x", "8", "m = ReduceMean<keepdims=0>(x, zero) y = MatMul(m, v)"),
     "as many": ("float[8,4] x", "8", "m = ReduceMean<keepdims=0>(x, zero) y = MatMul(m, v)"),
     "beside a state": ("float[1,4] x, float[8,4] h", "8",
-                       ROW.replace("y =", "q =") + " m = ReduceMean<keepdims=0>(h, one) y = Add(q, m)"),
+                       ROW.replace("y", "q") + " m = ReduceMean<keepdims=0>(h, one) y = Add(q, m)"),
     "one for each": ("float[N,4] x", "N", "l = MatMul(x, column) y = Squeeze(l, one)"),
     "three": ("float[N,22,4] x", "N,22,8", "y = MatMul(x, v)"),
     "classes": ("float[N,4] x", "N,8", "y = MatMul(x, v)"),
