@@ -35,7 +35,9 @@ def seed_of(shape: Sequence[int]) -> Array:
 
 
 def first_winner(x: Array, s: Array, attributes: Mapping[str, list[int]]) -> Array:
-    """Each window's s at its first maximum in row-major order; padding does not take part."""
+    """Each window's s at its first maximum in row-major order; padding does not take part, and
+    a window of nothing else gives its s to nobody.
+    """
     n = x.ndim - 2
     kernel = attributes["kernel_shape"]
     stride, dilation = (attributes.get(k, [1] * n) for k in ("strides", "dilations"))
@@ -47,7 +49,8 @@ def first_winner(x: Array, s: Array, attributes: Mapping[str, list[int]]) -> Arr
         inside = [
             place[:2] + p for p in window if min(p) >= 0 and (p < np.array(x.shape[2:])).all()
         ]
-        c[inside[int(np.argmax([x[p] for p in inside]))]] += s[place]
+        if inside:
+            c[inside[int(np.argmax([x[p] for p in inside]))]] += s[place]
     return c
 
 
@@ -63,6 +66,10 @@ WINDOWS = [
          x=(1, 1, 8, 7)),
     Case("MaxPool", {"kernel_shape": [2], "strides": [3], "dilations": [2]}, x=(1, 1, 9)),
     Case("MaxPool", {"kernel_shape": [1, 1], "strides": [2, 2]}, x=(1, 1, 5, 4)),
+    Case("MaxPool", {"kernel_shape": [2, 2], "dilations": [3, 1], "pads": [1, 0, 1, 1]},
+         x=(2, 1, 2, 3)),
+    Case("MaxPool", {"kernel_shape": [2, 2], "strides": [1, 2], "dilations": [1, 3],
+                     "pads": [0, 1, 0, 1]}, x=(2, 1, 3, 2)),
     Case("MaxPool", {"kernel_shape": [2, 2, 2], "strides": [1, 2, 1]}, x=(1, 1, 3, 4, 3)),
 ]  # fmt: skip
 
