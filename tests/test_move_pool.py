@@ -78,6 +78,9 @@ TIES = {
     "zeros behind Relu": lambda rng, shape: np.maximum(rng.standard_normal(shape), 0),
     "all equal": lambda rng, shape: np.full(shape, -3.0),
     "mostly masked": lambda rng, shape: np.where(rng.random(shape) < 0.1, -1e4, -1e30),
+    "masked by the lowest": lambda rng, shape: np.where(
+        rng.random(shape) < 0.1, -1e4, np.finfo(np.float32).min
+    ),
 }
 
 
@@ -174,6 +177,7 @@ def test_resize_is_the_runtimes_own(case: Case) -> None:
 AT_RUN_TIME = [
     Case("Slice", x=(3, 5, 4), starts=[1, -1], ends=[-1, -9], axes=[1, -1], steps=[1, -2]),
     Case("Slice", x=(3, 5), starts=[4], ends=[2], axes=[1]),  # nothing is read
+    Case("Slice", x=(3, 5), starts=[-6], ends=[-9], axes=[1], steps=[-2]),  # the first element
     Case("Gather", {"axis": -2}, x=(2, 4, 3), indices=[[1, -1], [1, 0]]),
     Case("Gather", {"axis": 1}, x=(2, 4), indices=3),
     Case("Pad", x=(2, 4), pads=[1, -1, 0, 2]),
@@ -283,6 +287,13 @@ LEFT_OUT = [
     {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [1, 1, 1, 1], "ceil_mode": 1},
     {"kernel_shape": [1, 3], "strides": [2, 2], "pads": [0, 0, 0, 0], "ceil_mode": 1},
 ]
+
+
+def test_slice_backwards_from_before_the_first_element() -> None:
+    case = AT_RUN_TIME[2]
+    feeds, seed = case.feeds(), seed_of((3, 1))
+    found = explained(case.model(), feeds, seed)["x_relevance"]
+    assert_close(found, jacobian_product(case.model(), feeds, seed))
 
 
 @pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
