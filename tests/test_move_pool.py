@@ -297,10 +297,16 @@ def test_slice_backwards_from_before_the_first_element() -> None:
 
 
 @pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
-@pytest.mark.parametrize("attributes", LEFT_OUT, ids=["both axes", "first axis"])
-def test_ceil_mode_leaves_out_a_window_of_padding(op: str, attributes: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("attributes", "symbolic"),
+    [(LEFT_OUT[0], ()), (LEFT_OUT[0], (0, 3)), (LEFT_OUT[1], ())],
+    ids=["both axes", "both axes, one unknown", "first axis"],
+)
+def test_ceil_mode_leaves_out_a_window_of_padding(
+    op: str, attributes: dict[str, object], symbolic: tuple[int, ...]
+) -> None:
     shape = (1, 2, 7, 9) if attributes["kernel_shape"] == [2, 2] else (1, 2, 6, 6)
-    model = Case(op, attributes, x=shape).model()
+    model = Case(op, attributes, x=shape, symbolic=symbolic).model()
     del model.graph.value_info[:]
     for size in model.graph.output[0].type.tensor_type.shape.dim:
         size.Clear()
@@ -313,9 +319,20 @@ def test_ceil_mode_leaves_out_a_window_of_padding(op: str, attributes: dict[str,
         assert_close(found, jacobian_product(model, {"x": x}, s))
 
 
-def test_ceil_mode_without_another_spelling_is_refused() -> None:
-    attributes = {**LEFT_OUT[1], "pads": [0, 1, 0, 1], "count_include_pad": 1}
-    model = Case("AveragePool", attributes, x=(1, 2, 6, 6)).model()
+@pytest.mark.parametrize(
+    ("attributes", "symbolic"),
+    [
+        ({**LEFT_OUT[1], "pads": [0, 1, 0, 1], "count_include_pad": 1}, ()),
+        ({**LEFT_OUT[1], "dilations": [1, 2], "pads": [0, 2, 0, 2]}, ()),  # pads of a whole kernel
+        (LEFT_OUT[1], (3,)),
+    ],
+    ids=["counts the padding", "wider than the kernel", "unknown size"],
+)
+def test_ceil_mode_without_another_spelling_is_refused(
+    attributes: dict[str, object], symbolic: tuple[int, ...]
+) -> None:
+    case = Case("AveragePool", attributes, x=(1, 2, 6, 6), symbolic=symbolic, opset=19)
+    model = case.model()
     with pytest.raises(ModelError, match="ceil_mode"):
         lrp_onnx.compile(model, composite="gradient", check=False)
 
