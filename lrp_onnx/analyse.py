@@ -1,8 +1,9 @@
 """Facts proven before anything is emitted: which tensors are never negative, which never positive.
 
 A fact is +1 (every element ≥ 0) or -1 (every element ≤ 0); no entry means that nothing is known,
-and a constant of zeros counts as +1.  NaN is nobody's fact: a tensor that holds NaN makes every
-result NaN whatever its sign.  Nor is the quotient of a division by zero.
+and a constant of zeros counts as +1.  Between which numbers elements lie (see `ranges`) tells the
+sign of such as 1 - Sigmoid(x) and Clip(x, -3, 3) + 3.  NaN is nobody's fact: a tensor that holds
+NaN makes every result NaN whatever its sign.  Nor is the quotient of a division by zero.
 
 A fact holds for what a runtime computes, rounding included.  So Erf and Gelu, whose approximations
 may overshoot ±1 by a rounding, keep only the sign of what is ≥ 0.
@@ -17,10 +18,11 @@ import onnx_ir as ir
 
 from lrp_onnx.control import CONTROL, bodies_of, ports_of
 from lrp_onnx.ops.activation import number
+from lrp_onnx.ranges import ANYTHING, BOUNDS, Range, hull, of_sign, sign_of
 
 __all__ = ["signs"]
 
-Known = Mapping[ir.Value, int]
+Known = Mapping[ir.Value, Range]
 Fact = Callable[[ir.Node, list[int]], int]
 """The sign of a node's first output, given those of its inputs (0: not known, or not there)."""
 
@@ -47,12 +49,17 @@ SHARED = ("Concat", "Add", "Sum", "Mean")
 
 def signs(graph: ir.Graph) -> dict[ir.Value, int]:
     """The proven sign of each tensor of the graph."""
-    known: dict[ir.Value, int] = {}
+    return {value: sign for value, lies in bounds(graph).items() if (sign := sign_of(lies))}
+
+
+def bounds(graph: ir.Graph) -> dict[ir.Value, Range]:
+    """Between which numbers each tensor of the graph is proven to lie."""
+    known: dict[ir.Value, Range] = {}
     _learn(graph, known)
-    return {value: sign for value, sign in known.items() if sign}
+    return known
 
 
-def _learn(graph: ir.Graph, known: dict[ir.Value, int]) -> None:
+def _learn(graph: ir.Graph, known: dict[ir.Value, Range]) -> None:
     """Add what is known of a graph and of the bodies inside it."""
     known.update((value, _of_constant(value)) for value in graph.initializers.values())
     for node in graph:
@@ -65,38 +72,43 @@ def _learn(graph: ir.Graph, known: dict[ir.Value, int]) -> None:
         known.update((value, found) for value in outputs)
 
 
-def _learn_bodies(node: ir.Node, known: dict[ir.Value, int]) -> None:
-    """A slice has the sign of the whole, and all slices together theirs; a result that of all
-    bodies.  Of a carried value nothing is known.
+def _learn_bodies(node: ir.Node, known: dict[ir.Value, Range]) -> None:
+    """A slice lies where the whole does, and all slices together; a result where those of all
+    bodies do.  Of a carried value nothing is known.
     """
     ports, bodies = ports_of(node), bodies_of(node)
     for body in bodies:
         for s in ports.read:
-            value = node.inputs[s.node]
-            known[body.inputs[s.body]] = 0 if value is None else known.get(value, 0)
+            known[body.inputs[s.body]] = _of(node.inputs[s.node], known)
         _learn(body, known)
     results = [*((s.node, s.body) for s in ports.written), *ports.results]
     for n, b in results:
-        of = {known.get(body.outputs[b], 0) for body in bodies}
-        known[node.outputs[n]] = of.pop() if len(of) == 1 else 0
+        known[node.outputs[n]] = hull([_of(body.outputs[b], known) for body in bodies])
 
 
-def _of_constant(value: ir.Value) -> int:
+def _of(value: ir.Value | None, known: Known) -> Range:
+    return ANYTHING if value is None else known.get(value, ANYTHING)
+
+
+def _of_constant(value: ir.Value) -> Range:
     tensor = value.const_value
     if tensor is None or not 0 < tensor.size <= LARGEST_CONSTANT:
-        return 0
-    return _of_array(tensor.numpy()) if tensor.dtype.is_floating_point() else 0
+        return ANYTHING
+    array = tensor.numpy()
+    if not tensor.dtype.is_floating_point() or np.isnan(array).any():
+        return ANYTHING
+    return float(array.min()), float(array.max())
 
 
-def _of_array(array: np.ndarray) -> int:
-    return 1 if (array >= 0).all() else -1 if (array <= 0).all() else 0
-
-
-def _of_node(node: ir.Node, known: Known) -> int:
-    fact = FACTS.get(node.op_type)
-    if node.domain or fact is None:
-        return 0
-    return fact(node, [0 if v is None else known.get(v, 0) for v in node.inputs])
+def _of_node(node: ir.Node, known: Known) -> Range:
+    """What its operator proves of the sign, and of the range."""
+    if node.domain:
+        return ANYTHING
+    fact, bound = FACTS.get(node.op_type), BOUNDS.get(node.op_type)
+    of = [_of(value, known) for value in node.inputs]
+    by_sign = ANYTHING if fact is None else of_sign(fact(node, [sign_of(r) for r in of]))
+    by_range = ANYTHING if bound is None else bound(node, of)
+    return max(by_sign[0], by_range[0]), min(by_sign[1], by_range[1])
 
 
 def _shared(node: ir.Node, of: list[int]) -> int:

@@ -14,7 +14,7 @@ from lrp_onnx.check import extra_feeds, judged_on_random
 from lrp_onnx.compiled import Compiled
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError
-from lrp_onnx.explainer import fitted
+from lrp_onnx.feeds import fitted
 from lrp_onnx.model import Source
 from lrp_onnx.peak_memory import peak_memory
 from lrp_onnx.runtime import Array, Runtime, runtime_form

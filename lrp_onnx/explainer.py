@@ -15,19 +15,21 @@ import onnx
 from lrp_onnx.batching import groups, is_open, parts, stacked
 from lrp_onnx.compiled import Compiled
 from lrp_onnx.condition import CONDITION, mask_of
-from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.data.samples import added_inputs
 from lrp_onnx.errors import InputError, ModelError
-from lrp_onnx.runtime import Array, Runtime, Wanted, broken_mix, runtime_form
+from lrp_onnx.feeds import check, fitted, listing, shape_of
+from lrp_onnx.runtime import Array, Runtime, Wanted, broken_mix, is_device_value, runtime_form
 
-__all__ = ["Explainer", "Result", "fitted"]
+__all__ = ["Explainer", "Result"]
 
 SUFFIX = "_relevance"
 
 
 @dataclass(frozen=True)
 class Result:
-    """The model's own outputs, and relevance by the name of the input or tensor it belongs to."""
+    """The model's own outputs, and relevance by the name of the input or tensor it belongs to:
+    arrays, from `Explainer.on_device` ONNX Runtime's values.
+    """
 
     outputs: dict[str, Array]
     """With target `top-K` also `<output>_topk_index`: the numbers of the classes."""
@@ -102,8 +104,33 @@ class Explainer:
         wants.
         """
         feeds = fitted(self.inputs, self._feeds(x, target) | self._masks(conditions or {}, x))
-        found = self._runtime.run(feeds)
-        self._check_classes(found, feeds.get("target"))
+        return self._result(self._runtime.run(feeds), feeds.get("target"))
+
+    def on_device(
+        self,
+        x: Any,
+        target: Any = None,
+        conditions: Mapping[str, Any] | None = None,
+    ) -> Result:
+        """As a call, with nothing copied between device and host that need not be.
+
+        x: an `onnxruntime.OrtValue` where it lies, or values by input name; arrays are copied to
+            the device.
+        target, conditions: as of a call.
+        Returns OrtValues on the device of the provider; `value.numpy()` copies one to the host.
+        """
+        given = self._feeds(x, target) | self._masks(conditions or {}, x)
+        feeds: dict[str, Any] = {
+            n: v if is_device_value(v) else np.ascontiguousarray(v) for n, v in given.items()
+        }
+        check(self.inputs, feeds)
+        classes = feeds.get("target")
+        if classes is not None and is_device_value(classes):
+            classes = classes.numpy()
+        return self._result(self._runtime.run_on_device(feeds), classes)
+
+    def _result(self, found: dict[str, Any], classes: Array | None) -> Result:
+        self._check_classes(found, classes)
         added = [n for n in self._runtime.outputs[self._first :] if n.endswith(SUFFIX)]
         relevance = {n.removesuffix(SUFFIX): found.pop(n) for n in added}
         return Result(found, relevance)
@@ -140,7 +167,7 @@ class Explainer:
             feeds = {own[0]: x}
         else:
             raise InputError(
-                f"the model has {len(own)} inputs. Give a dict of arrays: {_listing(self.inputs)}."
+                f"the model has {len(own)} inputs. Give a dict of arrays: {listing(self.inputs)}."
             )
         if target is None:
             return feeds
@@ -184,13 +211,13 @@ class Explainer:
         classes = np.asarray(target)
         if classes.dtype.kind not in "iu":
             raise InputError(f"target={target!r}: not a class. Give an integer, or one per sample.")
-        shape = np.shape(feeds[own[0]]) if own[0] in feeds else ()
+        shape = shape_of(feeds[own[0]]) if own[0] in feeds else ()
         size = wanted.shape[0]
         batch = size if isinstance(size, int) else shape[0] if shape else 1
         classes = classes.astype(np.int64)
         return np.broadcast_to(classes, (batch,)) if classes.ndim == 0 else classes
 
-    def _check_classes(self, found: Mapping[str, Array], given: Array | None) -> None:
+    def _check_classes(self, found: Mapping[str, Any], given: Array | None) -> None:
         """A class that the output does not have would get no relevance, silently."""
         kind, axis = self.metadata["target"], self.metadata.get("class_axis", "")
         own = () if kind.startswith("top-") else kind.split("-")
@@ -199,75 +226,10 @@ class Explainer:
             classes = given
         if not axis or not classes.size:
             return
-        count = found[self.metadata["output"]].shape[int(axis)]
+        count = shape_of(found[self.metadata["output"]])[int(axis)]
         if classes.min() < 0 or classes.max() >= count:
             wrong = classes[(classes < 0) | (classes >= count)][0]
             raise InputError(
                 f"target {wrong}: output {self.metadata['output']!r} has {count} classes. Give one "
                 f"from 0 to {count - 1}."
             )
-
-
-def fitted(inputs: Sequence[Wanted], feeds: Mapping[str, Any]) -> dict[str, Array]:
-    """The feeds as arrays, if they are what the model wants; InputError says what it wants
-    otherwise.
-    """
-    names = [wanted.name for wanted in inputs]
-    for name in feeds:
-        if name not in names:
-            raise InputError(
-                f"input {name!r}: the model has no such input. It wants {_listing(inputs)}."
-            )
-    sizes: dict[str, tuple[int, str]] = {}
-    arrays = {}
-    for wanted in inputs:
-        if wanted.name not in feeds:
-            raise InputError(
-                f"input {wanted.name!r} is missing. The model wants {_listing(inputs)}."
-            )
-        arrays[wanted.name] = array = np.asarray(feeds[wanted.name])
-        _check_array(array, wanted)
-        _check_sizes(array, wanted, sizes)
-    return arrays
-
-
-def _check_array(array: Array, wanted: Wanted) -> None:
-    shape = tuple(wanted.shape)
-    given = f"{array.dtype} {describe_shape(array.shape)}"
-    want = f"the model wants {wanted.dtype} {describe_shape(shape)}"
-    if array.dtype != wanted.dtype and not (wanted.dtype == object and array.dtype.kind in "US"):
-        raise InputError(
-            f"input {wanted.name!r} is {given}, but {want}. Convert it with "
-            f"array.astype({str(wanted.dtype)!r})."
-        )
-    if array.ndim != len(shape):
-        missing = " Add a batch axis with array[None]." if array.ndim == len(shape) - 1 else ""
-        raise InputError(
-            f"input {wanted.name!r} is {given}, but {want}: {len(shape)} axes.{missing}"
-        )
-    for axis, (size, wants) in enumerate(zip(array.shape, shape, strict=True)):
-        if isinstance(wants, int) and size != wants:
-            raise InputError(
-                f"input {wanted.name!r} is {given}, but {want}: {wants} along axis {axis}."
-            )
-    if array.size == 0:
-        raise InputError(
-            f"input {wanted.name!r} is {given}: it is empty. Give at least one sample."
-        )
-
-
-def _check_sizes(array: Array, wanted: Wanted, sizes: dict[str, tuple[int, str]]) -> None:
-    """Axes of the same name have the same size in every input."""
-    for size, name in zip(array.shape, wanted.shape, strict=True):
-        if not isinstance(name, str):
-            continue
-        known, where = sizes.setdefault(name, (size, wanted.name))
-        if known != size:
-            raise InputError(
-                f"input {wanted.name!r} has {size} along {name!r}, but {where!r} has {known}. Give "
-                "both the same size."
-            )
-
-
-def _listing(inputs: Sequence[Wanted]) -> str:
-    return ", ".join(f"{w.name!r} {w.dtype} {describe_shape(w.shape)}" for w in inputs)

@@ -110,8 +110,8 @@ class OneSign(Contributions):
     def _lowered(self, q: float, parts: Sequence[Part]) -> Operand:
         """q·z₋ - ε, from z and z₊ + ε where that is at hand and loses nothing."""
         emit = self.emit
-        subtracts = q == 1 and not self.dead and self.subtracts() and not self.is_one_sided()
-        if subtracts and any((s.p, s.q) == (1, 0) for s in parts):
+        has_raised = any((s.p, s.q) == (1, 0) for s in parts)
+        if q == 1 and not self.dead and has_raised and self.subtracts():
             return emit.op("Min", subtract(emit, self.z, self._raised(1.0)), -self.epsilon)
         b = subtract(emit, self.bias(0.0, q), self.epsilon)
         return self.forward([self.x], [self.lowering(q)], b, -1)

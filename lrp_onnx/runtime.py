@@ -33,7 +33,15 @@ from lrp_onnx.model import Source
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["Array", "Runtime", "Wanted", "broken_mix", "runtime_form"]
+__all__ = [
+    "Array",
+    "Runtime",
+    "Wanted",
+    "broken_mix",
+    "dtype_of",
+    "is_device_value",
+    "runtime_form",
+]
 
 Array = NDArray[Any]
 
@@ -44,6 +52,7 @@ WARNING = 2
 CPU = "CPUExecutionProvider"
 # TF32 keeps 10 bits of the mantissa: far from the 1e-5 that is promised
 CUDA = ("CUDAExecutionProvider", {"use_tf32": "0"})
+DEVICES = {"CUDAExecutionProvider": "cuda"}
 DTYPES = {"float": "float32", "double": "float64", "string": "object"}
 
 
@@ -111,6 +120,34 @@ class Runtime:
             return dict(
                 zip(wanted, self.session.run(list(wanted), dict(feeds), options), strict=True)
             )
+
+    def run_on_device(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """All outputs as values on the provider's device; feeds that lie on it are read in place.
+
+        feeds: arrays or `onnxruntime.OrtValue`.  Raises InputError with the runtime's reason.
+        """
+        ort = import_runtime()
+        options = ort.RunOptions()
+        options.log_severity_level = SILENT
+        binding = self.session.io_binding()
+        device = DEVICES.get(self.provider, "cpu")
+        with _translated(ort, "ONNX Runtime cannot run the model on this input", InputError):
+            for name, value in feeds.items():
+                bind = (
+                    binding.bind_ortvalue_input
+                    if is_device_value(value)
+                    else binding.bind_cpu_input
+                )
+                bind(name, value)
+            for name in self.outputs:
+                binding.bind_output(name, device)
+            self.session.run_with_iobinding(binding, options)
+            return dict(zip(self.outputs, binding.get_outputs(), strict=True))
+
+
+def is_device_value(value: Any) -> bool:
+    """Whether it is an `onnxruntime.OrtValue`, on whatever device, and no array."""
+    return isinstance(value, import_runtime().OrtValue)
 
 
 def import_runtime() -> Any:
@@ -194,10 +231,15 @@ def _translated(ort: Any, fact: str, error: type[LrpError]) -> Iterator[None]:
         raise error(f"{fact}: {reason.rstrip('. ')}.") from e
 
 
+def dtype_of(kind: str) -> np.dtype[Any]:
+    """The dtype of what ONNX Runtime calls tensor(…); TypeError where NumPy has none."""
+    name = kind.removeprefix("tensor(").removesuffix(")")
+    return np.dtype(DTYPES.get(name, name))
+
+
 def _wanted(value: Any) -> Wanted:
-    name = value.type.removeprefix("tensor(").removesuffix(")")
     try:
-        dtype = np.dtype(DTYPES.get(name, name))
+        dtype = dtype_of(value.type)
     except TypeError as e:
         raise ModelError(
             f"input {value.name!r} is a {value.type}, which has no NumPy array. Export the model "

@@ -38,7 +38,7 @@ from lrp_onnx.compiler import Observer, run_stages
 from lrp_onnx.complete import COMPLETENESS
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError
-from lrp_onnx.explainer import fitted
+from lrp_onnx.feeds import fitted
 from lrp_onnx.maps import numbers_of
 from lrp_onnx.model import Source
 from lrp_onnx.naming import name_of

@@ -10,7 +10,8 @@ import onnx_ir as ir
 import pytest
 from models import model_of, session
 
-from lrp_onnx.analyse import FACTS, signs
+from lrp_onnx.analyse import FACTS, bounds, signs
+from lrp_onnx.ranges import BOUNDS
 
 SHAPE = (1, 4, 3, 3)
 GIVEN = {
@@ -50,6 +51,7 @@ def f32(*values: float) -> np.ndarray:
 
 
 ALWAYS, KEPT = "+>+ ->+ ?>+", "+>+ ->- ?>?"
+BELOW = "+>- ->- ?>-"
 POSITIVE, NEVER = "+>+ ->? ?>?", "+>? ->? ?>?"
 ALIKE = "++>+ -->- +->? ??>? ?+>?"
 PAD = np.array([0, 0, 1, 1, 0, 0, 1, 1])
@@ -145,6 +147,23 @@ ROWS = [
     *[Row(f'GridSample<mode="{mode}">(a, c)', facts, opset=20,
           c=np.random.default_rng(0).uniform(-1.3, 1.3, (1, 3, 3, 2)).astype(np.float32))
       for mode, facts in (("linear", KEPT), ("nearest", KEPT), ("cubic", NEVER))],
+    Row("s = Sigmoid(a) y = Sub(one, s)", ALWAYS, one=f32(1)),
+    Row("s = HardSigmoid(a) r = Flatten(s) y = Sub(r, one)", BELOW, one=f32(1)),
+    Row("c = Clip(a, l, h) s = Add(c, h) y = Div(s, k)", ALWAYS, l=f32(-3), h=f32(3), k=f32(6)),
+    Row("c = Clip(a, l, h) y = Sub(c, k)", BELOW, l=f32(-3), h=f32(3), k=f32(4)),
+    Row("c = Clip(a, l, h) n = Neg(c) y = Add(n, h)", ALWAYS, l=f32(-3), h=f32(3)),
+    Row("c = Clip(a, l, h) s = Abs(c) y = Sub(s, k)", BELOW, l=f32(-3), h=f32(2), k=f32(3)),
+    Row("c = Clip(a, l) r = Relu(c) m = Min(r, k) y = Sub(m, k)", BELOW, l=f32(-3), k=f32(2)),
+    Row("c = Clip(a, l, h) m = Max(c, k) y = Sub(m, k)", ALWAYS, l=f32(-3), h=f32(2), k=f32(1)),
+    Row("c = Clip(a, l, h) m = Mul(c, d) y = Add(m, k)", ALWAYS, l=f32(-3), h=f32(3), d=f32(-0.5),
+        k=f32(2)),
+    # -3 · 1/3 may round below -1
+    Row("c = Clip(a, l, h) m = Mul(c, d) y = Add(m, k)", POSITIVE, l=f32(-3), h=f32(3),
+        d=f32(1 / 3), k=f32(1)),
+    Row("s = Sigmoid(a) t = HardSigmoid(b) c = Concat<axis=1>(s, t) y = Sub(c, one)",
+        "++>- -->- ??>-", one=f32(1)),
+    Row("s = Sigmoid(a) t = HardSigmoid(b) w = Where(m, s, t) y = Sub(w, one)", "++>- ??>-",
+        m=np.array([True, False, True]), one=f32(1)),
     Row("LpNormalization(a)", NEVER),
     Row('Resize<mode="cubic">(a, "", c)', NEVER, c=f32(1, 1, 2, 0.7)),
 ]  # fmt: skip
@@ -179,7 +198,42 @@ def test_facts_have_no_counterexample(row: Row) -> None:
 
 def test_every_fact_has_a_row() -> None:
     rows = " ".join(row.node for row in ROWS)
-    assert [op for op in FACTS if not re.search(rf"\b{op}[(<]", rows)] == []
+    assert [op for op in (*FACTS, *BOUNDS) if not re.search(rf"\b{op}[(<]", rows)] == []
+
+
+UNARY = ("Relu({0})", "Neg({0})", "Abs({0})", "Sigmoid({0})", "HardSigmoid({0})", "Clip({0}, l, h)")
+BINARY = ("Add({0}, {1})", "Sub({0}, {1})", "Mul({0}, {1})", "Div({0}, {1})", "Max({0}, {1})",
+          "Min({0}, {1})", "Where(m, {0}, {1})")  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("seed", range(40))
+def test_every_tensor_lies_where_it_is_said_to(seed: int, dtype: str) -> None:
+    rng = np.random.default_rng(seed)
+    low, high = np.sort(rng.choice([-3, -1, -0.3, 0, 1e-3, 0.1, 1, 6], 2, replace=False))
+    constants = {"l": low, "h": high, "k": rng.choice([0.1, 1 / 3, 3]), "j": rng.uniform(-2, 2, 3)}
+    names, nodes = ["x", "z", "k", "j", "l"], []
+    for step in range(12):
+        form = rng.choice([*UNARY, *BINARY])
+        nodes.append(f"t{step} = {form.format(*rng.choice(names[-6:], 2))}")
+        names.append(f"t{step}")
+    kind = {"float32": "float", "float16": "float16"}[dtype]
+    body = " ".join(nodes)
+    parsed = onnx.parser.parse_graph(f"g ({kind} x) => ({kind} t11) {{ {body} }}").node
+    given = {name: np.array(v, dtype) for name, v in constants.items()}
+    given["m"] = np.array([True, False, True])
+    model = model_of(parsed, given, {"x": SHAPE, "z": SHAPE}, output="t11", dtype=np.dtype(dtype))
+    del model.graph.output[:]
+    model.graph.output.extend(v for v in model.graph.value_info)
+    known = {value.name: lies for value, lies in bounds(ir.from_proto(model).graph).items()}
+    run = session(model)
+    for x, z in samples():
+        with np.errstate(over="ignore"):
+            found = run({"x": x.astype(dtype), "z": z.astype(dtype)})
+        for name, result in found.items():
+            low, high = known[name]
+            finite = result[np.isfinite(result)].astype(np.float64)
+            assert ((finite >= low) & (finite <= high)).all(), (name, nodes, low, high)
 
 
 def test_search_refuses_a_wrong_fact() -> None:

@@ -85,6 +85,40 @@ def test_target_of_each_sample(x: np.ndarray) -> None:
     )
 
 
+def test_values_on_a_device_stay_there(x: np.ndarray) -> None:
+    explainer = _explainer()
+    expected = explainer(x)
+    image = ort.OrtValue.ortvalue_from_numpy(x)
+    for given in (image, {"image": image}, x[:, :, ::-1][:, :, ::-1]):
+        found = explainer.on_device(given)
+        assert found.relevance["image"].device_name() == "cpu"
+        assert_close(found.relevance["image"].numpy(), expected.relevance["image"], 0)
+        assert_close(found.outputs["logits"].numpy(), expected.outputs["logits"], 0)
+
+
+def test_an_explanation_of_values_on_a_device_feeds_the_next(x: np.ndarray) -> None:
+    explainer = _explainer()
+    relevance = explainer.on_device(x).relevance["image"]
+    again = explainer.on_device(relevance).relevance["image"].numpy()
+    assert_close(again, explainer(explainer(x).relevance["image"]).relevance["image"], 0)
+
+
+def test_a_target_beside_values_on_a_device(x: np.ndarray) -> None:
+    explainer, image = _explainer(target="input"), ort.OrtValue.ortvalue_from_numpy(x)
+    found = explainer.on_device(image, target=2).relevance["image"].numpy()
+    assert_close(found, explainer(x, target=2).relevance["image"], 0)
+    classes = ort.OrtValue.ortvalue_from_numpy(np.array([2, 2, 9]))
+    with pytest.raises(InputError, match="target 9: output 'logits' has"):
+        explainer.on_device({"image": image, "target": classes})
+
+
+@pytest.mark.parametrize(("dtype", "cut"), [(np.float64, 8), (np.float32, 7)])
+def test_a_wrong_value_on_a_device(x: np.ndarray, dtype: type, cut: int) -> None:
+    wrong = ort.OrtValue.ortvalue_from_numpy(x[..., :cut].astype(dtype))
+    with pytest.raises(InputError, match=r"input 'image' is float.*the model wants float32"):
+        _explainer().on_device(wrong)
+
+
 def test_seed(x: np.ndarray) -> None:
     seed = np.zeros((3, 4))
     seed[:, 1] = 1

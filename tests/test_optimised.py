@@ -248,6 +248,7 @@ LAYER = {"w": (6, 3, 3, 3), "b": (6,)}
 BEHIND = "y = GlobalAveragePool(r)"
 ONE_SIDED = np.abs(np.random.default_rng(0).standard_normal((4, 8, 3, 3)))
 ONE_SIDED[:, 0, 1, 1] = -1e-4
+SPARSE = np.where(np.arange(4 * 64).reshape(4, 64, 1, 1) % 29, 0, [[[[1.0]]], [[[-1]]]] * 2)
 NETWORKS = {
     "a clip behind a relu that others read": network(
         """z = Conv<pads=[1,1,1,1]>(x, w, b) r = Relu(z) c = Conv<pads=[1,1,1,1]>(r, v)
@@ -294,6 +295,16 @@ NETWORKS = {
         """a = Conv<pads=[1,1,1,1]>(x, w, b) p = Relu(a) z = Conv<pads=[1,1,1,1]>(p, v)
         r = Relu(z)""" + BEHIND,
         IMAGES, w=(8, 3, 3, 3), b=(8,), v=ONE_SIDED,
+    ),
+    "next to nothing lowers z and input of both signs": network(
+        """a = Conv<pads=[1,1,1,1]>(x, w, b) p = LeakyRelu<alpha=0.0001>(a)
+        z = Conv<pads=[1,1,1,1]>(p, v) r = Relu(z)""" + BEHIND,
+        IMAGES, w=(8, 3, 3, 3), b=(8,), v=ONE_SIDED,
+    ),
+    "few weights that are not 0": network(
+        """a = Conv<pads=[1,1,1,1]>(x, w, b) p = LeakyRelu<alpha=0.001>(a) z = Conv(p, v)
+        r = Relu(z)""" + BEHIND,
+        IMAGES, w=(64, 3, 3, 3), b=(64,), v=SPARSE,
     ),
 }  # fmt: skip
 

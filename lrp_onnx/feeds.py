@@ -1,0 +1,93 @@
+"""What is fed to a model: arrays, or values on a device, of the name, dtype and shape it wants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lrp_onnx.data.layout import describe_shape
+from lrp_onnx.errors import InputError
+from lrp_onnx.runtime import Array, Wanted, dtype_of, is_device_value
+
+__all__ = ["check", "fitted", "listing", "shape_of"]
+
+
+def fitted(inputs: Sequence[Wanted], feeds: Mapping[str, Any]) -> dict[str, Array]:
+    """The feeds as arrays, if they are what the model wants; InputError says what it wants
+    otherwise.
+    """
+    arrays = {name: np.asarray(value) for name, value in feeds.items()}
+    check(inputs, arrays)
+    return {wanted.name: arrays[wanted.name] for wanted in inputs}
+
+
+def check(inputs: Sequence[Wanted], feeds: Mapping[str, Any]) -> None:
+    """Raise InputError where arrays, or values on a device, are not what the model wants."""
+    names = [wanted.name for wanted in inputs]
+    for name in feeds:
+        if name not in names:
+            raise InputError(
+                f"input {name!r}: the model has no such input. It wants {listing(inputs)}."
+            )
+    sizes: dict[str, tuple[int, str]] = {}
+    for wanted in inputs:
+        if wanted.name not in feeds:
+            raise InputError(
+                f"input {wanted.name!r} is missing. The model wants {listing(inputs)}."
+            )
+        shape = _check_one(feeds[wanted.name], wanted)
+        _check_sizes(shape, wanted, sizes)
+
+
+def _check_one(value: Any, wanted: Wanted) -> tuple[int, ...]:
+    """The shape of a value that has the dtype and the sizes that are wanted."""
+    shape = shape_of(value)
+    dtype = dtype_of(value.data_type()) if is_device_value(value) else value.dtype
+    wants = tuple(wanted.shape)
+    given = f"{dtype} {describe_shape(shape)}"
+    want = f"the model wants {wanted.dtype} {describe_shape(wants)}"
+    if dtype != wanted.dtype and not (wanted.dtype == object and dtype.kind in "US"):
+        raise InputError(
+            f"input {wanted.name!r} is {given}, but {want}. Convert it with "
+            f"array.astype({str(wanted.dtype)!r})."
+        )
+    if len(shape) != len(wants):
+        missing = " Add a batch axis with array[None]." if len(shape) == len(wants) - 1 else ""
+        raise InputError(
+            f"input {wanted.name!r} is {given}, but {want}: {len(wants)} axes.{missing}"
+        )
+    for axis, (size, wanted_size) in enumerate(zip(shape, wants, strict=True)):
+        if isinstance(wanted_size, int) and size != wanted_size:
+            raise InputError(
+                f"input {wanted.name!r} is {given}, but {want}: {wanted_size} along axis {axis}."
+            )
+    if 0 in shape:
+        raise InputError(
+            f"input {wanted.name!r} is {given}: it is empty. Give at least one sample."
+        )
+    return shape
+
+
+def shape_of(value: Any) -> tuple[int, ...]:
+    """The shape of an array or of a value on a device."""
+    return tuple(value.shape()) if is_device_value(value) else np.shape(value)
+
+
+def _check_sizes(shape: Sequence[int], wanted: Wanted, sizes: dict[str, tuple[int, str]]) -> None:
+    """Axes of the same name have the same size in every input."""
+    for size, name in zip(shape, wanted.shape, strict=True):
+        if not isinstance(name, str):
+            continue
+        known, where = sizes.setdefault(name, (size, wanted.name))
+        if known != size:
+            raise InputError(
+                f"input {wanted.name!r} has {size} along {name!r}, but {where!r} has {known}. Give "
+                "both the same size."
+            )
+
+
+def listing(inputs: Sequence[Wanted]) -> str:
+    """The inputs in words."""
+    return ", ".join(f"{w.name!r} {w.dtype} {describe_shape(w.shape)}" for w in inputs)
