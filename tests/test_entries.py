@@ -51,6 +51,10 @@ MODELS = {
                        ROW.replace("y", "q") + " m = ReduceMean<keepdims=0>(h, one) y = Add(q, m)"),
     "one for each": ("float[N,4] x", "N", "l = MatMul(x, column) y = Squeeze(l, one)"),
     "three": ("float[N,22,4] x", "N,22,8", "y = MatMul(x, v)"),
+    "text": ("float[N,T,4] x", "N,T,8", "y = MatMul(x, v)"),
+    "time first": ("float[T,1,4] x", "T,1,8", "y = MatMul(x, v)"),
+    "dots": ("float[N,1,4] x", "N,1,1", "y = MatMul(x, column)"),
+    "made up": ("float[N,1,H,W] x", "batch_size,1,unk__1,unk__2", "y = MaxPool<kernel_shape=[2, 2]>(x)"),
     "classes": ("float[N,4] x", "N,8", "y = MatMul(x, v)"),
     "one number": ("float[N,4] x", "N,1", "y = MatMul(x, column)"),
     "mask": ("float[N,4,H,W] x", "N,1,H,W", "y = ReduceSum<keepdims=1>(x, one)"),
@@ -179,6 +183,11 @@ SAID = [
     ("three", {"target": "all"}, "[N, 22, 8]: all entries of each sample, summed"),
     ("three", {"target": "max"}, "[N, 22, 8]: the largest entry of each sample" + OTHERWISE),
     ("three", {"target": "seed"}, ""),
+    ("text", {}, "[N, T, 8]: argmax along axis 2 at every place of axis 1, summed" + OTHERWISE),
+    ("time first", {}, "[T, 1, 8]: argmax along axis 2 of each sample (axis 0)"),
+    ("made up", {}, "[batch_size, 1, ?, ?]: the only entry of axis 1 at every place of axes 2 and 3, summed"
+     + OTHERWISE),
+    ("dots", {}, "[N, 1, 1]: one number a sample, which is explained"),
     ("classes", {}, ""),
     ("classes", {"target": "max"}, ""),
     ("graph", {}, ""),
@@ -188,7 +197,7 @@ SAID = [
     ("as many", {}, "[8]: one number for each of 8 samples, which is explained; --class-axis 0 if "
      "these are the classes of one sample"),
     ("scalar", {}, "[]: one number, which is explained"),
-    ("mask", {}, "[N, 1, H, W]: axis 1 has one entry, so that all are explained: H × W places, "
+    ("mask", {}, "[N, 1, H, W]: the only entry of axis 1 at every place of axes 2 and 3, "
      "summed" + OTHERWISE),
     ("picture", {}, "[8]: no batch axis, argmax along axis 0 of one sample"),
     ("segmented", {}, "[4, 4, 4]: argmax along axis 2 at each of 16 places, summed" + OTHERWISE),

@@ -14,6 +14,8 @@ from lrp_onnx.data.samples import is_added
 __all__ = ["entries"]
 
 OTHERWISE = "--class-axis and --output choose otherwise"
+LONGEST = 16
+"""Characters of a name of a size."""
 
 
 def entries(compiled: Compiled) -> str:
@@ -31,11 +33,19 @@ def entries(compiled: Compiled) -> str:
     if len(shape) == 2 and axis == 1 and shape[1] != 1 and batched:
         return ""
     what = _explained(told["lrp.target"], shape, axis, batched)
-    return f"{output.name} has shape {describe_shape(shape)}: {what}"
+    return f"{output.name} has shape {describe_shape([*map(_readable, shape)])}: {what}"
 
 
 def _sizes(value: ir.Value) -> list[Dimension]:
     return [d if isinstance(d, int) else d.value for d in value.shape or ()]
+
+
+def _readable(size: Dimension) -> Dimension:
+    """Without the formulas and names that shape inference makes up."""
+    if not isinstance(size, str):
+        return size
+    plain = size.replace("_", "").isalnum() and "__" not in size and len(size) <= LONGEST
+    return size if plain else None
 
 
 def _is_batch(size: Dimension, model: ir.Model) -> bool:
@@ -61,16 +71,16 @@ def _explained(target: str, shape: Sequence[Dimension], axis: int | None, batche
     if target == "max":
         first = "" if batched or axis == 0 else f" along each of the {shape[0]} of axis 0, summed"
         return f"the largest entry{each or first}; {OTHERWISE}"
-    others = [size for k, size in enumerate(shape) if k != axis and not (k == 0 and batched)]
-    one = shape[axis] == 1
+    others = [k for k, size in enumerate(shape) if k != axis and size != 1]
+    others = [k for k in others if k or not batched]
+    one, chosen = shape[axis] == 1, f"{_chosen(target)} along axis {axis}"
     if not others:
         if one:
             return "one number a sample, which is explained"
-        return f"no batch axis, {_chosen(target)} along axis {axis} of one sample"
-    places = f"{_count(others)} places, summed; {OTHERWISE}"
-    if one:
-        return f"axis {axis} has one entry, so that all are explained: {places}"
-    return f"{_chosen(target)} along axis {axis} at each of {places}"
+        whose = "of each sample (axis 0)" if batched else "of one sample"
+        return f"{'' if batched else 'no batch axis, '}{chosen} {whose}"
+    places = f"at {_places(shape, others)}, summed; {OTHERWISE}"
+    return f"{f'the only entry of axis {axis}' if one else chosen} {places}"
 
 
 def _chosen(target: str) -> str:
@@ -83,9 +93,12 @@ def _chosen(target: str) -> str:
     return f"class {target}" if target.isdigit() else target
 
 
-def _count(sizes: Sequence[Dimension]) -> str:
-    """How many places there are: `22`, or `H × W`."""
-    known = [size for size in sizes if isinstance(size, int)]
-    if len(known) == len(sizes):
-        return str(math.prod(known))
-    return " × ".join("?" if size is None else str(size) for size in sizes)
+def _places(shape: Sequence[Dimension], axes: Sequence[int]) -> str:
+    """The places along the axes: `each of 22 places`, or `every place of axes 2 and 3`."""
+    known = [size for k in axes if isinstance(size := shape[k], int)]
+    if len(known) == len(axes):
+        return f"each of {math.prod(known)} places"
+    *first, last = map(str, axes)
+    return f"every place of ax{'es ' if first else 'is '}" + (
+        f"{', '.join(first)} and {last}" if first else last
+    )
