@@ -54,7 +54,8 @@ MODELS = {
     "text": ("float[N,T,4] x", "N,T,8", "y = MatMul(x, v)"),
     "time first": ("float[T,1,4] x", "T,1,8", "y = MatMul(x, v)"),
     "dots": ("float[N,1,4] x", "N,1,1", "y = MatMul(x, column)"),
-    "made up": ("float[N,1,H,W] x", "batch_size,1,unk__1,unk__2", "y = MaxPool<kernel_shape=[2, 2]>(x)"),
+    "made up": ("float[N,1,H,W] x", "batch_size,1,unk__1,unk__2",
+                "y = MaxPool<kernel_shape=[2, 2]>(x)"),
     "classes": ("float[N,4] x", "N,8", "y = MatMul(x, v)"),
     "one number": ("float[N,4] x", "N,1", "y = MatMul(x, column)"),
     "mask": ("float[N,4,H,W] x", "N,1,H,W", "y = ReduceSum<keepdims=1>(x, one)"),
@@ -185,8 +186,8 @@ SAID = [
     ("three", {"target": "seed"}, ""),
     ("text", {}, "[N, T, 8]: argmax along axis 2 at every place of axis 1, summed" + OTHERWISE),
     ("time first", {}, "[T, 1, 8]: argmax along axis 2 of each sample (axis 0)"),
-    ("made up", {}, "[batch_size, 1, ?, ?]: the only entry of axis 1 at every place of axes 2 and 3, summed"
-     + OTHERWISE),
+    ("made up", {}, "[batch_size, 1, ?, ?]: the only entry of axis 1 at every place of axes 2 and "
+     "3, summed" + OTHERWISE),
     ("dots", {}, "[N, 1, 1]: one number a sample, which is explained"),
     ("classes", {}, ""),
     ("classes", {"target": "max"}, ""),
