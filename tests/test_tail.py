@@ -9,10 +9,12 @@ import pytest
 from models import assert_close, network, run
 
 import lrp_onnx
+from lrp_onnx.assign import Request
 from lrp_onnx.canonise import canonise
 from lrp_onnx.model import load
 from lrp_onnx.normalise import normalise
 from lrp_onnx.tail import logits_behind
+from lrp_onnx.verify import verify
 
 SHAPE = (3, 4)
 NUMBERS = {"one": 1.0, "zero": 0.0, "minus": -1.0, "axes": [1], "ax": [-1], "half": 0.5}
@@ -235,3 +237,14 @@ def test_two_classes_are_explained_with_opposite_signs(side: str, method: dict[s
     y = run(model, {"x": x})["y"]
     assert len(set(y.argmax(1))) == 2  # both classes win somewhere
     assert_close(relevance("argmax"), np.where(y.argmax(1)[:, None] == 1, second, first))
+
+
+@pytest.mark.parametrize("side", TWO_CLASSES)
+def test_the_account_of_two_classes_closes(side: str) -> None:
+    model = tiny(SIDES[side][0])
+    x = np.random.default_rng(6).standard_normal((3, 6)).astype(np.float32)
+    verdict = verify(model, Request(composite="epsilon", target="0-1"), {"x": x})
+    model.graph.output.append(onnx.helper.make_tensor_value_info("z", 1, [3, 4]))
+    z = run(model, {"x": x})["z"][:, 0]
+    assert not verdict.problems
+    assert_close(np.array(verdict.explained), 2 * SIDES[side][1][0] * z.sum(dtype=np.float64))

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from lrp_onnx.baseline import read_baselines
 from lrp_onnx.commands.channels import read_conditions, top_channels
 from lrp_onnx.commands.classes import class_by_class, count_of
+from lrp_onnx.commands.entries import entries
 from lrp_onnx.commands.inspection import OWN, explained_rows
 from lrp_onnx.commands.material import Material, read_material, with_bounds
 from lrp_onnx.commands.options import Options
@@ -151,6 +152,8 @@ def write_result(
             f"{name}, channel {', '.join(map(str, k))}" for name, k in ready.chosen.items()
         )
     about |= {f"channels of {name}": top_channels(apart.relevance[name]) for name in ready.listed}
+    if sentence := entries(ready.compiled):
+        about["entries"] = sentence
     if ready.parameters:
         about["parameters"] = ready.parameters
     if out.suffix.lower() != ".npz":  # a picture for each class
