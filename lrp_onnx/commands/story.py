@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,16 @@ from lrp_onnx.errors import InputError, OutputError
 from lrp_onnx.explainer import Explainer, Result
 from lrp_onnx.runtime import Array
 
-__all__ = ["FORMATS", "Sample", "check_format", "missing_labels", "samples", "what_of", "write"]
+__all__ = [
+    "FORMATS",
+    "Sample",
+    "check_format",
+    "missing_labels",
+    "note_on",
+    "samples",
+    "what_of",
+    "write",
+]
 
 FORMATS = (".png", ".html", ".npz")
 LITTLE = 0.1
@@ -38,12 +47,15 @@ class Sample:
     """The sum of relevance over all explained inputs."""
     conserving: bool = True
     """Whether all relevance but what is absorbed should arrive there."""
+    through: str = ""
+    """The channels that relevance had to pass; empty where it was free."""
 
     @property
     def title(self) -> str:
         """For a picture."""
         explained = f"; explained: {self.explained}" if self.explained else ""
-        return f"predicted: {self.prediction}{explained}"
+        through = f"; through {self.through}" if self.through else ""
+        return f"predicted: {self.prediction}{explained}{through}"
 
     @property
     def conservation(self) -> str:
@@ -53,15 +65,31 @@ class Sample:
         return f"{self.total:.5g} of {self.start:.5g} ({self.total / self.start:.1%})"
 
     @property
-    def note(self) -> str:
-        """What to think of relevance that hardly arrived or changed its sign; else empty."""
+    def absorbed(self) -> float | None:
+        """Percent of the starting relevance, where hardly any arrived or its sign changed."""
         if not self.conserving or not self.start or self.total / self.start >= LITTLE:
-            return ""
-        lost = 100 * (1 - self.total / self.start)
-        return (
-            f"the biases and stabilisers absorbed {lost:.0f} % of the relevance: read the pattern, "
-            "not the amount (lrp-onnx verify shows where)"
-        )
+            return None
+        return 100 * (1 - self.total / self.start)
+
+    @property
+    def note(self) -> str:
+        """What to think of such relevance; else empty."""
+        return note_on([self])
+
+
+def note_on(told: Sequence[Sample]) -> str:
+    """What to think of relevance that hardly arrived or changed its sign, of all samples at once;
+    empty where there is none.
+    """
+    found = [sample.absorbed for sample in told if sample.absorbed is not None]
+    if not found:
+        return ""
+    ends = dict.fromkeys(f"{end:.1f}".removesuffix(".0") for end in (min(found), max(found)))
+    some = f" ({len(found)} of {len(told)} times)" if len(found) < len(told) else ""
+    return (
+        f"the biases and stabilisers absorbed {' to '.join(ends)} % of the relevance{some}: read "
+        "the pattern, not the amount (lrp-onnx verify shows where)"
+    )
 
 
 def check_format(path: Path) -> None:
@@ -88,11 +116,13 @@ def samples(
     result: Result,
     labels: Mapping[int, str] | None,
     conserving: bool = True,
+    through: str = "",
 ) -> list[Sample]:
     """One entry a sample of the batch; relevance at the output, if it is there, is its starting
     relevance.
 
     conserving: whether all relevance but what is absorbed should arrive at the explained inputs.
+    through: the channels that it had to pass.
     """
     output = explainer.metadata["output"]
     start, whole = result.relevance.get(output), result.outputs[output]
@@ -108,7 +138,13 @@ def samples(
         for k, y in enumerate(whole.reshape(batch, *whole.shape[1:]))
     ]
     return [
-        Sample(*said[k], None if starts is None else float(starts[k]), float(totals[k]), conserving)
+        Sample(
+            *said[k],
+            None if starts is None else float(starts[k]),
+            float(totals[k]),
+            conserving,
+            through,
+        )
         for k in range(batch)
     ]
 
@@ -177,7 +213,7 @@ def write(
         path,
         result.relevance[name],
         input=values,
-        heading=f"{what_of(explainer).capitalize()}: {Path(metadata['model']).name}",
+        heading=_heading(explainer, told, Path(metadata["model"]).name),
         titles=[sample.title for sample in told],
         tables=[
             _rows(explainer, sample) | ({"note": sample.note} if sample.note else {})
@@ -190,6 +226,12 @@ def write(
         meaning=MEANING.get(explainer.metadata["method"], SHARED),
     )
     return None
+
+
+def _heading(explainer: Explainer, told: Sequence[Sample], model: str) -> str:
+    """Of the page: what it shows, through which channels, of which model."""
+    through = next((f" through {sample.through}" for sample in told if sample.through), "")
+    return f"{what_of(explainer).capitalize()}{through}: {model}"
 
 
 SHARED = "Red speaks for the explained output, blue against it."
