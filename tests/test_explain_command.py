@@ -211,6 +211,46 @@ def test_a_folder_says_who_tells_of_the_steps(folder: Path, capsys: Capture) -> 
     assert "lrp-onnx verify model.onnx INPUT --method integrated-gradients --steps 4" in outcome.out
 
 
+DENSE = network("f = Flatten(x) h = MatMul(f, w) r = Relu(h) y = MatMul(r, v)",
+                (1, 2, 3), w=(6, 4), v=(4, 3))  # fmt: skip
+SCALED = network("s = Mul(x, c) h = Gemm(s, w, b) y = Gemm(h, v)",
+                 (1, 6), c=(6,), w=(6, 4), b=(4,), v=(4, 3))  # fmt: skip
+TOKENS = network("h = MatMul(x, w) m = ReduceMean<keepdims=0>(h, a) y = MatMul(m, v)",
+                 (1, 5, 3), w=(3, 4), v=(4, 3), a=[1])  # fmt: skip
+ALIKE = {
+    "a picture flattened": (DENSE, "epsilon-plus-flat", True),
+    "features scaled": (SCALED, "epsilon-plus-flat", True),
+    "flat everywhere": (SCALED, "flat", True),
+    "epsilon": (SCALED, "epsilon", False),
+    "tokens differ": (TOKENS, "epsilon-plus-flat", False),
+    "a convolution": (picture_net(), "epsilon-plus-flat", False),
+    "a dense layer behind a convolution": (picture_net(), "flat", False),
+}
+
+
+@pytest.mark.parametrize("command", ["compile", "explain", "inspect"])
+@pytest.mark.parametrize(("model", "composite", "alike"), ALIKE.values(), ids=ALIKE)
+def test_features_that_flat_makes_alike_have_a_warning(
+    command: str,
+    model: onnx.ModelProto,
+    composite: str,
+    alike: bool,
+    folder: Path,
+    capsys: Capture,
+) -> None:
+    write(folder / "m.onnx", model)
+    shape = [d.dim_value or 1 for d in model.graph.input[0].type.tensor_type.shape.dim]
+    x = np.random.default_rng(3).standard_normal(shape).astype(np.float32)
+    np.save("m.npy", x)
+    more = {"compile": ["-o", "o.onnx"], "explain": ["m.npy", "-o", "o.npz"], "inspect": []}
+    outcome = run_command(capsys, command, "m.onnx", *more[command], "--composite", composite)
+    assert outcome.status == 0
+    assert outcome.err.count("the first layer is fully connected") == alike
+    result = lrp_onnx.Explainer(lrp_onnx.compile(model, composite=composite))(x)
+    (r,) = result.relevance.values()
+    assert (np.ptp(r) < 1e-5 * np.abs(r).max()) == alike
+
+
 RANGES = {
     "one": ([0.002], "absorbed 99.8 % of the relevance:"),
     "a range": ([0.05, 0.002, 0.01], "absorbed 95 to 99.8 % of the relevance:"),
