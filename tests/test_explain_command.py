@@ -173,7 +173,7 @@ def test_a_condition_is_in_every_title(folder: Path, capsys: Capture) -> None:
     arguments = ["explain", "model.onnx", "x.npy", "--condition", "h=2,0"]
     shown = run_command(capsys, *arguments, "-o", "c.html").out
     page = (folder / "c.html").read_text(encoding="utf-8")
-    assert "<h1>Relevance through h: 2, 0: model.onnx</h1>" in page
+    assert "<h1>Relevance: model.onnx, through h: 2, 0</h1>" in page
     assert len(re.findall(r"<h2>predicted: [^<]+; through h: 2, 0</h2>", page)) == 2
     assert re.search(r"sample 1 +predicted: .*; through h: 2, 0\n", shown)
     run_command(capsys, *arguments, "-o", "c.png")

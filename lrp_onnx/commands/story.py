@@ -229,9 +229,9 @@ def write(
 
 
 def _heading(explainer: Explainer, told: Sequence[Sample], model: str) -> str:
-    """Of the page: what it shows, through which channels, of which model."""
-    through = next((f" through {sample.through}" for sample in told if sample.through), "")
-    return f"{what_of(explainer).capitalize()}{through}: {model}"
+    """Of the page: what it shows, of which model, through which channels."""
+    through = next((f", through {sample.through}" for sample in told if sample.through), "")
+    return f"{what_of(explainer).capitalize()}: {model}{through}"
 
 
 SHARED = "Red speaks for the explained output, blue against it."
