@@ -200,7 +200,7 @@ def test_explain_says_what_the_steps_alone_sum_to(
     assert alone is not None
     assert float(said[1]) == pytest.approx(float(alone[1]), rel=1e-4)
     assert said[3] == alone[2]
-    assert ("Give more than" in outcome.out) == (float(said[3]) > 5)
+    assert ("Give more --steps" in outcome.out) == (float(said[3]) > 5)
     with np.load("r.npz") as arrays:
         assert sorted(arrays.files) == ["image_relevance", "logits", "metadata"]
 

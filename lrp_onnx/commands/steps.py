@@ -25,10 +25,10 @@ def of_steps(explainer: Explainer, result: Result) -> str | None:
     found = completeness_of(result.outputs, sums, int(explainer.metadata["steps"]))
     assert found is not None
     del result.outputs[COMPLETENESS]
-    remedy = f". Give more than {found.steps} --steps" if found.error_of_steps > ROUGH else ""
+    remedy = ". Give more --steps" if found.error_of_steps > ROUGH else ""
     return (
-        f"the gradients at {found.steps} steps alone sum to {found.of_steps:.5g} of "
-        f"{found.explained:.5g}, off by {found.error_of_steps:.2%}{remedy}"
+        f"the gradients at {found.steps} step{'s' * (found.steps != 1)} alone sum to "
+        f"{found.of_steps:.5g} of {found.explained:.5g}, off by {found.error_of_steps:.2%}{remedy}"
     )
 
 
