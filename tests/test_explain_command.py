@@ -211,6 +211,55 @@ def test_a_folder_says_who_tells_of_the_steps(folder: Path, capsys: Capture) -> 
     assert "lrp-onnx verify model.onnx INPUT --method integrated-gradients --steps 4" in outcome.out
 
 
+def maps_net() -> onnx.ModelProto:
+    """MatMul, Softmax and a ZipMap, as converters end a classifier; only the ends have types."""
+    tensor = onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, [])
+    kind = onnx.helper.make_map_type_proto(onnx.TensorProto.INT64, tensor)
+    maps = onnx.helper.make_sequence_type_proto(kind)
+    weight = np.random.default_rng(4).standard_normal((4, 3)).astype(np.float32)
+    nodes = [
+        onnx.helper.make_node("MatMul", ["x", "w"], ["z"], "fc"),
+        onnx.helper.make_node("Softmax", ["z"], ["p"], "softmax"),
+        onnx.helper.make_node(
+            "ZipMap", ["p"], ["maps"], "zip", domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2]
+        ),
+    ]
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", 4])
+    graph = onnx.helper.make_graph(
+        nodes, "maps", [x], [onnx.helper.make_value_info("maps", maps)],
+        [onnx.numpy_helper.from_array(weight, "w")],
+    )  # fmt: skip
+    opsets = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid("ai.onnx.ml", 1)]
+    return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["compile -o o.onnx", "explain features -o o", "explain two.npy -o o.npz",
+     "explain two.npy -o o.html --target top-2", "explain two.npy -o o.png --method saliency",
+     "inspect", "verify two.npy", "bench --runs 2"],
+)  # fmt: skip
+def test_every_command_takes_a_model_whose_output_are_maps(
+    arguments: str, folder: Path, capsys: Capture
+) -> None:
+    write(folder / "maps.onnx", maps_net())
+    (folder / "features").mkdir()
+    for name in ("two.npy", "features/a.npy", "features/b.npy"):
+        np.save(name, np.float32([[1, 2, 3, 4], [4, 3, 2, -1]]))
+    command, *rest = arguments.split()
+    more = [] if "--method" in rest else ["--composite", "epsilon"]
+    outcome = run_command(capsys, command, "maps.onnx", *rest, *more)
+    assert (outcome.status, outcome.err) == (0, "")
+    if command == "explain":
+        assert outcome.out.count("predicted: class") == (2 if "top-2" not in rest else 4) * (
+            2 if "features" in rest else 1
+        )
+    if arguments == "explain two.npy -o o.npz":
+        with np.load("o.npz") as arrays:
+            assert sorted(arrays.files) == ["metadata", "p", "x_relevance"]
+            assert arrays["p"].sum(axis=1) == pytest.approx(1)
+
+
 DENSE = network("f = Flatten(x) h = MatMul(f, w) r = Relu(h) y = MatMul(r, v)",
                 (1, 2, 3), w=(6, 4), v=(4, 3))  # fmt: skip
 SCALED = network("s = Mul(x, c) h = Gemm(s, w, b) y = Gemm(h, v)",

@@ -12,6 +12,7 @@ from lrp_onnx.commands.channels import read_conditions, top_channels
 from lrp_onnx.commands.classes import class_by_class, count_of
 from lrp_onnx.commands.finite import check_finite
 from lrp_onnx.commands.inspection import OWN, explains
+from lrp_onnx.commands.maps import without_maps
 from lrp_onnx.commands.material import Material, asked_of, open_model, read_material
 from lrp_onnx.commands.options import Options
 from lrp_onnx.commands.steps import of_steps
@@ -30,6 +31,7 @@ from lrp_onnx.data.preprocess import Preprocess, load_preprocess
 from lrp_onnx.errors import TargetError
 from lrp_onnx.explainer import Explainer, Result
 from lrp_onnx.method import PATH
+from lrp_onnx.normalise import normalise
 from lrp_onnx.target import choose_output
 
 __all__ = [
@@ -92,6 +94,7 @@ def explain_files(
     options = replace(options, account=options.request.method == PATH)
     ready = prepare(given, options, model, material, preprocess, compile_model, notice)
     result = ready.explainer(material.feeds, conditions=ready.chosen)
+    result = without_maps(ready.explainer, result)
     notice(missing_labels(ready.explainer, result, ready.labels))
     about, told = write_result(ready, material, result, given.out)
     names = _names(len(told), count_of(ready.explainer))
@@ -121,7 +124,7 @@ def prepare(
     asked = request.relevance_at
     listed = [name for name, channels in conditions.items() if channels is None]
     # relevance at the output is what it started with
-    start = choose_output(model.graph, request.output).name or ""
+    start = _output(model, request.output)
     own = [start] if request.method == "lrp" else []
     request = replace(
         request,
@@ -143,6 +146,14 @@ def prepare(
         listed=listed,
         hidden=frozenset({*own, *listed} - {*asked}),
     )
+
+
+def _output(model: ir.Model, name: str | None) -> str:
+    """The tensor that is explained; types that the file does not say are inferred."""
+    try:
+        return choose_output(model.graph, name).name or ""
+    except TargetError:
+        return choose_output(normalise(model.clone()).graph, name).name or ""
 
 
 def write_result(

@@ -23,6 +23,7 @@ from lrp_onnx.commands.explain import (
     write_result,
 )
 from lrp_onnx.commands.inspection import explains
+from lrp_onnx.commands.maps import without_maps
 from lrp_onnx.commands.material import Material, open_model, read_material
 from lrp_onnx.commands.options import Options
 from lrp_onnx.commands.steps import advice
@@ -202,7 +203,7 @@ def _results(
         try:
             for result in ready.explainer.many(readable(), batch, conditions=ready.chosen):
                 file, material = waiting.pop(0)
-                yield file, result, material
+                yield file, without_maps(ready.explainer, result), material
             return
         except InputError:
             alone, waiting[:] = waiting[:], []
@@ -210,7 +211,7 @@ def _results(
             with done.attempt(file):
                 result = ready.explainer(material.feeds, conditions=ready.chosen)
             if file not in done.failed:
-                yield file, result, material
+                yield file, without_maps(ready.explainer, result), material
 
 
 def _shown(given: Given, ready: Prepared, files: list[Path], done: _Done) -> list[tuple[str, str]]:
