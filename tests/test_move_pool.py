@@ -352,3 +352,26 @@ def test_jacobian_product_refuses_1_percent() -> None:
     expected = jacobian_product(case.model(), case.feeds(), seed)
     with pytest.raises(AssertionError, match="max"):
         assert_close(1.01 * expected, expected)
+
+
+@pytest.mark.parametrize("op", ["Max", "Min"])
+def test_of_many_equal_inputs_a_constant_wins_else_the_first(op: str) -> None:
+    rng = np.random.default_rng(0)
+    x, k = (rng.integers(-1, 2, shape).astype(np.float32) for shape in ((6, 4, 5), (4, 5)))
+    names = [f"x{j}" for j in range(5)]
+    node = helper.make_node(op, [*names[:2], "k", *names[2:]], ["y"])
+    model = model_of([node], {"k": k}, dict.fromkeys(names, (4, 5)))
+    compiled = lrp_onnx.compile(model, "gradient", target="seed", start="one", check=False)
+    feeds = dict(zip(names, x, strict=False))
+    found = run(compiled.model, {**feeds, "y_seed": np.ones((4, 5), np.float32)})
+    extremum = np.argmax if op == "Max" else np.argmin
+    winner = extremum([k, *x[:5]], 0)  # the first of equals, the constant before all
+    for j, name in enumerate(names):
+        np.testing.assert_array_equal(found[f"{name}_relevance"], winner == j + 1)
+
+
+def test_a_maximum_of_many_takes_nodes_in_proportion() -> None:
+    names = [f"x{j}" for j in range(40)]
+    model = model_of([helper.make_node("Max", names, ["y"])], {}, dict.fromkeys(names, (1, 5)))
+    compiled = lrp_onnx.compile(model, "gradient", explain=names, check=False)
+    assert len(compiled.model.graph.node) < 10 * len(names)
