@@ -84,7 +84,7 @@ def test_a_model_may_tolerate_nan(folder: Path, capsys: Capture) -> None:
 def test_verify_finds_the_node_that_explain_speaks_of(folder: Path, capsys: Capture) -> None:
     shown = run_command(capsys, "explain", "steep.onnx", "tiny.npy", "-o", "r.npz", "--method",
                         "gradient").err  # fmt: skip
-    command = re.search(r"lrp-onnx (verify \S+ \S+) shows", shown)
+    command = re.search(r"lrp-onnx (verify \S+ \S+) with the same options shows", shown)
     assert command is not None
     outcome = run_command(capsys, *command[1].split(), "--method", "gradient")
     assert outcome.status == 1

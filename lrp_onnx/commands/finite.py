@@ -33,7 +33,7 @@ def check_finite(explainer: Explainer, result: Result, material: Material, model
     given = " ".join(f"{name}={file}" for name, file in material.files.items())
     raise CheckError(
         f"{', '.join(files)}: the input is finite, but {broken} is not. "
-        f"lrp-onnx verify {model} {given} shows at which node."
+        f"lrp-onnx verify {model} {given} with the same options shows where."
     )
 
 
