@@ -15,16 +15,9 @@ from lrp_onnx.commands.inspection import OWN, explains
 from lrp_onnx.commands.maps import without_maps
 from lrp_onnx.commands.material import Material, asked_of, open_model, read_material
 from lrp_onnx.commands.options import Options
+from lrp_onnx.commands.sample import Sample, note_on
 from lrp_onnx.commands.steps import of_steps
-from lrp_onnx.commands.story import (
-    Sample,
-    check_format,
-    missing_labels,
-    note_on,
-    samples,
-    what_of,
-    write,
-)
+from lrp_onnx.commands.story import check_format, missing_labels, samples, what_of, write
 from lrp_onnx.compiled import Compiled
 from lrp_onnx.data.labels import load_labels
 from lrp_onnx.data.preprocess import Preprocess, load_preprocess

@@ -26,8 +26,9 @@ from lrp_onnx.commands.inspection import explains
 from lrp_onnx.commands.maps import without_maps
 from lrp_onnx.commands.material import Material, open_model, read_material
 from lrp_onnx.commands.options import Options
+from lrp_onnx.commands.sample import Sample, note_on
 from lrp_onnx.commands.steps import advice
-from lrp_onnx.commands.story import FORMATS, Sample, check_format, missing_labels, note_on
+from lrp_onnx.commands.story import FORMATS, check_format, missing_labels
 from lrp_onnx.data.inputs import is_array_file
 from lrp_onnx.errors import CheckError, InputError, OutputError
 from lrp_onnx.explainer import Result
