@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from lrp_onnx.errors import ModelError
 from lrp_onnx.maps import deserialised, serialised
 
-__all__ = ["SMALL", "Source", "load", "sha256_of", "through_proto"]
+__all__ = ["SMALL", "Source", "check_original", "load", "sha256_of", "through_proto"]
 
 Source = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
 
@@ -53,6 +53,15 @@ def load(source: Source) -> ir.Model:
     return _checked(
         _from_proto(_parse(_read(path), repr(str(path))), repr(str(path)), path), repr(str(path))
     )
+
+
+def check_original(model: ir.Model) -> None:
+    """Raise ModelError for a model that lrp-onnx compiled."""
+    if "lrp.version" in model.metadata_props:
+        raise ModelError(
+            "the model already computes relevance: lrp-onnx compiled it. Give the model that it "
+            "was compiled from."
+        )
 
 
 def _read(path: Path) -> bytes:

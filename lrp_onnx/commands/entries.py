@@ -21,11 +21,11 @@ LONGEST = 16
 def entries(compiled: Compiled) -> str:
     """`output0 has shape [N, 22, 5376]: argmax along axis 2 at each of 22 places, summed; …`.
 
-    Empty for an output [N, classes].
+    Empty for an output [N, classes], such as a ZipMap's.
     """
     told, model = compiled.graph.metadata_props, compiled.graph
-    output = next(v for v in model.graph.outputs if v.name == told["lrp.output"])
-    if output.shape is None or told["lrp.target"] == "seed":
+    output = next((v for v in model.graph.outputs if v.name == told["lrp.output"]), None)
+    if output is None or output.shape is None or told["lrp.target"] == "seed":
         return ""
     shape = _sizes(output)
     axis = int(told["lrp.class_axis"]) if told["lrp.class_axis"] else None

@@ -116,8 +116,10 @@ def _explained(compiled: Compiled) -> dict[str, Any]:
     about["starts_at"] = STARTS_AT[told["lrp.starts_at"]]
     if conditions := json.loads(told["lrp.conditions"]):
         about["conditions"] = conditions
-    output = next(v for v in compiled.graph.graph.outputs if v.name == about["output"])
-    if (output.shape is not None and len(output.shape) > 2) or told["lrp.class_axis"] == "0":
+    # a ZipMap's tensor is no output itself
+    output = next((v for v in compiled.graph.graph.outputs if v.name == about["output"]), None)
+    several = output is not None and output.shape is not None and len(output.shape) > 2
+    if several or told["lrp.class_axis"] == "0":
         about["class_axis"] = int(told["lrp.class_axis"])
     if sentence := entries(compiled):
         about["entries"] = sentence
