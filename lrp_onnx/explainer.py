@@ -230,10 +230,20 @@ class Explainer:
             classes = given
         if not axis or not classes.size:
             return
-        count = shape_of(found[self.metadata["output"]])[int(axis)]
+        count = self._class_count(found, int(axis))
+        if count is None:
+            return
         if classes.min() < 0 or classes.max() >= count:
             wrong = classes[(classes < 0) | (classes >= count)][0]
             raise InputError(
                 f"target {wrong}: output {self.metadata['output']!r} has {count} classes. Give one "
                 f"from 0 to {count - 1}."
             )
+
+    def _class_count(self, found: Mapping[str, Any], axis: int) -> int | None:
+        """How many classes the explained output has; None for maps on a device."""
+        if self.metadata["output"] in found:
+            return shape_of(found[self.metadata["output"]])[axis]
+        # a ZipMap's tensor is no output itself, the maps that it makes are
+        maps = [y[0] for y in found.values() if isinstance(y, list) and y]
+        return max((len(entry) for entry in maps if isinstance(entry, dict)), default=None)

@@ -237,6 +237,7 @@ def maps_net() -> onnx.ModelProto:
     "arguments",
     ["compile -o o.onnx", "explain features -o o", "explain two.npy -o o.npz",
      "explain two.npy -o o.html --target top-2", "explain two.npy -o o.png --method saliency",
+     "explain two.npy -o o.png --target 1", "explain two.npy -o o.png --target 2-0",
      "inspect", "verify two.npy", "bench --runs 2"],
 )  # fmt: skip
 def test_every_command_takes_a_model_whose_output_are_maps(
