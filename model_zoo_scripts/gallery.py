@@ -10,7 +10,6 @@ heatmap has a scale of its own.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +44,14 @@ def explain(composite: str, x: Array) -> tuple[Array, Array]:
     return logits, relevance.sum(axis=1)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Explain the photos under every composite, print what was kept, write the picture."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "out", nargs="?", type=Path, default=Path("gallery.png"), metavar="OUT.png",
         help="file to write [gallery.png]",
     )  # fmt: skip
-    draw(parser.parse_args(arguments).out)
+    draw(parser.parse_args().out)
 
 
 def draw(path: Path) -> None:
