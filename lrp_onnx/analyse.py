@@ -20,7 +20,7 @@ from lrp_onnx.control import CONTROL, bodies_of, ports_of
 from lrp_onnx.ops.activation import number
 from lrp_onnx.ranges import ANYTHING, BOUNDS, Range, hull, of_sign, sign_of
 
-__all__ = ["signs"]
+__all__ = ["bounds", "signs"]
 
 Known = Mapping[ir.Value, Range]
 Fact = Callable[[ir.Node, list[int]], int]

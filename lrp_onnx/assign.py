@@ -139,6 +139,7 @@ def assign(model: ir.Model, request: Request) -> Assignment:
         warnings=(
             *_warnings(composite, every),
             *_straight_through(composite, every),
+            *_all_alike(nodes),
             *_open_classes(output, axis, target),
         ),
     )
@@ -269,6 +270,25 @@ def _straight_through(composite: Composite, path: tuple[Step, ...]) -> tuple[str
         f"composite {composite.name!r}: the gradient passes straight through {len(rounded)} "
         "quantisers, whose rounding has none; it is that of the values they stand for.",
     )
+
+
+def _all_alike(nodes: Sequence[Assigned]) -> tuple[str, ...]:
+    """A warning where rule flat meets a first layer over all features at once."""
+    alike = [a.step for a in nodes if a.rule.name == "flat" and _sees_all(a.step)]
+    names = [name_of(s.node) for s in alike if not any(b.kind == "linear" for b in s.before())]
+    if not names:
+        return ()
+    return (
+        f"{', '.join(map(repr, names))}: the first layer is fully connected, and rule flat gives "
+        "all features that enter it the same share; --composite epsilon tells them apart.",
+    )
+
+
+def _sees_all(step: Step) -> bool:
+    """Whether it is [N, features] times a matrix."""
+    x = next(iter(step.receivers()), None)
+    dense = step.kind == "linear" and step.node.op_type in ("Gemm", "MatMul")
+    return dense and x is not None and x.shape is not None and len(x.shape) <= 2
 
 
 def _warnings(composite: Composite, path: tuple[Step, ...]) -> tuple[str, ...]:

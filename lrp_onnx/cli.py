@@ -7,7 +7,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,13 +27,22 @@ UsageError: type[Exception] = next(
 Model = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The exported model.")]
 Inputs = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[[NAME=]FILE]…", help="Input: .npy, .npz [default: random numbers]."),
+    typer.Argument(
+        metavar="[[NAME=]FILE]…", help="Input: a picture, .npy, .npz [default: random numbers]."
+    ),
+]
+Preprocessing = Annotated[
+    str | None,
+    typer.Option(
+        metavar="imagenet|inception|unit|byte|FILE.toml",
+        help="How the model wants its pictures.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 app = typer.Typer(
     help="Compile an ONNX model into one that also computes its Layer-wise Relevance Propagation.",
-    epilog="Exit status: 0 done, 1 a check did not hold, 2 usage or model error.",
+    epilog="Exit status: 0 done, 1 a check did not hold or a file failed, 2 usage or model error.",
     rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -96,13 +105,7 @@ def explain(
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="OUT", help="File to write: .png, .html, .npz.")
     ],
-    preprocess: Annotated[
-        str | None,
-        typer.Option(
-            metavar="imagenet|inception|unit|byte|FILE.toml",
-            help="How the model wants its pictures.",
-        ),
-    ] = None,
+    preprocess: Preprocessing = None,
     labels: Annotated[
         str | None, typer.Option(metavar="FILE", help="Class names, one a line or JSON.")
     ] = None,
@@ -132,9 +135,11 @@ def explain(
             watch.begin("explain", total)
             return watch.tick
 
-        rows = explain_folder(given, options, batch, format_, _compiled, _note, progress)
+        rows, failed = explain_folder(given, options, batch, format_, _compiled, _note, progress)
     tables.show(tables.facts(rows))
-    return DONE
+    for problem in failed:
+        _note(" ".join(problem.split()), "not explained: ")
+    return FAILED if failed else DONE
 
 
 @app.command("inspect")
@@ -176,15 +181,23 @@ def inspect_(
 
 @app.command()
 @takes_options
-def verify(model: Model, inputs: Inputs = None, json: Json = False, *, options: Options) -> int:
+def verify(
+    model: Model,
+    inputs: Inputs = None,
+    preprocess: Preprocessing = None,
+    json: Json = False,
+    *,
+    options: Options,
+) -> int:
     """Forward unchanged? Relevance conserved, layer by layer? Finite?"""
     from lrp_onnx.commands import tables
+    from lrp_onnx.commands.material import read_given
     from lrp_onnx.commands.watch import Watch
     from lrp_onnx.verify import verify as verify_model
 
-    feeds = _feeds(model, inputs)
+    feeds, request = read_given(model, inputs, preprocess, options.request)
     with Watch(options, quiet=json) as watch:
-        verdict = verify_model(model, options.request, feeds, opset=options.opset, observe=watch)
+        verdict = verify_model(model, request, feeds, opset=options.opset, observe=watch)
     for warning in verdict.warnings:
         _note(warning)
     if json:
@@ -203,6 +216,7 @@ def verify(model: Model, inputs: Inputs = None, json: Json = False, *, options: 
 def bench(
     model: Model,
     inputs: Inputs = None,
+    preprocess: Preprocessing = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs of each.")] = 20,
     batch: Annotated[
         int, typer.Option(min=1, help="Samples of a made-up input, where the model allows it.")
@@ -218,10 +232,11 @@ def bench(
     from lrp_onnx.bench import bench as measure
     from lrp_onnx.commands import tables
     from lrp_onnx.commands.inspection import explains
+    from lrp_onnx.commands.material import read_given
     from lrp_onnx.commands.watch import Watch
 
-    feeds = _feeds(model, inputs)
-    compiled = _compiled(model, options, quiet=json)
+    feeds, request = read_given(model, inputs, preprocess, options.request)
+    compiled = _compiled(model, replace(options, request=request), quiet=json)
     with Watch(options, quiet=json) as watch:
         watch.begin("measure", runs)
         costs = measure(model, compiled, feeds, runs, watch.tick, batch, threads)
@@ -318,20 +333,20 @@ def _load(model: Path) -> Any:
     return load(model)
 
 
-def _feeds(model: Path, inputs: list[str] | None) -> Any:
-    from lrp_onnx.commands.material import read_material
-
-    return read_material(_load(model), inputs, None).feeds if inputs else None
-
-
 def _compiled(model: Path, options: Options, quiet: bool = False) -> Any:
     """Compile under the eyes of a `Watch`; warnings go to stderr."""
+    from lrp_onnx.audit import Audit
     from lrp_onnx.commands.watch import Watch
     from lrp_onnx.compiler import run_stages
 
     with Watch(options, quiet) as watch:
         compiled = run_stages(
-            model, options.request, opset=options.opset, check=options.check, observe=watch
+            model,
+            options.request,
+            opset=options.opset,
+            check=options.check,
+            audit=Audit() if options.account else None,
+            observe=watch,
         )
     for warning in compiled.warnings:
         _note(warning)

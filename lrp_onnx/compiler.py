@@ -21,9 +21,9 @@ from lrp_onnx.compiled import Compiled
 from lrp_onnx.composite import Override
 from lrp_onnx.emit import RUNTIMES
 from lrp_onnx.emit_graph import emit_relevance
-from lrp_onnx.errors import CompositeError, ModelError
+from lrp_onnx.errors import CompositeError
 from lrp_onnx.method import PATH, settled
-from lrp_onnx.model import Source, load, sha256_of
+from lrp_onnx.model import Source, check_original, load, sha256_of
 from lrp_onnx.normalise import normalise
 from lrp_onnx.optimise import optimise
 from lrp_onnx.version import version
@@ -170,11 +170,7 @@ def _run_stages(
     clock = _Clock(observe)
     with clock("load"):
         clock.model = model = load(source)
-    if "lrp.version" in model.metadata_props:
-        raise ModelError(
-            "the model already computes relevance: lrp-onnx compiled it. Give the model that it "
-            "was compiled from."
-        )
+    check_original(model)
     signature = _Signature(model)
     if request.method == PATH:
         request = replace(request, baseline=read_baselines(model, request.baseline))

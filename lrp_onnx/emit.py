@@ -98,6 +98,10 @@ class Emit:
         self.dtype = ir.DataType.FLOAT
         self.signs: dict[ir.Value, int] = {}
         """+1: proven ≥ 0, -1: proven ≤ 0."""
+        self.ends: dict[ir.Node, list[int | ir.Value]] = {}
+        """Where the inputs of a Concat end along its axis, behind a 0, as far as they were asked
+        for: each is a sum of all sizes before it.
+        """
         self._emitted: dict[Any, tuple[ir.Value, ...]] = {}
         self._constants: dict[Any, ir.Value] = {}
         self._names: Counter[str] = Counter()

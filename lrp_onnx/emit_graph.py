@@ -40,7 +40,9 @@ def emit_relevance(
     is shared. With an `audit`, the sums it collects become outputs `lrp.audit_<k>` too.
     """
     graph, request = model.graph, assignment.request
-    emit = Emit(graph, request.optimise and audit is None, request.runtime)
+    # the accounts are those of the rules as they stand; gradients have none
+    plain = audit is not None and request.method == "lrp"
+    emit = Emit(graph, request.optimise and not plain, request.runtime)
     emit.signs.update(signs)
     emit.declares = not request.conditions
     at = _tensors(model, assignment, assignment.request.relevance_at)

@@ -17,7 +17,15 @@ from google.protobuf.message import DecodeError
 from lrp_onnx.errors import ModelError
 from lrp_onnx.maps import deserialised, serialised
 
-__all__ = ["SMALL", "Source", "load", "readable", "sha256_of", "through_proto"]
+__all__ = [
+    "SMALL",
+    "Source",
+    "check_original",
+    "load",
+    "readable",
+    "sha256_of",
+    "through_proto",
+]
 
 Source = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
 
@@ -54,6 +62,15 @@ def load(source: Source) -> ir.Model:
     return _checked(
         _from_proto(_parse(_read(path), repr(str(path))), repr(str(path)), path), repr(str(path))
     )
+
+
+def check_original(model: ir.Model) -> None:
+    """Raise ModelError for a model that lrp-onnx compiled."""
+    if "lrp.version" in model.metadata_props:
+        raise ModelError(
+            "the model already computes relevance: lrp-onnx compiled it. Give the model that it "
+            "was compiled from."
+        )
 
 
 @contextmanager

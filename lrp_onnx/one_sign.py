@@ -128,8 +128,8 @@ class OneSign(Contributions):
         b = add(emit, self.bias(more - p / k, -p / k), self.epsilon / k)
         rest = self.forward([self.x], [m], b, 0)
         own, y = self.share(self.z, add(emit, positive(emit, self.z), rest))
-        above = multiply(emit, positive(emit, y), self.relevance.settled(emit))
+        above = multiply(emit, positive(emit, y), self.relevance.at_hand(emit))
         assert isinstance(above, ir.Value)
         above.shape = self.z.shape
-        ws = [multiply(emit, part.factor, self.w), multiply(emit, part.factor, m)]
-        return Relevance(back_together(emit, self.layer, [above, own], values_of(ws)), self.x)
+        ws = [multiply(emit, part.factor, m), multiply(emit, part.factor, self.w)]
+        return Relevance(back_together(emit, self.layer, [own, above], values_of(ws)), self.x)

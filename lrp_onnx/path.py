@@ -179,7 +179,7 @@ class _Flow:
         if kind == "none":
             self.silent.add(node)
             return
-        dropped = [i for i in active if i not in carried and i not in operator.gates]
+        dropped = sorted({*active}.difference(carried, operator.gates))
         if dropped:
             self.refuse(node, active, f"its input {dropped[0]} depends on the explained input")
             return

@@ -56,9 +56,17 @@ class Relevance:
         of.  ONNX Runtime computes that input first whose node stands later in the file, and takes
         for the last the nodes with which it changes the layout of a convolution's result.
         """
+        producer = self.coefficient.producer()
+        if producer is None or producer.op_type not in ("Conv", "Add"):
+            return self.coefficient
+        return self.at_hand(emit)
+
+    def at_hand(self, emit: Emit) -> ir.Value:
+        """The coefficient, so that what stands before this in the file and is multiplied with it is
+        computed after it, and not kept from the forward pass on.
+        """
         c = self.coefficient
-        producer = c.producer()
-        if emit.runtime == "cuda" or producer is None or producer.op_type not in ("Conv", "Add"):
+        if emit.runtime == "cuda":
             return c
         same = emit.op("Reshape", c, emit.ints(*[0] * known_rank(c)))
         same.shape = c.shape

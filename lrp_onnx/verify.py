@@ -44,7 +44,16 @@ from lrp_onnx.model import Source
 from lrp_onnx.naming import name_of
 from lrp_onnx.runtime import Array, runtime_form
 
-__all__ = ["CLOSES", "INCOMPLETE", "Completeness", "Line", "Verdict", "verify"]
+__all__ = [
+    "CLOSES",
+    "INCOMPLETE",
+    "ROUGH",
+    "Completeness",
+    "Line",
+    "Verdict",
+    "completeness_of",
+    "verify",
+]
 
 CHANGED = 0.05
 """Part of max|R| by which the simplified graph may differ.  A layer differs by less than 1e-5, but
@@ -176,7 +185,7 @@ def verify(
     results = {name: y for name, y in found.items() if not name.startswith("lrp.")}
     relevance = _relevance(compiled, results)
     explained = lines[0].out if lines else sum(relevance.values())
-    completeness = _completeness(request, found, relevance)
+    completeness = completeness_of(found, relevance, request.steps)
     simplified = _simplified(source, request, opset, {**extra, **given}, results)
     problems = [
         *_forward_problems(differences),
@@ -266,14 +275,14 @@ def _changed(simplified: Mapping[str, float] | None) -> list[str]:
     ]
 
 
-def _completeness(
-    request: Request, found: Mapping[str, Array], relevance: Mapping[str, float]
+def completeness_of(
+    found: Mapping[str, Array], relevance: Mapping[str, float], steps: int
 ) -> Completeness | None:
-    """The account of integrated gradients; None for another method."""
+    """The account of integrated gradients; None where the model has no such output."""
     if COMPLETENESS not in found:
         return None
     here, there, reached = map(float, found[COMPLETENESS])
-    return Completeness(sum(relevance.values()), here - there, reached, request.steps)
+    return Completeness(sum(relevance.values()), here - there, reached, steps)
 
 
 def _incomplete(found: Completeness | None) -> list[str]:

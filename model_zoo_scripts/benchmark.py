@@ -1,7 +1,7 @@
 """What an explanation costs beside a prediction, and beside other ways to explain.
 
     python model_zoo_scripts/benchmark.py [--only PART,…] [--models NAME,…] [--composites NAME,…]
-                                          [--batch N] [--runs N] [--visits N] [--threads N]
+                                          [--batch N,…] [--runs N] [--visits N] [--threads N]
                                           [--readme]
 
 Parts: `forward` (beside ONNX Runtime's prediction of the original model), `zennit` (Zennit 1.0 in
@@ -22,11 +22,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.metadata
+import itertools
 import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -64,7 +65,7 @@ class Bench:
     """How everything is measured."""
 
     runs: int
-    batch: int
+    batches: Sequence[int]
     threads: int
     longest: float
     clock: Callable[[], float]
@@ -80,9 +81,9 @@ class Bench:
             Runtime(made, CPU, threads=self.threads),
         )
 
-    def row(self, name: str, composite: str, others: dict[str, Prepare]) -> Row:
+    def row(self, name: str, composite: str, others: dict[str, Prepare], batch: int = 1) -> Row:
         """A network's explanation beside its prediction and the other contestants."""
-        feeds = networks.feeds(name, self.batch)
+        feeds = networks.feeds(name, batch)
         forward, explaining = self.sessions(name, composite)
         calls: list[Callable[[], Any]] = [
             lambda: forward.run(feeds),
@@ -90,10 +91,10 @@ class Bench:
         ]
         with contextlib.ExitStack() as stack:
             for title, prepare in others.items():
-                calls.append(stack.enter_context(prepare(name, composite, self.batch)))
+                calls.append(stack.enter_context(prepare(name, composite, batch)))
                 check_alike(title, name, composite, calls[1](), calls[-1]())
             seconds = interleaved(calls, self.runs, longest=self.longest, clock=self.clock)
-        return Row(name, composite, self.batch, seconds, tuple(others))
+        return Row(name, composite, batch, seconds, tuple(others))
 
     def rise(self, name: str) -> Row:
         """A network's explanation beside one by RISE, which is run once."""
@@ -141,9 +142,9 @@ def visited(bench: Bench, options: argparse.Namespace) -> Iterator[Row]:
     wanted = set(options.only)
     zennit: dict[str, Prepare] = {"Zennit": contestants.zennit} if "zennit" in wanted else {}
     if wanted & {"forward", "zennit"}:
-        for name in options.models:
-            for composite in options.composites:
-                yield from available(bench.row, name, composite, zennit)
+        every = itertools.product(bench.batches, options.models, options.composites)
+        for batch, name, composite in every:
+            yield from available(bench.row, name, composite, zennit, batch)
     if "captum" in wanted:
         yield from available(bench.row, "vgg16", "epsilon", {"Captum's LRP": contestants.captum})
 
@@ -188,10 +189,13 @@ def main() -> int:
     def names(text: str) -> list[str]:
         return text.split(",")
 
+    def numbers(text: str) -> list[int]:
+        return [int(number) for number in names(text)]
+
     parser.add_argument("--only", type=names, default=PARTS, help=f"of {', '.join(PARTS)}")
     parser.add_argument("--models", type=names, default=networks.PICTURES)
     parser.add_argument("--composites", type=names, default=COMPOSITES)
-    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--batch", type=numbers, default=[1], help="of the parts forward, zennit")
     parser.add_argument("--runs", type=int, default=24, help="rounds of a row, in all visits")
     parser.add_argument("--visits", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
@@ -210,7 +214,7 @@ def main() -> int:
     console.width = max(console.width, 150)
     with console.status("measuring") as status:
         for row in measured(bench, options):
-            key = (row.network, row.composite, *row.others)
+            key = (row.network, row.composite, str(row.batch), *row.others)
             found[key] = row = found[key].joined(row) if key in found else row
             status.update(f"measured {row.network}, {row.composite}")
             if not console.is_terminal:

@@ -15,6 +15,8 @@ from lrp_onnx.timing import ratio
 
 __all__ = ["BOUNDS", "Row", "Table", "forward_table", "others_table"]
 
+BOUND_BATCH = 1
+"""The batch that the bounds below are meant for; how much faster we must be holds for each."""
 BOUNDS = {
     "epsilon": 2.8,
     "epsilon-plus-flat": 3.8,
@@ -63,9 +65,8 @@ class Row:
 
     def cells(self) -> list[str]:
         """The row of the table of forward passes."""
-        bound = f"{BOUNDS[self.composite] * SINGLE:.1f}" if self.composite in BOUNDS else ""
-        if self.composite == "attnlrp":
-            bound = f"{TRANSFORMER_BOUND:.1f}"
+        single = {c: bound * SINGLE for c, bound in BOUNDS.items()} | {"attnlrp": TRANSFORMER_BOUND}
+        bound = _bound(single.get(self.composite), self.batch)
         name = (self.network, self.composite, str(self.batch))
         return [
             *name,
@@ -115,22 +116,27 @@ def forward_table(rows: Sequence[Row]) -> Table:
 def others_table(rows: Sequence[Row]) -> Table:
     """Other contestants beside ours, and a line for the mean of each that has several rows."""
     cells = [line for row in rows for line in row.other_cells()]
-    for other in dict.fromkeys(other for row in rows for other in row.others):
-        found = [row.times_ours(other) for row in rows if other in row.others]
+    for other, batch in dict.fromkeys((other, row.batch) for row in rows for other in row.others):
+        alike = [row for row in rows if other in row.others and row.batch == batch]
+        found = [row.times_ours(other) for row in alike]
         if len(found) > 1:
             bound = f"{LEAST[other][1]:.1f}" if other in LEAST else ""
             mean = f"{_geometric_mean(found):.2f}"
-            cells.append([other, "geometric mean", "", "", "", "", mean, bound])
+            cells.append([other, "geometric mean", "", str(batch), "", "", mean, bound])
     return Table(OTHERS, cells)
 
 
 def _means(rows: Sequence[Row]) -> Iterator[list[str]]:
-    for composite in dict.fromkeys(row.composite for row in rows):
-        found = [row for row in rows if row.composite == composite]
+    for batch, composite in dict.fromkeys((row.batch, row.composite) for row in rows):
+        found = [row for row in rows if (row.batch, row.composite) == (batch, composite)]
         if len(found) > 1:
             mean = _geometric_mean([row.times_forward for row in found])
-            cells = ("geometric mean", composite, str(found[0].batch), "", "")
-            yield [*cells, f"{mean:.2f}", f"{BOUNDS[composite]:.1f}"]
+            cells = ("geometric mean", composite, str(batch), "", "")
+            yield [*cells, f"{mean:.2f}", _bound(BOUNDS[composite], batch)]
+
+
+def _bound(bound: float | None, batch: int) -> str:
+    return "" if bound is None or batch != BOUND_BATCH else f"{bound:.1f}"
 
 
 def _geometric_mean(values: Sequence[float]) -> float:

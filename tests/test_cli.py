@@ -22,7 +22,7 @@ from rich.console import Console
 import lrp_onnx
 from lrp_onnx import cli, digits
 from lrp_onnx.commands import options, tables
-from lrp_onnx.commands.story import Sample
+from lrp_onnx.commands.sample import Sample
 from lrp_onnx.verify import Line, Verdict
 
 Capture = pytest.CaptureFixture[str]

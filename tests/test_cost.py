@@ -54,6 +54,14 @@ def deep(nodes: int) -> onnx.ModelProto:
     return network(" ".join(body) + f" y = GlobalAveragePool({last})", (1, 2, 4, 4), w=(2, 2, 3, 3))
 
 
+def broad(nodes: int) -> onnx.ModelProto:
+    """That many convolutions of one tensor, joined by one Concat."""
+    parts = [f"c{k}" for k in range(nodes)]
+    body = " ".join(f"{c} = Conv<pads=[1,1,1,1]>(x, w)" for c in parts)
+    joined = f" j = Concat<axis=1>({', '.join(parts)}) y = GlobalAveragePool(j)"
+    return network(body + joined, (1, 2, 4, 4), w=(2, 2, 3, 3))
+
+
 def calls_of(model: onnx.ModelProto, composite: str) -> int:
     """How many functions a compilation calls, those written in C and generators' steps included."""
     count = 0
@@ -71,9 +79,10 @@ def calls_of(model: onnx.ModelProto, composite: str) -> int:
 
 
 @pytest.mark.parametrize("composite", ["epsilon", "epsilon-plus-flat", "alpha2-beta1"])
-def test_compile_time_is_linear_in_nodes(composite):
-    lrp_onnx.compile(deep(30), composite, check=False)  # what is computed once in a process
-    few, more, most = (calls_of(deep(n), composite) for n in (150, 300, 600))
+@pytest.mark.parametrize("graph", [deep, broad])
+def test_compile_time_is_linear_in_nodes(graph, composite):
+    lrp_onnx.compile(graph(30), composite, check=False)  # what is computed once in a process
+    few, more, most = (calls_of(graph(n), composite) for n in (150, 300, 600))
     assert most - more <= 2.1 * (more - few)
 
 

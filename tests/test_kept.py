@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from models import network
@@ -27,9 +28,19 @@ DEEP = network(
 """Channels enough for the runtime's blocked layout."""
 
 
-def executed_places(composite: str, folder: Path) -> tuple[int, dict[str, int]]:
+RESIDUAL = network(
+    "a = Conv<pads=[1,1,1,1]>(x, u, b) p = Relu(a) c = Conv<pads=[1,1,1,1]>(p, w, b) q = Relu(c) "
+    "z = Conv<pads=[1,1,1,1]>(q, w, b) s = Add(z, p) r = Relu(s) g = GlobalAveragePool(r) "
+    "f = Flatten(g) y = Gemm<transB=1>(f, v, d)",
+    (1, 3, 12, 12), u=(32, 3, 3, 3), w=(32, 32, 3, 3), b=(32,), v=(5, 32), d=(5,),
+)  # fmt: skip
+
+
+def executed_places(
+    composite: str, folder: Path, model: onnx.ModelProto = DEEP
+) -> tuple[int, dict[str, int]]:
     """When the target is computed, and when each node."""
-    compiled = lrp_onnx.compile(DEEP, composite, check=False).model
+    compiled = lrp_onnx.compile(model, composite, check=False).model
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.enable_profiling = True
@@ -60,3 +71,9 @@ def test_what_one_share_makes_of_another_is_computed_when_it_is_needed(tmp_path:
     target, places = executed_places("epsilon-alpha2-beta1", tmp_path)
     behind_a_relu = [f"lrp/z{k}/Add_2" for k in range(1, LAYERS)]
     assert [places[divisor] > target for divisor in behind_a_relu] == [True] * (LAYERS - 1)
+
+
+def test_the_positive_part_of_a_share_is_computed_when_it_is_needed(tmp_path: Path) -> None:
+    target, places = executed_places("gamma", tmp_path, RESIDUAL)
+    assert places["lrp/z/Div"] < target < places["lrp/z/Mul_5"]
+    assert target < places["lrp/z/Relu_4"]

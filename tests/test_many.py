@@ -167,7 +167,8 @@ REFUSED = {
     "an unknown format": (["photos", "-o", "why", "--format", "gif"], "says no format"),
     "nothing in it": (["empty", "-o", "why"], "no picture"),
     "other inputs beside it": (["photos", "photos/a.png", "-o", "why"], "given alone"),
-    "a picture that is broken": (["broken", "-o", "why"], "broken/b.png"),
+    "pictures that are broken": (["broken", "-o", "why"], "broken/a.png"),
+    "a file's name as output": (["photos", "-o", "why.png"], "Name a folder, such as why"),
 }
 
 
@@ -175,7 +176,7 @@ REFUSED = {
 def test_a_folder_that_fails_leaves_nothing(arguments, fact, folder: Path, capsys):
     (folder / "empty").mkdir()
     (folder / "broken").mkdir()
-    (folder / "broken" / "a.png").write_bytes((folder / "photos" / "a.png").read_bytes())
+    (folder / "broken" / "a.png").write_bytes(b"neither is this")
     (folder / "broken" / "b.png").write_bytes(b"not a picture")
     before = sorted(folder.rglob("*"))
     shown = run_command(capsys, "explain", "model.onnx", *arguments, "--preprocess", "imagenet")

@@ -35,7 +35,9 @@ def seed_of(shape: Sequence[int]) -> Array:
 
 
 def first_winner(x: Array, s: Array, attributes: Mapping[str, list[int]]) -> Array:
-    """Each window's s at its first maximum in row-major order; padding does not take part."""
+    """Each window's s at its first maximum in row-major order; padding does not take part, and
+    a window of nothing else gives its s to nobody.
+    """
     n = x.ndim - 2
     kernel = attributes["kernel_shape"]
     stride, dilation = (attributes.get(k, [1] * n) for k in ("strides", "dilations"))
@@ -47,7 +49,8 @@ def first_winner(x: Array, s: Array, attributes: Mapping[str, list[int]]) -> Arr
         inside = [
             place[:2] + p for p in window if min(p) >= 0 and (p < np.array(x.shape[2:])).all()
         ]
-        c[inside[int(np.argmax([x[p] for p in inside]))]] += s[place]
+        if inside:
+            c[inside[int(np.argmax([x[p] for p in inside]))]] += s[place]
     return c
 
 
@@ -63,6 +66,10 @@ WINDOWS = [
          x=(1, 1, 8, 7)),
     Case("MaxPool", {"kernel_shape": [2], "strides": [3], "dilations": [2]}, x=(1, 1, 9)),
     Case("MaxPool", {"kernel_shape": [1, 1], "strides": [2, 2]}, x=(1, 1, 5, 4)),
+    Case("MaxPool", {"kernel_shape": [2, 2], "dilations": [3, 1], "pads": [1, 0, 1, 1]},
+         x=(2, 1, 2, 3)),
+    Case("MaxPool", {"kernel_shape": [2, 2], "strides": [1, 2], "dilations": [1, 3],
+                     "pads": [0, 1, 0, 1]}, x=(2, 1, 3, 2)),
     Case("MaxPool", {"kernel_shape": [2, 2, 2], "strides": [1, 2, 1]}, x=(1, 1, 3, 4, 3)),
 ]  # fmt: skip
 
@@ -71,6 +78,9 @@ TIES = {
     "zeros behind Relu": lambda rng, shape: np.maximum(rng.standard_normal(shape), 0),
     "all equal": lambda rng, shape: np.full(shape, -3.0),
     "mostly masked": lambda rng, shape: np.where(rng.random(shape) < 0.1, -1e4, -1e30),
+    "masked by the lowest": lambda rng, shape: np.where(
+        rng.random(shape) < 0.1, -1e4, np.finfo(np.float32).min
+    ),
 }
 
 
@@ -167,6 +177,7 @@ def test_resize_is_the_runtimes_own(case: Case) -> None:
 AT_RUN_TIME = [
     Case("Slice", x=(3, 5, 4), starts=[1, -1], ends=[-1, -9], axes=[1, -1], steps=[1, -2]),
     Case("Slice", x=(3, 5), starts=[4], ends=[2], axes=[1]),  # nothing is read
+    Case("Slice", x=(3, 5), starts=[-6], ends=[-9], axes=[1], steps=[-2]),  # the first element
     Case("Gather", {"axis": -2}, x=(2, 4, 3), indices=[[1, -1], [1, 0]]),
     Case("Gather", {"axis": 1}, x=(2, 4), indices=3),
     Case("Pad", x=(2, 4), pads=[1, -1, 0, 2]),
@@ -278,11 +289,24 @@ LEFT_OUT = [
 ]
 
 
+def test_slice_backwards_from_before_the_first_element() -> None:
+    case = AT_RUN_TIME[2]
+    feeds, seed = case.feeds(), seed_of((3, 1))
+    found = explained(case.model(), feeds, seed)["x_relevance"]
+    assert_close(found, jacobian_product(case.model(), feeds, seed))
+
+
 @pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
-@pytest.mark.parametrize("attributes", LEFT_OUT, ids=["both axes", "first axis"])
-def test_ceil_mode_leaves_out_a_window_of_padding(op: str, attributes: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("attributes", "symbolic"),
+    [(LEFT_OUT[0], ()), (LEFT_OUT[0], (0, 3)), (LEFT_OUT[1], ())],
+    ids=["both axes", "both axes, one unknown", "first axis"],
+)
+def test_ceil_mode_leaves_out_a_window_of_padding(
+    op: str, attributes: dict[str, object], symbolic: tuple[int, ...]
+) -> None:
     shape = (1, 2, 7, 9) if attributes["kernel_shape"] == [2, 2] else (1, 2, 6, 6)
-    model = Case(op, attributes, x=shape).model()
+    model = Case(op, attributes, x=shape, symbolic=symbolic).model()
     del model.graph.value_info[:]
     for size in model.graph.output[0].type.tensor_type.shape.dim:
         size.Clear()
@@ -295,9 +319,20 @@ def test_ceil_mode_leaves_out_a_window_of_padding(op: str, attributes: dict[str,
         assert_close(found, jacobian_product(model, {"x": x}, s))
 
 
-def test_ceil_mode_without_another_spelling_is_refused() -> None:
-    attributes = {**LEFT_OUT[1], "pads": [0, 1, 0, 1], "count_include_pad": 1}
-    model = Case("AveragePool", attributes, x=(1, 2, 6, 6)).model()
+@pytest.mark.parametrize(
+    ("attributes", "symbolic"),
+    [
+        ({**LEFT_OUT[1], "pads": [0, 1, 0, 1], "count_include_pad": 1}, ()),
+        ({**LEFT_OUT[1], "dilations": [1, 2], "pads": [0, 2, 0, 2]}, ()),  # pads of a whole kernel
+        (LEFT_OUT[1], (3,)),
+    ],
+    ids=["counts the padding", "wider than the kernel", "unknown size"],
+)
+def test_ceil_mode_without_another_spelling_is_refused(
+    attributes: dict[str, object], symbolic: tuple[int, ...]
+) -> None:
+    case = Case("AveragePool", attributes, x=(1, 2, 6, 6), symbolic=symbolic, opset=19)
+    model = case.model()
     with pytest.raises(ModelError, match="ceil_mode"):
         lrp_onnx.compile(model, composite="gradient", check=False)
 
@@ -317,3 +352,26 @@ def test_jacobian_product_refuses_1_percent() -> None:
     expected = jacobian_product(case.model(), case.feeds(), seed)
     with pytest.raises(AssertionError, match="max"):
         assert_close(1.01 * expected, expected)
+
+
+@pytest.mark.parametrize("op", ["Max", "Min"])
+def test_of_many_equal_inputs_a_constant_wins_else_the_first(op: str) -> None:
+    rng = np.random.default_rng(0)
+    x, k = (rng.integers(-1, 2, shape).astype(np.float32) for shape in ((6, 4, 5), (4, 5)))
+    names = [f"x{j}" for j in range(5)]
+    node = helper.make_node(op, [*names[:2], "k", *names[2:]], ["y"])
+    model = model_of([node], {"k": k}, dict.fromkeys(names, (4, 5)))
+    compiled = lrp_onnx.compile(model, "gradient", target="seed", start="one", check=False)
+    feeds = dict(zip(names, x, strict=False))
+    found = run(compiled.model, {**feeds, "y_seed": np.ones((4, 5), np.float32)})
+    extremum = np.argmax if op == "Max" else np.argmin
+    winner = extremum([k, *x[:5]], 0)  # the first of equals, the constant before all
+    for j, name in enumerate(names):
+        np.testing.assert_array_equal(found[f"{name}_relevance"], winner == j + 1)
+
+
+def test_a_maximum_of_many_takes_nodes_in_proportion() -> None:
+    names = [f"x{j}" for j in range(40)]
+    model = model_of([helper.make_node("Max", names, ["y"])], {}, dict.fromkeys(names, (1, 5)))
+    compiled = lrp_onnx.compile(model, "gradient", explain=names, check=False)
+    assert len(compiled.model.graph.node) < 10 * len(names)

@@ -94,6 +94,7 @@ ARITHMETIC = [
     Case("Reciprocal", x=(2, 3), between=POSITIVE),
     Case("Log", x=(2, 3), between=POSITIVE),
     Case("Max", x=(2, 3), x2=(3,)),
+    Case("Max", x=(2, 3), x2=(3,), x3=(2, 1), b=(3,)),
     Case("Max", x=(2, 3), b=(3,)),
     Case("Min", x=(2, 3), x2=(3,)),
     *[Case(op, x=(2, 3)) for op in ("Sin", "Cos", "Tan", "Sinh", "Cosh", "Asinh", "Atan")],

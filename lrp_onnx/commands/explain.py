@@ -8,20 +8,23 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from lrp_onnx.baseline import read_baselines
 from lrp_onnx.commands.channels import read_conditions, top_channels
 from lrp_onnx.commands.classes import class_by_class, count_of
+from lrp_onnx.commands.finite import check_finite
 from lrp_onnx.commands.inspection import OWN, explains
-from lrp_onnx.commands.material import Material, read_material, with_bounds
+from lrp_onnx.commands.maps import without_maps
+from lrp_onnx.commands.material import Material, asked_of, open_model, read_material
 from lrp_onnx.commands.options import Options
-from lrp_onnx.commands.story import Sample, check_format, missing_labels, samples, what_of, write
+from lrp_onnx.commands.sample import Sample, note_on
+from lrp_onnx.commands.steps import of_steps
+from lrp_onnx.commands.story import check_format, missing_labels, samples, what_of, write
 from lrp_onnx.compiled import Compiled
 from lrp_onnx.data.labels import load_labels
 from lrp_onnx.data.preprocess import Preprocess, load_preprocess
 from lrp_onnx.errors import TargetError
 from lrp_onnx.explainer import Explainer, Result
 from lrp_onnx.method import PATH
-from lrp_onnx.model import load
+from lrp_onnx.normalise import normalise
 from lrp_onnx.target import choose_output
 
 __all__ = [
@@ -79,10 +82,12 @@ def explain_files(
     Raises LrpError as every step on the way does.
     """
     check_format(given.out)
-    model, preprocess = load(given.model), preprocess_of(given)
+    model, preprocess = open_model(given.model), preprocess_of(given)
     material = read_material(model, given.inputs, preprocess)
+    options = replace(options, account=options.request.method == PATH)
     ready = prepare(given, options, model, material, preprocess, compile_model, notice)
     result = ready.explainer(material.feeds, conditions=ready.chosen)
+    result = without_maps(ready.explainer, result)
     notice(missing_labels(ready.explainer, result, ready.labels))
     about, told = write_result(ready, material, result, given.out)
     names = _names(len(told), count_of(ready.explainer))
@@ -108,13 +113,11 @@ def prepare(
     _check_target(options)
     labels = None if given.labels is None else load_labels(given.labels)
     conditions = read_conditions(options.request.conditions)
-    request = with_bounds(options.request, model, material)
-    if request.method == PATH:
-        request = replace(request, baseline=read_baselines(model, request.baseline, preprocess))
+    request = asked_of(options.request, model, material, preprocess)
     asked = request.relevance_at
     listed = [name for name, channels in conditions.items() if channels is None]
     # relevance at the output is what it started with
-    start = choose_output(model.graph, request.output).name or ""
+    start = _output(model, request.output)
     own = [start] if request.method == "lrp" else []
     request = replace(
         request,
@@ -138,18 +141,29 @@ def prepare(
     )
 
 
+def _output(model: ir.Model, name: str | None) -> str:
+    """The tensor that is explained; types that the file does not say are inferred."""
+    try:
+        return choose_output(model.graph, name).name or ""
+    except TargetError:
+        return choose_output(normalise(model.clone()).graph, name).name or ""
+
+
 def write_result(
     ready: Prepared, material: Material, result: Result, out: Path
 ) -> tuple[dict[str, str], list[Sample]]:
     """Write one result; returns what is kept beside it, and what it says sample by sample."""
     explainer = ready.explainer
+    steps = of_steps(explainer, result)
+    check_finite(explainer, result, material, ready.given.model)
     apart, repeated = class_by_class(explainer, result, material)
-    told = samples(explainer, apart, ready.labels, ready.conserving)
+    through = "; ".join(f"{name}: {', '.join(map(str, k))}" for name, k in ready.chosen.items())
+    told = samples(explainer, apart, ready.labels, ready.conserving, through)
     about = _about(ready.given, material, explainer)
-    if ready.chosen:
-        about["condition"] = "; ".join(
-            f"{name}, channel {', '.join(map(str, k))}" for name, k in ready.chosen.items()
-        )
+    if through:
+        about["condition"] = through
+    if steps is not None:
+        about["completeness"] = steps
     about |= {f"channels of {name}": top_channels(apart.relevance[name]) for name in ready.listed}
     if ready.parameters:
         about["parameters"] = ready.parameters
@@ -202,12 +216,13 @@ def _shown(
     rows += [(key, about[key]) for key in ("preprocess", "parameters") if key in about]
     rows.append(("explains", explained))
     rows += [row for row in about.items() if row[0].startswith(("condition", "channels of"))]
+    rows += [(key, about[key]) for key in ("completeness",) if key in about]
     for name, sample in zip(names, told[:MOST_SAMPLES], strict=False):
         rows.append((name, sample.title))
         rows.append((what, f"sum {sample.conservation}"))
-        rows += [("note", sample.note)] if sample.note else []
     if len(told) > MOST_SAMPLES:
         rows.append(("", f"and {len(told) - MOST_SAMPLES} samples more"))
+    rows += [("note", note)] if (note := note_on(told)) else []
     return [*rows, ("ran on", about["provider"]), ("wrote", str(out))]
 
 

@@ -1,13 +1,16 @@
-"""The command `explain` on a folder: every picture and array in it, in batches, one file each."""
+"""The command `explain` on a folder: every picture and array in it, in batches, one file each.
+
+A file that cannot be read or explained is left out and named; the others are done.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import onnx_ir as ir
 from PIL import Image
 
 from lrp_onnx.commands.explain import (
@@ -20,21 +23,47 @@ from lrp_onnx.commands.explain import (
     write_result,
 )
 from lrp_onnx.commands.inspection import explains
-from lrp_onnx.commands.material import Material, read_material
+from lrp_onnx.commands.maps import without_maps
+from lrp_onnx.commands.material import Material, open_model, read_material
 from lrp_onnx.commands.options import Options
-from lrp_onnx.commands.story import check_format, missing_labels
+from lrp_onnx.commands.sample import Sample, note_on
+from lrp_onnx.commands.steps import advice
+from lrp_onnx.commands.story import FORMATS, check_format, missing_labels
 from lrp_onnx.data.inputs import is_array_file
-from lrp_onnx.data.preprocess import Preprocess
-from lrp_onnx.errors import InputError, OutputError
+from lrp_onnx.errors import CheckError, InputError, OutputError
 from lrp_onnx.explainer import Result
 from lrp_onnx.files import atomic_group
-from lrp_onnx.model import load
 from lrp_onnx.runtime import Array
 
 __all__ = ["explain_folder", "is_folder"]
 
 MOST_FILES = 16
 """Of so many the prediction is shown."""
+Reading = Callable[[Path], Material]
+
+
+@dataclass
+class _Done:
+    """What became of the files of a folder."""
+
+    told: dict[Path, list[Sample]] = field(default_factory=dict)
+    failed: dict[Path, str] = field(default_factory=dict)
+    """The reason, by file."""
+
+    @contextlib.contextmanager
+    def attempt(self, file: Path) -> Iterator[None]:
+        """A block that may fail for this file alone."""
+        try:
+            yield
+        except (InputError, CheckError) as error:
+            self.failed[file] = str(error)
+
+    def problems(self) -> list[str]:
+        """A line for every file that failed, naming it."""
+        return [
+            reason if str(file) in reason else f"'{file}': {reason}"
+            for file, reason in self.failed.items()
+        ]
 
 
 def is_folder(inputs: tuple[str, ...]) -> bool:
@@ -56,29 +85,57 @@ def explain_folder(
     compile_model: Compile,
     notice: Notice,
     progress: Callable[[int], Callable[[], None]],
-) -> list[tuple[str, str]]:
+) -> tuple[list[tuple[str, str]], list[str]]:
     """Explain every file of the folder into one of that kind in the folder `out`; returns what to
-    show.
+    show, and a line for each file that could not be explained.
 
     The model is compiled and opened once. progress: given how many files there are, returns what is
-    called after each. Raises LrpError as every step on the way does.
+    called after each. Raises LrpError as every step on the way does, and InputError where no file
+    can be explained.
     """
     prefix, _, folder = given.inputs[0].rpartition("=")
     files = _files(Path(folder), notice)
     outputs = _outputs(files, given.out, kind)
-    model, preprocess = load(given.model), preprocess_of(given)
-    first = _material(model, files[0], prefix, preprocess)
-    ready = prepare(given, options, model, first, preprocess, compile_model, notice)
-    tick, said = progress(len(files)), list[tuple[str, str]]()
-    found = _results(ready, model, files, prefix, preprocess, batch)
+    model, preprocess = open_model(given.model), preprocess_of(given)
+
+    def read(file: Path) -> Material:
+        return read_material(model, [f"{prefix}={file}" if prefix else str(file)], preprocess)
+
+    done = _Done()
+    ready = prepare(
+        given, options, model, _first(files, read, done), preprocess, compile_model, notice
+    )
+    tick = progress(len(files))
     with _folder(given.out), atomic_group(*outputs) as temporary:
-        for (file, result, material), out in zip(found, temporary, strict=True):
-            if not said:
+        places = dict(zip(files, temporary, strict=True))
+        found = _results(ready, files, read, batch, done)
+        for k, (file, result, material) in enumerate(found):
+            if k == 0:
                 notice(missing_labels(ready.explainer, result, ready.labels))
-            _, told = write_result(ready, material, result, out)
-            said += [(file.name, sample.title) for sample in told]
+            with done.attempt(file):
+                done.told[file] = write_result(ready, material, result, places[file])[1]
             tick()
-    return _shown(given, ready, files, said)
+        _check_some(files, done)
+    return _shown(given, ready, files, done), done.problems()
+
+
+def _first(files: list[Path], read: Reading, done: _Done) -> Material:
+    """The first file that can be read: the model is compiled for inputs such as this."""
+    for file in files:
+        with done.attempt(file):
+            return read(file)
+    _check_some(files, done)
+    raise AssertionError("a folder has files")
+
+
+def _check_some(files: list[Path], done: _Done) -> None:
+    """Raise InputError where no file could be explained."""
+    if done.told or not done.failed:
+        return
+    first = done.problems()[0]
+    if len(files) == 1:
+        raise InputError(first)
+    raise InputError(f"none of the {len(files)} files can be explained. The first: {first}")
 
 
 def _files(folder: Path, notice: Notice) -> list[Path]:
@@ -97,6 +154,11 @@ def _outputs(files: list[Path], folder: Path, kind: str) -> list[Path]:
     """What each file becomes: of its name, with its ending kept where names would meet."""
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"output '{folder}': that is a file. For a folder of inputs name one.")
+    if folder.suffix.lower() in FORMATS and not folder.exists():
+        raise OutputError(
+            f"output '{folder}': a folder of inputs becomes a folder of results, and that is named "
+            f"like a file. Name a folder, such as {folder.stem}, and the format by --format."
+        )
     meeting = Counter(file.stem for file in files)
     names = [file.name if meeting[file.stem] > 1 else file.stem for file in files]
     made = [folder / f"{name}.{kind}" for name in names]
@@ -122,34 +184,39 @@ def _folder(folder: Path) -> Iterator[None]:
             folder.rmdir()
 
 
-def _material(model: ir.Model, file: Path, prefix: str, preprocess: Preprocess | None) -> Material:
-    return read_material(model, [f"{prefix}={file}" if prefix else str(file)], preprocess)
-
-
 def _results(
-    ready: Prepared,
-    model: ir.Model,
-    files: list[Path],
-    prefix: str,
-    preprocess: Preprocess | None,
-    batch: int,
+    ready: Prepared, files: list[Path], read: Reading, batch: int, done: _Done
 ) -> Iterator[tuple[Path, Result, Material]]:
-    """File, result and material; a file is read when its batch is run."""
-    waiting: list[Material] = []
+    """File, result and material; a file is read when its batch is run. Where a batch cannot be run
+    its files are, one by one.
+    """
+    rest = iter(files)
+    waiting: list[tuple[Path, Material]] = []
 
-    def read() -> Iterator[dict[str, Array]]:
-        for file in files:
-            waiting.append(_material(model, file, prefix, preprocess))
-            yield waiting[-1].feeds
+    def readable() -> Iterator[dict[str, Array]]:
+        for file in rest:
+            with done.attempt(file):
+                waiting.append((file, read(file)))
+            if file not in done.failed:
+                yield waiting[-1][1].feeds
 
-    results = ready.explainer.many(read(), batch, conditions=ready.chosen)
-    for file, result in zip(files, results, strict=True):
-        yield file, result, waiting.pop(0)
+    while True:
+        try:
+            for result in ready.explainer.many(readable(), batch, conditions=ready.chosen):
+                file, material = waiting.pop(0)
+                yield file, without_maps(ready.explainer, result), material
+            return
+        except InputError:
+            alone, waiting[:] = waiting[:], []
+        for file, material in alone:
+            with done.attempt(file):
+                result = ready.explainer(material.feeds, conditions=ready.chosen)
+            if file not in done.failed:
+                yield file, without_maps(ready.explainer, result), material
 
 
-def _shown(
-    given: Given, ready: Prepared, files: list[Path], said: list[tuple[str, str]]
-) -> list[tuple[str, str]]:
+def _shown(given: Given, ready: Prepared, files: list[Path], done: _Done) -> list[tuple[str, str]]:
+    said = [(file.name, sample.title) for file, told in done.told.items() for sample in told]
     rows = [
         ("model", str(given.model)),
         ("input", f"{len(files)} files of {given.inputs[0]}"),
@@ -158,5 +225,10 @@ def _shown(
     ]
     if len(said) > MOST_FILES:
         rows.append(("", f"and {len(said) - MOST_FILES} more"))
+    if note := note_on([sample for told in done.told.values() for sample in told]):
+        rows.append(("note", note))
+    rows += advice(ready.explainer, str(given.model))
+    if done.failed:
+        rows.append(("failed", f"{len(done.failed)} of {len(files)} files"))
     provider = ready.explainer.provider
-    return [*rows, ("ran on", provider), ("wrote", f"{len(files)} files into {given.out}")]
+    return [*rows, ("ran on", provider), ("wrote", f"{len(done.told)} files into {given.out}")]

@@ -111,8 +111,9 @@ def _explained(compiled: Compiled) -> dict[str, Any]:
     }
     if conditions := json.loads(told["lrp.conditions"]):
         about["conditions"] = conditions
-    output = next(v for v in compiled.graph.graph.outputs if v.name == about["output"])
-    if output.shape is not None and len(output.shape) > 2:
+    # a ZipMap's tensor is no output itself
+    output = next((v for v in compiled.graph.graph.outputs if v.name == about["output"]), None)
+    if output is not None and output.shape is not None and len(output.shape) > 2:
         about["class_axis"] = int(told["lrp.class_axis"])
     return {**about, "explained": json.loads(told["lrp.explained"])}
 

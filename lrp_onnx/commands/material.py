@@ -1,4 +1,4 @@
-"""What the command `explain` is given: files for the inputs, and what they imply."""
+"""What explain, verify and bench are given: files for the inputs, and what they imply."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.assign import Request, assign
+from lrp_onnx.baseline import read_baselines
 from lrp_onnx.canonise import canonise
 from lrp_onnx.composite import Override, load_composite
 from lrp_onnx.data.implied import affine_behind, implied_preprocess
 from lrp_onnx.data.inputs import is_array_file, load_input
-from lrp_onnx.data.preprocess import Preprocess, bounds
+from lrp_onnx.data.preprocess import Preprocess, bounds, load_preprocess
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import CompositeError, InputError
+from lrp_onnx.method import PATH
+from lrp_onnx.model import check_original, load
 from lrp_onnx.normalise import normalise
 from lrp_onnx.runtime import Array
 
-__all__ = ["Material", "read_material", "with_bounds"]
+__all__ = ["Material", "asked_of", "open_model", "read_given", "read_material"]
 
 
 @dataclass(frozen=True)
 class Material:
-    """What the files given to `explain` hold, and how pictures among them were prepared."""
+    """What the files given hold, and how pictures among them were prepared."""
 
     feeds: dict[str, Array]
     preprocess: dict[str, Preprocess] = field(default_factory=dict)
@@ -88,7 +91,45 @@ def _quoted(names: Sequence[str]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
-def with_bounds(request: Request, model: ir.Model, material: Material) -> Request:
+def open_model(path: Path) -> ir.Model:
+    """The model to explain. Raises ModelError for one that is compiled already."""
+    model = load(path)
+    check_original(model)
+    return model
+
+
+def read_given(
+    path: Path, files: Sequence[str] | None, preprocess: str | None, request: Request
+) -> tuple[dict[str, Array] | None, Request]:
+    """What the files hold, None where there are none, and the request as `asked_of` has it.
+
+    Raises InputError as `read_material` does, and for a preprocess with nothing to prepare.
+    """
+    how = None if preprocess is None else load_preprocess(preprocess)
+    if preprocess is not None and not files and not request.baseline:
+        raise InputError(
+            f"--preprocess {preprocess}: it says how a picture becomes the input, and none is "
+            "given. Name one behind the model."
+        )
+    if not files and how is None:
+        return None, request
+    model = open_model(path)
+    material = read_material(model, files, how) if files else Material({})
+    return material.feeds or None, asked_of(request, model, material, how)
+
+
+def asked_of(
+    request: Request, model: ir.Model, material: Material, preprocess: Preprocess | None
+) -> Request:
+    """The request with what pictures and their preprocessing imply: baselines that are pictures,
+    zbox's low and high.
+    """
+    if request.method == PATH:
+        request = replace(request, baseline=read_baselines(model, request.baseline, preprocess))
+    return _with_bounds(request, model, material)
+
+
+def _with_bounds(request: Request, model: ir.Model, material: Material) -> Request:
     """The request with zbox's low and high as the pictures' preprocessing implies them.
 
     Only where the composite needs them and the user gave neither.  What stands between the input

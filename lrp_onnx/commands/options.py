@@ -31,6 +31,8 @@ class Options:
     check: bool
     print_after: tuple[str, ...]
     time_stages: bool
+    account: bool = False
+    """Whether integrated gradients also say what their steps alone sum to."""
 
 
 def _read(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from lrp_onnx.commands.inspection import in_words
 from lrp_onnx.commands.material import Material
+from lrp_onnx.commands.sample import Sample
 from lrp_onnx.data.labels import class_name
 from lrp_onnx.data.layout import batched_axes
 from lrp_onnx.emit_graph import CLASSES
@@ -18,50 +18,16 @@ from lrp_onnx.errors import InputError, OutputError
 from lrp_onnx.explainer import Explainer, Result
 from lrp_onnx.runtime import Array
 
-__all__ = ["FORMATS", "Sample", "check_format", "missing_labels", "samples", "what_of", "write"]
+__all__ = [
+    "FORMATS",
+    "check_format",
+    "missing_labels",
+    "samples",
+    "what_of",
+    "write",
+]
 
 FORMATS = (".png", ".html", ".npz")
-LITTLE = 0.1
-"""Part of the starting relevance below which its amount says nothing."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One sample's prediction and the sum of its relevance."""
-
-    prediction: str
-    explained: str
-    """What was explained, where that is not the prediction; else empty."""
-    start: float | None
-    """The sum of the starting relevance; None for gradients, which share out nothing."""
-    total: float
-    """The sum of relevance over all explained inputs."""
-    conserving: bool = True
-    """Whether all relevance but what is absorbed should arrive there."""
-
-    @property
-    def title(self) -> str:
-        """For a picture."""
-        explained = f"; explained: {self.explained}" if self.explained else ""
-        return f"predicted: {self.prediction}{explained}"
-
-    @property
-    def conservation(self) -> str:
-        """How much of the starting relevance arrived."""
-        if not self.start:
-            return f"{self.total:.5g}"
-        return f"{self.total:.5g} of {self.start:.5g} ({self.total / self.start:.1%})"
-
-    @property
-    def note(self) -> str:
-        """What to think of relevance that hardly arrived or changed its sign; else empty."""
-        if not self.conserving or not self.start or self.total / self.start >= LITTLE:
-            return ""
-        lost = 100 * (1 - self.total / self.start)
-        return (
-            f"the biases and stabilisers absorbed {lost:.0f} % of the relevance: read the pattern, "
-            "not the amount (lrp-onnx verify shows where)"
-        )
 
 
 def check_format(path: Path) -> None:
@@ -88,11 +54,13 @@ def samples(
     result: Result,
     labels: Mapping[int, str] | None,
     conserving: bool = True,
+    through: str = "",
 ) -> list[Sample]:
     """One entry a sample of the batch; relevance at the output, if it is there, is its starting
     relevance.
 
     conserving: whether all relevance but what is absorbed should arrive at the explained inputs.
+    through: the channels that it had to pass.
     """
     output = explainer.metadata["output"]
     start, whole = result.relevance.get(output), result.outputs[output]
@@ -108,7 +76,13 @@ def samples(
         for k, y in enumerate(whole.reshape(batch, *whole.shape[1:]))
     ]
     return [
-        Sample(*said[k], None if starts is None else float(starts[k]), float(totals[k]), conserving)
+        Sample(
+            *said[k],
+            None if starts is None else float(starts[k]),
+            float(totals[k]),
+            conserving,
+            through,
+        )
         for k in range(batch)
     ]
 
@@ -177,7 +151,7 @@ def write(
         path,
         result.relevance[name],
         input=values,
-        heading=f"{what_of(explainer).capitalize()}: {Path(metadata['model']).name}",
+        heading=_heading(explainer, told, Path(metadata["model"]).name),
         titles=[sample.title for sample in told],
         tables=[
             _rows(explainer, sample) | ({"note": sample.note} if sample.note else {})
@@ -190,6 +164,12 @@ def write(
         meaning=MEANING.get(explainer.metadata["method"], SHARED),
     )
     return None
+
+
+def _heading(explainer: Explainer, told: Sequence[Sample], model: str) -> str:
+    """Of the page: what it shows, of which model, through which channels."""
+    through = next((f", through {sample.through}" for sample in told if sample.through), "")
+    return f"{what_of(explainer).capitalize()}: {model}{through}"
 
 
 SHARED = "Red speaks for the explained output, blue against it."

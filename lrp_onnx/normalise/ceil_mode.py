@@ -1,9 +1,10 @@
 """Pooling with ceil_mode: the size that runtimes give, where shape inference has another.
 
 With ceil_mode a last window that would start in the padding behind the input is left out, by the
-specification and by the runtimes; onnx.shape_inference counts it.  Such a node is rewritten to
-ceil_mode = 0: along an axis whose last window is left out that gives the same windows; along one
-whose last window is kept the padding behind grows by what that window reads.
+specification and by the runtimes; onnx.shape_inference counts it.  Along such an axis the padding
+behind is cut where the window before it ends, so that nothing is left to round up.  Where that
+window ends before the input does there is nothing to cut: the node is rewritten to ceil_mode = 0,
+and along an axis whose last window is kept the padding behind grows by what that window reads.
 """
 
 from __future__ import annotations
@@ -36,12 +37,14 @@ def settle_ceil_mode(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _spatial_sizes(proto: onnx.ModelProto, name: str) -> list[int] | None:
-    """The input's sizes behind batch and channel, inferred with all earlier nodes settled."""
+    """The input's sizes behind batch and channel, inferred with all earlier nodes settled; 0 where
+    only the run knows one.
+    """
     inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
     for value in (*inferred.input, *inferred.value_info, *inferred.output):
         if value.name == name:
             sizes = [d.dim_value for d in value.type.tensor_type.shape.dim[2:]]
-            return sizes if sizes and all(sizes) else None
+            return sizes if any(sizes) else None
     return None
 
 
@@ -51,21 +54,34 @@ def _settle(
     n = len(sizes)
     kernel, pads = attributes["kernel_shape"], list(attributes.get("pads", [0] * 2 * n))
     strides, dilations = (attributes.get(k, [1] * n) for k in ("strides", "dilations"))
-    left_out, more = [], []
+    settled, more, skips = list(pads), [0] * n, False
     for k, size in enumerate(sizes):
         reach = (kernel[k] - 1) * dilations[k] + 1
-        whole = size + pads[k] + pads[n + k]
+        input_end, whole = pads[k] + size, pads[k] + size + pads[n + k]
         last = -(-(whole - reach) // strides[k]) * strides[k]
-        left_out.append(last >= size + pads[k])
-        more.append(0 if left_out[k] else max(0, last + reach - whole))
-    if not any(left_out):
-        return
-    if any(more) and attributes.get("count_include_pad"):
-        raise ModelError(
-            f"node {node.name!r} ({node.op_type}): shape inference and runtimes disagree on the "
-            "size that its ceil_mode gives. Export it with explicit padding."
-        )
-    kept = [a for a in node.attribute if a.name not in ("ceil_mode", "pads")]
+        if not size or last + reach <= whole:
+            continue
+        if last < input_end:
+            more[k] = last + reach - whole
+            continue
+        behind = last - strides[k] + reach - input_end
+        settled[n + k] = max(0, behind)
+        skips = skips or behind < 0
+    if skips:
+        settled[n:] = [p + m for p, m in zip(settled[n:], more, strict=True)]
+        wider = any(p >= size for p, size in zip(settled[n:], kernel, strict=True))
+        if wider or not all(sizes) or (any(more) and attributes.get("count_include_pad")):
+            raise ModelError(
+                f"node {node.name!r} ({node.op_type}): shape inference and runtimes disagree on "
+                "the size that its ceil_mode gives. Export it with explicit padding."
+            )
+    if skips or settled != pads:
+        _rewrite(node, settled, ceil_mode=not skips)
+
+
+def _rewrite(node: onnx.NodeProto, pads: Sequence[int], ceil_mode: bool) -> None:
+    """Other padding, and ceil_mode = 0 where it is not kept."""
+    dropped = ("pads",) if ceil_mode else ("pads", "ceil_mode")
+    kept = [a for a in node.attribute if a.name not in dropped]
     del node.attribute[:]
-    grown = [*pads[:n], *(p + m for p, m in zip(pads[n:], more, strict=True))]
-    node.attribute.extend([*kept, helper.make_attribute("pads", grown)])
+    node.attribute.extend([*kept, helper.make_attribute("pads", pads)])

@@ -81,12 +81,14 @@ def minimum(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 
 
 def _where_it_wins(emit: Emit, node: ir.Node, s: ir.Value, i: int, better: str) -> ir.Value:
-    for j, other in enumerate(node.inputs):
-        if j == i or other is None:
-            continue
-        strictly = j < i or other.const_value is not None
-        wins = emit.op(better if strictly else f"{better}OrEqual", node.inputs[i], other)
-        s = emit.op("Where", wins, s, 0.0)
+    x = node.inputs[i]
+    others = [(j, v) for j, v in enumerate(node.inputs) if j != i and v is not None]
+    before = [v for j, v in others if j < i or v.const_value is not None]
+    behind = [v for j, v in others if v not in before]
+    for comparison, values in ((better, before), (f"{better}OrEqual", behind)):
+        if values:
+            best = emit.op(node.op_type, *values) if len(values) > 1 else values[0]
+            s = emit.op("Where", emit.op(comparison, x, best), s, 0.0)
     return s
 
 

@@ -77,16 +77,14 @@ def tile(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 @op("Concat", kind="move", inputs=None)
 def concat(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """The part of s that came from input i.  Spec: ONNX Concat-13."""
-    axis = integer(node, "axis", 0) % known_rank(node.outputs[0])
-    start: Size = 0
-    for value in node.inputs[:i]:
-        assert value is not None
-        start = plus(emit, start, size_of(emit, value, axis))
-    x = node.inputs[i]
-    assert x is not None
     if len(node.inputs) == 1:
         return s
-    return slice_axis(emit, s, axis, start, plus(emit, start, size_of(emit, x, axis)))
+    axis = integer(node, "axis", 0) % known_rank(node.outputs[0])
+    ends = emit.ends.setdefault(node, [0])
+    for value in node.inputs[len(ends) - 1 : i + 1]:
+        assert value is not None
+        ends.append(plus(emit, ends[-1], size_of(emit, value, axis)))
+    return slice_axis(emit, s, axis, ends[i], ends[i + 1])
 
 
 @op("Split", kind="move", gates=(1,), outputs="all")

@@ -181,7 +181,7 @@ def _elements(emit: Emit, node: ir.Node, window: Window, x: ir.Value) -> Sequenc
     """
     axis, stride, offsets = window.axis, window.stride, window.offsets[:-1]
     # lower than every finite number, so that padding wins against none
-    lowest = emit.constant(np.finfo(emit.dtype.numpy()).min)
+    lowest = emit.constant(-np.inf)
     shape = [size_of(emit, node.outputs[0], k) for k in range(known_rank(node.outputs[0]))]
     own = node.inputs[0]
     assert own is not None

@@ -58,6 +58,8 @@ def slice_(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
             read = positions(emit, x, axis, [_one(emit, node, j, int(k)) for j in (1, 2, 4)])
             s = give_back(emit, s, read, x, axis, unique=True)
             continue
+        if step < 0:  # where Python reads nothing, Slice-13 starts at the first element
+            start = max(start, -size)
         read_by = range(size)[slice(start, end, step)]
         if not len(read_by):
             return emit.expand_like(0.0, x)

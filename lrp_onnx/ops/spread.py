@@ -179,6 +179,9 @@ def spread(
     size, read = size_of(emit, x, axis), sizes[axis]
     if isinstance(size, int) and isinstance(read, int) and isinstance(begin, int):
         phases, length = _phases_in_place(emit, parts, axis, stride, begin, size, sizes)
+        if not phases:  # every window lies in the padding
+            before = [size_of(emit, x, k) for k in range(axis)]
+            return emit.op("Expand", 0.0, vector(emit, [*before, size, *sizes[axis + 1 :]]))
         begin = 0
     else:
         assert not isinstance(begin, int) or begin >= 0
