@@ -47,11 +47,11 @@ def _why_not(model: ir.Model, name: str) -> str:
             f"it lies in a body of node {name_of(around)!r}, which runs any number of times. "
             "Choose one outside of it."
         )
-    tensor, equals, channels = name.rpartition("=")
+    tensor, equals, _ = name.rpartition("=")
     if equals and _find(model, tensor) is not None:
         return (
             f"the model has none, but {tensor!r}. Channels are whole numbers from 0 and for "
-            f"`lrp-onnx explain` alone, as in '{tensor}=11,3'; {channels!r} is none."
+            f"`lrp-onnx explain` alone, as in '{tensor}=11,3'."
         )
     return "the model has none. `lrp-onnx inspect --tensors` lists them, node by node."
 
