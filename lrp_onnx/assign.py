@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from lrp_onnx.composite import Composite, Layer, Override, load_composite
+from lrp_onnx.composite import Composite, Layer, Override, chosen_composite
 from lrp_onnx.errors import CompositeError, TargetError
 from lrp_onnx.method import PATH, STEPS
 from lrp_onnx.naming import name_bodies, name_of
@@ -18,6 +18,7 @@ from lrp_onnx.path import Step
 from lrp_onnx.site import Assigned
 from lrp_onnx.tail import logits_behind
 from lrp_onnx.target import Target, choose_output, class_axis_of, parse_target
+from lrp_onnx.tensors import outputs_of
 
 __all__ = ["Assignment", "NodeReport", "Request", "assign"]
 
@@ -55,6 +56,8 @@ class NodeReport:
     kind: str
     rule: str
     reason: str
+    outputs: tuple[str, ...] = ()
+    """The tensors that it computes."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +95,11 @@ def _lines(graph: ir.Graph, nodes: Sequence[Assigned]) -> Iterator[NodeReport]:
 
 
 def _line(node: ir.Node, assigned: Assigned | None) -> NodeReport:
-    name, op_type = name_of(node), node.op_type
+    name, op_type, outputs = name_of(node), node.op_type, outputs_of(node)
     if assigned is None:
-        return NodeReport(name, op_type, "", "", "no relevance passes here")
-    return NodeReport(name, op_type, assigned.step.kind, assigned.rule.name, assigned.reason)
+        return NodeReport(name, op_type, "", "", "no relevance passes here", outputs)
+    kind, rule = assigned.step.kind, assigned.rule.name
+    return NodeReport(name, op_type, kind, rule, assigned.reason, outputs)
 
 
 def assign(model: ir.Model, request: Request) -> Assignment:
@@ -107,7 +111,7 @@ def assign(model: ir.Model, request: Request) -> Assignment:
     graph = model.graph
     name_bodies(graph)
     composite = (
-        load_composite(request.composite)
+        chosen_composite(request.composite)
         .with_rules(request.rules)
         .with_parameters(request.parameters)
     )

@@ -150,6 +150,10 @@ def inspect_(
         Path | None,
         typer.Option(metavar="F.svg", help="Draw the explanation path (.svg, .png, .pdf)."),
     ] = None,
+    tensors: Annotated[
+        bool,
+        typer.Option("--tensors", help="The tensors of each node, as --condition takes them."),
+    ] = False,
     json: Json = False,
     *,
     options: Options,
@@ -164,7 +168,7 @@ def inspect_(
     if json:
         tables.show_json(found.to_json())
     else:
-        tables.show(*found.tables())
+        tables.show(*found.tables(tensors))
     for warning in found.warnings:
         _note(warning)
     if found.error is not None:
@@ -293,7 +297,7 @@ def ops(
     if json:
         tables.show_json(operators.to_json(found))
     elif name is None:
-        tables.show(*operators.overview())
+        tables.show(*(operators.lines() if tables.in_pipe() else operators.overview()))
     else:
         for stand in found:
             tables.show(operators.describe(stand), "")

@@ -17,11 +17,29 @@ from lrp_onnx.errors import CompositeError, LrpError, RuleError
 from lrp_onnx.naming import names_of
 from lrp_onnx.ops.registry import KINDS, REGISTRY
 from lrp_onnx.path import Step, explanation_path
-from lrp_onnx.rule import Rule, Setting, check_keys, library, load_rule, read_toml, typed
+from lrp_onnx.rule import (
+    Rule,
+    Setting,
+    check_keys,
+    choices_of,
+    library,
+    load_rule,
+    read_toml,
+    typed,
+)
 
-__all__ = ["Composite", "Layer", "Override", "load_composite"]
+__all__ = ["Composite", "Layer", "Override", "chosen_composite", "load_composite"]
 
-COMPOSITE_KEYS = {"summary", "reference", "base", "gates", "attention", "activations", "layer"}
+COMPOSITE_KEYS = {
+    "summary",
+    "reference",
+    "base",
+    "base_only",
+    "gates",
+    "attention",
+    "activations",
+    "layer",
+}
 LAYER_KEYS = {"op", "kind", "name", "first", "last", "index", "rule", "parameters"}
 GATES = {"constant": True, "differentiated": False}
 ATTENTION = {"constant": True, "shared": False}
@@ -91,6 +109,8 @@ class Composite:
     constant_attention: bool = False
     activations: tuple[str, ...] = ()
     """The activations it is meant for; others are a warning in the report. Empty: any."""
+    base_only: bool = False
+    """Whether it is there for others to extend and leaves linear layers without a rule."""
 
     def path(
         self, graph: ir.Graph, inputs: Sequence[ir.Value], target: ir.Value
@@ -165,6 +185,18 @@ def _reach(pattern: str, rule: Rule) -> tuple[str, ...]:
     return ("linear",) if rule.operator is None else ("maximum",)
 
 
+def chosen_composite(name: str) -> Composite:
+    """The same as `load_composite`; CompositeError for one that is only there to be extended."""
+    composite = load_composite(name)
+    if composite.base_only:
+        choices = choices_of(library().joinpath("composites"), "composite")
+        raise CompositeError(
+            f"composite {name!r} is only there to be extended (base = {name!r} in a .toml file): "
+            f"it has no rule for linear layers. {choices}"
+        )
+    return composite
+
+
 def load_composite(name: str) -> Composite:
     """The composite of that name in the library, or of that file if the name ends in .toml.
 
@@ -196,6 +228,7 @@ def _composite(name: str, table: dict[str, Any], folder: Path) -> Composite:
             table, "attention", ATTENTION, base is not None and base.constant_attention
         ),
         activations=_strings(table, "activations"),
+        base_only=typed(table, "base_only", bool, False),
     )
 
 

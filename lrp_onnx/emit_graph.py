@@ -12,14 +12,13 @@ from lrp_onnx.assign import Assignment
 from lrp_onnx.audit import COLUMNS, Audit
 from lrp_onnx.backward import walk
 from lrp_onnx.condition import condition_masks
-from lrp_onnx.control import bodies_of
 from lrp_onnx.emit import Emit, compute_dtype, known_rank, make_room
 from lrp_onnx.errors import TargetError
 from lrp_onnx.integrate import integrated_gradients
 from lrp_onnx.method import PATH, attribution
-from lrp_onnx.naming import name_of
 from lrp_onnx.source import cut_at_sources
 from lrp_onnx.target import Target, largest_classes, starting_relevance
+from lrp_onnx.tensors import tensor_of
 
 __all__ = ["CLASSES", "emit_relevance"]
 
@@ -137,40 +136,7 @@ def _check_reached(tensors: Mapping[str, ir.Value], reached: Collection[ir.Value
 def _tensors(model: ir.Model, assignment: Assignment, names: Iterable[str]) -> dict[str, ir.Value]:
     """The tensors of those names; the output's is where relevance starts."""
     output = assignment.output.name
-    return {n: assignment.start_at if n == output else _tensor(model, n) for n in names}
-
-
-def _tensor(model: ir.Model, name: str) -> ir.Value:
-    """The tensor of that name, or the one that took its place."""
-    aliases = model.meta.get("lrp.aliases", {})
-    wanted = name
-    while wanted in aliases:
-        wanted = aliases[wanted]
-    known = {
-        v.name: v for v in (*model.graph.inputs, *(o for node in model.graph for o in node.outputs))
-    }
-    if wanted not in known:
-        if (around := _around(model.graph, wanted)) is not None:
-            raise TargetError(
-                f"tensor {name!r}: it lies in a body of node {name_of(around)!r}, which runs any "
-                "number of times. Choose one outside of it."
-            )
-        raise TargetError(
-            f"tensor {name!r}: the model has none. `lrp-onnx inspect` lists the nodes on the "
-            "explanation path."
-        )
-    return known[wanted]
-
-
-def _around(graph: ir.Graph, name: str) -> ir.Node | None:
-    """The node in whose body a tensor of that name lies."""
-    for node in graph:
-        for body in bodies_of(node):
-            if any(v.name == name for v in (*body.inputs, *(o for n in body for o in n.outputs))):
-                return node
-            if (inner := _around(body, name)) is not None:
-                return inner
-    return None
+    return {n: assignment.start_at if n == output else tensor_of(model, n) for n in names}
 
 
 def _add_relevance(

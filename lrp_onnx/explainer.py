@@ -142,14 +142,14 @@ class Explainer:
         target: Any = None,
         conditions: Mapping[str, Any] | None = None,
     ) -> Iterator[Result]:
-        """Predict and explain many inputs, each as a call takes it, and yield their results in
-        order.
+        """Predict and explain many inputs, each as a call takes it, with a batch axis of its own,
+        and yield their results in order.
 
         Neighbours of one shape are run together, up to `batch` samples, where the model leaves its
         batch open; inputs are taken when they are needed. target, conditions: as of a call, the
-        same for every sample. Raises as a call does.
+        same for every sample. Raises as a call does, and names the number of the input.
         """
-        own = (self._given(x) for x in inputs)
+        own = (self._given(x, number) for number, x in enumerate(inputs))
         for group in groups(own, batch if self._is_open() else 1):
             found = self(stacked(group), target, conditions)
             each = zip(parts(found.outputs, group), parts(found.relevance, group), strict=True)
@@ -159,8 +159,15 @@ class Explainer:
         """Whether samples can run together: an output with its classes along axis 0 has one."""
         return is_open(self._runtime) and self.metadata.get("class_axis") != "0"
 
-    def _given(self, x: Array | Mapping[str, Array]) -> dict[str, Array]:
-        return {name: np.asarray(value) for name, value in self._feeds(x, None).items()}
+    def _given(self, x: Array | Mapping[str, Array], number: int) -> dict[str, Array]:
+        """One of many inputs, checked before it is stacked with others."""
+        feeds = {name: np.asarray(value) for name, value in self._feeds(x, None).items()}
+        added = added_inputs(self.metadata)
+        try:
+            check([w for w in self.inputs if w.name in feeds or w.name not in added], feeds)
+        except InputError as e:
+            raise InputError(f"inputs[{number}] of many: {e}") from e
+        return feeds
 
     def _feeds(self, x: Array | Mapping[str, Array], target: Any) -> dict[str, Any]:
         extra, added = self._extra_input(), added_inputs(self.metadata)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from lrp_onnx.data.layout import describe_shape
+from lrp_onnx.data.layout import Dimension, describe_shape
 from lrp_onnx.errors import InputError
 from lrp_onnx.runtime import Array, Wanted, dtype_of, is_device_value
 
@@ -54,9 +55,9 @@ def _check_one(value: Any, wanted: Wanted) -> tuple[int, ...]:
             f"array.astype({str(wanted.dtype)!r})."
         )
     if len(shape) != len(wants):
-        missing = " Add a batch axis with array[None]." if len(shape) == len(wants) - 1 else ""
+        advice = _missing_axes(shape, wants)
         raise InputError(
-            f"input {wanted.name!r} is {given}, but {want}: {len(wants)} axes.{missing}"
+            f"input {wanted.name!r} is {given}, but {want}: {len(wants)} axes.{advice}"
         )
     for axis, (size, wanted_size) in enumerate(zip(shape, wants, strict=True)):
         if isinstance(wanted_size, int) and size != wanted_size:
@@ -68,6 +69,20 @@ def _check_one(value: Any, wanted: Wanted) -> tuple[int, ...]:
             f"input {wanted.name!r} is {given}: it is empty. Give at least one sample."
         )
     return shape
+
+
+def _missing_axes(shape: Sequence[int], wants: Sequence[Dimension]) -> str:
+    """Which axes of size 1 bring an array to the rank and sizes that are wanted, in words."""
+    alone = [
+        k for k, size in enumerate(wants) if size == 1 or (k == 0 and not isinstance(size, int))
+    ]
+    for new in combinations(alone, max(0, len(wants) - len(shape))):
+        sizes = [size for k, size in enumerate(wants) if k not in new]
+        if new and all(not isinstance(w, int) or w == n for w, n in zip(sizes, shape, strict=True)):
+            index = ", ".join("None" if k in new else ":" for k in range(max(new) + 1))
+            what = "a batch axis" if new == (0,) else "axes of size 1" if new[1:] else "an axis"
+            return f" Add {what} with array[{index}]."
+    return ""
 
 
 def shape_of(value: Any) -> tuple[int, ...]:

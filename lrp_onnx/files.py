@@ -40,7 +40,7 @@ def atomic_group(*paths: str | os.PathLike[str]) -> Iterator[tuple[Path, ...]]:
     They are renamed in the order given, so the file that refers to the others comes last. A path
     the block did not write is left as it is. An error or Ctrl-C before the end changes nothing.
     """
-    targets = [_checked(path) for path in paths]
+    targets = [_checked(path) for path in reversed(paths)][::-1]  # errors name the last first
     if len({target.parent for target in targets}) != 1:
         raise ValueError(f"files written together must share a folder: {targets}")
     folder = _folder_beside(targets[0])

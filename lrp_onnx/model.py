@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
@@ -16,7 +17,15 @@ from google.protobuf.message import DecodeError
 from lrp_onnx.errors import ModelError
 from lrp_onnx.maps import deserialised, serialised
 
-__all__ = ["SMALL", "Source", "check_original", "load", "sha256_of", "through_proto"]
+__all__ = [
+    "SMALL",
+    "Source",
+    "check_original",
+    "load",
+    "readable",
+    "sha256_of",
+    "through_proto",
+]
 
 Source = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
 
@@ -64,13 +73,20 @@ def check_original(model: ir.Model) -> None:
         )
 
 
-def _read(path: Path) -> bytes:
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """ModelError for a folder, and for what reading the file in the block raises."""
     if path.is_dir():
         raise ModelError(f"{str(path)!r} is a folder. Give the path of an .onnx file.")
     try:
-        return path.read_bytes()
+        yield
     except OSError as e:
         raise ModelError(f"{str(path)!r} cannot be read: {e.strerror}. Check the path.") from e
+
+
+def _read(path: Path) -> bytes:
+    with readable(path):
+        return path.read_bytes()
 
 
 def _parse(data: bytes, name: str) -> onnx.ModelProto:

@@ -30,6 +30,7 @@ __all__ = [
     "Share",
     "Term",
     "check_keys",
+    "choices_of",
     "library",
     "load_rule",
     "read_toml",
@@ -61,7 +62,13 @@ class Parameter:
         range.
         """
         if isinstance(value, str):
-            parse(value, frozenset("z"))
+            try:
+                parse(value, frozenset("z"))
+            except RuleError as e:
+                example = "such as 0.25 or 0.25*rms(z)"
+                raise RuleError(
+                    f"{what}: {e} Give a number or an expression of z, {example}."
+                ) from e
             return value
         if isinstance(value, list | tuple) and self.per_channel:
             return tuple(self._number(v, what) for v in value)
@@ -168,13 +175,12 @@ def read_toml(name: str, folder: Traversable, kind: str) -> tuple[str, dict[str,
     """Read the file `name` (a path) or `folder/name.toml`; return the place for messages and the
     table.
     """
-    error = RuleError(f"there is no {kind} {name!r}. {_choices(folder, kind)}")
     if name.endswith(".toml"):
         source: Traversable = Path(name)
     else:
         source = folder.joinpath(f"{name}.toml")
         if "/" in name or "\\" in name or not source.is_file():
-            raise error
+            raise RuleError(f"there is no {kind} {name!r}. {choices_of(folder, kind)}")
     try:
         return name, tomllib.loads(source.read_text(encoding="utf-8"))
     except OSError as e:
@@ -185,10 +191,11 @@ def read_toml(name: str, folder: Traversable, kind: str) -> tuple[str, dict[str,
         raise RuleError(f"{kind} file {name!r} is not valid TOML: {e}.") from e
 
 
-def _choices(folder: Traversable, kind: str) -> str:
-    known = sorted(
-        f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
-    )
+def choices_of(folder: Traversable, kind: str) -> str:
+    """The names in a folder of rules or composites in words, but for what is only a base."""
+    files = [f for f in folder.iterdir() if f.name.endswith(".toml")]
+    tables = {f.name.removesuffix(".toml"): tomllib.loads(f.read_text("utf-8")) for f in files}
+    known = sorted(name for name, table in tables.items() if not table.get("base_only"))
     return f"Known: {', '.join(known)}; or give the path of a {kind} file ending in .toml."
 
 

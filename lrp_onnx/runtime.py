@@ -28,7 +28,7 @@ from lrp_onnx.compiled import LARGEST_FILE
 from lrp_onnx.data.layout import Dimension
 from lrp_onnx.errors import InputError, LrpError, ModelError
 from lrp_onnx.maps import deserialised, serialised
-from lrp_onnx.model import Source
+from lrp_onnx.model import Source, readable
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -257,6 +257,8 @@ def runtime_form(source: Source) -> Iterator[str | bytes]:
     if isinstance(source, bytes):
         yield source
     elif not isinstance(source, onnx.ModelProto | ir.Model):
+        with readable(Path(source)), open(source, "rb"):
+            pass
         yield os.fspath(source)
     elif isinstance(source, onnx.ModelProto) and source.ByteSize() < LARGEST_FILE:
         yield source.SerializeToString()

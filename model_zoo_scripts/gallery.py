@@ -9,7 +9,7 @@ heatmap has a scale of its own.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from rich.progress import track
 import lrp_onnx
 from lrp_onnx.pictures.plot import Panel, save_grid
 
-__all__ = ["explain", "main"]
+__all__ = ["draw", "explain", "main"]
 
 MODEL = "efficientnet_lite0_dynamo"
 BOX = {"low": (0 - 127) / 128, "high": (255 - 127) / 128}  # black and white, as `scaled` has them
@@ -44,8 +44,18 @@ def explain(composite: str, x: Array) -> tuple[Array, Array]:
     return logits, relevance.sum(axis=1)
 
 
-def main(path: Path) -> None:
+def main() -> None:
     """Explain the photos under every composite, print what was kept, write the picture."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "out", nargs="?", type=Path, default=Path("gallery.png"), metavar="OUT.png",
+        help="file to write [gallery.png]",
+    )  # fmt: skip
+    draw(parser.parse_args().out)
+
+
+def draw(path: Path) -> None:
+    """The same, to that file."""
     photos = imagenet_photos()
     x = scaled([photo for _, photo in photos])
     columns = [explain(name, x) for name in track(COMPOSITES, "explaining")]
@@ -65,4 +75,4 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("gallery.png"))
+    main()

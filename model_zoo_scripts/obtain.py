@@ -14,6 +14,7 @@ The light_* models get seeded random weights in memory and are never stored (up 
 
 from __future__ import annotations
 
+import argparse
 import functools
 import hashlib
 import importlib
@@ -140,8 +141,13 @@ def model(name: str) -> Path | onnx.ModelProto:
     return path
 
 
-def main(names: list[str]) -> None:
+def main() -> None:
     """Obtain the named models, or all; say what came of each."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a model [every model]")
+    names = parser.parse_args().names
+    if unknown := set(names) - set(TABLE["models"]):
+        parser.error(f"no such model: {', '.join(sorted(unknown))}")
     for name in names or TABLE["models"]:
         try:
             got = model(name)
@@ -154,4 +160,4 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -264,8 +264,17 @@ def test_inspect_lists_every_node(folder: Path, capsys: Capture) -> None:
     assert "relu=guided as given" in outcome.out
     told = json.loads(run_command(capsys, "inspect", "soft.onnx", "--json").out)
     assert [node["name"] for node in told["nodes"]] == ["conv", "relu", "flat", "fc", "softmax"]
+    assert [node["outputs"] for node in told["nodes"]] == [["z"], ["h"], ["f"], ["l"], ["logits"]]
     assert told["inputs"] == ["image float32 [axis0_1, 3, 8, 8]"]
     assert told["unsupported"] == []
+
+
+def test_inspect_lists_tensors(folder: Path, capsys: Capture) -> None:
+    listed = run_command(capsys, "inspect", "model.onnx", "--tensors").out
+    assert re.search(r"relu +Relu +h\n", listed)
+    for name in ("z", "h", "f"):
+        run = run_command(capsys, "compile", "model.onnx", "-o", "c.onnx", "--relevance-at", name)
+        assert run.status == 0
 
 
 def test_inspect_shows_the_table_of_an_unsupported_model(folder: Path, capsys: Capture) -> None:
@@ -344,7 +353,9 @@ def test_rules_lists_the_library(capsys: Capture) -> None:
         for entry in told[kind]:
             assert f" {entry['name']} " in listed
             assert entry["summary"] in listed
-    assert "epsilon-gamma-box" in [entry["name"] for entry in told["composites"]]
+    names = [entry["name"] for entry in told["composites"]]
+    assert "epsilon-gamma-box" in names
+    assert "base" not in names  # `rules base` shows it, but it is only there to be extended
 
 
 def test_ops_lists_every_stand(capsys: Capture) -> None:
@@ -356,6 +367,25 @@ def test_ops_lists_every_stand(capsys: Capture) -> None:
     refused = sum(row["stand"] == "refused" for row in standard)
     assert told["totals"]["standard"]["refused"] == refused > 0
     assert f"{told['totals']['standard']['propagates']} propagate" in listed
+
+
+@pytest.mark.parametrize("command", ["rules", "ops"])
+def test_lists_into_a_pipe_are_a_row_a_line(command: str, capsys: Capture) -> None:
+    lines = run_command(capsys, command).out.splitlines()
+    assert max(map(len, lines)) <= 200
+    if command == "ops":
+        rows = {line.split()[0]: line.split()[1:] for line in lines if line}
+        assert rows["Conv"] == ["propagates", "linear,", "bilinear"]
+        assert rows["StringSplit"][:2] == ["refused", "it"]
+        assert rows["Shape"] == ["carries", "none"]
+
+
+def test_ops_in_a_terminal_are_tables(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lrp_onnx.commands.tables.in_pipe", lambda: False)
+    monkeypatch.setenv("COLUMNS", "100")
+    shown = run_command(capsys, "ops").out
+    assert "Propagate relevance" in shown
+    assert max(map(len, shown.splitlines())) <= 180  # the last lines are sentences
 
 
 def test_ops_shows_one(capsys: Capture) -> None:

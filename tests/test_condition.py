@@ -137,6 +137,15 @@ def test_tensors_without_a_condition(tensors: list[str], fact: str) -> None:
         lrp_onnx.compile(model, "epsilon", output="y", conditions=tensors)
 
 
+def test_a_node_with_several_outputs() -> None:
+    model = network(
+        "a, b = Split<axis=1, num_outputs=2>(x)\n c = Sigmoid(b)\n y = Add(a, c)", (2, 4)
+    )
+    model.graph.node[0].name = "halves"
+    with pytest.raises(TargetError, match=r"'halves': that is a node; .* 'a', 'b'. Give one of"):
+        lrp_onnx.compile(model, "epsilon", conditions="halves")
+
+
 @pytest.mark.parametrize(
     ("given", "fact"),
     [

@@ -16,7 +16,7 @@ from commands import picture_net, text_net
 from models import assert_close, run
 
 import lrp_onnx
-from lrp_onnx import Explainer, InputError, LrpError, ModelError, runtime
+from lrp_onnx import Explainer, InputError, LrpError, ModelError, OutputError, runtime
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +138,12 @@ WRONG = {
     "missing name": ({}, {}, ["'image' is missing"]),
     "dtype": (X.astype(np.float64), {}, ["float64", "wants float32", "astype('float32')"]),
     "integer": (X.astype(np.int64), {}, ["int64", "wants float32"]),
-    "rank": (X[0], {}, ["[1, 8, 8]", "4 axes", "array[None]"]),
-    "rank 1": (X[0, 0, 0], {}, ["[8]", "4 axes"]),
+    "rank": (X[0], {}, ["[1, 8, 8]", "4 axes. Add a batch axis with array[None]."]),
+    "no channel": (X[:, 0], {}, ["[2, 8, 8]", "4 axes. Add an axis with array[:, None]."]),
+    "neither": (X[0, 0], {}, ["[8, 8]", "4 axes. Add axes of size 1 with array[None, None]."]),
+    "rank and size": (X[:, 0, :7], {}, ["[2, 7, 8]", "4 axes."]),
+    "rank 1": (X[0, 0, 0], {}, ["[8]", "4 axes."]),
+    "rank 5": (X[None], {}, ["[1, 2, 1, 8, 8]", "4 axes."]),
     "size": (X[:, :, :7], {}, ["[2, 1, 7, 8]", "8 along axis 2"]),
     "empty": (X[:0], {}, ["empty"]),
     "a target unasked": (X, {"target": 1}, ["'argmax'", "target='input'"]),
@@ -153,6 +157,7 @@ def test_wrong_input_says_what_the_model_wants(case: str) -> None:
         _explainer()(given, **keywords)
     for word in words:
         assert word in str(error.value)
+    assert ("Add" in str(error.value)) == any("Add" in word for word in words)
 
 
 @pytest.mark.parametrize("target", [4, -1, [0, 9], 1.5, [0, 1, 2], "cat"])
@@ -194,6 +199,17 @@ def test_what_the_runtime_refuses_is_an_error_of_ours(tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     with pytest.raises(ModelError, match="ONNX Runtime cannot open"):
         Explainer(tmp_path / "bad.onnx")
+
+
+@pytest.mark.parametrize(("name", "fact"), [("none.onnx", "No such file"), (".", "a folder")])
+def test_a_file_that_cannot_be_read(name: str, fact: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=rf"^'.*'.*{fact}.*\. (Check the path|Give the path)"):
+        Explainer(tmp_path / name)
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"x\.onnx': the folder '.*nowhere' does not exist"):
+        lrp_onnx.compile(picture_net(), check=False).save(tmp_path / "nowhere" / "x.onnx")
 
 
 def test_two_runtime_packages_are_a_broken_mix(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from models import assert_close, network
 from PIL import Image
 
 import lrp_onnx
-from lrp_onnx import Explainer, runtime
+from lrp_onnx import Explainer, InputError, runtime
 from lrp_onnx.runtime import Runtime
 
 TWO_SIZES = network("c = Conv(x, w) y = ReduceMean<keepdims=0>(c, a)", (1, 1, 8, 8),
@@ -73,6 +73,31 @@ def test_inputs_are_taken_as_they_are_needed(runs):
     found = explainer.many((taken.append(k) or x for k, x in enumerate(pictures(*[8] * 9))), 2)
     next(found)
     assert len(taken) <= 3
+
+
+WRONG = {
+    "no batch axis": (1, np.zeros((1, 8, 8), np.float32), r"Add a batch axis with array\[None\]"),
+    "another dtype": (0, np.zeros((1, 1, 8, 8)), "float64 .*astype"),
+    "another size": (2, np.zeros((1, 1, 9, 8), np.float32), "8 along axis 2"),
+    "another name": (2, {"picture": np.zeros((1, 1, 8, 8), np.float32)}, "no such input"),
+}
+
+
+@pytest.mark.parametrize(("place", "wrong", "fact"), WRONG.values(), ids=WRONG)
+def test_a_wrong_one_is_named(place, wrong, fact):
+    explainer = Explainer(lrp_onnx.compile(picture_net(), conditions="h", check=False))
+    inputs = pictures(8, 8, 8)
+    inputs[place] = wrong
+    with pytest.raises(InputError, match=rf"^inputs\[{place}\] of many: input .*{fact}"):
+        list(explainer.many(inputs))
+
+
+def test_each_may_bring_its_own_mask():
+    explainer = Explainer(lrp_onnx.compile(picture_net(), conditions="h", check=False))
+    masks = np.eye(3, dtype=np.float32)
+    feeds = [{"image": x, "h_condition": masks[k : k + 1]} for k, x in enumerate(pictures(8, 8, 8))]
+    for x, result in zip(feeds, explainer.many(feeds, 2), strict=True):
+        assert_close(result.relevance["image"], explainer(x).relevance["image"])
 
 
 def test_a_target_is_that_of_every_sample():

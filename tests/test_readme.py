@@ -29,7 +29,7 @@ def rule_table():
 
 def composite_table():
     composites = [load_composite(name) for name in named(library().joinpath("composites"))]
-    rows = [f"| `{c.name}` | {c.summary} |" for c in composites]
+    rows = [f"| `{c.name}` | {c.summary} |" for c in composites if not c.base_only]
     return "\n".join(["| composite | rules |", "| --- | --- |", *rows])
 
 

@@ -22,8 +22,8 @@ def rules() -> list[Rule]:
 
 
 def composites() -> list[Composite]:
-    """Every composite of the library, by name, `base` among them, on which the others build."""
-    return [load_composite(name) for name in _names("composites")]
+    """Every composite of the library that can be chosen, by name."""
+    return [c for c in map(load_composite, _names("composites")) if not c.base_only]
 
 
 def _names(folder: str) -> list[str]:
@@ -40,7 +40,8 @@ def find(name: str) -> list[Entry]:
         _, table = read_toml(name, library(), "rule or composite")
         return [load_composite(name) if "layer" in table else load_rule(name)]
     every: list[Entry] = [*rules(), *composites()]
-    found = [entry for entry in every if entry.name == name]
+    bases = [c for c in map(load_composite, _names("composites")) if c.base_only]
+    found = [entry for entry in (*every, *bases) if entry.name == name]
     if not found:
         known = ", ".join(sorted({entry.name for entry in every}))
         remedy = f"Known: {known}; or give the path of a .toml file"
@@ -57,7 +58,8 @@ def overview() -> tuple[Table | str, ...]:
         table_of(["name", "what it does"], rule_rows),
         "Composites",
         table_of(["name", "which rule where"], composite_rows),
-        "`lrp-onnx rules NAME` shows formula, parameters and reference, or a composite's layers.",
+        "`lrp-onnx rules NAME` shows formula, parameters and reference, or a composite's layers; "
+        "`lrp-onnx rules base` what most composites share.",
     )
 
 

@@ -16,7 +16,7 @@ from lrp_onnx.assign import NodeReport, Request
 from lrp_onnx.commands.drawing import path_graph
 from lrp_onnx.commands.entries import entries
 from lrp_onnx.commands.options import Options
-from lrp_onnx.commands.tables import facts, nodes_table, signature
+from lrp_onnx.commands.tables import facts, nodes_table, signature, tensors_table
 from lrp_onnx.commands.watch import Watch
 from lrp_onnx.compiled import Compiled
 from lrp_onnx.compiler import run_stages
@@ -26,6 +26,7 @@ from lrp_onnx.method import PATH
 from lrp_onnx.model import load
 from lrp_onnx.naming import name_of
 from lrp_onnx.ops.registry import find
+from lrp_onnx.tensors import outputs_of
 
 __all__ = ["OWN", "Inspection", "explained_rows", "explains", "in_words", "inspect_model", "means"]
 
@@ -58,11 +59,13 @@ class Inspection:
     path: nx.DiGraph = field(default_factory=nx.DiGraph)
     """The nodes on the explanation path."""
 
-    def tables(self) -> tuple[Table, ...]:
-        """Facts about the model, then its nodes."""
+    def tables(self, tensors: bool = False) -> tuple[Table, ...]:
+        """Facts about the model, then its nodes: what becomes of relevance there, or their
+        tensors.
+        """
         ends = [("input", text) for text in self.inputs] + [("output", t) for t in self.outputs]
         told = [(key.replace("_", " "), _words(value)) for key, value in self.about.items()]
-        return facts([*told, *ends]), nodes_table(self.report)
+        return facts([*told, *ends]), (tensors_table if tensors else nodes_table)(self.report)
 
     def to_json(self) -> dict[str, Any]:
         """The same for machines."""
@@ -162,12 +165,12 @@ def _words(value: Any) -> str:
 def _refused(nodes: Iterable[ir.Node], reasons: Mapping[str, str]) -> Iterator[NodeReport]:
     """A line for each node, and for those in bodies where one of them is refused."""
     for node in nodes:
-        name, operator = name_of(node), find(node)
+        name, operator, outputs = name_of(node), find(node), outputs_of(node)
         if name in reasons:
-            yield NodeReport(name, node.op_type, "unsupported", "", reasons[name])
+            yield NodeReport(name, node.op_type, "unsupported", "", reasons[name], outputs)
         else:
             kinds = () if operator is None else operator.kinds or (operator.stand,)
-            yield NodeReport(name, node.op_type, ", ".join(kinds), "", "")
+            yield NodeReport(name, node.op_type, ", ".join(kinds), "", "", outputs)
         if any(refused.startswith(f"{name}/") for refused in reasons):
             for body in bodies_of(node):
                 yield from _refused(body, reasons)

@@ -15,9 +15,10 @@ from lrp_onnx.errors import RuleError
 from lrp_onnx.ops import KINDS
 from lrp_onnx.stands import STANDARD, Stand, every_stand, versions_of
 
-__all__ = ["describe", "find", "groups", "overview", "summary", "to_json", "totals"]
+__all__ = ["describe", "find", "groups", "lines", "overview", "summary", "to_json", "totals"]
 
 EXPANDED = "expanded"
+MORE = "`lrp-onnx ops NAME` shows kind, rule, versions and formula of one."
 MEANING = {
     "linear": "a layer with a weight",
     "sum": "sums and averages",
@@ -53,8 +54,23 @@ def overview() -> tuple[Table | str, ...]:
         "Refused where relevance would have to go through them",
         table_of(["operators", "why"], _by_reason(refused)),
         summary(),
-        "`lrp-onnx ops NAME` shows kind, rule, versions and formula of one.",
+        MORE,
     )
+
+
+def lines() -> tuple[Table | str, ...]:
+    """One operator a line, for a pipe: name, stand, and its kinds or why it is refused."""
+    rows = [(s.name, STANDS[s.stand], _in_short(s)) for s in every_stand()]
+    widths = [max(len(row[k]) for row in rows) for k in range(2)]
+    padded = [f"{name:{widths[0]}}  {stand:{widths[1]}}  {what}" for name, stand, what in rows]
+    return (*(line.rstrip() for line in padded), "", summary(), MORE)
+
+
+def _in_short(stand: Stand) -> str:
+    """The remedy, behind the first sentence of a reason, is for `ops NAME`."""
+    if stand.stand == "refused":
+        return stand.reason.partition(". ")[0]
+    return ", ".join(stand.kinds) or stand.how
 
 
 def _names(stands: Iterable[Stand]) -> str:

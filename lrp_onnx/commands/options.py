@@ -14,6 +14,8 @@ from lrp_onnx.assign import Request
 from lrp_onnx.compiler import STAGES
 from lrp_onnx.composite import Override
 from lrp_onnx.emit import RUNTIMES
+from lrp_onnx.errors import RuleError
+from lrp_onnx.expression import parse
 from lrp_onnx.method import METHODS, settled
 from lrp_onnx.target import STARTS
 
@@ -205,7 +207,18 @@ def _parameter(text: str) -> tuple[str, Override]:
         return name.strip(), known if len(known) > 1 else known[0]
     if "," in value:
         raise typer.BadParameter(f"--set {text!r}: not a list of numbers. Write NAME=1,2,3")
+    _check_expression(text, value.strip())
     return name.strip(), value.strip()
+
+
+def _check_expression(text: str, value: str) -> None:
+    try:
+        parse(value, frozenset("z"))
+    except RuleError as e:
+        example = "such as 0.25 or 0.25*rms(z)"
+        raise typer.BadParameter(
+            f"--set {text!r}: {value!r} is neither a number nor an expression of z, {example}"
+        ) from e
 
 
 def _number(text: str) -> float | None:

@@ -25,6 +25,7 @@ __all__ = [
     "LEGEND",
     "bench_table",
     "facts",
+    "in_pipe",
     "nodes_table",
     "room",
     "show",
@@ -32,6 +33,7 @@ __all__ = [
     "signature",
     "size",
     "table_of",
+    "tensors_table",
     "verdict_facts",
     "verdict_json",
     "verify_table",
@@ -54,7 +56,12 @@ def show(*parts: Table | str) -> None:
 
 def room() -> int:
     """The columns of the terminal; in a pipe as many as wanted."""
-    return Console().width if sys.stdout.isatty() else UNBOUNDED
+    return UNBOUNDED if in_pipe() else Console().width
+
+
+def in_pipe() -> bool:
+    """Whether a pipe or file is written, where a line is a row for other programs."""
+    return not sys.stdout.isatty()
 
 
 def show_json(value: Mapping[str, Any]) -> None:
@@ -106,6 +113,12 @@ def nodes_table(report: Sequence[NodeReport]) -> Table:
     """Every node: kind, rule and why."""
     rows = ((r.name, r.op_type, r.kind or "-", r.rule or "-", r.reason) for r in report)
     return table_of(["node", "operator", "kind", "rule", "why"], rows)
+
+
+def tensors_table(report: Sequence[NodeReport]) -> Table:
+    """Every node and the tensors that it computes."""
+    rows = ((r.name, r.op_type, ", ".join(r.outputs)) for r in report)
+    return table_of(["node", "operator", "computes the tensors"], rows)
 
 
 LEGEND = """R out comes from above, R in is passed on; the rest is taken by the bias,

@@ -109,7 +109,9 @@ def _read_array(path: Path, name: str) -> NDArray[Any]:
             arrays = {key: loaded[key] for key in loaded.files}
     except (OSError, ValueError, EOFError, SyntaxError, zipfile.BadZipFile) as error:
         fact = getattr(error, "strerror", None) or "not an array file, or a damaged one"
-        raise InputError(f"'{path}': {fact}. Write it with numpy.save or numpy.savez.") from error
+        absent = isinstance(error, FileNotFoundError)
+        remedy = "Check the path" if absent else "Write it with numpy.save or numpy.savez"
+        raise InputError(f"'{path}': {fact}. {remedy}.") from error
     return _select(arrays, path, name)
 
 

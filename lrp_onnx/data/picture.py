@@ -47,7 +47,7 @@ def open_picture(path: str | os.PathLike[str], channels: int) -> Image.Image:
                 image.load()
                 upright = ImageOps.exif_transpose(image)
     except FileNotFoundError as error:
-        raise InputError(f"picture '{path}': there is no such file.") from error
+        raise InputError(f"picture '{path}': there is no such file. Check the path.") from error
     except DAMAGED as error:
         fact = getattr(error, "strerror", None) or "not a picture, or a damaged one"
         raise InputError(f"picture '{path}': {fact}. Give a JPEG or PNG, or .npy/.npz.") from error
