@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lrp_onnx.emit import Emit, compute_dtype, known_rank
 from lrp_onnx.errors import InputError, TargetError
-from lrp_onnx.target import graph_input
+from lrp_onnx.start import graph_input
 
 __all__ = ["CONDITION", "channel_axis", "condition_masks", "mask_of"]
 

@@ -98,6 +98,10 @@ class Emit:
         self.dtype = ir.DataType.FLOAT
         self.signs: dict[ir.Value, int] = {}
         """+1: proven ≥ 0, -1: proven ≤ 0."""
+        self.classes: dict[ir.Value, ir.Value] = {}
+        """Of a mask that is 0 but for one of at least two elements along its last axis: which one,
+        of the mask's shape with that axis 1, or a constant scalar.
+        """
         self.ends: dict[ir.Node, list[int | ir.Value]] = {}
         """Where the inputs of a Concat end along its axis, behind a 0, as far as they were asked
         for: each is a sum of all sizes before it.

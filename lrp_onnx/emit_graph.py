@@ -17,7 +17,8 @@ from lrp_onnx.errors import TargetError
 from lrp_onnx.integrate import integrated_gradients
 from lrp_onnx.method import PATH, attribution
 from lrp_onnx.source import cut_at_sources
-from lrp_onnx.target import Target, largest_classes, starting_relevance
+from lrp_onnx.start import largest_classes, starting_relevance
+from lrp_onnx.target import Target
 from lrp_onnx.tensors import tensor_of
 
 __all__ = ["CLASSES", "emit_relevance"]

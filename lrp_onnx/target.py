@@ -1,6 +1,4 @@
-"""Where relevance starts: the explained output, the entries of it, and their starting relevance R₀
-= m·y or m.
-"""
+"""What is explained: the output, its class axis, and which of its entries."""
 
 from __future__ import annotations
 
@@ -8,25 +6,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit, known_rank, make_room
+from lrp_onnx.emit import known_rank
 from lrp_onnx.errors import TargetError
 from lrp_onnx.maps import unzipped
 
 __all__ = [
-    "STARTS",
     "Target",
     "choose_output",
     "class_axis_of",
-    "graph_input",
-    "largest_classes",
     "parse_target",
-    "starting_relevance",
 ]
 
-STARTS = ("logit", "one")
 NAMED = ("argmax", "all", "max", "input", "seed")
 
 
@@ -123,155 +115,3 @@ def _only_axis(y: ir.Value, inputs: Sequence[ir.Value], target: Target | None) -
         f"a batch, which the inputs {listing} do not fix, or the classes of one sample. Give "
         "--class-axis 0 for classes, or give the model a batch axis: an output [N, classes]."
     )
-
-
-def starting_relevance(
-    emit: Emit,
-    graph: ir.Graph,
-    y: ir.Value,
-    output: ir.Value,
-    target: Target,
-    axis: int | None,
-    start: str,
-    place: int = 0,
-) -> ir.Value:
-    """R₀, shaped like y: m·y for start "logit", m for "one".
-
-    place: of target `top`, which of the largest classes. `y` is where relevance starts (the logits
-    behind a final softmax in the output's layout), `output` the model's output that names a `seed`.
-    Adds the graph input of `input` and `seed`.
-    """
-    if start not in STARTS:
-        raise TargetError(f"start {start!r} is unknown. Give one of {', '.join(STARTS)}.")
-    mask = _mask(emit, graph, y, output, target, axis, place)
-    r = emit.op("Mul", mask, y) if start == "logit" else emit.op("Cast", mask, to=int(emit.dtype))
-    r.shape = y.shape
-    return r
-
-
-def _mask(
-    emit: Emit,
-    graph: ir.Graph,
-    y: ir.Value,
-    output: ir.Value,
-    target: Target,
-    axis: int | None,
-    place: int,
-) -> ir.Value:
-    if target.kind == "all":
-        return emit.expand_like(1.0, y)
-    if target.kind == "seed":
-        return graph_input(graph, f"{output.name}_seed", emit.dtype, y.shape)
-    if axis is None:
-        if any(target.classes) or target.count > 1:
-            raise TargetError(
-                f"target {target}: output {output.name!r} of shape {y.shape} has one class"
-                f"{_remedy_of_rank(known_rank(y))}"
-            )
-        return emit.expand_like(0.0 if target.kind == "difference" else 1.0, y)
-    if target.kind == "max":
-        return _largest_of_sample(emit, y, axis)
-    classes = _class_numbers(emit, y, axis)
-    if target.kind == "argmax":
-        chosen = emit.op("ArgMax", y, axis=axis, keepdims=1)
-    elif target.kind == "top":
-        largest = largest_classes(emit, y, output, target, axis)
-        chosen = emit.op("Gather", largest, emit.ints(place), axis=axis)
-    elif target.kind == "input":
-        chosen = _target_input(emit, graph, y, axis)
-    else:
-        return _constant_mask(emit, y, output, target, axis, classes)
-    return _one_hot(emit, classes, chosen)
-
-
-def _remedy_of_rank(rank: int) -> str:
-    if not rank:
-        return ". Use 0 or argmax."
-    return " a sample. Use 0 or argmax; or --class-axis 0, if these are the classes of one sample."
-
-
-def largest_classes(
-    emit: Emit, y: ir.Value, output: ir.Value, target: Target, axis: int | None
-) -> ir.Value:
-    """The numbers of the `target.count` largest classes at every position of the other axes, along
-    the class axis; the lower of equal ones comes first. Without a class axis class 0, [..., 1].
-
-    Raises TargetError where there are fewer classes.
-    """
-    if axis is None:
-        zero = emit.constant(0, ir.DataType.INT64)
-        return emit.op("Unsqueeze", emit.op("Expand", zero, emit.shape_of(y)), emit.ints(-1))
-    _check_size(y, output, target, axis, target.count)
-    given = (emit.at_least_float(y), emit.ints(target.count))
-    return emit.outputs("TopK", given, {"axis": axis}, 2)[1]
-
-
-def _check_size(y: ir.Value, output: ir.Value, target: Target, axis: int, needed: int) -> None:
-    """Raise TargetError where the output is known to have fewer classes than are needed."""
-    size = None if y.shape is None else y.shape[axis]
-    if isinstance(size, int) and needed > size:
-        raise TargetError(
-            f"target {target}: output {output.name!r} has {size} classes, 0 to {size - 1}. "
-            f"{'Choose one of them' if target.kind != 'top' else f'Choose top-{size} or less'}."
-        )
-
-
-def _one_hot(emit: Emit, classes: ir.Value, chosen: ir.Value) -> ir.Value:
-    return emit.op("Cast", emit.op("Equal", classes, chosen), to=int(emit.dtype))
-
-
-def _class_numbers(emit: Emit, y: ir.Value, axis: int) -> ir.Value:
-    """0, 1, 2, … along the class axis, shaped to broadcast against y."""
-    assert y.shape is not None
-    size, rank = y.shape[axis], known_rank(y)
-    shape = [-1 if k == axis else 1 for k in range(rank)]
-    if isinstance(size, int):
-        return emit.constant(np.arange(size).reshape(shape), ir.DataType.INT64)
-    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
-    count = emit.op("Squeeze", emit.dimension(y, axis), emit.ints(0))
-    return emit.op("Reshape", emit.op("Range", zero, count, one), emit.ints(*shape))
-
-
-def _constant_mask(
-    emit: Emit, y: ir.Value, output: ir.Value, target: Target, axis: int, classes: ir.Value
-) -> ir.Value:
-    _check_size(y, output, target, axis, max(target.classes) + 1)
-    numbers = [emit.constant(c, ir.DataType.INT64) for c in target.classes]
-    mask = _one_hot(emit, classes, numbers[0])
-    if len(numbers) == 2:
-        mask = emit.op("Sub", mask, _one_hot(emit, classes, numbers[1]))
-    return emit.expand_like(mask, y)
-
-
-def _largest_of_sample(emit: Emit, y: ir.Value, axis: int) -> ir.Value:
-    """One-hot at the largest entry of each sample, over all its axes but the first; over that too
-    if it is the class axis, for then all is one sample.
-    """
-    rows = emit.op("Flatten", y, axis=1 if axis else 0)
-    size = emit.op("Squeeze", emit.op("Shape", rows, start=1), emit.ints(0))
-    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
-    mask = _one_hot(
-        emit, emit.op("Range", zero, size, one), emit.op("ArgMax", rows, axis=1, keepdims=1)
-    )
-    return emit.reshape_like(mask, y)
-
-
-def _target_input(emit: Emit, graph: ir.Graph, y: ir.Value, axis: int) -> ir.Value:
-    """The graph input `target`, one class per sample, shaped to broadcast against y."""
-    assert y.shape is not None
-    batch_axis = 0 if axis else None
-    batch = y.shape[0] if batch_axis == 0 else 1
-    value = graph_input(graph, "target", ir.DataType.INT64, ir.Shape([batch]))
-    return emit.op("Reshape", value, emit.ints(-1, *[1] * (known_rank(y) - 1)))
-
-
-def graph_input(graph: ir.Graph, name: str, dtype: ir.DataType, shape: ir.Shape | None) -> ir.Value:
-    """Add an input to the graph; TargetError where another one has its name."""
-    if any(v.name == name for v in (*graph.inputs, *graph.outputs)):
-        raise TargetError(
-            f"input {name!r}: the model already has an input or output of that name. Rename it."
-        )
-    make_room(graph, name)
-    value = ir.Value(name=name, shape=shape, type=ir.TensorType(dtype))
-    graph.inputs.append(value)
-    return value

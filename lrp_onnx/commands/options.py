@@ -17,7 +17,7 @@ from lrp_onnx.emit import RUNTIMES
 from lrp_onnx.errors import RuleError
 from lrp_onnx.expression import parse
 from lrp_onnx.method import METHODS, settled
-from lrp_onnx.target import STARTS
+from lrp_onnx.start import STARTS
 
 __all__ = ["Options", "takes_options"]
 

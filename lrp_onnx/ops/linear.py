@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from lrp_onnx.emit import Emit, known_rank
 from lrp_onnx.ops.attributes import integer, ints
+from lrp_onnx.ops.one_class import class_of, one_row
 from lrp_onnx.ops.over_input import over_input
 from lrp_onnx.ops.over_kernel import over_kernel
 from lrp_onnx.ops.registry import op
@@ -120,6 +121,8 @@ def gemm(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Valu
     s: (M, N)    w: the other operand    ->    c: shaped like operand i.    Spec: ONNX Gemm-13.
     """
     trans_a, trans_b = integer(node, "transA", 0), integer(node, "transB", 0)
+    if i == 0 and not trans_a and (chosen := class_of(emit, s, w)) is not None:
+        return one_row(emit, s, w if trans_b else _swapped(emit, w), chosen)
     if i == 0:  # c = s·B'ᵀ, or its transpose B'·sᵀ
         return (
             emit.op("Gemm", w, s, transA=trans_b, transB=1)
@@ -175,6 +178,8 @@ def matmul(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Va
     if rank_x == 1:
         s = emit.op("Unsqueeze", s, emit.ints(-2 + i))
     transposed = _swapped(emit, w)
+    if i == 0 and rank_w == 2 and rank_x > 1 and (chosen := class_of(emit, s, w)) is not None:
+        return one_row(emit, s, transposed, chosen)
     c = emit.op("MatMul", s, transposed) if i == 0 else emit.op("MatMul", transposed, s)
     if rank_x == 1:
         c = emit.op("Squeeze", c, emit.ints(-2 + i))

@@ -1,0 +1,73 @@
+"""Relevance of one class a sample on its way through a dense layer: a row of the weight.
+
+Where relevance starts at one class, all other elements of each row are 0, and so they are in what
+is made of it element by element.  s·W is then the element that is left times one row of W, and W is
+not read.  Microseconds beside Gemm's on ONNX Runtime's CPU provider, one sample: 5 of 4 for 8,192
+weights, 5 of 5 for 32,768, 7 of 60 for 1.3 million, 23 of 303 for 4 million.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import onnx_ir as ir
+
+from lrp_onnx.emit import Emit, static_shape
+from lrp_onnx.ops.spread import constant_array
+
+__all__ = ["class_of", "one_row"]
+
+FEWEST_WEIGHTS = 32768
+"""From which on the row takes less time."""
+
+
+def class_of(emit: Emit, s: ir.Value, w: ir.Value) -> ir.Value | None:
+    """The class outside of which s is 0 along its last axis; None where that is not known, or w is
+    small.
+
+    s: (*batch, K)    ->    (*batch, 1), or () of a constant.
+    """
+    if not emit.optimise or prod(static_shape(w) or ()) < FEWEST_WEIGHTS:
+        return None
+    return _followed(emit, s, set())
+
+
+def one_row(emit: Emit, s: ir.Value, rows: ir.Value, chosen: ir.Value) -> ir.Value:
+    """s · rows, of s but the class that `class_of` found.
+
+    s: (*batch, K)    rows: (K, F)    ->    c: (*batch, F).
+    """
+    last = emit.ints(-1)
+    number = chosen if chosen.const_value is not None else emit.op("Squeeze", chosen, last)
+    left = emit.op("ReduceSum", s, last, keepdims=1)
+    return emit.op("Mul", left, emit.op("Gather", rows, number, axis=0))
+
+
+def _followed(emit: Emit, s: ir.Value, seen: set[ir.Node]) -> ir.Value | None:
+    """Back to the mask that s is a multiple of."""
+    if s in emit.classes:
+        return emit.classes[s]
+    node = s.producer()
+    if node is None or node.domain or node in seen:
+        return None
+    seen.add(node)
+    found = (_followed(emit, value, seen) for value in _zero_where(node))
+    return next((chosen for chosen in found if chosen is not None), None)
+
+
+def _zero_where(node: ir.Node) -> list[ir.Value]:
+    """The inputs where one of which is 0 the output is 0 too."""
+    x = [v for v in node.inputs if v is not None]
+    if node.op_type == "Mul":
+        return x
+    if node.op_type in ("Div", "Cast"):
+        return x[:1]
+    if node.op_type == "Where":
+        other, same = x[1:] if _is_zero(x[1]) else (x[2], x[1])
+        return [same] if _is_zero(other) else []
+    return []
+
+
+def _is_zero(value: ir.Value) -> bool:
+    array = constant_array(value)
+    return array is not None and not array.any()
