@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.algebra import Operand, add, multiply, positive, subtract
+from lrp_onnx.algebra import Operand, add, divide, multiply, positive, subtract
 from lrp_onnx.contributions import Contributions, at_least, values_of
 from lrp_onnx.quadrants import Quadrants
 from lrp_onnx.relevance import Relevance
@@ -48,8 +49,11 @@ class OneSign(Contributions):
             return self._by_one_quotient(parts[0])
         if not self.dead and any(part.where for part in parts):
             return None
-        if self._has_all_of_z(parts):
-            return self._by_both(parts)
+        if sorted((part.p, part.q) for part in parts) == [(0, 1), (1, 0)]:
+            if self.dead:
+                return self._by_both(parts)
+            if self.relevance.is_of(self.z) and self.subtracts():
+                return self._by_raised(parts)
         divisors = [self._divisor(part, parts) for part in parts]
         known = [divisor for divisor in divisors if divisor is not None]
         if len(known) < len(divisors):
@@ -72,19 +76,30 @@ class OneSign(Contributions):
         apart = a.p > a.q > 0 and a.p - a.q > LEAST_APART * a.p
         return mirrored and apart and (a.where, b.where) == (">", "<")
 
-    def _has_all_of_z(self, parts: Sequence[Part]) -> bool:
-        """Whether the shares are what raises z and what lowers it, and relevance is 0 at z ≤ 0."""
-        both = sorted((part.p, part.q) for part in parts) == [(0, 1), (1, 0)]
-        return both and self.dead
-
     def _by_both(self, parts: Sequence[Part]) -> Relevance:
-        """R over what raises z and over what lowers it."""
+        """R over what raises z and over what lowers it, where relevance is 0 at z ≤ 0."""
         b = add(self.emit, self.bias(0.0, -1.0), self.epsilon)
         size = self.forward([self.x], [self.lowering(-1.0)], b, 1)
         raised, lowered = self.both_quotients(size)
         ws = [self.weight(part.factor * part.p, -part.factor * part.q) for part in parts]
         ss = [raised if part.p else lowered for part in parts]
         return Relevance(back_together(self.emit, self.layer, ss, values_of(ws)), self.x)
+
+    def _by_raised(self, parts: Sequence[Part]) -> Relevance:
+        """The same where R = c·z.  With t = z / (z₊ + ε), the one tensor of the forward pass that
+        is kept, it is c·t, and c·t / (t - 1) since z₋ - ε = z - (z₊ + ε).
+        """
+        emit, least = self.emit, float(np.finfo(self.emit.dtype.numpy()).epsneg)
+        t = divide(emit, self.z, self._raised(1.0))
+        # t - 1 < 0 stands before c·t, so that it is not kept (see `Relevance.settled`)
+        rest = emit.op("Min", add(emit, t, -1.0), -least)
+        raised = self._multiple(self.relevance.settled(emit), t)
+        lowered = divide(emit, raised, rest)
+        assert isinstance(lowered, ir.Value)
+        lowered.shape = self.z.shape
+        ws = [self.weight(part.factor * part.p, part.factor * part.q) for part in parts]
+        ss = [raised if part.p else lowered for part in parts]
+        return Relevance(back_together(emit, self.layer, ss, values_of(ws)), self.x)
 
     def _divisor(self, part: Part, parts: Sequence[Part]) -> Operand | None:
         """p·z₊ + q·z₋ with its stabiliser; positive or negative throughout, or None."""

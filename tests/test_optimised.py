@@ -248,6 +248,8 @@ LAYER = {"w": (6, 3, 3, 3), "b": (6,)}
 BEHIND = "y = GlobalAveragePool(r)"
 ONE_SIDED = np.abs(np.random.default_rng(0).standard_normal((4, 8, 3, 3)))
 ONE_SIDED[:, 0, 1, 1] = -1e-4
+LITTLE = np.abs(np.random.default_rng(1).standard_normal((8, 8, 3, 3)))
+LITTLE[:, 0, 1, 1] = -1.5
 SPARSE = np.where(np.arange(4 * 64).reshape(4, 64, 1, 1) % 29, 0, [[[[1.0]]], [[[-1]]]] * 2)
 NETWORKS = {
     "a clip behind a relu that others read": network(
@@ -300,6 +302,11 @@ NETWORKS = {
         """a = Conv<pads=[1,1,1,1]>(x, w, b) p = LeakyRelu<alpha=0.0001>(a)
         z = Conv<pads=[1,1,1,1]>(p, v) r = Relu(z)""" + BEHIND,
         IMAGES, w=(8, 3, 3, 3), b=(8,), v=ONE_SIDED,
+    ),
+    "little lowers a summand": network(
+        """a = Conv<pads=[1,1,1,1]>(x, w, b) p = Relu(a) z = Conv<pads=[1,1,1,1]>(p, v)
+        r = Add(z, a)""" + BEHIND,
+        IMAGES, w=(8, 3, 3, 3), b=(8,), v=LITTLE,
     ),
     "few weights that are not 0": network(
         """a = Conv<pads=[1,1,1,1]>(x, w, b) p = LeakyRelu<alpha=0.001>(a) z = Conv(p, v)

@@ -29,7 +29,16 @@ def class_of(emit: Emit, s: ir.Value, w: ir.Value) -> ir.Value | None:
     """
     if not emit.optimise or prod(static_shape(w) or ()) < FEWEST_WEIGHTS:
         return None
-    return _followed(emit, s, set())
+    pending, seen = [s], set()
+    while pending:  # back to the mask that s is a multiple of
+        value = pending.pop()
+        if value in emit.classes:
+            return emit.classes[value]
+        node = value.producer()
+        if node is not None and not node.domain and node not in seen:
+            seen.add(node)
+            pending += reversed(_zero_where(node))
+    return None
 
 
 def one_row(emit: Emit, s: ir.Value, rows: ir.Value, chosen: ir.Value) -> ir.Value:
@@ -41,18 +50,6 @@ def one_row(emit: Emit, s: ir.Value, rows: ir.Value, chosen: ir.Value) -> ir.Val
     number = chosen if chosen.const_value is not None else emit.op("Squeeze", chosen, last)
     left = emit.op("ReduceSum", s, last, keepdims=1)
     return emit.op("Mul", left, emit.op("Gather", rows, number, axis=0))
-
-
-def _followed(emit: Emit, s: ir.Value, seen: set[ir.Node]) -> ir.Value | None:
-    """Back to the mask that s is a multiple of."""
-    if s in emit.classes:
-        return emit.classes[s]
-    node = s.producer()
-    if node is None or node.domain or node in seen:
-        return None
-    seen.add(node)
-    found = (_followed(emit, value, seen) for value in _zero_where(node))
-    return next((chosen for chosen in found if chosen is not None), None)
 
 
 def _zero_where(node: ir.Node) -> list[ir.Value]:
