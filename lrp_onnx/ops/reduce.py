@@ -19,6 +19,9 @@ from lrp_onnx.ops.spread import constant_ints, size_of
 
 __all__ = ["again", "give_back_mean", "give_to_winner", "keeping_axes", "reduced_axes"]
 
+MOST = 4096
+"""Elements of a mean for which the file carries a constant of as many."""
+
 
 def reduced_axes(node: ir.Node) -> list[int] | None:
     """The axes a reduction works on, in order, counted from 0; None if the run chooses them."""
@@ -80,6 +83,11 @@ def give_back_mean(emit: Emit, node: ir.Node, s: ir.Value, axes: Sequence[int] |
     assert x is not None
     sizes = [None] if axes is None else [size_of(emit, x, axis) for axis in axes]
     known = [size for size in sizes if isinstance(size, int)]
+    if emit.optimise and axes is not None and len(known) == len(sizes) and 0 < prod(known) <= MOST:
+        # one product that broadcasts takes a third of the time of Mul and Expand
+        along = dict(zip(axes, known, strict=True))
+        shape = [along.get(axis, 1) for axis in range(known_rank(x))]
+        return emit.op("Mul", s, emit.constant(np.full(shape, 1 / prod(known))))
     if len(known) == len(sizes):
         share = emit.op("Mul", s, 1 / prod(known))
     else:
