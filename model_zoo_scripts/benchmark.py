@@ -55,7 +55,8 @@ ALIKE = 0.99
 CPU = ["CPUExecutionProvider"]
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 README = Path(__file__).parent.parent / "README.md"
-BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
+MARK = "benchmark"
+"""Of the comments around the README's tables; behind it stands the batch, unless it is 1."""
 
 Prepare = Callable[[str, str, int], contextlib.AbstractContextManager[contestants.Explain]]
 
@@ -175,11 +176,15 @@ def machine(bench: Bench) -> str:
     )
 
 
-def write_readme(text: str) -> None:
-    """Put the tables between the marks of the README."""
-    before, rest = README.read_text(encoding="utf-8").split(BEGIN)
-    after = rest.split(END)[1]
-    README.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+def write_readme(text: str, batches: Sequence[int]) -> None:
+    """Put the tables between the README's marks for these batches; ValueError where it has none."""
+    behind = "" if batches == [1] else f" {','.join(map(str, batches))}"
+    begin, end = f"<!-- {MARK}{behind} -->", f"<!-- /{MARK}{behind} -->"
+    before, *rest = README.read_text(encoding="utf-8").split(begin)
+    if not rest:
+        raise ValueError(f"{README} has no place for these tables: {begin} … {end}")
+    after = rest[0].split(end)[1]
+    README.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 def main() -> int:
@@ -224,7 +229,8 @@ def main() -> int:
     for table in tables:
         console.print(table.rich())
     if options.readme:
-        write_readme("\n\n".join([f"{machine(bench)}.", *(t.markdown() for t in tables)]))
+        text = "\n\n".join([f"{machine(bench)}.", *(t.markdown() for t in tables)])
+        write_readme(text, options.batch)
     return 0
 
 
