@@ -257,8 +257,8 @@ def runtime_form(source: Source) -> Iterator[str | bytes]:
     if isinstance(source, bytes):
         yield source
     elif not isinstance(source, onnx.ModelProto | ir.Model):
-        with readable(Path(source)), open(source, "rb"):
-            pass
+        with readable(Path(source)):  # ONNX Runtime's own words for a missing file name no remedy
+            Path(source).open("rb").close()
         yield os.fspath(source)
     elif isinstance(source, onnx.ModelProto) and source.ByteSize() < LARGEST_FILE:
         yield source.SerializeToString()
