@@ -20,6 +20,8 @@ __all__ = [
     "Operand",
     "absolute",
     "add",
+    "at_least",
+    "at_most",
     "divide",
     "evaluate",
     "multiply",
@@ -117,13 +119,17 @@ def negative(emit: Emit, a: Operand) -> Operand:
     if isinstance(a, float):
         return min(a, 0.0)
     known = sign(emit, a)
-    return (
-        a
-        if known < 0
-        else 0.0
-        if known > 0
-        else _signed(emit, _like(emit.op("Min", a, 0.0), a), -1)
-    )
+    return a if known < 0 else 0.0 if known > 0 else _signed(emit, at_most(emit, a, 0.0), -1)
+
+
+def at_least(emit: Emit, a: Operand, least: float) -> ir.Value:
+    """max(a, least), as a Clip: runtimes compute it together with the convolution before it."""
+    return _like(emit.op("Clip", a, least), a)
+
+
+def at_most(emit: Emit, a: Operand, most: float) -> ir.Value:
+    """min(a, most), as a Clip: ONNX Runtime's Min runs on one thread."""
+    return _like(emit.op("Clip", a, None, most), a)
 
 
 def absolute(emit: Emit, a: Operand) -> Operand:

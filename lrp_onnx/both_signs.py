@@ -13,8 +13,17 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from lrp_onnx.algebra import Operand, absolute, add, multiply, negative, positive, subtract
-from lrp_onnx.contributions import Contributions, at_least, values_of
+from lrp_onnx.algebra import (
+    Operand,
+    absolute,
+    add,
+    at_least,
+    multiply,
+    negative,
+    positive,
+    subtract,
+)
+from lrp_onnx.contributions import Contributions, values_of
 from lrp_onnx.quadrants import Quadrants
 from lrp_onnx.relevance import Relevance
 from lrp_onnx.wide import back

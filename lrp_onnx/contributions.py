@@ -18,7 +18,7 @@ from lrp_onnx.relevance import Relevance
 from lrp_onnx.shares import Layer
 from lrp_onnx.wide import forward
 
-__all__ = ["Contributions", "at_least", "values_of"]
+__all__ = ["Contributions", "values_of"]
 
 DIRECT_BELOW = 32
 """Weights per output below which z₋ is computed and not subtracted: z - z₊ cancels there.
@@ -221,11 +221,6 @@ class Contributions:
         """The groups of a convolution."""
         group = self.layer.node.attributes.get("group")
         return 1 if group is None else group.as_int()
-
-
-def at_least(emit: Emit, z: ir.Value, least: float) -> ir.Value:
-    """max(z, least), as a Clip: runtimes compute it together with the convolution before it."""
-    return emit.op("Clip", z, least)
 
 
 def values_of(operands: Sequence[Operand]) -> list[ir.Value]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.algebra import Operand, add, divide, multiply, positive, subtract
-from lrp_onnx.contributions import Contributions, at_least, values_of
+from lrp_onnx.algebra import Operand, add, at_least, at_most, divide, multiply, positive, subtract
+from lrp_onnx.contributions import Contributions, values_of
 from lrp_onnx.quadrants import Quadrants
 from lrp_onnx.relevance import Relevance
 from lrp_onnx.wide import back_together
@@ -92,7 +92,7 @@ class OneSign(Contributions):
         emit, least = self.emit, float(np.finfo(self.emit.dtype.numpy()).epsneg)
         t = divide(emit, self.z, self._raised(1.0))
         # t - 1 < 0 stands before c·t, so that it is not kept (see `Relevance.settled`)
-        rest = emit.op("Min", add(emit, t, -1.0), -least)
+        rest = at_most(emit, add(emit, t, -1.0), -least)
         raised = self._multiple(self.relevance.settled(emit), t)
         lowered = divide(emit, raised, rest)
         assert isinstance(lowered, ir.Value)
@@ -127,7 +127,7 @@ class OneSign(Contributions):
         emit = self.emit
         has_raised = any((s.p, s.q) == (1, 0) for s in parts)
         if q == 1 and not self.dead and has_raised and self.subtracts():
-            return emit.op("Min", subtract(emit, self.z, self._raised(1.0)), -self.epsilon)
+            return at_most(emit, subtract(emit, self.z, self._raised(1.0)), -self.epsilon)
         b = subtract(emit, self.bias(0.0, q), self.epsilon)
         return self.forward([self.x], [self.lowering(q)], b, -1)
 
