@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Seconds", "interleaved", "ratio"]
+__all__ = ["Spread", "interleaved", "ratio"]
 
 WARM_UP = 2
 FEWEST = 3
@@ -21,26 +21,24 @@ PAUSE = 0.1
 
 
 @dataclass(frozen=True)
-class Seconds:
+class Spread:
     """The median and the quartiles of some measurements."""
 
     median: float
     quartiles: tuple[float, float]
 
 
-def of(values: NDArray[Any]) -> Seconds:
+def of(values: NDArray[Any]) -> Spread:
     """The median and quartiles of [rounds] values."""
     low, median, high = np.percentile(values, [25, 50, 75])
-    return Seconds(float(median), (float(low), float(high)))
+    return Spread(float(median), (float(low), float(high)))
 
 
-def ratio(seconds: NDArray[Any], of_call: int, to_call: int) -> Seconds:
-    """How many times as long one call takes as another: the ratio of the medians, and the quartiles
-    of the rounds' own ratios.
+def ratio(seconds: NDArray[Any], of_call: int, to_call: int) -> Spread:
+    """How many times as long one call takes as another, in each round by itself: a machine that is
+    slower for a while is so for both.
     """
-    medians = np.median(seconds, 0)
-    spread = of(seconds[:, of_call] / seconds[:, to_call])
-    return Seconds(float(medians[of_call] / medians[to_call]), spread.quartiles)
+    return of(seconds[:, of_call] / seconds[:, to_call])
 
 
 def interleaved(

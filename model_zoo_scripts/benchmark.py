@@ -9,9 +9,10 @@ torch, BatchNorm folded, registered once), `captum` (its LRP, VGG-16), `rise` (D
 on the same ONNX model) and `transformer` (BERT-base sized, beside its prediction and LXT); all by
 default. Whole calls are timed, input and threads alike for all; the contestants of a row run in
 turn, A B A B …, after warming up; the whole table is gone through several times (`--visits`), so
-that a slow spell of the machine meets only a part of a row's rounds. Shown are medians; in brackets
-the quartiles of the rounds' own ratios. Nothing is compared across rows. On a machine with other
-work `--clock cpu --threads 1` counts the processor's time, which repeats within a few percent.
+that a slow spell of the machine meets only a part of a row's rounds. Shown are medians: of the
+times, and of the ratio that each round has by itself, its quartiles in brackets. Nothing is
+compared across rows. On a machine with other work `--clock cpu --threads 1` counts the processor's
+time, which repeats within a few percent.
 
 The networks are made once, which needs torch, torchvision, transformers and onnxscript; parts that
 need a package that is not installed are left out, with a word.
