@@ -181,14 +181,20 @@ def ratio(emit: Emit, relevance: ir.Value, z: ir.Value, epsilon: Operand) -> ir.
     if known:
         shifted = add(emit, z, epsilon) if known > 0 else subtract(emit, z, epsilon)
     else:
-        towards = emit.op(
-            "Where", emit.op("GreaterOrEqual", z, 0.0), epsilon, subtract(emit, 0.0, epsilon)
-        )
-        shifted = emit.op("Add", z, towards)
+        shifted = emit.op("Add", z, _towards(emit, z, epsilon))
     assert isinstance(shifted, ir.Value)
     if isinstance(epsilon, ir.Value):  # computed from z, so 0 where all of z is
         return _ratio_or_zero(emit, relevance, shifted)
     return emit.op("Div", relevance, shifted)
+
+
+def _towards(emit: Emit, z: ir.Value, epsilon: Operand) -> Operand:
+    """ε·sgn(z); as arithmetic where ONNX Runtime's Where would run on one thread."""
+    upper = emit.op("GreaterOrEqual", z, 0.0)
+    if not emit.optimise or emit.runtime == "cuda":
+        return emit.op("Where", upper, epsilon, subtract(emit, 0.0, epsilon))
+    twice = multiply(emit, emit.op("Cast", upper, to=int(emit.dtype)), multiply(emit, 2.0, epsilon))
+    return subtract(emit, twice, epsilon)
 
 
 def _ratio_or_zero(emit: Emit, relevance: ir.Value, z: ir.Value) -> ir.Value:
