@@ -28,17 +28,12 @@ class Spread:
     quartiles: tuple[float, float]
 
 
-def of(values: NDArray[Any]) -> Spread:
-    """The median and quartiles of [rounds] values."""
-    low, median, high = np.percentile(values, [25, 50, 75])
-    return Spread(float(median), (float(low), float(high)))
-
-
 def ratio(seconds: NDArray[Any], of_call: int, to_call: int) -> Spread:
     """How many times as long one call takes as another, in each round by itself: a machine that is
     slower for a while is so for both.
     """
-    return of(seconds[:, of_call] / seconds[:, to_call])
+    low, median, high = np.percentile(seconds[:, of_call] / seconds[:, to_call], [25, 50, 75])
+    return Spread(float(median), (float(low), float(high)))
 
 
 def interleaved(

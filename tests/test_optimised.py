@@ -393,6 +393,17 @@ def written(folder: Path, share: str, more: str = "") -> str:
 
 
 @pytest.mark.parametrize("optimise", [True, False])
+def test_z_of_0_counts_as_positive(optimise: bool) -> None:
+    weights = {"w": np.float32([[1], [-1]]), "v": np.float32([[1]])}
+    model = network("z = MatMul(x, w) s = Sigmoid(z) y = MatMul(s, v)", (1, 2), **weights)
+    compiled = lrp_onnx.compile(
+        model, "epsilon", parameters={"epsilon": 0.25}, check=False, optimise=optimise
+    )
+    found = session(compiled.model)({"x": np.ones((1, 2), np.float32)})["x_relevance"]
+    np.testing.assert_allclose(found, [[4 / 3, -4 / 3]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("optimise", [True, False])
 def test_an_epsilon_that_rounds_to_0_is_lrp_0(optimise: bool) -> None:
     model = network("p = Relu(x) z = Conv(p, w) r = Relu(z)" + BEHIND, IMAGES, w=(6, 3, 3, 3))
     x = np.zeros(IMAGES, np.float32)
