@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit, known_rank
 from lrp_onnx.errors import RuleError
 from lrp_onnx.expression import Expression
+from lrp_onnx.graph.builder import Emit, known_rank
 
 __all__ = [
     "Operand",

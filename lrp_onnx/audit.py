@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 
 from lrp_onnx.algebra import Operand, add, multiply, subtract
-from lrp_onnx.emit import Emit
+from lrp_onnx.graph.builder import Emit
 
 if TYPE_CHECKING:
     from lrp_onnx.site import Assigned

@@ -17,13 +17,13 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from lrp_onnx.clone import cone, copied
 from lrp_onnx.data.inputs import fit_array, is_array_file, load_input
 from lrp_onnx.data.layout import batched_axes
 from lrp_onnx.data.preprocess import Preprocess
 from lrp_onnx.data.samples import wanted_by
-from lrp_onnx.emit import Emit, compute_dtype, known_rank
 from lrp_onnx.errors import InputError, TargetError
+from lrp_onnx.graph.builder import Emit, compute_dtype, known_rank
+from lrp_onnx.graph.clone import cone, copied
 from lrp_onnx.source import Cut
 
 __all__ = ["Baseline", "described", "read_baselines", "starting_points"]

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.clone import reads
+from lrp_onnx.graph.clone import reads
 from lrp_onnx.ops.registry import find
 
 __all__ = ["batch_size", "batched_inputs", "independent"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from lrp_onnx.runtime import Array, Runtime
+from lrp_onnx.graph.session import Array, Runtime
 
 __all__ = ["groups", "is_open", "parts", "stacked"]
 

@@ -15,9 +15,9 @@ from lrp_onnx.compiled import Compiled
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError
 from lrp_onnx.feeds import fitted
-from lrp_onnx.model import Source
+from lrp_onnx.graph.model_file import Source
+from lrp_onnx.graph.session import Array, Runtime, runtime_form
 from lrp_onnx.peak_memory import peak_memory
-from lrp_onnx.runtime import Array, Runtime, runtime_form
 from lrp_onnx.timing import interleaved
 
 __all__ = ["Cost", "Costs", "bench"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from lrp_onnx.audit import COLUMNS, Audit
-from lrp_onnx.emit import Emit
+from lrp_onnx.graph.builder import Emit
 from lrp_onnx.site import Assigned
 
 __all__ = ["BOOKED", "BodyAccount", "untaken"]

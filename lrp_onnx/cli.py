@@ -328,7 +328,7 @@ def demo(
 
 
 def _load(model: Path) -> Any:
-    from lrp_onnx.model import load
+    from lrp_onnx.graph.model_file import load
 
     return load(model)
 
@@ -355,7 +355,7 @@ def _compiled(model: Path, options: Options, quiet: bool = False) -> Any:
 
 def _writable(out: Path, model: Path) -> None:
     """Fail now and not after the work; the model itself is not overwritten."""
-    from lrp_onnx.files import atomic
+    from lrp_onnx.graph.atomic_files import atomic
 
     if out.exists() and model.exists() and out.samefile(model):
         raise OutputError(f"output '{out}': that is the model itself. Name another file.")

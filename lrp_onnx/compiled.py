@@ -11,8 +11,8 @@ import onnx
 import onnx_ir as ir
 
 from lrp_onnx.assign import NodeReport
-from lrp_onnx.files import atomic_group
-from lrp_onnx.maps import serialised
+from lrp_onnx.graph.atomic_files import atomic_group
+from lrp_onnx.graph.map_outputs import serialised
 
 __all__ = ["Compiled"]
 

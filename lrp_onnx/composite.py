@@ -14,7 +14,7 @@ import onnx
 import onnx_ir as ir
 
 from lrp_onnx.errors import CompositeError, LrpError, RuleError
-from lrp_onnx.naming import names_of
+from lrp_onnx.graph.names import names_of
 from lrp_onnx.ops.registry import KINDS, REGISTRY
 from lrp_onnx.path import Step, explanation_path
 from lrp_onnx.rule import (

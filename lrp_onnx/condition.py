@@ -14,8 +14,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from lrp_onnx.emit import Emit, compute_dtype, known_rank
 from lrp_onnx.errors import InputError, TargetError
+from lrp_onnx.graph.builder import Emit, compute_dtype, known_rank
 from lrp_onnx.start import graph_input
 
 __all__ = ["CONDITION", "channel_axis", "condition_masks", "mask_of"]

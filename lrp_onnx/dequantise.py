@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.emit import known_rank
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.graph.builder import known_rank
 
 __all__ = ["Writer", "dequantised", "for_elements_of"]
 

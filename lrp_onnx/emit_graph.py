@@ -12,14 +12,14 @@ from lrp_onnx.assign import Assignment
 from lrp_onnx.audit import COLUMNS, Audit
 from lrp_onnx.backward import walk
 from lrp_onnx.condition import condition_masks
-from lrp_onnx.emit import Emit, compute_dtype, known_rank, make_room
 from lrp_onnx.errors import TargetError
+from lrp_onnx.graph.builder import Emit, compute_dtype, known_rank, make_room
+from lrp_onnx.graph.tensors import tensor_of
 from lrp_onnx.integrate import integrated_gradients
 from lrp_onnx.method import PATH, attribution
 from lrp_onnx.source import cut_at_sources
 from lrp_onnx.start import largest_classes, starting_relevance
 from lrp_onnx.target import Target
-from lrp_onnx.tensors import tensor_of
 
 __all__ = ["CLASSES", "emit_relevance"]
 

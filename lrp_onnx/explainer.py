@@ -18,7 +18,7 @@ from lrp_onnx.condition import CONDITION, mask_of
 from lrp_onnx.data.samples import added_inputs
 from lrp_onnx.errors import InputError, ModelError
 from lrp_onnx.feeds import check, fitted, listing, shape_of
-from lrp_onnx.runtime import Array, Runtime, Wanted, broken_mix, is_device_value, runtime_form
+from lrp_onnx.graph.session import Array, Runtime, Wanted, broken_mix, is_device_value, runtime_form
 
 __all__ = ["Explainer", "Result"]
 

@@ -21,8 +21,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit, compute_dtype
 from lrp_onnx.errors import CompositeError, TargetError
+from lrp_onnx.graph.builder import Emit, compute_dtype
 
 __all__ = ["METHODS", "PATH", "STEPS", "attribution", "settled"]
 

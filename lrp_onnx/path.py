@@ -24,13 +24,13 @@ from dataclasses import dataclass, field, replace
 import networkx as nx
 import onnx_ir as ir
 
-from lrp_onnx.control import Ports, bodies_of, captures, ports_of
 from lrp_onnx.errors import TargetError, UnsupportedError
 from lrp_onnx.expand import REFUSED
-from lrp_onnx.marks import CELL, GATE
-from lrp_onnx.naming import name_of
+from lrp_onnx.graph.annotations import CELL, GATE
+from lrp_onnx.graph.names import name_of
+from lrp_onnx.graph.refusal import refusal, type_of
+from lrp_onnx.graph.subgraphs import Ports, bodies_of, captures, ports_of
 from lrp_onnx.ops.registry import Op, find
-from lrp_onnx.refusal import refusal, type_of
 
 __all__ = ["Body", "Step", "explanation_path"]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from lrp_onnx.errors import LrpError
-from lrp_onnx.runtime import Array, Runtime
+from lrp_onnx.graph.session import Array, Runtime
 
 __all__ = ["peak_memory"]
 

@@ -33,7 +33,7 @@ from lrp_onnx.algebra import (
 )
 from lrp_onnx.both_signs import BothSigns
 from lrp_onnx.constant_inputs import by_constant_inputs
-from lrp_onnx.emit import HALF, Emit, Input
+from lrp_onnx.graph.builder import HALF, Emit, Input
 from lrp_onnx.one_sign import OneSign
 from lrp_onnx.quadrants import Quadrants, quadrants
 from lrp_onnx.relevance import Relevance

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.constant import new_constant
+from lrp_onnx.graph.constants import new_constant
 
 __all__ = ["spell_group_norm", "spell_norm"]
 

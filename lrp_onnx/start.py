@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit, known_rank, make_room
 from lrp_onnx.errors import TargetError
+from lrp_onnx.graph.builder import Emit, known_rank, make_room
 from lrp_onnx.target import Target
 
 __all__ = ["STARTS", "graph_input", "largest_classes", "starting_relevance"]

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.constant import array_of
+from lrp_onnx.graph.constants import array_of
 from lrp_onnx.ops.registry import find
 
 __all__ = ["logits_behind"]

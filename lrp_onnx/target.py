@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from lrp_onnx.emit import known_rank
 from lrp_onnx.errors import TargetError
-from lrp_onnx.maps import unzipped
+from lrp_onnx.graph.builder import known_rank
+from lrp_onnx.graph.map_outputs import unzipped
 
 __all__ = [
     "Target",

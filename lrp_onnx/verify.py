@@ -39,10 +39,10 @@ from lrp_onnx.complete import COMPLETENESS
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError
 from lrp_onnx.feeds import fitted
-from lrp_onnx.maps import numbers_of
-from lrp_onnx.model import Source
-from lrp_onnx.naming import name_of
-from lrp_onnx.runtime import Array, runtime_form
+from lrp_onnx.graph.map_outputs import numbers_of
+from lrp_onnx.graph.model_file import Source
+from lrp_onnx.graph.names import name_of
+from lrp_onnx.graph.session import Array, runtime_form
 
 __all__ = [
     "CLOSES",

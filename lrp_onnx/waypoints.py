@@ -15,9 +15,9 @@ import onnx_ir as ir
 from lrp_onnx.backward import walk
 from lrp_onnx.batch import batch_size, batched_inputs, independent
 from lrp_onnx.bodies import moved
-from lrp_onnx.clone import cone, copied
-from lrp_onnx.emit import HALF, Emit, compute_dtype, known_rank
 from lrp_onnx.errors import LrpError, UnsupportedError
+from lrp_onnx.graph.builder import HALF, Emit, compute_dtype, known_rank
+from lrp_onnx.graph.clone import cone, copied
 from lrp_onnx.source import Cut
 
 __all__ = [

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from lrp_onnx.algebra import Operand, add
-from lrp_onnx.emit import Emit, Input, static_shape
+from lrp_onnx.graph.builder import Emit, Input, static_shape
 from lrp_onnx.ops.over_input import over_input
 from lrp_onnx.shares import Layer
 from lrp_onnx.site import vjp

@@ -43,7 +43,7 @@ from obtain import Unavailable
 from rich.console import Console
 
 import lrp_onnx
-from lrp_onnx.runtime import Runtime
+from lrp_onnx.graph.session import Runtime
 from lrp_onnx.timing import interleaved
 
 __all__ = ["main"]

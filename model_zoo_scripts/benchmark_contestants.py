@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from obtain import Unavailable
 
-from lrp_onnx.runtime import Runtime
+from lrp_onnx.graph.session import Runtime
 
 __all__ = ["Explain", "captum", "lxt", "rise", "use_threads", "zennit"]
 

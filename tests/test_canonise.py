@@ -15,7 +15,7 @@ from tables import LINEAR
 import lrp_onnx
 from lrp_onnx.canonise import canonise
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.model import load
+from lrp_onnx.graph.model_file import load
 from lrp_onnx.normalise import normalise
 from lrp_onnx.optimise import LOWERINGS
 

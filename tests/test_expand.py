@@ -38,7 +38,7 @@ from lrp_onnx.expand import (
     rotary,
     scaled,
 )
-from lrp_onnx.model import load
+from lrp_onnx.graph.model_file import load
 from lrp_onnx.normalise import normalise
 
 Array = np.ndarray

@@ -16,7 +16,8 @@ from commands import picture_net, text_net
 from models import assert_close, run
 
 import lrp_onnx
-from lrp_onnx import Explainer, InputError, LrpError, ModelError, OutputError, runtime
+from lrp_onnx import Explainer, InputError, LrpError, ModelError, OutputError
+from lrp_onnx.graph import session as runtime
 
 
 @pytest.fixture(scope="module")

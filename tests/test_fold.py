@@ -13,7 +13,7 @@ import pytest
 from models import assert_close, model_of, network, run
 from onnx import helper
 
-from lrp_onnx.model import load
+from lrp_onnx.graph.model_file import load
 from lrp_onnx.normalise import infer_shapes, normalise
 from lrp_onnx.normalise.fold import LIMIT, fold
 

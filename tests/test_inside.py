@@ -11,8 +11,8 @@ from models import Array, assert_close, run
 
 import lrp_onnx
 from lrp_onnx.analyse import signs
-from lrp_onnx.control import graphs_of
-from lrp_onnx.model import load
+from lrp_onnx.graph.model_file import load
+from lrp_onnx.graph.subgraphs import graphs_of
 from lrp_onnx.normalise import normalise
 
 HEAD = '<ir_version: 8, opset_import: ["": 18]>'

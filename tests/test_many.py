@@ -12,8 +12,9 @@ from models import assert_close, network
 from PIL import Image
 
 import lrp_onnx
-from lrp_onnx import Explainer, InputError, runtime
-from lrp_onnx.runtime import Runtime
+from lrp_onnx import Explainer, InputError
+from lrp_onnx.graph import session as runtime
+from lrp_onnx.graph.session import Runtime
 
 TWO_SIZES = network("c = Conv(x, w) y = ReduceMean<keepdims=0>(c, a)", (1, 1, 8, 8),
                     symbolic=(0, 2, 3), w=(3, 1, 3, 3), a=[2, 3])  # fmt: skip

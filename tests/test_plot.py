@@ -13,7 +13,7 @@ from PIL import Image
 from lrp_onnx.data.layout import batched_axes, single_axes
 from lrp_onnx.data.preprocess import PRESETS, normalise_pixels
 from lrp_onnx.errors import InputError, OutputError
-from lrp_onnx.files import atomic, atomic_group
+from lrp_onnx.graph.atomic_files import atomic, atomic_group
 from lrp_onnx.pictures.heatmap import (
     COLOURS,
     colour_limit,

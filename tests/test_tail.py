@@ -11,7 +11,7 @@ from models import assert_close, network, run
 import lrp_onnx
 from lrp_onnx.assign import Request
 from lrp_onnx.canonise import canonise
-from lrp_onnx.model import load
+from lrp_onnx.graph.model_file import load
 from lrp_onnx.normalise import normalise
 from lrp_onnx.tail import logits_behind
 from lrp_onnx.verify import verify

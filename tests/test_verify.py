@@ -18,9 +18,9 @@ from lrp_onnx.assign import Request
 from lrp_onnx.check import check_compiled, relative_difference
 from lrp_onnx.compiler import run_stages
 from lrp_onnx.data.samples import random_feeds
+from lrp_onnx.graph.session import Wanted
 from lrp_onnx.ops.registry import REGISTRY
 from lrp_onnx.relevance import Relevance
-from lrp_onnx.runtime import Wanted
 from lrp_onnx.verify import CLOSES, Line, verify
 
 COMPOSITES = [

@@ -18,8 +18,8 @@ from lrp_onnx.canonise.layer_norm import layer_norms
 from lrp_onnx.canonise.masked import finite_twins
 from lrp_onnx.canonise.padding import explicit_pads, fold_pads
 from lrp_onnx.canonise.variadic import binary_sums
-from lrp_onnx.control import graphs_of
-from lrp_onnx.model import SMALL
+from lrp_onnx.graph.model_file import SMALL
+from lrp_onnx.graph.subgraphs import graphs_of
 
 __all__ = ["REWRITES", "canonise"]
 

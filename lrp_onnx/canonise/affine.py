@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.constant import Float, array_of
+from lrp_onnx.graph.constants import Float, array_of
 
 __all__ = ["Affine", "affine_of", "axis_before", "axis_behind"]
 

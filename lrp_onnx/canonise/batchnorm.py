@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from lrp_onnx.canonise.affine import Affine, affine_of, axis_before, axis_behind
 from lrp_onnx.canonise.layer import Layer, layer_of
-from lrp_onnx.constant import bypass, constants_of, sole_reader
+from lrp_onnx.graph.constants import bypass, constants_of, sole_reader
 
 __all__ = ["fold_batchnorm_before", "fold_batchnorm_behind"]
 

@@ -26,9 +26,9 @@ from collections.abc import Iterator, Mapping
 
 import onnx_ir as ir
 
-from lrp_onnx.control import graphs_of
 from lrp_onnx.gates import is_gate, is_made_by, maker_of
-from lrp_onnx.marks import CELL, GATE
+from lrp_onnx.graph.annotations import CELL, GATE
+from lrp_onnx.graph.subgraphs import graphs_of
 from lrp_onnx.ops.registry import find
 
 __all__ = ["mark_cells"]

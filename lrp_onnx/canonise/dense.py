@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from lrp_onnx.canonise.layer import becomes_biased
-from lrp_onnx.constant import (
+from lrp_onnx.graph.constants import (
     array_of,
     bypass,
     constants_of,

@@ -18,7 +18,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from lrp_onnx.canonise.affine import Affine
-from lrp_onnx.constant import Float, array_of, set_constant, stored
+from lrp_onnx.graph.constants import Float, array_of, set_constant, stored
 
 __all__ = ["Layer", "becomes_biased", "layer_of"]
 

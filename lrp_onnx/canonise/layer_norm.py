@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.constant import Float, array_of, new_constant, sole_reader
+from lrp_onnx.graph.constants import Float, array_of, new_constant, sole_reader
 
 __all__ = ["layer_norms"]
 

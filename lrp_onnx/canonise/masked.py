@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.constant import new_constant
+from lrp_onnx.graph.constants import new_constant
 from lrp_onnx.ops.softmax import MOVING
 
 __all__ = ["finite_twins"]

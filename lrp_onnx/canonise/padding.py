@@ -21,8 +21,8 @@ from itertools import count
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.constant import array_of, new_constant, sole_reader
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.graph.constants import array_of, new_constant, sole_reader
 
 __all__ = ["PADDING_OF", "explicit_pads", "fold_pads"]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.constant import bypass
+from lrp_onnx.graph.constants import bypass
 
 __all__ = ["AS_BINARY", "binary_sums"]
 

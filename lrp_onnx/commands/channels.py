@@ -11,7 +11,7 @@ import numpy as np
 
 from lrp_onnx.condition import channel_axis
 from lrp_onnx.errors import TargetError
-from lrp_onnx.runtime import Array
+from lrp_onnx.graph.session import Array
 
 __all__ = ["read_conditions", "top_channels"]
 

@@ -11,7 +11,7 @@ from lrp_onnx.commands.material import Material
 from lrp_onnx.emit_graph import CLASSES
 from lrp_onnx.errors import TargetError
 from lrp_onnx.explainer import Explainer, Result
-from lrp_onnx.runtime import Array
+from lrp_onnx.graph.session import Array
 
 __all__ = ["class_by_class", "count_of"]
 

@@ -11,7 +11,7 @@ from lrp_onnx import digits
 from lrp_onnx.compiler import compile
 from lrp_onnx.errors import OutputError
 from lrp_onnx.explainer import Explainer
-from lrp_onnx.files import atomic
+from lrp_onnx.graph.atomic_files import atomic
 
 __all__ = ["Demo", "Digit", "run_demo"]
 

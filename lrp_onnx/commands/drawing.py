@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from lrp_onnx.assign import NodeReport
 from lrp_onnx.errors import OutputError
-from lrp_onnx.files import atomic
+from lrp_onnx.graph.atomic_files import atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -32,8 +32,8 @@ from lrp_onnx.commands.story import FORMATS, check_format, missing_labels
 from lrp_onnx.data.inputs import is_array_file
 from lrp_onnx.errors import CheckError, InputError, OutputError
 from lrp_onnx.explainer import Result
-from lrp_onnx.files import atomic_group
-from lrp_onnx.runtime import Array
+from lrp_onnx.graph.atomic_files import atomic_group
+from lrp_onnx.graph.session import Array
 
 __all__ = ["explain_folder", "is_folder"]
 

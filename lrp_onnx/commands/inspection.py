@@ -20,13 +20,13 @@ from lrp_onnx.commands.tables import facts, nodes_table, signature, tensors_tabl
 from lrp_onnx.commands.watch import Watch
 from lrp_onnx.compiled import Compiled
 from lrp_onnx.compiler import run_stages
-from lrp_onnx.control import bodies_of
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.graph.model_file import load
+from lrp_onnx.graph.names import name_of
+from lrp_onnx.graph.subgraphs import bodies_of
+from lrp_onnx.graph.tensors import outputs_of
 from lrp_onnx.method import PATH
-from lrp_onnx.model import load
-from lrp_onnx.naming import name_of
 from lrp_onnx.ops.registry import find
-from lrp_onnx.tensors import outputs_of
 
 __all__ = ["OWN", "Inspection", "explained_rows", "explains", "in_words", "inspect_model", "means"]
 

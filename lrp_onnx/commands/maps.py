@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lrp_onnx.explainer import Explainer, Result
-from lrp_onnx.maps import numbers_of
+from lrp_onnx.graph.map_outputs import numbers_of
 
 __all__ = ["without_maps"]
 

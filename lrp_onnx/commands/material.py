@@ -18,10 +18,10 @@ from lrp_onnx.data.inputs import is_array_file, load_input
 from lrp_onnx.data.preprocess import Preprocess, bounds, load_preprocess
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import CompositeError, InputError
+from lrp_onnx.graph.model_file import check_original, load
+from lrp_onnx.graph.session import Array
 from lrp_onnx.method import PATH
-from lrp_onnx.model import check_original, load
 from lrp_onnx.normalise import normalise
-from lrp_onnx.runtime import Array
 
 __all__ = ["Material", "asked_of", "open_model", "read_given", "read_material"]
 

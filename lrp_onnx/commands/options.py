@@ -13,9 +13,9 @@ import typer
 from lrp_onnx.assign import Request
 from lrp_onnx.compiler import STAGES
 from lrp_onnx.composite import Override
-from lrp_onnx.emit import RUNTIMES
 from lrp_onnx.errors import RuleError
 from lrp_onnx.expression import parse
+from lrp_onnx.graph.builder import RUNTIMES
 from lrp_onnx.method import METHODS, settled
 from lrp_onnx.start import STARTS
 

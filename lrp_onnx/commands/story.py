@@ -16,7 +16,7 @@ from lrp_onnx.data.layout import batched_axes, single_axes
 from lrp_onnx.emit_graph import CLASSES
 from lrp_onnx.errors import InputError, OutputError, TargetError
 from lrp_onnx.explainer import Explainer, Result
-from lrp_onnx.runtime import Array
+from lrp_onnx.graph.session import Array
 
 __all__ = [
     "FORMATS",

@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from lrp_onnx.condition import CONDITION
 from lrp_onnx.data.layout import Dimension
-from lrp_onnx.runtime import Array, Wanted
+from lrp_onnx.graph.session import Array, Wanted
 
 __all__ = ["added_inputs", "is_added", "random_feeds", "wanted_by"]
 

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.emit import static_shape
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.expand.build import Build, attribute
 from lrp_onnx.expand.registry import expands
+from lrp_onnx.graph.builder import static_shape
 
 __all__: list[str] = []
 

@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import ArrayLike
 
-from lrp_onnx.constant import loose_constant, new_constant
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.graph.constants import loose_constant, new_constant
 
 __all__ = ["Build", "attribute"]
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.control import bodies_of
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.expand.build import Build
 from lrp_onnx.expand.known import LONGEST, constant, elements, is_sequence
 from lrp_onnx.expand.registry import expands
+from lrp_onnx.graph.subgraphs import bodies_of
 
 __all__: list[str] = []
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import onnx_ir as ir
 
-from lrp_onnx.constant import sole_reader
 from lrp_onnx.dequantise import dequantised
-from lrp_onnx.emit import known_rank
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.expand.build import Build
 from lrp_onnx.expand.operands import varies
 from lrp_onnx.expand.registry import Expansion, expands
+from lrp_onnx.graph.builder import known_rank
+from lrp_onnx.graph.constants import sole_reader
 
 __all__ = ["KEPT", "as_float", "integer_layers"]
 

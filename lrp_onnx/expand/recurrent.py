@@ -20,7 +20,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.expand.build import Build, attribute
 from lrp_onnx.expand.registry import expands
-from lrp_onnx.marks import GATE
+from lrp_onnx.graph.annotations import GATE
 
 __all__: list[str] = []
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.constant import new_constant
+from lrp_onnx.graph.constants import new_constant
 
 __all__ = ["make_unsigned"]
 

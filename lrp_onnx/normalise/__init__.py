@@ -14,13 +14,13 @@ from onnx_ir.passes import common
 from lrp_onnx import opset
 from lrp_onnx.errors import ModelError
 from lrp_onnx.expand import EXPANSIONS, REFUSED, expand, write_out_functions
-from lrp_onnx.model import through_proto
+from lrp_onnx.graph.model_file import through_proto
+from lrp_onnx.graph.refusal import refusal
 from lrp_onnx.normalise.branch import inline_branches
 from lrp_onnx.normalise.fold import fold
 from lrp_onnx.normalise.inference import inferred as inferred_proto
 from lrp_onnx.normalise.local import make_local
 from lrp_onnx.normalise.settle import settle
-from lrp_onnx.refusal import refusal
 
 __all__ = ["infer_shapes", "normalise"]
 

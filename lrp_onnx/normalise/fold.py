@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
-from lrp_onnx.control import graphs_of
+from lrp_onnx.graph.subgraphs import graphs_of
 
 __all__ = ["LIMIT", "fold"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.control import graphs_of
+from lrp_onnx.graph.subgraphs import graphs_of
 
 __all__ = ["make_local"]
 

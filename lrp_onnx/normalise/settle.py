@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.control import bodies_of, graphs_of
+from lrp_onnx.graph.subgraphs import bodies_of, graphs_of
 from lrp_onnx.normalise.branch import inline
 from lrp_onnx.normalise.contradiction import contradictions
 

@@ -11,7 +11,7 @@ import math
 
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit
+from lrp_onnx.graph.builder import Emit
 from lrp_onnx.ops.registry import op
 
 __all__ = ["number"]

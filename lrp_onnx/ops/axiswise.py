@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit, known_rank
-from lrp_onnx.ops.attributes import integer
+from lrp_onnx.graph.attributes import integer
+from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.gathered import give_back
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.spread import reshape

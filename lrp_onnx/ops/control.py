@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lrp_onnx.control import CONTROL
+from lrp_onnx.graph.subgraphs import CONTROL
 from lrp_onnx.ops.registry import REGISTRY, Op
 
 __all__: list[str] = []

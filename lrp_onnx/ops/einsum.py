@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit, known_rank
-from lrp_onnx.ops.attributes import text
+from lrp_onnx.graph.attributes import text
+from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.registry import op, refuse
 
 __all__: list[str] = []

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit, known_rank
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.ops.attributes import integer
+from lrp_onnx.graph.attributes import integer
+from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.spread import Size, constant_ints, pad, size_of, slice_axis, vector
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit
-from lrp_onnx.ops.attributes import integer
+from lrp_onnx.graph.attributes import integer
+from lrp_onnx.graph.builder import Emit
 from lrp_onnx.ops.registry import op
 
 __all__: list[str] = []

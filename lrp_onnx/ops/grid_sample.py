@@ -15,8 +15,8 @@ from itertools import product
 
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit, known_rank
-from lrp_onnx.ops.attributes import integer, text
+from lrp_onnx.graph.attributes import integer, text
+from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.spread import Size, size_of, vector
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit, compute_dtype
+from lrp_onnx.graph.builder import Emit, compute_dtype
 from lrp_onnx.ops.registry import op, refuse
 
 __all__: list[str] = []

@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit, Input, known_rank
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.naming import tensor_name
-from lrp_onnx.ops.attributes import integer, text
+from lrp_onnx.graph.attributes import integer, text
+from lrp_onnx.graph.builder import Emit, Input, known_rank
+from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.ops.registry import op, refuse
 from lrp_onnx.ops.spread import Size, constant_array, size_of, vector
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit, known_rank
-from lrp_onnx.ops.attributes import integer, ints
+from lrp_onnx.graph.attributes import integer, ints
+from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.one_class import class_of, one_row
 from lrp_onnx.ops.over_input import over_input
 from lrp_onnx.ops.over_kernel import over_kernel

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit, known_rank
-from lrp_onnx.ops.attributes import integer, ints, text
+from lrp_onnx.graph.attributes import integer, ints, text
+from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.spread import (
     Size,

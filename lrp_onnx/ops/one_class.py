@@ -12,7 +12,7 @@ from math import prod
 
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit, static_shape
+from lrp_onnx.graph.builder import Emit, static_shape
 from lrp_onnx.ops.spread import constant_array
 
 __all__ = ["class_of", "one_row"]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit, static_shape
+from lrp_onnx.graph.builder import Emit, static_shape
 from lrp_onnx.ops.phases import is_phased, phased
 from lrp_onnx.ops.sliding import Sliding, sliding
 from lrp_onnx.ops.turned import is_turned, turned_conv

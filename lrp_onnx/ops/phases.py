@@ -17,7 +17,7 @@ from itertools import product
 
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit
+from lrp_onnx.graph.builder import Emit
 from lrp_onnx.ops.sliding import Sliding
 from lrp_onnx.ops.spread import LAST
 from lrp_onnx.ops.turned import exchanged, has_channels

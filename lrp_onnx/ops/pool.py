@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit, known_rank
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.ops.attributes import integer, ints, text
+from lrp_onnx.graph.attributes import integer, ints, text
+from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.reduce import give_back_mean, give_to_winner
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.spread import (

@@ -10,8 +10,8 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.dequantise import for_elements_of
-from lrp_onnx.emit import Emit, Input
-from lrp_onnx.ops.attributes import integer
+from lrp_onnx.graph.attributes import integer
+from lrp_onnx.graph.builder import Emit, Input
 from lrp_onnx.ops.registry import never_propagates, op
 
 __all__ = ["STRAIGHT_THROUGH"]

@@ -12,8 +12,8 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit, known_rank
-from lrp_onnx.ops.attributes import integer
+from lrp_onnx.graph.attributes import integer
+from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.spread import constant_ints, size_of
 

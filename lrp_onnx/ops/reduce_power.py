@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit
+from lrp_onnx.graph.builder import Emit
 from lrp_onnx.ops.reduce import again, give_back_mean, keeping_axes, reduced_axes
 from lrp_onnx.ops.registry import op
 

@@ -29,8 +29,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.graph.builder import Emit
 
 __all__ = [
     "KINDS",

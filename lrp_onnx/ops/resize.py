@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit, known_rank
-from lrp_onnx.ops.attributes import ints, text
+from lrp_onnx.graph.attributes import ints, text
+from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.spread import Size, constant_array, reshape, size_of, slice_axis, vector
 

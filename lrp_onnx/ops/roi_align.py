@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit
+from lrp_onnx.graph.attributes import integer, text
+from lrp_onnx.graph.builder import Emit
 from lrp_onnx.ops.activation import number
-from lrp_onnx.ops.attributes import integer, text
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.spread import size_of, vector
 

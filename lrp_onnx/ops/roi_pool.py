@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit
+from lrp_onnx.graph.attributes import ints
+from lrp_onnx.graph.builder import Emit
 from lrp_onnx.ops.activation import number
-from lrp_onnx.ops.attributes import ints
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.roi_align import give_to_first, number_range
 from lrp_onnx.ops.spread import size_of, vector

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from lrp_onnx.emit import known_rank, static_shape
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.ops.attributes import integer, ints, text
+from lrp_onnx.graph.attributes import integer, ints, text
+from lrp_onnx.graph.builder import known_rank, static_shape
 
 __all__ = ["Sliding", "sliding"]
 

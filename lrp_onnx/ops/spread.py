@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit
+from lrp_onnx.graph.builder import Emit
 
 __all__ = [
     "LAST",

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit, known_rank, static_shape
+from lrp_onnx.graph.builder import Emit, known_rank, static_shape
 from lrp_onnx.ops.sliding import Sliding
 from lrp_onnx.ops.spread import LAST
 

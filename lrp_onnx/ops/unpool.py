@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.emit import Emit, known_rank
-from lrp_onnx.ops.attributes import ints
+from lrp_onnx.graph.attributes import ints
+from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.registry import op, refuse
 from lrp_onnx.ops.spread import Size, constant_ints, pad, plus, size_of, slice_axis, vector
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lrp_onnx.data.preprocess import Preprocess
 from lrp_onnx.errors import InputError, OutputError
-from lrp_onnx.files import atomic
+from lrp_onnx.graph.atomic_files import atomic
 from lrp_onnx.pictures.charts import draw_bars, draw_tokens
 from lrp_onnx.pictures.heatmap import (
     COLOURS,

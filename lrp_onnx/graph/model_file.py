@@ -15,7 +15,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
 from lrp_onnx.errors import ModelError
-from lrp_onnx.maps import deserialised, serialised
+from lrp_onnx.graph.map_outputs import deserialised, serialised
 
 __all__ = [
     "SMALL",

@@ -20,7 +20,7 @@ import onnx_ir as ir
 from onnx_ir import tape
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.naming import tensor_name
+from lrp_onnx.graph.names import tensor_name
 
 __all__ = [
     "HALF",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 import onnx_ir as ir
 
 from lrp_onnx.bodies import paired
-from lrp_onnx.control import bodies_of, captures
+from lrp_onnx.graph.subgraphs import bodies_of, captures
 
 __all__ = ["cone", "copied", "reads"]
 

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from lrp_onnx.compiled import LARGEST_FILE
 from lrp_onnx.data.layout import Dimension
 from lrp_onnx.errors import InputError, LrpError, ModelError
-from lrp_onnx.maps import deserialised, serialised
-from lrp_onnx.model import Source, readable
+from lrp_onnx.graph.map_outputs import deserialised, serialised
+from lrp_onnx.graph.model_file import Source, readable
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from lrp_onnx.control import bodies_of
 from lrp_onnx.errors import TargetError
-from lrp_onnx.naming import name_of, names_of, tensor_name
+from lrp_onnx.graph.names import name_of, names_of, tensor_name
+from lrp_onnx.graph.subgraphs import bodies_of
 
 __all__ = ["outputs_of", "tensor_of"]
 

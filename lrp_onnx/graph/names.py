@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.control import bodies_of
+from lrp_onnx.graph.subgraphs import bodies_of
 
 __all__ = ["name_bodies", "name_of", "names_of", "tensor_name"]
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.naming import name_of
+from lrp_onnx.graph.names import name_of
 
 __all__ = ["refusal", "type_of"]
 
