@@ -15,16 +15,16 @@ from lrp_onnx.analyse import signs
 from lrp_onnx.assign import Assignment, Request, assign
 from lrp_onnx.audit import Audit
 from lrp_onnx.baseline import described, read_baselines
-from lrp_onnx.canonise import canonise
 from lrp_onnx.check import check_compiled
 from lrp_onnx.compiled import Compiled
 from lrp_onnx.composite import Override
 from lrp_onnx.emit_graph import emit_relevance
 from lrp_onnx.errors import CompositeError
+from lrp_onnx.frontend.canonize import canonise
+from lrp_onnx.frontend.normalize import normalise
 from lrp_onnx.graph.builder import RUNTIMES
 from lrp_onnx.graph.model_file import Source, check_original, load, sha256_of
 from lrp_onnx.method import PATH, settled
-from lrp_onnx.normalise import normalise
 from lrp_onnx.optimise import optimise
 from lrp_onnx.version import version
 

@@ -25,7 +25,7 @@ import networkx as nx
 import onnx_ir as ir
 
 from lrp_onnx.errors import TargetError, UnsupportedError
-from lrp_onnx.expand import REFUSED
+from lrp_onnx.frontend.decompose import REFUSED
 from lrp_onnx.graph.annotations import CELL, GATE
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.refusal import refusal, type_of

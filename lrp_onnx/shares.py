@@ -18,8 +18,8 @@ import onnx_ir as ir
 
 from lrp_onnx.algebra import Operand, add, evaluate, multiply, ratio, sign
 from lrp_onnx.audit import Audit
-from lrp_onnx.canonise.padding import PADDING_OF
 from lrp_onnx.errors import RuleError
+from lrp_onnx.frontend.canonize.padding import PADDING_OF
 from lrp_onnx.graph.builder import HALF, Emit, Input, known_rank
 from lrp_onnx.ops.registry import REGISTRY, Op
 from lrp_onnx.rule import Setting, Share, Term

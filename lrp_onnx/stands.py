@@ -15,12 +15,12 @@ from typing import Any
 
 from onnx import defs
 
-from lrp_onnx.canonise.variadic import AS_BINARY, binary_sums
-from lrp_onnx.expand import BY_FUNCTION, EXPANSIONS
+from lrp_onnx.frontend.canonize.variadic import AS_BINARY, binary_sums
+from lrp_onnx.frontend.decompose import BY_FUNCTION, EXPANSIONS
+from lrp_onnx.frontend.opset.forms import FORMS
+from lrp_onnx.frontend.opset.lowering import CEILING
+from lrp_onnx.frontend.opset.raising import RAISE
 from lrp_onnx.ops import REGISTRY
-from lrp_onnx.opset.forms import FORMS
-from lrp_onnx.opset.lowering import CEILING
-from lrp_onnx.opset.raising import RAISE
 
 __all__ = ["STANDARD", "Stand", "every_stand", "stand_of", "versions_of"]
 

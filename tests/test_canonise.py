@@ -13,10 +13,10 @@ from models import Case, assert_close, model_of, network, run
 from tables import LINEAR
 
 import lrp_onnx
-from lrp_onnx.canonise import canonise
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.frontend.canonize import canonise
+from lrp_onnx.frontend.normalize import normalise
 from lrp_onnx.graph.model_file import load
-from lrp_onnx.normalise import normalise
 from lrp_onnx.optimise import LOWERINGS
 
 

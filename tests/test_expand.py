@@ -23,7 +23,7 @@ from onnx.reference import ReferenceEvaluator
 from reference import Network, finite_difference
 
 import lrp_onnx
-from lrp_onnx.expand import (
+from lrp_onnx.frontend.decompose import (
     BY_FUNCTION,
     EXPANSIONS,
     REFUSED,
@@ -38,8 +38,8 @@ from lrp_onnx.expand import (
     rotary,
     scaled,
 )
+from lrp_onnx.frontend.normalize import normalise
 from lrp_onnx.graph.model_file import load
-from lrp_onnx.normalise import normalise
 
 Array = np.ndarray
 MS = "com.microsoft"

@@ -12,7 +12,7 @@ from onnx import helper
 
 import lrp_onnx
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.expand import EXPANSIONS, inline, sequence
+from lrp_onnx.frontend.decompose import EXPANSIONS, inline, sequence
 
 AT = "i = Constant<value = int64 {1}> () y = SequenceAt(s, i)"
 CHOSEN = """y = If(h) <then_branch = a () => (float[2,3] p) { p = Mul(x, z) },

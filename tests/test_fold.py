@@ -13,9 +13,9 @@ import pytest
 from models import assert_close, model_of, network, run
 from onnx import helper
 
+from lrp_onnx.frontend.normalize import infer_shapes, normalise
+from lrp_onnx.frontend.normalize.fold import LIMIT, fold
 from lrp_onnx.graph.model_file import load
-from lrp_onnx.normalise import infer_shapes, normalise
-from lrp_onnx.normalise.fold import LIMIT, fold
 
 LEGACY_PAD = """
     s = Shape(x)  h = Gather(s, two)  w = Gather(s, three)

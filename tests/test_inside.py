@@ -11,9 +11,9 @@ from models import Array, assert_close, run
 
 import lrp_onnx
 from lrp_onnx.analyse import signs
+from lrp_onnx.frontend.normalize import normalise
 from lrp_onnx.graph.model_file import load
 from lrp_onnx.graph.subgraphs import graphs_of
-from lrp_onnx.normalise import normalise
 
 HEAD = '<ir_version: 8, opset_import: ["": 18]>'
 SHAPES = {"w": (4, 2, 3, 3), "g": (4,), "b": (4,), "m": (4,), "d": (4,), "v": (4, 3), "u": (3,)}

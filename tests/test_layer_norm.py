@@ -9,7 +9,7 @@ from models import assert_close, model_of, network, run
 from test_canonise import as_proto, assert_same_forward, canonised, counts, positive, signed
 
 import lrp_onnx
-from lrp_onnx.canonise import layer_norm
+from lrp_onnx.frontend.canonize import layer_norm
 
 MEAN = "m = ReduceMean(x, last) d = Sub(x, m)"
 POWER = "q = Pow(d, two) v = ReduceMean(q, last)"

@@ -13,7 +13,7 @@ from onnx import TensorProto, defs, helper, numpy_helper, parser
 from onnx.reference import ReferenceEvaluator
 
 from lrp_onnx.errors import ModelError
-from lrp_onnx.opset.convert import CEILING, FLOOR, NEWEST, OLDEST, convert
+from lrp_onnx.frontend.opset.convert import CEILING, FLOOR, NEWEST, OLDEST, convert
 
 Array = np.ndarray
 TOLERANCE = {"float16": 1e-3, "float32": 1e-6, "float64": 1e-12}  # of the largest value

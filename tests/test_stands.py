@@ -6,7 +6,7 @@ import pytest
 from onnx import defs
 from onnxruntime.capi import onnxruntime_pybind11_state
 
-from lrp_onnx.expand import EXPANSIONS
+from lrp_onnx.frontend.decompose import EXPANSIONS
 from lrp_onnx.ops import KINDS, REGISTRY
 from lrp_onnx.stands import STANDARD, every_stand, stand_of, versions_of
 

@@ -10,9 +10,9 @@ from models import assert_close, network, run
 
 import lrp_onnx
 from lrp_onnx.assign import Request
-from lrp_onnx.canonise import canonise
+from lrp_onnx.frontend.canonize import canonise
+from lrp_onnx.frontend.normalize import normalise
 from lrp_onnx.graph.model_file import load
-from lrp_onnx.normalise import normalise
 from lrp_onnx.tail import logits_behind
 from lrp_onnx.verify import verify
 

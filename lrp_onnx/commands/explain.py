@@ -24,8 +24,8 @@ from lrp_onnx.data.labels import load_labels
 from lrp_onnx.data.preprocess import Preprocess, load_preprocess
 from lrp_onnx.errors import TargetError
 from lrp_onnx.explainer import Explainer, Result
+from lrp_onnx.frontend.normalize import normalise
 from lrp_onnx.method import PATH
-from lrp_onnx.normalise import normalise
 from lrp_onnx.target import choose_output
 
 __all__ = [

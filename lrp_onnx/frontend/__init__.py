@@ -1,0 +1,1 @@
+"""An exported file becomes the canonical view: one opset, known operators, concepts instead of spellings."""

@@ -1,0 +1,72 @@
+"""Many exported nodes become one concept.
+
+Each rewrite leaves the forward as it is, up to the rounding of new weights, which are formed in
+float64; its module derives why.  `model.meta["lrp.aliases"]` names, for each tensor that
+disappears, the one that has its relevance.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from lrp_onnx.frontend.canonize.batchnorm import fold_batchnorm_before, fold_batchnorm_behind
+from lrp_onnx.frontend.canonize.cells import mark_cells
+from lrp_onnx.frontend.canonize.dense import add_biases, plain_gemms
+from lrp_onnx.frontend.canonize.group_norm import group_norms
+from lrp_onnx.frontend.canonize.layer_norm import layer_norms
+from lrp_onnx.frontend.canonize.masked import finite_twins
+from lrp_onnx.frontend.canonize.padding import explicit_pads, fold_pads
+from lrp_onnx.frontend.canonize.variadic import binary_sums
+from lrp_onnx.graph.model_file import SMALL
+from lrp_onnx.graph.subgraphs import graphs_of
+
+__all__ = ["REWRITES", "canonise"]
+
+REWRITES = (
+    binary_sums,
+    finite_twins,
+    group_norms,
+    layer_norms,  # its scale and bias are its own, not of a linear node near it
+    plain_gemms,
+    explicit_pads,
+    fold_pads,
+    add_biases,
+    fold_batchnorm_behind,  # what follows a linear node belongs to it, before the next one takes it
+    fold_batchnorm_before,
+)
+
+
+def canonise(model: ir.Model) -> None:
+    """Rewrite spellings into the forms that operators and rules are defined for, in the bodies of
+    nodes too; the forward stays the same.
+    """
+    graphs = graphs_of(model.graph)
+    for graph in graphs:
+        part = model if graph is model.graph else _alone(model, graph)
+        for rewrite in REWRITES:
+            rewrite(part)
+    if len(graphs) > 1:
+        for graph in graphs[1:]:
+            _lift_weights(model.graph, graph)
+        common.NameFixPass()(model)  # new constants of a body are named within it
+    mark_cells(model)
+    common.RemoveUnusedNodesPass()(model)
+
+
+def _lift_weights(root: ir.Graph, body: ir.Graph) -> None:
+    """Move a body's weights to the main graph, so that its copies in the backward share them."""
+    for name, value in list(body.initializers.items()):
+        if value.const_value is None or value.const_value.nbytes <= SMALL:
+            continue
+        del body.initializers[name]
+        while value.name in root.initializers:
+            value.name = f"{value.name}_"
+        root.register_initializer(value)
+
+
+def _alone(model: ir.Model, graph: ir.Graph) -> ir.Model:
+    """A body as a model of its own, which shares what is kept of removed tensors."""
+    part = ir.Model(graph, ir_version=model.ir_version)
+    part.meta["lrp.aliases"] = model.meta.setdefault("lrp.aliases", {})
+    return part

@@ -1,0 +1,128 @@
+"""BatchNormalization, in any spelling, becomes part of the linear node in front of it or behind it.
+
+Behind a linear node any chain of per-channel scales and shifts is taken in, whatever its length,
+through Transposes and reshapes that keep the channels together.  In front of a linear node only
+what is a BatchNormalization is: the operator, or a scale followed by a shift; a scale alone may be
+a model's own preprocessing, and one behind a quotient of activations, x/σ or x·(1/σ), belongs to a
+LayerNorm.  Nothing is folded across a tensor that is read elsewhere.  The algebra is in `layer`.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from lrp_onnx.frontend.canonize.affine import Affine, affine_of, axis_before, axis_behind
+from lrp_onnx.frontend.canonize.linear_node import Layer, layer_of
+from lrp_onnx.graph.constants import bypass, constants_of, sole_reader
+
+__all__ = ["fold_batchnorm_before", "fold_batchnorm_behind"]
+
+
+def fold_batchnorm_behind(model: ir.Model) -> None:
+    """Linear → scales and shifts becomes the linear node alone."""
+    constants = constants_of(model.graph)
+    for node in list(model.graph):
+        layer = layer_of(node, constants)
+        if layer is not None:
+            _fold_behind(model, layer)
+
+
+def _fold_behind(model: ir.Model, layer: Layer) -> None:
+    total, absorbed = Affine.identity(layer.size), []
+    value, axis = layer.node.outputs[0], layer.out_axis
+    while (reader := sole_reader(value)) is not None:
+        node, position = reader
+        step = affine_of(node, position, axis, layer.size)
+        if step is not None and _is_of_sigmoid(node, step):
+            break
+        if step is not None:
+            total = total.then(step)
+            absorbed.append(node)
+        else:
+            moved = axis_behind(node, position, axis)
+            if moved is None:
+                break
+            axis = moved
+        value = node.outputs[0]
+    if absorbed and layer.follow(model.graph, total):
+        for node in absorbed:
+            bypass(model, node, _activation(node))
+
+
+def _is_of_sigmoid(node: ir.Node, step: Affine) -> bool:
+    """Whether it is the minus of 1/(1 + exp(−x)): x has to stay, relevance may start there."""
+    reader = sole_reader(node.outputs[0])
+    negates = (step.scale == -1).all() and not step.shift.any()
+    return bool(negates) and reader is not None and reader[0].op_type == "Exp"
+
+
+def fold_batchnorm_before(model: ir.Model) -> None:
+    """BatchNormalization → linear becomes the linear node alone, where padding allows it."""
+    constants = constants_of(model.graph)
+    for node in list(model.graph):
+        layer = layer_of(node, constants)
+        if layer is not None:
+            _fold_before(model, layer)
+
+
+def _fold_before(model: ir.Model, layer: Layer) -> None:
+    total, absorbed = Affine.identity(layer.in_size), list[ir.Node]()
+    value, axis = layer.node.inputs[layer.x], layer.in_axis
+    while value is not None and sole_reader(value) is not None:
+        node = value.producer()
+        if node is None or not node.inputs:
+            break
+        position = 0 if node.inputs[0] is not None and not _constant(node.inputs[0]) else 1
+        step = affine_of(node, position, axis, layer.in_size)
+        if step is not None:
+            total = step.then(total)
+            absorbed.insert(0, node)
+        else:
+            moved = axis_before(node, axis)
+            if moved is None:
+                break
+            axis, position = moved, 0
+        value = node.inputs[position]
+    if value is None or not _is_batchnorm(absorbed) or _normalised(value):
+        return
+    if layer.precede(model.graph, total):
+        for node in absorbed:
+            _hand_on(model, node)
+
+
+def _is_batchnorm(nodes: list[ir.Node]) -> bool:
+    """Whether there is the operator, or a scale and then a shift."""
+    types = [node.op_type for node in nodes]
+    scales = [k for k, t in enumerate(types) if t in ("Mul", "Div")]
+    shifts = [k for k, t in enumerate(types) if t in ("Add", "Sub")]
+    spelled = bool(scales and shifts) and scales[0] < shifts[-1]
+    return "BatchNormalization" in types or spelled
+
+
+def _normalised(value: ir.Value) -> bool:
+    """Whether the value is a quotient of activations, as in a LayerNorm: a/b, a·(1/b), a·b^(−½)."""
+    node = value.producer()
+    if node is None or node.domain or any(_constant(v) for v in node.inputs):
+        return False
+    makers = [None if v is None else v.producer() for v in node.inputs]
+    inverted = any(m is not None and m.op_type in ("Div", "Reciprocal", "Pow") for m in makers)
+    return node.op_type == "Div" or (node.op_type == "Mul" and inverted)
+
+
+def _constant(value: ir.Value | None) -> bool:
+    return value is not None and value.is_initializer()
+
+
+def _activation(node: ir.Node) -> ir.Value:
+    """The input of a scale or shift that is no constant."""
+    value = next(v for v in node.inputs if not _constant(v))
+    assert value is not None
+    return value
+
+
+def _hand_on(model: ir.Model, node: ir.Node) -> None:
+    """Take a node out whose work the node behind it does; what it read keeps its name."""
+    value, result = _activation(node), node.outputs[0]
+    model.meta.setdefault("lrp.aliases", {})[result.name] = value.name
+    result.replace_all_uses_with(value)
+    model.graph.remove(node, safe=True)

@@ -1,0 +1,144 @@
+"""Dense layers in one form: Gemm with alpha = beta = 1, or `MatMulAdd` of domain "lrp" (x·w + b).
+
+MatMul → Add of a constant is one layer with a bias if the constant varies only along axes that the
+weight has, its output channels and its batch; one that varies along the data's axes (a position
+code, a mask) is none.  alpha·A'B' + beta·C is A'·(alpha·B') + (beta·C).  A C that is no constant is
+no bias: it becomes an Add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from lrp_onnx.frontend.canonize.linear_node import becomes_biased
+from lrp_onnx.graph.constants import (
+    array_of,
+    bypass,
+    constants_of,
+    new_constant,
+    set_constant,
+    sole_reader,
+)
+
+__all__ = ["add_biases", "plain_gemms"]
+
+
+def add_biases(model: ir.Model) -> None:
+    """MatMul → Add of a bias becomes Gemm (of matrices) or MatMulAdd."""
+    constants = constants_of(model.graph)
+    for node in list(model.graph):
+        if node.op_type == "MatMul" and not node.domain:
+            _add_bias(model, node, constants)
+
+
+def _add_bias(model: ir.Model, node: ir.Node, constants: set[ir.Value]) -> None:
+    product, reader = node.outputs[0], sole_reader(node.outputs[0])
+    if reader is None or reader[0].op_type != "Add" or reader[0].domain:
+        return
+    add, position = reader
+    bias = add.inputs[1 - position]
+    weights = [v for v in node.inputs[:2] if v in constants]
+    if bias is None or bias not in constants or len(weights) != 1 or weights[0] is None:
+        return
+    if not _is_bias(bias, product, _owned(node, weights[0])):
+        return
+    node.resize_inputs(3)
+    node.replace_input_with(2, bias)
+    becomes_biased(node)
+    bypass(model, add, product)
+    if bias.producer() is not None:  # computed between the two nodes, perhaps
+        model.graph.sort()
+
+
+def _owned(node: ir.Node, weight: ir.Value) -> set[int]:
+    """The axes of the product, from the end, along which the weight varies."""
+    sizes = list(weight.shape or ())
+    if len(sizes) < 2:
+        return set()
+    channels = -1 if weight is node.inputs[1] else -2
+    batch = {k - len(sizes) for k, size in enumerate(sizes[:-2]) if size != 1}
+    return batch | {channels}
+
+
+def _is_bias(bias: ir.Value, product: ir.Value, owned: set[int]) -> bool:
+    if bias.shape is None or product.shape is None or len(bias.shape) > len(product.shape):
+        return False
+    rank = len(bias.shape)
+    return all(size == 1 or k - rank in owned for k, size in enumerate(bias.shape))
+
+
+def plain_gemms(model: ir.Model) -> None:
+    """Gemm with factors or with a C that is no constant becomes Gemm, Mul and Add without them."""
+    constants = constants_of(model.graph)
+    for node in list(model.graph):
+        if node.op_type == "Gemm" and not node.domain:
+            _without_alpha(model, node, constants)
+            _without_beta(model, node, constants)
+
+
+def _factor(node: ir.Node, name: str) -> float:
+    """The attribute, taken off the node."""
+    attribute = node.attributes.pop(name, None)
+    return 1.0 if attribute is None else attribute.as_float()
+
+
+def _without_alpha(model: ir.Model, node: ir.Node, constants: set[ir.Value]) -> None:
+    alpha = _factor(node, "alpha")
+    if alpha == 1:
+        return
+    weight = next((k for k in (1, 0) if node.inputs[k] in constants), 1)
+    _scale(model, node, weight, alpha)
+
+
+def _scale(model: ir.Model, node: ir.Node, position: int, factor: float) -> None:
+    """Multiply an input: the constant itself, or by a Mul in front of the node."""
+    value = node.inputs[position]
+    array = array_of(value)
+    if array is not None:
+        set_constant(model.graph, node, position, array * factor)
+    elif value is not None:
+        node.replace_input_with(position, _times(model.graph, node, value, factor))
+
+
+def _times(graph: ir.Graph, node: ir.Node, value: ir.Value, factor: float) -> ir.Value:
+    constant = new_constant(graph, f"{node.name}/factor", factor, value.dtype or ir.DataType.FLOAT)
+    return _before(graph, node, "Mul", [value, constant], value)
+
+
+def _before(
+    graph: ir.Graph, node: ir.Node, op_type: str, inputs: Sequence[ir.Value], like: ir.Value
+) -> ir.Value:
+    """The result, shaped like `like`, of a new node in front of `node`."""
+    name = f"{node.name}/{op_type}"
+    result = ir.Value(name=f"{name}/{like.name}", shape=like.shape, type=like.type)
+    graph.insert_before(node, ir.Node("", op_type, inputs, outputs=[result], name=name))
+    return result
+
+
+def _without_beta(model: ir.Model, node: ir.Node, constants: set[ir.Value]) -> None:
+    beta, c = _factor(node, "beta"), node.inputs[2] if len(node.inputs) > 2 else None
+    if c is None or beta == 0:
+        node.resize_inputs(2)
+        return
+    if beta != 1:
+        _scale(model, node, 2, beta)
+    if c not in constants:
+        _add_behind(model, node)
+
+
+def _add_behind(model: ir.Model, node: ir.Node) -> None:
+    """Gemm(a, b, c) as Gemm(a, b) and Add; the sum keeps the name."""
+    c, total = node.inputs[2], node.outputs[0]
+    assert c is not None
+    product = ir.Value(name=f"{total.name}/product", shape=total.shape, type=total.type)
+    attributes = list(node.attributes.values())
+    gemm = ir.Node("", "Gemm", node.inputs[:2], attributes, outputs=[product], name=node.name)
+    added = ir.Node("", "Add", [product, c], name=f"{node.name}/Add")
+    result, name = added.outputs[0], total.name
+    result.shape, result.type = total.shape, total.type
+    model.graph.insert_after(node, [gemm, added])
+    total.replace_all_uses_with(result, replace_graph_outputs=True)
+    model.graph.remove(node, safe=True)
+    total.name, result.name = f"{name}/replaced", name

@@ -1,0 +1,57 @@
+"""The determinant of small matrices, as sums of products of their elements.
+
+The forward keeps Det; relevance goes through Laplace's expansion along the first rows, in which
+each product shares half and half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.replacement import Build
+
+__all__: list[str] = []
+
+LARGEST = 4
+"""Rows up to which the determinant is written out: n! products."""
+
+
+@expands("Det")
+def determinant(build: Build, node: ir.Node) -> Sequence[ir.Value]:
+    """Σ_j ± x_0j · det(x without row 0 and column j).  Spec: ONNX Det-11."""
+    x = node.inputs[0]
+    sizes = [] if x is None or x.shape is None else [n for n in x.shape[-2:] if isinstance(n, int)]
+    if x is None or not sizes:
+        raise UnsupportedError("the size of its matrices is unknown. Export the model with it")
+    if not 0 < sizes[0] <= LARGEST:
+        raise UnsupportedError(f"its matrices have {sizes[0]} rows, and at most {LARGEST} can be "
+                               "explained")  # fmt: skip
+    rows = [_row(build, x, i) for i in range(sizes[0])]
+    elements = [[build.op("Gather", r, _index(build, j), axis=-1) for j in range(sizes[0])]
+                for r in rows]  # fmt: skip
+    return [build.explained(node.outputs[0], _expanded(build, elements))]
+
+
+def _row(build: Build, x: ir.Value, i: int) -> ir.Value:
+    return build.op("Gather", x, _index(build, i), axis=-2)
+
+
+def _index(build: Build, i: int) -> ir.Value:
+    return build.constant(i)
+
+
+def _expanded(build: Build, elements: Sequence[Sequence[ir.Value]]) -> ir.Value:
+    first, *below = elements
+    total = first[0] if not below else build.op("Mul", first[0], _minor(build, below, 0))
+    for j in range(1, len(first)):
+        part = build.op("Mul", first[j], _minor(build, below, j))
+        total = build.op("Sub" if j % 2 else "Add", total, part)
+    return total
+
+
+def _minor(build: Build, below: Sequence[Sequence[ir.Value]], j: int) -> ir.Value:
+    return _expanded(build, [[*row[:j], *row[j + 1 :]] for row in below])

@@ -1,0 +1,89 @@
+"""What a sequence holds, where that is known when the model is compiled."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.frontend.decompose.replacement import Build, attribute
+
+__all__ = ["LONGEST", "SOURCES", "constant", "elements", "is_sequence"]
+
+Value = ir.Value | None
+
+LONGEST = 100
+"""Elements up to which a sequence, or the Loop that makes it, is written out."""
+
+
+def constant(value: Value, what: str) -> list[int]:
+    """The integers of a constant; UnsupportedError, saying `what` it is, for what is computed."""
+    if value is None or value.const_value is None:
+        raise UnsupportedError(f"{what} is computed. Export the model without sequences")
+    return [int(n) for n in value.const_value.numpy().reshape(-1)]
+
+
+def is_sequence(value: Value) -> bool:
+    """Whether it is a sequence or an optional, by its type or by what makes it."""
+    if value is None:
+        return False
+    maker = value.producer()
+    typed = isinstance(value.type, ir.SequenceType | ir.OptionalType)
+    return typed or (maker is not None and maker.op_type in SOURCES)
+
+
+def elements(build: Build, value: Value) -> list[Value]:
+    """The tensors in a sequence; UnsupportedError where they are not known."""
+    node = None if value is None else value.producer()
+    if node is None or node.op_type not in SOURCES:
+        raise UnsupportedError(
+            "how many tensors its sequence holds is only known at run time. Export the model "
+            "without sequences"
+        )
+    return SOURCES[node.op_type](build, node)
+
+
+def _constructed(build: Build, node: ir.Node) -> list[Value]:
+    return list(node.inputs)
+
+
+def _inserted(build: Build, node: ir.Node) -> list[Value]:
+    found = elements(build, node.inputs[0])
+    at = node.inputs[2] if len(node.inputs) > 2 else None
+    (place,) = [len(found)] if at is None else constant(at, "its position")
+    found.insert(place, node.inputs[1])
+    return found
+
+
+def _erased(build: Build, node: ir.Node) -> list[Value]:
+    found = elements(build, node.inputs[0])
+    at = node.inputs[1] if len(node.inputs) > 1 else None
+    (place,) = [-1] if at is None else constant(at, "its position")
+    del found[place]
+    return found
+
+
+def _split(build: Build, node: ir.Node) -> list[Value]:
+    """The parts along an axis, of one length or of given ones."""
+    x, split = [*node.inputs, None][:2]
+    axis = int(attribute(node, "axis", 0))
+    size = None if x is None or x.shape is None else x.shape[axis]
+    lengths = [1] if split is None else constant(split, "the length of its parts")
+    if split is None or not split.shape:
+        if not isinstance(size, int):
+            raise UnsupportedError("the size of the axis that it splits is unknown")
+        whole, rest = divmod(size, lengths[0])
+        lengths = [lengths[0]] * whole + [rest] * bool(rest)
+    parts = build.outputs("Split", len(lengths), x, build.ints(*lengths), axis=axis)
+    if split is None and not attribute(node, "keepdims", 1):
+        return [build.op("Squeeze", part, build.ints(axis)) for part in parts]
+    return list(parts)
+
+
+SOURCES = {
+    "SequenceConstruct": _constructed,
+    "SequenceEmpty": _constructed,
+    "SequenceErase": _erased,
+    "SequenceInsert": _inserted,
+    "SplitToSequence": _split,
+}
+"""Operators that make a sequence, and what it holds."""

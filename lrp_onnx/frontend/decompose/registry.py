@@ -1,0 +1,41 @@
+"""The table of expansions: operators that become standard ones before any other stage sees them.
+
+An expansion is one function next to its operator's name:
+
+    @expands("QuickGelu", domain="com.microsoft")
+    def quick_gelu(build, node):
+        '''x · σ(alpha · x).  Spec: ONNX Runtime contrib operators, QuickGelu.'''
+        x, alpha = node.inputs[0], attribute(node, "alpha", 1.702)
+        return [build.op("Mul", x, build.op("Sigmoid", build.op("Mul", x, build.like(alpha, x))))]
+
+It returns one value for each output of the node that may be read, None for those that it does not
+compute; or None for a node that stays as it is.  What it emits takes the node's place, so the
+forward of the compiled model is computed by it too.  It raises `refuse(reason)` for a use that
+cannot be explained; then the node stays, and the explanation path names it if relevance would have
+to go through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import onnx_ir as ir
+
+from lrp_onnx.frontend.decompose.replacement import Build
+
+__all__ = ["EXPANSIONS", "Expansion", "expands"]
+
+Expansion = Callable[[Build, ir.Node], Sequence[ir.Value | None] | None]
+
+EXPANSIONS: dict[tuple[str, str], Expansion] = {}
+
+
+def expands(op_type: str, domain: str = "") -> Callable[[Expansion], Expansion]:
+    """Register the decorated function as what stands for operator `op_type`."""
+
+    def register(expansion: Expansion) -> Expansion:
+        assert (domain, op_type) not in EXPANSIONS, f"{op_type} is registered twice"
+        EXPANSIONS[domain, op_type] = expansion
+        return expansion
+
+    return register

@@ -1,0 +1,99 @@
+"""Shape inference by onnx, which does not know the compiler's own operators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, helper
+
+from lrp_onnx.frontend.normalize.ceil_mode import settle_ceil_mode
+from lrp_onnx.frontend.normalize.loop_state import inferred_steady
+from lrp_onnx.frontend.opset.scope import subgraphs
+
+__all__ = ["inferred"]
+
+
+HARMLESS = (
+    "expected to have type but instead is null",  # it cannot tell the type of an input
+    "(op_type:If",  # the branch not taken may be for other shapes
+    "(op_type:Range",  # runtimes take numbers of shape [1] too
+)
+"""Parts of onnx's complaints about models that run."""
+
+
+def inferred(proto: ModelProto, strict: bool = True) -> ModelProto:
+    """The model with the types and shapes of its tensors; onnx's InferenceError where they
+    contradict each other, if strict.
+    """
+    others, unknown = {}, {o for n in _nodes(proto.graph) if n.domain for o in n.output}
+    for node in _nodes(proto.graph):
+        if node.domain == "lrp" and node.op_type == "ExplainedBy":
+            # what onnx has no shape for has that of its explanation
+            others[node.output[0]] = [*node.input]
+            del node.input[0 if node.input[0] in unknown else 1]
+            node.domain, node.op_type = "", "Identity"
+    grouped = _as_identities(proto.graph)
+    _declare_captured(proto.graph)
+    settled = settle_ceil_mode(proto)
+    result = inferred_steady(settled, _shaped if strict else _known)
+    for node in _nodes(result.graph) if others else ():
+        if node.op_type == "Identity" and node.output[0] in others:
+            node.domain, node.op_type = "lrp", "ExplainedBy"
+            node.input[:] = others[node.output[0]]
+    for node in _nodes(result.graph) if grouped else ():
+        if node.op_type == "Identity" and node.output[0] in grouped:
+            node.CopyFrom(grouped[node.output[0]])
+    return result
+
+
+def _as_identities(graph: GraphProto) -> dict[str, NodeProto]:
+    """The nodes, by output, of the operator that onnx infers no shape for though it keeps that of
+    its input; they are made Identity.
+    """
+    found = {}
+    for node in _nodes(graph):
+        if node.op_type == "GroupNormalization" and not node.domain:
+            found[node.output[0]] = NodeProto.FromString(node.SerializeToString())
+            node.op_type = "Identity"
+            del node.input[1:], node.attribute[:]
+    return found
+
+
+def _declare_captured(graph: GraphProto) -> None:
+    """Tell the types of initializers where a body may read them; onnx does not look there."""
+    if not any(True for node in graph.node for _ in subgraphs(node)):
+        return
+    known = {value.name for value in (*graph.input, *graph.value_info)}
+    for tensor in graph.initializer:
+        if tensor.name not in known:
+            made = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            graph.value_info.append(made)
+
+
+def _shaped(proto: ModelProto) -> ModelProto:
+    """With values propagated through shape arithmetic, where onnx can.
+
+    It takes [4, 1] + [1, 2] of known integers for a contradiction, as if they were vectors; and
+    what reads an operator of another domain for one too, until that is expanded.
+    """
+    infer = onnx.shape_inference.infer_shapes
+    try:
+        return infer(proto, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError as e:
+        if any(harmless in str(e) for harmless in HARMLESS):
+            return _known(proto)
+        return infer(proto, strict_mode=True, data_prop=False)
+
+
+def _known(proto: ModelProto) -> ModelProto:
+    """What can be told; nothing of what contradicts itself."""
+    return onnx.shape_inference.infer_shapes(proto, strict_mode=False, data_prop=True)
+
+
+def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    """The nodes of a graph and of the graphs inside it."""
+    for node in graph.node:
+        yield node
+        for inner in subgraphs(node):
+            yield from _nodes(inner)

@@ -1,0 +1,128 @@
+"""Ranks that depend on a size which only the run knows, but of which one alone survives the run.
+
+An exported `squeeze(dim)` is an If: Squeeze where the size is 1, Identity elsewhere; behind it
+stands a network that takes one rank only.  So each way is tried: if it leads to a node that no run
+survives, in a graph that runs whenever the choice is made, the other way is taken whenever the
+model runs at all.  A Squeeze without axes is settled alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import onnx_ir as ir
+
+from lrp_onnx.frontend.normalize.branch import inline
+from lrp_onnx.frontend.normalize.contradiction import contradictions
+from lrp_onnx.graph.subgraphs import bodies_of, graphs_of
+
+__all__ = ["settle"]
+
+Way = Callable[[ir.Model, ir.Node], None]
+HERE = "lrp.here"
+"""Metadata of the graphs that run whenever the choice is made."""
+
+
+def settle(
+    model: ir.Model, normalised: Callable[[ir.Model], ir.Model], undecided: set[str | None]
+) -> bool:
+    """Take the only way that runs survive, at the first node where there is one.
+
+    normalised: shapes inferred and what they decide done, without an error. undecided: where both
+    ways have been found to survive; they are not tried again.
+    """
+    nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
+    for position, node in enumerate(nodes):
+        ways = _ways(node)
+        if not ways or node.outputs[0].name in undecided:
+            continue
+        left = [way for way in ways if _survives(model, position, way, normalised)]
+        if len(left) == 1:
+            left[0](model, node)
+            return True
+        undecided.add(node.outputs[0].name)
+    return False
+
+
+def _ways(node: ir.Node) -> list[Way]:
+    """The ways that a node may go, where they lead to different ranks."""
+    if node.domain:
+        return []
+    if node.op_type == "If" and _ranks_differ(node):
+        return [_taking(name) for name in ("then_branch", "else_branch")]
+    if node.op_type == "Squeeze" and len(node.inputs) == 1:
+        return _squeezings(node)
+    return []
+
+
+def _ranks_differ(node: ir.Node) -> bool:
+    outputs = zip(*(body.outputs for body in bodies_of(node)), strict=True)
+    known = [(a.shape, b.shape) for a, b in outputs if a.shape is not None and b.shape is not None]
+    return any(len(a) != len(b) for a, b in known)
+
+
+def _taking(branch: str) -> Way:
+    def take(model: ir.Model, node: ir.Node) -> None:
+        inline(model, [(node, branch)])
+
+    return take
+
+
+def _squeezings(node: ir.Node) -> list[Way]:
+    """With the one axis whose size is unknown, and without it."""
+    shape = node.inputs[0].shape if node.inputs[0] is not None else None
+    if shape is None:
+        return []
+    ones = [axis for axis, size in enumerate(shape) if size == 1]
+    unknown = [axis for axis, size in enumerate(shape) if not isinstance(size, int)]
+    if len(unknown) != 1:
+        return []
+    return [_squeezing(ones), _squeezing(sorted([*ones, *unknown]))]
+
+
+def _squeezing(axes: list[int]) -> Way:
+    def squeeze(model: ir.Model, node: ir.Node) -> None:
+        graph = node.graph
+        assert isinstance(graph, ir.Graph)
+        name = f"{node.outputs[0].name}/axes"
+        tensor = ir.Tensor(np.array(axes, np.int64), name=name)
+        value = ir.Value(
+            name=name,
+            shape=ir.Shape(tensor.shape),
+            type=ir.TensorType(tensor.dtype),
+            const_value=tensor,
+        )
+        graph.register_initializer(value)
+        node.resize_inputs(2)
+        node.replace_input_with(1, value)
+
+    return squeeze
+
+
+def _survives(
+    model: ir.Model, position: int, way: Way, normalised: Callable[[ir.Model], ir.Model]
+) -> bool:
+    """Whether some run may survive this way."""
+    trial = model.clone()
+    node = list(ir.traversal.RecursiveGraphIterator(trial.graph))[position]
+    assert isinstance(node.graph, ir.Graph)
+    for graph in _around(trial.graph, node.graph):
+        graph.metadata_props[HERE] = "1"
+    for value in trial.graph.outputs:  # what is declared may be wrong
+        if value.producer() is not None:
+            value.shape = None
+    way(trial, node)
+    trial = normalised(trial)
+    here = [graph for graph in graphs_of(trial.graph) if HERE in graph.metadata_props]
+    opset = trial.graph.opset_imports[""]
+    return not any(True for graph in here for _ in contradictions(graph, opset))
+
+
+def _around(graph: ir.Graph, inner: ir.Graph) -> Iterator[ir.Graph]:
+    """The inner graph and those that it lies in."""
+    if inner in graphs_of(graph):
+        yield graph
+        for node in graph:
+            for body in bodies_of(node):
+                yield from _around(body, inner)

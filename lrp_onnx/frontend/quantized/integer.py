@@ -1,0 +1,208 @@
+"""Products of integers that are scaled back to floats: dynamically quantised models.
+
+    x → DynamicQuantizeLinear → MatMulInteger(·, w8) → Cast → Mul(scale(x)·scale(w)) → Add(b)
+
+stays in the forward and is, to the explanation, the float layer x·w + b with the dequantised
+weight.  An activation that is quantised on the way counts as it was before: its quantiser is made
+for its range, rounds and cuts off nothing, and what runtimes fuse is left alone.  Specifications:
+ONNX MatMulInteger-10, ConvInteger-10, and the contrib operators of ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import onnx_ir as ir
+
+from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.frontend.decompose.operands import varies
+from lrp_onnx.frontend.decompose.registry import Expansion, expands
+from lrp_onnx.frontend.decompose.replacement import Build
+from lrp_onnx.frontend.quantized.dequantize import dequantised
+from lrp_onnx.graph.builder import known_rank
+from lrp_onnx.graph.constants import sole_reader
+
+__all__ = ["KEPT", "as_float", "integer_layers"]
+
+KEPT = "lrp.kept"
+"""Metadata of a node that computes the forward beside its expansion."""
+FLOAT_OF = {"MatMulInteger": "MatMul", "ConvInteger": "Conv"}
+ROUNDING = ("Reshape", "Cast", "Floor", "Round")
+Input = ir.Value | None
+
+
+@expands("MatMulInteger")
+@expands("ConvInteger")
+def integer_product(build: Build, node: ir.Node) -> Sequence[ir.Value]:
+    """The float operator on x - zero and w - zero: whole numbers, as its result."""
+    z = build.op(FLOAT_OF[node.op_type], *_operands(build, node, [None, None]), **node.attributes)
+    return [build.explained(node.outputs[0], z)]
+
+
+@expands("MaxPool")
+def max_pool_of_integers(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
+    """MaxPool of the same numbers as floats: a quantised tensor's largest is that of its floats."""
+    x = node.inputs[0]
+    if x is None or x.dtype is None or not x.dtype.is_integer() or len(node.outputs) > 1:
+        return None
+    floats = build.op("Cast", x, to=int(ir.DataType.FLOAT))
+    kept: dict[str, Any] = dict(node.attributes)
+    return [build.explained(node.outputs[0], build.op("MaxPool", floats, **kept))]
+
+
+@expands("DynamicQuantizeLinear")
+def scale_alone(build: Build, node: ir.Node) -> Sequence[ir.Value | None] | None:
+    """The scale (max(x, 0) - min(x, 0))/255, where it is all that is read: beside the integers that
+    it scales it is held constant.  Spec: ONNX DynamicQuantizeLinear-11.
+    """
+    x, (q, scale, *_) = node.inputs[0], node.outputs
+    if q.uses() or not (scale.uses() or scale.is_graph_output()):
+        return None
+    ends = [build.op(f"Reduce{end}", x, keepdims=0) for end in ("Max", "Min")]
+    above, below = (
+        build.op(end, value, build.like(0.0, x))
+        for end, value in zip(("Max", "Min"), ends, strict=True)
+    )
+    z = build.op("Div", build.op("Sub", above, below), build.like(255.0, x))
+    return [None, build.explained(scale, z)]
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """A product of integers and the nodes that make floats of it."""
+
+    product: ir.Node
+    scale: ir.Value
+    bias: ir.Value | None
+    shape: ir.Value | None
+    """What the bias is reshaped to, if it is."""
+    end: ir.Node
+
+    def expansion(self, build: Build, node: ir.Node) -> Sequence[ir.Value]:
+        """The float layer in the place of the last node's output."""
+        scales = _scales(self.product, self.scale)
+        bias = self.bias
+        if bias is not None and self.shape is not None:
+            bias = build.op("Reshape", bias, self.shape)
+        z = build.op(
+            FLOAT_OF[self.product.op_type],
+            *_operands(build, self.product, scales or [None, None]),
+            **self.product.attributes,
+        )
+        z = z if scales else build.op("Mul", z, self.scale)
+        return [build.explained(node.outputs[0], z if bias is None else build.op("Add", z, bias))]
+
+
+def integer_layers(model: ir.Model) -> Iterator[tuple[ir.Node, Expansion]]:
+    """The last node of each product of integers that is scaled back, and what stands for it."""
+    for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
+        if node.op_type in FLOAT_OF and not node.domain and KEPT not in node.metadata_props:
+            chain = _chain(node)
+            if chain is not None:
+                node.metadata_props[KEPT] = "explained"
+                yield chain.end, chain.expansion
+
+
+def _chain(node: ir.Node) -> _Chain | None:
+    """Product → [Add of whole numbers] → Cast → Mul → [Add of a constant]."""
+    rounded, reader = None, sole_reader(node.outputs[0])
+    if reader is not None and reader[0].op_type == "Add":
+        rounded = reader[0].inputs[1 - reader[1]]
+        reader = sole_reader(reader[0].outputs[0])
+    if reader is None or reader[0].op_type != "Cast":
+        return None
+    scaled = sole_reader(reader[0].outputs[0])
+    if scaled is None or scaled[0].op_type != "Mul":
+        return None
+    end, scale = scaled[0], scaled[0].inputs[1 - scaled[1]]
+    assert scale is not None
+    if rounded is not None:
+        found = _float_bias(rounded, scale)
+        return None if found is None else _Chain(node, scale, *found, end)
+    added = sole_reader(end.outputs[0])
+    if added is not None and added[0].op_type == "Add":
+        other = added[0].inputs[1 - added[1]]
+        if not varies(other):
+            return _Chain(node, scale, other, None, added[0])
+    return _Chain(node, scale, None, None, end)
+
+
+def _float_bias(rounded: ir.Value, scale: ir.Value) -> tuple[ir.Value, Input] | None:
+    """b, and what it is reshaped to, of round(b / scale); None if it is not of that form."""
+    value: Input = rounded
+    shape = None
+    while value is not None and (node := value.producer()) is not None:
+        bias = node.inputs[0]
+        if node.op_type == "Div":
+            own = bias is not None and not varies(bias) and node.inputs[1] is scale
+            return (bias, shape) if own and bias is not None else None
+        if node.op_type not in ROUNDING:
+            return None
+        shape = node.inputs[1] if node.op_type == "Reshape" else shape
+        value = bias
+    return None
+
+
+def _scales(product: ir.Node, scale: ir.Value) -> list[Input] | None:
+    """The scale of each operand, whose product is `scale`; None where they cannot be told."""
+    maker = scale.producer()
+    factors = [*maker.inputs] if maker is not None and maker.op_type == "Mul" else [scale]
+    scales: list[Input] = [None, None]
+    for k in (0, 1):
+        quantiser = _dynamic_quantiser(product.inputs[k])
+        if quantiser is not None and quantiser.outputs[1] in factors:
+            scales[k] = quantiser.outputs[1]
+            factors.remove(quantiser.outputs[1])
+    if len(factors) > 1 or (factors and scales[1] is not None and scales[0] is not None):
+        return None
+    if factors:
+        scales[0 if scales[1] is not None else 1] = factors[0]
+    quantised = [k for k in (0, 1) if _dynamic_quantiser(product.inputs[k]) is not None]
+    return scales if all(_is_own(product.inputs[k], scales[k]) for k in quantised) else None
+
+
+def _is_own(q: Input, scale: Input) -> bool:
+    quantiser = _dynamic_quantiser(q)
+    return quantiser is not None and quantiser.outputs[1] is scale
+
+
+def _dynamic_quantiser(q: Input) -> ir.Node | None:
+    """The DynamicQuantizeLinear that makes q."""
+    node = None if q is None else q.producer()
+    return node if node is not None and node.op_type == "DynamicQuantizeLinear" else None
+
+
+def as_float(build: Build, q: Input, scale: Input, zero: Input, axis: int) -> ir.Value:
+    """The float that q was before its scale was found at run time, else what q stands for."""
+    quantiser = _dynamic_quantiser(q)
+    if quantiser is not None and scale is quantiser.outputs[1]:
+        assert quantiser.inputs[0] is not None
+        return quantiser.inputs[0]
+    if q is None or scale is None:
+        raise UnsupportedError("an input or its scale is missing. Export the model again")
+    return dequantised(build, q, scale, zero, axis)
+
+
+def _operands(build: Build, product: ir.Node, scales: Sequence[Input]) -> list[ir.Value]:
+    """Both operands as floats; without a scale minus their zero points only."""
+    zeros = [*product.inputs[2:], None, None]
+    found = []
+    for k in (0, 1):
+        q, scale = product.inputs[k], scales[k]
+        assert q is not None
+        if scale is None:
+            scale = build.constant(1.0, ir.DataType.FLOAT)
+        if product.op_type == "ConvInteger":
+            axis = 1 - k
+            scale = _flat(build, scale) if k else scale
+        else:
+            axis = -1 if k else -2
+        found.append(as_float(build, q, scale, zeros[k], axis))
+    return found
+
+
+def _flat(build: Build, scale: ir.Value) -> ir.Value:
+    """A scale per output channel, however it is shaped to multiply the output, as a vector."""
+    return scale if known_rank(scale) < 2 else build.op("Reshape", scale, build.ints(-1))

@@ -1,0 +1,160 @@
+"""Integer operators with quantised inputs and a quantised output (QOperator).
+
+Each stays in the forward. To the explanation it is the float operator on its dequantised inputs
+with a quantiser behind:
+
+    y8 = QLinearConv(x8, w8)        relevance: QuantizeLinear(Conv(x, w)),  x = (x8 - zero) · scale
+
+so that relevance is that of the values which the integers stand for.  Specifications: ONNX
+QLinearConv-10, QLinearMatMul-21, and the contrib operators of ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import onnx_ir as ir
+
+from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.replacement import Build, attribute
+from lrp_onnx.frontend.quantized.dequantize import dequantised
+
+__all__: list[str] = []
+
+MICROSOFT = "com.microsoft"
+Input = ir.Value | None
+Spelling = Callable[[Build, ir.Node, list[ir.Value]], ir.Value]
+
+
+def _inputs(node: ir.Node, count: int) -> list[Input]:
+    """The first `count` inputs, None where one is absent."""
+    return [*node.inputs, *[None] * count][:count]
+
+
+def _value(build: Build, q: Input, scale: Input, zero: Input, axis: int = 1) -> ir.Value:
+    """The floats that q stands for; `axis` where each of its entries has a scale of its own."""
+    if q is None or scale is None:
+        raise UnsupportedError("an input or its scale is missing. Export the model again")
+    return dequantised(build, q, scale, zero, axis)
+
+
+def _in_units(build: Build, bias: ir.Value, unit: ir.Value) -> ir.Value:
+    """An int32 bias as floats; `unit` is one number, or one per output channel."""
+    return build.op("Mul", build.op("Cast", bias, to=int(ir.DataType.FLOAT)), unit)
+
+
+def _requantised(
+    build: Build, node: ir.Node, z: ir.Value, scale: Input, zero: Input
+) -> list[ir.Value]:
+    """The node, explained by the quantised z."""
+    if attribute(node, "channels_last", 0):
+        raise UnsupportedError(
+            "its channels come last, as a runtime's own rewriting leaves them. Use the model from "
+            "before that"
+        )
+    return [build.explained(node.outputs[0], build.op("QuantizeLinear", z, scale, zero))]
+
+
+def _attributes(node: ir.Node, *without: str) -> dict[str, ir.Attr]:
+    return {k: a for k, a in node.attributes.items() if k not in ("channels_last", *without)}
+
+
+@expands("QLinearConv")
+@expands("QLinearConv", domain=MICROSOFT)
+def qlinear_conv(build: Build, node: ir.Node) -> Sequence[ir.Value]:
+    """Conv(x, w, b), whose bias is in units of scale(x)·scale(w)."""
+    x, x_scale, x_zero, w, w_scale, w_zero, scale, zero, bias = _inputs(node, 9)
+    b = None if bias is None else _in_units(build, bias, build.op("Mul", x_scale, w_scale))
+    inputs = _value(build, x, x_scale, x_zero), _value(build, w, w_scale, w_zero, axis=0)
+    return _requantised(build, node, build.op("Conv", *inputs, b, **_attributes(node)), scale, zero)
+
+
+@expands("QLinearMatMul")
+def qlinear_matmul(build: Build, node: ir.Node) -> Sequence[ir.Value]:
+    """MatMul(a, b), with a scale for each row of a, each column of b, or for all."""
+    a, a_scale, a_zero, b, b_scale, b_zero, scale, zero = _inputs(node, 8)
+    inputs = _value(build, a, a_scale, a_zero, axis=-2), _value(build, b, b_scale, b_zero, axis=-1)
+    return _requantised(build, node, build.op("MatMul", *inputs), scale, zero)
+
+
+@expands("QGemm", domain=MICROSOFT)
+def qgemm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
+    """Gemm(a, b, c), whose c is in units of alpha·scale(a)·scale(b); without a scale of its own
+    the output is a float.
+    """
+    a, a_scale, a_zero, b, b_scale, b_zero, c, scale, zero = _inputs(node, 9)
+    columns = 0 if attribute(node, "transB", 0) else 1
+    inputs = _value(build, a, a_scale, a_zero), _value(build, b, b_scale, b_zero, axis=columns)
+    if c is not None:
+        unit = build.op("Mul", a_scale, b_scale)
+        unit = build.op("Mul", unit, build.like(attribute(node, "alpha", 1.0), a_scale))
+        c = _in_units(build, c, unit)
+    z = build.op("Gemm", *inputs, c, **_attributes(node))
+    if scale is None:
+        return [build.explained(node.outputs[0], z)]
+    return _requantised(build, node, z, scale, zero)
+
+
+def _of_two(op_type: str) -> Callable[[Build, ir.Node], Sequence[ir.Value]]:
+    def expansion(build: Build, node: ir.Node) -> Sequence[ir.Value]:
+        """The float operator on both dequantised inputs."""
+        a, a_scale, a_zero, b, b_scale, b_zero, scale, zero = _inputs(node, 8)
+        inputs = _value(build, a, a_scale, a_zero), _value(build, b, b_scale, b_zero)
+        return _requantised(build, node, build.op(op_type, *inputs), scale, zero)
+
+    return expansion
+
+
+for _op_type in ("Add", "Mul"):
+    expands(f"QLinear{_op_type}", domain=MICROSOFT)(_of_two(_op_type))
+
+
+def _of_one(op_type: str) -> Callable[[Build, ir.Node], Sequence[ir.Value]]:
+    def expansion(build: Build, node: ir.Node) -> Sequence[ir.Value]:
+        """The float operator on the dequantised input."""
+        x, x_scale, x_zero, scale, zero = _inputs(node, 5)
+        z = build.op(op_type, _value(build, x, x_scale, x_zero), **_attributes(node))
+        return _requantised(build, node, z, scale, zero)
+
+    return expansion
+
+
+for _op_type in ("AveragePool", "GlobalAveragePool", "Sigmoid", "LeakyRelu"):
+    expands(f"QLinear{_op_type}", domain=MICROSOFT)(_of_one(_op_type))
+
+
+@expands("QLinearSoftmax", domain=MICROSOFT)
+def qlinear_softmax(build: Build, node: ir.Node) -> Sequence[ir.Value]:
+    """Softmax along one axis; before opset 13 along all from that axis on."""
+    x, x_scale, x_zero, scale, zero = _inputs(node, 5)
+    if x is None or x.shape is None:
+        raise UnsupportedError("the rank of its input is unknown. Export the model with shapes")
+    axis = attribute(node, "axis", -1) % len(x.shape)
+    if attribute(node, "opset", 13) < 13 and axis != len(x.shape) - 1:
+        raise UnsupportedError("its softmax is along several axes. Export at opset 13 or later")
+    z = build.op("Softmax", _value(build, x, x_scale, x_zero), axis=axis)
+    return _requantised(build, node, z, scale, zero)
+
+
+@expands("QLinearConcat", domain=MICROSOFT)
+def qlinear_concat(build: Build, node: ir.Node) -> Sequence[ir.Value]:
+    """Concat of the dequantised inputs, each with its own scale."""
+    scale, zero, *rest = node.inputs
+    triples = [rest[k : k + 3] for k in range(0, len(rest), 3)]
+    parts = [_value(build, *_padded(triple)) for triple in triples]
+    z = build.op("Concat", *parts, axis=attribute(node, "axis"))
+    return _requantised(build, node, z, scale, zero)
+
+
+def _padded(triple: Sequence[Input]) -> tuple[Input, Input, Input]:
+    x, scale, zero = [*triple, None][:3]
+    return x, scale, zero
+
+
+@expands("QLinearWhere", domain=MICROSOFT)
+def qlinear_where(build: Build, node: ir.Node) -> Sequence[ir.Value]:
+    """Where between two dequantised inputs."""
+    condition, x, x_scale, x_zero, y, y_scale, y_zero, scale, zero = _inputs(node, 9)
+    inputs = _value(build, x, x_scale, x_zero), _value(build, y, y_scale, y_zero)
+    return _requantised(build, node, build.op("Where", condition, *inputs), scale, zero)
