@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from lrp_onnx.audit import COLUMNS, Audit
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.site import Assigned
+from lrp_onnx.lrp.site import Assigned
 
 __all__ = ["BOOKED", "BodyAccount", "untaken"]
 

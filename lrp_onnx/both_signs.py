@@ -13,7 +13,8 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from lrp_onnx.algebra import (
+from lrp_onnx.contributions import Contributions, values_of
+from lrp_onnx.lrp.algebra import (
     Operand,
     absolute,
     add,
@@ -23,7 +24,6 @@ from lrp_onnx.algebra import (
     positive,
     subtract,
 )
-from lrp_onnx.contributions import Contributions, values_of
 from lrp_onnx.quadrants import Quadrants
 from lrp_onnx.relevance import Relevance
 from lrp_onnx.wide import back

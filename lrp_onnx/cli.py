@@ -290,8 +290,8 @@ def ops(
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with errors.")] = False,
 ) -> int:
     """The operators: propagates, carries none, refused."""
+    from lrp_onnx.analysis.operator_support import every_stand
     from lrp_onnx.commands import operators, tables
-    from lrp_onnx.stands import every_stand
 
     found = list(every_stand()) if name is None else operators.find(name)
     if json:

@@ -10,9 +10,9 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from lrp_onnx.assign import NodeReport
 from lrp_onnx.graph.atomic_files import atomic_group
 from lrp_onnx.graph.map_outputs import serialised
+from lrp_onnx.lrp.assignment import NodeReport
 
 __all__ = ["Compiled"]
 

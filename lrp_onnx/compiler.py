@@ -11,20 +11,20 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from lrp_onnx.analyse import signs
-from lrp_onnx.assign import Assignment, Request, assign
+from lrp_onnx.analysis.signs import signs
 from lrp_onnx.audit import Audit
 from lrp_onnx.baseline import described, read_baselines
 from lrp_onnx.check import check_compiled
 from lrp_onnx.compiled import Compiled
-from lrp_onnx.composite import Override
 from lrp_onnx.emit_graph import emit_relevance
 from lrp_onnx.errors import CompositeError
 from lrp_onnx.frontend.canonize import canonise
 from lrp_onnx.frontend.normalize import normalise
 from lrp_onnx.graph.builder import RUNTIMES
 from lrp_onnx.graph.model_file import Source, check_original, load, sha256_of
-from lrp_onnx.method import PATH, settled
+from lrp_onnx.lrp.assignment import Assignment, Request, assign
+from lrp_onnx.lrp.composite import Override
+from lrp_onnx.lrp.methods import PATH, settled
 from lrp_onnx.optimise import optimise
 from lrp_onnx.version import version
 
@@ -62,7 +62,7 @@ def compile(
     composite: a name of the library or the path of a .toml file; it gives every node a rule
         (default epsilon-plus-flat).
     method: "lrp", or without rules "gradient", "input-x-gradient", "saliency",
-        "integrated-gradients" (see `lrp_onnx.method`).
+        "integrated-gradients" (see `lrp_onnx.lrp.methods`).
     parameters: values by `NAME` or `RULE.NAME`, numbers or one per channel.
     rules: rules by node name (with wildcards) or operator type, before the composite's own.
     output: the explained output, default the only one of a float type.

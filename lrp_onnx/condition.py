@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lrp_onnx.errors import InputError, TargetError
 from lrp_onnx.graph.builder import Emit, compute_dtype, known_rank
-from lrp_onnx.start import graph_input
+from lrp_onnx.lrp.start import graph_input
 
 __all__ = ["CONDITION", "channel_axis", "condition_masks", "mask_of"]
 

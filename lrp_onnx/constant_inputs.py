@@ -15,10 +15,10 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.algebra import Operand, add, divide, multiply, ratio, subtract
 from lrp_onnx.graph.builder import Emit, Input, static_shape
+from lrp_onnx.lrp.algebra import Operand, add, divide, multiply, ratio, subtract
+from lrp_onnx.lrp.rule import Share
 from lrp_onnx.relevance import Relevance
-from lrp_onnx.rule import Share
 from lrp_onnx.shares import Layer, Modified, constant_input, modified
 from lrp_onnx.wide import back
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.algebra import Operand, add, divide, multiply, negative, positive, sign
 from lrp_onnx.graph.builder import Emit, Input, static_shape
-from lrp_onnx.ops.spread import constant_array
+from lrp_onnx.lrp.algebra import Operand, add, divide, multiply, negative, positive, sign
+from lrp_onnx.ops.scatter_add import constant_array
 from lrp_onnx.relevance import Relevance
 from lrp_onnx.shares import Layer
 from lrp_onnx.wide import forward

@@ -21,12 +21,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from lrp_onnx.assign import Assignment
 from lrp_onnx.backward import walk
 from lrp_onnx.baseline import starting_points
 from lrp_onnx.complete import completed
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.builder import Emit, compute_dtype
+from lrp_onnx.lrp.assignment import Assignment
 from lrp_onnx.quadrature import quadrature
 from lrp_onnx.source import Cut, cut_at_sources
 from lrp_onnx.waypoints import COPY, BatchOfPoints, OnePoint, Path, at_once

@@ -13,8 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.algebra import Operand, add, at_least, at_most, divide, multiply, positive, subtract
 from lrp_onnx.contributions import Contributions, values_of
+from lrp_onnx.lrp.algebra import (
+    Operand,
+    add,
+    at_least,
+    at_most,
+    divide,
+    multiply,
+    positive,
+    subtract,
+)
 from lrp_onnx.quadrants import Quadrants
 from lrp_onnx.relevance import Relevance
 from lrp_onnx.wide import back_together

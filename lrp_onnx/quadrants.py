@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lrp_onnx.expression import Expression
-from lrp_onnx.rule import Setting, Share
+from lrp_onnx.lrp.expression import Expression
+from lrp_onnx.lrp.rule import Setting, Share
 
 __all__ = ["Quadrants", "quadrants"]
 

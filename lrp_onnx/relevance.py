@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import HALF, Emit, known_rank
-from lrp_onnx.ops.spread import constant_array
+from lrp_onnx.ops.scatter_add import constant_array
 
 __all__ = ["Moved", "Relevance", "total"]
 

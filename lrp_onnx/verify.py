@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 
-from lrp_onnx.assign import Request
 from lrp_onnx.audit import COLUMNS, Audit
 from lrp_onnx.check import (
     check_graph,
@@ -43,6 +42,7 @@ from lrp_onnx.graph.map_outputs import numbers_of
 from lrp_onnx.graph.model_file import Source
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.session import Array, runtime_form
+from lrp_onnx.lrp.assignment import Request
 
 __all__ = [
     "CLOSES",

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from lrp_onnx.analysis.sample_independence import batch_size, batched_inputs, independent
 from lrp_onnx.backward import walk
-from lrp_onnx.batch import batch_size, batched_inputs, independent
 from lrp_onnx.bodies import moved
 from lrp_onnx.errors import LrpError, UnsupportedError
 from lrp_onnx.graph.builder import HALF, Emit, compute_dtype, known_rank

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.algebra import Operand, add
 from lrp_onnx.graph.builder import Emit, Input, static_shape
-from lrp_onnx.ops.over_input import over_input
+from lrp_onnx.lrp.algebra import Operand, add
+from lrp_onnx.lrp.site import vjp
+from lrp_onnx.ops.conv_backward_data import over_input
 from lrp_onnx.shares import Layer
-from lrp_onnx.site import vjp
 
 __all__ = ["back", "back_together", "forward"]
 

@@ -10,8 +10,8 @@ import onnx_ir as ir
 import pytest
 from models import model_of, session
 
-from lrp_onnx.analyse import FACTS, bounds, signs
-from lrp_onnx.ranges import BOUNDS
+from lrp_onnx.analysis.ranges import BOUNDS
+from lrp_onnx.analysis.signs import FACTS, bounds, signs
 
 SHAPE = (1, 4, 3, 3)
 GIVEN = {

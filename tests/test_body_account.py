@@ -15,7 +15,7 @@ from models import Array
 from onnx import numpy_helper
 from test_body import HEAD
 
-from lrp_onnx.assign import Request
+from lrp_onnx.lrp.assignment import Request
 from lrp_onnx.ops.registry import REGISTRY
 from lrp_onnx.verify import Line, Verdict, verify
 

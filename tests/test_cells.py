@@ -14,7 +14,7 @@ from models import Array, run
 from onnx import helper, numpy_helper
 
 import lrp_onnx
-from lrp_onnx.assign import Request
+from lrp_onnx.lrp.assignment import Request
 from lrp_onnx.verify import verify
 
 T, N, IN, H = 5, 3, 4, 3

@@ -8,8 +8,8 @@ import pytest
 from models import Array, assert_close, network, run
 
 import lrp_onnx
-from lrp_onnx.composite import load_composite
-from lrp_onnx.rule import library
+from lrp_onnx.lrp.composite import load_composite
+from lrp_onnx.lrp.rule import library
 
 COMPOSITES = sorted(
     f.name[:-5]

@@ -10,7 +10,7 @@ import pytest
 from models import Array, assert_close, run
 
 import lrp_onnx
-from lrp_onnx.analyse import signs
+from lrp_onnx.analysis.signs import signs
 from lrp_onnx.frontend.normalize import normalise
 from lrp_onnx.graph.model_file import load
 from lrp_onnx.graph.subgraphs import graphs_of

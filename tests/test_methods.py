@@ -15,11 +15,12 @@ from onnx import helper
 from reference import Network, finite_difference
 
 import lrp_onnx
-from lrp_onnx import Explainer, InputError, LrpError, batch, digits, waypoints
-from lrp_onnx.assign import Request
+from lrp_onnx import Explainer, InputError, LrpError, digits, waypoints
+from lrp_onnx.analysis import sample_independence as batch
 from lrp_onnx.frontend.normalize import normalise
 from lrp_onnx.graph.clone import cone
 from lrp_onnx.graph.model_file import load
+from lrp_onnx.lrp.assignment import Request
 from lrp_onnx.quadrature import quadrature
 from lrp_onnx.verify import verify
 

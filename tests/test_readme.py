@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from lrp_onnx.analysis.operator_support import every_stand
 from lrp_onnx.commands import operators
-from lrp_onnx.composite import load_composite
-from lrp_onnx.rule import library, load_rule
-from lrp_onnx.stands import every_stand
+from lrp_onnx.lrp.composite import load_composite
+from lrp_onnx.lrp.rule import library, load_rule
 
 README = Path(__file__).parents[1] / "README.md"
 TEXT = README.read_text(encoding="utf-8")

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import pytest
 
-from lrp_onnx.composite import load_composite
 from lrp_onnx.errors import CompositeError, LrpError, RuleError
-from lrp_onnx.expression import names, parse
-from lrp_onnx.rule import library, load_rule
+from lrp_onnx.lrp.composite import load_composite
+from lrp_onnx.lrp.expression import names, parse
+from lrp_onnx.lrp.rule import library, load_rule
 
 GOOD = 'summary = "s"\nreference = "r"\n'
 SHARE = '[[share]]\nterms = [{ x = "x" }]\n'

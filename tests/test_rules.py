@@ -28,7 +28,7 @@ from tables import (
 )
 
 import lrp_onnx
-from lrp_onnx.rule import library, load_rule
+from lrp_onnx.lrp.rule import library, load_rule
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import pytest
 from onnx import defs
 from onnxruntime.capi import onnxruntime_pybind11_state
 
+from lrp_onnx.analysis.operator_support import STANDARD, every_stand, stand_of, versions_of
 from lrp_onnx.frontend.decompose import EXPANSIONS
 from lrp_onnx.ops import KINDS, REGISTRY
-from lrp_onnx.stands import STANDARD, every_stand, stand_of, versions_of
 
 NAMES = sorted({(s.domain, s.name) for s in defs.get_all_schemas_with_history()})
 

@@ -9,11 +9,11 @@ import pytest
 from models import assert_close, network, run
 
 import lrp_onnx
-from lrp_onnx.assign import Request
 from lrp_onnx.frontend.canonize import canonise
 from lrp_onnx.frontend.normalize import normalise
 from lrp_onnx.graph.model_file import load
-from lrp_onnx.tail import logits_behind
+from lrp_onnx.lrp.assignment import Request
+from lrp_onnx.lrp.logits import logits_behind
 from lrp_onnx.verify import verify
 
 SHAPE = (3, 4)

@@ -10,7 +10,7 @@ from models import assert_close, network, run
 
 import lrp_onnx
 from lrp_onnx import TargetError
-from lrp_onnx.assign import Request
+from lrp_onnx.lrp.assignment import Request
 from lrp_onnx.verify import verify
 
 CONVOLUTIONS = network(

@@ -14,11 +14,11 @@ from commands import picture_net, text_net
 from models import network
 
 from lrp_onnx import CheckError, InputError, backward, bench, check, compiler
-from lrp_onnx.assign import Request
 from lrp_onnx.check import check_compiled, relative_difference
 from lrp_onnx.compiler import run_stages
 from lrp_onnx.data.samples import random_feeds
 from lrp_onnx.graph.session import Wanted
+from lrp_onnx.lrp.assignment import Request
 from lrp_onnx.ops.registry import REGISTRY
 from lrp_onnx.relevance import Relevance
 from lrp_onnx.verify import CLOSES, Line, verify

@@ -7,9 +7,9 @@ from typing import Any
 from rich.table import Table
 
 from lrp_onnx.commands.tables import facts, table_of
-from lrp_onnx.composite import Composite, Layer, load_composite
 from lrp_onnx.errors import RuleError
-from lrp_onnx.rule import Parameter, Rule, library, load_rule, read_toml
+from lrp_onnx.lrp.composite import Composite, Layer, load_composite
+from lrp_onnx.lrp.rule import Parameter, Rule, library, load_rule, read_toml
 
 __all__ = ["composites", "describe", "find", "kind_of", "overview", "rules", "to_json"]
 

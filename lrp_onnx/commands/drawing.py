@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import networkx as nx
 import onnx_ir as ir
 
-from lrp_onnx.assign import NodeReport
 from lrp_onnx.errors import OutputError
 from lrp_onnx.graph.atomic_files import atomic
+from lrp_onnx.lrp.assignment import NodeReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -25,8 +25,8 @@ from lrp_onnx.data.preprocess import Preprocess, load_preprocess
 from lrp_onnx.errors import TargetError
 from lrp_onnx.explainer import Explainer, Result
 from lrp_onnx.frontend.normalize import normalise
-from lrp_onnx.method import PATH
-from lrp_onnx.target import choose_output
+from lrp_onnx.lrp.methods import PATH
+from lrp_onnx.lrp.target import choose_output
 
 __all__ = [
     "Given",

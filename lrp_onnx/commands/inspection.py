@@ -12,7 +12,6 @@ import networkx as nx
 import onnx_ir as ir
 from rich.table import Table
 
-from lrp_onnx.assign import NodeReport, Request
 from lrp_onnx.commands.drawing import path_graph
 from lrp_onnx.commands.entries import entries
 from lrp_onnx.commands.options import Options
@@ -25,7 +24,8 @@ from lrp_onnx.graph.model_file import load
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.subgraphs import bodies_of
 from lrp_onnx.graph.tensors import outputs_of
-from lrp_onnx.method import PATH
+from lrp_onnx.lrp.assignment import NodeReport, Request
+from lrp_onnx.lrp.methods import PATH
 from lrp_onnx.ops.registry import find
 
 __all__ = ["OWN", "Inspection", "explained_rows", "explains", "in_words", "inspect_model", "means"]

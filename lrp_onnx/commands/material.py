@@ -9,9 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.assign import Request, assign
 from lrp_onnx.baseline import read_baselines
-from lrp_onnx.composite import Override, load_composite
 from lrp_onnx.data.implied import affine_behind, implied_preprocess
 from lrp_onnx.data.inputs import is_array_file, load_input
 from lrp_onnx.data.preprocess import Preprocess, bounds, load_preprocess
@@ -21,7 +19,9 @@ from lrp_onnx.frontend.canonize import canonise
 from lrp_onnx.frontend.normalize import normalise
 from lrp_onnx.graph.model_file import check_original, load
 from lrp_onnx.graph.session import Array
-from lrp_onnx.method import PATH
+from lrp_onnx.lrp.assignment import Request, assign
+from lrp_onnx.lrp.composite import Override, load_composite
+from lrp_onnx.lrp.methods import PATH
 
 __all__ = ["Material", "asked_of", "open_model", "read_given", "read_material"]
 

@@ -9,11 +9,11 @@ from typing import Any
 import onnx
 from rich.table import Table
 
+from lrp_onnx.analysis.operator_support import STANDARD, Stand, every_stand, versions_of
 from lrp_onnx.commands.tables import facts, table_of
-from lrp_onnx.composite import load_composite
 from lrp_onnx.errors import RuleError
+from lrp_onnx.lrp.composite import load_composite
 from lrp_onnx.ops import KINDS
-from lrp_onnx.stands import STANDARD, Stand, every_stand, versions_of
 
 __all__ = ["describe", "find", "groups", "lines", "overview", "summary", "to_json", "totals"]
 

@@ -10,14 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from lrp_onnx.assign import Request
 from lrp_onnx.compiler import STAGES
-from lrp_onnx.composite import Override
 from lrp_onnx.errors import RuleError
-from lrp_onnx.expression import parse
 from lrp_onnx.graph.builder import RUNTIMES
-from lrp_onnx.method import METHODS, settled
-from lrp_onnx.start import STARTS
+from lrp_onnx.lrp.assignment import Request
+from lrp_onnx.lrp.composite import Override
+from lrp_onnx.lrp.expression import parse
+from lrp_onnx.lrp.methods import METHODS, settled
+from lrp_onnx.lrp.start import STARTS
 
 __all__ = ["Options", "takes_options"]
 

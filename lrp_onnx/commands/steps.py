@@ -10,7 +10,7 @@ import numpy as np
 
 from lrp_onnx.complete import COMPLETENESS
 from lrp_onnx.explainer import Explainer, Result
-from lrp_onnx.method import PATH
+from lrp_onnx.lrp.methods import PATH
 from lrp_onnx.verify import ROUGH, completeness_of
 
 __all__ = ["advice", "of_steps"]

@@ -8,10 +8,10 @@ import onnx_ir as ir
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from lrp_onnx.analyse import signs
-from lrp_onnx.assign import Request, assign
+from lrp_onnx.analysis.signs import signs
 from lrp_onnx.commands.options import Options
 from lrp_onnx.compiler import STAGES
+from lrp_onnx.lrp.assignment import Request, assign
 
 __all__ = ["Watch", "graph_text", "stage_text"]
 

@@ -21,7 +21,6 @@ from lrp_onnx.ops import (
     norm,
     pool,
     pool_norm,
-    quantised,
     reduce,
     reduce_power,
     resize,
@@ -32,6 +31,7 @@ from lrp_onnx.ops import (
     softmax,
     unpool,
 )
+from lrp_onnx.ops import quantized as quantised
 from lrp_onnx.ops.registry import KINDS, REGISTRY, Op, find, op
 
 __all__ = [

@@ -8,9 +8,9 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.attributes import integer
 from lrp_onnx.graph.builder import Emit, known_rank
-from lrp_onnx.ops.gathered import give_back
+from lrp_onnx.ops.gather_transpose import give_back
 from lrp_onnx.ops.registry import op
-from lrp_onnx.ops.spread import reshape
+from lrp_onnx.ops.scatter_add import reshape
 
 __all__: list[str] = []
 

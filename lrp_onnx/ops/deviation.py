@@ -19,7 +19,7 @@ from lrp_onnx.graph.attributes import integer
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.activation import number
 from lrp_onnx.ops.registry import op
-from lrp_onnx.ops.spread import reshape, size_of
+from lrp_onnx.ops.scatter_add import reshape, size_of
 
 __all__: list[str] = []
 

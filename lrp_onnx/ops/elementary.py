@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.algebra import ratio
 from lrp_onnx.graph.builder import Emit
+from lrp_onnx.lrp.algebra import ratio
 from lrp_onnx.ops.registry import op
 
 __all__: list[str] = []

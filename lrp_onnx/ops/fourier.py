@@ -13,7 +13,7 @@ from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.attributes import integer
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.registry import op
-from lrp_onnx.ops.spread import Size, constant_ints, pad, size_of, slice_axis, vector
+from lrp_onnx.ops.scatter_add import Size, constant_ints, pad, size_of, slice_axis, vector
 
 __all__: list[str] = []
 

@@ -18,7 +18,7 @@ import onnx_ir as ir
 from lrp_onnx.graph.attributes import integer, text
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.registry import op
-from lrp_onnx.ops.spread import Size, size_of, vector
+from lrp_onnx.ops.scatter_add import Size, size_of, vector
 
 __all__: list[str] = []
 

@@ -24,7 +24,7 @@ from lrp_onnx.graph.attributes import integer, text
 from lrp_onnx.graph.builder import Emit, Input, known_rank
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.ops.registry import op, refuse
-from lrp_onnx.ops.spread import Size, constant_array, size_of, vector
+from lrp_onnx.ops.scatter_add import Size, constant_array, size_of, vector
 
 __all__: list[str] = []
 

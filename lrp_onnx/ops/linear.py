@@ -8,12 +8,12 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.attributes import integer, ints
 from lrp_onnx.graph.builder import Emit, known_rank
-from lrp_onnx.ops.one_class import class_of, one_row
-from lrp_onnx.ops.over_input import over_input
-from lrp_onnx.ops.over_kernel import over_kernel
+from lrp_onnx.ops.conv_backward_data import over_input
+from lrp_onnx.ops.conv_backward_filter import over_kernel
+from lrp_onnx.ops.conv_geometry import sliding
+from lrp_onnx.ops.one_hot_matmul import class_of, one_row
 from lrp_onnx.ops.registry import op
-from lrp_onnx.ops.sliding import sliding
-from lrp_onnx.ops.spread import LAST
+from lrp_onnx.ops.scatter_add import LAST
 
 __all__: list[str] = []
 

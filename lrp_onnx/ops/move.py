@@ -10,14 +10,7 @@ import onnx_ir as ir
 from lrp_onnx.graph.attributes import integer, ints, text
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.registry import op
-from lrp_onnx.ops.spread import (
-    Size,
-    constant_ints,
-    plus,
-    reshape,
-    size_of,
-    slice_axis,
-)
+from lrp_onnx.ops.scatter_add import Size, constant_ints, plus, reshape, size_of, slice_axis
 
 __all__: list[str] = []
 

@@ -23,7 +23,7 @@ from lrp_onnx.graph.attributes import integer, ints, text
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.reduce import give_back_mean, give_to_winner
 from lrp_onnx.ops.registry import op
-from lrp_onnx.ops.spread import (
+from lrp_onnx.ops.scatter_add import (
     Size,
     columns,
     pad,

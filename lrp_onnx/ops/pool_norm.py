@@ -13,7 +13,7 @@ from lrp_onnx.graph.builder import Emit
 from lrp_onnx.ops.pool import windows
 from lrp_onnx.ops.reduce_power import divided, sign_of
 from lrp_onnx.ops.registry import op
-from lrp_onnx.ops.spread import spread
+from lrp_onnx.ops.scatter_add import spread
 
 __all__: list[str] = []
 

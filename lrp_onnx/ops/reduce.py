@@ -15,7 +15,7 @@ import onnx_ir as ir
 from lrp_onnx.graph.attributes import integer
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.registry import op
-from lrp_onnx.ops.spread import constant_ints, size_of
+from lrp_onnx.ops.scatter_add import constant_ints, size_of
 
 __all__ = ["again", "give_back_mean", "give_to_winner", "keeping_axes", "reduced_axes"]
 

@@ -16,7 +16,7 @@ from lrp_onnx.graph.attributes import integer, text
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.ops.activation import number
 from lrp_onnx.ops.registry import op
-from lrp_onnx.ops.spread import size_of, vector
+from lrp_onnx.ops.scatter_add import size_of, vector
 
 __all__ = ["give_to_first", "number_range"]
 

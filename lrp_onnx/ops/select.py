@@ -9,9 +9,9 @@ from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.attributes import integer, text
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.graph.names import tensor_name
-from lrp_onnx.ops.gathered import give_back, give_back_constant, positions
+from lrp_onnx.ops.gather_transpose import give_back, give_back_constant, positions
 from lrp_onnx.ops.registry import op, refuse
-from lrp_onnx.ops.spread import (
+from lrp_onnx.ops.scatter_add import (
     LAST,
     Size,
     constant_ints,

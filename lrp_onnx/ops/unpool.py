@@ -8,7 +8,7 @@ import onnx_ir as ir
 from lrp_onnx.graph.attributes import ints
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.registry import op, refuse
-from lrp_onnx.ops.spread import Size, constant_ints, pad, plus, size_of, slice_axis, vector
+from lrp_onnx.ops.scatter_add import Size, constant_ints, pad, plus, size_of, slice_axis, vector
 
 __all__: list[str] = []
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 import onnx_ir as ir
 
 from lrp_onnx.errors import RuleError
-from lrp_onnx.expression import Expression
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.lrp.expression import Expression
 
 __all__ = [
     "Operand",

@@ -18,9 +18,9 @@ from itertools import product
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.ops.sliding import Sliding
-from lrp_onnx.ops.spread import LAST
-from lrp_onnx.ops.turned import exchanged, has_channels
+from lrp_onnx.ops.conv_geometry import Sliding
+from lrp_onnx.ops.flipped_conv import exchanged, has_channels
+from lrp_onnx.ops.scatter_add import LAST
 
 __all__ = ["is_phased", "phased"]
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from lrp_onnx.errors import LrpError, RuleError
-from lrp_onnx.expression import Expression, parse
+from lrp_onnx.lrp.expression import Expression, parse
 
 __all__ = [
     "Parameter",

@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import onnx_ir as ir
 
+from lrp_onnx.analysis.ranges import ANYTHING, BOUNDS, Range, hull, of_sign, sign_of
 from lrp_onnx.graph.subgraphs import CONTROL, bodies_of, ports_of
 from lrp_onnx.ops.activation import number
-from lrp_onnx.ranges import ANYTHING, BOUNDS, Range, hull, of_sign, sign_of
 
 __all__ = ["bounds", "signs"]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.ops.sliding import Sliding
+from lrp_onnx.ops.conv_geometry import Sliding
 
 __all__ = ["over_kernel"]
 

@@ -13,7 +13,7 @@ from math import prod
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, static_shape
-from lrp_onnx.ops.spread import constant_array
+from lrp_onnx.ops.scatter_add import constant_array
 
 __all__ = ["class_of", "one_row"]
 

@@ -13,11 +13,10 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
+from lrp_onnx.analysis.path import Step, explanation_path
 from lrp_onnx.errors import CompositeError, LrpError, RuleError
 from lrp_onnx.graph.names import names_of
-from lrp_onnx.ops.registry import KINDS, REGISTRY
-from lrp_onnx.path import Step, explanation_path
-from lrp_onnx.rule import (
+from lrp_onnx.lrp.rule import (
     Rule,
     Setting,
     check_keys,
@@ -27,6 +26,7 @@ from lrp_onnx.rule import (
     read_toml,
     typed,
 )
+from lrp_onnx.ops.registry import KINDS, REGISTRY
 
 __all__ = ["Composite", "Layer", "Override", "chosen_composite", "load_composite"]
 

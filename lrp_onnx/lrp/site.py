@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.algebra import Operand, evaluate
+from lrp_onnx.analysis.path import Step
 from lrp_onnx.errors import RuleError
-from lrp_onnx.expression import parse
 from lrp_onnx.graph.builder import Emit, Input, static_shape
+from lrp_onnx.lrp.algebra import Operand, evaluate
+from lrp_onnx.lrp.expression import parse
+from lrp_onnx.lrp.rule import Rule, Setting
 from lrp_onnx.ops.registry import Op
-from lrp_onnx.path import Step
-from lrp_onnx.rule import Rule, Setting
 
 __all__ = ["Assigned", "alone", "numbers", "vjp"]
 

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.builder import Emit, known_rank, make_room
-from lrp_onnx.target import Target
+from lrp_onnx.lrp.target import Target
 
 __all__ = ["STARTS", "graph_input", "largest_classes", "starting_relevance"]
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, known_rank
-from lrp_onnx.ops.spread import LAST, pad, size_of, slice_axis, vector
+from lrp_onnx.ops.scatter_add import LAST, pad, size_of, slice_axis, vector
 
 __all__ = ["give_back", "give_back_constant", "positions"]
 

@@ -1,0 +1,1 @@
+"""Facts of the canonical view: the explanation path, signs, ranges, independent samples."""
