@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from lrp_onnx.compiled import Compiled
-from lrp_onnx.compiler import compile
+from lrp_onnx.compiler.compiled import Compiled
+from lrp_onnx.compiler.stages import compile
 from lrp_onnx.errors import (
     CheckError,
     CompositeError,

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lrp_onnx.check import extra_feeds, judged_on_random
-from lrp_onnx.compiled import Compiled
+from lrp_onnx.compiler.check import extra_feeds, judged_on_random
+from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError
 from lrp_onnx.feeds import fitted

@@ -335,9 +335,9 @@ def _load(model: Path) -> Any:
 
 def _compiled(model: Path, options: Options, quiet: bool = False) -> Any:
     """Compile under the eyes of a `Watch`; warnings go to stderr."""
-    from lrp_onnx.audit import Audit
     from lrp_onnx.commands.watch import Watch
-    from lrp_onnx.compiler import run_stages
+    from lrp_onnx.compiler.stages import run_stages
+    from lrp_onnx.propagation.conservation import Audit
 
     with Watch(options, quiet) as watch:
         compiled = run_stages(

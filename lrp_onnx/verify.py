@@ -22,8 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from lrp_onnx.audit import COLUMNS, Audit
-from lrp_onnx.check import (
+from lrp_onnx.compiler.check import (
     check_graph,
     extra_feeds,
     forward_differences,
@@ -32,17 +31,18 @@ from lrp_onnx.check import (
     relative_difference,
     weight_warnings,
 )
-from lrp_onnx.compiled import Compiled
-from lrp_onnx.compiler import Observer, run_stages
-from lrp_onnx.complete import COMPLETENESS
+from lrp_onnx.compiler.compiled import Compiled
+from lrp_onnx.compiler.stages import Observer, run_stages
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError
 from lrp_onnx.feeds import fitted
+from lrp_onnx.gradients.completeness import COMPLETENESS
 from lrp_onnx.graph.map_outputs import numbers_of
 from lrp_onnx.graph.model_file import Source
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.session import Array, runtime_form
 from lrp_onnx.lrp.assignment import Request
+from lrp_onnx.propagation.conservation import COLUMNS, Audit
 
 __all__ = [
     "CLOSES",

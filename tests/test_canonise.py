@@ -17,7 +17,7 @@ from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.canonize import canonise
 from lrp_onnx.frontend.normalize import normalise
 from lrp_onnx.graph.model_file import load
-from lrp_onnx.optimise import LOWERINGS
+from lrp_onnx.lowering.lower import LOWERINGS
 
 
 def canonised(model: onnx.ModelProto) -> ir.Model:

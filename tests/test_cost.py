@@ -13,7 +13,7 @@ from models import network
 
 import lrp_onnx
 from lrp_onnx import digits
-from lrp_onnx.compiler import run_stages
+from lrp_onnx.compiler.stages import run_stages
 from lrp_onnx.lrp.assignment import Request
 
 BOX = {"low": 0.0, "high": 1.0}

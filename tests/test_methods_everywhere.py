@@ -17,7 +17,7 @@ from models import Array, assert_close, network
 
 import lrp_onnx
 from lrp_onnx import Explainer
-from lrp_onnx.quadrature import quadrature
+from lrp_onnx.gradients.quadrature import quadrature
 
 STEPS = 6
 BLOCK = """

@@ -23,7 +23,7 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 import lrp_onnx
-from lrp_onnx.compiled import Compiled
+from lrp_onnx.compiler.compiled import Compiled
 
 RNG = np.random.default_rng(7)
 MICROSOFT = "com.microsoft"

@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 from test_body import outputs_of
 
 import lrp_onnx
-from lrp_onnx import optimise
+from lrp_onnx.lowering import lower as optimise
 
 T, N, IN, H = 4, 2, 3, 2
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}

@@ -13,14 +13,17 @@ import pytest
 from commands import picture_net, text_net
 from models import network
 
-from lrp_onnx import CheckError, InputError, backward, bench, check, compiler
-from lrp_onnx.check import check_compiled, relative_difference
-from lrp_onnx.compiler import run_stages
+from lrp_onnx import CheckError, InputError, bench
+from lrp_onnx.compiler import check
+from lrp_onnx.compiler import stages as compiler
+from lrp_onnx.compiler.check import check_compiled, relative_difference
+from lrp_onnx.compiler.stages import run_stages
 from lrp_onnx.data.samples import random_feeds
 from lrp_onnx.graph.session import Wanted
 from lrp_onnx.lrp.assignment import Request
 from lrp_onnx.ops.registry import REGISTRY
-from lrp_onnx.relevance import Relevance
+from lrp_onnx.propagation import walk as backward
+from lrp_onnx.propagation.factored.relevance import Relevance
 from lrp_onnx.verify import CLOSES, Line, verify
 
 COMPOSITES = [
@@ -123,7 +126,7 @@ def test_a_wrong_vjp_fails(
 
 
 def test_a_forgotten_branch_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lrp_onnx import backward
+    from lrp_onnx.propagation import walk as backward
 
     def first_only(emit: Any, pending: Any, value: ir.Value, masks: Any) -> ir.Value | None:
         return pending[value][0] if value in pending else None

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lrp_onnx.condition import channel_axis
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.session import Array
+from lrp_onnx.propagation.condition import channel_axis
 
 __all__ = ["read_conditions", "top_channels"]
 

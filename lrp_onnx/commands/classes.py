@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from lrp_onnx.commands.material import Material
-from lrp_onnx.emit_graph import CLASSES
+from lrp_onnx.compiler.explanation import CLASSES
 from lrp_onnx.errors import TargetError
 from lrp_onnx.explainer import Explainer, Result
 from lrp_onnx.graph.session import Array

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lrp_onnx import digits
-from lrp_onnx.compiler import compile
+from lrp_onnx.compiler.stages import compile
 from lrp_onnx.errors import OutputError
 from lrp_onnx.explainer import Explainer
 from lrp_onnx.graph.atomic_files import atomic

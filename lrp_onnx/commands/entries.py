@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.compiled import Compiled
+from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.data.layout import Dimension, describe_shape
 from lrp_onnx.data.samples import is_added
 

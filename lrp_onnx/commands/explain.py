@@ -19,7 +19,7 @@ from lrp_onnx.commands.options import Options
 from lrp_onnx.commands.sample import Sample, note_on
 from lrp_onnx.commands.steps import of_steps
 from lrp_onnx.commands.story import check_format, missing_labels, samples, what_of, write
-from lrp_onnx.compiled import Compiled
+from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.data.labels import load_labels
 from lrp_onnx.data.preprocess import Preprocess, load_preprocess
 from lrp_onnx.errors import TargetError

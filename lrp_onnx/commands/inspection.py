@@ -17,8 +17,8 @@ from lrp_onnx.commands.entries import entries
 from lrp_onnx.commands.options import Options
 from lrp_onnx.commands.tables import facts, nodes_table, signature, tensors_table
 from lrp_onnx.commands.watch import Watch
-from lrp_onnx.compiled import Compiled
-from lrp_onnx.compiler import run_stages
+from lrp_onnx.compiler.compiled import Compiled
+from lrp_onnx.compiler.stages import run_stages
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.model_file import load
 from lrp_onnx.graph.names import name_of

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.baseline import read_baselines
 from lrp_onnx.data.implied import affine_behind, implied_preprocess
 from lrp_onnx.data.inputs import is_array_file, load_input
 from lrp_onnx.data.preprocess import Preprocess, bounds, load_preprocess
@@ -17,6 +16,7 @@ from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import CompositeError, InputError
 from lrp_onnx.frontend.canonize import canonise
 from lrp_onnx.frontend.normalize import normalise
+from lrp_onnx.gradients.baseline import read_baselines
 from lrp_onnx.graph.model_file import check_original, load
 from lrp_onnx.graph.session import Array
 from lrp_onnx.lrp.assignment import Request, assign

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lrp_onnx.compiler import STAGES
+from lrp_onnx.compiler.stages import STAGES
 from lrp_onnx.errors import RuleError
 from lrp_onnx.graph.builder import RUNTIMES
 from lrp_onnx.lrp.assignment import Request

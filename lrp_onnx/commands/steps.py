@@ -8,8 +8,8 @@ import json
 
 import numpy as np
 
-from lrp_onnx.complete import COMPLETENESS
 from lrp_onnx.explainer import Explainer, Result
+from lrp_onnx.gradients.completeness import COMPLETENESS
 from lrp_onnx.lrp.methods import PATH
 from lrp_onnx.verify import ROUGH, completeness_of
 

@@ -11,9 +11,9 @@ import numpy as np
 from lrp_onnx.commands.inspection import in_words
 from lrp_onnx.commands.material import Material
 from lrp_onnx.commands.sample import Sample
+from lrp_onnx.compiler.explanation import CLASSES
 from lrp_onnx.data.labels import class_name
 from lrp_onnx.data.layout import batched_axes, single_axes
-from lrp_onnx.emit_graph import CLASSES
 from lrp_onnx.errors import InputError, OutputError, TargetError
 from lrp_onnx.explainer import Explainer, Result
 from lrp_onnx.graph.session import Array

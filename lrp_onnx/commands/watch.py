@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from lrp_onnx.analysis.signs import signs
 from lrp_onnx.commands.options import Options
-from lrp_onnx.compiler import STAGES
+from lrp_onnx.compiler.stages import STAGES
 from lrp_onnx.lrp.assignment import Request, assign
 
 __all__ = ["Watch", "graph_text", "stage_text"]

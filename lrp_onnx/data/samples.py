@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.condition import CONDITION
 from lrp_onnx.data.layout import Dimension
 from lrp_onnx.graph.session import Array, Wanted
+from lrp_onnx.propagation.condition import CONDITION
 
 __all__ = ["added_inputs", "is_added", "random_feeds", "wanted_by"]
 

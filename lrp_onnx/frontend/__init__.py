@@ -1,1 +1,1 @@
-"""An exported file becomes the canonical view: one opset, known operators, concepts instead of spellings."""
+"""A file becomes the canonical view: one opset, known operators, concepts instead of spellings."""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.bodies import paired
 from lrp_onnx.graph.subgraphs import bodies_of, captures
+from lrp_onnx.propagation.bodies import paired
 
 __all__ = ["cone", "copied", "reads"]
 

@@ -24,7 +24,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from lrp_onnx.compiled import LARGEST_FILE
+from lrp_onnx.compiler.compiled import LARGEST_FILE
 from lrp_onnx.data.layout import Dimension
 from lrp_onnx.errors import InputError, LrpError, ModelError
 from lrp_onnx.graph.map_outputs import deserialised, serialised

@@ -39,7 +39,7 @@ class Request:
     method: str = "lrp"
     steps: int = STEPS
     baseline: object = None
-    """As given: see `lrp_onnx.baseline.read_baselines`."""
+    """As given: see `lrp_onnx.gradients.baseline.read_baselines`."""
     conditions: Sequence[str] = ()
     optimise: bool = True
     runtime: str = "portable"

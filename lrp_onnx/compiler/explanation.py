@@ -8,18 +8,18 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.audit import COLUMNS, Audit
-from lrp_onnx.backward import walk
-from lrp_onnx.condition import condition_masks
 from lrp_onnx.errors import TargetError
+from lrp_onnx.gradients.integrated_gradients import integrated_gradients
+from lrp_onnx.gradients.source import cut_at_sources
 from lrp_onnx.graph.builder import Emit, compute_dtype, known_rank, make_room
 from lrp_onnx.graph.tensors import tensor_of
-from lrp_onnx.integrate import integrated_gradients
 from lrp_onnx.lrp.assignment import Assignment
 from lrp_onnx.lrp.methods import PATH, attribution
 from lrp_onnx.lrp.start import largest_classes, starting_relevance
 from lrp_onnx.lrp.target import Target
-from lrp_onnx.source import cut_at_sources
+from lrp_onnx.propagation.condition import condition_masks
+from lrp_onnx.propagation.conservation import COLUMNS, Audit
+from lrp_onnx.propagation.walk import walk
 
 __all__ = ["CLASSES", "emit_relevance"]
 

@@ -12,20 +12,20 @@ from dataclasses import replace
 import onnx_ir as ir
 
 from lrp_onnx.analysis.signs import signs
-from lrp_onnx.audit import Audit
-from lrp_onnx.baseline import described, read_baselines
-from lrp_onnx.check import check_compiled
-from lrp_onnx.compiled import Compiled
-from lrp_onnx.emit_graph import emit_relevance
+from lrp_onnx.compiler.check import check_compiled
+from lrp_onnx.compiler.compiled import Compiled
+from lrp_onnx.compiler.explanation import emit_relevance
 from lrp_onnx.errors import CompositeError
 from lrp_onnx.frontend.canonize import canonise
 from lrp_onnx.frontend.normalize import normalise
+from lrp_onnx.gradients.baseline import described, read_baselines
 from lrp_onnx.graph.builder import RUNTIMES
 from lrp_onnx.graph.model_file import Source, check_original, load, sha256_of
+from lrp_onnx.lowering.lower import optimise
 from lrp_onnx.lrp.assignment import Assignment, Request, assign
 from lrp_onnx.lrp.composite import Override
 from lrp_onnx.lrp.methods import PATH, settled
-from lrp_onnx.optimise import optimise
+from lrp_onnx.propagation.conservation import Audit
 from lrp_onnx.version import version
 
 __all__ = ["STAGES", "Observer", "compile", "run_stages"]

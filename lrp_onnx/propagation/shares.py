@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.audit import Audit
 from lrp_onnx.errors import RuleError
 from lrp_onnx.frontend.canonize.padding import PADDING_OF
 from lrp_onnx.graph.builder import HALF, Emit, Input, known_rank
@@ -24,6 +23,7 @@ from lrp_onnx.lrp.algebra import Operand, add, evaluate, multiply, ratio, sign
 from lrp_onnx.lrp.rule import Setting, Share, Term
 from lrp_onnx.lrp.site import Assigned, numbers, vjp
 from lrp_onnx.ops.registry import REGISTRY, Op
+from lrp_onnx.propagation.conservation import Audit
 
 __all__ = [
     "EPSILON",

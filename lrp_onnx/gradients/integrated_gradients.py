@@ -2,13 +2,13 @@
 
     R = (x - x₀) · Σ_k w_k · g(x₀ + a_k · (x - x₀)),    g = ∂(m·y)/∂x,
 
-the midpoint rule over S steps (lrp_onnx.quadrature), then moved the least that makes
-Σ R = m·y(x) - m·y(x₀), completeness (lrp_onnx.complete).
+the midpoint rule over S steps (lrp_onnx.gradients.quadrature), then moved the least that makes
+Σ R = m·y(x) - m·y(x₀), completeness (lrp_onnx.gradients.completeness).
 
 The mask m is formed once, at x: the class that argmax chooses there is explained all along.
 
-The network is copied and differentiated at the points (lrp_onnx.waypoints).  Where its samples are
-independent, points become a part of the batch, as many as fit into a bounded memory; else they are
+The network is copied and differentiated at the points (lrp_onnx.gradients.path_points).  Where its
+samples are independent, points become a part of the batch, as many as fit into a bounded memory; else they are
 taken one by one.  Where one pass does not take them all, a Scan goes over the passes with the copy
 as its body.
 """
@@ -21,15 +21,15 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from lrp_onnx.backward import walk
-from lrp_onnx.baseline import starting_points
-from lrp_onnx.complete import completed
 from lrp_onnx.errors import TargetError
+from lrp_onnx.gradients.baseline import starting_points
+from lrp_onnx.gradients.completeness import completed
+from lrp_onnx.gradients.path_points import COPY, BatchOfPoints, OnePoint, Path, at_once
+from lrp_onnx.gradients.quadrature import quadrature
+from lrp_onnx.gradients.source import Cut, cut_at_sources
 from lrp_onnx.graph.builder import Emit, compute_dtype
 from lrp_onnx.lrp.assignment import Assignment
-from lrp_onnx.quadrature import quadrature
-from lrp_onnx.source import Cut, cut_at_sources
-from lrp_onnx.waypoints import COPY, BatchOfPoints, OnePoint, Path, at_once
+from lrp_onnx.propagation.walk import walk
 
 __all__ = ["integrated_gradients"]
 

@@ -22,15 +22,15 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.both_signs import BothSigns
-from lrp_onnx.constant_inputs import by_constant_inputs
 from lrp_onnx.graph.builder import HALF, Emit, Input
 from lrp_onnx.lrp.algebra import absolute, add, divide, multiply, positive, ratio, sign
 from lrp_onnx.lrp.site import Assigned, vjp
-from lrp_onnx.one_sign import OneSign
-from lrp_onnx.quadrants import Quadrants, quadrants
-from lrp_onnx.relevance import Relevance
-from lrp_onnx.shares import EPSILON, Layer, layer_of
+from lrp_onnx.propagation.factored.both_signs import BothSigns
+from lrp_onnx.propagation.factored.constant_inputs import by_constant_inputs
+from lrp_onnx.propagation.factored.one_sign import OneSign
+from lrp_onnx.propagation.factored.quadrants import Quadrants, quadrants
+from lrp_onnx.propagation.factored.relevance import Relevance
+from lrp_onnx.propagation.shares import EPSILON, Layer, layer_of
 
 __all__ = ["by_fewest"]
 

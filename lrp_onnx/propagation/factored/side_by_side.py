@@ -18,7 +18,7 @@ from lrp_onnx.graph.builder import Emit, Input, static_shape
 from lrp_onnx.lrp.algebra import Operand, add
 from lrp_onnx.lrp.site import vjp
 from lrp_onnx.ops.conv_backward_data import over_input
-from lrp_onnx.shares import Layer
+from lrp_onnx.propagation.shares import Layer
 
 __all__ = ["back", "back_together", "forward"]
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from lrp_onnx.analysis.sample_independence import batch_size, batched_inputs, independent
-from lrp_onnx.backward import walk
-from lrp_onnx.bodies import moved
 from lrp_onnx.errors import LrpError, UnsupportedError
+from lrp_onnx.gradients.source import Cut
 from lrp_onnx.graph.builder import HALF, Emit, compute_dtype, known_rank
 from lrp_onnx.graph.clone import cone, copied
-from lrp_onnx.source import Cut
+from lrp_onnx.propagation.bodies import moved
+from lrp_onnx.propagation.walk import walk
 
 __all__ = [
     "COPY",

@@ -7,7 +7,7 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from lrp_onnx.spell import spell_group_norm, spell_norm
+from lrp_onnx.lowering.norms import spell_group_norm, spell_norm
 
 __all__ = ["optimise"]
 

@@ -13,7 +13,6 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from lrp_onnx.contributions import Contributions, values_of
 from lrp_onnx.lrp.algebra import (
     Operand,
     absolute,
@@ -24,9 +23,10 @@ from lrp_onnx.lrp.algebra import (
     positive,
     subtract,
 )
-from lrp_onnx.quadrants import Quadrants
-from lrp_onnx.relevance import Relevance
-from lrp_onnx.wide import back
+from lrp_onnx.propagation.factored.contributions import Contributions, values_of
+from lrp_onnx.propagation.factored.quadrants import Quadrants
+from lrp_onnx.propagation.factored.relevance import Relevance
+from lrp_onnx.propagation.factored.side_by_side import back
 
 __all__ = ["BothSigns"]
 

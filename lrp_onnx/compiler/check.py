@@ -16,13 +16,13 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from lrp_onnx.analysis.quantizer_step import quantiser_step
-from lrp_onnx.compiled import Compiled
-from lrp_onnx.condition import CONDITION
+from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.data.samples import is_added, random_feeds, wanted_by
 from lrp_onnx.errors import CheckError, InputError, ModelError
 from lrp_onnx.graph.map_outputs import numbers_of
 from lrp_onnx.graph.model_file import Source, through_proto
 from lrp_onnx.graph.session import Array, Runtime, runtime_form
+from lrp_onnx.propagation.condition import CONDITION
 
 __all__ = [
     "TOLERANCES",

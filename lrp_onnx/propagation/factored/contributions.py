@@ -14,9 +14,9 @@ import onnx_ir as ir
 from lrp_onnx.graph.builder import Emit, Input, static_shape
 from lrp_onnx.lrp.algebra import Operand, add, divide, multiply, negative, positive, sign
 from lrp_onnx.ops.scatter_add import constant_array
-from lrp_onnx.relevance import Relevance
-from lrp_onnx.shares import Layer
-from lrp_onnx.wide import forward
+from lrp_onnx.propagation.factored.relevance import Relevance
+from lrp_onnx.propagation.factored.side_by_side import forward
+from lrp_onnx.propagation.shares import Layer
 
 __all__ = ["Contributions", "values_of"]
 

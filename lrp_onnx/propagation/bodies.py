@@ -19,14 +19,14 @@ from typing import Any
 import onnx_ir as ir
 
 from lrp_onnx.analysis.path import Body, Step
-from lrp_onnx.audit import Audit
-from lrp_onnx.body_account import BodyAccount, untaken
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph import subgraphs as control
 from lrp_onnx.graph.builder import Emit, compute_dtype
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.graph.subgraphs import ports_of
 from lrp_onnx.lrp.site import Assigned
+from lrp_onnx.propagation.body_conservation import BodyAccount, untaken
+from lrp_onnx.propagation.conservation import Audit
 
 __all__ = ["moved", "paired", "through_bodies"]
 

@@ -9,8 +9,6 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from lrp_onnx.audit import Audit
-from lrp_onnx.bodies import through_bodies
 from lrp_onnx.errors import LrpError, RuleError, UnsupportedError
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.names import name_of
@@ -18,9 +16,11 @@ from lrp_onnx.graph.refusal import refusal
 from lrp_onnx.lrp.algebra import Operand, evaluate
 from lrp_onnx.lrp.expression import names
 from lrp_onnx.lrp.site import Assigned, alone, numbers, vjp
-from lrp_onnx.reduced import by_fewest
-from lrp_onnx.relevance import Moved, Relevance, total
-from lrp_onnx.shares import by_shares
+from lrp_onnx.propagation.bodies import through_bodies
+from lrp_onnx.propagation.conservation import Audit
+from lrp_onnx.propagation.factored.fewest import by_fewest
+from lrp_onnx.propagation.factored.relevance import Moved, Relevance, total
+from lrp_onnx.propagation.shares import by_shares
 
 __all__ = ["walk"]
 

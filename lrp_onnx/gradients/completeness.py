@@ -22,9 +22,9 @@ from functools import partial, reduce
 
 import onnx_ir as ir
 
+from lrp_onnx.gradients.path_points import Gradients, Path, cast_like, in_dtype
 from lrp_onnx.graph.builder import Emit, compute_dtype, known_rank
 from lrp_onnx.graph.clone import copied
-from lrp_onnx.waypoints import Gradients, Path, cast_like, in_dtype
 
 __all__ = ["COMPLETENESS", "completed"]
 

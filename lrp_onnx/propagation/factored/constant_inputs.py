@@ -18,9 +18,9 @@ import onnx_ir as ir
 from lrp_onnx.graph.builder import Emit, Input, static_shape
 from lrp_onnx.lrp.algebra import Operand, add, divide, multiply, ratio, subtract
 from lrp_onnx.lrp.rule import Share
-from lrp_onnx.relevance import Relevance
-from lrp_onnx.shares import Layer, Modified, constant_input, modified
-from lrp_onnx.wide import back
+from lrp_onnx.propagation.factored.relevance import Relevance
+from lrp_onnx.propagation.factored.side_by_side import back
+from lrp_onnx.propagation.shares import Layer, Modified, constant_input, modified
 
 __all__ = ["by_constant_inputs"]
 

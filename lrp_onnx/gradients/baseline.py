@@ -22,9 +22,9 @@ from lrp_onnx.data.layout import batched_axes
 from lrp_onnx.data.preprocess import Preprocess
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError, TargetError
+from lrp_onnx.gradients.source import Cut
 from lrp_onnx.graph.builder import Emit, compute_dtype, known_rank
 from lrp_onnx.graph.clone import cone, copied
-from lrp_onnx.source import Cut
 
 __all__ = ["Baseline", "described", "read_baselines", "starting_points"]
 

@@ -1,0 +1,1 @@
+"""The stages in their order, and the check of what they made."""

@@ -1,0 +1,1 @@
+"""Gradient methods: where gradients are taken, paths from a baseline, completeness."""

@@ -1,0 +1,1 @@
+"""What only the compiler knows, in operators of the standard."""

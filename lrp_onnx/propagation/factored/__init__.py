@@ -1,0 +1,1 @@
+"""Relevance kept as a product of factor and coefficient; rules in their fewest operations."""
