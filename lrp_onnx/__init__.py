@@ -15,10 +15,11 @@ from lrp_onnx.errors import (
     TargetError,
     UnsupportedError,
 )
-from lrp_onnx.explainer import Explainer
+from lrp_onnx.run.explainer import Explainer
 
 if TYPE_CHECKING:
-    from lrp_onnx.pictures.plot import save_heatmap
+    from lrp_onnx.data import digits
+    from lrp_onnx.visual.plot import save_heatmap
 
 __all__ = [
     "CheckError",
@@ -33,6 +34,7 @@ __all__ = [
     "TargetError",
     "UnsupportedError",
     "compile",
+    "digits",
     "save_heatmap",
 ]
 
@@ -43,8 +45,12 @@ def __getattr__(name: str) -> Any:
         from lrp_onnx.version import version
 
         return version()
+    if name == "digits":
+        from lrp_onnx.data import digits
+
+        return digits
     if name == "save_heatmap":
-        from lrp_onnx.pictures.plot import save_heatmap
+        from lrp_onnx.visual.plot import save_heatmap
 
         return save_heatmap
     raise AttributeError(f"module 'lrp_onnx' has no attribute {name!r}")

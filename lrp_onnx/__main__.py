@@ -2,6 +2,6 @@
 
 import sys
 
-from lrp_onnx.cli import main
+from lrp_onnx.cli.main import main
 
 sys.exit(main())

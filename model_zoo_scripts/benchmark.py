@@ -44,7 +44,7 @@ from rich.console import Console
 
 import lrp_onnx
 from lrp_onnx.graph.session import Runtime
-from lrp_onnx.timing import interleaved
+from lrp_onnx.validate.timing import interleaved
 
 __all__ = ["main"]
 

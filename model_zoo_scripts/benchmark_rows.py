@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table as RichTable
 
-from lrp_onnx.timing import ratio
+from lrp_onnx.validate.timing import ratio
 
 __all__ = ["BOUNDS", "Row", "Table", "forward_table", "others_table"]
 

@@ -19,7 +19,7 @@ from obtain import model
 from rich.progress import track
 
 import lrp_onnx
-from lrp_onnx.pictures.plot import Panel, save_grid
+from lrp_onnx.visual.plot import Panel, save_grid
 
 __all__ = ["draw", "explain", "main"]
 

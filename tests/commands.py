@@ -12,7 +12,7 @@ import pytest
 from models import model_of
 from onnx import helper
 
-from lrp_onnx.cli import main
+from lrp_onnx.cli.main import main
 
 
 @dataclass(frozen=True)

@@ -286,7 +286,8 @@ def test_nan_in_a_weight_compiles_with_a_warning_and_fails_verify(
 
 SLOW = """
 import signal, sys, time
-from lrp_onnx import cli, compiled, compiler
+from lrp_onnx.cli import main as cli
+from lrp_onnx.compiler import compiled, stages
 
 # a shell that runs the tests in the background has SIGINT ignored, which children inherit
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -299,7 +300,7 @@ def slow(*given):
 sys.exit(cli.main(["compile", "model.onnx", "-o", "older.onnx"]))
 """
 MOMENTS = {
-    "while a stage runs": "compiler.optimise = slow",
+    "while a stage runs": "stages.optimise = slow",
     "while the file is written": "compiled.Compiled.model = property(slow)",
 }
 
@@ -349,7 +350,10 @@ def test_a_full_disk_behind_stdout(folder: Path) -> None:
 
 
 def test_an_error_nobody_foresaw_is_a_paragraph_too(folder: Path) -> None:
-    program = "import sys; from lrp_onnx import cli, compiler; compiler.optimise = None; "
+    program = (
+        "import sys; from lrp_onnx.cli import main as cli; from lrp_onnx.compiler import stages; "
+        "stages.optimise = None; "
+    )
     _make_files("model.onnx", folder)
     done = subprocess.run(
         [sys.executable, "-c", program + "sys.exit(cli.main(sys.argv[1:]))",

@@ -17,7 +17,7 @@ from test_body import HEAD
 
 from lrp_onnx.lrp.assignment import Request
 from lrp_onnx.ops.registry import REGISTRY
-from lrp_onnx.verify import Line, Verdict, verify
+from lrp_onnx.validate.verify import Line, Verdict, verify
 
 SHAPES = {"w": (3, 4), "u": (4, 4), "b": (4,), "v": (4, 2), "s": (2, 4)}
 COMPOSITES = ["epsilon", "epsilon-plus-flat", "zplus"]

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from test_body import HEAD
 
 import lrp_onnx
-from lrp_onnx.cli import main
+from lrp_onnx.cli.main import main
 from lrp_onnx.errors import LrpError, RuleError, TargetError, UnsupportedError
 
 NESTED = """g (float[T,2,3] x, float[2,4] h0, bool c) => (float[2,2] y) {

@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 
 import lrp_onnx
 from lrp_onnx.lrp.assignment import Request
-from lrp_onnx.verify import verify
+from lrp_onnx.validate.verify import verify
 
 T, N, IN, H = 5, 3, 4, 3
 RNG = np.random.default_rng(5)

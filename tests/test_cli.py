@@ -20,10 +20,11 @@ from PIL import Image
 from rich.console import Console
 
 import lrp_onnx
-from lrp_onnx import cli, digits
-from lrp_onnx.commands import options, tables
-from lrp_onnx.commands.sample import Sample
-from lrp_onnx.verify import Line, Verdict
+from lrp_onnx.cli import main as cli
+from lrp_onnx.cli import options, tables
+from lrp_onnx.cli.sample import Sample
+from lrp_onnx.data import digits
+from lrp_onnx.validate.verify import Line, Verdict
 
 Capture = pytest.CaptureFixture[str]
 
@@ -381,7 +382,7 @@ def test_lists_into_a_pipe_are_a_row_a_line(command: str, capsys: Capture) -> No
 
 
 def test_ops_in_a_terminal_are_tables(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lrp_onnx.commands.tables.in_pipe", lambda: False)
+    monkeypatch.setattr("lrp_onnx.cli.tables.in_pipe", lambda: False)
     monkeypatch.setenv("COLUMNS", "100")
     shown = run_command(capsys, "ops").out
     assert "Propagate relevance" in shown

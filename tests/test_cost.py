@@ -12,8 +12,8 @@ import pytest
 from models import network
 
 import lrp_onnx
-from lrp_onnx import digits
 from lrp_onnx.compiler.stages import run_stages
+from lrp_onnx.data import digits
 from lrp_onnx.lrp.assignment import Request
 
 BOX = {"low": 0.0, "high": 1.0}
@@ -96,7 +96,7 @@ def test_no_search_for_garbage_while_compiling():
 
 MEASURE = """
 import sys, lrp_onnx
-from lrp_onnx.peak_memory import _memory as memory
+from lrp_onnx.validate.peak_memory import _memory as memory
 lrp_onnx.compile(sys.argv[1], check=False)  # imports, pools
 before = memory("VmRSS")
 lrp_onnx.compile(sys.argv[2], check=False)

@@ -12,7 +12,7 @@ from reference import Network
 from test_networks import rules_of
 
 import lrp_onnx
-from lrp_onnx import digits
+from lrp_onnx.data import digits
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_digits_alone_and_in_a_batch_agree(bundle):
 
 
 def test_the_bundle_is_small():
-    parts = [part for part in files("lrp_onnx.digits").iterdir() if part.is_file()]
+    parts = [part for part in files("lrp_onnx.data.digits").iterdir() if part.is_file()]
     assert {"digits.onnx", "digits.npz", "ORIGIN.md"} <= {part.name for part in parts}
     assert sum(len(part.read_bytes()) for part in parts) < 200_000
 

@@ -12,9 +12,9 @@ from commands import run_command
 from models import assert_close, run
 
 import lrp_onnx
-from lrp_onnx.bench import bench
-from lrp_onnx.commands.entries import entries
+from lrp_onnx.cli.entries import entries
 from lrp_onnx.errors import TargetError
+from lrp_onnx.validate.bench import bench
 
 Capture = pytest.CaptureFixture[str]
 HEADER = '<ir_version: 8, opset_import: ["":18]>'

@@ -15,15 +15,16 @@ from onnx import helper
 from reference import Network, finite_difference
 
 import lrp_onnx
-from lrp_onnx import Explainer, InputError, LrpError, digits
+from lrp_onnx import Explainer, InputError, LrpError
 from lrp_onnx.analysis import sample_independence as batch
+from lrp_onnx.data import digits
 from lrp_onnx.frontend.normalize import normalise
 from lrp_onnx.gradients import path_points as waypoints
 from lrp_onnx.gradients.quadrature import quadrature
 from lrp_onnx.graph.clone import cone
 from lrp_onnx.graph.model_file import load
 from lrp_onnx.lrp.assignment import Request
-from lrp_onnx.verify import verify
+from lrp_onnx.validate.verify import verify
 
 RNG = np.random.default_rng(5)
 SMOOTH = network(

@@ -14,7 +14,7 @@ from lrp_onnx.data.layout import batched_axes, single_axes
 from lrp_onnx.data.preprocess import PRESETS, normalise_pixels
 from lrp_onnx.errors import InputError, OutputError
 from lrp_onnx.graph.atomic_files import atomic, atomic_group
-from lrp_onnx.pictures.heatmap import (
+from lrp_onnx.visual.heatmap import (
     COLOURS,
     colour_limit,
     norm,
@@ -22,9 +22,9 @@ from lrp_onnx.pictures.heatmap import (
     relevance_maps,
     shown_pictures,
 )
-from lrp_onnx.pictures.page import wrapped
-from lrp_onnx.pictures.plot import Panel, save_grid, save_heatmap
-from lrp_onnx.pictures.report import save_arrays, save_html, table_rows
+from lrp_onnx.visual.page import wrapped
+from lrp_onnx.visual.plot import Panel, save_grid, save_heatmap
+from lrp_onnx.visual.report import save_arrays, save_html, table_rows
 
 RNG = np.random.default_rng(0)
 
@@ -241,7 +241,7 @@ def test_no_pyplot_is_imported(tmp_path):
     import subprocess
     import sys
 
-    code = "import sys, lrp_onnx.pictures.report; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, lrp_onnx.visual.report; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -364,7 +364,7 @@ class Digits:
     """Calibration and test: the digits that come with the package."""
 
     def __init__(self) -> None:
-        folder = resources.files("lrp_onnx.digits")
+        folder = resources.files("lrp_onnx.data.digits")
         self.path = str(folder / "digits.onnx")
         with (folder / "digits.npz").open("rb") as file:
             self.images = np.load(file)["images"].astype(np.float32)[:, None]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lrp_onnx.analysis.operator_support import every_stand
-from lrp_onnx.commands import operators
+from lrp_onnx.cli import operators
 from lrp_onnx.lrp.composite import load_composite
 from lrp_onnx.lrp.rule import library, load_rule
 

@@ -14,7 +14,7 @@ from lrp_onnx.frontend.normalize import normalise
 from lrp_onnx.graph.model_file import load
 from lrp_onnx.lrp.assignment import Request
 from lrp_onnx.lrp.logits import logits_behind
-from lrp_onnx.verify import verify
+from lrp_onnx.validate.verify import verify
 
 SHAPE = (3, 4)
 NUMBERS = {"one": 1.0, "zero": 0.0, "minus": -1.0, "axes": [1], "ax": [-1], "half": 0.5}

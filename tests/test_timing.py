@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lrp_onnx import timing
+from lrp_onnx.validate import timing
 
 
 class Machine:

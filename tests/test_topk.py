@@ -11,7 +11,7 @@ from models import assert_close, network, run
 import lrp_onnx
 from lrp_onnx import TargetError
 from lrp_onnx.lrp.assignment import Request
-from lrp_onnx.verify import verify
+from lrp_onnx.validate.verify import verify
 
 CONVOLUTIONS = network(
     "c = Conv<pads=[1,1,1,1]>(x, w, b) r = Relu(c) "

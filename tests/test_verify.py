@@ -13,7 +13,7 @@ import pytest
 from commands import picture_net, text_net
 from models import network
 
-from lrp_onnx import CheckError, InputError, bench
+from lrp_onnx import CheckError, InputError
 from lrp_onnx.compiler import check
 from lrp_onnx.compiler import stages as compiler
 from lrp_onnx.compiler.check import check_compiled, relative_difference
@@ -24,7 +24,8 @@ from lrp_onnx.lrp.assignment import Request
 from lrp_onnx.ops.registry import REGISTRY
 from lrp_onnx.propagation import walk as backward
 from lrp_onnx.propagation.factored.relevance import Relevance
-from lrp_onnx.verify import CLOSES, Line, verify
+from lrp_onnx.validate import bench
+from lrp_onnx.validate.verify import CLOSES, Line, verify
 
 COMPOSITES = [
     "epsilon-plus-flat",

@@ -8,9 +8,9 @@ the midpoint rule over S steps (lrp_onnx.gradients.quadrature), then moved the l
 The mask m is formed once, at x: the class that argmax chooses there is explained all along.
 
 The network is copied and differentiated at the points (lrp_onnx.gradients.path_points).  Where its
-samples are independent, points become a part of the batch, as many as fit into a bounded memory; else they are
-taken one by one.  Where one pass does not take them all, a Scan goes over the passes with the copy
-as its body.
+samples are independent, points become a part of the batch, as many as fit into a bounded memory;
+else they are taken one by one. Where one pass does not take them all, a Scan goes over the passes
+with the copy as its body.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Models as graphs, without LRP: files, sessions, constants, names, bodies, the builder of nodes."""
+"""Models as graphs, without LRP: files, sessions, constants, names, bodies, building nodes."""

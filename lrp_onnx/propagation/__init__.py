@@ -1,1 +1,1 @@
-"""The walk from the target back to the inputs: rules become nodes, and relevance is accounted for."""
+"""The walk from the target to the inputs: rules become nodes, relevance is accounted for."""

@@ -20,7 +20,7 @@ import onnx_ir as ir
 
 from lrp_onnx.analysis.path import Body, Step
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.graph import subgraphs as control
+from lrp_onnx.graph import subgraphs
 from lrp_onnx.graph.builder import Emit, compute_dtype
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.graph.subgraphs import ports_of
@@ -96,7 +96,7 @@ def paired(
     for node, copied in zip(graph, copy, strict=True):
         twins[node] = copied
         values.update(zip(node.outputs, copied.outputs, strict=True))
-        bodies = zip(control.bodies_of(node), control.bodies_of(copied), strict=True)
+        bodies = zip(subgraphs.bodies_of(node), subgraphs.bodies_of(copied), strict=True)
         for inner, inner_copy in bodies:
             more_values, more_twins = paired(inner, inner_copy)
             values.update(more_values)
@@ -111,7 +111,7 @@ def moved(
     node = twins[site.step.node]
     bodies = tuple(
         replace(body, graph=graph)
-        for body, graph in zip(site.step.bodies, control.bodies_of(node), strict=False)
+        for body, graph in zip(site.step.bodies, subgraphs.bodies_of(node), strict=False)
     )
     captured = tuple(values.get(v, v) for v in site.step.captured)
     step: Step = replace(site.step, node=node, captured=captured, bodies=bodies)

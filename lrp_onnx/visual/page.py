@@ -19,7 +19,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from lrp_onnx.pictures.heatmap import COLOURS, norm
+from lrp_onnx.visual.heatmap import COLOURS, norm
 
 __all__ = ["FONTS", "PAD", "Page", "boxes_for_missing_letters", "wrapped"]
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from lrp_onnx.commands.inspection import in_words
-from lrp_onnx.commands.material import Material
-from lrp_onnx.commands.sample import Sample
+from lrp_onnx.cli.inspection import in_words
+from lrp_onnx.cli.material import Material
+from lrp_onnx.cli.sample import Sample
 from lrp_onnx.compiler.explanation import CLASSES
 from lrp_onnx.data.labels import class_name
 from lrp_onnx.data.layout import batched_axes, single_axes
 from lrp_onnx.errors import InputError, OutputError, TargetError
-from lrp_onnx.explainer import Explainer, Result
 from lrp_onnx.graph.session import Array
+from lrp_onnx.run.explainer import Explainer, Result
 
 __all__ = [
     "FORMATS",
@@ -144,7 +144,7 @@ def write(
 ) -> None:
     """Write the picture, the page or the arrays, by the ending of the name."""
     if path.suffix.lower() == ".npz":
-        from lrp_onnx.pictures.report import save_arrays
+        from lrp_onnx.visual.report import save_arrays
 
         arrays = {f"{name}_relevance": r for name, r in result.relevance.items()}
         return save_arrays(path, {**result.outputs, **arrays}, metadata)
@@ -152,7 +152,7 @@ def write(
     relevance, values, axes = _drawn(explainer, name, result, material, len(told))
     how, told = material.preprocess.get(name), told * (len(relevance) // len(told))
     if path.suffix.lower() == ".png":
-        from lrp_onnx.pictures.plot import save_heatmap
+        from lrp_onnx.visual.plot import save_heatmap
 
         return save_heatmap(
             path,
@@ -164,7 +164,7 @@ def write(
             metadata=metadata,
             what=what_of(explainer),
         )
-    from lrp_onnx.pictures.report import save_html
+    from lrp_onnx.visual.report import save_html
 
     save_html(
         path,
@@ -223,7 +223,7 @@ def what_of(explainer: Explainer) -> str:
 
 def _rows(explainer: Explainer, sample: Sample) -> dict[str, str]:
     """The table of one sample."""
-    from lrp_onnx.pictures.report import table_rows
+    from lrp_onnx.visual.report import table_rows
 
     target = sample.explained or explainer.metadata["target"]
     if sample.start is None:

@@ -16,10 +16,10 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from lrp_onnx.bench import Cost, Costs
 from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.lrp.assignment import NodeReport
-from lrp_onnx.verify import Line, Verdict
+from lrp_onnx.validate.bench import Cost, Costs
+from lrp_onnx.validate.verify import Line, Verdict
 
 __all__ = [
     "LEGEND",

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from lrp_onnx.data.preprocess import Preprocess
 from lrp_onnx.errors import InputError, OutputError
 from lrp_onnx.graph.atomic_files import atomic
-from lrp_onnx.pictures.charts import draw_bars, draw_tokens
-from lrp_onnx.pictures.heatmap import (
+from lrp_onnx.visual.charts import draw_bars, draw_tokens
+from lrp_onnx.visual.heatmap import (
     COLOURS,
     colour_limit,
     norm,
@@ -24,7 +24,7 @@ from lrp_onnx.pictures.heatmap import (
     relevance_maps,
     shown_pictures,
 )
-from lrp_onnx.pictures.page import PAD, Page
+from lrp_onnx.visual.page import PAD, Page
 
 __all__ = ["Panel", "heatmap_png", "save_grid", "save_heatmap"]
 

@@ -11,8 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from lrp_onnx.errors import InputError
-from lrp_onnx.pictures.heatmap import COLOURS, LUMA, norm
-from lrp_onnx.pictures.page import FONTS, PAD, Page, boxes_for_missing_letters
+from lrp_onnx.visual.heatmap import COLOURS, LUMA, norm
+from lrp_onnx.visual.page import FONTS, PAD, Page, boxes_for_missing_letters
 
 __all__ = ["draw_bars", "draw_tokens"]
 

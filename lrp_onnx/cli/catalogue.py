@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from lrp_onnx.commands.tables import facts, table_of
+from lrp_onnx.cli.tables import facts, table_of
 from lrp_onnx.errors import RuleError
 from lrp_onnx.lrp.composite import Composite, Layer, load_composite
 from lrp_onnx.lrp.rule import Parameter, Rule, library, load_rule, read_toml

@@ -14,11 +14,11 @@ from lrp_onnx.compiler.check import extra_feeds, judged_on_random
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError
-from lrp_onnx.feeds import fitted
 from lrp_onnx.graph.model_file import Source
 from lrp_onnx.graph.session import Array, Runtime, runtime_form
-from lrp_onnx.peak_memory import peak_memory
-from lrp_onnx.timing import interleaved
+from lrp_onnx.run.feeds import fitted
+from lrp_onnx.validate.peak_memory import peak_memory
+from lrp_onnx.validate.timing import interleaved
 
 __all__ = ["Cost", "Costs", "bench"]
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from lrp_onnx.analysis.signs import signs
-from lrp_onnx.commands.options import Options
+from lrp_onnx.cli.options import Options
 from lrp_onnx.compiler.stages import STAGES
 from lrp_onnx.lrp.assignment import Request, assign
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import onnx
 
-from lrp_onnx.batching import groups, is_open, parts, stacked
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.data.samples import added_inputs
 from lrp_onnx.errors import InputError, ModelError
-from lrp_onnx.feeds import check, fitted, listing, shape_of
 from lrp_onnx.graph.session import Array, Runtime, Wanted, broken_mix, is_device_value, runtime_form
 from lrp_onnx.propagation.condition import CONDITION, mask_of
+from lrp_onnx.run.batching import groups, is_open, parts, stacked
+from lrp_onnx.run.feeds import check, fitted, listing, shape_of
 
 __all__ = ["Explainer", "Result"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from lrp_onnx.commands.explain import (
+from lrp_onnx.cli.explain import (
     Compile,
     Given,
     Notice,
@@ -22,18 +22,18 @@ from lrp_onnx.commands.explain import (
     preprocess_of,
     write_result,
 )
-from lrp_onnx.commands.inspection import explained_rows
-from lrp_onnx.commands.maps import without_maps
-from lrp_onnx.commands.material import Material, open_model, read_material
-from lrp_onnx.commands.options import Options
-from lrp_onnx.commands.sample import Sample, note_on
-from lrp_onnx.commands.steps import advice
-from lrp_onnx.commands.story import FORMATS, check_format, missing_labels
+from lrp_onnx.cli.inspection import explained_rows
+from lrp_onnx.cli.maps import without_maps
+from lrp_onnx.cli.material import Material, open_model, read_material
+from lrp_onnx.cli.options import Options
+from lrp_onnx.cli.sample import Sample, note_on
+from lrp_onnx.cli.steps import advice
+from lrp_onnx.cli.story import FORMATS, check_format, missing_labels
 from lrp_onnx.data.inputs import is_array_file
 from lrp_onnx.errors import CheckError, InputError, OutputError
-from lrp_onnx.explainer import Result
 from lrp_onnx.graph.atomic_files import atomic_group
 from lrp_onnx.graph.session import Array
+from lrp_onnx.run.explainer import Result
 
 __all__ = ["explain_folder", "is_folder"]
 

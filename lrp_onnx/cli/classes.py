@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from lrp_onnx.commands.material import Material
+from lrp_onnx.cli.material import Material
 from lrp_onnx.compiler.explanation import CLASSES
 from lrp_onnx.errors import TargetError
-from lrp_onnx.explainer import Explainer, Result
 from lrp_onnx.graph.session import Array
+from lrp_onnx.run.explainer import Explainer, Result
 
 __all__ = ["class_by_class", "count_of"]
 

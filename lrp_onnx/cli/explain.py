@@ -8,25 +8,25 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from lrp_onnx.commands.channels import read_conditions, top_channels
-from lrp_onnx.commands.classes import class_by_class, count_of
-from lrp_onnx.commands.entries import entries
-from lrp_onnx.commands.finite import check_finite
-from lrp_onnx.commands.inspection import OWN, explained_rows
-from lrp_onnx.commands.maps import without_maps
-from lrp_onnx.commands.material import Material, asked_of, open_model, read_material
-from lrp_onnx.commands.options import Options
-from lrp_onnx.commands.sample import Sample, note_on
-from lrp_onnx.commands.steps import of_steps
-from lrp_onnx.commands.story import check_format, missing_labels, samples, what_of, write
+from lrp_onnx.cli.channels import read_conditions, top_channels
+from lrp_onnx.cli.classes import class_by_class, count_of
+from lrp_onnx.cli.entries import entries
+from lrp_onnx.cli.finite import check_finite
+from lrp_onnx.cli.inspection import OWN, explained_rows
+from lrp_onnx.cli.maps import without_maps
+from lrp_onnx.cli.material import Material, asked_of, open_model, read_material
+from lrp_onnx.cli.options import Options
+from lrp_onnx.cli.sample import Sample, note_on
+from lrp_onnx.cli.steps import of_steps
+from lrp_onnx.cli.story import check_format, missing_labels, samples, what_of, write
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.data.labels import load_labels
 from lrp_onnx.data.preprocess import Preprocess, load_preprocess
 from lrp_onnx.errors import TargetError
-from lrp_onnx.explainer import Explainer, Result
 from lrp_onnx.frontend.normalize import normalise
 from lrp_onnx.lrp.methods import PATH
 from lrp_onnx.lrp.target import choose_output
+from lrp_onnx.run.explainer import Explainer, Result
 
 __all__ = [
     "Given",

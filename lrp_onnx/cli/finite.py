@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lrp_onnx.commands.material import Material
+from lrp_onnx.cli.material import Material
 from lrp_onnx.errors import CheckError, InputError
-from lrp_onnx.explainer import Explainer, Result
 from lrp_onnx.graph.session import Array
+from lrp_onnx.run.explainer import Explainer, Result
 
 __all__ = ["check_finite"]
 

@@ -20,7 +20,7 @@ from lrp_onnx.data.layout import single_axes
 from lrp_onnx.data.preprocess import Preprocess
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.atomic_files import atomic
-from lrp_onnx.pictures.plot import MOST_SAMPLES, heatmap_png
+from lrp_onnx.visual.plot import MOST_SAMPLES, heatmap_png
 
 __all__ = ["save_arrays", "save_html", "table_rows"]
 

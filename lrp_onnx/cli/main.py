@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lrp_onnx.commands.options import Options, takes_options
+from lrp_onnx.cli.options import Options, takes_options
 from lrp_onnx.errors import CheckError, LrpError, OutputError
 
 __all__ = ["main"]
@@ -73,8 +73,8 @@ def compile_(
     options: Options,
 ) -> int:
     """Write the explanation graph: prediction and relevance."""
-    from lrp_onnx.commands import tables
-    from lrp_onnx.commands.inspection import explained_rows
+    from lrp_onnx.cli import tables
+    from lrp_onnx.cli.inspection import explained_rows
 
     _writable(out, model)
     compiled = _compiled(model, options)
@@ -117,10 +117,10 @@ def explain(
     options: Options,
 ) -> int:
     """Compile, run on files or a folder of them, write pictures or arrays."""
-    from lrp_onnx.commands import tables
-    from lrp_onnx.commands.explain import Given, explain_files
-    from lrp_onnx.commands.folder import explain_folder, is_folder
-    from lrp_onnx.commands.watch import Watch
+    from lrp_onnx.cli import tables
+    from lrp_onnx.cli.explain import Given, explain_files
+    from lrp_onnx.cli.folder import explain_folder, is_folder
+    from lrp_onnx.cli.watch import Watch
 
     given = Given(model, tuple(inputs), out, preprocess, labels)
     if not is_folder(given.inputs):
@@ -159,7 +159,7 @@ def inspect_(
     options: Options,
 ) -> int:
     """Every node: kind, rule, and why; what is not supported."""
-    from lrp_onnx.commands import drawing, inspection, tables
+    from lrp_onnx.cli import drawing, inspection, tables
 
     if graph is not None:
         drawing.check_format(graph)
@@ -190,10 +190,10 @@ def verify(
     options: Options,
 ) -> int:
     """Forward unchanged? Relevance conserved, layer by layer? Finite?"""
-    from lrp_onnx.commands import tables
-    from lrp_onnx.commands.material import read_given
-    from lrp_onnx.commands.watch import Watch
-    from lrp_onnx.verify import verify as verify_model
+    from lrp_onnx.cli import tables
+    from lrp_onnx.cli.material import read_given
+    from lrp_onnx.cli.watch import Watch
+    from lrp_onnx.validate.verify import verify as verify_model
 
     feeds, request = read_given(model, inputs, preprocess, options.request)
     with Watch(options, quiet=json) as watch:
@@ -229,11 +229,11 @@ def bench(
     options: Options,
 ) -> int:
     """Forward and explanation: time, ratio, images per second, peak memory."""
-    from lrp_onnx.bench import bench as measure
-    from lrp_onnx.commands import tables
-    from lrp_onnx.commands.inspection import explains
-    from lrp_onnx.commands.material import read_given
-    from lrp_onnx.commands.watch import Watch
+    from lrp_onnx.cli import tables
+    from lrp_onnx.cli.inspection import explains
+    from lrp_onnx.cli.material import read_given
+    from lrp_onnx.cli.watch import Watch
+    from lrp_onnx.validate.bench import bench as measure
 
     feeds, request = read_given(model, inputs, preprocess, options.request)
     compiled = _compiled(model, replace(options, request=request), quiet=json)
@@ -266,7 +266,7 @@ def rules(
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with errors.")] = False,
 ) -> int:
     """The rules and composites, with formula, parameters and reference."""
-    from lrp_onnx.commands import catalogue, tables
+    from lrp_onnx.cli import catalogue, tables
 
     if name is None and json:
         rule_list = [catalogue.to_json(rule) for rule in catalogue.rules()]
@@ -291,7 +291,7 @@ def ops(
 ) -> int:
     """The operators: propagates, carries none, refused."""
     from lrp_onnx.analysis.operator_support import every_stand
-    from lrp_onnx.commands import operators, tables
+    from lrp_onnx.cli import operators, tables
 
     found = list(every_stand()) if name is None else operators.find(name)
     if json:
@@ -312,8 +312,8 @@ def demo(
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with errors.")] = False,
 ) -> int:
     """The bundled digit model on bundled digits, end to end, offline."""
-    from lrp_onnx.commands import tables
-    from lrp_onnx.commands.demo import run_demo
+    from lrp_onnx.cli import tables
+    from lrp_onnx.cli.demo import run_demo
 
     found = run_demo(out)
     headings = ["digit", "read as", "logit", "sum of relevance"]
@@ -335,7 +335,7 @@ def _load(model: Path) -> Any:
 
 def _compiled(model: Path, options: Options, quiet: bool = False) -> Any:
     """Compile under the eyes of a `Watch`; warnings go to stderr."""
-    from lrp_onnx.commands.watch import Watch
+    from lrp_onnx.cli.watch import Watch
     from lrp_onnx.compiler.stages import run_stages
     from lrp_onnx.propagation.conservation import Audit
 

@@ -1,5 +1,5 @@
-"""Peak memory of one model in a process of its own: `python -m lrp_onnx.peak_memory MODEL NPZ
-THREADS`.
+"""Peak memory of one model in a process of its own:
+`python -m lrp_onnx.validate.peak_memory MODEL NPZ THREADS`.
 
 The process's peak never falls, so every model needs a new one.  What the interpreter and the
 libraries need before the model is opened does not count.
@@ -41,7 +41,7 @@ def peak_memory(
 def _in_child(arguments: list[str]) -> int:
     # the child finds the package where this process does, installed or not
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p or "." for p in sys.path)}
-    command = [sys.executable, "-m", "lrp_onnx.peak_memory", *arguments]
+    command = [sys.executable, "-m", "lrp_onnx.validate.peak_memory", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]

@@ -12,11 +12,11 @@ import networkx as nx
 import onnx_ir as ir
 from rich.table import Table
 
-from lrp_onnx.commands.drawing import path_graph
-from lrp_onnx.commands.entries import entries
-from lrp_onnx.commands.options import Options
-from lrp_onnx.commands.tables import facts, nodes_table, signature, tensors_table
-from lrp_onnx.commands.watch import Watch
+from lrp_onnx.cli.drawing import path_graph
+from lrp_onnx.cli.entries import entries
+from lrp_onnx.cli.options import Options
+from lrp_onnx.cli.tables import facts, nodes_table, signature, tensors_table
+from lrp_onnx.cli.watch import Watch
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.stages import run_stages
 from lrp_onnx.errors import UnsupportedError

@@ -10,7 +10,7 @@ import onnx
 from rich.table import Table
 
 from lrp_onnx.analysis.operator_support import STANDARD, Stand, every_stand, versions_of
-from lrp_onnx.commands.tables import facts, table_of
+from lrp_onnx.cli.tables import facts, table_of
 from lrp_onnx.errors import RuleError
 from lrp_onnx.lrp.composite import load_composite
 from lrp_onnx.ops import KINDS

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lrp_onnx.explainer import Explainer, Result
 from lrp_onnx.graph.map_outputs import numbers_of
+from lrp_onnx.run.explainer import Explainer, Result
 
 __all__ = ["without_maps"]
 

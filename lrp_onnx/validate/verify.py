@@ -35,7 +35,6 @@ from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.stages import Observer, run_stages
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError
-from lrp_onnx.feeds import fitted
 from lrp_onnx.gradients.completeness import COMPLETENESS
 from lrp_onnx.graph.map_outputs import numbers_of
 from lrp_onnx.graph.model_file import Source
@@ -43,6 +42,7 @@ from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.session import Array, runtime_form
 from lrp_onnx.lrp.assignment import Request
 from lrp_onnx.propagation.conservation import COLUMNS, Audit
+from lrp_onnx.run.feeds import fitted
 
 __all__ = [
     "CLOSES",

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lrp_onnx import digits
 from lrp_onnx.compiler.stages import compile
+from lrp_onnx.data import digits
 from lrp_onnx.errors import OutputError
-from lrp_onnx.explainer import Explainer
 from lrp_onnx.graph.atomic_files import atomic
+from lrp_onnx.run.explainer import Explainer
 
 __all__ = ["Demo", "Digit", "run_demo"]
 
@@ -64,7 +64,7 @@ def run_demo(folder: Path) -> Demo:
 
 
 def _draw(path: Path, images: np.ndarray, relevance: np.ndarray, found: tuple[Digit, ...]) -> None:
-    from lrp_onnx.pictures.plot import Panel, save_grid
+    from lrp_onnx.visual.plot import Panel, save_grid
 
     panels = []
     for image, r, digit in zip(images, relevance, found, strict=True):

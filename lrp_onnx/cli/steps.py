@@ -8,10 +8,10 @@ import json
 
 import numpy as np
 
-from lrp_onnx.explainer import Explainer, Result
 from lrp_onnx.gradients.completeness import COMPLETENESS
 from lrp_onnx.lrp.methods import PATH
-from lrp_onnx.verify import ROUGH, completeness_of
+from lrp_onnx.run.explainer import Explainer, Result
+from lrp_onnx.validate.verify import ROUGH, completeness_of
 
 __all__ = ["advice", "of_steps"]
 

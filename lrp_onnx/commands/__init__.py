@@ -1,1 +1,0 @@
-"""What stands behind the commands of `lrp_onnx.cli`."""
