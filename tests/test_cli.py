@@ -436,7 +436,7 @@ def test_demo_in_an_empty_folder(
 
 def test_help_is_quick_and_loads_nothing_slow() -> None:
     program = (
-        "import sys; from lrp_onnx.cli import main; main(['--help'])\n"
+        "import sys; from lrp_onnx.cli.main import main; main(['--help'])\n"
         "print([m for m in ('matplotlib', 'onnxruntime', 'torch') if m in sys.modules])"
     )
     began = time.perf_counter()
