@@ -25,8 +25,7 @@ import networkx as nx
 import onnx_ir as ir
 
 from lrp_onnx.errors import TargetError, UnsupportedError
-from lrp_onnx.frontend.decompose import REFUSED
-from lrp_onnx.graph.annotations import CELL, GATE
+from lrp_onnx.graph.annotations import CELL, GATE, REFUSED
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.refusal import refusal, type_of
 from lrp_onnx.graph.subgraphs import Ports, bodies_of, captures, ports_of

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from lrp_onnx.cli.material import Material
-from lrp_onnx.compiler.explanation import CLASSES
 from lrp_onnx.errors import TargetError
+from lrp_onnx.graph.annotations import TOPK_INDEX
 from lrp_onnx.graph.session import Array
 from lrp_onnx.run.explainer import Explainer, Result
 
@@ -31,7 +31,7 @@ def class_by_class(
     count = count_of(explainer)
     if count is None:
         return result, material
-    classes = f"{explainer.metadata['output']}{CLASSES}"
+    classes = f"{explainer.metadata['output']}{TOPK_INDEX}"
     axis = int(explainer.metadata["class_axis"] or -1)
     outputs = {name: _repeated(y, count) for name, y in result.outputs.items()}
     places = np.split(result.outputs[classes], count, axis)

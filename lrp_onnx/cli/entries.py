@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from lrp_onnx.compiler.compiled import Compiled
-from lrp_onnx.data.layout import Dimension, describe_shape
+from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.data.samples import is_added
+from lrp_onnx.graph.annotations import CLASS_AXIS, OUTPUT, TARGET
+from lrp_onnx.graph.session import Dimension
 
 __all__ = ["entries"]
 
@@ -24,15 +26,15 @@ def entries(compiled: Compiled) -> str:
     Empty for an output [N, classes], such as a ZipMap's.
     """
     told, model = compiled.graph.metadata_props, compiled.graph
-    output = next((v for v in model.graph.outputs if v.name == told["lrp.output"]), None)
-    if output is None or output.shape is None or told["lrp.target"] == "seed":
+    output = next((v for v in model.graph.outputs if v.name == told[OUTPUT]), None)
+    if output is None or output.shape is None or told[TARGET] == "seed":
         return ""
     shape = _sizes(output)
-    axis = int(told["lrp.class_axis"]) if told["lrp.class_axis"] else None
+    axis = int(told[CLASS_AXIS]) if told[CLASS_AXIS] else None
     batched = bool(shape) and axis != 0 and _is_batch(shape[0], model)
     if len(shape) == 2 and axis == 1 and shape[1] != 1 and batched:
         return ""
-    what = _explained(told["lrp.target"], shape, axis, batched)
+    what = _explained(told[TARGET], shape, axis, batched)
     return f"{output.name} has shape {describe_shape([*map(_readable, shape)])}: {what}"
 
 

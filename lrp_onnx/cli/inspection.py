@@ -20,6 +20,15 @@ from lrp_onnx.cli.watch import Watch
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.stages import run_stages
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.graph.annotations import (
+    CLASS_AXIS,
+    CONDITIONS,
+    EXPLAINED,
+    METHOD,
+    PREFIX,
+    STARTS_AT,
+    stamp_of,
+)
 from lrp_onnx.graph.model_file import load
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.subgraphs import bodies_of
@@ -40,7 +49,7 @@ OWN = {
 """What belongs to a method in the metadata."""
 
 
-STARTS_AT = {
+WHERE = {
     "output": "the output's own values",
     "logits": "the logits before the final softmax or sigmoid",
 }
@@ -114,19 +123,19 @@ def _explained(compiled: Compiled) -> dict[str, Any]:
     """What is explained, of what, by what; the class axis where the rank leaves a choice."""
     told = compiled.graph.metadata_props
     about: dict[str, Any] = {
-        key: told[f"lrp.{key}"] for key in ("method", *OWN[told["lrp.method"]], "output", "target")
+        key: told[f"{PREFIX}{key}"] for key in ("method", *OWN[told[METHOD]], "output", "target")
     }
-    about["starts_at"] = STARTS_AT[told["lrp.starts_at"]]
-    if conditions := json.loads(told["lrp.conditions"]):
+    about["starts_at"] = WHERE[told[STARTS_AT]]
+    if conditions := json.loads(told[CONDITIONS]):
         about["conditions"] = conditions
     # a ZipMap's tensor is no output itself
     output = next((v for v in compiled.graph.graph.outputs if v.name == about["output"]), None)
     several = output is not None and output.shape is not None and len(output.shape) > 2
-    if several or told["lrp.class_axis"] == "0":
-        about["class_axis"] = int(told["lrp.class_axis"])
+    if several or told[CLASS_AXIS] == "0":
+        about["class_axis"] = int(told[CLASS_AXIS])
     if sentence := entries(compiled):
         about["entries"] = sentence
-    return {**about, "explained": json.loads(told["lrp.explained"])}
+    return {**about, "explained": json.loads(told[EXPLAINED])}
 
 
 def explained_rows(compiled: Compiled) -> list[tuple[str, str]]:
@@ -138,7 +147,7 @@ def explained_rows(compiled: Compiled) -> list[tuple[str, str]]:
 def explains(compiled: Compiled) -> str:
     """The same in one line."""
     about = _explained(compiled)
-    told = {k.removeprefix("lrp."): v for k, v in compiled.graph.metadata_props.items()}
+    told = stamp_of(compiled.graph.metadata_props)
     axis = f", class axis {about['class_axis']}" if "class_axis" in about else ""
     return f"{about['target']} of {about['output']}{axis}, by {in_words(told)}"
 

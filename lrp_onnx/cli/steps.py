@@ -8,7 +8,7 @@ import json
 
 import numpy as np
 
-from lrp_onnx.gradients.completeness import COMPLETENESS
+from lrp_onnx.graph.annotations import COMPLETENESS
 from lrp_onnx.lrp.methods import PATH
 from lrp_onnx.run.explainer import Explainer, Result
 from lrp_onnx.validate.verify import ROUGH, completeness_of

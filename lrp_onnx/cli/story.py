@@ -11,10 +11,10 @@ import numpy as np
 from lrp_onnx.cli.inspection import in_words
 from lrp_onnx.cli.material import Material
 from lrp_onnx.cli.sample import Sample
-from lrp_onnx.compiler.explanation import CLASSES
 from lrp_onnx.data.labels import class_name
 from lrp_onnx.data.layout import batched_axes, single_axes
 from lrp_onnx.errors import InputError, OutputError, TargetError
+from lrp_onnx.graph.annotations import TOPK_INDEX
 from lrp_onnx.graph.session import Array
 from lrp_onnx.run.explainer import Explainer, Result
 
@@ -71,7 +71,7 @@ def samples(
     totals = np.zeros(batch)
     for r in maps:
         totals += r.reshape(batch, -1).sum(axis=1, dtype=np.float64)
-    several = result.outputs.get(f"{output}{CLASSES}")
+    several = result.outputs.get(f"{output}{TOPK_INDEX}")
     said = [
         _said(explainer, y, labels, None if several is None else several[k])
         for k, y in enumerate(own)

@@ -19,10 +19,10 @@ from lrp_onnx.analysis.quantizer_step import quantiser_step
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.data.samples import is_added, random_feeds, wanted_by
 from lrp_onnx.errors import CheckError, InputError, ModelError
+from lrp_onnx.graph.annotations import CONDITION, OUTPUT
 from lrp_onnx.graph.map_outputs import numbers_of
 from lrp_onnx.graph.model_file import Source, through_proto
 from lrp_onnx.graph.session import Array, Runtime, runtime_form
-from lrp_onnx.propagation.condition import CONDITION
 
 __all__ = [
     "TOLERANCES",
@@ -224,7 +224,7 @@ def extra_feeds(
     """The inputs that the compiler added: class 0 for each sample, or a seed of ones, and masks of
     ones.
     """
-    y = expected.get(model.metadata_props["lrp.output"])
+    y = expected.get(model.metadata_props[OUTPUT])
     extra: dict[str, Array] = {}
     for value in model.graph.inputs:
         if not is_added(model, value) or value.name is None or value.name in feeds or y is None:

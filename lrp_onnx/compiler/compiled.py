@@ -12,12 +12,10 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.atomic_files import atomic_group
 from lrp_onnx.graph.map_outputs import serialised
+from lrp_onnx.graph.model_file import LARGEST_FILE
 from lrp_onnx.lrp.assignment import NodeReport
 
 __all__ = ["Compiled"]
-
-LARGEST_FILE = 2**31 - 2**24
-"""Bytes of weights up to which a model fits in one protobuf file, with room for its graph."""
 
 
 @dataclass

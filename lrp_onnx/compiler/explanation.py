@@ -11,6 +11,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import TargetError
 from lrp_onnx.gradients.integrated_gradients import integrated_gradients
 from lrp_onnx.gradients.source import cut_at_sources
+from lrp_onnx.graph.annotations import AUDIT, RELEVANCE, TOPK_INDEX, provenance
 from lrp_onnx.graph.builder import Emit, compute_dtype, known_rank, make_room
 from lrp_onnx.graph.tensors import tensor_of
 from lrp_onnx.lrp.assignment import Assignment
@@ -21,11 +22,7 @@ from lrp_onnx.propagation.condition import condition_masks
 from lrp_onnx.propagation.conservation import COLUMNS, Audit
 from lrp_onnx.propagation.walk import walk
 
-__all__ = ["CLASSES", "emit_relevance"]
-
-CLASSES = "_topk_index"
-"""What the output that names the classes of `top-K` is called, behind the explained output's name.
-"""
+__all__ = ["emit_relevance"]
 
 
 def emit_relevance(
@@ -72,7 +69,7 @@ def emit_relevance(
         dtype = compute_dtype(site.step.node.outputs[0].dtype)
         # equal accounts, as of two nodes that pass on the same relevance, are emitted once
         account = ir.Value(
-            name=f"lrp.audit_{k}", shape=ir.Shape([len(COLUMNS)]), type=ir.TensorType(dtype)
+            name=f"{AUDIT}{k}", shape=ir.Shape([len(COLUMNS)]), type=ir.TensorType(dtype)
         )
         graph.append(ir.Node("", "Identity", [sums], outputs=[account], name=f"lrp/audit_{k}"))
         graph.outputs.append(account)
@@ -159,7 +156,7 @@ def _add_relevance(
         shape = ir.Shape([*dims[:axis], target.count, *dims[axis:]])
     floating = like.dtype is not None and like.dtype.is_floating_point()
     dtype = like.dtype if floating and like.dtype is not None else ir.DataType.FLOAT
-    _add_output(graph, emit, r, f"{name}_relevance", dtype, shape)
+    _add_output(graph, emit, r, f"{name}{RELEVANCE}", dtype, shape)
 
 
 def _add_classes(graph: ir.Graph, emit: Emit, assignment: Assignment) -> None:
@@ -169,7 +166,7 @@ def _add_classes(graph: ir.Graph, emit: Emit, assignment: Assignment) -> None:
     count, dims = assignment.target.count, list(y.shape or ())
     shape = [*dims, 1] if axis is None else [*dims[:axis], count, *dims[axis + 1 :]]
     largest = largest_classes(emit, y, output, assignment.target, axis)
-    name = f"{output.name}{CLASSES}"
+    name = f"{output.name}{TOPK_INDEX}"
     _add_output(graph, emit, largest, name, ir.DataType.INT64, ir.Shape(shape))
 
 
@@ -196,7 +193,7 @@ def _add_output(
         attributes=[] if same else [ir.AttrInt64("to", int(dtype))],
         outputs=[result],
         name=f"lrp/{name}",
-        metadata_props={"lrp.source": emit.source, "lrp.rule": emit.rule},
+        metadata_props=provenance(emit.source, emit.rule),
     )
     graph.append(node)
     graph.outputs.append(result)

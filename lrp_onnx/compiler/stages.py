@@ -19,6 +19,25 @@ from lrp_onnx.errors import CompositeError
 from lrp_onnx.frontend.canonize import canonise
 from lrp_onnx.frontend.normalize import normalise
 from lrp_onnx.gradients.baseline import described, read_baselines
+from lrp_onnx.graph.annotations import (
+    BASELINE,
+    CLASS_AXIS,
+    COMPOSITE,
+    CONDITIONS,
+    DECLARED,
+    EXPLAINED,
+    METHOD,
+    OPTIMIZED,
+    OUTPUT,
+    RUNTIME,
+    SOURCE_SHA256,
+    START,
+    STARTS_AT,
+    STEPS,
+    TARGET,
+    VERSION,
+    corrections,
+)
 from lrp_onnx.graph.builder import RUNTIMES
 from lrp_onnx.graph.model_file import Source, check_original, load, sha256_of
 from lrp_onnx.lowering.lower import optimise
@@ -190,7 +209,7 @@ def _run_stages(
         optimise(model)
         signature.restore(model)
     _stamp(model, source, assignment)
-    corrected = tuple(model.meta.get("lrp.corrected", {}).values())
+    corrected = tuple(corrections(model).values())
     compiled = Compiled(model, report, (*corrected, *assignment.warnings))
     if check:
         with clock("check"):
@@ -226,13 +245,13 @@ class _Signature:
         """
         ends = {*model.graph.inputs, *model.graph.outputs}
         for value in ends:
-            if value.name in self.known and value.name not in model.meta.get("lrp.corrected", {}):
+            if value.name in self.known and value.name not in corrections(model):
                 value.type, shape = self.known[value.name]
                 value.shape = value.shape if shape is None else shape
         for node in ir.traversal.RecursiveGraphIterator(model.graph):
             for value in node.outputs:
                 if value not in ends and not value.is_graph_output() and not node.domain:
-                    if "lrp.declared" in value.meta:
+                    if DECLARED in value.meta:
                         continue
                     value.shape, value.type = None, None
 
@@ -242,20 +261,20 @@ def _stamp(model: ir.Model, source: Source, assignment: Assignment) -> None:
     request = assignment.request
     model.metadata_props.update(
         {
-            "lrp.version": version(),
-            "lrp.source_sha256": sha256_of(source),
-            "lrp.composite": request.composite,
-            "lrp.target": str(assignment.target),
-            "lrp.start": request.start,
-            "lrp.method": request.method,
-            "lrp.runtime": request.runtime,
-            "lrp.optimised": str(request.optimise).lower(),
-            "lrp.conditions": json.dumps(list(request.conditions)),
+            VERSION: version(),
+            SOURCE_SHA256: sha256_of(source),
+            COMPOSITE: request.composite,
+            TARGET: str(assignment.target),
+            START: request.start,
+            METHOD: request.method,
+            RUNTIME: request.runtime,
+            OPTIMIZED: str(request.optimise).lower(),
+            CONDITIONS: json.dumps(list(request.conditions)),
             **(_path_metadata(request) if request.method == PATH else {}),
-            "lrp.output": assignment.output.name or "",
-            "lrp.starts_at": _where(assignment),
-            "lrp.class_axis": "" if assignment.class_axis is None else str(assignment.class_axis),
-            "lrp.explained": json.dumps([v.name for v in assignment.inputs]),
+            OUTPUT: assignment.output.name or "",
+            STARTS_AT: _where(assignment),
+            CLASS_AXIS: "" if assignment.class_axis is None else str(assignment.class_axis),
+            EXPLAINED: json.dumps([v.name for v in assignment.inputs]),
         }
     )
 
@@ -265,4 +284,4 @@ def _where(assignment: Assignment) -> str:
 
 
 def _path_metadata(request: Request) -> dict[str, str]:
-    return {"lrp.steps": str(request.steps), "lrp.baseline": described(request.baseline)}
+    return {STEPS: str(request.steps), BASELINE: described(request.baseline)}

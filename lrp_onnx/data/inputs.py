@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrp_onnx.data.layout import Dimension, batched_axes, describe_shape
+from lrp_onnx.data.layout import batched_axes, describe_shape
 from lrp_onnx.data.picture import fit_picture, open_picture, picture_pixels
 from lrp_onnx.data.preprocess import PRESETS, Preprocess, bounds, normalise_pixels
 from lrp_onnx.errors import InputError
+from lrp_onnx.graph.session import Dimension
 
 __all__ = ["fit_array", "is_array_file", "load_input"]
 

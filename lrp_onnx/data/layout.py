@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lrp_onnx.errors import InputError
+from lrp_onnx.graph.session import Dimension
 
-__all__ = ["Dimension", "batched_axes", "describe_shape", "single_axes"]
-
-Dimension = int | str | None  # a size, the name of a symbolic one, or nothing known
+__all__ = ["batched_axes", "describe_shape", "single_axes"]
 
 PICTURE_CHANNELS = (1, 3)
 

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.data.layout import Dimension
-from lrp_onnx.graph.session import Array, Wanted
-from lrp_onnx.propagation.condition import CONDITION
+from lrp_onnx.graph.annotations import CONDITION, PREFIX
+from lrp_onnx.graph.session import Array, Dimension, Wanted
 
 __all__ = ["added_inputs", "is_added", "random_feeds", "wanted_by"]
 
@@ -60,7 +59,7 @@ def wanted_by(model: ir.Model) -> tuple[Wanted, ...]:
 
 def is_added(model: ir.Model, value: ir.Value) -> bool:
     """Whether an input of a compiled model is not the original's: the compiler added it."""
-    return value.name in added_inputs(model.metadata_props, "lrp.")
+    return value.name in added_inputs(model.metadata_props, PREFIX)
 
 
 def added_inputs(metadata: Mapping[str, str], prefix: str = "") -> list[str]:

@@ -23,13 +23,12 @@ from functools import partial, reduce
 import onnx_ir as ir
 
 from lrp_onnx.gradients.path_points import Gradients, Path, cast_like, in_dtype
+from lrp_onnx.graph.annotations import COMPLETENESS
 from lrp_onnx.graph.builder import Emit, compute_dtype, known_rank
 from lrp_onnx.graph.clone import copied
 
-__all__ = ["COMPLETENESS", "completed"]
+__all__ = ["completed"]
 
-COMPLETENESS = "lrp.completeness"
-"""The output [m·y(x), m·y(x₀), Δ·G] that `verify` asks for."""
 TINY = 1e-30
 """Stands for |Δ|² where x is x₀, and nothing is lacking."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.lrp.site import Assigned
+from lrp_onnx.lrp.assigned import Assigned
 
 __all__ = ["Cut", "cut_at_sources"]
 

@@ -1,10 +1,156 @@
-"""Marks on nodes for the explanation path, in their metadata."""
+"""Everything that is noted on models, graphs, nodes and values, and the names of what is added.
+
+Three stores hold notes.  `metadata_props` of a node goes into the file: whose relevance it
+computes, and what recognition found out about it.  `metadata_props` of a model goes into the file
+too: what was compiled, and how.  `meta` lives in memory only; copies of a graph take it along.
+"""
 
 from __future__ import annotations
 
-__all__ = ["CELL", "GATE"]
+from collections.abc import Mapping
+from typing import Any
 
+import onnx_ir as ir
+
+__all__ = [
+    "AUDIT",
+    "BASELINE",
+    "CELL",
+    "CLASS_AXIS",
+    "COMPLETENESS",
+    "COMPOSITE",
+    "CONDITION",
+    "CONDITIONS",
+    "DECLARED",
+    "EXPLAINED",
+    "FORWARD_KEPT",
+    "GATE",
+    "METHOD",
+    "NAME",
+    "OPTIMIZED",
+    "OUTPUT",
+    "PADDING_OF",
+    "PLACE",
+    "PREFIX",
+    "REFUSED",
+    "RELEVANCE",
+    "RULE",
+    "RUNS_ALWAYS",
+    "RUNTIME",
+    "SOURCE",
+    "SOURCE_SHA256",
+    "START",
+    "STARTS_AT",
+    "STEPS",
+    "TARGET",
+    "TOPK_INDEX",
+    "VERSION",
+    "aliases",
+    "corrections",
+    "local_copies",
+    "provenance",
+    "share_aliases",
+    "stamp_of",
+    "weight_copies",
+]
+
+PREFIX = "lrp."
+
+# metadata_props of a node
+SOURCE = "lrp.source"
+"""The forward node on whose behalf an emitted node was written."""
+RULE = "lrp.rule"
+"""The rule by which it was written."""
 GATE = "lrp.gate"
 """On a Mul: the number of the input that is a gate; relevance goes to the other."""
 CELL = "lrp.cell"
 """On a sum or linear layer of a recurrent cell: its kind while gates are held constant."""
+PADDING_OF = "lrp.padding_of"
+"""On a Pad that is a convolution's own padding: that node's name."""
+REFUSED = "lrp.refused"
+"""On a node that could not be decomposed: why."""
+FORWARD_KEPT = "lrp.kept"
+"""On a node that computes the forward beside its decomposition."""
+RUNS_ALWAYS = "lrp.here"
+"""On a graph that runs whenever the choice between branches is made."""
+
+# metadata_props of a compiled model
+VERSION = "lrp.version"
+SOURCE_SHA256 = "lrp.source_sha256"
+COMPOSITE = "lrp.composite"
+METHOD = "lrp.method"
+TARGET = "lrp.target"
+START = "lrp.start"
+STARTS_AT = "lrp.starts_at"
+"""`output`, or `logits` behind a final softmax or sigmoid."""
+RUNTIME = "lrp.runtime"
+OPTIMIZED = "lrp.optimized"
+CONDITIONS = "lrp.conditions"
+"""The conditioned tensors, as JSON."""
+STEPS = "lrp.steps"
+BASELINE = "lrp.baseline"
+OUTPUT = "lrp.output"
+CLASS_AXIS = "lrp.class_axis"
+"""A number, or nothing where the output has no class axis."""
+EXPLAINED = "lrp.explained"
+"""The explained inputs, as JSON."""
+
+# meta of a node or value
+NAME = "lrp.name"
+"""The name that a node or tensor in a body has in the model."""
+PLACE = "lrp.place"
+"""The same behind the names of the nodes around it."""
+DECLARED = "lrp.declared"
+"""On a value whose shape is written into the file, since onnx cannot infer it."""
+
+# names of what is added to a graph's signature
+RELEVANCE = "_relevance"
+"""Behind an explained tensor's name: the output that holds its relevance."""
+TOPK_INDEX = "_topk_index"
+"""Behind the explained output's name: the output that names the classes of `top-K`."""
+CONDITION = "_condition"
+"""Behind a conditioned tensor's name: the input that multiplies its channels' relevance."""
+AUDIT = "lrp.audit_"
+"""In front of a number: the output that holds one node's account."""
+COMPLETENESS = "lrp.completeness"
+"""The output [m·y(x), m·y(x₀), Δ·G] of integrated gradients that `verify` asks for."""
+
+
+def provenance(source: str, rule: str) -> dict[str, str]:
+    """What an emitted node's metadata says of it."""
+    return {SOURCE: source, RULE: rule}
+
+
+def stamp_of(metadata: Mapping[str, str]) -> dict[str, str]:
+    """What a compiled model's metadata says, without the prefix."""
+    return {k.removeprefix(PREFIX): v for k, v in metadata.items() if k.startswith(PREFIX)}
+
+
+def aliases(model: ir.Model) -> dict[str | None, str | None]:
+    """For each tensor that was taken out of the graph the one that has its relevance."""
+    return _dictionary(model, "lrp.aliases")
+
+
+def share_aliases(model: ir.Model, part: ir.Model) -> None:
+    """Let a part of a model, such as a body, note its aliases with those of the whole."""
+    part.meta["lrp.aliases"] = aliases(model)
+
+
+def corrections(model: ir.Model) -> dict[str | None, str]:
+    """For each output whose declared shape was wrong a sentence that says so."""
+    return _dictionary(model, "lrp.corrected")
+
+
+def local_copies(model: ir.Model) -> dict[str | None, int]:
+    """How many bodies got a copy of a constant of their own, by its name."""
+    return _dictionary(model, "lrp.local")
+
+
+def weight_copies(graph: ir.Graph) -> dict[Any, ir.Value]:
+    """The changed copies of weights that several nodes read, by their content."""
+    return _dictionary(graph, "lrp.copies")
+
+
+def _dictionary(holder: ir.Model | ir.Graph, key: str) -> dict[Any, Any]:
+    found: dict[Any, Any] = holder.meta.setdefault(key, {})
+    return found

@@ -20,6 +20,7 @@ import onnx_ir as ir
 from onnx_ir import tape
 
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.graph.annotations import DECLARED, SOURCE, provenance
 from lrp_onnx.graph.names import tensor_name
 
 __all__ = [
@@ -122,7 +123,7 @@ class Emit:
 
     def at(self, node: ir.Node, rule: str) -> None:
         """Write from now on for the forward node `node` under `rule`."""
-        known = node.metadata_props.get("lrp.source")  # a copy says whose it is
+        known = node.metadata_props.get(SOURCE)  # a copy says whose it is
         self.source, self.rule = known or node.name or node.op_type, rule
         self.dtype = compute_dtype(node.outputs[0].dtype)
 
@@ -167,7 +168,7 @@ class Emit:
                     outputs=[ir.Value(name=self.fresh("lrp")) for _ in range(count)],
                     domain=domain,
                     name=self._node_name(op_type),
-                    metadata_props={"lrp.source": self.source, "lrp.rule": self.rule},
+                    metadata_props=provenance(self.source, self.rule),
                 )
             )
         return self._emitted[key]
@@ -179,7 +180,7 @@ class Emit:
         if len(parts) > 1 and shape is not None and self.declares:
             for part in parts:
                 part.shape, part.type = ir.Shape(shape), ir.TensorType(self.dtype)
-                part.meta["lrp.declared"] = True
+                part.meta[DECLARED] = True
         c, *others = parts
         for other in others:
             c = self.op("Add", c, other)
@@ -246,7 +247,7 @@ class Emit:
                     name=self.fresh("lrp"), shape=value.shape, type=ir.TensorType(dtype)
                 ),
                 name=self._node_name("Cast"),
-                metadata_props={"lrp.source": self.source, "lrp.rule": self.rule},
+                metadata_props=provenance(self.source, self.rule),
             )
             self._emitted[key] = (cast,)
         return self._emitted[key][0]

@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import onnx_ir as ir
 
+from lrp_onnx.graph.annotations import provenance
 from lrp_onnx.graph.subgraphs import bodies_of, captures
-from lrp_onnx.propagation.bodies import paired
 
-__all__ = ["cone", "copied", "reads"]
+__all__ = ["cone", "copied", "paired", "reads"]
 
 
 def reads(node: ir.Node) -> Iterator[ir.Value]:
@@ -59,8 +59,7 @@ def copied(
             attributes=[_attribute(a, values) for a in node.attributes.values()],
             num_outputs=len(node.outputs),
             name=f"{prefix}/{node.name}",
-            metadata_props={**node.metadata_props, "lrp.source": node.name or node.op_type,
-                            "lrp.rule": "copy"},
+            metadata_props={**node.metadata_props, **provenance(node.name or node.op_type, "copy")},
         )  # fmt: skip
         for old, new in zip(node.outputs, copy.outputs, strict=True):
             new.name, new.type, new.shape = f"{prefix}/{old.name}", old.type, shape(old)
@@ -86,3 +85,22 @@ def _attribute(attribute: ir.Attr, values: Mapping[ir.Value, ir.Value]) -> ir.At
             if value is not None and value in values:
                 node.replace_input_with(i, values[value])
     return ir.AttrGraph(attribute.name, body)
+
+
+def paired(
+    graph: ir.Graph, copy: ir.Graph
+) -> tuple[dict[ir.Value, ir.Value], dict[ir.Node, ir.Node]]:
+    """Values and nodes of a graph, bodies included, and those of its copy."""
+    values = dict(zip(graph.inputs, copy.inputs, strict=True))
+    pairs = zip(graph.initializers.values(), copy.initializers.values(), strict=True)
+    values.update(pairs)
+    twins: dict[ir.Node, ir.Node] = {}
+    for node, copied in zip(graph, copy, strict=True):
+        twins[node] = copied
+        values.update(zip(node.outputs, copied.outputs, strict=True))
+        bodies = zip(bodies_of(node), bodies_of(copied), strict=True)
+        for inner, inner_copy in bodies:
+            more_values, more_twins = paired(inner, inner_copy)
+            values.update(more_values)
+            twins.update(more_twins)
+    return values, twins

@@ -13,6 +13,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import ArrayLike, NDArray
 
+from lrp_onnx.graph.annotations import aliases, weight_copies
+
 __all__ = [
     "Float",
     "array_of",
@@ -93,7 +95,7 @@ def set_constant(graph: ir.Graph, node: ir.Node, position: int, array: NDArray[A
         node.resize_inputs(position + 1)
     content = np.ascontiguousarray(array, dtype.numpy())
     # nodes that share a weight and need it changed in the same way share the copy too
-    copies = graph.meta.setdefault("lrp.copies", {})
+    copies = weight_copies(graph)
     key = (dtype, content.shape, hashlib.sha256(content.tobytes()).digest())
     copy = copies.get(key)
     if copy is None or copy.name not in graph.initializers:
@@ -113,12 +115,11 @@ def sole_reader(value: ir.Value) -> tuple[ir.Node, int] | None:
 def bypass(model: ir.Model, node: ir.Node, value: ir.Value) -> None:
     """Take a node out whose result is now what `value` holds; `value` takes the result's name.
 
-    The name that `value` had is kept in `model.meta["lrp.aliases"]`: relevance is the same there.
+    The name that `value` had is kept in `annotations.aliases`: relevance is the same there.
     """
     result = node.outputs[0]
     name, result.name = result.name, f"{result.name}/replaced"
-    aliases = model.meta.setdefault("lrp.aliases", {})
-    aliases[value.name] = name
+    aliases(model)[value.name] = name
     result.replace_all_uses_with(value, replace_graph_outputs=True)
     value.name = name
     model.graph.remove(node, safe=True)

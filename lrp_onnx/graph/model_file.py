@@ -15,9 +15,11 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
 from lrp_onnx.errors import ModelError
+from lrp_onnx.graph.annotations import VERSION
 from lrp_onnx.graph.map_outputs import deserialised, serialised
 
 __all__ = [
+    "LARGEST_FILE",
     "SMALL",
     "Source",
     "check_original",
@@ -29,6 +31,8 @@ __all__ = [
 
 Source = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
 
+LARGEST_FILE = 2**31 - 2**24
+"""Bytes of weights up to which a model fits in one protobuf file, with room for its graph."""
 SMALL = 4096
 """Bytes up to which an initializer travels with the graph through onnx's C++ functions."""
 
@@ -66,7 +70,7 @@ def load(source: Source) -> ir.Model:
 
 def check_original(model: ir.Model) -> None:
     """Raise ModelError for a model that lrp-onnx compiled."""
-    if "lrp.version" in model.metadata_props:
+    if VERSION in model.metadata_props:
         raise ModelError(
             "the model already computes relevance: lrp-onnx compiled it. Give the model that it "
             "was compiled from."

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from lrp_onnx.graph.annotations import NAME, PLACE
 from lrp_onnx.graph.subgraphs import bodies_of
 
 __all__ = ["name_bodies", "name_of", "names_of", "tensor_name"]
-
-NAME, PLACE = "lrp.name", "lrp.place"
-"""In `meta`, which copies take along and files do not hold."""
 
 
 def name_bodies(graph: ir.Graph, around: str = "") -> None:

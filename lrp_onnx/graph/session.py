@@ -24,17 +24,16 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from lrp_onnx.compiler.compiled import LARGEST_FILE
-from lrp_onnx.data.layout import Dimension
 from lrp_onnx.errors import InputError, LrpError, ModelError
 from lrp_onnx.graph.map_outputs import deserialised, serialised
-from lrp_onnx.graph.model_file import Source, readable
+from lrp_onnx.graph.model_file import LARGEST_FILE, Source, readable
 
 if TYPE_CHECKING:
     import onnxruntime
 
 __all__ = [
     "Array",
+    "Dimension",
     "Runtime",
     "Wanted",
     "broken_mix",
@@ -42,6 +41,8 @@ __all__ = [
     "is_device_value",
     "runtime_form",
 ]
+
+Dimension = int | str | None  # a size, the name of a symbolic one, or nothing known
 
 Array = NDArray[Any]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from lrp_onnx.errors import TargetError
+from lrp_onnx.graph.annotations import aliases
 from lrp_onnx.graph.names import name_of, names_of, tensor_name
 from lrp_onnx.graph.subgraphs import bodies_of
 
@@ -31,9 +32,9 @@ def outputs_of(node: ir.Node) -> tuple[str, ...]:
 
 
 def _find(model: ir.Model, name: str) -> ir.Value | None:
-    aliases = model.meta.get("lrp.aliases", {})
-    while name in aliases:
-        name = aliases[name]
+    removed = aliases(model)
+    while name in removed:
+        name = str(removed[name])
     values = (*model.graph.inputs, *(o for node in model.graph for o in node.outputs))
     return next((v for v in values if v.name == name), None)
 

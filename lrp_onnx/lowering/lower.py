@@ -7,6 +7,7 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from lrp_onnx.graph.annotations import RULE
 from lrp_onnx.lowering.norms import spell_group_norm, spell_norm
 
 __all__ = ["optimise"]
@@ -34,7 +35,7 @@ def clip_behind_relu(graph: ir.Graph, clip: ir.Node) -> None:
     if z is None or low is None or high is None or low.const_value is None:
         return
     # the model's own Relu may have readers in front of the Clip
-    emitted = [n for n in z.consumers() if n.graph is graph and "lrp.rule" in n.metadata_props]
+    emitted = [n for n in z.consumers() if n.graph is graph and RULE in n.metadata_props]
     relus = [n for n in emitted if n.op_type == "Relu"]
     if not relus or low.const_value.numpy().any():
         return

@@ -13,10 +13,10 @@ from lrp_onnx.analysis.path import Step
 from lrp_onnx.errors import CompositeError, TargetError
 from lrp_onnx.graph.names import name_bodies, name_of
 from lrp_onnx.graph.tensors import outputs_of
+from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.lrp.composite import Composite, Layer, Override, chosen_composite
 from lrp_onnx.lrp.logits import logits_behind
 from lrp_onnx.lrp.methods import PATH, STEPS
-from lrp_onnx.lrp.site import Assigned
 from lrp_onnx.lrp.target import Target, choose_output, class_axis_of, parse_target
 from lrp_onnx.ops.quantized import STRAIGHT_THROUGH
 

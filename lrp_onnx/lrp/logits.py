@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import onnx_ir as ir
 
+from lrp_onnx.graph.annotations import provenance
 from lrp_onnx.graph.constants import array_of
 from lrp_onnx.ops.registry import find
 
@@ -67,7 +68,7 @@ class _Replay:
                 attributes=attributes,
                 outputs=[ir.Value(name=name, shape=like.shape, type=like.type)],
                 name=f"lrp/{node.name}/logits",
-                metadata_props={"lrp.source": node.name or node.op_type, "lrp.rule": "logits"},
+                metadata_props=provenance(node.name or node.op_type, "logits"),
             )
             self.graph.append(copy)
             self.made[node] = copy.outputs[0]

@@ -8,8 +8,8 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.lrp.algebra import ratio
 from lrp_onnx.ops.registry import op
+from lrp_onnx.ops.stabilize import ratio
 
 __all__: list[str] = []
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.frontend.quantized.dequantize import for_elements_of
 from lrp_onnx.graph.attributes import integer
 from lrp_onnx.graph.builder import Emit, Input
+from lrp_onnx.graph.dequantize import for_elements_of
 from lrp_onnx.ops.registry import never_propagates, op
 
 __all__ = ["STRAIGHT_THROUGH"]

@@ -21,14 +21,16 @@ import onnx_ir as ir
 from lrp_onnx.analysis.path import Body, Step
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph import subgraphs
+from lrp_onnx.graph.annotations import provenance
 from lrp_onnx.graph.builder import Emit, compute_dtype
+from lrp_onnx.graph.clone import paired
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.graph.subgraphs import ports_of
-from lrp_onnx.lrp.site import Assigned
+from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.propagation.body_conservation import BodyAccount, untaken
 from lrp_onnx.propagation.conservation import Audit
 
-__all__ = ["moved", "paired", "through_bodies"]
+__all__ = ["moved", "through_bodies"]
 
 Pairs = list[tuple[ir.Value, ir.Value]]
 Walk = Callable[..., dict[ir.Value, ir.Value]]
@@ -81,27 +83,8 @@ def _copied(emit: Emit, body: Body, nodes: Sequence[Assigned]) -> Copy:
             emit.signs[copy] = emit.signs[value]
     for node, copied in twins.items():
         copied.name = f"{emit.fresh('lrp/again')}/{node.name}"
-        copied.metadata_props.update({"lrp.source": emit.source, "lrp.rule": "recomputed"})
+        copied.metadata_props.update(provenance(emit.source, "recomputed"))
     return Copy(graph, values, tuple(moved(site, values, twins) for site in nodes))
-
-
-def paired(
-    graph: ir.Graph, copy: ir.Graph
-) -> tuple[dict[ir.Value, ir.Value], dict[ir.Node, ir.Node]]:
-    """Values and nodes of a graph, bodies included, and those of its copy."""
-    values = dict(zip(graph.inputs, copy.inputs, strict=True))
-    pairs = zip(graph.initializers.values(), copy.initializers.values(), strict=True)
-    values.update(pairs)
-    twins: dict[ir.Node, ir.Node] = {}
-    for node, copied in zip(graph, copy, strict=True):
-        twins[node] = copied
-        values.update(zip(node.outputs, copied.outputs, strict=True))
-        bodies = zip(subgraphs.bodies_of(node), subgraphs.bodies_of(copied), strict=True)
-        for inner, inner_copy in bodies:
-            more_values, more_twins = paired(inner, inner_copy)
-            values.update(more_values)
-            twins.update(more_twins)
-    return values, twins
 
 
 def moved(
@@ -368,7 +351,7 @@ def _append(
         attributes=ir.convenience.convert_attributes(attributes),
         num_outputs=len(shaped),
         name=emit.fresh(f"lrp/{emit.source}/{op_type}"),
-        metadata_props={"lrp.source": emit.source, "lrp.rule": emit.rule},
+        metadata_props=provenance(emit.source, emit.rule),
     )
     for value, source in zip(node.outputs, shaped, strict=True):
         value.name = emit.fresh("lrp")

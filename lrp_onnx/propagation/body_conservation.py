@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.lrp.site import Assigned
+from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.propagation.conservation import COLUMNS, Audit
 
 __all__ = ["BOOKED", "BodyAccount", "untaken"]

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
+from lrp_onnx.graph.arithmetic import Operand, add, multiply, subtract
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.lrp.algebra import Operand, add, multiply, subtract
 
 if TYPE_CHECKING:
-    from lrp_onnx.lrp.site import Assigned
+    from lrp_onnx.lrp.assigned import Assigned
 
 __all__ = ["COLUMNS", "Account", "Audit"]
 

@@ -17,13 +17,16 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import RuleError
-from lrp_onnx.frontend.canonize.padding import PADDING_OF
+from lrp_onnx.graph.annotations import PADDING_OF
+from lrp_onnx.graph.arithmetic import Operand, add, multiply, sign
 from lrp_onnx.graph.builder import HALF, Emit, Input, known_rank
-from lrp_onnx.lrp.algebra import Operand, add, evaluate, multiply, ratio, sign
+from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.lrp.rule import Setting, Share, Term
-from lrp_onnx.lrp.site import Assigned, numbers, vjp
 from lrp_onnx.ops.registry import REGISTRY, Op
+from lrp_onnx.ops.stabilize import ratio
 from lrp_onnx.propagation.conservation import Audit
+from lrp_onnx.propagation.evaluate import evaluate
+from lrp_onnx.propagation.node_rule import numbers, vjp
 
 __all__ = [
     "EPSILON",

@@ -10,16 +10,18 @@ from dataclasses import replace
 import onnx_ir as ir
 
 from lrp_onnx.errors import LrpError, RuleError, UnsupportedError
+from lrp_onnx.graph.arithmetic import Operand
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.refusal import refusal
-from lrp_onnx.lrp.algebra import Operand, evaluate
+from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.lrp.expression import names
-from lrp_onnx.lrp.site import Assigned, alone, numbers, vjp
 from lrp_onnx.propagation.bodies import through_bodies
 from lrp_onnx.propagation.conservation import Audit
+from lrp_onnx.propagation.evaluate import evaluate
 from lrp_onnx.propagation.factored.fewest import by_fewest
 from lrp_onnx.propagation.factored.relevance import Moved, Relevance, total
+from lrp_onnx.propagation.node_rule import alone, numbers, vjp
 from lrp_onnx.propagation.shares import by_shares
 
 __all__ = ["walk"]

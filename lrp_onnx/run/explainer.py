@@ -15,14 +15,13 @@ import onnx
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.data.samples import added_inputs
 from lrp_onnx.errors import InputError, ModelError
+from lrp_onnx.graph.annotations import CONDITION, RELEVANCE, stamp_of
 from lrp_onnx.graph.session import Array, Runtime, Wanted, broken_mix, is_device_value, runtime_form
-from lrp_onnx.propagation.condition import CONDITION, mask_of
 from lrp_onnx.run.batching import groups, is_open, parts, stacked
+from lrp_onnx.run.condition_mask import mask_of
 from lrp_onnx.run.feeds import check, fitted, listing, shape_of
 
 __all__ = ["Explainer", "Result"]
-
-SUFFIX = "_relevance"
 
 
 @dataclass(frozen=True)
@@ -61,16 +60,14 @@ class Explainer:
             form = stack.enter_context(runtime_form(source))
             self._runtime = Runtime(form, providers, threads=threads)
             self._files = stack.pop_all()  # a runtime may map a large model's file until the end
-        self.metadata = {
-            k.removeprefix("lrp."): v for k, v in self._runtime.metadata.items() if k[:4] == "lrp."
-        }
+        self.metadata = stamp_of(self._runtime.metadata)
         if "explained" not in self.metadata:
             raise ModelError(
                 "the model computes no relevance: lrp-onnx did not compile it. Compile it first "
                 "with lrp_onnx.compile."
             )
         explained = json.loads(self.metadata["explained"])
-        self._first = self._runtime.outputs.index(f"{explained[0]}{SUFFIX}")
+        self._first = self._runtime.outputs.index(f"{explained[0]}{RELEVANCE}")
 
     @property
     def provider(self) -> str:
@@ -131,8 +128,8 @@ class Explainer:
 
     def _result(self, found: dict[str, Any], classes: Array | None) -> Result:
         self._check_classes(found, classes)
-        added = [n for n in self._runtime.outputs[self._first :] if n.endswith(SUFFIX)]
-        relevance = {n.removesuffix(SUFFIX): found.pop(n) for n in added}
+        added = [n for n in self._runtime.outputs[self._first :] if n.endswith(RELEVANCE)]
+        relevance = {n.removesuffix(RELEVANCE): found.pop(n) for n in added}
         return Result(found, relevance)
 
     def many(

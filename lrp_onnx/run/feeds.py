@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lrp_onnx.data.layout import Dimension, describe_shape
+from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.session import Array, Wanted, dtype_of, is_device_value
+from lrp_onnx.graph.session import Array, Dimension, Wanted, dtype_of, is_device_value
 
 __all__ = ["check", "fitted", "listing", "shape_of"]
 

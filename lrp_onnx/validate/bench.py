@@ -14,6 +14,7 @@ from lrp_onnx.compiler.check import extra_feeds, judged_on_random
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError
+from lrp_onnx.graph.annotations import CLASS_AXIS
 from lrp_onnx.graph.model_file import Source
 from lrp_onnx.graph.session import Array, Runtime, runtime_form
 from lrp_onnx.run.feeds import fitted
@@ -90,7 +91,7 @@ def bench(
 def _samples(compiled: Compiled, given: Mapping[str, Array]) -> int:
     """Axis 0 of the first input; one where the output's axis 0 holds classes."""
     shape = next(iter(given.values())).shape if given else ()
-    batched = compiled.graph.metadata_props["lrp.class_axis"] != "0"
+    batched = compiled.graph.metadata_props[CLASS_AXIS] != "0"
     return shape[0] if shape and batched else 1
 
 

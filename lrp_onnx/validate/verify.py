@@ -35,7 +35,7 @@ from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.stages import Observer, run_stages
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError
-from lrp_onnx.gradients.completeness import COMPLETENESS
+from lrp_onnx.graph.annotations import AUDIT, COMPLETENESS, EXPLAINED, PREFIX
 from lrp_onnx.graph.map_outputs import numbers_of
 from lrp_onnx.graph.model_file import Source
 from lrp_onnx.graph.names import name_of
@@ -182,7 +182,7 @@ def verify(
         extra = extra_feeds(compiled.graph, given, expected)
         found = judge(form, plain=False).run({**extra, **given})
     lines = _lines(audit, found)
-    results = {name: y for name, y in found.items() if not name.startswith("lrp.")}
+    results = {name: y for name, y in found.items() if not name.startswith(PREFIX)}
     relevance = _relevance(compiled, results)
     explained = lines[0].out if lines else sum(relevance.values())
     completeness = completeness_of(found, relevance, request.steps)
@@ -228,7 +228,7 @@ def _forward(
 def _lines(audit: Audit, found: Mapping[str, Array]) -> tuple[Line, ...]:
     lines = []
     for k, (site, _, conserves) in enumerate(audit.rows):
-        sums = dict(zip(COLUMNS, map(float, found[f"lrp.audit_{k}"]), strict=True))
+        sums = dict(zip(COLUMNS, map(float, found[f"{AUDIT}{k}"]), strict=True))
         node = site.step.node
         lines.append(
             Line(
@@ -244,7 +244,7 @@ def _lines(audit: Audit, found: Mapping[str, Array]) -> tuple[Line, ...]:
 
 
 def _relevance(compiled: Compiled, results: Mapping[str, Array]) -> dict[str, float]:
-    names = json.loads(compiled.graph.metadata_props["lrp.explained"])
+    names = json.loads(compiled.graph.metadata_props[EXPLAINED])
     return {n: float(np.sum(results[f"{n}_relevance"], dtype=np.float64)) for n in names}
 
 
@@ -259,7 +259,7 @@ def _simplified(
     if not request.optimise or request.method != "lrp":
         return None
     compiled = run_stages(source, request, opset=opset, check=False)
-    names = json.loads(compiled.graph.metadata_props["lrp.explained"])
+    names = json.loads(compiled.graph.metadata_props[EXPLAINED])
     with runtime_form(compiled.graph) as form:
         found = judge(form, plain=False).run(feeds)
     outputs = {n: f"{n}_relevance" for n in names}

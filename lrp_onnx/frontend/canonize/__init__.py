@@ -1,7 +1,7 @@
 """Many exported nodes become one concept.
 
 Each rewrite leaves the forward as it is, up to the rounding of new weights, which are formed in
-float64; its module derives why.  `model.meta["lrp.aliases"]` names, for each tensor that
+float64; its module derives why.  `annotations.aliases` names, for each tensor that
 disappears, the one that has its relevance.
 """
 
@@ -18,6 +18,7 @@ from lrp_onnx.frontend.canonize.layer_norm import layer_norms
 from lrp_onnx.frontend.canonize.masked import finite_twins
 from lrp_onnx.frontend.canonize.padding import explicit_pads, fold_pads
 from lrp_onnx.frontend.canonize.variadic import binary_sums
+from lrp_onnx.graph.annotations import share_aliases
 from lrp_onnx.graph.model_file import SMALL
 from lrp_onnx.graph.subgraphs import graphs_of
 
@@ -68,5 +69,5 @@ def _lift_weights(root: ir.Graph, body: ir.Graph) -> None:
 def _alone(model: ir.Model, graph: ir.Graph) -> ir.Model:
     """A body as a model of its own, which shares what is kept of removed tensors."""
     part = ir.Model(graph, ir_version=model.ir_version)
-    part.meta["lrp.aliases"] = model.meta.setdefault("lrp.aliases", {})
+    share_aliases(model, part)
     return part

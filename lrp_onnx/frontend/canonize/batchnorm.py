@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from lrp_onnx.frontend.canonize.affine import Affine, affine_of, axis_before, axis_behind
 from lrp_onnx.frontend.canonize.linear_node import Layer, layer_of
+from lrp_onnx.graph.annotations import aliases
 from lrp_onnx.graph.constants import bypass, constants_of, sole_reader
 
 __all__ = ["fold_batchnorm_before", "fold_batchnorm_behind"]
@@ -123,6 +124,6 @@ def _activation(node: ir.Node) -> ir.Value:
 def _hand_on(model: ir.Model, node: ir.Node) -> None:
     """Take a node out whose work the node behind it does; what it read keeps its name."""
     value, result = _activation(node), node.outputs[0]
-    model.meta.setdefault("lrp.aliases", {})[result.name] = value.name
+    aliases(model)[result.name] = value.name
     result.replace_all_uses_with(value)
     model.graph.remove(node, safe=True)

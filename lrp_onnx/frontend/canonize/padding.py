@@ -22,12 +22,11 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.graph.annotations import PADDING_OF
 from lrp_onnx.graph.constants import array_of, new_constant, sole_reader
 
-__all__ = ["PADDING_OF", "explicit_pads", "fold_pads"]
+__all__ = ["explicit_pads", "fold_pads"]
 
-PADDING_OF = "lrp.padding_of"
-"""Metadata of a Pad that is a convolution's own padding: that node's name."""
 
 POOLS = ("MaxPool", "AveragePool", "LpPool")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from lrp_onnx.graph.annotations import aliases
 from lrp_onnx.graph.constants import bypass
 
 __all__ = ["AS_BINARY", "binary_sums"]
@@ -32,7 +33,7 @@ def _vanish(model: ir.Model, node: ir.Node) -> None:
     source, result = node.inputs[0], node.outputs[0]
     assert source is not None
     if not result.is_graph_output():
-        model.meta.setdefault("lrp.aliases", {})[result.name] = source.name
+        aliases(model)[result.name] = source.name
         result.replace_all_uses_with(source)
         model.graph.remove(node, safe=True)
     elif source.producer() is not None and not source.is_graph_output():

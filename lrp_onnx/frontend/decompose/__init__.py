@@ -41,14 +41,14 @@ from lrp_onnx.frontend.decompose.registry import EXPANSIONS, Expansion, expands
 from lrp_onnx.frontend.decompose.replacement import Build
 from lrp_onnx.frontend.decompose.standard_function import BY_FUNCTION, write_out_functions
 from lrp_onnx.frontend.quantized import blockwise, dynamic, qdq, qoperator
-from lrp_onnx.frontend.quantized.integer import KEPT, integer_layers
+from lrp_onnx.frontend.quantized.integer import integer_layers
 from lrp_onnx.frontend.quantized.qdq import dequantised_layers
 from lrp_onnx.frontend.quantized.unsigned import make_unsigned
+from lrp_onnx.graph.annotations import FORWARD_KEPT, REFUSED
 
 __all__ = [
     "BY_FUNCTION",
     "EXPANSIONS",
-    "REFUSED",
     "activation",
     "attention",
     "blockwise",
@@ -103,7 +103,7 @@ def expand(model: ir.Model, only: Collection[tuple[str, str]] | None = None) -> 
 
 def _replaced(model: ir.Model, node: ir.Node, expansion: Expansion) -> bool:
     """Whether the expansion took the node's place; a node that what it emits reads stays."""
-    if KEPT in node.metadata_props:
+    if FORWARD_KEPT in node.metadata_props:
         return False
     graph = node.graph
     assert isinstance(graph, ir.Graph)
@@ -123,14 +123,10 @@ def _replaced(model: ir.Model, node: ir.Node, expansion: Expansion) -> bool:
         if new is not None:
             _take_place(graph, build, old, new)
     if any(own):
-        node.metadata_props[KEPT] = "explained"
+        node.metadata_props[FORWARD_KEPT] = "explained"
     else:
         graph.remove(node, safe=True)
     return True
-
-
-REFUSED = "lrp.refused"
-"""Metadata of a node that its expansion refused: why."""
 
 
 def _take_place(graph: ir.Graph, build: Build, old: ir.Value, new: ir.Value) -> None:

@@ -13,12 +13,13 @@ from onnx_ir.passes import common
 
 from lrp_onnx.errors import ModelError
 from lrp_onnx.frontend import opset
-from lrp_onnx.frontend.decompose import EXPANSIONS, REFUSED, expand, write_out_functions
+from lrp_onnx.frontend.decompose import EXPANSIONS, expand, write_out_functions
 from lrp_onnx.frontend.normalize.branch import inline_branches
 from lrp_onnx.frontend.normalize.fold import fold
 from lrp_onnx.frontend.normalize.inference import inferred as inferred_proto
 from lrp_onnx.frontend.normalize.local import make_local
 from lrp_onnx.frontend.normalize.ranks import settle
+from lrp_onnx.graph.annotations import REFUSED, aliases, corrections
 from lrp_onnx.graph.model_file import through_proto
 from lrp_onnx.graph.refusal import refusal
 
@@ -151,7 +152,7 @@ def _forget_output_shapes(model: ir.Model) -> dict[str, ir.Shape]:
 
 def _settle_output_shapes(model: ir.Model, declared: dict[str, ir.Shape]) -> None:
     """Keep each declared shape unless the graph computes another rank or size: then the graph is
-    right, and `model.meta["lrp.corrected"]` says so.
+    right, and `annotations.corrections` says so.
     """
     for value in model.graph.outputs:
         shape = declared.get(str(value.name))
@@ -160,7 +161,7 @@ def _settle_output_shapes(model: ir.Model, declared: dict[str, ir.Shape]) -> Non
         if value.shape is None or _agree(value.shape, shape):
             value.shape = value.shape or shape
             continue
-        model.meta.setdefault("lrp.corrected", {})[value.name] = (
+        corrections(model)[value.name] = (
             f"output {value.name!r}: the model declares the shape {shape}, and its graph computes "
             f"{value.shape}; the compiled model declares the latter."
         )
@@ -177,14 +178,14 @@ def drop_no_ops(model: ir.Model) -> None:
     """Remove Identity, Dropout at inference and Cast to the same type, in bodies too, wherever that
     renames no graph output.
 
-    What became of a removed tensor is kept in `model.meta["lrp.aliases"]`, removed name → name.
+    What became of a removed tensor is kept in `annotations.aliases`, removed name → name.
     """
-    aliases = model.meta.setdefault("lrp.aliases", {})
+    removed = aliases(model)
     for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
         source, result = (node.inputs[0] if node.inputs else None), node.outputs[0]
         if source is None or not _is_no_op(node) or result.is_graph_output():
             continue
-        aliases[result.name] = source.name
+        removed[result.name] = source.name
         result.replace_all_uses_with(source)
         assert isinstance(node.graph, ir.Graph)
         node.graph.remove(node, safe=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from lrp_onnx.graph.annotations import local_copies
 from lrp_onnx.graph.subgraphs import graphs_of
 
 __all__ = ["make_local"]
@@ -40,7 +41,7 @@ def _is_decisive(value: ir.Value) -> bool:
 def _copied(model: ir.Model, body: ir.Graph, value: ir.Value) -> ir.Value:
     tensor = value.const_value
     assert tensor is not None
-    held = model.meta.setdefault("lrp.local", {})
+    held = local_copies(model)
     number = held[value.name] = held.get(value.name, 0) + 1
     name = f"{value.name}/in_body_{number}"
     copy = ir.Value(

@@ -15,13 +15,12 @@ import onnx_ir as ir
 
 from lrp_onnx.frontend.normalize.branch import inline
 from lrp_onnx.frontend.normalize.contradiction import contradictions
+from lrp_onnx.graph.annotations import RUNS_ALWAYS
 from lrp_onnx.graph.subgraphs import bodies_of, graphs_of
 
 __all__ = ["settle"]
 
 Way = Callable[[ir.Model, ir.Node], None]
-HERE = "lrp.here"
-"""Metadata of the graphs that run whenever the choice is made."""
 
 
 def settle(
@@ -108,13 +107,13 @@ def _survives(
     node = list(ir.traversal.RecursiveGraphIterator(trial.graph))[position]
     assert isinstance(node.graph, ir.Graph)
     for graph in _around(trial.graph, node.graph):
-        graph.metadata_props[HERE] = "1"
+        graph.metadata_props[RUNS_ALWAYS] = "1"
     for value in trial.graph.outputs:  # what is declared may be wrong
         if value.producer() is not None:
             value.shape = None
     way(trial, node)
     trial = normalised(trial)
-    here = [graph for graph in graphs_of(trial.graph) if HERE in graph.metadata_props]
+    here = [graph for graph in graphs_of(trial.graph) if RUNS_ALWAYS in graph.metadata_props]
     opset = trial.graph.opset_imports[""]
     return not any(True for graph in here for _ in contradictions(graph, opset))
 

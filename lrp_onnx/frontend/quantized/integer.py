@@ -20,14 +20,13 @@ from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.operands import varies
 from lrp_onnx.frontend.decompose.registry import Expansion, expands
 from lrp_onnx.frontend.decompose.replacement import Build
-from lrp_onnx.frontend.quantized.dequantize import dequantised
+from lrp_onnx.graph.annotations import FORWARD_KEPT
 from lrp_onnx.graph.builder import known_rank
 from lrp_onnx.graph.constants import sole_reader
+from lrp_onnx.graph.dequantize import dequantised
 
-__all__ = ["KEPT", "as_float", "integer_layers"]
+__all__ = ["as_float", "integer_layers"]
 
-KEPT = "lrp.kept"
-"""Metadata of a node that computes the forward beside its expansion."""
 FLOAT_OF = {"MatMulInteger": "MatMul", "ConvInteger": "Conv"}
 ROUNDING = ("Reshape", "Cast", "Floor", "Round")
 Input = ir.Value | None
@@ -98,10 +97,10 @@ class _Chain:
 def integer_layers(model: ir.Model) -> Iterator[tuple[ir.Node, Expansion]]:
     """The last node of each product of integers that is scaled back, and what stands for it."""
     for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
-        if node.op_type in FLOAT_OF and not node.domain and KEPT not in node.metadata_props:
+        if node.op_type in FLOAT_OF and not node.domain and FORWARD_KEPT not in node.metadata_props:
             chain = _chain(node)
             if chain is not None:
-                node.metadata_props[KEPT] = "explained"
+                node.metadata_props[FORWARD_KEPT] = "explained"
                 yield chain.end, chain.expansion
 
 

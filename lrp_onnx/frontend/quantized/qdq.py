@@ -21,7 +21,7 @@ import onnx_ir as ir
 from lrp_onnx.frontend.decompose.operands import varies
 from lrp_onnx.frontend.decompose.registry import Expansion, expands
 from lrp_onnx.frontend.decompose.replacement import Build, attribute
-from lrp_onnx.frontend.quantized.dequantize import dequantised
+from lrp_onnx.graph.dequantize import dequantised
 
 __all__ = ["dequantised_layers"]
 

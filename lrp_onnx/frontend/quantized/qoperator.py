@@ -18,7 +18,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.registry import expands
 from lrp_onnx.frontend.decompose.replacement import Build, attribute
-from lrp_onnx.frontend.quantized.dequantize import dequantised
+from lrp_onnx.graph.dequantize import dequantised
 
 __all__: list[str] = []
 

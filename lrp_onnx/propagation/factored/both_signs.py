@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from lrp_onnx.lrp.algebra import (
+from lrp_onnx.graph.arithmetic import (
     Operand,
     absolute,
     add,

@@ -15,9 +15,10 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from lrp_onnx.graph.arithmetic import Operand, add, divide, multiply, subtract
 from lrp_onnx.graph.builder import Emit, Input, static_shape
-from lrp_onnx.lrp.algebra import Operand, add, divide, multiply, ratio, subtract
 from lrp_onnx.lrp.rule import Share
+from lrp_onnx.ops.stabilize import ratio
 from lrp_onnx.propagation.factored.relevance import Relevance
 from lrp_onnx.propagation.factored.side_by_side import back
 from lrp_onnx.propagation.shares import Layer, Modified, constant_input, modified

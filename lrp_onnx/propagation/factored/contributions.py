@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from lrp_onnx.graph.arithmetic import Operand, add, divide, multiply, negative, positive, sign
 from lrp_onnx.graph.builder import Emit, Input, static_shape
-from lrp_onnx.lrp.algebra import Operand, add, divide, multiply, negative, positive, sign
 from lrp_onnx.ops.scatter_add import constant_array
 from lrp_onnx.propagation.factored.relevance import Relevance
 from lrp_onnx.propagation.factored.side_by_side import forward

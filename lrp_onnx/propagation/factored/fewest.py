@@ -22,14 +22,16 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from lrp_onnx.graph.arithmetic import absolute, add, divide, multiply, positive, sign
 from lrp_onnx.graph.builder import HALF, Emit, Input
-from lrp_onnx.lrp.algebra import absolute, add, divide, multiply, positive, ratio, sign
-from lrp_onnx.lrp.site import Assigned, vjp
+from lrp_onnx.lrp.assigned import Assigned
+from lrp_onnx.ops.stabilize import ratio
 from lrp_onnx.propagation.factored.both_signs import BothSigns
 from lrp_onnx.propagation.factored.constant_inputs import by_constant_inputs
 from lrp_onnx.propagation.factored.one_sign import OneSign
 from lrp_onnx.propagation.factored.quadrants import Quadrants, quadrants
 from lrp_onnx.propagation.factored.relevance import Relevance
+from lrp_onnx.propagation.node_rule import vjp
 from lrp_onnx.propagation.shares import EPSILON, Layer, layer_of
 
 __all__ = ["by_fewest"]

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from lrp_onnx.graph.arithmetic import Operand, add
 from lrp_onnx.graph.builder import Emit, Input, static_shape
-from lrp_onnx.lrp.algebra import Operand, add
-from lrp_onnx.lrp.site import vjp
 from lrp_onnx.ops.conv_backward_data import over_input
+from lrp_onnx.propagation.node_rule import vjp
 from lrp_onnx.propagation.shares import Layer
 
 __all__ = ["back", "back_together", "forward"]

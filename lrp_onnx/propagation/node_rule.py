@@ -1,34 +1,21 @@
-"""A node on the path with its rule: what both forms of a rule need of it."""
+"""What every form of a rule needs of its node: derivative, shapes, the values of parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.analysis.path import Step
 from lrp_onnx.errors import RuleError
+from lrp_onnx.graph.arithmetic import Operand
 from lrp_onnx.graph.builder import Emit, Input, static_shape
-from lrp_onnx.lrp.algebra import Operand, evaluate
+from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.lrp.expression import parse
-from lrp_onnx.lrp.rule import Rule, Setting
 from lrp_onnx.ops.registry import Op
+from lrp_onnx.propagation.evaluate import evaluate
 
-__all__ = ["Assigned", "alone", "numbers", "vjp"]
-
-
-@dataclass(frozen=True)
-class Assigned:
-    """A node on the path with its rule, the values of the rule's parameters, and why."""
-
-    step: Step
-    rule: Rule
-    settings: Mapping[str, Setting]
-    reason: str
-    bodies: tuple[tuple[Assigned, ...], ...] = ()
-    """The nodes on the path in each of its bodies."""
+__all__ = ["alone", "numbers", "vjp"]
 
 
 def vjp(

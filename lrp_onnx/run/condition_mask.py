@@ -1,0 +1,47 @@
+"""What a condition of the user becomes: a factor for each channel of a tensor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrp_onnx.errors import InputError
+
+__all__ = ["mask_of"]
+
+
+def mask_of(name: str, given: Any, channels: object) -> NDArray[np.float32]:
+    """The mask [N or 1, C] for a channel, a list of them, factors [C] or [N, C], or None: all.
+
+    channels: C, or something else where only the run knows it. Raises InputError where they do not
+    fit.
+    """
+    if given is None:
+        return np.ones((1, channels if isinstance(channels, int) else 1), np.float32)
+    array = (
+        np.asarray([], np.int64)
+        if isinstance(given, list | tuple) and not given
+        else np.asarray(given)
+    )
+    if array.dtype.kind in "fb" and array.ndim in (1, 2):
+        return np.atleast_2d(array.astype(np.float32))
+    if array.dtype.kind not in "iu" or array.ndim > 1:
+        raise InputError(
+            f"condition {name!r}: {given!r} are neither channels (integers) nor factors (floats, "
+            "[C] or [N, C])."
+        )
+    if not isinstance(channels, int):
+        raise InputError(
+            f"condition {name!r}: the model does not say how many channels there are. Give a float "
+            "factor for each, as an array [1, C]."
+        )
+    if array.size and (array.min() < 0 or array.max() >= channels):
+        raise InputError(
+            f"condition {name!r}: there are {channels} channels, and {given!r} is not among 0 to "
+            f"{channels - 1}."
+        )
+    mask = np.zeros((1, channels), np.float32)
+    mask[0, array] = 1
+    return mask
