@@ -52,8 +52,8 @@ def nchw(pictures: ArrayLike) -> Array:
     return np.ascontiguousarray(floats(pictures).transpose(0, 3, 1, 2))
 
 
-def normalised(pictures: Sequence[Image.Image]) -> Array:
-    """Return pictures under ImageNet normalisation, [N,3,H,W]."""
+def normalized(pictures: Sequence[Image.Image]) -> Array:
+    """Return pictures under ImageNet normalization, [N,3,H,W]."""
     return nchw([(floats(picture) / 255 - MEAN) / STD for picture in pictures])
 
 
@@ -82,7 +82,7 @@ def page_turned() -> Array:
     page.thumbnail((320, 320), Image.Resampling.BILINEAR)
     square = Image.new("RGB", (320, 320), "white")
     square.paste(page, ((320 - page.width) // 2, (320 - page.height) // 2))
-    return normalised([square.rotate(-angle) for angle in (0, 90, 180, 270)])
+    return normalized([square.rotate(-angle) for angle in (0, 90, 180, 270)])
 
 
 def brain() -> Array:
@@ -93,31 +93,31 @@ def brain() -> Array:
     sizes = np.frombuffer(nifti, "<i2", 8, offset=40)[1:4]
     start = int(np.frombuffer(nifti, "<f4", 1, offset=108)[0])
     volume = np.frombuffer(nifti, np.uint8, offset=start).reshape(sizes, order="F")
-    grey = Image.fromarray(np.ascontiguousarray(np.rot90(volume[:, :, 90])))
-    return floats(grey.resize((240, 240)).convert("RGB"))[None] / floats(255)
+    gray = Image.fromarray(np.ascontiguousarray(np.rot90(volume[:, :, 90])))
+    return floats(gray.resize((240, 240)).convert("RGB"))[None] / floats(255)
 
 
 def executable() -> Array:
-    """A benign Windows program, its bytes as rows of grey pixels."""
+    """A benign Windows program, its bytes as rows of gray pixels."""
     data = np.frombuffer(read("pip", "pip/_vendor/distlib/t64.exe"), np.uint8)
     width = 2 ** (int(math.log2(math.isqrt(len(data)))) + 1)
     rows = data[: len(data) // width * width].reshape(-1, width)
-    grey = Image.fromarray(rows).resize((224, 224))
-    return normalised([grey.convert("RGB")])
+    gray = Image.fromarray(rows).resize((224, 224))
+    return normalized([gray.convert("RGB")])
 
 
 def astronaut() -> Array:
-    """A portrait: 256 bilinear, once through JPEG, centre 224, BGR less its mean, NHWC."""
+    """A portrait: 256 bilinear, once through JPEG, center 224, BGR less its mean, NHWC."""
     photo = picture("scikit-image", "skimage/data/astronaut.png")
     jpeg = io.BytesIO()
     photo.resize((256, 256), Image.Resampling.BILINEAR).save(jpeg, "JPEG")
-    centre = floats(Image.open(jpeg).convert("RGB"))[16:240, 16:240]
-    return (centre[None, :, :, ::-1] - floats([104, 117, 123])).copy()
+    center = floats(Image.open(jpeg).convert("RGB"))[16:240, 16:240]
+    return (center[None, :, :, ::-1] - floats([104, 117, 123])).copy()
 
 
 def page() -> Array:
-    """A scanned page, [1,3,192,384] under ImageNet normalisation."""
-    return normalised([picture("scikit-image", "skimage/data/page.png").resize((384, 192))])
+    """A scanned page, [1,3,192,384] under ImageNet normalization."""
+    return normalized([picture("scikit-image", "skimage/data/page.png").resize((384, 192))])
 
 
 def portrait() -> Array:
@@ -127,8 +127,8 @@ def portrait() -> Array:
 
 
 def cat() -> Array:
-    """A photo of a cat, [1,3,224,224] under ImageNet normalisation."""
-    return normalised([picture("scikit-image", "skimage/data/chelsea.png").resize((224, 224))])
+    """A photo of a cat, [1,3,224,224] under ImageNet normalization."""
+    return normalized([picture("scikit-image", "skimage/data/chelsea.png").resize((224, 224))])
 
 
 def captcha() -> Array:

@@ -3,7 +3,7 @@
     python model_zoo_scripts/gallery.py [OUT.png]
 
 One row a photo: the photo with the class of its file name, the predicted class and its logit, then
-the relevance of the prediction under each composite, diverging colours with white at zero. Each
+the relevance of the prediction under each composite, diverging colors with white at zero. Each
 heatmap has a scale of its own.
 """
 
@@ -35,7 +35,7 @@ COMPOSITES: dict[str, dict[str, Any]] = {
 
 
 def explain(composite: str, x: Array) -> tuple[Array, Array]:
-    """Return logits [N,1000] and relevance summed over the colours, [N,H,W]."""
+    """Return logits [N,1000] and relevance summed over the colors, [N,H,W]."""
     compiled = lrp_onnx.compile(model(MODEL), composite=composite, parameters=COMPOSITES[composite])
     explainer = lrp_onnx.Explainer(compiled)
     results = [explainer(x[start : start + 5]) for start in range(0, len(x), 5)]

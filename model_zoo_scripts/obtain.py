@@ -128,9 +128,9 @@ def model(name: str) -> Path | onnx.ModelProto:
     """Return a model: the path in the cache, or the model itself where its weights are random."""
     row = TABLE["models"][name]
     if row.get("made") == "random":
-        from random_weights import randomise
+        from random_weights import randomize
 
-        return randomise(onnx.load_from_string(read(row["archive"], row["member"])))
+        return randomize(onnx.load_from_string(read(row["archive"], row["member"])))
     path = cache() / f"{name}.onnx"
     if path.exists():
         return path

@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-__all__ = ["randomise"]
+__all__ = ["randomize"]
 
 UNIT, NORM, SHIFT = (0.8, 1.2), (-0.1, 0.1), (-0.05, 0.05)
 ROLES = {  # what a vector is, by the operator that reads it and the place where it does
@@ -50,7 +50,7 @@ def draw(
     return rng.standard_normal(shape, dtype=np.float32) * spread
 
 
-def randomise(model: onnx.ModelProto, seed: int = 0) -> onnx.ModelProto:
+def randomize(model: onnx.ModelProto, seed: int = 0) -> onnx.ModelProto:
     """Return the same model, changed: ConstantOfShape nodes are now random initializers."""
     graph, rng = model.graph, np.random.default_rng(seed)
     shapes = {t.name: numpy_helper.to_array(t).tolist() for t in graph.initializer if t.dims}

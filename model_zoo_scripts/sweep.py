@@ -4,11 +4,11 @@
 
 Each model is obtained, compiled with its composite (epsilon-plus-flat unless zoo.toml says
 otherwise) and run on its real or seeded input, on the CPU. Checked: the prediction is the right
-one, the outputs are the original's within 1e-5 (quantised models: `tolerance` in zoo.toml),
+one, the outputs are the original's within 1e-5 (quantized models: `tolerance` in zoo.toml),
 relevance is finite, the weights take no more than 1.15 times the model and 300 bytes per emitted
 node.
 Printed: the sum of relevance over the value explained, which is 1 where nothing is lost to biases,
-stabilisers and rules that leak. With --readme the table replaces that of the README.
+stabilizers and rules that leak. With --readme the table replaces that of the README.
 
 A row of zoo.toml with `open` names what is still refused: the model must be refused, and the key
 goes when it no longer is.

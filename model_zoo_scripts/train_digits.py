@@ -7,7 +7,7 @@ train, 2,000 held out. The seed is fixed and one thread computes, so that the sa
 the same bytes. FOLDER is lrp_onnx/data/digits unless given.
 
 Biases of the hidden layers are kept at or below -1/64 (Montavon et al. 2017 ask for b <= 0): a
-blank neighbourhood then activates nothing, and relevance stays on the strokes.
+blank neighborhood then activates nothing, and relevance stays on the strokes.
 """
 
 from __future__ import annotations
@@ -91,16 +91,16 @@ def train(pictures: Digits, labels: Digits) -> nn.Sequential:
     x, y = torch.from_numpy(pictures)[:, None] / 255, torch.from_numpy(labels).long()
     net = network()
     hidden = [net.get_submodule(name).bias for name in ("conv1", "conv2", "conv3", "dense4")]
-    optimiser = torch.optim.Adam(net.parameters(), 3e-3)
+    optimizer = torch.optim.Adam(net.parameters(), 3e-3)
     steps = EPOCHS * -(-len(x) // BATCH)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for epoch in range(EPOCHS):
         total = 0.0
         for rows in torch.randperm(len(x)).split(BATCH):
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss = nn.functional.cross_entropy(net(moved(x[rows])), y[rows])
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             schedule.step()
             total += loss.item() * len(rows)
             with torch.no_grad():

@@ -67,7 +67,7 @@ class Placed:
 
 
 def placements(models: Mapping[str, onnx.ModelProto], folder: Path) -> dict[str, list[Placed]]:
-    """Where each node of each model goes, before any optimisation.  Uses up the empty `folder`."""
+    """Where each node of each model goes, before any optimization.  Uses up the empty `folder`."""
     libraries = list(_write_libraries(folder))
     (folder / "libraries.json").write_text(json.dumps(libraries))
     files = {name: folder / f"{k:04}.onnx" for k, name in enumerate(models)}

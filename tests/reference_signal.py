@@ -62,7 +62,7 @@ def _sampled(
     return y
 
 
-def _normalised(x: Array, axis: int = -1, p: int = 2) -> Array:
+def _normalized(x: Array, axis: int = -1, p: int = 2) -> Array:
     """LpNormalization-22; the reference evaluator sums x instead of |x| for p = 1."""
     norm = (np.abs(x) ** p).sum(axis=axis, keepdims=True) ** (1 / p)
     return x / np.where(norm == 0, 1, norm)
@@ -76,7 +76,7 @@ def _affine(theta: Array, size: Array, align_corners: int = 0) -> Array:
     return np.einsum("...j,nij->n...i", places, theta)
 
 
-def _standardised(x: Array, axes: tuple[int, ...] = (0, 2, 3)) -> Array:
+def _standardized(x: Array, axes: tuple[int, ...] = (0, 2, 3)) -> Array:
     """MeanVarianceNormalization-13, whose function mixes float32 constants with float64."""
     mean = x.mean(axis=tuple(axes), keepdims=True)
     deviation = np.sqrt(((x - mean) ** 2).mean(axis=tuple(axes), keepdims=True))
@@ -138,6 +138,6 @@ STAND_INS.update({
     "MaxRoiPool": _pooled_regions,
     "DeformConv": _deformed,
     "GlobalLpPool": _global_norm, "LpPool": _norm_pool, "GridSample": _sampled,
-    "LpNormalization": _normalised, "AffineGrid": _affine,
-    "MeanVarianceNormalization": _standardised,
+    "LpNormalization": _normalized, "AffineGrid": _affine,
+    "MeanVarianceNormalization": _standardized,
 })  # fmt: skip

@@ -26,7 +26,7 @@ VJP_ROWS = [
 RNG = np.random.default_rng(7)
 
 
-def stabilised(z: np.ndarray) -> np.ndarray:
+def stabilized(z: np.ndarray) -> np.ndarray:
     return z + np.where(z < 0, -1e-6, 1e-6)
 
 
@@ -66,7 +66,7 @@ def test_product_of_activations_halves() -> None:
     R_in, _ = found("t = Transpose<perm=[0,2,1]>(x) y = MatMul(x, t)", {"x": x}, R)
     a = x.astype(float)
     b = a.transpose(0, 2, 1)
-    s = R / (2 * stabilised(a @ b))
+    s = R / (2 * stabilized(a @ b))
     expected = a * (s @ a) + (b * (b @ s)).transpose(0, 2, 1)
     assert_close(R_in, expected)
     np.testing.assert_allclose(R_in.sum(), R.sum(), rtol=1e-3)
@@ -81,7 +81,7 @@ def test_layer_normalization_holds_the_deviation(biased: bool) -> None:
     a = x.astype(float)
     r = 1 / np.sqrt(a.var(-1, keepdims=True) + 1e-5)
     y = (a - a.mean(-1, keepdims=True)) * r * g + (h if biased else 0)
-    s = R / stabilised(y) * g * r
+    s = R / stabilized(y) * g * r
     assert_close(R_in, a * (s - s.mean(-1, keepdims=True)))
     if not biased:  # conserved without a bias (Ali et al. 2022)
         np.testing.assert_allclose(R_in.sum(), R.sum(), rtol=1e-3)
@@ -92,7 +92,7 @@ def test_constant_attention_gives_all_to_the_values() -> None:
     R_in, report = found("p = Softmax(x) y = MatMul(p, x)", {"x": x}, R, "cp-lrp")
     a = x.astype(float)
     p = softmax(a)
-    assert_close(R_in, a * (p.transpose(0, 2, 1) @ (R / stabilised(p @ a))))
+    assert_close(R_in, a * (p.transpose(0, 2, 1) @ (R / stabilized(p @ a))))
     assert [(n.op_type, n.kind) for n in report] == [("Softmax", ""), ("MatMul", "linear")]
 
 

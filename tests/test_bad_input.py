@@ -153,7 +153,7 @@ CASES = [
     _compile("--relevance-at conv", "'conv': that is a node; its output is tensor 'z'. Give that."),
     _compile("--opset 17", "17", "18 to 21"),
     _compile("--opset many", "--opset"),
-    _compile("--print-after never", "never", "canonise"),
+    _compile("--print-after never", "never", "canonize"),
     _compile("--method shap", "'shap'", "integrated-gradients"),
     _compile("--method gradient --composite epsilon", "'epsilon'", "plain gradient"),
     _compile("--method gradient --rule conv=gamma", "rules", "plain gradient"),
@@ -300,7 +300,7 @@ def slow(*given):
 sys.exit(cli.main(["compile", "model.onnx", "-o", "older.onnx"]))
 """
 MOMENTS = {
-    "while a stage runs": "stages.optimise = slow",
+    "while a stage runs": "stages.optimize = slow",
     "while the file is written": "compiled.Compiled.model = property(slow)",
 }
 
@@ -352,7 +352,7 @@ def test_a_full_disk_behind_stdout(folder: Path) -> None:
 def test_an_error_nobody_foresaw_is_a_paragraph_too(folder: Path) -> None:
     program = (
         "import sys; from lrp_onnx.cli import main as cli; from lrp_onnx.compiler import stages; "
-        "stages.optimise = None; "
+        "stages.optimize = None; "
     )
     _make_files("model.onnx", folder)
     done = subprocess.run(

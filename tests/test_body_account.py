@@ -87,7 +87,7 @@ def test_the_account_closes(name: str, composite: str, condition: bool) -> None:
     assert not verdict.problems
     assert line.conserves
     assert line.closes
-    booked = sum(each.bias + each.stabiliser + each.dropped for each in verdict.lines)
+    booked = sum(each.bias + each.stabilizer + each.dropped for each in verdict.lines)
     found = sum(verdict.relevance.values()) + booked
     assert found == pytest.approx(verdict.explained, abs=1e-4 * line.magnitude)
 
@@ -107,7 +107,7 @@ def test_no_iteration_books_nothing() -> None:
     verdict = verdict_of(NONE)
     line = body_of(verdict)
     assert not verdict.problems
-    assert (line.bias, line.stabiliser, line.dropped) == (0, 0, 0)
+    assert (line.bias, line.stabilizer, line.dropped) == (0, 0, 0)
     assert line.received == pytest.approx(line.out)
 
 

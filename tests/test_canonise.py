@@ -14,15 +14,15 @@ from tables import LINEAR
 
 import lrp_onnx
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.frontend.canonize import canonise
-from lrp_onnx.frontend.normalize import normalise
+from lrp_onnx.frontend.canonize import canonize
+from lrp_onnx.frontend.normalize import normalize
 from lrp_onnx.graph.model_file import load
 from lrp_onnx.lowering.lower import LOWERINGS
 
 
-def canonised(model: onnx.ModelProto) -> ir.Model:
-    result = normalise(load(model))
-    canonise(result)
+def canonized(model: onnx.ModelProto) -> ir.Model:
+    result = normalize(load(model))
+    canonize(result)
     return result
 
 
@@ -59,7 +59,7 @@ def signed(*shape: int) -> np.ndarray:
 
 
 class Row:
-    """A network `x -> y` as text, its constants, and the operators expected behind canonisation."""
+    """A network `x -> y` as text, its constants, and the operators expected behind canonization."""
 
     def __init__(
         self,
@@ -251,7 +251,7 @@ ROWS = [
 @pytest.mark.parametrize("row", ROWS)
 def test_rewrite(row: Row) -> None:
     model = row.model()
-    result = canonised(model)
+    result = canonized(model)
     assert counts(result) == row.left
     assert not any(n.op_type == "Gemm" and {"alpha", "beta"} & set(n.attributes)
                    for n in result.graph)  # fmt: skip
@@ -281,7 +281,7 @@ def test_linear_rows(case: Case) -> None:
     """Sizes known or not: no auto_pad, no output_shape, biases inside, the same results."""
     for variant in (case,) if case.sized else (case, case.unknown()):
         model = variant.model()
-        result = canonised(model)
+        result = canonized(model)
         attributes = {name for node in result.graph for name in node.attributes}
         allowed = {"auto_pad"} if variant.symbolic and "Pool" in case.op else set()
         allowed |= {"auto_pad"} if variant.symbolic and "output_shape" in case.attributes else set()
@@ -295,7 +295,7 @@ def test_same_padding_that_runtimes_read_differently_is_refused() -> None:
     case = Case("Conv", {"auto_pad": "SAME_UPPER", "strides": [4]}, x=(1, 1, 8), w=(1, 1, 1))
     for variant in (case, case.unknown()):
         with pytest.raises(UnsupportedError, match="auto_pad"):
-            canonised(variant.model())
+            canonized(variant.model())
 
 
 @pytest.mark.parametrize("composite", ["flat", "wsquare", "zbox"])
@@ -314,7 +314,7 @@ def test_same_padding_of_an_unknown_size_does_not_count(composite: str) -> None:
 def test_empty_bias_is_dropped() -> None:
     model = Case("Conv", x=(1, 2, 4), w=(3, 2, 2)).model()
     model.graph.node[0].input.append("")
-    (node,) = canonised(model).graph
+    (node,) = canonized(model).graph
     assert len(node.inputs) == 2
 
 
@@ -323,7 +323,7 @@ def test_graph_output_in_the_middle_stays() -> None:
     model = row.model()
     model.graph.output.append(onnx.helper.make_tensor_value_info("c", 1, None))
     model = onnx.shape_inference.infer_shapes(model)
-    result = canonised(model)
+    result = canonized(model)
     assert counts(result) == {"Conv": 1, "BatchNormalization": 1}
     assert_same_forward(model, as_proto(result), {"x": IMAGE})
 
@@ -331,7 +331,7 @@ def test_graph_output_in_the_middle_stays() -> None:
 def test_training_mode_stays() -> None:
     text = "c = Conv(x, w) y, m2, v2 = BatchNormalization<training_mode=1>(c, g, s, m, v)"
     model = network(text, IMAGE, **W, **BN)
-    assert counts(canonised(model)) == {"Conv": 1, "BatchNormalization": 1}
+    assert counts(canonized(model)) == {"Conv": 1, "BatchNormalization": 1}
 
 
 def test_computed_weight_is_not_multiplied() -> None:
@@ -339,15 +339,15 @@ def test_computed_weight_is_not_multiplied() -> None:
     nodes = "q = Mul(u, u) w = Reshape(q, n) c = MatMul(x, w) {} y = Add(h, s)"
     u = {"u": (4, 300), "n": [4, 300], "s": (300,), "g": (300,)}
     scaled = network(nodes.format("h = Mul(c, g)"), (2, 4), **u, r=(1,))
-    assert {"MatMul", "Gemm"} & set(counts(canonised(scaled)))
-    assert_same_forward(scaled, as_proto(canonised(scaled)), {"x": (2, 4)})
+    assert {"MatMul", "Gemm"} & set(counts(canonized(scaled)))
+    assert_same_forward(scaled, as_proto(canonized(scaled)), {"x": (2, 4)})
 
 
 def test_weight_of_an_input_takes_no_scale() -> None:
     body = "c = Conv(x, k) y = BatchNormalization(c, g, s, m, v)"
     nodes = onnx.parser.parse_graph(f"g (float x) => (float y) {{ {body} }}").node
     model = model_of(nodes, BN, {"x": IMAGE, "k": (6, 4, 3, 3)})
-    result = canonised(model)
+    result = canonized(model)
     assert counts(result) == {"Conv": 1, "BatchNormalization": 1}
 
 
@@ -355,7 +355,7 @@ def test_shared_weight_is_copied_only_where_needed() -> None:
     text = ("a = Conv<pads=[1, 1, 1, 1]>(x, w) b = BatchNormalization(a, g, s, m, v) "
             "c = Conv<pads=[1, 1, 1, 1]>(x, w) y = Add(b, c)")  # fmt: skip
     model = network(text, IMAGE, **W, **BN)
-    result = canonised(model)
+    result = canonized(model)
     assert counts(result) == {"Conv": 2, "Add": 1}
     weights = [v for v in result.graph.initializers.values() if len(v.shape or ()) == 4]
     assert len(weights) == 2
@@ -364,7 +364,7 @@ def test_shared_weight_is_copied_only_where_needed() -> None:
 
 def test_weights_replace_the_old_ones() -> None:
     row = Row(f"{CONV} y = {BATCHNORM.format('c')}", IMAGE, {}, **W, **BN)
-    result = canonised(row.model())
+    result = canonized(row.model())
     assert sorted(list(v.shape) for v in result.graph.initializers.values()) == [[6], [6, 4, 3, 3]]
 
 
@@ -375,7 +375,7 @@ def test_dtype_of_weights_is_kept(dtype: str) -> None:
     constants = {"w": signed(4, 6), "g": positive(6), "s": signed(6)}
     cast = {k: a.astype(dtype) for k, a in constants.items()}
     model = model_of(nodes, cast, {"x": (2, 4)}, dtype=np.dtype(dtype))
-    result = canonised(model)
+    result = canonized(model)
     assert counts(result) == {"Gemm": 1}
     x = signed(2, 4).astype(dtype)
     actual, expected = run(as_proto(result), {"x": x})["y"], run(model, {"x": x})["y"]
@@ -388,7 +388,7 @@ def test_scale_that_overflows_half_precision_stays() -> None:
     nodes = onnx.parser.parse_graph(f"g (float x) => (float y) {{ {body} }}").node
     constants = {"w": np.full((2, 2), 900, np.float16), "g": np.full(2, 900, np.float16)}
     model = model_of(nodes, constants, {"x": (2, 2)}, dtype=np.dtype("float16"))
-    assert counts(canonised(model)) == {"Gemm": 1, "Mul": 1}
+    assert counts(canonized(model)) == {"Gemm": 1, "Mul": 1}
 
 
 def test_names_survive() -> None:
@@ -396,7 +396,7 @@ def test_names_survive() -> None:
     text = (f"{CONV} d = Sub(c, m3) h = Mul(d, g3) n = Add(h, s3) r = Relu(n) "
             "f = Flatten(r) p = MatMul(f, u) y = Add(p, b)")  # fmt: skip
     model = network(text, IMAGE, **W, **PER_CHANNEL, u=(180, 3), b=(3,))
-    result = canonised(model)
+    result = canonized(model)
     names = {v.name for node in result.graph for v in node.outputs}
     assert names == {"n", "r", "f", "y"}
     compiled = lrp_onnx.compile(model, relevance_at=["c", "h", "n", "p"], check=False)
@@ -424,7 +424,7 @@ def test_relevance_is_that_of_the_folded_network() -> None:
 def test_wrong_forward_is_noticed() -> None:
     """The helper fails where a weight is 1.01 times what it should be."""
     row = Row(f"{CONV} y = {BATCHNORM.format('c')}", IMAGE, {}, **W, **BN)
-    result = canonised(row.model())
+    result = canonized(row.model())
     weight = next(v for v in result.graph.initializers.values() if len(v.shape or ()) == 4)
     weight.const_value = ir.tensor(weight.const_value.numpy() * np.float32(1.01), name=weight.name)
     with pytest.raises(AssertionError, match="max"):

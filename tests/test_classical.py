@@ -108,7 +108,7 @@ def test_regressor_in_closed_form(targets: int) -> None:
 
 
 def test_scaler_is_of_the_layer_behind_it() -> None:
-    """StandardScaler, then a linear model: the features are standardised ones."""
+    """StandardScaler, then a linear model: the features are standardized ones."""
     offset, scale = RNG.standard_normal(4), RNG.uniform(0.5, 2, 4)
     scaler = node("Scaler", ["x"], ["s"], offset=offset.tolist(), scale=scale.tolist())
     linear = classifier(W, B, "NONE")
@@ -124,7 +124,7 @@ NORMS = {"MAX": lambda x: x.max(1), "L1": lambda x: np.abs(x).sum(1),
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_normaliser_passes(norm: str) -> None:
+def test_normalizer_passes(norm: str) -> None:
     """The norm is held constant: relevance goes to the numerator alone; a row of zeros stays."""
     x = np.concatenate([X, np.zeros((1, 4), np.float32)])
     made = node("LinearRegressor", ["n"], ["y"], coefficients=W[0].tolist(), intercepts=[0.5])

@@ -114,10 +114,10 @@ def test_the_shared_options_are_shared(command: str, capsys: Capture) -> None:
 
 
 def test_stages_are_printed_and_timed(folder: Path, capsys: Capture) -> None:
-    wanted = [f"--print-after={stage}" for stage in ("canonise", "assign", "analyse", "emit")]
+    wanted = [f"--print-after={stage}" for stage in ("canonize", "assign", "analyze", "emit")]
     outcome = run_command(capsys, "compile", "model.onnx", "-o", "o.onnx", "--time-stages", *wanted)
     assert re.findall(r"^(\w+) +\d+\.\d+ s$", outcome.err, re.M) == [
-        "load", "normalise", "canonise", "assign", "analyse", "emit", "optimise", "check",
+        "load", "normalize", "canonize", "assign", "analyze", "emit", "optimize", "check",
     ]  # fmt: skip
     for line in (
         "node   conv: z FLOAT[axis0_1,3,8,8] = Conv(image, w, b) <pads=(1, 1, 1, 1)>",
@@ -218,29 +218,29 @@ def test_preprocess_implies_the_bounds_of_zbox(folder: Path, capsys: Capture) ->
     assert np.abs(_relevance("r.npz") - implied).max() > 1e-3 * implied.max()
 
 
-def normalising_net() -> onnx.ModelProto:
-    """Pixels 0 to 255 in: the model's first nodes normalise."""
+def normalizing_net() -> onnx.ModelProto:
+    """Pixels 0 to 255 in: the model's first nodes normalize."""
     model = picture_net(channels=3)
-    model.graph.node[0].input[0] = "normalised"
+    model.graph.node[0].input[0] = "normalized"
     for k, (op, name, value) in enumerate(
         [("Div", "deviation", [58.4, 57.1, 57.4]), ("Sub", "mean", [123.7, 116.3, 103.5])]
     ):
         array = np.float32(value).reshape(1, 3, 1, 1)
         model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
-        ends = (["centred", name], ["normalised"]) if k == 0 else (["image", name], ["centred"])
+        ends = (["centerd", name], ["normalized"]) if k == 0 else (["image", name], ["centerd"])
         model.graph.node.insert(0, onnx.helper.make_node(op, *ends, name))
     return model
 
 
-def test_a_model_that_normalises_needs_no_preprocess(folder: Path, capsys: Capture) -> None:
-    write(folder / "normalising.onnx", normalising_net())
-    arguments = ["explain", "normalising.onnx", "photo.png", "-o", "r.npz"]
+def test_a_model_that_normalizes_needs_no_preprocess(folder: Path, capsys: Capture) -> None:
+    write(folder / "normalizing.onnx", normalizing_net())
+    arguments = ["explain", "normalizing.onnx", "photo.png", "-o", "r.npz"]
     outcome = run_command(capsys, *arguments, "--composite", "epsilon-gamma-box")
     assert (outcome.status, outcome.err) == (0, "")
     assert "byte, implied by the model's node" in outcome.out
     parameters = re.search(r"parameters +zbox.low=\[(\S+), .* zbox.high=\[(\S+), ", outcome.out)
     assert parameters is not None
-    # the range at the first layer, behind the model's own normalisation
+    # the range at the first layer, behind the model's own normalization
     assert float(parameters[1]) == pytest.approx(-123.7 / 58.4)
     assert float(parameters[2]) == pytest.approx((255 - 123.7) / 58.4)
 

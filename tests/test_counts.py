@@ -99,8 +99,8 @@ def test_an_explanation_takes_so_many_nodes(name: str, composite: str) -> None:
 
 @pytest.mark.parametrize("composite", COMPOSITES)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_without_optimisation_it_takes_more(name: str, composite: str) -> None:
-    fewest, plain = (counts(name, composite, optimise=o) for o in (True, False))
+def test_without_optimization_it_takes_more(name: str, composite: str) -> None:
+    fewest, plain = (counts(name, composite, optimize=o) for o in (True, False))
     assert sum(plain) > sum(fewest)
     if composite in ("epsilon-alpha2-beta1", "epsilon-gamma-box"):
         assert sum(plain[:2]) > sum(fewest[:2])

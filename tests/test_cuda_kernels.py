@@ -21,7 +21,7 @@ import tables_signal
 import test_expand
 import test_half
 import test_methods_everywhere
-import test_quantised
+import test_quantized
 import test_vjp
 import test_vjp_operands
 from attention import ATTENTION, Shaped
@@ -109,9 +109,9 @@ def half() -> Named:
             yield f"{row}/{composite}", compiled(model, composite=composite, check=False)
 
 
-def quantised() -> Named:
-    for row in test_quantised.ROWS:
-        model = test_quantised.model(row.quantised, row, row.feeds()[0])
+def quantized() -> Named:
+    for row in test_quantized.ROWS:
+        model = test_quantized.model(row.quantized, row, row.feeds()[0])
         yield str(row), compiled(model, composite="epsilon", **SEEDED)
 
 
@@ -123,13 +123,13 @@ def requests() -> Named:
     for method in ("gradient", "input-x-gradient", "saliency", "integrated-gradients"):
         yield method, compiled(model, method=method, check=False)
     yield "condition", compiled(model, conditions=["c1"], relevance_at=["r0"], check=False)
-    yield "plain", compiled(model, optimise=False, check=False)
+    yield "plain", compiled(model, optimize=False, check=False)
     for opset in (18, 19, 20, 21):
         yield f"opset {opset}", compiled(model, opset=opset, check=False)
 
 
 GROUPS: list[Callable[[], Named]] = [
-    networks, operators, unknown_sizes, wide, expansions, structures, half, quantised, requests,
+    networks, operators, unknown_sizes, wide, expansions, structures, half, quantized, requests,
 ]  # fmt: skip
 
 

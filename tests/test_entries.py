@@ -95,7 +95,7 @@ def test_an_output_without_a_batch_has_its_classes_along_axis_0(name: str) -> No
 
 @pytest.mark.parametrize("given", [0, -1])
 @pytest.mark.parametrize("name", ["as many", "rows", "one for each"])
-def test_a_class_axis_of_rank_1_is_honoured(name: str, given: int) -> None:
+def test_a_class_axis_of_rank_1_is_honored(name: str, given: int) -> None:
     assert axis_of(name, class_axis=given, target=1) == "0"
 
 

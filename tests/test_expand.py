@@ -38,7 +38,7 @@ from lrp_onnx.frontend.decompose import (
     rotary,
     scaled,
 )
-from lrp_onnx.frontend.normalize import normalise
+from lrp_onnx.frontend.normalize import normalize
 from lrp_onnx.graph.model_file import load
 
 Array = np.ndarray
@@ -235,13 +235,13 @@ EMBEDDINGS = [
 ]  # fmt: skip
 
 
-def quantised(*shape: int) -> Array:
+def quantized(*shape: int) -> Array:
     return np.random.default_rng(8).integers(0, 255, shape).astype(np.uint8)
 
 
 SCALES = [np.array(v, np.float32) for v in (0.02, 0.01, 0.03, 0.01, 0.02)]
 ZEROS = [np.array(v, np.uint8) for v in (120, 130, 128, 20, 128)]
-TABLES = [quantised(5, 8), quantised(4, 8), quantised(2, 8), quantised(8), quantised(8)]
+TABLES = [quantized(5, 8), quantized(4, 8), quantized(2, 8), quantized(8), quantized(8)]
 EMBEDDINGS += [
     Row("QEmbedLayerNormalization", [IDS, SEGMENTS, *TABLES, None, *SCALES, *ZEROS],
         {"epsilon": 1e-3}, ("y", "counts")),
@@ -436,9 +436,9 @@ def flat_softmax(x: Array, bias: Array, axis: int, **_: object) -> Array:
 def of_groups(x: Array, gamma: Array, beta: Array, groups: int, activation: int,
               epsilon: float = 1e-5) -> Array:  # fmt: skip
     apart = x.reshape(len(x), -1, groups, x.shape[-1] // groups)
-    centred = apart - apart.mean((1, 3), keepdims=True)
-    deviation = np.sqrt((centred**2).mean((1, 3), keepdims=True) + epsilon)
-    y = (centred / deviation).reshape(x.shape) * gamma + beta
+    centerd = apart - apart.mean((1, 3), keepdims=True)
+    deviation = np.sqrt((centerd**2).mean((1, 3), keepdims=True) + epsilon)
+    y = (centerd / deviation).reshape(x.shape) * gamma + beta
     return y / (1 + np.exp(-y)) if activation else y
 
 
@@ -486,7 +486,7 @@ ROWS = [
 
 def written_out(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model in standard operators."""
-    return ir.serde.serialize_model(normalise(load(model)))
+    return ir.serde.serialize_model(normalize(load(model)))
 
 
 def expected_outputs(row: Row) -> dict[str, Array]:
@@ -550,7 +550,7 @@ APART = "q = Add(p, b) t = Add(x, q) r = LayerNormalization(t, one, one) y = Mat
 
 @pytest.mark.parametrize("rule", ["epsilon", "attnlrp"])
 def test_a_fused_bias_belongs_to_its_product(rule: str) -> None:
-    """As in the model that the optimiser read, the bias keeps its share of the layer."""
+    """As in the model that the optimizer read, the bias keeps its share of the layer."""
     rng = np.random.default_rng(0)
     constants = {"w": rng.standard_normal((8, 8)), "v": rng.standard_normal((8, 5)),
                  "b": rng.standard_normal(8), "one": np.ones(8)}  # fmt: skip

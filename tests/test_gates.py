@@ -130,12 +130,12 @@ def test_squeeze_and_excite_halves() -> None:
     pooled = a.mean((2, 3))
     z = pooled @ w[:, :, 0, 0].T.astype(float)
     per_channel = seed.sum((2, 3)) / 2
-    r = pooled * ((per_channel / stabilised(z)) @ w[:, :, 0, 0])
-    shared = a / a[0, 0].size * (r / stabilised(pooled))[:, :, None, None]
+    r = pooled * ((per_channel / stabilized(z)) @ w[:, :, 0, 0])
+    shared = a / a[0, 0].size * (r / stabilized(pooled))[:, :, None, None]
     np.testing.assert_allclose(found["x_relevance"], seed / 2 + shared, rtol=1e-3, atol=1e-5)
 
 
-def stabilised(z: np.ndarray) -> np.ndarray:
+def stabilized(z: np.ndarray) -> np.ndarray:
     return z + np.where(z >= 0, 1e-6, -1e-6)
 
 
@@ -177,7 +177,7 @@ def shares(op: str, x: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarra
         first = x >= z if op == "Max" else x <= z
         return first * 1.0, ~first * 1.0
     z = z if op == "Add" else -z
-    total = stabilised(x.astype(float) + z)
+    total = stabilized(x.astype(float) + z)
     return x / total, z / total
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from models import assert_close, network, run
-from test_canonise import as_proto, assert_same_forward, canonised, counts, positive, signed
+from test_canonize import as_proto, assert_same_forward, canonized, counts, positive, signed
 
 import lrp_onnx
 
@@ -41,7 +41,7 @@ STAY = {
 def test_it_is_one_norm(name: str) -> None:
     body, constants, symbolic = ROWS[name]
     model = network(body, SHAPE, symbolic, **constants)
-    result = canonised(model)
+    result = canonized(model)
     assert counts(result)["GroupNormalization"] == 1
     assert not set(counts(result)) & {"InstanceNormalization", "Mul", "Reshape"}
     assert_same_forward(model, as_proto(result), {"x": SHAPE})
@@ -50,7 +50,7 @@ def test_it_is_one_norm(name: str) -> None:
 @pytest.mark.parametrize("name", STAY)
 def test_what_is_none_stays(name: str) -> None:
     model = network(STAY[name][0], SHAPE, **STAY[name][1])
-    result = canonised(model)
+    result = canonized(model)
     assert set(counts(result)) & {"InstanceNormalization", "Mul"}
     assert_same_forward(model, as_proto(result), {"x": SHAPE})
 

@@ -11,7 +11,7 @@ from models import Array, assert_close, run
 
 import lrp_onnx
 from lrp_onnx.analysis.signs import signs
-from lrp_onnx.frontend.normalize import normalise
+from lrp_onnx.frontend.normalize import normalize
 from lrp_onnx.graph.model_file import load
 from lrp_onnx.graph.subgraphs import graphs_of
 
@@ -79,12 +79,12 @@ def test_relevance_is_that_of_the_nodes_alone(row: str, composite: str) -> None:
     assert np.abs(other).max() > 0
 
 
-def test_bodies_are_normalised() -> None:
-    model = normalise(load(inside(BRANCH)))
+def test_bodies_are_normalized() -> None:
+    model = normalize(load(inside(BRANCH)))
     inner = graphs_of(model.graph)[1:]
     assert len(inner) == 2, "the branch that is always taken is inlined where it stands"
     assert "Less" not in {node.op_type for graph in inner for node in graph}
-    model = normalise(load(inside(CONVOLUTIONAL)))
+    model = normalize(load(inside(CONVOLUTIONAL)))
     types = {node.op_type for graph in graphs_of(model.graph) for node in graph}
     assert not {"Identity", "Concat"} & types
 

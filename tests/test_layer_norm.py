@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from models import assert_close, model_of, network, run
-from test_canonise import as_proto, assert_same_forward, canonised, counts, positive, signed
+from test_canonize import as_proto, assert_same_forward, canonized, counts, positive, signed
 
 import lrp_onnx
 from lrp_onnx.frontend.canonize import layer_norm
@@ -29,7 +29,7 @@ SPELLINGS = {
     "one scale": (f"{OVER} h = Mul(n, g) y = Add(h, b)", {**AFFINE, "g": 3.0}),
     "integer exponent": (f"{OVER} h = Mul(n, g) y = Add(h, b)", {**AFFINE, "two": 2}),
     "square by Mul": (f"{MEAN} {SQUARE} {ROOT} n = Div(d, r) h = Mul(n, g) y = Add(h, b)", AFFINE),
-    "centred twice": (f"{MEAN} d2 = Sub(x, m) {POWER} {ROOT} n = Div(d2, r) y = Mul(n, g)", AFFINE),
+    "centerd twice": (f"{MEAN} d2 = Sub(x, m) {POWER} {ROOT} n = Div(d2, r) y = Mul(n, g)", AFFINE),
     "mean twice": (f"{MEAN} m2 = ReduceMean(x, last) d2 = Sub(x, m2) {POWER} {ROOT} "
                    "n = Div(d2, r) y = Mul(n, g)", AFFINE),
     "reciprocal": (f"{INVERSE} n = Mul(d, i) h = Mul(n, g) y = Add(h, b)", AFFINE),
@@ -56,7 +56,7 @@ STAY = {
     "axes differ": ("m = ReduceMean(x, first) d = Sub(x, m) "
                     f"{POWER} {ROOT} y = Div(d, r)", {**KEPT, "first": [1]}),
     "fourth power": (f"{OVER} y = Mul(n, g)", {**AFFINE, "two": 4.0}),
-    "not centred": ("q = Mul(x, x) v = ReduceMean(q, last) e = Add(v, eps) r = Sqrt(e) "
+    "not centerd": ("q = Mul(x, x) v = ReduceMean(q, last) e = Add(v, eps) r = Sqrt(e) "
                     "y = Div(x, r)", KEPT),
     "another mean": ("a = Abs(x) m = ReduceMean(a, last) d = Sub(x, m) "
                      f"{POWER} {ROOT} y = Div(d, r)", KEPT),
@@ -71,7 +71,7 @@ STAY = {
 def test_a_spelling_is_the_operator(name: str) -> None:
     body, constants = SPELLINGS[name]
     model = network(body, (2, 3, 4), **constants)
-    result = canonised(model)
+    result = canonized(model)
     assert set(counts(result)) <= {"LayerNormalization", "Identity"}
     assert_same_forward(model, as_proto(result), {"x": (2, 3, 4)})
 
@@ -98,14 +98,14 @@ def test_relevance_is_that_of_the_operator(
 
 def test_several_trailing_axes() -> None:
     model = network(f"{OVER} h = Mul(n, g) y = Add(h, b)", (2, 3, 4), **TWO_AXES)
-    (node,) = (result := canonised(model)).graph
+    (node,) = (result := canonized(model)).graph
     assert node.attributes.get_int("axis") == -2
     assert_same_forward(model, as_proto(result), {"x": (2, 3, 4)})
 
 
 def test_a_scale_of_other_axes_stays_behind_it() -> None:
     model = network(f"{OVER} y = Mul(n, g)", (2, 3, 4), **{**AFFINE, "g": positive(3, 1)})
-    result = canonised(model)
+    result = canonized(model)
     assert counts(result) == {"LayerNormalization": 1, "Mul": 1}
     assert_same_forward(model, as_proto(result), {"x": (2, 3, 4)})
 
@@ -114,7 +114,7 @@ def test_a_scale_of_other_axes_stays_behind_it() -> None:
 def test_what_is_no_layer_norm_stays(name: str) -> None:
     body, constants = STAY[name]
     model = network(body, (2, 3, 4), **constants)
-    result = canonised(model)
+    result = canonized(model)
     assert "LayerNormalization" not in counts(result)
     assert_same_forward(model, as_proto(result), {"x": (2, 3, 4)})
 
@@ -137,9 +137,9 @@ BEYOND = {  # axes, sizes and types that LayerNormalization has not
 def by_hand(x: np.ndarray, axis: int, constants: dict[str, object], start: np.ndarray):  # type: ignore[no-untyped-def]
     """Output and relevance of the norm under the rule `norm`, in float64."""
     x, g = x.astype(float), np.asarray(constants.get("g", 1.0), float)
-    centred = x - x.mean(axis, keepdims=True)
-    deviation = np.sqrt((centred**2).mean(axis, keepdims=True) + 0.01)
-    y = centred / deviation * g + np.asarray(constants.get("b", 0.0), float)
+    centerd = x - x.mean(axis, keepdims=True)
+    deviation = np.sqrt((centerd**2).mean(axis, keepdims=True) + 0.01)
+    y = centerd / deviation * g + np.asarray(constants.get("b", 0.0), float)
     c = g * start / (y + np.where(y >= 0, 1e-6, -1e-6)) / deviation
     return y, x * (c - c.mean(axis, keepdims=True))
 
@@ -148,7 +148,7 @@ def by_hand(x: np.ndarray, axis: int, constants: dict[str, object], start: np.nd
 def test_what_the_operator_cannot_say_is_a_norm_too(name: str) -> None:
     body, constants, symbolic = BEYOND[name]
     model = network(body, (2, 3, 4), symbolic, **constants)
-    result = canonised(model)
+    result = canonized(model)
     assert counts(result)["Norm"] == 1
     assert_same_forward(model, as_proto(result), {"x": (2, 3, 4)})
     assert_is_the_rule(model, body, constants)
@@ -175,7 +175,7 @@ def test_another_precision(name: str, dtype: str) -> None:
     nodes = onnx.parser.parse_graph(f"g (float x) => (float y) {{ {body} }}").node
     given = {k: np.asarray(v, "int64" if k == "last" else dtype) for k, v in constants.items()}
     model = model_of(nodes, given, {"x": (2, 3, 4)}, dtype=np.dtype(dtype))
-    assert ("Norm" if dtype == "float64" else "LayerNormalization") in counts(canonised(model))
+    assert ("Norm" if dtype == "float64" else "LayerNormalization") in counts(canonized(model))
     assert_is_the_rule(model, body, given | {"last": [-1]})
 
 
@@ -189,7 +189,7 @@ def test_a_norm_in_single_precision_of_a_half_model() -> None:
     half = {k: np.asarray(v, np.float16) for k, v in AFFINE.items() if k in "gb"}
     wide = {"last": np.array([-1]), "two": np.float32(2), "eps": np.float32(0.01)}
     model = model_of(nodes, {**half, **wide}, {"x": (2, 3, 4)}, dtype=np.dtype("float16"))
-    assert counts(canonised(model)) == {"Cast": 2, "LayerNormalization": 1}
+    assert counts(canonized(model)) == {"Cast": 2, "LayerNormalization": 1}
     assert_is_the_rule(model, CAST, {**half, "last": [-1]})
 
 
@@ -203,7 +203,7 @@ def test_axes_by_attribute() -> None:
     nodes = onnx.parser.parse_graph(f"g (float x) => (float y) {{ {body} }}").node
     constants = {k: np.asarray(v, np.float32) for k, v in AFFINE.items() if k != "last"}
     model = model_of(nodes, constants, {"x": (2, 3, 4)}, opset=13)
-    result = canonised(model)
+    result = canonized(model)
     assert counts(result) == {"LayerNormalization": 1}
     assert_same_forward(model, as_proto(result), {"x": (2, 3, 4)})
 
@@ -212,7 +212,7 @@ def test_graph_output_in_the_middle_stays() -> None:
     model = network(SPELLINGS["pytorch"][0], (2, 3, 4), **AFFINE)
     model.graph.output.append(onnx.helper.make_tensor_value_info("n", 1, None))
     model = onnx.shape_inference.infer_shapes(model)
-    result = canonised(model)
+    result = canonized(model)
     assert counts(result) == {"LayerNormalization": 1, "Mul": 1, "Add": 1}
     assert_same_forward(model, as_proto(result), {"x": (2, 3, 4)})
 
@@ -223,6 +223,6 @@ def test_wrong_epsilon_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         layer_norm, "_number", lambda v: 1.5 * n if (n := right(v)) == np.float32(0.01) else n
     )
     model = network(SPELLINGS["pytorch"][0], (2, 3, 4), **AFFINE)
-    result = canonised(model)
+    result = canonized(model)
     with pytest.raises(AssertionError, match="max"):
         assert_same_forward(model, as_proto(result), {"x": (2, 3, 4)})

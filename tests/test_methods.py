@@ -18,7 +18,7 @@ import lrp_onnx
 from lrp_onnx import Explainer, InputError, LrpError
 from lrp_onnx.analysis import sample_independence as batch
 from lrp_onnx.data import digits
-from lrp_onnx.frontend.normalize import normalise
+from lrp_onnx.frontend.normalize import normalize
 from lrp_onnx.gradients import path_points as waypoints
 from lrp_onnx.gradients.quadrature import quadrature
 from lrp_onnx.graph.clone import cone
@@ -208,7 +208,7 @@ APART = {
     "m = Concat<axis=0>(s, minus)\n y = Reshape(t, m)",
     "attention": BODY + "u = Unsqueeze(t, axes)\n p = Transpose<perm=[0,2,1]>(u)\n"
     "a = MatMul(p, u)\n s = Softmax<axis=-1>(a)\n o = MatMul(s, p)\n y = Squeeze(o, behind)",
-    "normalised": BODY + "m = ReduceMean<keepdims=1>(t, minus)\n y = Sub(t, m)",
+    "normalized": BODY + "m = ReduceMean<keepdims=1>(t, minus)\n y = Sub(t, m)",
 }  # fmt: skip
 MORE = {"axes": [1], "behind": [2], "k": (4, 1, 3), "minus": [-1]}
 
@@ -227,7 +227,7 @@ def scans(model: onnx.ModelProto) -> bool:
 
 @pytest.mark.parametrize("name", [*MIXING, *APART])
 def test_samples_are_independent_where_no_node_mixes_them(name: str) -> None:
-    model = normalise(load(made({**MIXING, **APART}[name])))
+    model = normalize(load(made({**MIXING, **APART}[name])))
     (x,), (y,) = model.graph.inputs, model.graph.outputs
     size = batch.batch_size([x])
     assert size is not None

@@ -11,7 +11,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 import test_body
-import test_quantised
+import test_quantized
 import test_recurrent
 from models import Array, assert_close, network
 
@@ -106,23 +106,23 @@ def test_integrated_gradients(name: str) -> None:
         assert_close(r[key].astype(float), value * (mean[key] + share * value), 1e-4)
 
 
-@pytest.mark.parametrize("row", test_quantised.ROWS, ids=str)
-def test_methods_on_integers(row: test_quantised.Row) -> None:
+@pytest.mark.parametrize("row", test_quantized.ROWS, ids=str)
+def test_methods_on_integers(row: test_quantized.Row) -> None:
     """They run wherever the gradient does; the path leads over a staircase, and is complete."""
     feeds, floats = row.feeds()
-    model = test_quantised.model(row.quantised, row, feeds)
+    model = test_quantized.model(row.quantized, row, feeds)
     found = {}
     for method in ("gradient", "saliency", "input-x-gradient", "integrated-gradients"):
         compiled = lrp_onnx.compile(model, method=method, target="all", check=False)
-        results = test_quantised.ort_run(compiled.model, feeds)
+        results = test_quantized.ort_run(compiled.model, feeds)
         found[method] = {k: results[f"{k}_relevance"] for k in feeds}
         assert all(np.isfinite(r).all() for r in found[method].values())
     real = lrp_onnx.compile(
-        test_quantised.model(row.real, row, floats), method="gradient", target="all", check=False
+        test_quantized.model(row.real, row, floats), method="gradient", target="all", check=False
     )
-    expected = test_quantised.ort_run(real.model, floats)
+    expected = test_quantized.ort_run(real.model, floats)
     for (key, g), name in zip(found["gradient"].items(), floats, strict=True):
-        step = 1 if row.dynamic else {**test_quantised.X8, **test_quantised.V8}[f"{name}s"]
+        step = 1 if row.dynamic else {**test_quantized.X8, **test_quantized.V8}[f"{name}s"]
         assert_close(g, step * expected[f"{name}_relevance"], 2e-5)
         assert_close(found["saliency"][key], np.abs(g))
 

@@ -258,7 +258,7 @@ UP = [
             coordinate_transformation_mode="tf_half_pixel_for_nn", nearest_mode="floor")
         for height, width in ((12, 21), (4, 3), (9, 7))
     ],
-    # normalisation
+    # normalization
     Row("BatchNormalization", (7, 8, 9, 13, 14, 15), X, [1.0, 2.0, 3.0], [0.1, 0.2, 0.3],
         [0.5, 0.0, -1.0], [1.0, 0.5, 2.0], epsilon=0.01, momentum=0.8),
     Row("BatchNormalization", (7, 8), X, [1.0, 2.0, 3.0], [0.1, 0.2, 0.3], [0.5, 0.0, -1.0],
@@ -367,7 +367,7 @@ UP = [
         [[[0.9, 0.8, 0.7]]], [3], [0.5], [0.0]),
     Row("ReverseSequence", (10, 17), (4, 3), [1, 4, 2]),
     Row("Unique", (11, 17), (5,), outputs=4),
-    # quantisation
+    # quantization
     Row("QuantizeLinear", (10, 13), X, np.float32(0.1), np.uint8(7)),
     Row("DequantizeLinear", (10, 13), BYTES, np.float32(0.1), np.uint8(7)),
     Row("DequantizeLinear", (13, 17), BYTES, [0.1, 0.2, 0.3], axis=1),

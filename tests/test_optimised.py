@@ -1,4 +1,4 @@
-"""The optimised emission against every rule as its file says, on networks that nobody chose."""
+"""The optimized emission against every rule as its file says, on networks that nobody chose."""
 
 from __future__ import annotations
 
@@ -183,12 +183,12 @@ COMPOSITES: tuple[tuple[str, dict[str, float]], ...] = (
 def compiled(
     model: onnx.ModelProto, composite: str, parameters: dict[str, float], **options: object
 ) -> list[onnx.ModelProto]:
-    """The optimised model, and the one in which every rule stands as its file says."""
+    """The optimized model, and the one in which every rule stands as its file says."""
     pair = [
         lrp_onnx.compile(
-            model, composite, parameters=parameters, optimise=optimise, check=False, **options
+            model, composite, parameters=parameters, optimize=optimize, check=False, **options
         ).model
-        for optimise in (True, False)
+        for optimize in (True, False)
     ]
     for each in pair:
         onnx.checker.check_model(each)
@@ -392,23 +392,23 @@ def written(folder: Path, share: str, more: str = "") -> str:
     return str(file)
 
 
-@pytest.mark.parametrize("optimise", [True, False])
-def test_z_of_0_counts_as_positive(optimise: bool) -> None:
+@pytest.mark.parametrize("optimize", [True, False])
+def test_z_of_0_counts_as_positive(optimize: bool) -> None:
     weights = {"w": np.float32([[1], [-1]]), "v": np.float32([[1]])}
     model = network("z = MatMul(x, w) s = Sigmoid(z) y = MatMul(s, v)", (1, 2), **weights)
     compiled = lrp_onnx.compile(
-        model, "epsilon", parameters={"epsilon": 0.25}, check=False, optimise=optimise
+        model, "epsilon", parameters={"epsilon": 0.25}, check=False, optimize=optimize
     )
     found = session(compiled.model)({"x": np.ones((1, 2), np.float32)})["x_relevance"]
     np.testing.assert_allclose(found, [[4 / 3, -4 / 3]], rtol=1e-6)
 
 
-@pytest.mark.parametrize("optimise", [True, False])
-def test_an_epsilon_that_rounds_to_0_is_lrp_0(optimise: bool) -> None:
+@pytest.mark.parametrize("optimize", [True, False])
+def test_an_epsilon_that_rounds_to_0_is_lrp_0(optimize: bool) -> None:
     model = network("p = Relu(x) z = Conv(p, w) r = Relu(z)" + BEHIND, IMAGES, w=(6, 3, 3, 3))
     x = np.zeros(IMAGES, np.float32)
     found = [
-        lrp_onnx.compile(model, "zplus", parameters={"epsilon": e}, optimise=optimise, check=False)
+        lrp_onnx.compile(model, "zplus", parameters={"epsilon": e}, optimize=optimize, check=False)
         for e in (1e-46, 0.0)
     ]
     tiny, none = (session(c.model)({"x": x})["x_relevance"] for c in found)
@@ -421,12 +421,12 @@ def test_a_number_that_overflows() -> None:
         lrp_onnx.compile(model, "gamma", parameters={"gamma": 1e39})
 
 
-@pytest.mark.parametrize("optimise", [True, False])
-def test_pads_of_too_few_axes(optimise: bool) -> None:
+@pytest.mark.parametrize("optimize", [True, False])
+def test_pads_of_too_few_axes(optimize: bool) -> None:
     model = network("r = Conv<pads=[1,1,1,1]>(x, w)" + BEHIND, IMAGES, w=(6, 3, 3, 3))
     del model.graph.node[0].attribute[0].ints[2:]
     with pytest.raises(lrp_onnx.UnsupportedError, match="2 pads for 2 axes"):
-        lrp_onnx.compile(model, optimise=optimise)
+        lrp_onnx.compile(model, optimize=optimize)
 
 
 def test_more_steps_than_there_can_be() -> None:
@@ -435,10 +435,10 @@ def test_more_steps_than_there_can_be() -> None:
         lrp_onnx.compile(model, method="integrated-gradients", steps=10**11)
 
 
-@pytest.mark.parametrize("optimise", [True, False])
-def test_a_rule_that_divides_by_0(optimise: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimize", [True, False])
+def test_a_rule_that_divides_by_0(optimize: bool, tmp_path: Path) -> None:
     share = 'factor = "1/g"\nterms = [{ x = "x", w = "w", b = "b" }]'
     rule = written(tmp_path, share, "parameters = { g = { default = 0 } }")
     model = network(f"r = Conv(x, w, b) {BEHIND}", IMAGES, **LAYER)
     with pytest.raises(lrp_onnx.RuleError, match="divides by 0"):
-        lrp_onnx.compile(model, "epsilon", rules={"r": rule}, optimise=optimise)
+        lrp_onnx.compile(model, "epsilon", rules={"r": rule}, optimize=optimize)

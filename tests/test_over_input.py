@@ -7,7 +7,7 @@ import onnx
 import pytest
 from models import model_of
 from onnx import helper
-from test_optimised import agree, compiled
+from test_optimized import agree, compiled
 
 GEOMETRIES = {
     "3x3, padded": ((8, 8), {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
@@ -59,12 +59,12 @@ def test_transpose_is_that_of_conv_transpose(geometry: str, group: str, composit
 @pytest.mark.parametrize("group", GROUPS)
 def test_a_stride_is_taken_apart_into_phases(group: str) -> None:
     model, _ = layer("3x3, padded", group)
-    optimised, plain = (
+    optimized, plain = (
         [n.op_type for n in each.graph.node if n.name.startswith("lrp/z/")]
         for each in compiled(model, "gradient", {})
     )
-    assert (optimised.count("ConvTranspose"), plain.count("ConvTranspose")) == (0, 1)
-    assert optimised.count("Conv") == 4
+    assert (optimized.count("ConvTranspose"), plain.count("ConvTranspose")) == (0, 1)
+    assert optimized.count("Conv") == 4
 
 
 def test_cuda_keeps_the_transpose() -> None:

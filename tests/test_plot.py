@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from lrp_onnx.data.layout import batched_axes, single_axes
-from lrp_onnx.data.preprocess import PRESETS, normalise_pixels
+from lrp_onnx.data.preprocess import PRESETS, normalize_pixels
 from lrp_onnx.errors import InputError, OutputError
 from lrp_onnx.graph.atomic_files import atomic, atomic_group
 from lrp_onnx.visual.heatmap import (
-    COLOURS,
-    colour_limit,
+    COLORS,
+    color_limit,
     norm,
     overlay,
     relevance_maps,
@@ -67,7 +67,7 @@ def test_axes_are_told_from_the_shape(shape, batched, single):
     assert single is None or single_axes(shape) == single
 
 
-# numbers to colours
+# numbers to colors
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ def test_axes_must_fit():
         relevance_maps(np.zeros((2, 2)), "NCHW")
 
 
-def test_zero_is_exactly_white_and_the_signs_have_their_colours():
-    zero, tiny, plus, minus = COLOURS(norm(2.0)(np.array([0.0, 1e-9, 2.0, -2.0])))[:, :3]
+def test_zero_is_exactly_white_and_the_signs_have_their_colors():
+    zero, tiny, plus, minus = COLORS(norm(2.0)(np.array([0.0, 1e-9, 2.0, -2.0])))[:, :3]
     np.testing.assert_array_equal(zero, 1)
     np.testing.assert_array_equal(tiny, 1)
     assert plus[0] > plus[2]
@@ -120,7 +120,7 @@ def test_zero_is_exactly_white_and_the_signs_have_their_colours():
     ],
 )
 def test_limit(relevance, limit):
-    assert colour_limit(relevance) == pytest.approx(limit, abs=1e-9)
+    assert color_limit(relevance) == pytest.approx(limit, abs=1e-9)
 
 
 def test_overlay_shows_the_picture_where_nothing_is_relevant():
@@ -128,16 +128,16 @@ def test_overlay_shows_the_picture_where_nothing_is_relevant():
     relevance = np.zeros((4, 5))
     relevance[1, 2] = 9.0
     mixed = overlay(picture, relevance, 3.0)
-    grey = np.ptp(mixed.astype(int), axis=-1)
-    assert grey[1, 2] > 50
-    grey[1, 2] = 0
-    np.testing.assert_array_equal(grey, 0)
+    gray = np.ptp(mixed.astype(int), axis=-1)
+    assert gray[1, 2] > 50
+    gray[1, 2] = 0
+    np.testing.assert_array_equal(gray, 0)
 
 
 @pytest.mark.parametrize("axes", ["NCHW", "NHWC"])
 def test_the_input_is_shown_as_the_picture_it_was(axes):
     picture = RNG.integers(0, 256, (4, 5, 3), dtype=np.uint8)
-    x = normalise_pixels(picture, PRESETS["imagenet"])[None].astype(np.float32)
+    x = normalize_pixels(picture, PRESETS["imagenet"])[None].astype(np.float32)
     x = x.transpose(0, 3, 1, 2) if axes == "NCHW" else x
     np.testing.assert_array_equal(shown_pictures(x, axes, PRESETS["imagenet"])[0], picture)
     np.testing.assert_array_equal(shown_pictures(picture[None], "NHWC")[0], picture)
@@ -183,7 +183,7 @@ def test_positive_is_red_negative_is_blue_in_place(tmp_path):
     relevance = np.zeros((2, 2))
     relevance[0, 1], relevance[1, 0] = 1.0, -1.0
     save_heatmap(tmp_path / "a.png", relevance)
-    picture = pixels_of(tmp_path / "a.png")[:, :480]  # without the colour bar
+    picture = pixels_of(tmp_path / "a.png")[:, :480]  # without the color bar
     rows, columns = np.nonzero(picture[..., 0] - picture[..., 2] > 60)
     blue_rows, blue_columns = np.nonzero(picture[..., 2] - picture[..., 0] > 60)
     assert rows.mean() < blue_rows.mean()

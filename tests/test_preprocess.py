@@ -17,7 +17,7 @@ from lrp_onnx.data.preprocess import (
     Preprocess,
     bounds,
     load_preprocess,
-    normalise_pixels,
+    normalize_pixels,
     restore_pixels,
 )
 from lrp_onnx.errors import InputError
@@ -31,8 +31,8 @@ def write(path, image, **options):
     return path
 
 
-def plain(path, size=(6, 4), colour=RED, mode="RGB", **options):
-    return write(path, Image.new(mode, size, colour), **options)
+def plain(path, size=(6, 4), color=RED, mode="RGB", **options):
+    return write(path, Image.new(mode, size, color), **options)
 
 
 # numbers of the presets: x for pixel values 0 and 255
@@ -50,7 +50,7 @@ def plain(path, size=(6, 4), colour=RED, mode="RGB", **options):
 def test_bounds_are_what_black_and_white_become(name, low, high):
     got = bounds(PRESETS[name])
     np.testing.assert_allclose(got, [low, high], atol=1e-6)
-    black_and_white = normalise_pixels(np.array([[0] * 3, [255] * 3]), PRESETS[name])
+    black_and_white = normalize_pixels(np.array([[0] * 3, [255] * 3]), PRESETS[name])
     np.testing.assert_allclose(black_and_white, got * np.ones((2, 3)), atol=1e-12)
 
 
@@ -63,7 +63,7 @@ def test_bounds_of_a_negative_scale_are_in_order():
 def test_restore_is_the_inverse(name, order):
     pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
     preprocess = Preprocess(**{**vars(PRESETS[name]), "order": order})
-    values = normalise_pixels(pixels, preprocess).astype(np.float32)
+    values = normalize_pixels(pixels, preprocess).astype(np.float32)
     np.testing.assert_array_equal(restore_pixels(values, preprocess), pixels)
 
 
@@ -126,9 +126,9 @@ def test_unknown_preprocess_lists_the_choices(tmp_path, name, monkeypatch):
         load_preprocess(name)
 
 
-# kinds of picture files: the middle pixel that comes out, grey and in colour
+# kinds of picture files: the middle pixel that comes out, gray and in color
 
-GREY_OF_RED = 84  # ITU-R 601 luma
+GRAY_OF_RED = 84  # ITU-R 601 luma
 
 
 def palette(path):
@@ -148,29 +148,29 @@ def sixteen_bit(path):
 
 
 @pytest.mark.parametrize(
-    ("name", "make", "colour", "grey"),
+    ("name", "make", "color", "gray"),
     [
-        ("rgb.png", plain, RED, GREY_OF_RED),
-        ("rgb.jpg", lambda p: plain(p, quality=100), RED, GREY_OF_RED),
-        ("wrong-suffix.txt", lambda p: plain(p, format="PNG"), RED, GREY_OF_RED),
-        ("grey.png", lambda p: plain(p, colour=90, mode="L"), (90, 90, 90), 90),
-        ("one-bit.png", lambda p: plain(p, colour=1, mode="1"), (255, 255, 255), 255),
-        ("palette.png", palette, RED, GREY_OF_RED),
+        ("rgb.png", plain, RED, GRAY_OF_RED),
+        ("rgb.jpg", lambda p: plain(p, quality=100), RED, GRAY_OF_RED),
+        ("wrong-suffix.txt", lambda p: plain(p, format="PNG"), RED, GRAY_OF_RED),
+        ("gray.png", lambda p: plain(p, color=90, mode="L"), (90, 90, 90), 90),
+        ("one-bit.png", lambda p: plain(p, color=1, mode="1"), (255, 255, 255), 255),
+        ("palette.png", palette, RED, GRAY_OF_RED),
         ("palette-transparent.png", transparent_palette, (255, 255, 255), 255),
-        ("half.png", lambda p: plain(p, colour=(*RED, 128), mode="RGBA"), (227, 147, 132), 169),
-        ("clear.png", lambda p: plain(p, colour=(0, 0), mode="LA"), (255, 255, 255), 255),
+        ("half.png", lambda p: plain(p, color=(*RED, 128), mode="RGBA"), (227, 147, 132), 169),
+        ("clear.png", lambda p: plain(p, color=(0, 0), mode="LA"), (255, 255, 255), 255),
         ("key.png", lambda p: plain(p, transparency=RED), (255, 255, 255), 255),
         ("sixteen.png", sixteen_bit, (200, 200, 200), 200 + 128 / 257),
-        ("cmyk.jpg", lambda p: plain(p, colour=(0, 255, 255, 0), mode="CMYK", quality=100),
+        ("cmyk.jpg", lambda p: plain(p, color=(0, 255, 255, 0), mode="CMYK", quality=100),
          (255, 0, 0), 76),
     ],
 )  # fmt: skip
-def test_every_kind_of_picture(tmp_path, name, make, colour, grey):
+def test_every_kind_of_picture(tmp_path, name, make, color, gray):
     path = make(tmp_path / name)
     x = load_input(path, [1, 3, 4, 6], F32, PRESETS["byte"])
-    np.testing.assert_allclose(x[0, :, 2, 3], colour, atol=2)
+    np.testing.assert_allclose(x[0, :, 2, 3], color, atol=2)
     x = load_input(path, [1, 1, 4, 6], F32, PRESETS["byte"])
-    np.testing.assert_allclose(x[0, 0, 2, 3], grey, atol=0.01 if "sixteen" in name else 2)
+    np.testing.assert_allclose(x[0, 0, 2, 3], gray, atol=0.01 if "sixteen" in name else 2)
 
 
 def test_the_camera_orientation_is_applied(tmp_path):
@@ -189,8 +189,8 @@ def test_the_camera_orientation_is_applied(tmp_path):
     [
         pytest.param(["N", 3, 8, 10], F32, "unit", (1, 3, 8, 10), id="nchw"),
         pytest.param(["N", 8, 10, 3], F32, "unit", (1, 8, 10, 3), id="nhwc"),
-        pytest.param([1, 1, 28, 28], F32, "unit", (1, 1, 28, 28), id="grey"),
-        pytest.param([1, 28, 28, 1], F32, "unit", (1, 28, 28, 1), id="grey-nhwc"),
+        pytest.param([1, 1, 28, 28], F32, "unit", (1, 1, 28, 28), id="gray"),
+        pytest.param([1, 28, 28, 1], F32, "unit", (1, 28, 28, 1), id="gray-nhwc"),
         pytest.param(["N", 3, "h", "w"], F32, "unit", (1, 3, 4, 6), id="own-size"),
         pytest.param([None, 3, None, None], F32, Preprocess("a", size=(5, 7)), (1, 3, 5, 7),
                      id="size-of-the-file"),
@@ -217,7 +217,7 @@ def test_size_and_layout_come_from_the_model(tmp_path, shape, dtype, preprocess,
     [  # a picture of 8 x 4, left half 0, right half 200, to 4 x 4
         ("resize", 1.0, [[0, 0, 200, 200]] * 4),
         ("letterbox", 1.0, [[50] * 4, [0, 0, 200, 200], [0, 0, 200, 200], [50] * 4]),
-        ("centre-crop", 1.0, [[0, 0, 200, 200]] * 4),
+        ("center-crop", 1.0, [[0, 0, 200, 200]] * 4),
     ],
 )
 def test_fits(tmp_path, fit, crop, expected):
@@ -228,10 +228,10 @@ def test_fits(tmp_path, fit, crop, expected):
     np.testing.assert_array_equal(x[0, 0], expected)
 
 
-def test_centre_crop_keeps_that_part_of_the_side(tmp_path):
+def test_center_crop_keeps_that_part_of_the_side(tmp_path):
     pixels = np.arange(64, dtype=np.uint8).reshape(8, 8)
     path = write(tmp_path / "a.png", Image.fromarray(pixels))
-    preprocess = Preprocess("a", 1.0, fit="centre-crop", crop=0.5)
+    preprocess = Preprocess("a", 1.0, fit="center-crop", crop=0.5)
     x = load_input(path, [1, 1, 4, 4], F32, preprocess)
     np.testing.assert_array_equal(x[0, 0], pixels[2:6, 2:6])
 
@@ -254,9 +254,9 @@ PICTURE = [1, 3, 4, 6]
         pytest.param([8, 3, 4, 6], F32, "unit", "Stack 8", id="fixed-batch"),
         pytest.param([64, 9, 9], F32, "unit", "no axis of 1 or 3", id="rank-3"),
         pytest.param(PICTURE, F32, None, "--preprocess imagenet, inception", id="no-preprocess"),
-        pytest.param(PICTURE, U8, "imagenet", "cannot hold", id="normalised-uint8"),
+        pytest.param(PICTURE, U8, "imagenet", "cannot hold", id="normalized-uint8"),
         pytest.param(PICTURE, U8, "unit", "cannot hold", id="unit-uint8"),
-        pytest.param([1, 1, 4, 6], F32, "imagenet", "has 3 numbers.*1 channel", id="grey-imagenet"),
+        pytest.param([1, 1, 4, 6], F32, "imagenet", "has 3 numbers.*1 channel", id="gray-imagenet"),
         pytest.param(PICTURE, F32, Preprocess("a", size=(5, 5)), "Leave 'size' out", id="size"),
         pytest.param(PICTURE, F32, Preprocess("a", fit="letterbox", fill=(1.0, 2.0)), "'fill'",
                      id="fill"),
@@ -423,7 +423,7 @@ def test_class_names():
     assert class_name(None, 12) == "class 12"
 
 
-# models that normalise by themselves
+# models that normalize by themselves
 
 IMPLIED = """<ir_version: 8, opset_import: ["" : 17]>
 g (%s[N, 3, 4, 4] x) => (float[N, 3, 4, 4] y)
@@ -449,7 +449,7 @@ g (%s[N, 3, 4, 4] x) => (float[N, 3, 4, 4] y)
         ("uint8", "y = Cast<to=1>(x)", "byte"),
     ],
 )
-def test_first_nodes_that_normalise(kind, nodes, expected):
+def test_first_nodes_that_normalize(kind, nodes, expected):
     model = ir.from_proto(onnx.parser.parse_model(IMPLIED % (kind, nodes)))
     found = implied_preprocess(model.graph.inputs[0])
     assert (found and found.name.split(",")[0]) == expected

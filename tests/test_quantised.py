@@ -1,6 +1,6 @@
-"""Quantised models: relevance is that of the floats that the integers stand for.
+"""Quantized models: relevance is that of the floats that the integers stand for.
 
-Each row is one quantised network and the same one in floats; under `epsilon` and `zplus` the
+Each row is one quantized network and the same one in floats; under `epsilon` and `zplus` the
 relevance of both is the same, under `gradient` that of the integers is the scale times it.
 """
 
@@ -55,16 +55,16 @@ Y8 = {"ys": np.float32(0.5), "yz": np.uint8(128)}
 
 @dataclass
 class Row:
-    """A quantised network `quantised` of x8 (uint8) and the float one of x; `v8`, `v` likewise."""
+    """A quantized network `quantized` of x8 (uint8) and the float one of x; `v8`, `v` likewise."""
 
     name: str
-    quantised: str
+    quantized: str
     real: str
     x: tuple[int, ...]
     v: tuple[int, ...] | None = None
     constants: Mapping[str, object] = field(default_factory=dict)
     dynamic: bool = False
-    """Whether the input is a float, quantised on the way."""
+    """Whether the input is a float, quantized on the way."""
     opset: int = 18
 
     def __str__(self) -> str:
@@ -73,14 +73,14 @@ class Row:
     def feeds(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """The integers, and the floats that they stand for."""
         rng = np.random.default_rng(3)
-        quantised, real = {}, {}
+        quantized, real = {}, {}
         for name, shape, table in (("x", self.x, X8), ("v", self.v, V8)):
             if shape is None:
                 continue
             q = rng.integers(0, 256, shape).astype(np.uint8)
             real[name] = floats(q, table[f"{name}s"], table[f"{name}z"])
-            quantised[name if self.dynamic else f"{name}8"] = real[name] if self.dynamic else q
-        return quantised, real
+            quantized[name if self.dynamic else f"{name}8"] = real[name] if self.dynamic else q
+        return quantized, real
 
 
 def model(text: str, row: Row, inputs: Mapping[str, np.ndarray]) -> onnx.ModelProto:
@@ -158,7 +158,7 @@ ROWS = [
         "q = com.microsoft.QLinearSoftmax<axis=-1, opset=13>(x8, xs, xz, ys, yz) "
         "z = DequantizeLinear(q, ys, yz) y = Neg(z)", "z = Softmax<axis=-1>(x) y = Neg(z)",
         (2, 4), constants=FINE),
-    Row("QLinearSoftmax-last",  # relevance starts at the logits, behind both quantisers
+    Row("QLinearSoftmax-last",  # relevance starts at the logits, behind both quantizers
         "q = com.microsoft.QLinearSoftmax<axis=-1, opset=13>(x8, xs, xz, ys, yz) "
         "y = DequantizeLinear(q, ys, yz)", "y = Softmax<axis=-1>(x)", (2, 4), constants=FINE),
     Row("MatMulInteger", INTEGER.format(op="MatMulInteger") + "s = Mul(ds, ws) y = Mul(f, s)",
@@ -172,7 +172,7 @@ ROWS = [
         + "s = Mul(ds, ws) m = Mul(f, s) c = Reshape(b, over) y = Add(m, c)",
         "y = Conv<pads=[1,1,1,1]>(x, w, b)", (1, 2, 4, 4), dynamic=True,
         constants={**weight(3, 2, 3, 3), **bias(3, 0.01), "over": np.array([1, 3, 1, 1])}),
-    Row("ConvInteger-rounded-bias",  # as older versions of the quantiser wrote it
+    Row("ConvInteger-rounded-bias",  # as older versions of the quantizer wrote it
         "d, ds, dz = DynamicQuantizeLinear(x) i = ConvInteger(d, w8, dz, wz) s = Mul(ds, ws) "
         "e = Div(b, s) r = Floor(e) t = Cast<to=6>(r) c = Reshape(t, over) k = Add(i, c) "
         "f = Cast<to=1>(k) y = Mul(f, s)", "y = Conv(x, w, b)", (1, 2, 4, 4), dynamic=True,
@@ -201,7 +201,7 @@ ROWS = [
         "a = DequantizeLinear(x8, xs, xz) c = DequantizeLinear(v8, vs, vz) z = Add(a, c) "
         "q = QuantizeLinear(z, ys, yz) y = DequantizeLinear(q, ys, yz)",
         "y = Add(x, v)", (2, 3), (2, 3)),
-    Row("QDQ-shared",  # one dequantised tensor read twice, by a copied chain and by a float node
+    Row("QDQ-shared",  # one dequantized tensor read twice, by a copied chain and by a float node
         "a = DequantizeLinear(x8, xs, xz) p = MaxPool<kernel_shape=[2]>(a) "
         "q = QuantizeLinear(p, xs, xz) e = DequantizeLinear(q, xs, xz) "
         "r = Slice(a, start, end, axes) y = Add(e, r)",
@@ -239,15 +239,15 @@ def ort_run(proto: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> dict[str
 @pytest.mark.parametrize("composite", ["epsilon", "zplus", "gradient"])
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_relevance_is_that_of_the_floats(row: Row, composite: str) -> None:
-    quantised, real = row.feeds()
-    found = explained(row.quantised, row, quantised, composite)
+    quantized, real = row.feeds()
+    found = explained(row.quantized, row, quantized, composite)
     expected = explained(row.real, row, real, composite)
-    own = ort_run(model(row.quantised, row, quantised), quantised)["y"]
+    own = ort_run(model(row.quantized, row, quantized), quantized)["y"]
     assert_close(found["y"], own)
     step = {**Y8, **row.constants}["ys"]
     spread = np.abs(found["y"] - expected["y"]).max()
     assert spread <= (np.ptp(expected["y"]) / 100 if row.dynamic else 1.01 * step), "not the same"
-    for q, x in zip(quantised, real, strict=True):
+    for q, x in zip(quantized, real, strict=True):
         integer = composite == "gradient" and not row.dynamic
         factor = {**X8, **V8}[f"{x}s"] if integer else 1
         assert_close(found[f"{q}_relevance"], factor * expected[f"{x}_relevance"], 2e-5, q)
@@ -291,7 +291,7 @@ def test_matmul_nbits(bits: int, zeros: str, columns: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8])
-def test_blocked_dequantisation(dtype: type) -> None:
+def test_blocked_dequantization(dtype: type) -> None:
     """Blocks of 2 along axis 0, the last one cut."""
     rng = np.random.default_rng(1)
     w8 = rng.integers(0, 100, (4, 3)).astype(dtype)
@@ -328,7 +328,7 @@ def test_weights_of_a_newer_type(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("axis", [None, 1])
-def test_gradient_stops_where_a_quantiser_saturates(axis: int | None) -> None:
+def test_gradient_stops_where_a_quantizer_saturates(axis: int | None) -> None:
     scale = np.float32(0.01) if axis is None else np.float32([0.01, 0.02, 0.01])
     zero = np.zeros(scale.shape, np.uint8)
     attribute = "" if axis is None else "<axis=1>"
@@ -355,7 +355,7 @@ def test_token_ids_into_a_table_of_4_bits() -> None:
     name = "e = com.microsoft.GatherBlockQuantized<block_size=16, quantize_axis=1, bits=4>"
     row = Row("", f"{name}(t8, x, ws, tz) y = MatMul(e, w)", "e = Gather(t, x) y = MatMul(e, w)",
               (2, 3), constants=constants)  # fmt: skip
-    found = explained(row.quantised, row, {"x": ids}, "epsilon")
+    found = explained(row.quantized, row, {"x": ids}, "epsilon")
     expected = explained(row.real, row, {"x": ids}, "epsilon")
     assert_close(found["x_relevance"], expected["x_relevance"])
 
@@ -381,12 +381,12 @@ FORMS = ("qdq-uint8", "qdq-int8", "qdq-per-channel", "qoperator", "dynamic")
 
 
 @cache
-def quantised_digits(form: str) -> onnx.ModelProto:
+def quantized_digits(form: str) -> onnx.ModelProto:
     from onnxruntime import quantization as q
 
     digits = Digits()
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "quantised.onnx"
+        path = Path(folder) / "quantized.onnx"
         if form == "dynamic":
             q.quantize_dynamic(digits.path, path, weight_type=q.QuantType.QUInt8)
         else:
@@ -401,7 +401,7 @@ def quantised_digits(form: str) -> onnx.ModelProto:
 
 @cache
 def compiled_digits(form: str, composite: str = "epsilon-plus-flat") -> Compiled:
-    source = Digits().path if form == "float" else quantised_digits(form)
+    source = Digits().path if form == "float" else quantized_digits(form)
     return lrp_onnx.compile(source, composite=composite)
 
 
@@ -439,7 +439,7 @@ def fused(proto: onnx.ModelProto) -> Counter[str]:
     with tempfile.TemporaryDirectory() as folder:
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.optimized_model_filepath = str(Path(folder) / "optimised.onnx")
+        options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
         options.log_severity_level = 3
         ort.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
         nodes = onnx.load(options.optimized_model_filepath).graph.node
@@ -449,7 +449,7 @@ def fused(proto: onnx.ModelProto) -> Counter[str]:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_runtimes_fuse_as_before(form: str) -> None:
-    before = fused(quantised_digits(form))
+    before = fused(quantized_digits(form))
     assert before.total() >= 5
     assert fused(compiled_digits(form).model) == before
 
@@ -470,7 +470,7 @@ def test_weight_only_layers_fuse_as_before(dtype: int) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_weights_are_not_copied_as_floats(form: str) -> None:
-    stored = {t.name: t.data_type for t in quantised_digits(form).graph.initializer}
+    stored = {t.name: t.data_type for t in quantized_digits(form).graph.initializer}
     large = [t for t in compiled_digits(form).model.graph.initializer if len(t.raw_data) > 4096]
     assert large
     assert all(t.data_type == stored.get(t.name) for t in large)

@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 from test_body import outputs_of
 
 import lrp_onnx
-from lrp_onnx.lowering import lower as optimise
+from lrp_onnx.lowering import lower as optimize
 
 T, N, IN, H = 4, 2, 3, 2
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -144,9 +144,9 @@ def test_the_explained_spelling_computes_the_same(
 ) -> None:
     def keep_the_spelling(graph: ir.Graph, node: ir.Node) -> None:
         node.replace_input_with(0, node.inputs[1])
-        optimise.lower_explained_by(graph, node)
+        optimize.lower_explained_by(graph, node)
 
-    monkeypatch.setitem(optimise.LOWERINGS, "ExplainedBy", keep_the_spelling)
+    monkeypatch.setitem(optimize.LOWERINGS, "ExplainedBy", keep_the_spelling)
     compiled = lrp_onnx.compile(model_of(row, output), "gradient", check=False).model
     feeds = feeds_of(row)
     assert all(node.op_type != row.op for node in compiled.graph.node)

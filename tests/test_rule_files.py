@@ -61,8 +61,8 @@ def test_the_promised_composites_are_there():
 
 
 BAD_RULES = {
-    "unknown key": (GOOD + SHARE + "colour = 1", "unknown key 'colour'"),
-    "unknown top key": ("colour = 1\n" + GOOD + SHARE, "unknown key 'colour'"),
+    "unknown key": (GOOD + SHARE + "color = 1", "unknown key 'color'"),
+    "unknown top key": ("color = 1\n" + GOOD + SHARE, "unknown key 'color'"),
     "no reference": ('summary = "s"\n' + SHARE, "'reference' is missing"),
     "no summary": ('reference = "s"\n' + SHARE, "'summary' is missing"),
     "summary is a number": ('summary = 1\nreference = "r"\n' + SHARE, "'summary' is 1"),
@@ -100,7 +100,7 @@ def test_a_bad_rule_file_names_file_and_fact(tmp_path, text, fact):
 
 LAYER = '[[layer]]\nrule = "epsilon"\n'
 BAD_COMPOSITES = {
-    "unknown key": (GOOD + LAYER + "colour = 1", "unknown key 'colour'"),
+    "unknown key": (GOOD + LAYER + "color = 1", "unknown key 'color'"),
     "unknown rule": (GOOD + '[[layer]]\nrule = "epsilom"', "no rule 'epsilom'"),
     "unknown kind": (GOOD + LAYER + 'kind = "dense"', "'kind' is 'dense'"),
     "unknown parameter": (GOOD + LAYER + "parameters = { gamma = 1 }", "no parameter 'gamma'"),

@@ -143,14 +143,14 @@ def test_a_changed_forward_fails(monkeypatch: pytest.MonkeyPatch) -> None:
         assert weight.const_value is not None
         weight.const_value = ir.tensor(weight.const_value.numpy() * np.float32(1.01))
 
-    monkeypatch.setattr(compiler, "canonise", wrong)
+    monkeypatch.setattr(compiler, "canonize", wrong)
     assert "differs from the original" in verify(residual_net(), Request()).problems[0]
     with pytest.raises(CheckError, match="'y'"):
         run_stages(residual_net(), Request())
 
 
 def _line(**sums: float) -> Line:
-    zero = dict.fromkeys(("out", "magnitude", "received", "bias", "stabiliser", "dropped"), 0.0)
+    zero = dict.fromkeys(("out", "magnitude", "received", "bias", "stabilizer", "dropped"), 0.0)
     return Line("n", "Conv", "epsilon", **{**zero, **sums}, conserves=True)
 
 
@@ -255,7 +255,7 @@ def test_the_simplified_graph_is_compared_with_the_rules_as_they_stand():
     found = verify(model, Request(composite="epsilon-plus")).simplified
     assert found is not None
     assert 0 <= max(found.values()) < 1e-5
-    plain = Request(composite="epsilon-plus", optimise=False)
+    plain = Request(composite="epsilon-plus", optimize=False)
     assert verify(model, plain).simplified is None
 
 
@@ -270,4 +270,4 @@ def test_a_simplification_that_changes_relevance_is_told(monkeypatch):
     monkeypatch.setattr(backward, "by_fewest", wrong)
     problems = verify(residual_net(), Request(composite="epsilon-plus")).problems
     assert any("differs from the rules as they stand" in text for text in problems)
-    assert any("--no-optimise" in text for text in problems)
+    assert any("--no-optimize" in text for text in problems)

@@ -89,7 +89,7 @@ def test_relevance_is_conserved(case: Case) -> None:
     outputs = run(compiled.model, case.feeds("positive"))
     total = sum(v.sum(dtype=float) for k, v in outputs.items() if k.endswith("_relevance"))
     y = outputs["y"].astype(float)
-    # started at the output, the stabiliser 1e-6 of a sum keeps at most that of each element
+    # started at the output, the stabilizer 1e-6 of a sum keeps at most that of each element
     assert abs(total - y.sum()) <= 1e-5 * np.abs(y).sum() + 1e-6 * y.size
 
 

@@ -28,7 +28,7 @@ NARROW = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 def wide(a: Any) -> Any:
-    """Numbers of a float type in float64; the rest, and quantised floats, as they are."""
+    """Numbers of a float type in float64; the rest, and quantized floats, as they are."""
     if isinstance(a, list):
         return [wide(part) for part in a]
     if not isinstance(a, np.ndarray | np.generic):
@@ -121,7 +121,7 @@ OPERATORS = [
 
 
 class Wide(ReferenceEvaluator):
-    """`run` takes and gives float64 for every float type that is not a quantised one."""
+    """`run` takes and gives float64 for every float type that is not a quantized one."""
 
     def __init__(self, proto: Any, *args: Any, new_ops: Any = None, **kwargs: Any) -> None:
         super().__init__(proto, *args, new_ops=new_ops or OPERATORS, **kwargs)

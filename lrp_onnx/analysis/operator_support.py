@@ -2,7 +2,7 @@
 
 An operator stands where the tables put it that the compiler itself works from: the registry of
 vector-Jacobian products (`ops`), what is written out before the explanation path is looked for
-(`expand`, `opset`, `canonise`), and the lists of those that carry none or are refused.
+(`expand`, `opset`, `canonize`), and the lists of those that carry none or are refused.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""How far one step of a quantiser moves an output: no forward of a quantised model is closer.
+"""How far one step of a quantizer moves an output: no forward of a quantized model is closer.
 
-A rounding difference of 1e-7 in front of a quantiser may carry a value over to the next number, and
+A rounding difference of 1e-7 in front of a quantizer may carry a value over to the next number, and
 the output then differs by a whole step.  Which step is told by the DequantizeLinear that makes the
 output; where floats lie between, it is one in 255 of the output's own range.
 """
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from lrp_onnx.ops.registry import find
 
-__all__ = ["quantiser_step"]
+__all__ = ["quantizer_step"]
 
 STEPS = 255
-QUANTISERS = ("QuantizeLinear", "DynamicQuantizeLinear")
+QUANTIZERS = ("QuantizeLinear", "DynamicQuantizeLinear")
 
 
-def quantiser_step(output: ir.Value, values: NDArray[np.generic]) -> float:
-    """One step of the last quantiser in front of an output, in its unit; 0 if there is none.
+def quantizer_step(output: ir.Value, values: NDArray[np.generic]) -> float:
+    """One step of the last quantizer in front of an output, in its unit; 0 if there is none.
 
     values: the output as the original computes it.
     """
@@ -34,7 +34,7 @@ def quantiser_step(output: ir.Value, values: NDArray[np.generic]) -> float:
         if operator is None or operator.kind != "move" or operator.inputs != (0,):
             break
         value = node.inputs[0]
-    return _of_range(values) if any(map(_quantises, _nodes_before(output))) else 0.0
+    return _of_range(values) if any(map(_quantizes, _nodes_before(output))) else 0.0
 
 
 def _scale(node: ir.Node, values: NDArray[np.generic]) -> float:
@@ -48,9 +48,9 @@ def _of_range(values: NDArray[np.generic]) -> float:
     return float(np.ptp(finite)) / STEPS if finite.size else 0.0
 
 
-def _quantises(node: ir.Node) -> bool:
+def _quantizes(node: ir.Node) -> bool:
     named = node.op_type.startswith(("QLinear", "QGemm", "QAttention", "DynamicQuantize"))
-    return node.op_type in QUANTISERS or named
+    return node.op_type in QUANTIZERS or named
 
 
 def _nodes_before(value: ir.Value) -> Iterator[ir.Node]:

@@ -1,4 +1,4 @@
-"""The explanation path as a picture: the model's nodes in layers, coloured by rule."""
+"""The explanation path as a picture: the model's nodes in layers, colored by rule."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PALETTE = ("#cfe2f3", "#fde9c9", "#d9ead3", "#ead1dc", "#d9d2e9", "#fff2cc", "#d
 def path_graph(nodes: Sequence[ir.Node], report: Sequence[NodeReport]) -> nx.DiGraph:
     """The nodes with a rule, and the tensors between them as edges.
 
-    nodes: those of the canonised model, before anything is emitted.
+    nodes: those of the canonized model, before anything is emitted.
     """
     on_path = {line.name: line for line in report if line.rule}
     graph = nx.DiGraph()
@@ -73,15 +73,15 @@ def draw_path(path: str | os.PathLike[str], graph: nx.DiGraph, title: str) -> No
 
 
 def _draw_nodes(axes: Axes, graph: nx.DiGraph, places: Mapping[str, tuple[float, float]]) -> None:
-    """Draw the boxes, in one colour a rule."""
+    """Draw the boxes, in one color a rule."""
     rules = dict.fromkeys(graph.nodes[name]["line"].rule for name in graph)
-    colours = {rule: PALETTE[k % len(PALETTE)] for k, rule in enumerate(rules)}
+    colors = {rule: PALETTE[k % len(PALETTE)] for k, rule in enumerate(rules)}
     for name, (x, y) in places.items():
-        colour = colours[graph.nodes[name]["line"].rule]
+        color = colors[graph.nodes[name]["line"].rule]
         axes.text(
             x, y, "\n".join(_label(graph, name)), ha="center", va="center", fontsize=POINTS,
             parse_math=False, zorder=2,
-            bbox={"boxstyle": "round", "facecolor": colour, "edgecolor": "#888888"},
+            bbox={"boxstyle": "round", "facecolor": color, "edgecolor": "#888888"},
         )  # fmt: skip
 
 
@@ -127,9 +127,9 @@ def _places(graph: nx.DiGraph) -> dict[str, tuple[float, float]]:
     for row, names in enumerate(nx.topological_generations(graph)):
         wanted = {name: _mean([places[p][0] for p in graph.predecessors(name)]) for name in names}
         ordered = sorted(names, key=lambda name: wanted[name])
-        centre = _mean(list(wanted.values())) if row else 0.0
+        center = _mean(list(wanted.values())) if row else 0.0
         for k, name in enumerate(ordered):
-            places[name] = (centre + k - (len(ordered) - 1) / 2, float(row))
+            places[name] = (center + k - (len(ordered) - 1) / 2, float(row))
     return places
 
 

@@ -23,7 +23,7 @@ from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.data.labels import load_labels
 from lrp_onnx.data.preprocess import Preprocess, load_preprocess
 from lrp_onnx.errors import TargetError
-from lrp_onnx.frontend.normalize import normalise
+from lrp_onnx.frontend.normalize import normalize
 from lrp_onnx.lrp.methods import PATH
 from lrp_onnx.lrp.target import choose_output
 from lrp_onnx.run.explainer import Explainer, Result
@@ -147,7 +147,7 @@ def _output(model: ir.Model, name: str | None) -> str:
     try:
         return choose_output(model.graph, name).name or ""
     except TargetError:
-        return choose_output(normalise(model.clone()).graph, name).name or ""
+        return choose_output(normalize(model.clone()).graph, name).name or ""
 
 
 def write_result(

@@ -14,8 +14,8 @@ from lrp_onnx.data.inputs import is_array_file, load_input
 from lrp_onnx.data.preprocess import Preprocess, bounds, load_preprocess
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import CompositeError, InputError
-from lrp_onnx.frontend.canonize import canonise
-from lrp_onnx.frontend.normalize import normalise
+from lrp_onnx.frontend.canonize import canonize
+from lrp_onnx.frontend.normalize import normalize
 from lrp_onnx.gradients.baseline import read_baselines
 from lrp_onnx.graph.model_file import check_original, load
 from lrp_onnx.graph.session import Array
@@ -133,14 +133,14 @@ def _with_bounds(request: Request, model: ir.Model, material: Material) -> Reque
     """The request with zbox's low and high as the pictures' preprocessing implies them.
 
     Only where the composite needs them and the user gave neither.  What stands between the input
-    and the first layer, such as a model's own normalisation, is applied to the range.
+    and the first layer, such as a model's own normalization, is applied to the range.
     """
     given = {key.rpartition(".")[2] for key in request.parameters}
     if not material.preprocess or given & {"low", "high"} or not _needs_bounds(request):
         return request
     name, how = next(iter(material.preprocess.items()))
-    canonical = normalise(model.clone())
-    canonise(canonical)
+    canonical = normalize(model.clone())
+    canonize(canonical)
     low, high = _at_first_layer(canonical, name, how)
     implied = {**request.parameters, "zbox.low": low, "zbox.high": high}
     bounded = replace(request, parameters=implied)

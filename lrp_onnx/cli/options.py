@@ -106,8 +106,8 @@ def _read(
         str,
         typer.Option(metavar="NAME", help=f"What it is made for: {', '.join(RUNTIMES)}."),
     ] = RUNTIMES[0],
-    no_optimise: Annotated[
-        bool, typer.Option("--no-optimise", help="Every rule as its file says, for comparison.")
+    no_optimize: Annotated[
+        bool, typer.Option("--no-optimize", help="Every rule as its file says, for comparison.")
     ] = False,
     opset: Annotated[
         int | None, typer.Option(metavar="N", help="Opset of the compiled model, 18 to 21.")
@@ -158,7 +158,7 @@ def _read(
         baseline=baseline or None,
         conditions=tuple(condition or ()),
         runtime=runtime,
-        optimise=not no_optimise,
+        optimize=not no_optimize,
     )
     return Options(request, opset, not no_check, tuple(print_after or ()), time_stages)
 

@@ -64,6 +64,6 @@ def note_on(told: Sequence[Sample]) -> str:
     ends = dict.fromkeys(f"{end:.1f}".removesuffix(".0") for end in (min(found), max(found)))
     some = f" ({len(found)} of {len(told)} times)" if len(found) < len(told) else ""
     return (
-        f"the biases and stabilisers absorbed {' to '.join(ends)} % of the relevance{some}: read "
+        f"the biases and stabilizers absorbed {' to '.join(ends)} % of the relevance{some}: read "
         "the pattern, not the amount (lrp-onnx verify shows where)"
     )

@@ -212,7 +212,7 @@ MEANING = {
     "gradient": "Red: the explained output rises with this value, blue: it falls.",
     "saliency": "The darker, the more the explained output changes with this value.",
 }
-"""What the colours say, by method; SHARED of the others."""
+"""What the colors say, by method; SHARED of the others."""
 
 
 def what_of(explainer: Explainer) -> str:

@@ -122,20 +122,20 @@ def tensors_table(report: Sequence[NodeReport]) -> Table:
 
 
 LEGEND = """R out comes from above, R in is passed on; the rest is taken by the bias,
-the stabiliser or the rule (dropped), the last two in short: lost.
+the stabilizer or the rule (dropped), the last two in short: lost.
 sum: whether these add up but for rounding (-: the rule conserves nothing)."""
 
 
 def verify_table(verdict: Verdict, width: int) -> Table:
     """One line a node, from the output to the input, for a console of 80 columns or more."""
-    losses = ("lost",) if width < NARROW else ("stabiliser", "dropped")
+    losses = ("lost",) if width < NARROW else ("stabilizer", "dropped")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("node")
     table.add_column("rule", no_wrap=True)
     for heading in ("R out", "R in", "bias", *losses, "sum"):
         table.add_column(heading, justify="right", no_wrap=True)
     for line in verdict.lines:
-        lost = [line.stabiliser, line.dropped]
+        lost = [line.stabilizer, line.dropped]
         sums = [line.out, line.received, line.bias, *(lost if width >= NARROW else [sum(lost)])]
         texts = [line.rule, *(f"{v:.3g}" for v in sums), _account(line)]
         table.add_row(_Tail(line.name), *map(Text, texts))
@@ -214,7 +214,7 @@ def _sums(verdict: Verdict) -> list[tuple[str, str]]:
         rows.append(
             ("relevance", f"{name}: {total:.6g} of {verdict.explained:.6g} explained{part}")
         )
-    booked = (("bias", "bias"), ("stabiliser", "stabiliser"), ("dropped", "the rules' own loss"))
+    booked = (("bias", "bias"), ("stabilizer", "stabilizer"), ("dropped", "the rules' own loss"))
     for key, what in booked:
         total = sum(getattr(line, key) for line in verdict.lines if line.conserves)
         rows.append(("", f"{what} took {_number(total)}"))

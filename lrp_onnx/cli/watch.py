@@ -26,7 +26,7 @@ class Watch:
         self.options = options
         self.out = sys.stderr if quiet else sys.stdout
         self.model: ir.Model | None = None
-        """The model after canonisation."""
+        """The model after canonization."""
         self.nodes: list[ir.Node] = []
         """Its nodes: later stages append theirs."""
         console = Console(stderr=True)
@@ -52,7 +52,7 @@ class Watch:
         """What the compiler calls after each stage."""
         following = STAGES[STAGES.index(stage) + 1 :]
         self.bar.update(self.task, advance=1, description=following[0] if following else "run")
-        if stage == "canonise":
+        if stage == "canonize":
             self.model, self.nodes = model, list(model.graph)
         if self.options.time_stages:
             print(f"{stage:<10} {seconds:8.3f} s", file=sys.stderr)
@@ -69,13 +69,13 @@ class Watch:
 
 
 def stage_text(stage: str, model: ir.Model, request: Request) -> str:
-    """The result of a stage: the rules of `assign`, the facts of `analyse`, else the graph."""
+    """The result of a stage: the rules of `assign`, the facts of `analyze`, else the graph."""
     if stage == "assign":
         copy = model.clone()
         report = assign(copy, request).report(copy.graph)
         lines = [f"{r.name} ({r.op_type}): {r.rule or 'none'}, {r.reason}" for r in report]
         return "\n".join(lines)
-    if stage == "analyse":
+    if stage == "analyze":
         words = {1: "never negative", -1: "never positive"}
         return "\n".join(f"{value.name}: {words[s]}" for value, s in signs(model.graph).items())
     return graph_text(model)

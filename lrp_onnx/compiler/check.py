@@ -15,7 +15,7 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-from lrp_onnx.analysis.quantizer_step import quantiser_step
+from lrp_onnx.analysis.quantizer_step import quantizer_step
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.data.samples import is_added, random_feeds, wanted_by
 from lrp_onnx.errors import CheckError, InputError, ModelError
@@ -208,13 +208,13 @@ def forward_differences(
 
 
 def _difference(output: ir.Value, actual: Array, expected: Array) -> tuple[float, float]:
-    """The relative difference and what is allowed: one step of a quantiser, if there is one."""
+    """The relative difference and what is allowed: one step of a quantizer, if there is one."""
     actual, expected = np.asarray(numbers_of(actual)), np.asarray(numbers_of(expected))
     difference, allowed = relative_difference(actual, expected)
     if not allowed or not np.size(expected):
         return difference, allowed
     largest = float(np.abs(np.asarray(expected, np.float64)).max())
-    step = quantiser_step(output, expected)
+    step = quantizer_step(output, expected)
     return difference, max(allowed, step / largest) if largest > 0 else allowed
 
 

@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 
 from lrp_onnx.graph.atomic_files import atomic_group
-from lrp_onnx.graph.map_outputs import serialised
+from lrp_onnx.graph.map_outputs import serialized
 from lrp_onnx.graph.model_file import LARGEST_FILE
 from lrp_onnx.lrp.assignment import NodeReport
 
@@ -25,13 +25,13 @@ class Compiled:
     graph: ir.Model = field(repr=False)
     """The graph in onnx-ir's form; its weights are those of the source, not copied."""
     report: list[NodeReport]
-    """Per node of the canonised forward graph: name, op_type, kind, rule, reason."""
+    """Per node of the canonized forward graph: name, op_type, kind, rule, reason."""
     warnings: tuple[str, ...] = ()
 
     @cached_property
     def model(self) -> onnx.ModelProto:
         """The compiled model as ModelProto, weights included."""
-        return serialised(ir.external_data.load_to_model(self.graph))
+        return serialized(ir.external_data.load_to_model(self.graph))
 
     def weight_bytes(self) -> int:
         """The size of all initializers in bytes."""

@@ -40,7 +40,7 @@ def emit_relevance(
     graph, request = model.graph, assignment.request
     # the accounts are those of the rules as they stand; gradients have none
     plain = audit is not None and request.method == "lrp"
-    emit = Emit(graph, request.optimise and not plain, request.runtime)
+    emit = Emit(graph, request.optimize and not plain, request.runtime)
     emit.signs.update(signs)
     emit.declares = not request.conditions
     at = _tensors(model, assignment, assignment.request.relevance_at)

@@ -1,4 +1,4 @@
-"""The stages in order: load → normalise → canonise → assign → analyse → emit → optimise → check."""
+"""The stages in order: load → normalize → canonize → assign → analyze → emit → optimize → check."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from lrp_onnx.compiler.check import check_compiled
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.explanation import emit_relevance
 from lrp_onnx.errors import CompositeError
-from lrp_onnx.frontend.canonize import canonise
-from lrp_onnx.frontend.normalize import normalise
+from lrp_onnx.frontend.canonize import canonize
+from lrp_onnx.frontend.normalize import normalize
 from lrp_onnx.gradients.baseline import described, read_baselines
 from lrp_onnx.graph.annotations import (
     BASELINE,
@@ -40,7 +40,7 @@ from lrp_onnx.graph.annotations import (
 )
 from lrp_onnx.graph.builder import RUNTIMES
 from lrp_onnx.graph.model_file import Source, check_original, load, sha256_of
-from lrp_onnx.lowering.lower import optimise
+from lrp_onnx.lowering.lower import optimize
 from lrp_onnx.lrp.assignment import Assignment, Request, assign
 from lrp_onnx.lrp.composite import Override
 from lrp_onnx.lrp.methods import PATH, settled
@@ -49,7 +49,7 @@ from lrp_onnx.version import version
 
 __all__ = ["STAGES", "Observer", "compile", "run_stages"]
 
-STAGES = ("load", "normalise", "canonise", "assign", "analyse", "emit", "optimise", "check")
+STAGES = ("load", "normalize", "canonize", "assign", "analyze", "emit", "optimize", "check")
 
 Observer = Callable[[str, ir.Model, float], None]
 """Called after each stage with its name, the model and the seconds it took."""
@@ -72,7 +72,7 @@ def compile(
     baseline: object = None,
     runtime: str = "portable",
     opset: int | None = None,
-    optimise: bool = True,
+    optimize: bool = True,
     check: bool = True,
 ) -> Compiled:
     """Compile an ONNX model into one that also computes its LRP relevance.
@@ -100,7 +100,7 @@ def compile(
         an array or a file, or one of these by input name.
     runtime: "portable" (runs everywhere), or what ONNX Runtime is fastest with: "cpu", "cuda".
     opset: of the compiled model, 18 to 21; default the model's own if it is one of these.
-    optimise: exact simplifications; without them every rule is emitted as its file says.
+    optimize: exact simplifications; without them every rule is emitted as its file says.
     check: compare the compiled model's forward with the original on random input.
 
     Relevance is in the unit of the explained output and shaped like the input. Raises LrpError:
@@ -138,7 +138,7 @@ def compile(
         steps=points,
         baseline=baseline,
         conditions=conditions,
-        optimise=optimise,
+        optimize=optimize,
         runtime=runtime,
     )
     return run_stages(source, request, opset=opset, check=check)
@@ -194,19 +194,19 @@ def _run_stages(
     signature = _Signature(model)
     if request.method == PATH:
         request = replace(request, baseline=read_baselines(model, request.baseline))
-    with clock("normalise"):
-        clock.model = model = normalise(model, opset)
-    with clock("canonise"):
-        canonise(model)
+    with clock("normalize"):
+        clock.model = model = normalize(model, opset)
+    with clock("canonize"):
+        canonize(model)
     with clock("assign"):
         assignment = assign(model, request)
     report = assignment.report(model.graph)
-    with clock("analyse"):
+    with clock("analyze"):
         facts = signs(model.graph)
     with clock("emit"):
         emit_relevance(model, assignment, facts, audit)
-    with clock("optimise"):
-        optimise(model)
+    with clock("optimize"):
+        optimize(model)
         signature.restore(model)
     _stamp(model, source, assignment)
     corrected = tuple(corrections(model).values())
@@ -268,7 +268,7 @@ def _stamp(model: ir.Model, source: Source, assignment: Assignment) -> None:
             START: request.start,
             METHOD: request.method,
             RUNTIME: request.runtime,
-            OPTIMIZED: str(request.optimise).lower(),
+            OPTIMIZED: str(request.optimize).lower(),
             CONDITIONS: json.dumps(list(request.conditions)),
             **(_path_metadata(request) if request.method == PATH else {}),
             OUTPUT: assignment.output.name or "",

@@ -1,4 +1,4 @@
-"""Whether a model's first nodes normalise pictures themselves.
+"""Whether a model's first nodes normalize pictures themselves.
 
 Then no --preprocess is needed: constants that are subtracted, added, multiplied or divided, or a
 BatchNormalization, before anything else touches the input, say which range it takes. For
@@ -25,7 +25,7 @@ Affine = tuple[NDArray[np.float64], NDArray[np.float64]]  # a and b of y = a·x 
 
 
 def implied_preprocess(value: ir.Value) -> Preprocess | None:
-    """`byte` or `unit` where the first nodes after this graph input normalise, else None."""
+    """`byte` or `unit` where the first nodes after this graph input normalize, else None."""
     if value.dtype == ir.DataType.UINT8:
         return PRESETS["byte"]
     (factor, shift), found = affine_behind(value)
@@ -52,7 +52,7 @@ def affine_behind(value: ir.Value) -> tuple[Affine, str | None]:
 def _affine(node: ir.Node, position: int) -> Affine | None:
     """a and b of a node that computes a·x + b with constants, else None."""
     if node.op_type == "BatchNormalization":
-        return _batch_normalisation(node)
+        return _batch_normalization(node)
     if node.op_type not in ("Add", "Sub", "Mul", "Div"):
         return None
     c = _constant(node.inputs[1 - position])
@@ -65,7 +65,7 @@ def _affine(node: ir.Node, position: int) -> Affine | None:
     return (c if node.op_type == "Mul" else 1 / c), np.zeros_like(c)
 
 
-def _batch_normalisation(node: ir.Node) -> Affine | None:
+def _batch_normalization(node: ir.Node) -> Affine | None:
     constants = [_constant(value) for value in node.inputs[1:5]]
     scale, bias, mean, variance = constants
     if scale is None or bias is None or mean is None or variance is None:

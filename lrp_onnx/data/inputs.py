@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lrp_onnx.data.layout import batched_axes, describe_shape
 from lrp_onnx.data.picture import fit_picture, open_picture, picture_pixels
-from lrp_onnx.data.preprocess import PRESETS, Preprocess, bounds, normalise_pixels
+from lrp_onnx.data.preprocess import PRESETS, Preprocess, bounds, normalize_pixels
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.session import Dimension
 
@@ -49,7 +49,7 @@ def load_input(
     channels = _channels(name, shape, axes)
     image = open_picture(path, channels)
     size = _size(name, shape, axes, preprocess, (image.height, image.width))
-    values = normalise_pixels(picture_pixels(fit_picture(image, size, preprocess)), preprocess)
+    values = normalize_pixels(picture_pixels(fit_picture(image, size, preprocess)), preprocess)
     if "C" not in axes:
         values = values[..., 0]
     elif axes.endswith("CHW"):
@@ -165,7 +165,7 @@ def _required(
     if preprocess is None:
         choices = ", ".join(PRESETS)
         raise InputError(
-            f"picture '{path}': how the model's input '{name}' was normalised is not in the model. "
+            f"picture '{path}': how the model's input '{name}' was normalized is not in the model. "
             f"Give --preprocess {choices} or FILE.toml: what it was trained with."
         )
     if dtype.kind in "iu":

@@ -1,6 +1,6 @@
 """Pictures from files: a JPEG or PNG becomes (H, W, 1) or (H, W, 3) pixels, 0 to 255, red first.
 
-The camera's orientation is applied, transparent parts become white, 16-bit grey keeps its depth
+The camera's orientation is applied, transparent parts become white, 16-bit gray keeps its depth
 (as fractions of a pixel value), palettes and CMYK become RGB.
 """
 
@@ -35,7 +35,7 @@ WIDE = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
 def open_picture(path: str | os.PathLike[str], channels: int) -> Image.Image:
-    """Read a picture as grey (1 channel) or RGB (3), upright, on white.
+    """Read a picture as gray (1 channel) or RGB (3), upright, on white.
 
     Raises InputError where the file is no picture, is damaged, or has no pixel range.
     """
@@ -55,10 +55,10 @@ def open_picture(path: str | os.PathLike[str], channels: int) -> Image.Image:
 
 
 def fit_picture(image: Image.Image, size: tuple[int, int], preprocess: Preprocess) -> Image.Image:
-    """Bring a picture to (height, width) by resizing, letterboxing or cropping the centre."""
+    """Bring a picture to (height, width) by resizing, letterboxing or cropping the center."""
     height, width = size
     resample = RESAMPLING[preprocess.interpolation]
-    if image.size == (width, height) and preprocess.fit != "centre-crop":
+    if image.size == (width, height) and preprocess.fit != "center-crop":
         return image
     if preprocess.fit == "resize":
         return image.resize((width, height), resample)
@@ -102,9 +102,9 @@ def _sixteen_bit(image: Image.Image, channels: int) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    coloured = image.convert("RGBA")
-    white = Image.new("RGBA", coloured.size, "white")
-    return Image.alpha_composite(white, coloured)
+    colored = image.convert("RGBA")
+    white = Image.new("RGBA", colored.size, "white")
+    return Image.alpha_composite(white, colored)
 
 
 def _fill(mode: str, preprocess: Preprocess) -> Any:
@@ -115,5 +115,5 @@ def _fill(mode: str, preprocess: Preprocess) -> Any:
                 f"preprocess '{preprocess.name}': 'fill' has {len(fill)} numbers. Give 1 or 3."
             )
         return tuple(round(value) for value in (fill if len(fill) == 3 else fill * 3))
-    grey = sum(fill) / len(fill)
-    return grey if mode == "F" else round(grey)
+    gray = sum(fill) / len(fill)
+    return gray if mode == "F" else round(gray)

@@ -7,8 +7,8 @@ them. A preset is one such set of numbers; a user's own is a TOML file with the 
     mean = [104, 117, 123]           # one number, or one per channel of the model; default 0
     std = 1.0                        # likewise; default 1
     order = "BGR"                    # default "RGB"
-    fit = "letterbox"                # default "resize"; or "centre-crop"
-    crop = 0.875                     # centre-crop keeps this part of the side
+    fit = "letterbox"                # default "resize"; or "center-crop"
+    crop = 0.875                     # center-crop keeps this part of the side
     fill = [114, 114, 114]           # letterbox: pixel value(s), red first; default 0
     size = [320, 480]                # height, width (or one number) where the model leaves it open
     interpolation = "bilinear"       # or nearest, box, bicubic, lanczos
@@ -34,13 +34,13 @@ __all__ = [
     "Preprocess",
     "bounds",
     "load_preprocess",
-    "normalise_pixels",
+    "normalize_pixels",
     "restore_pixels",
 ]
 
 FIXED_CHOICES = {
     "order": ("RGB", "BGR"),
-    "fit": ("resize", "letterbox", "centre-crop"),
+    "fit": ("resize", "letterbox", "center-crop"),
     "interpolation": ("nearest", "box", "bilinear", "bicubic", "lanczos"),
     "layout": ("NCHW", "NHWC"),
 }
@@ -100,7 +100,7 @@ def load_preprocess(name: str | os.PathLike[str]) -> Preprocess:
     return _from_table(table, path)
 
 
-def normalise_pixels(pixels: NDArray[Any], preprocess: Preprocess) -> NDArray[np.float64]:
+def normalize_pixels(pixels: NDArray[Any], preprocess: Preprocess) -> NDArray[np.float64]:
     """(H, W, C) pixels, 0 to 255, red first  ->  (H, W, C) in the model's unit and channel order.
 
     Raises InputError where `mean` or `std` has another number of channels.
@@ -112,7 +112,7 @@ def normalise_pixels(pixels: NDArray[Any], preprocess: Preprocess) -> NDArray[np
 
 
 def restore_pixels(values: NDArray[Any], preprocess: Preprocess) -> NDArray[np.uint8]:
-    """The inverse of `normalise_pixels`: the picture as the model saw it, in whole pixel values."""
+    """The inverse of `normalize_pixels`: the picture as the model saw it, in whole pixel values."""
     mean, std = _per_channel(preprocess, values.shape[-1])
     pixels = (values.astype(np.float64) * std + mean) / preprocess.scale
     ordered = pixels[..., ::-1] if preprocess.order == "BGR" else pixels

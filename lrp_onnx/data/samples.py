@@ -50,9 +50,9 @@ def wanted_by(model: ir.Model) -> tuple[Wanted, ...]:
 
     Raises TypeError for an input that is no tensor or has no known rank.
     """
-    initialised = model.graph.initializers
+    initialized = model.graph.initializers
     required = [
-        v for v in model.graph.inputs if v.name not in initialised and not is_added(model, v)
+        v for v in model.graph.inputs if v.name not in initialized and not is_added(model, v)
     ]
     return tuple(Wanted(v.name or "", _dtype(v), _shape(v)) for v in required)
 

@@ -3,7 +3,7 @@
 A float input is its own source.  An integer one (token ids, bytes of a picture) becomes one or
 several by Gather, Cast or DequantizeLinear, perhaps after it was reshaped or sliced.  So the path
 is cut at the sources: behind them it is differentiated, before them relevance only moves.  Integers
-that a quantiser makes of floats inside the network lie behind, too.
+that a quantizer makes of floats inside the network lie behind, too.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def cut_at_sources(inputs: Sequence[ir.Value], nodes: Sequence[Assigned]) -> Cut
     """Cut the path from the explained inputs at their sources."""
     behind, before, embedded = [], [], []
     floats = tuple(v for v in inputs if not _is_integer(v))
-    differentiable = set(floats)  # integers too: what a quantiser made of floats
+    differentiable = set(floats)  # integers too: what a quantizer made of floats
     for site in nodes:
         if site.step.bodies and any(
             _is_integer(v) and v not in differentiable for v in site.step.receivers()

@@ -83,9 +83,9 @@ def make_room(graph: ir.Graph, name: str) -> None:
 class Emit:
     """Appends nodes to `graph`; `source` and `rule` say on whose behalf."""
 
-    def __init__(self, graph: ir.Graph, optimise: bool = True, runtime: str = "portable") -> None:
+    def __init__(self, graph: ir.Graph, optimize: bool = True, runtime: str = "portable") -> None:
         self.graph = graph
-        self.optimise = optimise
+        self.optimize = optimize
         """Whether products, facts and shared convolutions are used, or the rules as they stand."""
         self.runtime = runtime
         self.declares = True
@@ -115,7 +115,7 @@ class Emit:
 
     def inside(self, body: ir.Graph) -> Emit:
         """One that appends to a body around which this one's graph lies; names stay apart."""
-        inner = Emit(body, self.optimise, self.runtime)
+        inner = Emit(body, self.optimize, self.runtime)
         inner.opset, inner.declares = self.opset, self.declares
         inner.signs, inner._names, inner._taken = self.signs, self._names, self._taken
         inner.source, inner.rule, inner.dtype = self.source, self.rule, self.dtype

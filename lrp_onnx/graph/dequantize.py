@@ -1,4 +1,4 @@
-"""The value that a quantised tensor stands for, spelled by Cast, Sub and Mul.
+"""The value that a quantized tensor stands for, spelled by Cast, Sub and Mul.
 
 x = (q - zero point) · scale, with one scale for the tensor, one for each entry of an axis, or one
 for each block along it (ONNX DequantizeLinear-21).  It is not spelled by DequantizeLinear, because
@@ -15,7 +15,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.builder import known_rank
 
-__all__ = ["Writer", "dequantised", "for_elements_of"]
+__all__ = ["Writer", "dequantized", "for_elements_of"]
 
 
 class Writer(Protocol):
@@ -28,7 +28,7 @@ class Writer(Protocol):
         """A one-dimensional int64 constant."""
 
 
-def dequantised(
+def dequantized(
     write: Writer,
     q: ir.Value,
     scale: ir.Value,
@@ -80,7 +80,7 @@ def _of_blocks(write: Writer, x: ir.Value, given: ir.Value, axis: int, block: in
     """Each entry repeated for the elements of its block; the last block may be cut."""
     size = None if x.shape is None else x.shape[axis]
     if not isinstance(size, int):
-        raise UnsupportedError("it is quantised in blocks along an axis whose size is unknown")
+        raise UnsupportedError("it is quantized in blocks along an axis whose size is unknown")
     return write.op("Gather", given, write.ints(*(np.arange(size) // block)), axis=axis)
 
 

@@ -14,12 +14,12 @@ import onnx
 import onnx_ir as ir
 from onnx import TensorProto
 
-__all__ = ["deserialised", "numbers_of", "serialised", "unzipped"]
+__all__ = ["deserialized", "numbers_of", "serialized", "unzipped"]
 
 ZIP_MAP = ("ai.onnx.ml", "ZipMap")
 
 
-def deserialised(proto: onnx.ModelProto) -> ir.Model:
+def deserialized(proto: onnx.ModelProto) -> ir.Model:
     """The model in onnx-ir's form; `proto` is as it was."""
     maps = [value for value in proto.graph.output if _is_map(value)]
     types = [onnx.TypeProto.FromString(value.type.SerializeToString()) for value in maps]
@@ -32,7 +32,7 @@ def deserialised(proto: onnx.ModelProto) -> ir.Model:
             value.type.CopyFrom(kind)
 
 
-def serialised(model: ir.Model) -> onnx.ModelProto:
+def serialized(model: ir.Model) -> onnx.ModelProto:
     """The model as ModelProto, every output with its type."""
     proto = ir.serde.serialize_model(model)
     keys = dict(_zipped(proto))

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from lrp_onnx.errors import ModelError
 from lrp_onnx.graph.annotations import VERSION
-from lrp_onnx.graph.map_outputs import deserialised, serialised
+from lrp_onnx.graph.map_outputs import deserialized, serialized
 
 __all__ = [
     "LARGEST_FILE",
@@ -112,7 +112,7 @@ def _parse(data: bytes, name: str) -> onnx.ModelProto:
 
 def _from_proto(proto: onnx.ModelProto, name: str, path: Path | None) -> ir.Model:
     try:
-        model = deserialised(proto)
+        model = deserialized(proto)
     except ir.serde.SerdeError as e:
         raise ModelError(f"{name} is damaged. Export or download it again.") from e
     except (ValueError, KeyError, TypeError, AttributeError) as e:
@@ -239,13 +239,13 @@ def through_proto(
                 graph.inputs.append(value)
             value.dtype, value.shape = held[name].dtype, ir.Shape(held[name].shape.numpy())
     try:
-        proto = serialised(model)
+        proto = serialized(model)
     finally:
         for name in held:
             value = next(v for v in graph.inputs if v.name == name)
             graph.initializers[name] = value
         graph.inputs[:] = outer
-    result = deserialised(function(proto))
+    result = deserialized(function(proto))
     by_name = {v.name: v for v in result.graph.inputs}
     kept = {v.name for v in outer}
     for name, tensor in held.items():

@@ -25,7 +25,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from lrp_onnx.errors import InputError, LrpError, ModelError
-from lrp_onnx.graph.map_outputs import deserialised, serialised
+from lrp_onnx.graph.map_outputs import deserialized, serialized
 from lrp_onnx.graph.model_file import LARGEST_FILE, Source, readable
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ def runtime_form(source: Source) -> Iterator[str | bytes]:
     elif isinstance(source, onnx.ModelProto) and source.ByteSize() < LARGEST_FILE:
         yield source.SerializeToString()
     else:
-        model = source if isinstance(source, ir.Model) else deserialised(source)
+        model = source if isinstance(source, ir.Model) else deserialized(source)
         with _large_or_small(model) as form:
             yield form
 
@@ -274,7 +274,7 @@ def _large_or_small(model: ir.Model) -> Iterator[str | bytes]:
     tensors = (v.const_value for v in model.graph.initializers.values())
     if sum(t.nbytes for t in tensors if t is not None) < LARGEST_FILE:
         loaded = ir.external_data.load_to_model(model)
-        yield serialised(loaded).SerializeToString()
+        yield serialized(loaded).SerializeToString()
         return
     with tempfile.TemporaryDirectory(prefix="lrp-onnx-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "model.onnx"

@@ -41,13 +41,13 @@ class Request:
     baseline: object = None
     """As given: see `lrp_onnx.gradients.baseline.read_baselines`."""
     conditions: Sequence[str] = ()
-    optimise: bool = True
+    optimize: bool = True
     runtime: str = "portable"
 
 
 @dataclass(frozen=True)
 class NodeReport:
-    """One line of `Compiled.report`: a node of the canonised graph and what becomes of relevance
+    """One line of `Compiled.report`: a node of the canonized graph and what becomes of relevance
     there.
     """
 
@@ -279,7 +279,7 @@ def _straight_through(composite: Composite, path: tuple[Step, ...]) -> tuple[str
         return ()
     return (
         f"composite {composite.name!r}: the gradient passes straight through {len(rounded)} "
-        "quantisers, whose rounding has none; it is that of the values they stand for.",
+        "quantizers, whose rounding has none; it is that of the values they stand for.",
     )
 
 

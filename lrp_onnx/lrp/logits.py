@@ -7,7 +7,7 @@ They are known as operators and spelled out, with a ≡ x or x − max(x), Σ al
     log-softmax  log(softmax),    a − log Σexp(a),     x − ReduceLogSumExp(x)
     sigmoid      1/(1 + exp(−x)),                      exp(x)/(1 + exp(x))
 
-If only nodes that move, copy, cast or quantise values lie between such a node and the output, those
+If only nodes that move, copy, cast or quantize values lie between such a node and the output, those
 that move them are replayed on the logits, so that the start has the output's layout; the output
 itself keeps its values.
 
@@ -124,14 +124,14 @@ def _moves(node: ir.Node) -> bool:
 
 
 def _same_value(node: ir.Node) -> ir.Value | None:
-    """What a quantiser quantises, and what explains a value that another operator computes."""
+    """What a quantizer quantizes, and what explains a value that another operator computes."""
     if node.op_type == "QuantizeLinear":
         return node.inputs[0]
     if node.op_type != "ExplainedBy" or node.inputs[0] is None:
         return None
     maker = node.inputs[0].producer()
-    dequantises = maker is not None and maker.op_type == "DequantizeLinear"
-    return maker.inputs[0] if maker is not None and dequantises else node.inputs[1]
+    dequantizes = maker is not None and maker.op_type == "DequantizeLinear"
+    return maker.inputs[0] if maker is not None and dequantizes else node.inputs[1]
 
 
 def _of_softmax(value: ir.Value | None) -> ir.Value | None:
@@ -143,7 +143,7 @@ def _of_softmax(value: ir.Value | None) -> ir.Value | None:
     for powers, total in _quotients(value):
         a, b = _inputs(powers, "Exp"), _inputs(_sum(total), "Exp")
         if a and b and a[0] is b[0]:
-            return _uncentred(a[0])
+            return _uncenterd(a[0])
     return None
 
 
@@ -157,10 +157,10 @@ def _of_log_softmax(value: ir.Value | None) -> ir.Value | None:
         return None
     a, subtrahend = difference
     if (whole := _inputs(subtrahend, "ReduceLogSumExp")) and whole[0] is a:
-        return _uncentred(a)
+        return _uncenterd(a)
     total = _inputs(subtrahend, "Log")
     powers = _inputs(_sum(total[0]), "Exp") if total else []
-    return _uncentred(a) if powers and powers[0] is a else None
+    return _uncenterd(a) if powers and powers[0] is a else None
 
 
 def _of_sigmoid(value: ir.Value | None) -> ir.Value | None:
@@ -214,7 +214,7 @@ def _sum(value: ir.Value | None) -> ir.Value | None:
     return summed[0] if summed else None
 
 
-def _uncentred(value: ir.Value | None) -> ir.Value | None:
+def _uncenterd(value: ir.Value | None) -> ir.Value | None:
     """x of x − max(x), else the value itself."""
     if difference := _inputs(value, "Sub"):
         largest = _inputs(difference[1], "ReduceMax")

@@ -2,7 +2,7 @@
 
 A rule takes one of two forms.  Over a layer that is linear in its input it is a sum of shares,
 
-    R_in = Σ_share factor · Σ_term x' · vjp([where] · R / stabilise(Σ_term f(x'; w', b')), w'),
+    R_in = Σ_share factor · Σ_term x' · vjp([where] · R / stabilize(Σ_term f(x'; w', b')), w'),
 
 where f is the layer itself with modified input x', weight w' and bias b' (Montavon et al. 2019, eq.
 10.4). Over any other node it is one expression, `relevance`, of R, the input x, the output y,

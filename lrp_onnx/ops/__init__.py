@@ -31,7 +31,7 @@ from lrp_onnx.ops import (
     softmax,
     unpool,
 )
-from lrp_onnx.ops import quantized as quantised
+from lrp_onnx.ops import quantized as quantized
 from lrp_onnx.ops.registry import KINDS, REGISTRY, Op, find, op
 
 __all__ = [
@@ -60,7 +60,7 @@ __all__ = [
     "op",
     "pool",
     "pool_norm",
-    "quantised",
+    "quantized",
     "reduce",
     "reduce_power",
     "resize",

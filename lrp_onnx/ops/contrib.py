@@ -1,6 +1,6 @@
 """ONNX Runtime's contrib operators that have no expansion, and why.
 
-Those that have one are in `expand`; what is quantised stands with the quantised operators.
+Those that have one are in `expand`; what is quantized stands with the quantized operators.
 Source: ONNX Runtime, docs/ContribOperators.md.
 """
 
@@ -16,7 +16,7 @@ HASHES = ("MurmurHash3", "NGramHashMapping", "VarlenNGramHashMapping")
 no_relevance(["IsAllFinite", "BifurcationDetector", "Range", *HASHES], MICROSOFT)
 
 LAYOUT = (
-    "the file was saved by a runtime's optimiser, for one machine's memory layout. Give the model "
+    "the file was saved by a runtime's optimizer, for one machine's memory layout. Give the model "
     "that it was made from"
 )
 REFUSED = {
@@ -38,7 +38,7 @@ REFUSED = {
         *("VarlenCausalConvWithState",),
     ),
     "its numbers are packed for one device, or are no floats. Export the model before it was "
-    "quantised": (
+    "quantized": (
         *("DequantizeBFP", "QuantizeBFP", "DequantizeWithOrder", "QuantizeWithOrder"),
         *("GemmFloat8", "MatMulBlockQuantizedFp4Weight", "MatMulBlockQuantizedFp8Weight"),
         *("MatMulBnb4", "MatMulFpQ4", "MatMulInteger16", "MatMulNBitsMlp", "MatMulNBitsQkv"),
@@ -46,7 +46,7 @@ REFUSED = {
     ),
     "it is for training. Export the model for inference": ("BitmaskBiasDropout", "BitmaskDropout"),
     "it has no expansion into standard operators. Export the model to "
-    "those, without the runtime's optimiser": (
+    "those, without the runtime's optimizer": (
         *("AttnLSTM", "CausalConvWithState"),
         *("ComplexMul", "ComplexMulConj", "CropAndResize"),
         *(

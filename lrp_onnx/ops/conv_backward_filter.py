@@ -51,7 +51,7 @@ def _grouped(emit: Emit, value: ir.Value | None, group: int) -> ir.Value:
 
 
 def _merged(emit: Emit, value: ir.Value, axis: int) -> ir.Value:
-    """Two neighbouring axes in one."""
+    """Two neighboring axes in one."""
     sizes = [emit.ints(-1), emit.op("Shape", value, start=axis + 2)]
     if axis:
         sizes.insert(0, emit.op("Shape", value, end=axis))

@@ -81,7 +81,7 @@ def _kernel(node: ir.Node) -> list[int]:
 
 
 def _pads(node: ir.Node, n: int) -> list[int]:
-    """The padding of `n` axes, begins then ends, which canonisation has made explicit."""
+    """The padding of `n` axes, begins then ends, which canonization has made explicit."""
     if (
         text(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID")
         or "output_shape" in node.attributes

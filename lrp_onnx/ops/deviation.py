@@ -27,12 +27,12 @@ Arriving = Sequence[ir.Value | None]
 
 
 class _Norm:
-    """The parts of one norm: centred input, r, and the transpose of taking both."""
+    """The parts of one norm: centerd input, r, and the transpose of taking both."""
 
     def __init__(self, emit: Emit, node: ir.Node, x: ir.Value | None, axes: Sequence[int]) -> None:
         self.emit, self.axes = emit, emit.ints(*axes)
-        self.centred = emit.op("Sub", x, self.mean(x))
-        variance = self.mean(emit.op("Mul", self.centred, self.centred))
+        self.centerd = emit.op("Sub", x, self.mean(x))
+        variance = self.mean(emit.op("Mul", self.centerd, self.centerd))
         shifted = emit.op("Add", variance, number(node, "epsilon", 1e-5))
         self.deviation = emit.op("Sqrt", shifted)
 
@@ -43,10 +43,10 @@ class _Norm:
         return self.emit.op("Div", value, self.deviation)
 
     def product(self, g: ir.Value, held: bool) -> ir.Value:
-        """g: gradient of the centred input over the deviation -> that of the input."""
+        """g: gradient of the centerd input over the deviation -> that of the input."""
         c = self.emit.op("Sub", g, self.mean(g))
         if not held:
-            n = self.over_deviation(self.centred)
+            n = self.over_deviation(self.centerd)
             along = self.mean(self.emit.op("Mul", g, n))
             c = self.emit.op("Sub", c, self.emit.op("Mul", n, along))
         return self.over_deviation(c)
@@ -165,7 +165,7 @@ def norm(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """The module's formula over `axes`, the mean and the deviation being computed by the model.
 
     `lrp::Norm(x, scale, bias, mean, deviation)` is (x - mean)/deviation·scale + bias, which no
-    operator of the standard says for any axes, sizes and element type; `optimise` spells it.
+    operator of the standard says for any axes, sizes and element type; `optimize` spells it.
     s: shaped like x    scale: broadcasts to x    ->    c: shaped like x.
     """
     return _measured(emit, node, s, held=False)

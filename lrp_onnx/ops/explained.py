@@ -2,7 +2,7 @@
 
 `lrp::ExplainedBy(y, z)` is y in the forward: an operator that the runtime has a fast kernel for
 (LSTM, QLinearConv) computes it as before.  Relevance goes to z, the same value spelled in operators
-that have rules.  `optimise` puts y in its place.
+that have rules.  `optimize` puts y in its place.
 """
 
 from __future__ import annotations

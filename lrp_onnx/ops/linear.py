@@ -116,7 +116,7 @@ def _gemm_rows_apart(node: ir.Node, i: int) -> bool:
     samples_apart=_gemm_rows_apart,
 )
 def gemm(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Value:
-    """Transpose of A'·B' over one operand (alpha and beta are 1 after canonisation).
+    """Transpose of A'·B' over one operand (alpha and beta are 1 after canonization).
 
     s: (M, N)    w: the other operand    ->    c: shaped like operand i.    Spec: ONNX Gemm-13.
     """
@@ -207,5 +207,5 @@ def _sum_batch(emit: Emit, c: ir.Value, x: ir.Value, z: ir.Value, i: int) -> ir.
     samples_apart=_rows_apart,
 )
 def matmul_add(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Value:
-    """Transpose of MatMul with a bias (see `canonise`): that of MatMul."""
+    """Transpose of MatMul with a bias (see `canonize`): that of MatMul."""
     return matmul(emit, node, s, i, w)

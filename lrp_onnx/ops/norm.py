@@ -1,4 +1,4 @@
-"""Normalisations at inference: BatchNormalization by fixed statistics, LRN over channels nearby."""
+"""Normalizations at inference: BatchNormalization by fixed statistics, LRN over channels nearby."""
 
 from __future__ import annotations
 

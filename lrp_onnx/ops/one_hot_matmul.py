@@ -27,7 +27,7 @@ def class_of(emit: Emit, s: ir.Value, w: ir.Value) -> ir.Value | None:
 
     s: (*batch, K)    ->    (*batch, 1), or () of a constant.
     """
-    if not emit.optimise or prod(static_shape(w) or ()) < FEWEST_WEIGHTS:
+    if not emit.optimize or prod(static_shape(w) or ()) < FEWEST_WEIGHTS:
         return None
     pending, seen = [s], set()
     while pending:  # back to the mask that s is a multiple of

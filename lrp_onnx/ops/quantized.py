@@ -1,7 +1,7 @@
-"""Quantisers: relevance is that of the value which the integers stand for, and passes.
+"""Quantizers: relevance is that of the value which the integers stand for, and passes.
 
-Rounding has no derivative, so a plain gradient goes through a quantiser as through its value, the
-straight-through estimator of Bengio et al. 2013, and is 0 where the quantiser saturates; the
+Rounding has no derivative, so a plain gradient goes through a quantizer as through its value, the
+straight-through estimator of Bengio et al. 2013, and is 0 where the quantizer saturates; the
 report warns of it.  A scale that is computed from the input is held constant.
 """
 
@@ -58,12 +58,12 @@ def _unsaturated(emit: Emit, node: ir.Node, step: Input) -> ir.Value:
 
 never_propagates(
     ["QLinearReduceMean"],
-    "ONNX Runtime has no kernel for it. Quantise with QuantizeLinear and DequantizeLinear nodes",
+    "ONNX Runtime has no kernel for it. Quantize with QuantizeLinear and DequantizeLinear nodes",
     domain="com.microsoft",
 )
 never_propagates(
     ["QMoE", "QOrderedAttention", "QOrderedLongformerAttention", "QOrderedLayerNormalization"],
-    "its weights are laid out for one device's kernels. Quantise with QuantizeLinear and "
+    "its weights are laid out for one device's kernels. Quantize with QuantizeLinear and "
     "DequantizeLinear nodes",
     domain="com.microsoft",
 )

@@ -83,7 +83,7 @@ def give_back_mean(emit: Emit, node: ir.Node, s: ir.Value, axes: Sequence[int] |
     assert x is not None
     sizes = [None] if axes is None else [size_of(emit, x, axis) for axis in axes]
     known = [size for size in sizes if isinstance(size, int)]
-    if emit.optimise and axes is not None and len(known) == len(sizes) and 0 < prod(known) <= MOST:
+    if emit.optimize and axes is not None and len(known) == len(sizes) and 0 < prod(known) <= MOST:
         # one product that broadcasts takes a third of the time of Mul and Expand
         along = dict(zip(axes, known, strict=True))
         shape = [along.get(axis, 1) for axis in range(known_rank(x))]

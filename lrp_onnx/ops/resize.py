@@ -114,7 +114,7 @@ def _uncropped(node: ir.Node, k: int) -> bool:
 
 
 def _blocks_summed(emit: Emit, node: ir.Node, s: ir.Value, factors: Mapping[int, int]) -> ir.Value:
-    """The sum over each block of factor[axis] neighbours along every axis of `factors`."""
+    """The sum over each block of factor[axis] neighbors along every axis of `factors`."""
     if not factors:
         return s
     x, y = node.inputs[0], node.outputs[0]

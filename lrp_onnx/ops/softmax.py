@@ -1,6 +1,6 @@
-"""Normalised exponentials along one axis.
+"""Normalized exponentials along one axis.
 
-LogSoftmax inside a network is x less its normaliser; like any shift it passes relevance on, just
+LogSoftmax inside a network is x less its normalizer; like any shift it passes relevance on, just
 as relevance starts at the logits where the network ends in it.
 """
 

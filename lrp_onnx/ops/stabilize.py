@@ -30,7 +30,7 @@ def ratio(emit: Emit, relevance: ir.Value, z: ir.Value, epsilon: Operand) -> ir.
 def _towards(emit: Emit, z: ir.Value, epsilon: Operand) -> Operand:
     """ε·sgn(z); as arithmetic where ONNX Runtime's Where would run on one thread."""
     upper = emit.op("GreaterOrEqual", z, 0.0)
-    if not emit.optimise or emit.runtime == "cuda":
+    if not emit.optimize or emit.runtime == "cuda":
         return emit.op("Where", upper, epsilon, subtract(emit, 0.0, epsilon))
     twice = multiply(emit, emit.op("Cast", upper, to=int(emit.dtype)), multiply(emit, 2.0, epsilon))
     return subtract(emit, twice, epsilon)

@@ -18,10 +18,10 @@ from lrp_onnx.propagation.conservation import COLUMNS, Audit
 
 __all__ = ["BOOKED", "BodyAccount", "untaken"]
 
-BOOKED = ("magnitude", "bias", "stabiliser", "dropped", "inside")
+BOOKED = ("magnitude", "bias", "stabilizer", "dropped", "inside")
 """What a run of a body hands out: Σ|R_out| over its nodes, what took of their relevance, and by how
 much their accounts are off."""
-RESIDUAL = {"out": 1.0, "in": -1.0, "bias": -1.0, "stabiliser": -1.0, "dropped": -1.0}
+RESIDUAL = {"out": 1.0, "in": -1.0, "bias": -1.0, "stabilizer": -1.0, "dropped": -1.0}
 """What of a node's relevance is not accounted for, as a sum over its account."""
 
 

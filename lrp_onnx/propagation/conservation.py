@@ -5,7 +5,7 @@ is
 
     factor·R·[where] = s·C  +  s·B  +  absorbed,    absorbed = factor·R·[where] - s·Z,
 
-so s·C is what must reach the inputs, s·B is the bias's, and `absorbed` the stabiliser's, or, where
+so s·C is what must reach the inputs, s·B is the bias's, and `absorbed` the stabilizer's, or, where
 Z = 0 and nothing can be shared out, the rule's own loss.  The account closes only if the
 vector-Jacobian product is the transpose of the forward: R_in is measured behind it, the other terms
 before it.
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "Account", "Audit"]
 
-COLUMNS = ("out", "magnitude", "in", "bias", "stabiliser", "dropped", "inside")
-"""Per node: Σ R_out, Σ |R_out|, Σ R_in, what bias, stabiliser and rule took, and by how much the
+COLUMNS = ("out", "magnitude", "in", "bias", "stabilizer", "dropped", "inside")
+"""Per node: Σ R_out, Σ |R_out|, Σ R_in, what bias, stabilizer and rule took, and by how much the
 accounts in its bodies are off, all signs added up."""
 
 
@@ -38,7 +38,7 @@ class Account:
 
     relevance: ir.Value
     bias: Operand = 0.0
-    stabiliser: Operand = 0.0
+    stabilizer: Operand = 0.0
     dropped: Operand = 0.0
 
     def add_share(
@@ -59,8 +59,8 @@ class Account:
         s = emit.op("Mul", s, float(times)) if times > 1 else s
         absorbed = subtract(emit, taken, multiply(emit, s, z))
         dead = emit.op("Equal", z, 0.0)
-        self.stabiliser = add(
-            emit, self.stabiliser, _sum(emit, emit.op("Where", dead, 0.0, absorbed))
+        self.stabilizer = add(
+            emit, self.stabilizer, _sum(emit, emit.op("Where", dead, 0.0, absorbed))
         )
         self.dropped = add(emit, self.dropped, _sum(emit, emit.op("Where", dead, absorbed, 0.0)))
         of_bias = _sum(emit, multiply(emit, s, subtract(emit, z, contributed)))
@@ -97,7 +97,7 @@ class Audit:
         self, emit: Emit, site: Assigned, account: Account, propagated: Mapping[int, ir.Value]
     ) -> None:
         """Write the account of a node that propagated to these inputs."""
-        booked = (account.bias, account.stabiliser, account.dropped)
+        booked = (account.bias, account.stabilizer, account.dropped)
         self._row(emit, site, [account.relevance], propagated, booked, True)
 
     def of_expression(
@@ -134,7 +134,7 @@ class Audit:
         conserves: bool,
     ) -> None:
         """Write the account of a node with bodies; booked: Σ|R_out| inside them, what bias,
-        stabiliser and rules took there, and by how much accounts are off.
+        stabilizer and rules took there, and by how much accounts are off.
         """
         relevance = [r for r in arriving if r is not None]
         magnitude, *taken, off = booked

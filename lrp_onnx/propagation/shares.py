@@ -2,7 +2,7 @@
 
 With x', w', b' the modified input, weight and bias of each term and Z = Σ f(x'; w', b'):
 
-    s = factor · [where] · R / stabilise(Z),    R_in = Σ x' · vjp(s; w')
+    s = factor · [where] · R / stabilize(Z),    R_in = Σ x' · vjp(s; w')
 
 in the notation of Montavon et al. 2019.  Several active inputs (a sum of branches) share the same
 Z.
@@ -42,7 +42,7 @@ LAYERS = ("linear", "sum", "maximum", "bilinear", "norm", "cell", "recurrent")
 """Kinds that a rule made of terms can take as linear."""
 SUMS = ("Add", "Sub")
 EPSILON = 1e-6
-"""The stabiliser of rules without an `epsilon` parameter."""
+"""The stabilizer of rules without an `epsilon` parameter."""
 
 
 @dataclass

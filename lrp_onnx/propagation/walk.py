@@ -92,7 +92,7 @@ def _propagate(
         pairs = through_bodies(emit, site, _whole(emit, arriving), audit, walk)
         return [(v, Relevance(r)) for v, r in pairs]
     try:
-        found = _as_product(emit, site, arriving) if emit.optimise else None
+        found = _as_product(emit, site, arriving) if emit.optimize else None
         if found is None:
             by_rule = by_shares if site.rule.shares else _by_expression
             plain = by_rule(emit, site, _whole(emit, arriving), audit)

@@ -21,7 +21,7 @@ def is_open(runtime: Runtime) -> bool:
 
 
 def groups(inputs: Iterable[Feeds], size: int) -> Iterator[list[Feeds]]:
-    """Neighbours of equal shapes, `size` samples or fewer at a time, at least one of the inputs."""
+    """Neighbors of equal shapes, `size` samples or fewer at a time, at least one of the inputs."""
     waiting: list[Feeds] = []
     for feeds in inputs:
         alike = waiting and _sample(waiting[0]) == _sample(feeds)

@@ -142,7 +142,7 @@ class Explainer:
         """Predict and explain many inputs, each as a call takes it, with a batch axis of its own,
         and yield their results in order.
 
-        Neighbours of one shape are run together, up to `batch` samples, where the model leaves its
+        Neighbors of one shape are run together, up to `batch` samples, where the model leaves its
         batch open; inputs are taken when they are needed. target, conditions: as of a call, the
         same for every sample. Raises as a call does, and names the number of the input.
         """

@@ -2,7 +2,7 @@
 
 Per node the relevance that arrives must be found again,
 
-    Σ R_out = Σ R_in + bias + stabiliser + dropped,
+    Σ R_out = Σ R_in + bias + stabilizer + dropped,
 
 within 1e-4 · Σ|R_out|; `dropped` is what the rule itself loses, a fact to report and no failure.
 Over the whole graph the same must hold between the explained value, the relevance of the inputs
@@ -78,7 +78,7 @@ class Line:
     magnitude: float
     received: float
     bias: float
-    stabiliser: float
+    stabilizer: float
     dropped: float
     conserves: bool
     """Whether the rule conserves relevance but for what is booked; else no account can close."""
@@ -88,7 +88,7 @@ class Line:
     @property
     def residual(self) -> float:
         """What of the relevance is not accounted for."""
-        return self.out - self.received - self.bias - self.stabiliser - self.dropped
+        return self.out - self.received - self.bias - self.stabilizer - self.dropped
 
     @property
     def off(self) -> float:
@@ -256,7 +256,7 @@ def _simplified(
     plain: Mapping[str, Array],
 ) -> dict[str, float] | None:
     """How far the graph that `compile` writes is from the one with accounts."""
-    if not request.optimise or request.method != "lrp":
+    if not request.optimize or request.method != "lrp":
         return None
     compiled = run_stages(source, request, opset=opset, check=False)
     names = json.loads(compiled.graph.metadata_props[EXPLAINED])
@@ -269,7 +269,7 @@ def _simplified(
 def _changed(simplified: Mapping[str, float] | None) -> list[str]:
     return [
         f"relevance of {name!r}: the compiled graph differs from the rules as they stand by "
-        f"{difference:.2g} of its largest value, {CHANGED:g} is allowed: compile with --no-optimise"
+        f"{difference:.2g} of its largest value, {CHANGED:g} is allowed: compile with --no-optimize"
         for name, difference in (simplified or {}).items()
         if not difference <= CHANGED
     ]
@@ -331,7 +331,7 @@ def _total_problem(
     """The account of the whole graph, which may be off by what its nodes may be off by."""
     if not all(line.conserves and line.closes for line in lines):
         return []
-    booked = sum(line.bias + line.stabiliser + line.dropped for line in lines)
+    booked = sum(line.bias + line.stabilizer + line.dropped for line in lines)
     residual = explained - sum(relevance.values()) - booked
     if abs(residual) <= CLOSES * sum(line.magnitude for line in lines):
         return []

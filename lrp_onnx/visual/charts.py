@@ -1,4 +1,4 @@
-"""Relevance of features as bars, of a text's tokens as coloured words."""
+"""Relevance of features as bars, of a text's tokens as colored words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from lrp_onnx.errors import InputError
-from lrp_onnx.visual.heatmap import COLOURS, LUMA, norm
+from lrp_onnx.visual.heatmap import COLORS, LUMA, norm
 from lrp_onnx.visual.page import FONTS, PAD, Page, boxes_for_missing_letters
 
 __all__ = ["draw_bars", "draw_tokens"]
@@ -34,7 +34,7 @@ def draw_bars(page: Page, values: NDArray[np.float64], names: Sequence[str] | No
 
 
 def draw_tokens(page: Page, values: NDArray[np.float64], tokens: Sequence[str]) -> None:
-    """One sample's tokens, each on its colour; positions beyond the last token are left out."""
+    """One sample's tokens, each on its color; positions beyond the last token are left out."""
     if len(tokens) > len(values):
         fact = f"{len(tokens)} tokens for {len(values)} positions"
         raise InputError(f"text: {fact}. Give the tokens that the model was given.")
@@ -42,7 +42,7 @@ def draw_tokens(page: Page, values: NDArray[np.float64], tokens: Sequence[str]) 
     _caption(page, values)
     left, top = WORDS_LEFT, page.top
     for token, value in zip(tokens, values, strict=False):
-        word = _word(page, token, COLOURS(norm(limit)(value)))
+        word = _word(page, token, COLORS(norm(limit)(value)))
         with boxes_for_missing_letters():
             wide = word.get_window_extent().width / page.figure.dpi
         if left + wide > page.width - 1.2 and left > WORDS_LEFT:
@@ -51,13 +51,13 @@ def draw_tokens(page: Page, values: NDArray[np.float64], tokens: Sequence[str]) 
         page.texts.append((word, top + WORD_HEIGHT / 2))
         left += wide + 0.11
     tall = max(0.8, top + WORD_HEIGHT - page.top)
-    page.colour_bar(page.width - 1.0, tall, limit, clipped=False)
+    page.color_bar(page.width - 1.0, tall, limit, clipped=False)
     page.top += tall + PAD
 
 
-def _word(page: Page, token: str, colour: tuple[float, ...]) -> Text:
-    ink = "white" if np.dot(colour[:3], LUMA) < 0.5 else "black"
-    box = {"facecolor": colour, "linewidth": 0, "pad": 2.5}
+def _word(page: Page, token: str, color: tuple[float, ...]) -> Text:
+    ink = "white" if np.dot(color[:3], LUMA) < 0.5 else "black"
+    box = {"facecolor": color, "linewidth": 0, "pad": 2.5}
     return page.figure.text(
         0, 0, token or " ", fontsize=11, family=FONTS, color=ink, va="center", bbox=box,
         parse_math=False,
@@ -72,11 +72,11 @@ def _caption(page: Page, values: NDArray[np.float64], note: str = "") -> None:
 def _draw_sequence(page: Page, values: NDArray[np.float64]) -> None:
     axes = page.axes(0.75, page.width - 0.75 - PAD, 2.0)
     positions = np.arange(len(values))
-    colours = _colours(values)
+    colors = _colors(values)
     if len(values) <= 300:
-        axes.bar(positions, values, width=0.85, color=colours)
+        axes.bar(positions, values, width=0.85, color=colors)
     else:
-        axes.vlines(positions, 0, values, colors=[tuple(c) for c in colours], linewidth=0.8)
+        axes.vlines(positions, 0, values, colors=[tuple(c) for c in colors], linewidth=0.8)
     axes.set_xlim(-0.6, len(values) - 0.4)
     axes.axhline(0, color=INK, linewidth=0.6)
     axes.set_xlabel("feature", fontsize=8.5, labelpad=2)
@@ -94,7 +94,7 @@ def _draw_named(page: Page, values: NDArray[np.float64], names: Sequence[str]) -
     height = 0.2 * len(order) + 0.1
     axes = page.axes(left, page.width - left - PAD, height)
     rows = np.arange(len(order))
-    axes.barh(rows, values[order], height=0.75, color=_colours(values)[order])
+    axes.barh(rows, values[order], height=0.75, color=_colors(values)[order])
     axes.set_yticks(rows, labels=shown, family=FONTS, parse_math=False)
     axes.set_ylim(len(order) - 0.4, -0.6)
     axes.axvline(0, color=INK, linewidth=0.6)
@@ -106,11 +106,11 @@ def _short(name: str) -> str:
     return name if len(name) <= 32 else name[:31] + "…"
 
 
-def _colours(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Pale bars would hardly be seen, so their colour says the sign and no more."""
+def _colors(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Pale bars would hardly be seen, so their color says the sign and no more."""
     signs = np.where(values < 0, -0.6, 0.6)
-    colours: NDArray[np.float64] = COLOURS(norm(1.0)(signs))
-    return colours
+    colors: NDArray[np.float64] = COLORS(norm(1.0)(signs))
+    return colors
 
 
 def _plain(axes: Axes) -> None:

@@ -1,8 +1,8 @@
-"""Relevance as colours: sums over channels, symmetric limits, a map that is white at exactly zero.
+"""Relevance as colors: sums over channels, symmetric limits, a map that is white at exactly zero.
 
-Red is positive, blue negative; the pair stays apart for the common colour-vision deficiencies.
+Red is positive, blue negative; the pair stays apart for the common color-vision deficiencies.
 The limits are ±the 99.5th percentile of |R| over the map: a few extreme pixels, which LRP often
-has, would otherwise leave the rest white. Values beyond take the darkest colour, and the colour
+has, would otherwise leave the rest white. Values beyond take the darkest color, and the color
 bar has pointed ends there.
 """
 
@@ -18,11 +18,11 @@ from lrp_onnx.data.layout import describe_shape, single_axes
 from lrp_onnx.data.preprocess import Preprocess, restore_pixels
 from lrp_onnx.errors import InputError
 
-__all__ = ["COLOURS", "LUMA", "colour_limit", "norm", "overlay", "relevance_maps", "shown_pictures"]
+__all__ = ["COLORS", "LUMA", "color_limit", "norm", "overlay", "relevance_maps", "shown_pictures"]
 
 PERCENTILE = 99.5
 # An odd number of entries puts zero into the middle of one of them, which is white.
-COLOURS = LinearSegmentedColormap.from_list(
+COLORS = LinearSegmentedColormap.from_list(
     "relevance",
     [(0, "#08306b"), (0.25, "#2171d6"), (0.5, "#ffffff"), (0.75, "#e8281e"), (1, "#67000d")],
     N=513,
@@ -33,7 +33,7 @@ LUMA = np.array([0.299, 0.587, 0.114])
 def relevance_maps(relevance: NDArray[Any], axes: str | None = None) -> NDArray[np.float64]:
     """Relevance summed over its channels: (N, H, W), or (N, F) for features and signals.
 
-    Sums that are not finite are NaN, drawn in grey.
+    Sums that are not finite are NaN, drawn in gray.
 
     `axes` names each axis (`lrp_onnx.data.layout`); by default it is told from the shape.
     Raises InputError where the two do not fit, or for rank 0 and above 4.
@@ -68,7 +68,7 @@ def shown_pictures(
     return picture
 
 
-def colour_limit(relevance: NDArray[Any]) -> float:
+def color_limit(relevance: NDArray[Any]) -> float:
     """The value of the darkest red: the percentile of |R|; the largest where that is 0; else 1."""
     finite = np.abs(relevance[~np.isnan(relevance)])
     if finite.size == 0 or finite.max() == 0:
@@ -77,16 +77,16 @@ def colour_limit(relevance: NDArray[Any]) -> float:
 
 
 def norm(limit: float) -> Normalize:
-    """From relevance to the colour map, zero in the middle."""
+    """From relevance to the color map, zero in the middle."""
     return Normalize(-limit, limit)
 
 
 def overlay(picture: NDArray[Any], relevance: NDArray[Any], limit: float) -> NDArray[np.uint8]:
-    """A picture (H, W, 3) in pale grey under its heatmap (H, W), opaque where |R| is large."""
-    grey = 0.5 + 0.45 * (picture / 255 @ LUMA)[..., None]
+    """A picture (H, W, 3) in pale gray under its heatmap (H, W), opaque where |R| is large."""
+    gray = 0.5 + 0.45 * (picture / 255 @ LUMA)[..., None]
     strength = np.clip(np.abs(np.nan_to_num(relevance)) / limit, 0, 1)[..., None] ** 0.5
-    colours = COLOURS(norm(limit)(relevance))[..., :3]
-    mixed: NDArray[np.uint8] = np.rint(255 * ((1 - strength) * grey + strength * colours)).astype(
+    colors = COLORS(norm(limit)(relevance))[..., :3]
+    mixed: NDArray[np.uint8] = np.rint(255 * ((1 - strength) * gray + strength * colors)).astype(
         np.uint8
     )
     return mixed

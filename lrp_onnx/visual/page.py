@@ -19,7 +19,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from lrp_onnx.visual.heatmap import COLOURS, norm
+from lrp_onnx.visual.heatmap import COLORS, norm
 
 __all__ = ["FONTS", "PAD", "Page", "boxes_for_missing_letters", "wrapped"]
 
@@ -58,12 +58,12 @@ class Page:
         self.placed.append((axes, (x, self.top, width, height)))
         return axes
 
-    def colour_bar(self, x: float, height: float, limit: float | None, clipped: bool) -> None:
-        """A colour bar from -limit to limit; signs instead of numbers where there is no limit."""
+    def color_bar(self, x: float, height: float, limit: float | None, clipped: bool) -> None:
+        """A color bar from -limit to limit; signs instead of numbers where there is no limit."""
         axes = self.axes(x, 0.12, height)
         bound = limit or 1.0
         bar = self.figure.colorbar(
-            ScalarMappable(norm(bound), COLOURS), cax=axes, extend="both" if clipped else "neither"
+            ScalarMappable(norm(bound), COLORS), cax=axes, extend="both" if clipped else "neither"
         )
         ticks = [f"−{bound:.3g}", "0", f"+{bound:.3g}"] if limit else ["−", "0", "+"]
         bar.set_ticks([-bound, 0, bound], labels=ticks)

@@ -1,4 +1,4 @@
-"""Pictures of relevance as PNG files: heatmaps beside their input, grids, bars, coloured text."""
+"""Pictures of relevance as PNG files: heatmaps beside their input, grids, bars, colored text."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from lrp_onnx.errors import InputError, OutputError
 from lrp_onnx.graph.atomic_files import atomic
 from lrp_onnx.visual.charts import draw_bars, draw_tokens
 from lrp_onnx.visual.heatmap import (
-    COLOURS,
-    colour_limit,
+    COLORS,
+    color_limit,
     norm,
     overlay,
     relevance_maps,
@@ -29,7 +29,7 @@ from lrp_onnx.visual.page import PAD, Page
 __all__ = ["Panel", "heatmap_png", "save_grid", "save_heatmap"]
 
 MOST_SAMPLES = 16  # more would be no picture any more; a line says how many are left out
-BAR_SPACE = 1.15  # inches for the colour bar and its numbers
+BAR_SPACE = 1.15  # inches for the color bar and its numbers
 CHART_WIDTH = 7.0
 
 
@@ -42,8 +42,8 @@ class Panel:
 
     @property
     def limit(self) -> float | None:
-        """The relevance that gets the darkest colour; None for pixels."""
-        return None if self.image.dtype == np.uint8 else colour_limit(self.image)
+        """The relevance that gets the darkest color; None for pixels."""
+        return None if self.image.dtype == np.uint8 else color_limit(self.image)
 
 
 def save_heatmap(
@@ -129,7 +129,7 @@ def save_grid(
 ) -> None:
     """Draw rows of panels into a PNG file: photo | heatmaps, or many digits and their heatmaps.
 
-    Every heatmap has limits of its own, so one colour bar without numbers stands for all.
+    Every heatmap has limits of its own, so one color bar without numbers stands for all.
     Raises OutputError where the file cannot be written.
     """
     _check_suffix(path)
@@ -145,7 +145,7 @@ def save_grid(
         page.top += captions + height + PAD
     bottom, page.top = page.top, bar_top or page.top
     bar_height = min(2.0, bottom - PAD - page.top)
-    page.colour_bar(page.width - BAR_SPACE + PAD, bar_height, None, clipped=True)
+    page.color_bar(page.width - BAR_SPACE + PAD, bar_height, None, clipped=True)
     page.top = bottom
     with atomic(path) as temporary:
         temporary.write_bytes(page.png(_chunks(metadata)))
@@ -165,11 +165,11 @@ def _heatmap_page(
     samples = zip(maps[:MOST_SAMPLES], pictures, titles, strict=False)
     for relevance, picture, text in samples:
         page.title(text)
-        limit = colour_limit(relevance)
+        limit = color_limit(relevance)
         captions = _draw_row(page, _panels(relevance, picture, limit, what), width, height)
         page.top += captions
         clipped = bool(np.nanmax(np.abs(relevance), initial=0) > limit)
-        page.colour_bar(page.width - BAR_SPACE + PAD, height, limit, clipped)
+        page.color_bar(page.width - BAR_SPACE + PAD, height, limit, clipped)
         page.top += height + PAD
     return page
 
@@ -211,7 +211,7 @@ def _draw_panel(axes: Axes, panel: Panel, dots: float) -> None:
     # single values stay sharp squares; where there are more of them than dots they are averaged
     smooth = "antialiased" if panel.image.shape[1] > dots else "nearest"
     scale = norm(panel.limit) if panel.limit is not None else norm(1.0)
-    cmap = COLOURS if panel.limit is not None else "gray"
+    cmap = COLORS if panel.limit is not None else "gray"
     vmin_vmax = {"norm": scale} if panel.limit is not None else {"vmin": 0, "vmax": 255}
     axes.imshow(panel.image, cmap=cmap, interpolation=smooth, aspect="auto", **vmin_vmax)
 

@@ -49,7 +49,7 @@ PAGE = """<!DOCTYPE html>
 <h1>{title}</h1>
 {sections}
 <footer>
-<p>{meaning} The darkest colour stands for the 99.5th
+<p>{meaning} The darkest color stands for the 99.5th
 percentile of |relevance|; larger values are drawn like it.</p>
 {facts}
 </footer>
@@ -76,7 +76,7 @@ def save_html(
 ) -> None:
     """Write a page with title, picture and table of each sample (the first 16).
 
-    titles, tables: one a sample, `table_rows` makes a table; meaning: of the colours; the
+    titles, tables: one a sample, `table_rows` makes a table; meaning: of the colors; the
     other arguments as in `save_heatmap`. Raises OutputError where the file cannot be
     written, InputError as there.
     """

@@ -1,7 +1,7 @@
 """Captum's LRP, live: VGG-11, Captum in float64.
 
 Captum's gamma and alpha-beta leave the bias as it is, where the papers and Zennit modify it like
-the weights, and its stabiliser there is 1e-9; so they are written here as rule files. The first
+the weights, and its stabilizer there is 1e-9; so they are written here as rule files. The first
 layer, which reads a signed picture, gets epsilon in both. The bound is max(1e-4, 5 × floor), the
 floor being what float32, or weights moved by 5e-7, cost Captum.
 """

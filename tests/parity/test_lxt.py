@@ -1,6 +1,6 @@
 """AttnLRP on transformers after BERT, ViT and Llama: against the formulas in float64, and LXT 2.1.
 
-LXT's stabiliser has no sign, so it is made so small on both sides that this is of no account.
+LXT's stabilizer has no sign, so it is made so small on both sides that this is of no account.
 A token of the image network is a patch. The same with Hugging Face's own classes, CP-LRP too.
 """
 

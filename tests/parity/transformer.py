@@ -18,7 +18,7 @@ WIDTH, HEADS, LAYERS, TOKENS = 32, 4, 2, 7
 EPSILON, TINY = 1e-6, 1e-10
 
 
-def stabilised(z):
+def stabilized(z):
     return z + torch.where(z >= 0, EPSILON, -EPSILON)
 
 
@@ -70,11 +70,11 @@ class _Softmax(torch.autograd.Function):
 
 
 def _epsilon(relevance, z):
-    return relevance / stabilised(z)
+    return relevance / stabilized(z)
 
 
 def _half(relevance, z):
-    return relevance / (2 * stabilised(z))
+    return relevance / (2 * stabilized(z))
 
 
 class Plain:
@@ -129,7 +129,7 @@ class Exact:
 
 
 class Lxt(Exact):
-    """LXT's own operators where it has them, with a stabiliser so small that its sign is of no
+    """LXT's own operators where it has them, with a stabilizer so small that its sign is of no
     account.
     """
 

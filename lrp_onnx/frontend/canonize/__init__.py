@@ -22,7 +22,7 @@ from lrp_onnx.graph.annotations import share_aliases
 from lrp_onnx.graph.model_file import SMALL
 from lrp_onnx.graph.subgraphs import graphs_of
 
-__all__ = ["REWRITES", "canonise"]
+__all__ = ["REWRITES", "canonize"]
 
 REWRITES = (
     binary_sums,
@@ -38,7 +38,7 @@ REWRITES = (
 )
 
 
-def canonise(model: ir.Model) -> None:
+def canonize(model: ir.Model) -> None:
     """Rewrite spellings into the forms that operators and rules are defined for, in the bodies of
     nodes too; the forward stays the same.
     """

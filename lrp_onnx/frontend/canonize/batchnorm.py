@@ -84,7 +84,7 @@ def _fold_before(model: ir.Model, layer: Layer) -> None:
                 break
             axis, position = moved, 0
         value = node.inputs[position]
-    if value is None or not _is_batchnorm(absorbed) or _normalised(value):
+    if value is None or not _is_batchnorm(absorbed) or _normalized(value):
         return
     if layer.precede(model.graph, total):
         for node in absorbed:
@@ -100,7 +100,7 @@ def _is_batchnorm(nodes: list[ir.Node]) -> bool:
     return "BatchNormalization" in types or spelled
 
 
-def _normalised(value: ir.Value) -> bool:
+def _normalized(value: ir.Value) -> bool:
     """Whether the value is a quotient of activations, as in a LayerNorm: a/b, a·(1/b), a·b^(−½)."""
     node = value.producer()
     if node is None or node.domain or any(_constant(v) for v in node.inputs):

@@ -15,9 +15,9 @@ An interpolation n + z·(h - n) is written out as (1 - z)·n + z·h beforehand. 
 marked a gate, the same is read from the mark, whatever the functions are.
 
 The sum of gated products (c_t, h_t) and the signal's whole pre-activation share relevance out with
-the stabiliser of the papers: they are of kind `cell`.  A pre-activation made of several parts (W·x
+the stabilizer of the papers: they are of kind `cell`.  A pre-activation made of several parts (W·x
 and R·h apart) must come out like that of one layer on [x, h]: its parts are of kind `recurrent`,
-shared out without a stabiliser of their own, since a·(R/z)/a = R/z.
+shared out without a stabilizer of their own, since a·(R/z)/a = R/z.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ PyTorch's exporters below opset 21 write a norm over groups of channels as
     Reshape to (N, G, -1) → InstanceNormalization with scale 1 and bias 0 → Reshape back → ·γ → +β.
 
 `lrp::GroupNormalization` is the whole of it with γ and β of one number a channel, so that the bias
-absorbs as that of any norm; `optimise` spells it the same again.
+absorbs as that of any norm; `optimize` spells it the same again.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ __all__ = ["group_norms"]
 
 
 def group_norms(model: ir.Model) -> None:
-    """Recognise the spelling wherever γ and β vary along the channels only."""
+    """Recognize the spelling wherever γ and β vary along the channels only."""
     for node in list(model.graph):
         if not node.domain and node.op_type == "InstanceNormalization":
-            _recognise(model.graph, node)
+            _recognize(model.graph, node)
 
 
-def _recognise(graph: ir.Graph, norm: ir.Node) -> None:
+def _recognize(graph: ir.Graph, norm: ir.Node) -> None:
     first = _producer(norm.inputs[0], "Reshape")
     last = _reader(norm.outputs[0], "Reshape")
     if first is None or last is None or not _plain(norm):

@@ -1,4 +1,4 @@
-"""Linear nodes as canonisation sees them: which axis is which, and how weight and bias change.
+"""Linear nodes as canonization sees them: which axis is which, and how weight and bias change.
 
 For y = W·x + b along the axis of a node's output channels, s·y + t is the node with weight s·W and
 bias s·b + t, s multiplying the weight's rows of each output channel.  For x = s·u + t along the

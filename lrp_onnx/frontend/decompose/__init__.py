@@ -42,7 +42,7 @@ from lrp_onnx.frontend.decompose.replacement import Build
 from lrp_onnx.frontend.decompose.standard_function import BY_FUNCTION, write_out_functions
 from lrp_onnx.frontend.quantized import blockwise, dynamic, qdq, qoperator
 from lrp_onnx.frontend.quantized.integer import integer_layers
-from lrp_onnx.frontend.quantized.qdq import dequantised_layers
+from lrp_onnx.frontend.quantized.qdq import dequantized_layers
 from lrp_onnx.frontend.quantized.unsigned import make_unsigned
 from lrp_onnx.graph.annotations import FORWARD_KEPT, REFUSED
 
@@ -89,7 +89,7 @@ def expand(model: ir.Model, only: Collection[tuple[str, str]] | None = None) -> 
     changed, layers = False, dict[ir.Node, Expansion]()
     if only is None:
         changed = any([write_out_functions(model), make_unsigned(model)])
-        layers = dict([*integer_layers(model), *dequantised_layers(model)])
+        layers = dict([*integer_layers(model), *dequantized_layers(model)])
     for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
         key = node.domain, node.op_type
         expansion = layers.get(node) or EXPANSIONS.get(key)

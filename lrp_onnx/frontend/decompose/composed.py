@@ -120,7 +120,7 @@ def skip_group_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
 def _group_norm(
     build: Build, node: ir.Node, x: Value, gamma: Value, beta: Value, like: Value
 ) -> ir.Value:
-    """As exporters spell it, which is recognised as one norm."""
+    """As exporters spell it, which is recognized as one norm."""
     if not attribute(node, "channels_last", 1):
         raise UnsupportedError("its channels are not last. Export the model with such channels")
     groups = int(attribute(node, "groups"))

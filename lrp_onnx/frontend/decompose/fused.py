@@ -1,4 +1,4 @@
-"""Products and convolutions that a runtime's optimiser has fused with what stands around them.
+"""Products and convolutions that a runtime's optimizer has fused with what stands around them.
 
 Source: ONNX Runtime, docs/ContribOperators.md.
 """

@@ -37,8 +37,8 @@ REFUSED = {
 }
 REFUSED_INPUTS = {
     11: "its softmax has a sink",
-    12: "its cache is quantised",
-    14: "it normalises query and key inside, which ONNX Runtime's CPU kernel does not do",
+    12: "its cache is quantized",
+    14: "it normalizes query and key inside, which ONNX Runtime's CPU kernel does not do",
 }
 
 

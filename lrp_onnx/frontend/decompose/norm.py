@@ -1,4 +1,4 @@
-"""Normalisations over the last axes with what a runtime fuses into them: the residual sum, the
+"""Normalizations over the last axes with what a runtime fuses into them: the residual sum, the
 embeddings.
 
 LayerNormalization-17 is the standard's own operator; a root mean square is spelled out as an
@@ -168,8 +168,8 @@ def embed_layer_norm(build: Build, node: ir.Node) -> Sequence[Value]:
 
 
 @expands("QEmbedLayerNormalization", domain=MICROSOFT)
-def quantised_embed_layer_norm(build: Build, node: ir.Node) -> Sequence[Value]:
-    """EmbedLayerNormalization of tables, scale and bias that are dequantised before.
+def quantized_embed_layer_norm(build: Build, node: ir.Node) -> Sequence[Value]:
+    """EmbedLayerNormalization of tables, scale and bias that are dequantized before.
 
     Spec: ONNX Runtime contrib operators, QEmbedLayerNormalization.
     """

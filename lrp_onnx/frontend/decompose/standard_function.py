@@ -97,10 +97,10 @@ def _at(function: onnx.FunctionProto, opset: int) -> onnx.FunctionProto:
 
 
 def _type(value: ir.Value | None) -> bytes:
-    """The serialised type of an input, empty where it is absent."""
+    """The serialized type of an input, empty where it is absent."""
     if value is None or value.type is None:
         return b""
     proto = onnx.ValueInfoProto()
     ir.serde.serialize_value_into(proto, value)
-    serialised: bytes = proto.type.SerializeToString()
-    return serialised
+    serialized: bytes = proto.type.SerializeToString()
+    return serialized

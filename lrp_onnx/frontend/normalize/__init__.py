@@ -23,7 +23,7 @@ from lrp_onnx.graph.annotations import REFUSED, aliases, corrections
 from lrp_onnx.graph.model_file import through_proto
 from lrp_onnx.graph.refusal import refusal
 
-__all__ = ["infer_shapes", "normalise"]
+__all__ = ["infer_shapes", "normalize"]
 
 OPSETS = range(18, 22)
 IR_VERSION = 10
@@ -31,7 +31,7 @@ ROUNDS = 6
 """How often shapes are inferred again because something was folded."""
 
 
-def normalise(model: ir.Model, to_opset: int | None = None) -> ir.Model:
+def normalize(model: ir.Model, to_opset: int | None = None) -> ir.Model:
     """Bring a model into the form the other stages expect; the forward and its inputs and outputs
     stay the same.
 

@@ -2,7 +2,7 @@
 
 Shape arithmetic is followed through partly known shapes: a size without a number stands as a number
 that no size can be while operators that only move elements (Gather, Slice, Concat…) are evaluated,
-and is recognised behind them; arithmetic is evaluated only where every element is known.  So the
+and is recognized behind them; arithmetic is evaluated only where every element is known.  So the
 file does not grow, a result is at most 4 kB or no larger than the constants that it replaces.
 Nodes are evaluated by onnx's reference implementation, one at a time.
 """

@@ -24,11 +24,11 @@ Way = Callable[[ir.Model, ir.Node], None]
 
 
 def settle(
-    model: ir.Model, normalised: Callable[[ir.Model], ir.Model], undecided: set[str | None]
+    model: ir.Model, normalized: Callable[[ir.Model], ir.Model], undecided: set[str | None]
 ) -> bool:
     """Take the only way that runs survive, at the first node where there is one.
 
-    normalised: shapes inferred and what they decide done, without an error. undecided: where both
+    normalized: shapes inferred and what they decide done, without an error. undecided: where both
     ways have been found to survive; they are not tried again.
     """
     nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
@@ -36,7 +36,7 @@ def settle(
         ways = _ways(node)
         if not ways or node.outputs[0].name in undecided:
             continue
-        left = [way for way in ways if _survives(model, position, way, normalised)]
+        left = [way for way in ways if _survives(model, position, way, normalized)]
         if len(left) == 1:
             left[0](model, node)
             return True
@@ -100,7 +100,7 @@ def _squeezing(axes: list[int]) -> Way:
 
 
 def _survives(
-    model: ir.Model, position: int, way: Way, normalised: Callable[[ir.Model], ir.Model]
+    model: ir.Model, position: int, way: Way, normalized: Callable[[ir.Model], ir.Model]
 ) -> bool:
     """Whether some run may survive this way."""
     trial = model.clone()
@@ -112,7 +112,7 @@ def _survives(
         if value.producer() is not None:
             value.shape = None
     way(trial, node)
-    trial = normalised(trial)
+    trial = normalized(trial)
     here = [graph for graph in graphs_of(trial.graph) if RUNS_ALWAYS in graph.metadata_props]
     opset = trial.graph.opset_imports[""]
     return not any(True for graph in here for _ in contradictions(graph, opset))

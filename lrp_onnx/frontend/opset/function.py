@@ -63,9 +63,9 @@ def definition(node: NodeProto, scope: Scope) -> FunctionProto | None:
     return _parsed(built) if built else None
 
 
-def _parsed(serialised: bytes) -> FunctionProto:
+def _parsed(serialized: bytes) -> FunctionProto:
     function = FunctionProto()
-    function.ParseFromString(serialised)
+    function.ParseFromString(serialized)
     return function
 
 

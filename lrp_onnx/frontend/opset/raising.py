@@ -1,7 +1,7 @@
 """Operators whose meaning or spelling changed between opset 7 and 18: each in its form at 18.
 
 Every other standard operator means the same at 18 as before; its later versions only took more
-element types, more broadcasting or further attributes whose defaults are the old behaviour. Where
+element types, more broadcasting or further attributes whose defaults are the old behavior. Where
 old specifications left a choice open, the one ONNX Runtime makes is kept: the nearest pixel of
 Resize-10 (the one before in an enlarged axis, the one after in a shrunk one), negative indices of
 OneHot-9, the padding side of an automatically padded ConvTranspose-1.
@@ -94,10 +94,10 @@ def batch_normalization(node: NodeProto, scope: Scope) -> list[NodeProto]:
             raise ModelError(f"{label(node)}: this training form was dropped with opset 14")
         del node.output[3:]
         node.attribute.append(helper.make_attribute("training_mode", 1))
-    return [node] if spatial else _normalised_per_element(node, scope)
+    return [node] if spatial else _normalized_per_element(node, scope)
 
 
-def _normalised_per_element(node: NodeProto, scope: Scope) -> list[NodeProto]:
+def _normalized_per_element(node: NodeProto, scope: Scope) -> list[NodeProto]:
     """y = (x − mean) / √(var + ε) · scale + b, all but x of shape (C, D1 … Dn)."""
     x, scale, bias, mean, variance = node.input
     epsilon = scope.scalar(node, "epsilon", pop(node, "epsilon", 1e-5), x)

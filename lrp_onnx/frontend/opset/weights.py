@@ -18,7 +18,7 @@ WIDER = {
 
 
 def widen_weights(model: ir.Model) -> None:
-    """Give the weights and zero points that only dequantisers read a type that opset 21 has."""
+    """Give the weights and zero points that only dequantizers read a type that opset 21 has."""
     for graph in (model.graph, *model.graph.subgraphs()):
         for value in graph.initializers.values():
             tensor = value.const_value

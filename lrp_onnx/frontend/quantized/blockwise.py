@@ -54,7 +54,7 @@ def matmul_nbits(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     a, q, scales, zeros, order, bias = [*node.inputs, *[None] * 6][:6]
     if order is not None or attribute(node, "weight_prepacked", 0):
         raise UnsupportedError(
-            "its weights are reordered (g_idx) or packed for one device. Quantise without that"
+            "its weights are reordered (g_idx) or packed for one device. Quantize without that"
         )
     assert a is not None
     assert q is not None
@@ -87,7 +87,7 @@ def _zeros(build: Build, given: ir.Value | None, bits: int, rows: int, blocks: i
 
 @expands("GatherBlockQuantized", domain=MICROSOFT)
 def gather_block_quantized(build: Build, node: ir.Node) -> Sequence[ir.Value]:
-    """Gather from the dequantised table.  Spec: contrib operators, GatherBlockQuantized."""
+    """Gather from the dequantized table.  Spec: contrib operators, GatherBlockQuantized."""
     table, indices, scales, zeros = [*node.inputs, None][:4]
     shape_of_table = None if table is None else static_shape(table)
     if table is None or shape_of_table is None or scales is None:

@@ -1,6 +1,6 @@
-"""Contrib operators of ONNX Runtime that quantise their activations on the way.
+"""Contrib operators of ONNX Runtime that quantize their activations on the way.
 
-Each stays in the forward and is, to the explanation, the float operator with dequantised weights;
+Each stays in the forward and is, to the explanation, the float operator with dequantized weights;
 activations count as they were before (see `integer`).
 """
 
@@ -15,7 +15,7 @@ from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.registry import expands
 from lrp_onnx.frontend.decompose.replacement import Build, attribute
 from lrp_onnx.frontend.quantized.integer import as_float
-from lrp_onnx.graph.dequantize import dequantised
+from lrp_onnx.graph.dequantize import dequantized
 
 __all__: list[str] = []
 
@@ -29,7 +29,7 @@ def _product(build: Build, a: ir.Value, b: ir.Value, bias: ir.Value | None) -> i
 
 @expands("MatMulIntegerToFloat", domain=MICROSOFT)
 def matmul_integer_to_float(build: Build, node: ir.Node) -> Sequence[ir.Value]:
-    """a·b + bias of the dequantised operands.  Spec: contrib operators, MatMulIntegerToFloat."""
+    """a·b + bias of the dequantized operands.  Spec: contrib operators, MatMulIntegerToFloat."""
     a, b, a_scale, b_scale, a_zero, b_zero, bias = [*node.inputs, *[None] * 7][:7]
     x, w = as_float(build, a, a_scale, a_zero, -2), as_float(build, b, b_scale, b_zero, -1)
     return [build.explained(node.outputs[0], _product(build, x, w, bias))]
@@ -37,7 +37,7 @@ def matmul_integer_to_float(build: Build, node: ir.Node) -> Sequence[ir.Value]:
 
 @expands("DynamicQuantizeMatMul", domain=MICROSOFT)
 def dynamic_quantize_matmul(build: Build, node: ir.Node) -> Sequence[ir.Value]:
-    """a·b + bias with b dequantised.  Spec: contrib operators, DynamicQuantizeMatMul."""
+    """a·b + bias with b dequantized.  Spec: contrib operators, DynamicQuantizeMatMul."""
     a, b, scale, zero, bias = [*node.inputs, *[None] * 5][:5]
     assert a is not None
     w = as_float(build, b, scale, zero, -1)
@@ -46,7 +46,7 @@ def dynamic_quantize_matmul(build: Build, node: ir.Node) -> Sequence[ir.Value]:
 
 @expands("DynamicQuantizeLSTM", domain=MICROSOFT)
 def dynamic_quantize_lstm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
-    """LSTM with dequantised weights, which are stored transposed.
+    """LSTM with dequantized weights, which are stored transposed.
 
     W: (directions, inputs, 4·hidden)    R: (directions, hidden, 4·hidden)    scales: (directions,)
     or (directions, 4·hidden).    Spec: contrib operators, DynamicQuantizeLSTM.
@@ -68,7 +68,7 @@ def _gates(
     over = build.ints(0, 1, -1)
     shaped = [None if v is None else _over_inputs(build, v, over) for v in (scale, zero)]
     assert shaped[0] is not None
-    return build.op("Transpose", dequantised(build, q, shaped[0], shaped[1]), perm=[0, 2, 1])
+    return build.op("Transpose", dequantized(build, q, shaped[0], shaped[1]), perm=[0, 2, 1])
 
 
 def _over_inputs(build: Build, given: ir.Value, over: ir.Value) -> ir.Value:
@@ -80,7 +80,7 @@ def _over_inputs(build: Build, given: ir.Value, over: ir.Value) -> ir.Value:
 
 @expands("QAttention", domain=MICROSOFT)
 def qattention(build: Build, node: ir.Node) -> Sequence[ir.Value | None]:
-    """Attention on the dequantised input with dequantised weights.
+    """Attention on the dequantized input with dequantized weights.
 
     Spec: contrib operators, QAttention.
     """

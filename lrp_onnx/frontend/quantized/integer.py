@@ -1,9 +1,9 @@
-"""Products of integers that are scaled back to floats: dynamically quantised models.
+"""Products of integers that are scaled back to floats: dynamically quantized models.
 
     x → DynamicQuantizeLinear → MatMulInteger(·, w8) → Cast → Mul(scale(x)·scale(w)) → Add(b)
 
-stays in the forward and is, to the explanation, the float layer x·w + b with the dequantised
-weight.  An activation that is quantised on the way counts as it was before: its quantiser is made
+stays in the forward and is, to the explanation, the float layer x·w + b with the dequantized
+weight.  An activation that is quantized on the way counts as it was before: its quantizer is made
 for its range, rounds and cuts off nothing, and what runtimes fuse is left alone.  Specifications:
 ONNX MatMulInteger-10, ConvInteger-10, and the contrib operators of ONNX Runtime.
 """
@@ -23,7 +23,7 @@ from lrp_onnx.frontend.decompose.replacement import Build
 from lrp_onnx.graph.annotations import FORWARD_KEPT
 from lrp_onnx.graph.builder import known_rank
 from lrp_onnx.graph.constants import sole_reader
-from lrp_onnx.graph.dequantize import dequantised
+from lrp_onnx.graph.dequantize import dequantized
 
 __all__ = ["as_float", "integer_layers"]
 
@@ -42,7 +42,7 @@ def integer_product(build: Build, node: ir.Node) -> Sequence[ir.Value]:
 
 @expands("MaxPool")
 def max_pool_of_integers(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
-    """MaxPool of the same numbers as floats: a quantised tensor's largest is that of its floats."""
+    """MaxPool of the same numbers as floats: a quantized tensor's largest is that of its floats."""
     x = node.inputs[0]
     if x is None or x.dtype is None or not x.dtype.is_integer() or len(node.outputs) > 1:
         return None
@@ -150,24 +150,24 @@ def _scales(product: ir.Node, scale: ir.Value) -> list[Input] | None:
     factors = [*maker.inputs] if maker is not None and maker.op_type == "Mul" else [scale]
     scales: list[Input] = [None, None]
     for k in (0, 1):
-        quantiser = _dynamic_quantiser(product.inputs[k])
-        if quantiser is not None and quantiser.outputs[1] in factors:
-            scales[k] = quantiser.outputs[1]
-            factors.remove(quantiser.outputs[1])
+        quantizer = _dynamic_quantizer(product.inputs[k])
+        if quantizer is not None and quantizer.outputs[1] in factors:
+            scales[k] = quantizer.outputs[1]
+            factors.remove(quantizer.outputs[1])
     if len(factors) > 1 or (factors and scales[1] is not None and scales[0] is not None):
         return None
     if factors:
         scales[0 if scales[1] is not None else 1] = factors[0]
-    quantised = [k for k in (0, 1) if _dynamic_quantiser(product.inputs[k]) is not None]
-    return scales if all(_is_own(product.inputs[k], scales[k]) for k in quantised) else None
+    quantized = [k for k in (0, 1) if _dynamic_quantizer(product.inputs[k]) is not None]
+    return scales if all(_is_own(product.inputs[k], scales[k]) for k in quantized) else None
 
 
 def _is_own(q: Input, scale: Input) -> bool:
-    quantiser = _dynamic_quantiser(q)
-    return quantiser is not None and quantiser.outputs[1] is scale
+    quantizer = _dynamic_quantizer(q)
+    return quantizer is not None and quantizer.outputs[1] is scale
 
 
-def _dynamic_quantiser(q: Input) -> ir.Node | None:
+def _dynamic_quantizer(q: Input) -> ir.Node | None:
     """The DynamicQuantizeLinear that makes q."""
     node = None if q is None else q.producer()
     return node if node is not None and node.op_type == "DynamicQuantizeLinear" else None
@@ -175,13 +175,13 @@ def _dynamic_quantiser(q: Input) -> ir.Node | None:
 
 def as_float(build: Build, q: Input, scale: Input, zero: Input, axis: int) -> ir.Value:
     """The float that q was before its scale was found at run time, else what q stands for."""
-    quantiser = _dynamic_quantiser(q)
-    if quantiser is not None and scale is quantiser.outputs[1]:
-        assert quantiser.inputs[0] is not None
-        return quantiser.inputs[0]
+    quantizer = _dynamic_quantizer(q)
+    if quantizer is not None and scale is quantizer.outputs[1]:
+        assert quantizer.inputs[0] is not None
+        return quantizer.inputs[0]
     if q is None or scale is None:
         raise UnsupportedError("an input or its scale is missing. Export the model again")
-    return dequantised(build, q, scale, zero, axis)
+    return dequantized(build, q, scale, zero, axis)
 
 
 def _operands(build: Build, product: ir.Node, scales: Sequence[Input]) -> list[ir.Value]:

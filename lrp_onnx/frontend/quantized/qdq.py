@@ -1,15 +1,15 @@
-"""Models with quantisers and dequantisers around float operators (QDQ).
+"""Models with quantizers and dequantizers around float operators (QDQ).
 
 Runtimes fuse DequantizeLinear → operator → QuantizeLinear into one integer operator, but only while
 nothing else reads the floats in between.  So the explanation has floats of its own: each
-dequantised activation has a twin spelled in other nodes (see `dequantise`), the float operators
-behind it are copied onto the twins, and the quantiser at the end is explained by its own copy:
+dequantized activation has a twin spelled in other nodes (see `dequantize`), the float operators
+behind it are copied onto the twins, and the quantizer at the end is explained by its own copy:
 
     x8 → DequantizeLinear → Conv → QuantizeLinear → y8            the forward, still fused
     x8 → Cast, Sub, Mul   → Conv → QuantizeLinear → relevance     the twin, read by the rules
 
-What the rules do not read of a twin is never computed.  A linear operator with a dequantised weight
-has a twin too where no quantiser follows: runtimes fuse that into one with a quantised weight.
+What the rules do not read of a twin is never computed.  A linear operator with a dequantized weight
+has a twin too where no quantizer follows: runtimes fuse that into one with a quantized weight.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import onnx_ir as ir
 from lrp_onnx.frontend.decompose.operands import varies
 from lrp_onnx.frontend.decompose.registry import Expansion, expands
 from lrp_onnx.frontend.decompose.replacement import Build, attribute
-from lrp_onnx.graph.dequantize import dequantised
+from lrp_onnx.graph.dequantize import dequantized
 
-__all__ = ["dequantised_layers"]
+__all__ = ["dequantized_layers"]
 
 LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
@@ -65,18 +65,18 @@ def _spelled(build: Build, node: ir.Node) -> ir.Value:
     assert scale is not None
     axis, block = attribute(node, "axis", 1), attribute(node, "block_size", 0)
     dtype = node.outputs[0].dtype
-    return dequantised(build, q, scale, zero, axis, block, dtype)
+    return dequantized(build, q, scale, zero, axis, block, dtype)
 
 
 class _Twins:
-    """The twins of floats between dequantisers and the quantiser `build.node`."""
+    """The twins of floats between dequantizers and the quantizer `build.node`."""
 
     def __init__(self, build: Build) -> None:
         self.build = build
         self.known: dict[ir.Value, ir.Value] = {}
 
     def of(self, wanted: ir.Value) -> ir.Value:
-        """The twin; the value itself where not all it is computed from is dequantised."""
+        """The twin; the value itself where not all it is computed from is dequantized."""
         pending = [wanted]
         while pending:
             value = pending[-1]
@@ -123,14 +123,14 @@ GRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
 
 
 def _explanation(node: ir.Node, value: ir.Value) -> ir.Value:
-    """What explains a float; quantised values are their own twins."""
+    """What explains a float; quantized values are their own twins."""
     dtype, twin = value.dtype, node.inputs[-1]
     floating = dtype is not None and dtype.is_floating_point()
     return twin if node.op_type == "ExplainedBy" and floating and twin is not None else value
 
 
-def dequantised_layers(model: ir.Model) -> Iterator[tuple[ir.Node, Expansion]]:
-    """Each linear node with a dequantised weight, whatever is in front of it and behind it."""
+def dequantized_layers(model: ir.Model) -> Iterator[tuple[ir.Node, Expansion]]:
+    """Each linear node with a dequantized weight, whatever is in front of it and behind it."""
     for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
         if node.op_type in LINEAR and not node.domain and any(map(_is_weight, node.inputs)):
             yield node, _layer
@@ -142,7 +142,7 @@ def _is_weight(value: ir.Value | None) -> bool:
 
 
 def _layer(build: Build, node: ir.Node) -> Sequence[ir.Value]:
-    """The node on the twins of its inputs: of its weights, and of what is dequantised."""
+    """The node on the twins of its inputs: of its weights, and of what is dequantized."""
     inputs = [_float_twin(build, v) for v in node.inputs]
     return [build.explained(node.outputs[0], build.copy(node, inputs)[0])]
 

@@ -1,7 +1,7 @@
-"""Integer operators with quantised inputs and a quantised output (QOperator).
+"""Integer operators with quantized inputs and a quantized output (QOperator).
 
-Each stays in the forward. To the explanation it is the float operator on its dequantised inputs
-with a quantiser behind:
+Each stays in the forward. To the explanation it is the float operator on its dequantized inputs
+with a quantizer behind:
 
     y8 = QLinearConv(x8, w8)        relevance: QuantizeLinear(Conv(x, w)),  x = (x8 - zero) · scale
 
@@ -18,7 +18,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.registry import expands
 from lrp_onnx.frontend.decompose.replacement import Build, attribute
-from lrp_onnx.graph.dequantize import dequantised
+from lrp_onnx.graph.dequantize import dequantized
 
 __all__: list[str] = []
 
@@ -36,7 +36,7 @@ def _value(build: Build, q: Input, scale: Input, zero: Input, axis: int = 1) -> 
     """The floats that q stands for; `axis` where each of its entries has a scale of its own."""
     if q is None or scale is None:
         raise UnsupportedError("an input or its scale is missing. Export the model again")
-    return dequantised(build, q, scale, zero, axis)
+    return dequantized(build, q, scale, zero, axis)
 
 
 def _in_units(build: Build, bias: ir.Value, unit: ir.Value) -> ir.Value:
@@ -44,10 +44,10 @@ def _in_units(build: Build, bias: ir.Value, unit: ir.Value) -> ir.Value:
     return build.op("Mul", build.op("Cast", bias, to=int(ir.DataType.FLOAT)), unit)
 
 
-def _requantised(
+def _requantized(
     build: Build, node: ir.Node, z: ir.Value, scale: Input, zero: Input
 ) -> list[ir.Value]:
-    """The node, explained by the quantised z."""
+    """The node, explained by the quantized z."""
     if attribute(node, "channels_last", 0):
         raise UnsupportedError(
             "its channels come last, as a runtime's own rewriting leaves them. Use the model from "
@@ -67,7 +67,7 @@ def qlinear_conv(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     x, x_scale, x_zero, w, w_scale, w_zero, scale, zero, bias = _inputs(node, 9)
     b = None if bias is None else _in_units(build, bias, build.op("Mul", x_scale, w_scale))
     inputs = _value(build, x, x_scale, x_zero), _value(build, w, w_scale, w_zero, axis=0)
-    return _requantised(build, node, build.op("Conv", *inputs, b, **_attributes(node)), scale, zero)
+    return _requantized(build, node, build.op("Conv", *inputs, b, **_attributes(node)), scale, zero)
 
 
 @expands("QLinearMatMul")
@@ -75,7 +75,7 @@ def qlinear_matmul(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """MatMul(a, b), with a scale for each row of a, each column of b, or for all."""
     a, a_scale, a_zero, b, b_scale, b_zero, scale, zero = _inputs(node, 8)
     inputs = _value(build, a, a_scale, a_zero, axis=-2), _value(build, b, b_scale, b_zero, axis=-1)
-    return _requantised(build, node, build.op("MatMul", *inputs), scale, zero)
+    return _requantized(build, node, build.op("MatMul", *inputs), scale, zero)
 
 
 @expands("QGemm", domain=MICROSOFT)
@@ -93,15 +93,15 @@ def qgemm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     z = build.op("Gemm", *inputs, c, **_attributes(node))
     if scale is None:
         return [build.explained(node.outputs[0], z)]
-    return _requantised(build, node, z, scale, zero)
+    return _requantized(build, node, z, scale, zero)
 
 
 def _of_two(op_type: str) -> Callable[[Build, ir.Node], Sequence[ir.Value]]:
     def expansion(build: Build, node: ir.Node) -> Sequence[ir.Value]:
-        """The float operator on both dequantised inputs."""
+        """The float operator on both dequantized inputs."""
         a, a_scale, a_zero, b, b_scale, b_zero, scale, zero = _inputs(node, 8)
         inputs = _value(build, a, a_scale, a_zero), _value(build, b, b_scale, b_zero)
-        return _requantised(build, node, build.op(op_type, *inputs), scale, zero)
+        return _requantized(build, node, build.op(op_type, *inputs), scale, zero)
 
     return expansion
 
@@ -112,10 +112,10 @@ for _op_type in ("Add", "Mul"):
 
 def _of_one(op_type: str) -> Callable[[Build, ir.Node], Sequence[ir.Value]]:
     def expansion(build: Build, node: ir.Node) -> Sequence[ir.Value]:
-        """The float operator on the dequantised input."""
+        """The float operator on the dequantized input."""
         x, x_scale, x_zero, scale, zero = _inputs(node, 5)
         z = build.op(op_type, _value(build, x, x_scale, x_zero), **_attributes(node))
-        return _requantised(build, node, z, scale, zero)
+        return _requantized(build, node, z, scale, zero)
 
     return expansion
 
@@ -134,17 +134,17 @@ def qlinear_softmax(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     if attribute(node, "opset", 13) < 13 and axis != len(x.shape) - 1:
         raise UnsupportedError("its softmax is along several axes. Export at opset 13 or later")
     z = build.op("Softmax", _value(build, x, x_scale, x_zero), axis=axis)
-    return _requantised(build, node, z, scale, zero)
+    return _requantized(build, node, z, scale, zero)
 
 
 @expands("QLinearConcat", domain=MICROSOFT)
 def qlinear_concat(build: Build, node: ir.Node) -> Sequence[ir.Value]:
-    """Concat of the dequantised inputs, each with its own scale."""
+    """Concat of the dequantized inputs, each with its own scale."""
     scale, zero, *rest = node.inputs
     triples = [rest[k : k + 3] for k in range(0, len(rest), 3)]
     parts = [_value(build, *_padded(triple)) for triple in triples]
     z = build.op("Concat", *parts, axis=attribute(node, "axis"))
-    return _requantised(build, node, z, scale, zero)
+    return _requantized(build, node, z, scale, zero)
 
 
 def _padded(triple: Sequence[Input]) -> tuple[Input, Input, Input]:
@@ -154,7 +154,7 @@ def _padded(triple: Sequence[Input]) -> tuple[Input, Input, Input]:
 
 @expands("QLinearWhere", domain=MICROSOFT)
 def qlinear_where(build: Build, node: ir.Node) -> Sequence[ir.Value]:
-    """Where between two dequantised inputs."""
+    """Where between two dequantized inputs."""
     condition, x, x_scale, x_zero, y, y_scale, y_zero, scale, zero = _inputs(node, 9)
     inputs = _value(build, x, x_scale, x_zero), _value(build, y, y_scale, y_zero)
-    return _requantised(build, node, build.op("Where", condition, *inputs), scale, zero)
+    return _requantized(build, node, build.op("Where", condition, *inputs), scale, zero)

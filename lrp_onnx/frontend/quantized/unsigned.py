@@ -1,4 +1,4 @@
-"""Activations quantised to int8 become uint8, their values the same.
+"""Activations quantized to int8 become uint8, their values the same.
 
 (q - z)·s with q and z in -128 … 127 is (q' - z')·s with q' = q + 128 and z' = z + 128, and both
 saturate alike.  ONNX Runtime does this on x86, where its integer kernels want it, but only to a
@@ -18,7 +18,7 @@ SHIFT = 128
 
 
 def make_unsigned(model: ir.Model) -> bool:
-    """Shift each int8 tensor between a quantiser and dequantisers; says whether there was one."""
+    """Shift each int8 tensor between a quantizer and dequantizers; says whether there was one."""
     found = []
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         q = node.outputs[0] if node.op_type == "QuantizeLinear" else None

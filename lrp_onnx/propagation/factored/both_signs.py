@@ -77,7 +77,7 @@ class BothSigns(Contributions):
         return own or (self.dead and self.weights_per_output() >= FOLDED_FROM)
 
     def _folded(self, p: float, q: float) -> Operand:
-        """Z·2/(p + q) = z + (p - q)/(p + q)·f(|x|; |w|, |b|) where z > 0, with its stabiliser."""
+        """Z·2/(p + q) = z + (p - q)/(p + q)·f(|x|; |w|, |b|) where z > 0, with its stabilizer."""
         size = self._of_sizes((p - q) / (p + q), 2 * self.epsilon / (p + q))
         return add(self.emit, self.relu(), size)
 
@@ -122,7 +122,7 @@ class BothSigns(Contributions):
         return at_least(emit, size, epsilon), 2.0
 
     def _side_by_side(self, share: Quadrants, known: int) -> Operand:
-        """Z with its stabiliser, positive or negative throughout."""
+        """Z with its stabilizer, positive or negative throughout."""
         emit, ((pp, pn), (np_, nn)) = self.emit, share.of
         sides = [positive(emit, self.x), negative(emit, self.x)]
         b = add(emit, self.bias(*share.bias), known * self.epsilon)

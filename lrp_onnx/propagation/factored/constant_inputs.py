@@ -102,7 +102,7 @@ def _operand(w: Operand | None) -> Operand:
 def _alike_in_all_channels(
     emit: Emit, layer: Layer, term: Modified, relevance: Relevance, epsilon: float
 ) -> Relevance | None:
-    """x'·vjp(ΣR / stabilise(f(x'; w')); w') for a number w', the sum over the output channels."""
+    """x'·vjp(ΣR / stabilize(f(x'; w')); w') for a number w', the sum over the output channels."""
     (i,), w = layer.active, layer.node.inputs[1]
     shape = None if w is None else static_shape(w)
     if shape is None or _groups(layer) > 1 or term.b != 0.0 or term.factor != 1.0:

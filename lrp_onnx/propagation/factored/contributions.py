@@ -1,7 +1,7 @@
 """What raises the output of a layer with a weight and what lowers it, and the sums of either.
 
 z₊ = f(x⁺; w⁺, b⁺) + f(x⁻; w⁻, 0) and z₋ = f(x⁺; w⁻, b⁻) + f(x⁻; w⁺, 0); z = z₊ + z₋ is what the
-forward pass computes.  A sum whose sign is known carries its stabiliser in its bias.
+forward pass computes.  A sum whose sign is known carries its stabilizer in its bias.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ What is used, beside relevance as a product (see `relevance`):
 - What the backward pass needs of the forward is one tensor a layer, a/Z, where R = a·c: it is
   computed while a and Z are at hand, and R/Z = c·(a/Z).
 - Z = p·z₊ + q·z₋ (see `quadrants`) needs z₊ or z₋ alone, the other being what is left of z.
-- A sum whose sign is known carries its stabiliser in its bias.
+- A sum whose sign is known carries its stabilizer in its bias.
 - With x of both signs, |x| and |w| make one forward of two: z₊ = (z + f(|x|; |w|, |b|))/2.
 - Shares where z > 0 and where z < 0 exclude each other: one quotient serves both.
 - x⁺ and x⁻ side by side are one convolution of double width.
@@ -90,7 +90,7 @@ def _is_unmodified(site: Assigned) -> bool:
 def _by_own_output(
     emit: Emit, site: Assigned, layer: Layer, relevance: Relevance, epsilon: float
 ) -> dict[int, Relevance] | None:
-    """R_i = x_i · vjp(R / stabilise(z)) for every active input."""
+    """R_i = x_i · vjp(R / stabilize(z)) for every active input."""
     form = quadrants(site.rule.shares[0], site.settings)
     if form is None:  # a factor that is no number
         return None
@@ -101,7 +101,7 @@ def _by_own_output(
 
 
 def _quotient(emit: Emit, relevance: Relevance, z: ir.Value, epsilon: float) -> ir.Value:
-    """R / stabilise(z), by what is known of R where z is 0 or negative."""
+    """R / stabilize(z), by what is known of R where z is 0 or negative."""
     if relevance.factor is None:
         return ratio(emit, relevance.coefficient, z, epsilon)
     if relevance.is_of(z) or relevance.is_of_relu(z):

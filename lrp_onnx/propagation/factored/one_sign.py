@@ -111,7 +111,7 @@ class OneSign(Contributions):
         return Relevance(back_together(emit, self.layer, ss, values_of(ws)), self.x)
 
     def _divisor(self, part: Part, parts: Sequence[Part]) -> Operand | None:
-        """p·z₊ + q·z₋ with its stabiliser; positive or negative throughout, or None."""
+        """p·z₊ + q·z₋ with its stabilizer; positive or negative throughout, or None."""
         p, q, emit = part.p, part.q, self.emit
         if p > 0 and not q:
             return self._raised(p)

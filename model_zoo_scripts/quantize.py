@@ -1,12 +1,12 @@
-"""Quantise real models and compare their relevance with that of the float model.
+"""Quantize real models and compare their relevance with that of the float model.
 
-    python model_zoo_scripts/quantise.py [--composite NAME] [MODEL ...]
+    python model_zoo_scripts/quantize.py [--composite NAME] [MODEL ...]
 
-Each float network is quantised by ONNX Runtime's own quantiser: statically with quantisers around
+Each float network is quantized by ONNX Runtime's own quantizer: statically with quantizers around
 float operators (QDQ) and with integer operators (QOperator), per channel, calibrated on the data it
 is shown, and dynamically; besides its weights alone.  Printed for each: Spearman's rank correlation
 of its relevance with that of the float network, mean and least over the samples, the integer
-operators that the runtime makes of the quantised model and of the compiled one, and how far the
+operators that the runtime makes of the quantized model and of the compiled one, and how far the
 outputs are from the float ones.
 
 Rules that divide by sums near zero (epsilon) amplify rounding: with the weights of the float
@@ -14,7 +14,7 @@ network moved by a tenth of their rounding to int8 orinet's ranks agree to 0.984
 against 0.999 under epsilon-plus-flat.  So only the latter is held to 0.95.
 
 Exit status 1 if a mean correlation is below 0.95 under epsilon-plus-flat, or an integer operator is
-lost (there may be more: what is quantised to int8 is made uint8 where the runtime would not).
+lost (there may be more: what is quantized to int8 is made uint8 where the runtime would not).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Samples(quantization.CalibrationDataReader):  # type: ignore[misc]
 
 
 def samples(name: str, source: Path) -> tuple[str, Array, Array]:
-    """The input's name, what is shown, and what the quantiser is calibrated on."""
+    """The input's name, what is shown, and what the quantizer is calibrated on."""
     found = feed(name, onnx.load(source, load_external_data=False))
     (key, shown), *_ = found.items()
     if name.startswith("efficientnet"):
@@ -71,8 +71,8 @@ def samples(name: str, source: Path) -> tuple[str, Array, Array]:
     return key, shown, shown
 
 
-def quantised(source: Path, folder: Path, form: str, key: str, batch: Array) -> Path:
-    """The file of the quantised model."""
+def quantized(source: Path, folder: Path, form: str, key: str, batch: Array) -> Path:
+    """The file of the quantized model."""
     prepared, made = folder / "prepared.onnx", folder / f"{form.replace(' ', '_')}.onnx"
     if not prepared.exists():
         quantization.shape_inference.quant_pre_process(
@@ -128,7 +128,7 @@ def _weights_alone(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _forget_shapes(path: Path) -> None:
-    """Take out the shapes of weights, which the dynamic quantiser transposes without telling."""
+    """Take out the shapes of weights, which the dynamic quantizer transposes without telling."""
     proto = onnx.load(path)
     del proto.graph.value_info[:]
     onnx.save(proto, path)
@@ -137,7 +137,7 @@ def _forget_shapes(path: Path) -> None:
 def fused(proto: bytes, folder: Path) -> Counter[str]:
     """The integer operators that ONNX Runtime makes of a model."""
     options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(folder / "optimised.onnx")
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
     options.log_severity_level = 3
     onnxruntime.InferenceSession(proto, options, ["CPUExecutionProvider"])
     nodes = onnx.load(options.optimized_model_filepath).graph.node
@@ -172,7 +172,7 @@ def compared(name: str, composite: str, folder: Path) -> Iterator[bool]:
     key, shown, batch = samples(name, source)
     y, relevance, _ = explained(source, composite, key, shown)
     for form in FORMS:
-        made = quantised(source, folder, form, key, batch)
+        made = quantized(source, folder, form, key, batch)
         found, of_integers, compiled = explained(made, composite, key, shown)
         ranks = [rank_correlation(a, b) for a, b in zip(of_integers, relevance, strict=True)]
         before, after = fused(made.read_bytes(), folder), fused(compiled, folder)
