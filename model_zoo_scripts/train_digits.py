@@ -31,7 +31,7 @@ EPOCHS = 30
 BATCH = 64
 HELD_OUT = 2000
 HIDDEN_BIAS = -1 / 64
-HOME = Path(__file__).resolve().parent.parent / "lrp_onnx" / "digits"
+HOME = Path(__file__).resolve().parent.parent / "lrp_onnx" / "data" / "digits"
 OPERATORS: dict[type[nn.Module], tuple[str, dict[str, Any]]] = {
     nn.Conv2d: ("Conv", {}),
     nn.ReLU: ("Relu", {}),

@@ -15,5 +15,7 @@ def pytest_terminal_summary(terminalreporter):
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--update-golden", action="store_true", help="rewrite tests/golden/*.txt and README tables"
+        "--update-golden",
+        action="store_true",
+        help="rewrite golden graphs and tables in texts",
     )

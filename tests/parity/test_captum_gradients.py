@@ -2,7 +2,7 @@
 
 Captum's integral is taken by the rule that it calls riemann_middle after the same substitution as
 ours, which is to say with its own method at our points: it lets a caller give none, so both are
-compared where they have converged, and the points one by one in tests/test_methods.py.
+compared where they have converged, and the points one by one in tests/gradients/test_methods.py.
 """
 
 from __future__ import annotations

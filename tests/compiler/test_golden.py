@@ -1,7 +1,7 @@
 """The graphs compiled from tiny networks, node by node: a refactoring changes none.
 
-After a change that is meant, `pytest tests/test_golden.py --update-golden -s` rewrites them and
-prints the difference.
+After a change that is meant, `pytest tests/compiler/test_golden.py --update-golden -s` rewrites
+them and prints the difference.
 """
 
 from __future__ import annotations

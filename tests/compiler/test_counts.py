@@ -1,8 +1,8 @@
 """How many nodes an explanation takes: a lost simplification is a failing row.
 
 Counted are the nodes of the compiled graph that an inference runs, so not those that only depend on
-weights, which runtimes compute when they load the model.  `python tests/test_counts.py` prints the
-table as it is.
+weights, which runtimes compute when they load the model.
+`python tests/compiler/test_counts.py` prints the table as it is.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from test_body import HEAD
+from test_bodies import HEAD
 
 import lrp_onnx
 from lrp_onnx.cli.main import main

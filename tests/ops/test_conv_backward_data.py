@@ -7,7 +7,7 @@ import onnx
 import pytest
 from models import model_of
 from onnx import helper
-from test_optimized import agree, compiled
+from test_factored import agree, compiled
 
 GEOMETRIES = {
     "3x3, padded": ((8, 8), {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),

@@ -13,7 +13,7 @@ import onnx_ir as ir
 import pytest
 from models import Array
 from onnx import numpy_helper
-from test_body import HEAD
+from test_bodies import HEAD
 
 from lrp_onnx.lrp.assignment import Request
 from lrp_onnx.ops.registry import REGISTRY

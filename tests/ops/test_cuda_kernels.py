@@ -18,8 +18,8 @@ import indexing
 import onnx
 import pytest
 import tables_signal
-import test_expand
-import test_half
+import test_decompose
+import test_half_precision
 import test_methods_everywhere
 import test_quantized
 import test_vjp
@@ -89,7 +89,7 @@ def wide() -> Named:
 
 
 def expansions() -> Named:
-    for row in test_expand.ROWS:
+    for row in test_decompose.ROWS:
         if row.floats:
             request = {**GRADIENT, "output": row.outputs[0], "explain": list(row.floats)}
             yield str(row), compiled(row.model(), **request)
@@ -103,9 +103,9 @@ def structures() -> Named:
 
 
 def half() -> Named:
-    for row in test_half.ROWS:
+    for row in test_half_precision.ROWS:
         for composite in row.composites:
-            model = test_half.in_half(row.model())
+            model = test_half_precision.in_half(row.model())
             yield f"{row}/{composite}", compiled(model, composite=composite, check=False)
 
 

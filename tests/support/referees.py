@@ -14,7 +14,7 @@ from models import model_of
 from onnx import helper
 
 Array = np.ndarray
-ROOT = Path(__file__).resolve().parents[2] / "shared" / "referees"
+ROOT = Path(__file__).resolve().parents[3] / "shared" / "referees"
 ABSENT = f"{ROOT} is absent: no stored numbers to compare with"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-import test_body
+import test_bodies
 import test_quantized
 import test_recurrent
 from models import Array, assert_close, network
@@ -44,8 +44,8 @@ X = np.random.default_rng(5).standard_normal((2, 3, 4)).astype(np.float32)
 
 def networks() -> Iterator[tuple[str, onnx.ModelProto, Feeds, Mapping[str, object]]]:
     """Name, model, the floats that are explained, and what else it takes."""
-    for row in test_body.ROWS:
-        yield row.name, test_body.model_of(row), test_body.feeds_of(row), row.others
+    for row in test_bodies.ROWS:
+        yield row.name, test_bodies.model_of(row), test_bodies.feeds_of(row), row.others
     for cell in (row for row in test_recurrent.ROWS if "layout" not in row.attributes):
         yield str(cell), test_recurrent.model_of(cell), test_recurrent.feeds_of(cell), {}
     yield "attention", transformer(), {"x": X}, {}

@@ -13,7 +13,7 @@ import onnx_ir as ir
 import pytest
 from models import Array
 from onnx import helper, numpy_helper
-from test_body import outputs_of
+from test_bodies import outputs_of
 
 import lrp_onnx
 from lrp_onnx.lowering import lower as optimize

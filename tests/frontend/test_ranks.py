@@ -12,7 +12,7 @@ import onnxruntime as ort
 import pytest
 from models import Array
 from reference import finite_difference
-from test_body import HEAD, outputs_of
+from test_bodies import HEAD, outputs_of
 
 import lrp_onnx
 from lrp_onnx.errors import UnsupportedError

@@ -1,0 +1,143 @@
+"""Who may import whom, how long a chain of imports gets, and that every folder is packaged."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "lrp_onnx"
+MAY_IMPORT = {
+    "graph": (),
+    "ops": ("graph",),
+    "frontend": ("graph", "ops"),
+    "data": ("graph",),
+    "analysis": ("graph", "frontend", "ops"),
+    "lrp": ("graph", "ops", "analysis"),
+    "propagation": ("graph", "ops", "analysis", "lrp"),
+    "gradients": ("graph", "ops", "analysis", "lrp", "propagation", "data"),
+    "lowering": ("graph", "ops"),
+    "compiler": (
+        *("graph", "frontend", "data", "ops", "analysis", "lrp", "propagation", "gradients"),
+        "lowering",
+    ),
+    "run": ("graph", "data", "compiler"),
+    "validate": ("graph", "data", "compiler", "run"),
+    "visual": ("graph", "data"),
+    "cli": None,
+}
+"""Every folder of the package and the folders whose modules it may import; None: any.  What lies
+beside the folders (errors, options, version) all may import."""
+PUBLIC = ("__init__.py", "__main__.py")
+"""The package's own face, which may name anything."""
+LONGEST_CHAIN = 15
+
+
+def test_every_folder_has_its_row():
+    folders = {path.name for path in PACKAGE.iterdir() if any(path.glob("*.py"))}
+    assert folders == set(MAY_IMPORT)
+
+
+def test_the_rows_have_no_circle():
+    below = {folder: set(row or MAY_IMPORT) - {folder} for folder, row in MAY_IMPORT.items()}
+    while below:
+        ground = [folder for folder, row in below.items() if not row & set(below)]
+        assert ground, f"these import each other: {', '.join(below)}"
+        below = {folder: row for folder, row in below.items() if folder not in ground}
+
+
+def name_of(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {name_of(file): file for file in sorted(PACKAGE.rglob("*.py"))}
+
+
+def folder_of(module: str) -> str:
+    """The folder that a module lies in; nothing for those beside the folders."""
+    first = [*module.split("."), ""][1]
+    return first if first in MAY_IMPORT else ""
+
+
+@cache
+def imports_of(module: str) -> dict[str, int]:
+    """The modules of the package that a module imports, anywhere in it, and the line."""
+    found = {}
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lrp_onnx"):
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found[inner if inner in MODULES else str(node.module)] = node.lineno
+        elif isinstance(node, ast.Import):
+            found |= {a.name: node.lineno for a in node.names if a.name in MODULES}
+    return found
+
+
+def forbidden(module: str, imported: str) -> bool:
+    """Whether the table forbids a module to import another."""
+    folder, other = folder_of(module), folder_of(imported)
+    if MODULES[module].parent == PACKAGE and MODULES[module].name in PUBLIC:
+        return False
+    if not other:
+        return imported == "lrp_onnx" and folder != "cli"
+    if not folder:
+        return True
+    row = MAY_IMPORT[folder]
+    return row is not None and other != folder and other not in row
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_what_its_folder_may(module):
+    wrong = [
+        f"{MODULES[module]}:{line} imports {imported}"
+        for imported, line in imports_of(module).items()
+        if forbidden(module, imported)
+    ]
+    assert not wrong
+
+
+def test_the_table_forbids_what_it_should():
+    assert forbidden("lrp_onnx.ops.linear", "lrp_onnx.propagation.walk")
+    assert forbidden("lrp_onnx.errors", "lrp_onnx.graph.builder")
+    assert not forbidden("lrp_onnx.propagation.walk", "lrp_onnx.ops.linear")
+    assert not forbidden("lrp_onnx.propagation.walk", "lrp_onnx.errors")
+
+
+def chain_from(place: str, below: dict[str, set[str]]) -> list[str]:
+    """The longest chain of imports that begins at a place."""
+
+    @cache
+    def longest(place: str) -> tuple[str, ...]:
+        others = (longest(other) for other in sorted(below.get(place, ())))
+        return (place, *max(others, key=len, default=()))
+
+    return list(longest(place))
+
+
+def test_no_chain_of_imports_is_long():
+    """A folder counts as one place, as does each module beside the folders."""
+    below: dict[str, set[str]] = {}
+    for module in MODULES:
+        place = folder_of(module) or module
+        others = {folder_of(imported) or imported for imported in imports_of(module)}
+        below.setdefault(place, set()).update(others - {place, "lrp_onnx"})
+    longest = max((chain_from(place, below) for place in below), key=len)
+    assert len(longest) <= LONGEST_CHAIN, " -> ".join(longest)
+
+
+def test_every_folder_is_packaged():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    packages = {name_of(file) for file in PACKAGE.rglob("__init__.py")} | {"lrp_onnx.rules"}
+    assert set(project["tool"]["setuptools"]["packages"]) == packages
+
+
+@pytest.mark.parametrize("folder", MAY_IMPORT)
+def test_every_folder_says_what_it_is_for(folder):
+    text = ast.get_docstring(ast.parse((PACKAGE / folder / "__init__.py").read_text()))
+    assert text
+    assert len(text.splitlines()[0].split()) > 3
