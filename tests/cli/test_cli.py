@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 import io
 import json
+import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -338,11 +338,10 @@ def test_bench_shows_both(folder: Path, capsys: Capture) -> None:
     assert (outcome.status, outcome.err) == (0, "")
     for word in ("forward", "ratio", "samples per s", "peak memory", "3 runs each", "Provider"):
         assert word in outcome.out
-    told = json.loads(run_command(capsys, "bench", "model.onnx", "--runs", "3", "--json").out)
-    assert told["runs"] == 3
-    assert told["ratio"] == told["explanation"]["median"] / told["forward"]["median"]
     four = ["bench", "model.onnx", "--runs", "3", "--batch", "4", "--threads", "1", "--json"]
     told = json.loads(run_command(capsys, *four).out)
+    assert told["runs"] == 3
+    assert told["ratio"] == told["explanation"]["median"] / told["forward"]["median"]
     assert told["shapes"] == {"image": [4, 1, 8, 8]}
     assert told["forward_samples_per_second"] == 4 / told["forward"]["median"]
 
@@ -439,13 +438,14 @@ def test_help_is_quick_and_loads_nothing_slow() -> None:
         "import sys; from lrp_onnx.cli.main import main; main(['--help'])\n"
         "print([m for m in ('matplotlib', 'onnxruntime', 'torch') if m in sys.modules])"
     )
-    began = time.perf_counter()
+    before = os.times().children_user
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True,
         env={"PYTHONPATH": ":".join(p or "." for p in sys.path)},
     )  # fmt: skip
     assert done.stdout.splitlines()[-1] == "[]"
-    assert time.perf_counter() - began < 10  # under one second on a quiet machine
+    used = os.times().children_user - before
+    assert used < 5  # under one second on a quiet machine
 
 
 def test_nothing_at_all_shows_the_commands(capsys: Capture) -> None:

@@ -109,9 +109,9 @@ def test_a_target_is_that_of_every_sample():
 
 
 def test_threads_are_the_sessions():
-    explainer = Explainer(lrp_onnx.compile(picture_net(), check=False), threads=1)
+    explainer = Explainer(lrp_onnx.compile(picture_net(), check=False), threads=2)
     options = explainer._runtime.session.get_session_options()
-    assert options.intra_op_num_threads == 1
+    assert options.intra_op_num_threads == 2
 
 
 @pytest.fixture

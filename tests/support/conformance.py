@@ -6,20 +6,25 @@ sequences or optional become tensors that the model puts together.
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
 import onnx
+from float64 import Float64Evaluator, float64
 from models import session
 from onnx import TensorProto, helper, numpy_helper
+from onnx.backend.test.case import node as onnx_cases
 from onnx.reference import ReferenceEvaluator
 from reference_control import CONTROL
 from slopes import Point, smooth_point
-from wide import Wide, wide
 
 import lrp_onnx
 from lrp_onnx.errors import ModelError, TargetError, UnsupportedError
@@ -54,6 +59,20 @@ NOISE = 1e-10
 """Of a difference in float64 over STEP, where y is about 1."""
 NAMED = re.compile(r"node '|opset \d+, and")
 """How a refusal names what it refuses."""
+MODULES = [info.name.removeprefix(f"{onnx_cases.__name__}.")
+           for info in pkgutil.walk_packages(onnx_cases.__path__, f"{onnx_cases.__name__}.")
+           if not info.ispkg]  # fmt: skip
+"""Modules of onnx's cases, one for each operator or so."""
+
+
+@cache
+def cases(module: str) -> list[Any]:
+    """The cases of one module, as onnx makes them when it is imported: once in a process."""
+    before = len(onnx_cases._NodeTestCases)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they overflow and divide by zero on purpose
+        importlib.import_module(f"{onnx_cases.__name__}.{module}")
+    return onnx_cases._NodeTestCases[before:]
 
 
 @dataclass
@@ -308,7 +327,7 @@ def _relevance_differs(
     """Which relevance is not the slope."""
     for n in explained:
         there = point.slopes[n]
-        along, scale = there.of(wide(got[f"{n}_relevance"]))
+        along, scale = there.of(float64(got[f"{n}_relevance"]))
         error = np.abs(along - there.values).max(initial=0)
         if not error <= tolerance * scale + noise:
             return f"{n}: off by {error:.3g} of {scale:.3g}"
@@ -327,7 +346,7 @@ def _rounded_only(
     The compiled model in float64 must have the slope, but for the rounding of differences, and the
     narrow relevance must be as near to it as its precision allows for what flows, the seed.
     """
-    exact_model = Wide(model)
+    exact_model = Float64Evaluator(model)
     with np.errstate(all="ignore"):
         values = exact_model.run(None, {**point.feeds, f"{JOINED}_seed": point.seed})
     exact = dict(zip(exact_model.output_names, values, strict=True))
@@ -335,14 +354,14 @@ def _rounded_only(
     if _relevance_differs(exact, explained, point, TOLERANCE["float64"], NOISE * largest):
         return False
     names = [f"{n}_relevance" for n in explained]
-    apart = [np.abs(wide(got[n]) - exact[n]).max(initial=0) for n in names]
+    apart = [np.abs(float64(got[n]) - exact[n]).max(initial=0) for n in names]
     return bool(max(apart) <= tolerance * largest)
 
 
 def _forward_differs(got: dict[str, Any], expected: dict[str, Any], tolerance: float) -> str:
     """Which output of the compiled model is not the original's."""
     for n, e in expected.items():
-        a, e = wide(np.asarray(got[n])), np.asarray(e)
+        a, e = float64(np.asarray(got[n])), np.asarray(e)
         if a.shape != e.shape:
             return f"forward {n}: shape {a.shape}, expected {e.shape}"
         finite = np.isfinite(e) if e.dtype.kind == "f" else np.zeros(e.shape, bool)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from wide import Array, Wide, wide
+from float64 import Array, Float64Evaluator, float64
 
 STEP = 1e-5
 OTHER_STEP = STEP / 7**0.5
@@ -71,7 +71,7 @@ def slope(
     """Along a random direction, then element by element, or another direction; the first two with
     two steps. With `alike`, equal elements move together.
     """
-    x = wide(np.asarray(feeds[name]))
+    x = float64(np.asarray(feeds[name]))
     finite = np.isfinite(x)
     elements, place = np.unique(x, return_inverse=True) if alike else (x.ravel(), np.arange(x.size))
 
@@ -108,7 +108,7 @@ def smooth_point(
     coarse: bool = False,
 ) -> Point:
     """Feeds near the given ones, off the kinks; what the forward does on the way may fail."""
-    evaluator, element = Wide(model), _element_type(model, output)
+    evaluator, element = Float64Evaluator(model), _element_type(model, output)
     given = _quietly(evaluator, [output], feeds)[0]
     best: Point | None = None
 
@@ -138,7 +138,9 @@ def smooth_point(
     return best
 
 
-def _quietly(evaluator: Wide, names: list[str] | None, feeds: Mapping[str, Any]) -> list[Any]:
+def _quietly(
+    evaluator: Float64Evaluator, names: list[str] | None, feeds: Mapping[str, Any]
+) -> list[Any]:
     with np.errstate(all="ignore"):
         return evaluator.run(names, dict(feeds))
 

@@ -6,8 +6,9 @@ or by its own code without the rounding.
 
 from __future__ import annotations
 
+import operator
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -27,10 +28,10 @@ Array = np.ndarray
 NARROW = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
-def wide(a: Any) -> Any:
+def float64(a: Any) -> Any:
     """Numbers of a float type in float64; the rest, and quantized floats, as they are."""
     if isinstance(a, list):
-        return [wide(part) for part in a]
+        return [float64(part) for part in a]
     if not isinstance(a, np.ndarray | np.generic):
         return a
     a = np.asarray(a)
@@ -120,21 +121,52 @@ OPERATORS = [
 ]
 
 
-class Wide(ReferenceEvaluator):
-    """`run` takes and gives float64 for every float type that is not a quantized one."""
+class Float64Evaluator(ReferenceEvaluator):
+    """`run` takes and gives float64 for every float type that is not a quantized one.
+
+    A node whose inputs are the arrays that it had last is not computed again: differences along
+    one input leave all that does not depend on it as it is.
+    """
 
     def __init__(self, proto: Any, *args: Any, new_ops: Any = None, **kwargs: Any) -> None:
         super().__init__(proto, *args, new_ops=new_ops or OPERATORS, **kwargs)
+        self.last: list[tuple[list[Any] | None, Any]] = [(None, None)] * len(self.rt_nodes_)
 
     def _init(self) -> None:
         super()._init()
-        self.rt_inits_ = {name: wide(value) for name, value in self.rt_inits_.items()}
+        self.rt_inits_ = {name: float64(value) for name, value in self.rt_inits_.items()}
         for node in self.rt_nodes_:
             if node.onnx_node.op_type == "Constant" and isinstance(node.cst, np.ndarray):
-                node.cst = wide(node.cst)
+                node.cst = float64(node.cst)
                 convert = getattr(node, "cst_convert", None)
                 if convert is not None:
-                    node.cst_convert = lambda v, convert=convert: wide(convert(v))
+                    node.cst_convert = lambda v, convert=convert: float64(convert(v))
 
-    def run(self, names: Any, feeds: Any, *args: Any, **kwargs: Any) -> Any:
-        return super().run(names, {k: wide(v) for k, v in feeds.items()}, *args, **kwargs)
+    def run(self, names: Any, feeds: Any, attributes: Any = None, **options: Any) -> Any:
+        feeds = {k: float64(v) for k, v in feeds.items()}
+        if attributes is not None or options:
+            return super().run(names, feeds, attributes, **options)
+        values = {"": None, **self.rt_inits_, **feeds}
+        for k, node in enumerate(self.rt_nodes_):
+            values.update(zip(node.output, self._outputs(k, node, values), strict=False))
+        return [values[name] for name in names or self.output_names]
+
+    def _outputs(self, k: int, node: OpRun, values: dict[str, Any]) -> Any:
+        """Of the k-th node, as before where it has no body and its inputs are the same."""
+        inputs = [values[name] for name in node.input]
+        if node.need_context():
+            return node.run(*inputs, context=values)
+        before, outputs = self.last[k]
+        if not _same(node.op_type, inputs, before):
+            outputs = node.run(*inputs)
+            self.last[k] = inputs, outputs
+        return outputs
+
+
+def _same(op: str, inputs: Sequence[Any], before: Sequence[Any] | None) -> bool:
+    """Whether an operator's inputs are the arrays that they were, of a Shape as far as it reads."""
+    if before is None or len(inputs) != len(before):
+        return False
+    if op in ("Shape", "Size"):
+        return np.shape(inputs[0]) == np.shape(before[0])
+    return all(map(operator.is_, inputs, before))
