@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -19,11 +20,17 @@ Rule = tuple[str, dict[str, object]]  # a name in RULES or RELU_RULES, and its p
 
 @dataclass(frozen=True)
 class Linear:
-    """y = weight @ x + bias; `connected` is one where the operator reads x_i for y_o."""
+    """y = weight @ x + bias."""
 
     weight: Array
     bias: Array
-    connected: Array
+    read: Callable[[], Array]
+    """Computes `connected`, which costs as much as the weight and which one rule needs."""
+
+    @cached_property
+    def connected(self) -> Array:
+        """One where the operator reads x_i for y_o."""
+        return self.read()
 
 
 def pos(a: Array) -> Array:

@@ -92,8 +92,12 @@ def linear_of(network: Network, step: Step, values: Mapping[str, Array]) -> Line
 
     per_sample = step.op in ("Conv", "ConvTranspose", "AveragePool", "GlobalAveragePool")
     weight, bias = affine(lambda x: run(constants, x), x.shape, per_sample)
-    reached, _ = affine(lambda x: run(ones, x), x.shape, per_sample)
-    return Linear(weight, bias, (reached != 0).astype(np.float64))
+
+    def read() -> Array:
+        reached, _ = affine(lambda x: run(ones, x), x.shape, per_sample)
+        return (reached != 0).astype(np.float64)
+
+    return Linear(weight, bias, read)
 
 
 def explain(

@@ -67,7 +67,7 @@ def test_matrix_reproduces_the_forward(case: Case) -> None:
     assert not layer.weight[layer.connected == 0].any()
 
 
-ONE = oracle.Linear(np.array([[2.0, -1.0, 0.0]]), np.array([1.0]), np.array([[1.0, 1.0, 1.0]]))
+ONE = oracle.Linear(np.array([[2.0, -1.0, 0.0]]), np.array([1.0]), lambda: np.ones((1, 3)))
 X = np.array([3.0, 2.0, -1.0])  # z = 6 − 2 + 1 = 5
 BY_HAND = [
     ("epsilon", {"epsilon": 0.0}, [6.0, -2.0, 0.0]),
@@ -98,7 +98,7 @@ def test_every_rule_has_a_hand_worked_row() -> None:
 
 
 def test_gamma_below_zero_mirrors_gamma_above() -> None:
-    mirror = oracle.Linear(-ONE.weight, -ONE.bias, ONE.connected)
+    mirror = oracle.Linear(-ONE.weight, -ONE.bias, ONE.read)
     above = oracle.gamma_rule(ONE, X, np.array([5.0]), gamma=0.25)
     assert_close(oracle.gamma_rule(mirror, X, np.array([5.0]), gamma=0.25), above, 1e-12)
 
