@@ -34,9 +34,7 @@ from lrp_onnx.ops.registry import Op, find
 __all__ = ["Body", "Step", "explanation_path"]
 
 LAYER_KINDS = ("linear", "activation", "maximum")
-MULTIPLYING = ("Mul", "Div", "Neg", "Cast", "Identity", "Dropout")
-SPREADING = ("Expand", "Squeeze", "Unsqueeze")
-POOLS = ("AveragePool", "GlobalAveragePool", "LpPool")
+"""Kinds that count as layers, all operators of them."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +158,7 @@ class _Flow:
         if not active and not captured:
             return
         operator = find(node)
-        if operator is None or operator.stand == "refused":
+        if operator is None or operator.support in ("refused", "expanded"):
             self.refuse(node, active, _reason(node, operator))
             return
         if operator.kind == "body":
@@ -189,7 +187,7 @@ class _Flow:
             if not carried:
                 return
         if self.constant_gates:
-            carried = self.signal(node, kind, carried)
+            carried = self.signal(node, operator, kind, carried)
         if not carried:
             self.silent.add(node)
             return
@@ -247,13 +245,15 @@ class _Flow:
         self.carried[node] = active
         self.active.update(node.outputs)
 
-    def signal(self, node: ir.Node, kind: str, carried: tuple[int, ...]) -> tuple[int, ...]:
+    def signal(
+        self, node: ir.Node, operator: Op, kind: str, carried: tuple[int, ...]
+    ) -> tuple[int, ...]:
         """The inputs without the gate, if one of them is a gate."""
         if GATE in node.metadata_props:
             return tuple(i for i in carried if i != int(node.metadata_props[GATE]))
         if kind == "quotient" and len(carried) == 2:
             return (0,)
-        if kind == "product" and node.op_type == "Mul":
+        if kind == "product" and operator.multiplies == (0, 1):
             for signal, gate in ((0, 1), (1, 0)):
                 if self.is_gate(node.inputs[gate], self.rescaled(node.inputs[signal])):
                     return (signal,)
@@ -295,9 +295,8 @@ class _Flow:
 
     def multiplies(self, node: ir.Node) -> bool:
         """Whether the output is the one input that relevance goes to, times something."""
-        if node not in self.carried or node.op_type not in MULTIPLYING:
-            return False
-        return len(self.carried[node]) == 1 and (node.op_type, self.carried[node]) != ("Div", (1,))
+        operator, carried = find(node), self.carried.get(node, ())
+        return len(carried) == 1 and operator is not None and carried[0] in operator.multiplies
 
     def is_gate(self, value: ir.Value | None, signals: set[ir.Value]) -> bool:
         """Whether the value is a function of the signals and constants alone, by operators that are
@@ -311,17 +310,12 @@ class _Flow:
             seen.add(value)
             node = value.producer()
             operator = None if node is None else find(node)
-            if node is None or operator is None or not _may_gate(node, operator):
+            if node is None or operator is None:
+                return False
+            if not (operator.elementwise or operator.statistic):
                 return False
             pending += node.inputs
         return True
-
-
-def _may_gate(node: ir.Node, operator: Op) -> bool:
-    """Whether it may stand between a signal and its gate: it is elementwise, reduces, or copies
-    what was reduced.
-    """
-    return operator.elementwise or node.op_type.startswith("Reduce") or node.op_type in SPREADING
 
 
 def _but_through(flow: _Flow, target: ir.Value) -> str:
@@ -389,7 +383,7 @@ def _steps(
         if node in flow.inside:
             bodies = [_body(inside, step, layers) for inside in flow.inside[node]]
             steps[-1] = replace(step, bodies=tuple(bodies))
-        elif kind in LAYER_KINDS or node.op_type in POOLS:
+        elif kind in LAYER_KINDS or operator.counts_as_layer:
             layers["passed"] += 1
     return steps
 
@@ -403,6 +397,6 @@ def _reason(node: ir.Node, operator: Op | None) -> str:
     """Why relevance cannot go through a node that its operator alone rules out."""
     if REFUSED in node.metadata_props:
         return node.metadata_props[REFUSED]
-    if operator is None:
+    if operator is None or operator.support == "expanded":
         return f"{type_of(node)} is not supported"
     return operator.reason or "it has a body"

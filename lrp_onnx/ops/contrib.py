@@ -13,7 +13,7 @@ __all__: list[str] = []
 MICROSOFT = "com.microsoft"
 
 HASHES = ("MurmurHash3", "NGramHashMapping", "VarlenNGramHashMapping")
-no_relevance(["IsAllFinite", "BifurcationDetector", "Range", *HASHES], MICROSOFT)
+no_relevance(["IsAllFinite", "BifurcationDetector", "Range", *HASHES], domain=MICROSOFT)
 
 LAYOUT = (
     "the file was saved by a runtime's optimizer, for one machine's memory layout. Give the model "

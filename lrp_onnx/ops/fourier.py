@@ -10,7 +10,6 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.graph.attributes import integer
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.scatter_add import Size, constant_ints, pad, size_of, slice_axis, vector
@@ -29,7 +28,10 @@ def dft(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """
     x, axis = node.inputs[0], _axis(emit, node)
     assert x is not None
-    inverse, onesided = integer(node, "inverse", 0), integer(node, "onesided", 0)
+    inverse, onesided = (
+        node.attributes.get_int("inverse", 0),
+        node.attributes.get_int("onesided", 0),
+    )
     rank = known_rank(x)
     if inverse and onesided:
         c = _of_half(emit, node, s, axis)
@@ -47,7 +49,7 @@ def _axis(emit: Emit, node: ir.Node) -> int:
     """The axis of the transform, counted from 0."""
     rank = known_rank(node.outputs[0])
     if emit.opset < AXIS_IS_INPUT:
-        return integer(node, "axis", 1) % rank
+        return node.attributes.get_int("axis", 1) % rank
     given = node.inputs[2] if len(node.inputs) > 2 else None
     known = [-2] if given is None else constant_ints(given)
     if known is None:

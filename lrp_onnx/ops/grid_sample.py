@@ -15,7 +15,6 @@ from itertools import product
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.attributes import integer, text
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.scatter_add import Size, size_of, vector
@@ -46,7 +45,7 @@ def _taps(emit: Emit, node: ir.Node, axis: int) -> tuple[list[Tap], ir.Value | f
     along = emit.op("Gather", grid, emit.constant(n - 1 - axis, ir.DataType.INT64), axis=-1)
     batch = emit.op("Shape", along, start=0, end=1)
     flat = emit.op("Reshape", along, emit.op("Concat", batch, emit.ints(-1), axis=0))
-    aligned = integer(node, "align_corners", 0)
+    aligned = node.attributes.get_int("align_corners", 0)
     factor = emit.op("Mul", emit.op("Sub", size, 1.0) if aligned else size, 0.5)
     shift = 1.0 if aligned else emit.op("Sub", 1.0, emit.op("Reciprocal", size))
     p = emit.op("Mul", emit.op("Add", flat, shift), factor)
@@ -65,7 +64,7 @@ def _size(emit: Emit, node: ir.Node, axis: int) -> ir.Value:
 
 def _read(emit: Emit, node: ir.Node, p: ir.Value) -> list[Tap]:
     """The taps of coordinate p by mode, wherever they lie."""
-    mode = text(node, "mode", "linear")
+    mode = node.attributes.get_string("mode", "linear")
     if mode == "nearest":
         return [Tap(emit.op("Round", p), None, None)]
     first = emit.op("Floor", p)
@@ -104,7 +103,7 @@ def _polynomial(emit: Emit, d: ir.Value, powers: Sequence[float]) -> ir.Value:
 def _padded(emit: Emit, node: ir.Node, tap: Tap, size: ir.Value) -> Tap:
     """The tap inside the input: where it lies outside it reads padding instead."""
     last = emit.op("Sub", size, 1.0)
-    mode, at = text(node, "padding_mode", "zeros"), tap.index
+    mode, at = node.attributes.get_string("padding_mode", "zeros"), tap.index
     if mode == "reflection":
         at = _reflected(emit, node, at, size)
     inside = emit.op("Max", emit.op("Min", at, last), 0.0)
@@ -118,7 +117,7 @@ def _padded(emit: Emit, node: ir.Node, tap: Tap, size: ir.Value) -> Tap:
 
 def _reflected(emit: Emit, node: ir.Node, at: ir.Value, size: ir.Value) -> ir.Value:
     """Positions reflected at the middles of the corner elements, or at their outer borders."""
-    if integer(node, "align_corners", 0):
+    if node.attributes.get_int("align_corners", 0):
         span = emit.op("Max", emit.op("Sub", size, 1.0), 1.0)
         period = emit.op("Mul", span, 2.0)
         rest = emit.op("Mod", at, period, fmod=1)
@@ -185,7 +184,12 @@ def _flat(emit: Emit, value: ir.Value) -> ir.Value:
     return emit.op("Reshape", value, emit.op("Concat", lead, emit.ints(-1), axis=0))
 
 
-@op("GridSample", kind="sum", inputs=(0, 1), signal=(0,))
+def _sign_of_interpolation(node: ir.Node, of: Sequence[int]) -> int:
+    """That of x where every weight is at least 0: not cubic."""
+    return 0 if "cubic" in node.attributes.get_string("mode", "linear") else of[0]
+
+
+@op("GridSample", kind="sum", inputs=(0, 1), signal=(0,), sign=_sign_of_interpolation)
 def grid_sample(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s·weight to the elements that were read; for the grid s·x·(the weights' derivative).
 

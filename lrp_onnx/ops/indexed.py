@@ -15,15 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.graph.attributes import integer, text
 from lrp_onnx.graph.builder import Emit, Input, known_rank
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.ops.registry import op, refuse
+from lrp_onnx.ops.samples import along
 from lrp_onnx.ops.scatter_add import Size, constant_array, size_of, vector
 
 __all__: list[str] = []
@@ -162,7 +163,15 @@ def _of_data_or_ids(node: ir.Node, active: tuple[int, ...]) -> str:
     return "move"
 
 
-@op("GatherElements", kind=_of_data_or_ids, inputs=(0, 1))
+GATHER: dict[str, Any] = {
+    "kind": "move",
+    "choose": _of_data_or_ids,
+    "inputs": (0, 1),
+    "moves": "selects",
+}
+
+
+@op("GatherElements", **GATHER, samples_apart=along(0))
 def gather_elements(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to the elements that were read, summed where one was read twice.
 
@@ -174,10 +183,11 @@ def gather_elements(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
         return s
     if _is_empty(data, index):
         return emit.expand_like(0.0, data)
-    return Places(emit, index, integer(node, "axis", 0), data).give_back(s)
+    return Places(emit, index, node.attributes.get_int("axis", 0), data).give_back(s)
 
 
-@op("GatherND", kind=_of_data_or_ids, inputs=(0, 1))
+# its batch is not told from its indices
+@op("GatherND", **GATHER, samples_apart=lambda node, inputs: False)
 def gather_nd(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to the slices that were read, summed where one was read twice.
 
@@ -194,12 +204,12 @@ def gather_nd(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
         return emit.expand_like(0.0, data)
     if _tuple_length(indices) == 0:
         raise UnsupportedError("its index tuples have no elements. Leave the node out")
-    places, rows = _rows_of(emit, data, indices, s, integer(node, "batch_dims", 0))
+    places, rows = _rows_of(emit, data, indices, s, node.attributes.get_int("batch_dims", 0))
     return emit.reshape_like(places.give_back(rows), data)
 
 
 def _of_reduction(node: ir.Node, active: tuple[int, ...]) -> str:
-    reduction = text(node, "reduction", "none")
+    reduction = node.attributes.get_string("reduction", "none")
     if reduction == "none" or (reduction == "add" and active == (0,)):
         return "move"
     if reduction == "mul":
@@ -217,7 +227,7 @@ def _distinct(node: ir.Node) -> bool:
     if node.op_type == "ScatterND":
         sizes, places = list(data.shape), index.reshape(-1, index.shape[-1]).T
     else:
-        axis = integer(node, "axis", 0) % len(data.shape)
+        axis = node.attributes.get_int("axis", 0) % len(data.shape)
         sizes, everywhere = list(data.shape), np.indices(index.shape)
         everywhere[axis] = index
         places = everywhere.reshape(len(sizes), -1)
@@ -228,6 +238,15 @@ def _distinct(node: ir.Node) -> bool:
         behind = np.array([[size] for size in known], dtype=np.int64)
         places = np.where(places < 0, places + behind, places)
     return bool(np.unique(places, axis=1).shape[1] == places.shape[1])
+
+
+SCATTER: dict[str, Any] = {
+    "kind": ("move", "scale", "sum", "quotient", "maximum"),
+    "choose": _of_reduction,
+    "inputs": (0, 2),
+    "gates": (1,),
+    "folds": True,
+}
 
 
 @dataclass(frozen=True)
@@ -242,7 +261,7 @@ class Scattered:
     distinct: bool
 
 
-@op("ScatterElements", kind=_of_reduction, inputs=(0, 2), gates=(1,))
+@op("ScatterElements", **SCATTER)
 def scatter_elements(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to the data that was kept, or to the updates.
 
@@ -252,15 +271,15 @@ def scatter_elements(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value
     data, index, updates = (_input(node, k) for k in range(3))
     if _is_empty(data, updates):
         return s if i == 0 else emit.expand_like(0.0, updates)
-    places = Places(emit, index, integer(node, "axis", 0), s)
+    places = Places(emit, index, node.attributes.get_int("axis", 0), s)
     return _given_back(
         Scattered(places, data, updates, node.outputs[0], s, _distinct(node)),
-        text(node, "reduction", "none"),
+        node.attributes.get_string("reduction", "none"),
         i,
     )
 
 
-@op("ScatterND", kind=_of_reduction, inputs=(0, 2), gates=(1,))
+@op("ScatterND", **SCATTER)
 def scatter_nd(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to the data that was kept, or to the updates.
 
@@ -276,7 +295,7 @@ def scatter_nd(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     scattered = Scattered(
         replace(places, like=flat[2]), flat[0], rows, flat[1], flat[2], _distinct(node)
     )
-    c = _given_back(scattered, text(node, "reduction", "none"), i)
+    c = _given_back(scattered, node.attributes.get_string("reduction", "none"), i)
     return emit.reshape_like(c, data if i == 0 else updates)
 
 

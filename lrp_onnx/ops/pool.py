@@ -19,10 +19,11 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.graph.attributes import integer, ints, text
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.ops.bounds import same_range, same_sign
 from lrp_onnx.ops.reduce import give_back_mean, give_to_winner
 from lrp_onnx.ops.registry import op
+from lrp_onnx.ops.samples import by_shape
 from lrp_onnx.ops.scatter_add import (
     Size,
     columns,
@@ -67,9 +68,9 @@ def windows(emit: Emit, node: ir.Node) -> list[Window]:
     x, y = node.inputs[0], node.outputs[0]
     assert x is not None
     rank = known_rank(x)
-    kernel = ints(node, "kernel_shape", [])
-    strides = ints(node, "strides", [1] * (rank - 2))
-    dilations = ints(node, "dilations", [1] * (rank - 2))
+    kernel = node.attributes.get_ints("kernel_shape", [])
+    strides = node.attributes.get_ints("strides", [1] * (rank - 2))
+    dilations = node.attributes.get_ints("dilations", [1] * (rank - 2))
     found = []
     for k in range(rank - 2):
         size, read = size_of(emit, x, k + 2), size_of(emit, y, k + 2)
@@ -77,11 +78,13 @@ def windows(emit: Emit, node: ir.Node) -> list[Window]:
         begin, end = _pads(emit, node, k, rank - 2, size, read, strides[k], reach)
         last = plus(emit, begin, size)
         counted = (
-            (0, plus(emit, last, end)) if integer(node, "count_include_pad", 0) else (begin, last)
+            (0, plus(emit, last, end))
+            if node.attributes.get_int("count_include_pad", 0)
+            else (begin, last)
         )
         if isinstance(last, int) and isinstance(read, int):
             end = max(0, (read - 1) * strides[k] + reach - last)
-        elif integer(node, "ceil_mode", 0):
+        elif node.attributes.get_int("ceil_mode", 0):
             end = plus(emit, end, strides[k] - 1)
         found.append(Window(k + 2, kernel[k], strides[k], dilations[k], begin, end, read, counted))
     return found
@@ -91,11 +94,11 @@ def _pads(
     emit: Emit, node: ir.Node, k: int, n: int, size: Size, read: Size, stride: int, reach: int
 ) -> tuple[Size, Size]:
     """Padding before and after along spatial axis k; the run computes SAME of unknown sizes."""
-    mode = text(node, "auto_pad", "NOTSET")
+    mode = node.attributes.get_string("auto_pad", "NOTSET")
     if mode == "VALID":
         return 0, 0
     if mode == "NOTSET":
-        pads = ints(node, "pads", [0] * 2 * n)
+        pads = node.attributes.get_ints("pads", [0] * 2 * n)
         return pads[k], pads[n + k]
     more = int(mode == "SAME_LOWER")
     total = _needed(size, read, stride, reach)
@@ -122,7 +125,7 @@ def _needed(size: Size, read: Size, stride: int, reach: int) -> int | None:
     return reach - 1 if stride == 1 else None
 
 
-@op("MaxPool", kind="maximum")
+@op("MaxPool", kind="maximum", range=same_range, samples_apart=by_shape)
 def max_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to the first winner of each window in row-major order; padding never wins.
 
@@ -145,11 +148,14 @@ def _maximum_along(emit: Emit, node: ir.Node, axes: Sequence[int]) -> ir.Value:
         return x
     n = known_rank(x) - 2
     attributes: dict[str, object] = {
-        name: [value if k in axes else neutral for k, value in enumerate(ints(node, name, [1] * n))]
+        name: [
+            value if k in axes else neutral
+            for k, value in enumerate(node.attributes.get_ints(name, [1] * n))
+        ]
         for name, neutral in (("kernel_shape", 1), ("strides", 1), ("dilations", 1))
     }
     if "pads" in node.attributes:
-        pads = ints(node, "pads", [])
+        pads = node.attributes.get_ints("pads", [])
         attributes["pads"] = [p if k % n in axes else 0 for k, p in enumerate(pads)]
     for name in ("auto_pad", "ceil_mode"):
         if name in node.attributes:
@@ -200,7 +206,7 @@ def _elements(emit: Emit, node: ir.Node, window: Window, x: ir.Value) -> Sequenc
     ]
 
 
-@op("AveragePool", kind="sum")
+@op("AveragePool", kind="sum", sign=same_sign, counts_as_layer=True, samples_apart=by_shape)
 def average_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s divided by the elements its window counts, to each of them.
 
@@ -251,7 +257,7 @@ def _spatial(node: ir.Node) -> range:
     return range(2, known_rank(x))
 
 
-@op("GlobalAveragePool", kind="sum")
+@op("GlobalAveragePool", kind="sum", sign=same_sign, counts_as_layer=True, samples_apart=by_shape)
 def global_average_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s divided by the number of positions, to each.
 
@@ -260,7 +266,7 @@ def global_average_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Va
     return give_back_mean(emit, node, s, _spatial(node))
 
 
-@op("GlobalMaxPool", kind="maximum")
+@op("GlobalMaxPool", kind="maximum", range=same_range, samples_apart=by_shape)
 def global_max_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to the first winner of each channel in row-major order.
 

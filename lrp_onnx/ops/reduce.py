@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.graph.attributes import integer
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.ops.bounds import same_sign
 from lrp_onnx.ops.registry import op
+from lrp_onnx.ops.samples import by_shape
 from lrp_onnx.ops.scatter_add import constant_ints, size_of
 
-__all__ = ["again", "give_back_mean", "give_to_winner", "keeping_axes", "reduced_axes"]
+__all__ = ["REDUCES", "again", "give_back_mean", "give_to_winner", "keeping_axes", "reduced_axes"]
 
+REDUCES: dict[str, Any] = {"gates": (1,), "statistic": True, "samples_apart": by_shape}
+"""What reductions have in common."""
 MOST = 4096
 """Elements of a mean for which the file carries a constant of as many."""
 
@@ -32,14 +36,14 @@ def reduced_axes(node: ir.Node) -> list[int] | None:
         return None
     rank = known_rank(x)
     if not given:
-        return [] if integer(node, "noop_with_empty_axes", 0) else list(range(rank))
+        return [] if node.attributes.get_int("noop_with_empty_axes", 0) else list(range(rank))
     return sorted({axis % rank for axis in given})
 
 
 def keeping_axes(emit: Emit, node: ir.Node, s: ir.Value) -> ir.Value:
     """s, shaped like the output, with the reduced axes as axes of size 1."""
     axes = reduced_axes(node)
-    if integer(node, "keepdims", 1) or axes == []:
+    if node.attributes.get_int("keepdims", 1) or axes == []:
         return s
     if axes is None:
         return emit.op("Reshape", s, emit.op("Shape", again(emit, node, node.inputs[0])))
@@ -48,7 +52,7 @@ def keeping_axes(emit: Emit, node: ir.Node, s: ir.Value) -> ir.Value:
 
 def again(emit: Emit, node: ir.Node, x: ir.Value | None, op_type: str | None = None) -> ir.Value:
     """The node's reduction of x with its axes kept, by its own operator or another one."""
-    noop = integer(node, "noop_with_empty_axes", 0)
+    noop = node.attributes.get_int("noop_with_empty_axes", 0)
     axes = node.inputs[1] if len(node.inputs) > 1 else None
     return emit.op(op_type or node.op_type, x, axes, keepdims=1, noop_with_empty_axes=noop)
 
@@ -61,13 +65,13 @@ def _copied(emit: Emit, node: ir.Node, s: ir.Value) -> ir.Value:
     return emit.op("Expand", s, emit.shape_of(x))
 
 
-@op("ReduceSum", kind="sum", gates=(1,))
+@op("ReduceSum", kind="sum", sign=same_sign, folds=True, **REDUCES)
 def reduce_sum(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to each element of its sum.  Spec: ONNX ReduceSum-13."""
     return s if reduced_axes(node) == [] else _copied(emit, node, keeping_axes(emit, node, s))
 
 
-@op("ReduceMean", kind="sum", gates=(1,))
+@op("ReduceMean", kind="sum", sign=same_sign, folds=True, **REDUCES)
 def reduce_mean(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s divided by the number of elements, to each.  Spec: ONNX ReduceMean-18."""
     return give_back_mean(emit, node, keeping_axes(emit, node, s), reduced_axes(node))
@@ -96,8 +100,8 @@ def give_back_mean(emit: Emit, node: ir.Node, s: ir.Value, axes: Sequence[int] |
     return _copied(emit, node, share)
 
 
-@op("ReduceMax", kind="maximum", gates=(1,))
-@op("ReduceMin", kind="maximum", gates=(1,))
+@op("ReduceMax", kind="maximum", sign=same_sign, folds=True, **REDUCES)
+@op("ReduceMin", kind="maximum", sign=same_sign, folds=True, **REDUCES)
 def reduce_extreme(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to the first winner in row-major order over the reduced axes.
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.graph.attributes import ints, text
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.registry import op
+from lrp_onnx.ops.samples import by_shape
 from lrp_onnx.ops.scatter_add import Size, constant_array, reshape, size_of, slice_axis, vector
 
 __all__: list[str] = []
@@ -33,12 +33,12 @@ ROUNDING: dict[str, Callable[[Any], Any]] = {
 
 
 def _copies_or_averages(node: ir.Node, active: tuple[int, ...]) -> str:
-    return "move" if text(node, "mode", "nearest") == "nearest" else "sum"
+    return "move" if node.attributes.get_string("mode", "nearest") == "nearest" else "sum"
 
 
 def _one_scale(node: ir.Node) -> bool:
     """Whether all axes have one scale, found from the sizes: each is rounded from it."""
-    stretched = text(node, "keep_aspect_ratio_policy", "stretch") == "stretch"
+    stretched = node.attributes.get_string("keep_aspect_ratio_policy", "stretch") == "stretch"
     return not stretched and _given(node, SIZES) is not None
 
 
@@ -48,7 +48,22 @@ def _given(node: ir.Node, i: int) -> ir.Value | None:
     return None if empty else value
 
 
-@op("Resize", kind=_copies_or_averages, gates=(ROI, SCALES, SIZES))
+def _sign_of_resize(node: ir.Node, of: Sequence[int]) -> int:
+    """That of x where every result is a mean of elements of x: not cubic, nothing extrapolated."""
+    mode = node.attributes.get_string("mode", "nearest")
+    coordinates = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
+    means = mode in ("nearest", "linear") and coordinates != "tf_crop_and_resize"
+    return of[0] if means else 0
+
+
+@op(
+    "Resize",
+    kind=("move", "sum"),
+    choose=_copies_or_averages,
+    gates=(ROI, SCALES, SIZES),
+    sign=_sign_of_resize,
+    samples_apart=by_shape,
+)
 def resize(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """The transpose of the interpolation along each resized axis.
 
@@ -59,7 +74,7 @@ def resize(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     if 0 in (node.outputs[0].shape or ()):  # a matrix without rows is left unset by runtimes
         return emit.expand_like(0.0, x)
     rank = known_rank(x)
-    axes = {axis % rank: k for k, axis in enumerate(ints(node, "axes", range(rank)))}
+    axes = {axis % rank: k for k, axis in enumerate(node.attributes.get_ints("axes", range(rank)))}
     if _one_scale(node):
         for axis in axes:
             s = _applied(emit, s, _matrix_among(emit, node, list(axes), axis), axis, rank)
@@ -91,8 +106,8 @@ def _whole_factor(node: ir.Node, k: int, axis: int) -> int:
 
     Spec: ONNX Resize-19, the coordinates and the rounding of the first elements, which repeat.
     """
-    scale, mode = _scale(node, k, axis), text(node, "mode", "nearest")
-    coordinates = text(node, "coordinate_transformation_mode", "half_pixel")
+    scale, mode = _scale(node, k, axis), node.attributes.get_string("mode", "nearest")
+    coordinates = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
     if coordinates == "tf_crop_and_resize":
         return int(scale == 1 and _uncropped(node, k))
     if scale is None or scale < 1 or scale != int(scale) or (scale > 1 and mode != "nearest"):
@@ -104,7 +119,7 @@ def _whole_factor(node: ir.Node, k: int, axis: int) -> int:
         read = (out + 0.5) / scale - 0.5
     else:
         return 0
-    rounded = ROUNDING[text(node, "nearest_mode", "round_prefer_floor")](read)
+    rounded = ROUNDING[node.attributes.get_string("nearest_mode", "round_prefer_floor")](read)
     return int(scale) if (np.maximum(rounded, 0) == out // int(scale)).all() else 0
 
 

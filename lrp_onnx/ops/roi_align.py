@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.attributes import integer, text
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.ops.activation import number
+from lrp_onnx.ops.bounds import same_sign
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.scatter_add import size_of, vector
 
@@ -39,7 +38,7 @@ class Samples:
 
 def _samples(emit: Emit, node: ir.Node, axis: int) -> Samples:
     """The samples along the rows (axis 2) or the columns (axis 3)."""
-    out = integer(node, ("output_height", "output_width")[axis - 2], 1)
+    out = node.attributes.get_int(("output_height", "output_width")[axis - 2], 1)
     start, length = _region(emit, node, axis)
     per_bin = emit.op("Div", length, float(out))
     count, numbers = _counted(emit, node, per_bin)
@@ -69,8 +68,10 @@ def _region(emit: Emit, node: ir.Node, axis: int) -> tuple[ir.Value, ir.Value]:
     """Start and length of each region in elements of the input, (rois, 1, 1)."""
     first = 3 - axis  # x before y
     rois = emit.in_compute_dtype(node.inputs[1])
-    half = text(node, "coordinate_transformation_mode", "half_pixel") == "half_pixel"
-    scale = number(node, "spatial_scale", 1.0)
+    half = (
+        node.attributes.get_string("coordinate_transformation_mode", "half_pixel") == "half_pixel"
+    )
+    scale = node.attributes.get_float("spatial_scale", 1.0)
     ends = []
     for k in (first, first + 2):
         edge = emit.op("Slice", rois, emit.ints(k), emit.ints(k + 1), emit.ints(1))
@@ -82,7 +83,7 @@ def _region(emit: Emit, node: ir.Node, axis: int) -> tuple[ir.Value, ir.Value]:
 
 def _counted(emit: Emit, node: ir.Node, per_bin: ir.Value) -> tuple[ir.Value, ir.Value]:
     """How many samples each region has in a bin, (rois, 1, 1), and 0, 1, … up to the most."""
-    ratio = integer(node, "sampling_ratio", 0)
+    ratio = node.attributes.get_int("sampling_ratio", 0)
     if ratio > 0:
         numbers = number_range(emit, emit.ints(ratio), (-1,))
         return emit.expand_like(float(ratio), per_bin), numbers
@@ -103,14 +104,14 @@ def _float(emit: Emit, value: ir.Value) -> ir.Value:
     return emit.op("Cast", value, to=int(emit.dtype))
 
 
-@op("RoiAlign", kind="sum", gates=(1, 2))
+@op("RoiAlign", kind="sum", gates=(1, 2), sign=same_sign)
 def roi_align(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """The sum over the regions of A_hᵀ·s·A_w; for a maximum s·weight to the winner.
 
     s: (rois, C, *out)    ->    c: (N, C, H, W).    Spec: ONNX RoiAlign-16.
     """
     rows, columns = (_samples(emit, node, axis) for axis in (2, 3))
-    if text(node, "mode", "avg") == "max":
+    if node.attributes.get_string("mode", "avg") == "max":
         return _to_winner(emit, node, s, rows, columns)
     wide = emit.op("MatMul", s, emit.op("Unsqueeze", _matrix(emit, rows=columns), emit.ints(1)))
     # all regions beside each other: (C, rois·out, W)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.attributes import ints
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.ops.activation import number
+from lrp_onnx.ops.bounds import same_sign
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.roi_align import give_to_first, number_range
 from lrp_onnx.ops.scatter_add import size_of, vector
@@ -18,7 +17,7 @@ from lrp_onnx.ops.scatter_add import size_of, vector
 __all__: list[str] = []
 
 
-@op("MaxRoiPool", kind="maximum", gates=(1,))
+@op("MaxRoiPool", kind="maximum", gates=(1,), sign=same_sign)
 def max_roi_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to the first winner of each bin in row-major order; a bin without elements has none.
 
@@ -45,7 +44,7 @@ def _bins(emit: Emit, node: ir.Node, axis: int) -> tuple[ir.Value, ir.Value]:
     Ends are rounded to whole elements and belong to the region: bin o of n is that from ⌊o·l/n⌋ up
     to ⌈(o + 1)·l/n⌉ of its l elements, as far as the input goes.
     """
-    out = ints(node, "pooled_shape", [])[axis - 2]
+    out = node.attributes.get_ints("pooled_shape", [])[axis - 2]
     first, last = (_edge(emit, node, k) for k in (4 - axis, 6 - axis))  # x before y
     length = emit.op("Max", emit.op("Add", emit.op("Sub", last, first), 1.0), 1.0)
     step = emit.op("Div", length, float(out))
@@ -71,7 +70,7 @@ def _edge(emit: Emit, node: ir.Node, k: int) -> ir.Value:
     """Column k of the regions in elements of the input, (rois, 1, 1); halves go away from 0."""
     rois = emit.in_compute_dtype(_input(node, 1))
     edge = emit.op("Slice", rois, emit.ints(k), emit.ints(k + 1), emit.ints(1))
-    scale = float(number(node, "spatial_scale", 1.0))
+    scale = float(node.attributes.get_float("spatial_scale", 1.0))
     scaled = emit.op("Mul", emit.op("Unsqueeze", edge, emit.ints(2)), scale)
     size = emit.op("Floor", emit.op("Add", emit.op("Abs", scaled), 0.5))
     return emit.op("Mul", emit.op("Sign", scaled), size)

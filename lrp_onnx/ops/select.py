@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.graph.attributes import integer, text
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.ops.gather_transpose import give_back, give_back_constant, positions
 from lrp_onnx.ops.registry import op, refuse
+from lrp_onnx.ops.samples import by_shape, rank_of
 from lrp_onnx.ops.scatter_add import (
     LAST,
     Size,
@@ -37,7 +39,7 @@ def _given(node: ir.Node, i: int) -> ir.Value | None:
     return node.inputs[i] if i < len(node.inputs) else None
 
 
-@op("Slice", kind="move", gates=(1, 2, 3, 4))
+@op("Slice", kind="move", gates=(1, 2, 3, 4), moves="selects")
 def slice_(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s at the places that were read, zeros elsewhere.  Spec: ONNX Slice-13."""
     x = _data(node)
@@ -131,7 +133,21 @@ def _of_data_or_ids(node: ir.Node, active: tuple[int, ...]) -> str:
     return "move"
 
 
-@op("Gather", kind=_of_data_or_ids, inputs=(0, 1))
+def _samples_apart(node: ir.Node, inputs: Sequence[int]) -> bool:
+    """Along axis 0 the indices keep them apart, else the data does."""
+    first = node.attributes.get_int("axis", 0) in (0, -rank_of(node.inputs[0]))
+    return list(inputs) == ([1] if first else [0])
+
+
+@op(
+    "Gather",
+    kind="move",
+    choose=_of_data_or_ids,
+    inputs=(0, 1),
+    moves="selects",
+    folds=True,
+    samples_apart=_samples_apart,
+)
 def gather(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to the elements that were read, summed where one was read twice.
 
@@ -142,7 +158,7 @@ def gather(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     x, indices = _data(node), node.inputs[1]
     assert indices is not None
     rank, count = known_rank(x), known_rank(indices)
-    axis = integer(node, "axis", 0) % rank
+    axis = node.attributes.get_int("axis", 0) % rank
     if i == 1:
         others = [k for k in range(rank + count - 1) if not axis <= k < axis + count]
         return emit.op("ReduceSum", s, emit.ints(*others), keepdims=0) if others else s
@@ -165,13 +181,29 @@ def _count(emit: Emit, value: ir.Value) -> Size:
     return emit.op("Unsqueeze", emit.op("Size", value), emit.ints(0))
 
 
-@op("Pad", kind="move", gates=(1, 2, 3))
+def _sign_of_pad(node: ir.Node, of: Sequence[int]) -> int:
+    """That of the data, if padding is with zeros, with data or with a constant of that sign."""
+    fill = _given(node, 2)
+    if fill is None or node.attributes.get_string("mode", "constant") != "constant":
+        return of[0]
+    return of[0] if of[0] == of[2] else 0
+
+
+@op(
+    "Pad",
+    kind="move",
+    gates=(1, 2, 3),
+    sign=_sign_of_pad,
+    folds=True,
+    grows=True,
+    samples_apart=by_shape,
+)
 def pad_(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s without the padding; that of reflected, repeated and wrapped elements goes back to them.
 
     What falls on constant padding is lost.  Spec: ONNX Pad-19.
     """
-    x, given, mode = _data(node), _given(node, 1), text(node, "mode", "constant")
+    x, given, mode = _data(node), _given(node, 1), node.attributes.get_string("mode", "constant")
     if _only_run_knows_axes(node):
         nowhere = emit.constant(-1, ir.DataType.INT64)
         return _to_origins(emit, s, emit.forward(node, {0: _numbered(emit, x), 2: nowhere}), x)

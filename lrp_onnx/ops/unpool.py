@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.graph.attributes import ints
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.ops.bounds import same_sign
 from lrp_onnx.ops.registry import op, refuse
 from lrp_onnx.ops.scatter_add import Size, constant_ints, pad, plus, size_of, slice_axis, vector
 
@@ -19,8 +19,11 @@ def _moves(node: ir.Node, active: tuple[int, ...]) -> str:
     if len(node.inputs) < 3 or x is None or x.shape is None or y.shape is None:
         return "move"
     n = len(x.shape) - 2
-    kernel, strides = ints(node, "kernel_shape", []), ints(node, "strides", [1] * n)
-    pads = ints(node, "pads", [0] * 2 * n)
+    kernel, strides = (
+        node.attributes.get_ints("kernel_shape", []),
+        node.attributes.get_ints("strides", [1] * n),
+    )
+    pads = node.attributes.get_ints("pads", [0] * 2 * n)
     for k, (size, given) in enumerate(zip(x.shape[2:], y.shape[2:], strict=True)):
         own = pads[k] + pads[n + k] - kernel[k]
         if not isinstance(size, int) or not isinstance(given, int):
@@ -33,7 +36,7 @@ def _moves(node: ir.Node, active: tuple[int, ...]) -> str:
     return "move"
 
 
-@op("MaxUnpool", kind=_moves, gates=(1, 2))
+@op("MaxUnpool", kind="move", choose=_moves, gates=(1, 2), sign=same_sign)
 def max_unpool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s at the place each element was put; of several at one place the last is there.
 
@@ -53,7 +56,7 @@ def max_unpool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     return emit.reshape_like(kept, x)
 
 
-@op("Col2Im", kind="sum", gates=(1, 2))
+@op("Col2Im", kind="sum", gates=(1, 2), sign=same_sign)
 def col2im(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """im2col: the elements of s that each column was added to, one axis of the image at a time.
 
@@ -63,8 +66,11 @@ def col2im(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     assert x is not None
     y = node.outputs[0]
     n = known_rank(y) - 2
-    strides, dilations = ints(node, "strides", [1] * n), ints(node, "dilations", [1] * n)
-    pads = ints(node, "pads", [0] * 2 * n)
+    strides, dilations = (
+        node.attributes.get_ints("strides", [1] * n),
+        node.attributes.get_ints("dilations", [1] * n),
+    )
+    pads = node.attributes.get_ints("pads", [0] * 2 * n)
     kernel = _sizes(emit, block, n)
     s = pad(emit, s, {k + 2: (pads[k], pads[n + k]) for k in range(n)}, n + 2)
     for k in range(n):

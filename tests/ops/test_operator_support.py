@@ -1,4 +1,4 @@
-"""Every operator of the standard stands somewhere, and what is said of it is what happens."""
+"""Every operator of the standard is known, and what is said of it is what happens."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from onnx import defs
 from onnxruntime.capi import onnxruntime_pybind11_state
 
-from lrp_onnx.analysis.operator_support import STANDARD, every_stand, stand_of, versions_of
+from lrp_onnx.analysis.operator_support import STANDARD, every_operator, support_of, versions_of
 from lrp_onnx.frontend.decompose import EXPANSIONS
 from lrp_onnx.ops import KINDS, REGISTRY
 
@@ -26,8 +26,8 @@ OPEN: dict[str, set[str]] = {}
 
 
 @pytest.mark.parametrize("domain", STANDARD)
-def test_every_operator_stands_somewhere(domain):
-    missing = [name for d, name in NAMES if d == domain and stand_of(d, name) is None]
+def test_every_operator_of_the_standard_is_known(domain):
+    missing = [name for d, name in NAMES if d == domain and support_of(d, name) is None]
     assert not missing, "give each a VJP, an expansion or a place in ops/silent.py"
 
 
@@ -37,30 +37,31 @@ def test_all_domains_of_onnx_are_looked_at():
 
 @pytest.mark.parametrize("domain", STANDARD)
 def test_no_more_is_refused_than_must_be(domain):
-    refused = {s.op_type for s in every_stand() if s.domain == domain and s.stand == "refused"}
+    refused = {s.op_type for s in every_operator() if s.domain == domain and s.support == "refused"}
     still = OPEN.get(domain, set())
     assert refused - still <= REFUSABLE.get(domain, set())
     assert still <= refused
 
 
-@pytest.mark.parametrize("stand", list(every_stand()), ids=lambda s: s.name)
-def test_a_stand_says_how_or_why(stand):
-    if stand.stand == "propagates":
-        assert stand.how
-        assert set(stand.kinds) <= set(KINDS)
-        assert stand.kinds or (stand.domain, stand.op_type) not in REGISTRY
-        assert stand.about or "function" in stand.how
+@pytest.mark.parametrize("operator", list(every_operator()), ids=lambda s: s.name)
+def test_support_says_how_or_why(operator):
+    if operator.support == "propagates":
+        assert operator.how
+        assert set(operator.kinds) <= set(KINDS)
+        record = REGISTRY.get((operator.domain, operator.op_type))
+        assert operator.kinds or record is None or record.support == "expanded"
+        assert operator.about or "function" in operator.how
     else:
-        assert (stand.stand == "refused") == bool(stand.reason)
+        assert (operator.support == "refused") == bool(operator.reason)
 
 
-def test_what_is_in_no_table_stands_nowhere():
-    assert stand_of("", "Conv2") is None
-    assert stand_of("com.example", "Conv") is None
+def test_what_is_in_no_table_is_unknown():
+    assert support_of("", "Conv2") is None
+    assert support_of("com.example", "Conv") is None
 
 
 def test_an_expansion_comes_before_a_refusal():
-    assert stand_of("com.microsoft", "QuickGelu").stand == "propagates"
+    assert support_of("com.microsoft", "QuickGelu").support == "propagates"
     assert ("com.microsoft", "QuickGelu") in EXPANSIONS
 
 
@@ -69,9 +70,9 @@ def test_versions_begin_with_the_one_in_force_at_7():
     assert versions_of("", "Swish") == (24,)
 
 
-def test_every_contrib_operator_of_the_runtime_stands_somewhere() -> None:
+def test_every_contrib_operator_of_the_runtime_is_known() -> None:
     schemas = onnxruntime_pybind11_state.get_all_operator_schema()
     names = {s.name for s in schemas if s.domain == "com.microsoft"}
     assert len(names) > 100
-    missing = {name for name in names if stand_of("com.microsoft", name) is None}
+    missing = {name for name in names if support_of("com.microsoft", name) is None}
     assert not missing, "write an expansion, or refuse it by name in ops/contrib.py"
