@@ -205,11 +205,11 @@ class _Flow:
         ports = ports_of(node)
         inside = [self.visit_body(node, ports, body) for body in bodies_of(node)]
         self.inside[node], self.kinds[node] = inside, "body"
-        reached = {b for found in inside for b in found.inputs}
+        reached = {b for body in inside for b in body.inputs}
         self.carried[node] = tuple(i for i in active if ports.inputs.get(i) in reached)
-        around = (v for found in inside for v in found.captured if v in self.active)
+        around = (v for body in inside for v in body.captured if v in self.active)
         self.captured[node] = tuple(dict.fromkeys(around))
-        written = {b for found in inside for b in found.outputs}
+        written = {b for body in inside for b in body.outputs}
         self.active.update(node.outputs[n] for n, b in ports.outputs.items() if b in written)
 
     def visit_body(self, node: ir.Node, ports: Ports, body: ir.Graph) -> _Inside:
@@ -279,14 +279,14 @@ class _Flow:
 
     def rescaled(self, value: ir.Value | None) -> set[ir.Value]:
         """The value and those it is a multiple of, by constants or by gates."""
-        found: set[ir.Value] = set()
+        multiples: set[ir.Value] = set()
         while value is not None:
-            found.add(value)
+            multiples.add(value)
             node = value.producer()
             if node is None or not self.multiplies(node):
                 break
             value = node.inputs[self.carried[node][0]]
-        return found
+        return multiples
 
     def receivers(self, node: ir.Node) -> list[ir.Value]:
         """The values that get relevance from a node: inputs, and what its bodies capture."""
@@ -320,22 +320,22 @@ class _Flow:
 
 def _but_through(flow: _Flow, target: ir.Value) -> str:
     """The nodes without relevance through which alone the target depends on the inputs."""
-    pending, seen, found = [target], set(), []
+    pending, seen, silent = [target], set(), []
     while pending:
         node = pending.pop().producer()
         if node is None or node in seen:
             continue
         seen.add(node)
         if node in flow.silent:
-            found.append(f"{name_of(node)!r} ({type_of(node)})")
+            silent.append(f"{name_of(node)!r} ({type_of(node)})")
         else:
             pending += [v for v in node.inputs if v is not None]
-    return f" but through {', '.join(found)}, which carry no relevance" if found else ""
+    return f" but through {', '.join(silent)}, which carry no relevance" if silent else ""
 
 
 @dataclass
 class _Inside:
-    """What was found in one body."""
+    """The flow through one body."""
 
     body: ir.Graph
     flow: _Flow
@@ -359,8 +359,8 @@ def _needed(flow: _Flow, targets: Sequence[ir.Value]) -> set[ir.Node]:
         graph.add_edges_from((node, value) for value in node.outputs)
         sources = flow.receivers(node) if carried or node in flow.inside else node.inputs
         graph.add_edges_from((value, node) for value in sources)
-    found = {v for target in targets for v in nx.ancestors(graph, target)}
-    return {v for v in found if isinstance(v, ir.Node)}
+    above = {v for target in targets for v in nx.ancestors(graph, target)}
+    return {v for v in above if isinstance(v, ir.Node)}
 
 
 def _steps(

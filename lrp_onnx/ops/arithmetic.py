@@ -24,7 +24,7 @@ from lrp_onnx.ops.bounds import (
 )
 from lrp_onnx.ops.registry import op
 
-__all__: list[str] = []
+__all__ = ["BINARY"]
 
 
 BINARY: dict[str, Any] = {"inputs": (0, 1), "broadcasts": True, "folds": True}

@@ -15,33 +15,11 @@ from collections.abc import Callable, Sequence
 
 import onnx_ir as ir
 
-__all__ = [
-    "ANYTHING",
-    "Bound",
-    "Range",
-    "Sign",
-    "absolute_range",
-    "any_range",
-    "chosen_range",
-    "clipped_range",
-    "common_sign",
-    "difference_range",
-    "hull",
-    "maximum_range",
-    "minimum_range",
-    "negative_range",
-    "nonnegative",
-    "of_sign",
-    "product_range",
-    "quotient_range",
-    "same_if_positive",
-    "same_range",
-    "same_sign",
-    "sign_by_slopes",
-    "sign_of",
-    "sum_range",
-    "unit_range",
-]
+__all__ = ["ANYTHING", "Bound", "Range", "Sign", "absolute_range", "any_range", "chosen_range",
+           "clipped_range", "common_sign", "difference_range", "hull", "maximum_range",
+           "minimum_range", "negative_range", "nonnegative", "of_sign", "product_range",
+           "quotient_range", "same_if_positive", "same_range", "same_sign", "sign_by_slopes",
+           "sign_of", "sum_range", "unit_range"]  # fmt: skip
 
 Range = tuple[float, float]
 Sign = Callable[[ir.Node, Sequence[int]], int]

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.builder import known_rank, static_shape
+from lrp_onnx.ops.operands import operand
 
 __all__ = ["Sliding", "sliding"]
 
@@ -50,8 +51,7 @@ class Sliding:
 
 def sliding(node: ir.Node) -> Sliding:
     """Of Conv or ConvTranspose; UnsupportedError where its kernel or its padding is unknown."""
-    x, y = node.inputs[0], node.outputs[0]
-    assert x is not None
+    x, y = operand(node), node.outputs[0]
     n = known_rank(x) - 2
     return Sliding(
         _kernel(node),

@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.samples import along, by_shape, rank_of
 from lrp_onnx.ops.scatter_add import reshape, size_of
@@ -50,8 +51,7 @@ class _Norm:
 
 
 def _first_axis(node: ir.Node) -> range:
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     rank = known_rank(x)
     return range(node.attributes.get_int("axis", -1) % rank, rank)
 
@@ -83,8 +83,7 @@ def instance_normalization(
     s: (N, C, *size)    scale: (C,)    ->    c: (N, C, *size).
     Spec: ONNX InstanceNormalization-6.
     """
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     rank = known_rank(x)
     scale = emit.op("Reshape", node.inputs[1], emit.ints(-1, *[1] * (rank - 2)))
     norm = _Norm(emit, node, x, range(2, rank))

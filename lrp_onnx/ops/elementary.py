@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit
+from lrp_onnx.ops.arithmetic import BINARY
 from lrp_onnx.ops.bounds import absolute_range, nonnegative, same_sign
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.stabilize import ratio
@@ -66,14 +67,7 @@ def _sign_of_power(node: ir.Node, of: Sequence[int]) -> int:
 
 
 # with an exponent that depends on the input too, two factors that share their relevance
-@op(
-    "Pow",
-    kind=("activation", "product"),
-    inputs=(0, 1),
-    broadcasts=True,
-    sign=_sign_of_power,
-    folds=True,
-)
+@op("Pow", kind=("activation", "product"), sign=_sign_of_power, **BINARY)
 def power(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s·b·a^(b-1) for the base a, s·y·ln a for the exponent b.  Spec: ONNX Pow-15."""
     base, exponent = (emit.in_compute_dtype(v) for v in node.inputs)

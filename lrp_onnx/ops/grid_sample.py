@@ -16,6 +16,7 @@ from itertools import product
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.scatter_add import Size, size_of, vector
 
@@ -54,8 +55,7 @@ def _taps(emit: Emit, node: ir.Node, axis: int) -> tuple[list[Tap], ir.Value | f
 
 def _size(emit: Emit, node: ir.Node, axis: int) -> ir.Value:
     """The size of x along a spatial axis as a number of the relevance's type."""
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     size = size_of(emit, x, axis + 2)
     if isinstance(size, int):
         return emit.constant(float(size))
@@ -135,8 +135,8 @@ def _boxes(emit: Emit, node: ir.Node) -> tuple[list[list[Tap]], list[ir.Value | 
     (N, 1, T·P), the last axis first.
     """
     n = known_rank(node.outputs[0]) - 2
-    found = [_taps(emit, node, axis) for axis in range(n)]
-    taps = [t for t, _ in found]
+    by_axis = [_taps(emit, node, axis) for axis in range(n)]
+    taps = [t for t, _ in by_axis]
     indices = []
     for box in product(*taps):
         flat = box[0].index
@@ -145,12 +145,11 @@ def _boxes(emit: Emit, node: ir.Node) -> tuple[list[list[Tap]], list[ir.Value | 
             flat = emit.op("Add", emit.op("Mul", flat, size), tap.index)
         indices.append(emit.op("Unsqueeze", flat, emit.ints(1)))
     joined = emit.op("Concat", *indices, axis=2) if len(indices) > 1 else indices[0]
-    return taps, [f for _, f in found], joined
+    return taps, [f for _, f in by_axis], joined
 
 
 def _extent(emit: Emit, node: ir.Node, axis: int) -> Size:
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     return size_of(emit, x, axis + 2)
 
 
@@ -160,15 +159,15 @@ def _weights(
     """The weight of each box element, with the derivative along axis `by` in place of its own:
     (N, 1, P), None for 1.
     """
-    found: list[ir.Value | None] = []
+    weights: list[ir.Value | None] = []
     for box in product(*taps):
         factors = [t.slope if axis == by else t.weight for axis, t in enumerate(box)]
         total: ir.Value | None = None
         for factor in factors:
             if factor is not None:
                 total = factor if total is None else emit.op("Mul", total, factor)
-        found.append(None if total is None else emit.op("Unsqueeze", total, emit.ints(1)))
-    return found
+        weights.append(None if total is None else emit.op("Unsqueeze", total, emit.ints(1)))
+    return weights
 
 
 def _copied(emit: Emit, indices: ir.Value, like: ir.Value) -> ir.Value:
@@ -197,15 +196,14 @@ def grid_sample(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     Spec: ONNX GridSample-20.
     """
     taps, factors, indices = _boxes(emit, node)
-    x, flat = node.inputs[0], _flat(emit, s)
-    assert x is not None
+    x, flat = operand(node), _flat(emit, s)
     if i == 1:
         return _to_grid(emit, node, flat, taps, factors, indices)
     parts = [flat if w is None else emit.op("Mul", flat, w) for w in _weights(emit, taps)]
-    given = emit.op("Concat", *parts, axis=2) if len(parts) > 1 else parts[0]
+    weighted = emit.op("Concat", *parts, axis=2) if len(parts) > 1 else parts[0]
     zeros = _flat(emit, emit.op("Expand", 0.0, emit.shape_of(x)))
     everywhere = _copied(emit, indices, x)
-    total = emit.op("ScatterElements", zeros, everywhere, given, axis=2, reduction="add")
+    total = emit.op("ScatterElements", zeros, everywhere, weighted, axis=2, reduction="add")
     return emit.reshape_like(total, x)
 
 

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, compute_dtype
 from lrp_onnx.ops.bounds import chosen_range, same_sign
+from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op, refuse
 
 __all__: list[str] = []
@@ -74,8 +75,7 @@ CAST: dict[str, Any] = {"kind": ("move", "none"), "choose": _of_numbers, "elemen
 @op("CastLike", **CAST, gates=(1,))
 def cast(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s in the dtype that the relevance of x is computed in.  Spec: ONNX Cast-19, CastLike-19."""
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     dtype = compute_dtype(x.dtype)
     return s if dtype == emit.dtype else emit.op("Cast", s, to=int(dtype))
 

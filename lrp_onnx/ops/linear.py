@@ -14,6 +14,7 @@ from lrp_onnx.ops.conv_backward_data import over_input
 from lrp_onnx.ops.conv_backward_filter import over_kernel
 from lrp_onnx.ops.conv_geometry import sliding
 from lrp_onnx.ops.one_hot_matmul import class_of, one_row
+from lrp_onnx.ops.operands import operand, optional
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.samples import by_shape, rank_of
 from lrp_onnx.ops.scatter_add import LAST
@@ -25,22 +26,20 @@ WEIGHTED: dict[str, Any] = {"kind": ("linear", "bilinear"), "inputs": (0, 1), "w
 """Linear if one operand depends on the explained input, bilinear if both do."""
 
 
-def _batch_first(node: ir.Node, i: int) -> bool:
-    return i == 0
-
-
 def _kernel_channel(node: ir.Node, i: int) -> int:
     """Axis 1 of the input and of Conv's kernel, axis 0 of ConvTranspose's."""
     return 0 if i and node.op_type == "ConvTranspose" else 1
 
 
-@op(
-    "Conv",
+CONVOLUTION: dict[str, Any] = {
     **WEIGHTED,
-    channel_axis=_kernel_channel,
-    one_sample=_batch_first,
-    samples_apart=by_shape,
-)
+    "channel_axis": _kernel_channel,
+    "one_sample": lambda node, i: i == 0,
+    "samples_apart": by_shape,
+}
+
+
+@op("Conv", **CONVOLUTION)
 def conv(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Value:
     """Transpose of Conv over its input; over its kernel see `over_kernel`.
 
@@ -52,13 +51,7 @@ def conv(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Valu
     return over_input(emit, node, [(s, w)])
 
 
-@op(
-    "ConvTranspose",
-    **WEIGHTED,
-    channel_axis=_kernel_channel,
-    one_sample=_batch_first,
-    samples_apart=by_shape,
-)
+@op("ConvTranspose", **CONVOLUTION)
 def conv_transpose(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Value:
     """Transpose of ConvTranspose over its input: Conv with the same attributes; over its kernel see
     `over_kernel`.
@@ -99,7 +92,7 @@ def _gemm_channel(node: ir.Node, i: int) -> int:
 
 def _bias_per_sample(node: ir.Node, rank: int) -> bool:
     """Whether the bias has an axis for the samples, so that their results differ."""
-    b = node.inputs[2] if len(node.inputs) > 2 else None
+    b = optional(node, 2)
     return b is not None and known_rank(b) == rank and b.shape is not None and b.shape[0] != 1
 
 
@@ -157,21 +150,22 @@ def _rows_apart(node: ir.Node, inputs: Sequence[int]) -> bool:
     return 1 not in inputs or (min(ranks) > 2 and len(ranks) == 1)
 
 
-@op(
-    "MatMul",
+MATRIX_PRODUCT: dict[str, Any] = {
     **WEIGHTED,
-    channel_axis=lambda node, i: -1 - i,
-    one_sample=_rows_alike,
-    samples_apart=_rows_apart,
-)
+    "channel_axis": lambda node, i: -1 - i,
+    "one_sample": _rows_alike,
+    "samples_apart": _rows_apart,
+}
+
+
+@op("MatMul", **MATRIX_PRODUCT)
 def matmul(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Value:
     """Transpose of numpy's matmul over one operand, with batch axes and vectors.
 
     s: (*batch, M, N)    w: the other operand    ->    c: shaped like operand i.    Spec: ONNX
     MatMul-13.
     """
-    x = node.inputs[i]
-    assert x is not None
+    x = operand(node, i)
     rank_x, rank_w = known_rank(x), known_rank(w)
     if rank_w == 1:
         s = emit.op("Unsqueeze", s, emit.ints(-1 - i)) if rank_x > 1 else s
@@ -201,16 +195,7 @@ def _sum_batch(emit: Emit, c: ir.Value, x: ir.Value, z: ir.Value, i: int) -> ir.
     return emit.sum_to(c, x, c)
 
 
-@op(
-    "MatMulAdd",
-    domain="lrp",
-    kind="linear",
-    inputs=(0, 1),
-    weighted=True,
-    channel_axis=lambda node, i: -1 - i,
-    one_sample=_rows_alike,
-    samples_apart=_rows_apart,
-)
+@op("MatMulAdd", domain="lrp", **{**MATRIX_PRODUCT, "kind": "linear"})
 def matmul_add(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Value:
     """Transpose of MatMul with a bias (see `canonize`): that of MatMul."""
     return matmul(emit, node, s, i, w)

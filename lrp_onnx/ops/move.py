@@ -8,21 +8,12 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.ops.operands import operand, optional
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.samples import along
 from lrp_onnx.ops.scatter_add import Size, constant_ints, plus, reshape, size_of, slice_axis
 
 __all__: list[str] = []
-
-
-def _data(node: ir.Node) -> ir.Value:
-    x = node.inputs[0]
-    assert x is not None
-    return x
-
-
-def _given(node: ir.Node, i: int) -> ir.Value | None:
-    return node.inputs[i] if i < len(node.inputs) else None
 
 
 @op("Reshape", kind="move", gates=(1,), moves="reorders")
@@ -31,13 +22,13 @@ def _given(node: ir.Node, i: int) -> ir.Value | None:
 @op("Unsqueeze", kind="move", gates=(1,), moves="reorders", statistic=True)
 def same_elements(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s in the shape of the input.  Spec: ONNX Reshape-14, Flatten-13, Squeeze-13, Unsqueeze-13."""
-    return emit.reshape_like(s, _data(node))
+    return emit.reshape_like(s, operand(node))
 
 
 @op("Transpose", kind="move", moves="reorders")
 def transpose(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s with the axes put back.  Spec: ONNX Transpose-13."""
-    perm = node.attributes.get_ints("perm", range(known_rank(_data(node)))[::-1])
+    perm = node.attributes.get_ints("perm", range(known_rank(operand(node)))[::-1])
     return emit.op("Transpose", s, perm=[int(k) for k in np.argsort(perm)])
 
 
@@ -54,11 +45,11 @@ def tile(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     s: (r₀·d₀, r₁·d₁, …), summed as (r₀, d₀, r₁, d₁, …)    ->    c: (d₀, d₁, …).
     Spec: ONNX Tile-13.
     """
-    x, given = _data(node), _given(node, 1)
-    rank, repeats = known_rank(x), constant_ints(given)
+    x, counts = operand(node), optional(node, 1)
+    rank, repeats = known_rank(x), constant_ints(counts)
     sizes: list[Size] = []
     for k in range(rank):
-        count = slice_axis(emit, given, 0, k, k + 1) if repeats is None and given else None
+        count = slice_axis(emit, counts, 0, k, k + 1) if repeats is None and counts else None
         sizes += [repeats[k] if repeats else count or 1, size_of(emit, x, k)]
     copied = [2 * k for k in range(rank) if sizes[2 * k] != 1]
     if not copied:
@@ -105,7 +96,7 @@ def depth_to_space(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     s: (N, C, H·b, W·b)    ->    c: (N, b·b·C, H, W) for DCR, (N, C·b·b, H, W) for CRD.
     Spec: ONNX DepthToSpace-13.
     """
-    x, b = _data(node), node.attributes.get_int("blocksize", 1)
+    x, b = operand(node), node.attributes.get_int("blocksize", 1)
     height, width = (size_of(emit, x, k) for k in (2, 3))
     blocks = reshape(emit, s, [0, 0, height, b, width, b])
     order = (

@@ -59,8 +59,8 @@ def lrn(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     rank = known_rank(y)
     squares = _over_channels(emit, emit.op("Mul", x, x), before, behind, rank)
     d = emit.op("Add", emit.op("Mul", squares, share), node.attributes.get_float("bias", 1.0))
-    spread = emit.op("Div", emit.op("Mul", s, y), d)
-    met = emit.op("Mul", x, _over_channels(emit, spread, behind, before, rank))
+    ratio = emit.op("Div", emit.op("Mul", s, y), d)
+    met = emit.op("Mul", x, _over_channels(emit, ratio, behind, before, rank))
     own = emit.op("Mul", s, emit.op("Pow", d, -beta))
     return emit.op("Sub", own, emit.op("Mul", met, 2 * share * beta))
 

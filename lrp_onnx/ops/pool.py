@@ -21,18 +21,19 @@ import onnx_ir as ir
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.bounds import same_range, same_sign
+from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.reduce import give_back_mean, give_to_winner
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.samples import by_shape
 from lrp_onnx.ops.scatter_add import (
     Size,
     columns,
+    overlap_add,
     pad,
     plus,
     shifted,
     size_of,
     slice_axis,
-    spread,
     times,
     vector,
 )
@@ -65,13 +66,12 @@ class Window:
 
 def windows(emit: Emit, node: ir.Node) -> list[Window]:
     """The windows of each spatial axis.  Spec: ONNX MaxPool-12, AveragePool-19."""
-    x, y = node.inputs[0], node.outputs[0]
-    assert x is not None
+    x, y = operand(node), node.outputs[0]
     rank = known_rank(x)
     kernel = node.attributes.get_ints("kernel_shape", [])
     strides = node.attributes.get_ints("strides", [1] * (rank - 2))
     dilations = node.attributes.get_ints("dilations", [1] * (rank - 2))
-    found = []
+    by_axis = []
     for k in range(rank - 2):
         size, read = size_of(emit, x, k + 2), size_of(emit, y, k + 2)
         reach = (kernel[k] - 1) * dilations[k] + 1
@@ -86,8 +86,10 @@ def windows(emit: Emit, node: ir.Node) -> list[Window]:
             end = max(0, (read - 1) * strides[k] + reach - last)
         elif node.attributes.get_int("ceil_mode", 0):
             end = plus(emit, end, strides[k] - 1)
-        found.append(Window(k + 2, kernel[k], strides[k], dilations[k], begin, end, read, counted))
-    return found
+        by_axis.append(
+            Window(k + 2, kernel[k], strides[k], dilations[k], begin, end, read, counted)
+        )
+    return by_axis
 
 
 def _pads(
@@ -131,10 +133,10 @@ def max_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 
     s: (N, C, *out)    ->    c: (N, C, *in).    Spec: ONNX MaxPool-12.
     """
-    found = windows(emit, node)
+    by_axis = windows(emit, node)
     y = node.outputs[0]
-    for k, window in enumerate(found):
-        x = _maximum_along(emit, node, range(k + 1, len(found)))
+    for k, window in enumerate(by_axis):
+        x = _maximum_along(emit, node, range(k + 1, len(by_axis)))
         s = _to_winner(emit, node, window, x, y, s)
         y = x
     return s
@@ -142,8 +144,7 @@ def max_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 
 def _maximum_along(emit: Emit, node: ir.Node, axes: Sequence[int]) -> ir.Value:
     """The node's maximum along some of its spatial axes."""
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     if not axes:
         return x
     n = known_rank(x) - 2
@@ -178,7 +179,7 @@ def _to_winner(
         parts.append((offset, emit.op("Mul", wins, rest)))
         rest = emit.op("Sub", rest, parts[-1][1])
     parts.append((window.offsets[-1], rest))
-    return spread(emit, parts, node, axis, stride, window.begin)
+    return overlap_add(emit, parts, node, axis, stride, window.begin)
 
 
 def _elements(emit: Emit, node: ir.Node, window: Window, x: ir.Value) -> Sequence[ir.Value | None]:
@@ -212,17 +213,17 @@ def average_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 
     s: (N, C, *out)    ->    c: (N, C, *in).    Spec: ONNX AveragePool-19.
     """
-    found = windows(emit, node)
-    divisors = [_divisors(emit, window) for window in found]
+    by_axis = windows(emit, node)
+    divisors = [_divisors(emit, window) for window in by_axis]
     constant = np.prod([d for d in divisors if isinstance(d, int)])
     s = emit.op("Mul", s, float(1 / constant)) if constant != 1 else s
-    for window, divisor in zip(found, divisors, strict=True):
+    for window, divisor in zip(by_axis, divisors, strict=True):
         if not isinstance(divisor, int):
-            behind = [1] * (len(found) + 1 - window.axis)
+            behind = [1] * (len(by_axis) + 1 - window.axis)
             s = emit.op("Div", s, emit.op("Reshape", divisor, emit.ints(-1, *behind)))
-    for window in found:
+    for window in by_axis:
         parts = [(offset, s) for offset in window.offsets]
-        s = spread(emit, parts, node, window.axis, window.stride, window.begin)
+        s = overlap_add(emit, parts, node, window.axis, window.stride, window.begin)
     return s
 
 
@@ -252,8 +253,7 @@ def _counted_by_run(emit: Emit, window: Window) -> ir.Value:
 
 
 def _spatial(node: ir.Node) -> range:
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     return range(2, known_rank(x))
 
 

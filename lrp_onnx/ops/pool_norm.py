@@ -14,7 +14,7 @@ from lrp_onnx.ops.pool import windows
 from lrp_onnx.ops.reduce_power import divided, sign_of
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.samples import by_shape
-from lrp_onnx.ops.scatter_add import spread
+from lrp_onnx.ops.scatter_add import overlap_add
 
 __all__: list[str] = []
 
@@ -47,7 +47,7 @@ def lp_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     s = _outer(emit, node, s, p)
     for window in windows(emit, node):
         parts = [(offset, s) for offset in window.offsets]
-        s = spread(emit, parts, node, window.axis, window.stride, window.begin)
+        s = overlap_add(emit, parts, node, window.axis, window.stride, window.begin)
     return emit.op("Mul", _slope_of_power(emit, node.inputs[0], p), s)
 
 

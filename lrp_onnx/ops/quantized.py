@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, Input
 from lrp_onnx.graph.dequantize import for_elements_of
+from lrp_onnx.ops.operands import operand, optional
 from lrp_onnx.ops.registry import never_propagates, op
 
 __all__: list[str] = []
@@ -29,8 +30,7 @@ QUANTIZE: dict[str, Any] = {
 @op("QuantizeLinear", **QUANTIZE, domain="com.microsoft")
 def quantize_linear(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s / scale where q can stand for x, 0 beyond that.  Spec: ONNX QuantizeLinear-21."""
-    x, scale = node.inputs[0], node.inputs[1]
-    assert x is not None
+    x, scale = operand(node), node.inputs[1]
     assert scale is not None
     axis, block = node.attributes.get_int("axis", 1), node.attributes.get_int("block_size", 0)
     step = emit.in_compute_dtype(for_elements_of(emit, x, scale, axis, block))
@@ -54,11 +54,10 @@ def dynamic_quantize_linear(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> i
 
 def _unsaturated(emit: Emit, node: ir.Node, step: Input) -> ir.Value:
     """Where x / scale + zero point rounds to a number of the type of q."""
-    x, q = node.inputs[0], node.outputs[0]
-    assert x is not None
+    x, q = operand(node), node.outputs[0]
     assert q.dtype is not None
     value = emit.op("Div", x, step)
-    zero = node.inputs[2] if len(node.inputs) > 2 else None
+    zero = optional(node, 2)
     if zero is not None:
         axis, block = node.attributes.get_int("axis", 1), node.attributes.get_int("block_size", 0)
         shaped = for_elements_of(emit, x, zero, axis, block)

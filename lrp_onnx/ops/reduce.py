@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.bounds import same_sign
+from lrp_onnx.ops.operands import operand, optional
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.samples import by_shape
 from lrp_onnx.ops.scatter_add import constant_ints, size_of
@@ -29,15 +30,14 @@ MOST = 4096
 
 def reduced_axes(node: ir.Node) -> list[int] | None:
     """The axes a reduction works on, in order, counted from 0; None if the run chooses them."""
-    x, axes = node.inputs[0], node.inputs[1] if len(node.inputs) > 1 else None
-    assert x is not None
-    given = [] if axes is None else constant_ints(axes)
-    if given is None:
+    x, axes = operand(node), optional(node, 1)
+    numbers = [] if axes is None else constant_ints(axes)
+    if numbers is None:
         return None
     rank = known_rank(x)
-    if not given:
+    if not numbers:
         return [] if node.attributes.get_int("noop_with_empty_axes", 0) else list(range(rank))
-    return sorted({axis % rank for axis in given})
+    return sorted({axis % rank for axis in numbers})
 
 
 def keeping_axes(emit: Emit, node: ir.Node, s: ir.Value) -> ir.Value:
@@ -53,13 +53,12 @@ def keeping_axes(emit: Emit, node: ir.Node, s: ir.Value) -> ir.Value:
 def again(emit: Emit, node: ir.Node, x: ir.Value | None, op_type: str | None = None) -> ir.Value:
     """The node's reduction of x with its axes kept, by its own operator or another one."""
     noop = node.attributes.get_int("noop_with_empty_axes", 0)
-    axes = node.inputs[1] if len(node.inputs) > 1 else None
+    axes = optional(node, 1)
     return emit.op(op_type or node.op_type, x, axes, keepdims=1, noop_with_empty_axes=noop)
 
 
 def _copied(emit: Emit, node: ir.Node, s: ir.Value) -> ir.Value:
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     if 0 in (x.shape or ()):  # runtimes copy one element to none as one
         return emit.op("Mul", x, 0.0)
     return emit.op("Expand", s, emit.shape_of(x))
@@ -83,8 +82,7 @@ def give_back_mean(emit: Emit, node: ir.Node, s: ir.Value, axes: Sequence[int] |
     """
     if axes is not None and not axes:
         return s
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     sizes = [None] if axes is None else [size_of(emit, x, axis) for axis in axes]
     known = [size for size in sizes if isinstance(size, int)]
     if emit.optimize and axes is not None and len(known) == len(sizes) and 0 < prod(known) <= MOST:
@@ -131,8 +129,7 @@ def give_to_winner(
     emit: Emit, node: ir.Node, s: ir.Value, axes: Sequence[int], extreme: str = "Max"
 ) -> ir.Value:
     """s, of size 1 along `axes`, to the first extreme of x in row-major order over them."""
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     for k, axis in enumerate(axes):
         rest = axes[k + 1 :]
         along = emit.op(f"Reduce{extreme}", x, emit.ints(*rest), keepdims=1) if rest else x

@@ -28,20 +28,8 @@ from lrp_onnx.graph.builder import Emit
 from lrp_onnx.ops.bounds import Bound, Sign, any_range, same_range
 from lrp_onnx.ops.samples import by_shape, same_rank
 
-__all__ = [
-    "KINDS",
-    "MOVES",
-    "REGISTRY",
-    "SUPPORT",
-    "Op",
-    "expanded",
-    "find",
-    "never_propagates",
-    "no_relevance",
-    "op",
-    "record",
-    "refuse",
-]
+__all__ = ["KINDS", "MOVES", "REGISTRY", "SUPPORT", "Op", "expanded", "find", "never_propagates",
+           "no_relevance", "op", "record", "refuse"]  # fmt: skip
 
 KINDS = (
     *("linear", "sum", "activation", "scale", "product", "quotient", "bilinear", "softmax", "norm"),
@@ -114,8 +102,8 @@ class Op:
     one_sample: Callable[[ir.Node, int], bool] = lambda node, i: False
     """Whether every sample gives the same where input `i` is a constant, so that one is enough."""
     detached: bool = False
-    """Whether its vector-Jacobian product takes `detached=True`: the deviation it divides by is then
-    a constant and the node linear, as rules made of shares take it; input 2 is a bias.
+    """Whether its vector-Jacobian product takes `detached=True`: what it divides by is a constant
+    then and the node linear, as rules made of shares take it; input 2 is a bias.
     """
     shared: Callable[[Emit, ir.Node, ir.Value], ir.Value] | None = None
     """Shares relevance of the output's shape out in the input's shape, for a rule that keeps it."""

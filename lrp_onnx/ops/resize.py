@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.ops.operands import operand, optional
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.samples import by_shape
 from lrp_onnx.ops.scatter_add import Size, constant_array, reshape, size_of, slice_axis, vector
@@ -39,11 +40,11 @@ def _copies_or_averages(node: ir.Node, active: tuple[int, ...]) -> str:
 def _one_scale(node: ir.Node) -> bool:
     """Whether all axes have one scale, found from the sizes: each is rounded from it."""
     stretched = node.attributes.get_string("keep_aspect_ratio_policy", "stretch") == "stretch"
-    return not stretched and _given(node, SIZES) is not None
+    return not stretched and _unless_empty(node, SIZES) is not None
 
 
-def _given(node: ir.Node, i: int) -> ir.Value | None:
-    value = node.inputs[i] if i < len(node.inputs) else None
+def _unless_empty(node: ir.Node, i: int) -> ir.Value | None:
+    value = optional(node, i)
     empty = value is not None and value.shape is not None and value.shape[:1] == (0,)
     return None if empty else value
 
@@ -69,8 +70,7 @@ def resize(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 
     s: shaped like the output    ->    c: shaped like the input.    Spec: ONNX Resize-19.
     """
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     if 0 in (node.outputs[0].shape or ()):  # a matrix without rows is left unset by runtimes
         return emit.expand_like(0.0, x)
     rank = known_rank(x)
@@ -89,11 +89,11 @@ def resize(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 
 def _scale(node: ir.Node, k: int, axis: int) -> float | None:
     """The scale along axis k of the node's axes if it is known."""
-    scales = constant_array(_given(node, SCALES))
+    scales = constant_array(_unless_empty(node, SCALES))
     if scales is not None:
         return float(scales[k])
     x, y = node.inputs[0], node.outputs[0]
-    if _given(node, SCALES) is not None or x is None or x.shape is None or y.shape is None:
+    if _unless_empty(node, SCALES) is not None or x is None or x.shape is None or y.shape is None:
         return None
     size, read = x.shape[axis], y.shape[axis]
     if isinstance(size, int) and isinstance(read, int):
@@ -124,7 +124,7 @@ def _whole_factor(node: ir.Node, k: int, axis: int) -> int:
 
 
 def _uncropped(node: ir.Node, k: int) -> bool:
-    roi = constant_array(_given(node, ROI))
+    roi = constant_array(_unless_empty(node, ROI))
     return roi is not None and bool(roi[k] == 0 and roi[len(roi) // 2 + k] == 1)
 
 
@@ -132,8 +132,7 @@ def _blocks_summed(emit: Emit, node: ir.Node, s: ir.Value, factors: Mapping[int,
     """The sum over each block of factor[axis] neighbors along every axis of `factors`."""
     if not factors:
         return s
-    x, y = node.inputs[0], node.outputs[0]
-    assert x is not None
+    x, y = operand(node), node.outputs[0]
     first = min(factors)
     sizes: list[Size] = [0] * first
     summed = []
@@ -147,8 +146,7 @@ def _blocks_summed(emit: Emit, node: ir.Node, s: ir.Value, factors: Mapping[int,
 
 def _matrix(emit: Emit, node: ir.Node, k: int, axis: int) -> ir.Value:
     """The interpolation along one axis, (out, in): what Resize makes of the identity."""
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     size = size_of(emit, x, axis)
     numbers = _numbers(emit, size)
     equal = emit.op("Equal", emit.op("Unsqueeze", numbers, emit.ints(1)), numbers)
@@ -161,7 +159,7 @@ def _matrix(emit: Emit, node: ir.Node, k: int, axis: int) -> ir.Value:
         _one_of(emit, node, ROI, k, [0.0, 0.0], [0.0, 1.0, 1.0], [1.0]),
         _one_of(emit, node, SCALES, k, [1.0, 1.0], [1.0]),
         vector(emit, [1, 1, size_of(emit, node.outputs[0], axis), size])
-        if _given(node, SIZES)
+        if _unless_empty(node, SIZES)
         else None,
         **kept,
         extrapolation_value=0.0,
@@ -181,8 +179,7 @@ def _matrix_among(emit: Emit, node: ir.Node, axes: Sequence[int], axis: int) -> 
     It is what Resize makes of tensors of the input's size that vary along that axis alone, 1 at one
     place; they lie along an axis of their own.
     """
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     rank, size = known_rank(x), size_of(emit, x, axis)
     apart = next((k for k in range(rank) if k not in axes), None)
     if apart is None:  # one more, in front
@@ -197,8 +194,8 @@ def _matrix_among(emit: Emit, node: ir.Node, axes: Sequence[int], axis: int) -> 
     sizes = [size_of(emit, x, k - shift) if k in axes else 1 for k in range(rank)]
     alone = emit.op("Expand", there, vector(emit, sizes))
     kept = {n: a for n, a in node.attributes.items() if n not in ("axes", "extrapolation_value")}
-    given = [node.inputs[ROI], None, node.inputs[SIZES]]
-    y = emit.op("Resize", alone, *given, axes=axes, **kept, extrapolation_value=0.0)
+    inputs = [node.inputs[ROI], None, node.inputs[SIZES]]
+    y = emit.op("Resize", alone, *inputs, axes=axes, **kept, extrapolation_value=0.0)
     others = [k for k in axes if k != axis]
     if others:
         starts, ends = emit.ints(*[0] * len(others)), emit.ints(*[1] * len(others))
@@ -210,17 +207,17 @@ def _matrix_among(emit: Emit, node: ir.Node, axes: Sequence[int], axis: int) -> 
 
 def _one_of(emit: Emit, node: ir.Node, i: int, k: int, *around: Sequence[float]) -> ir.Value | None:
     """Element k of the scales, or elements k of both halves of the roi, between constants."""
-    given = _given(node, i)
-    if given is None:
+    values = _unless_empty(node, i)
+    if values is None:
         return None
     count = len(around) - 1
-    assert given.shape is not None
-    places = [k + j * int(given.shape[0]) // count for j in range(count)]  # type: ignore[arg-type]
-    known = constant_array(given)
+    assert values.shape is not None
+    places = [k + j * int(values.shape[0]) // count for j in range(count)]  # type: ignore[arg-type]
+    known = constant_array(values)
     if known is not None:
         numbers = [v for part, j in zip(around, places, strict=False) for v in (*part, known[j])]
         return emit.constant([*numbers, *around[-1]], ir.DataType.FLOAT)
-    single = emit.op("Cast", given, to=int(ir.DataType.FLOAT))
+    single = emit.op("Cast", values, to=int(ir.DataType.FLOAT))
     parts: list[ir.Value] = []
     for part, j in zip(around, places, strict=False):
         parts += [emit.constant(part, ir.DataType.FLOAT), slice_axis(emit, single, 0, j, j + 1)]

@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.ops.bounds import same_sign
+from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.scatter_add import size_of, vector
 
@@ -47,7 +48,7 @@ def _samples(emit: Emit, node: ir.Node, axis: int) -> Samples:
     within = emit.op("Div", emit.op("Add", numbers, 0.5), emit.op("Max", count, 1.0))
     place = emit.op("Mul", emit.op("Add", bins, within), per_bin)
     position = emit.op("Add", place, start)
-    size = _float(emit, vector(emit, [size_of(emit, _data(node), axis)]))
+    size = _float(emit, vector(emit, [size_of(emit, operand(node), axis)]))
     inside = emit.op(
         "And",
         emit.op("GreaterOrEqual", position, -1.0),
@@ -56,12 +57,6 @@ def _samples(emit: Emit, node: ir.Node, axis: int) -> Samples:
     clamped = emit.op("Max", emit.op("Min", position, emit.op("Sub", size, 1.0)), 0.0)
     taken = emit.op("Less", numbers, count)
     return Samples(clamped, _float(emit, inside), _float(emit, taken), count, size)
-
-
-def _data(node: ir.Node) -> ir.Value:
-    x = node.inputs[0]
-    assert x is not None
-    return x
 
 
 def _region(emit: Emit, node: ir.Node, axis: int) -> tuple[ir.Value, ir.Value]:
@@ -121,11 +116,11 @@ def roi_align(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     beside = emit.op("Concat", sides[0], emit.ints(-1), sides[1], axis=0)
     wide = emit.op("Unsqueeze", emit.op("Reshape", wide, beside), emit.ints(0))
     chosen = emit.op(
-        "Unsqueeze", _batches(emit, _data(node), _entries(node)), emit.ints(2, 3)
+        "Unsqueeze", _batches(emit, operand(node), _entries(node)), emit.ints(2, 3)
     )  # (N, rois, 1, 1)
     high = emit.op("Mul", chosen, emit.op("Unsqueeze", _matrix(emit, rows=rows), emit.ints(0)))
-    height = vector(emit, [size_of(emit, _data(node), 2)])
-    batch = vector(emit, [size_of(emit, _data(node), 0)])
+    height = vector(emit, [size_of(emit, operand(node), 2)])
+    batch = vector(emit, [size_of(emit, operand(node), 0)])
     high = emit.op("Reshape", high, emit.op("Concat", batch, emit.ints(-1), height, axis=0))
     high = emit.op("Unsqueeze", emit.op("Transpose", high, perm=[0, 2, 1]), emit.ints(1))
     return emit.op("MatMul", high, wide)
@@ -193,11 +188,11 @@ def _crossed(emit: Emit, name: str, rows: ir.Value, columns: ir.Value) -> ir.Val
 def _to_winner(emit: Emit, node: ir.Node, s: ir.Value, rows: Samples, columns: Samples) -> ir.Value:
     """s·weight to the first element of the largest weighted value of each bin."""
     (row, high, up), (column, wide, across) = (_corners(emit, v) for v in (rows, columns))
-    width = vector(emit, [size_of(emit, _data(node), 3)])
+    width = vector(emit, [size_of(emit, operand(node), 3)])
     places = _crossed(emit, "Add", emit.op("Mul", row, width), column)
     weights = _crossed(emit, "Mul", high, wide)
     taken = _crossed(emit, "Mul", up, across)
-    return give_to_first(emit, _data(node), _entries(node), s, places, weights, taken)
+    return give_to_first(emit, operand(node), _entries(node), s, places, weights, taken)
 
 
 def give_to_first(
@@ -229,10 +224,10 @@ def give_to_first(
     values = emit.op("Where", emit.op("Greater", taken, 0.0), values, lowest)
     first = emit.op("ArgMax", values, axis=4, keepdims=1)
     place, weight = (emit.op("GatherElements", v, first, axis=4) for v in (places, weights))
-    given = emit.op("Mul", emit.op("Reshape", s, flat), emit.op("Reshape", weight, flat))
+    weighted = emit.op("Mul", emit.op("Reshape", s, flat), emit.op("Reshape", weight, flat))
     zeros = emit.op("Expand", 0.0, emit.op("Shape", regions))
-    spread = emit.op(
-        "ScatterElements", zeros, emit.op("Reshape", place, flat), given, axis=2, reduction="add"
+    scattered = emit.op(
+        "ScatterElements", zeros, emit.op("Reshape", place, flat), weighted, axis=2, reduction="add"
     )
-    rois = emit.op("Reshape", spread, emit.ints(0, -1))
+    rois = emit.op("Reshape", scattered, emit.ints(0, -1))
     return emit.reshape_like(emit.op("MatMul", _batches(emit, x, entries), rois), x)

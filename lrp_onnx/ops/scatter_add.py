@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit
+from lrp_onnx.ops.operands import operand
 
 __all__ = [
     "LAST",
@@ -21,13 +22,13 @@ __all__ = [
     "columns",
     "constant_array",
     "constant_ints",
+    "overlap_add",
     "pad",
     "plus",
     "reshape",
     "shifted",
     "size_of",
     "slice_axis",
-    "spread",
     "times",
     "vector",
 ]
@@ -161,7 +162,7 @@ def columns(
     return [emit.op("Squeeze", column, emit.ints(axis + 1)) for column in apart]
 
 
-def spread(
+def overlap_add(
     emit: Emit,
     parts: Sequence[tuple[int, ir.Value]],
     node: ir.Node,
@@ -173,8 +174,7 @@ def spread(
 
     part: (*x sizes before `axis`, *y sizes from it on)    ->    c: the same, x's size along `axis`.
     """
-    x, y = node.inputs[0], node.outputs[0]
-    assert x is not None
+    x, y = operand(node), node.outputs[0]
     sizes = [size_of(emit, y, k) for k in range(len(y.shape or ()))]
     size, read = size_of(emit, x, axis), sizes[axis]
     if isinstance(size, int) and isinstance(read, int) and isinstance(begin, int):
