@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+from pathlib import Path
+
 import pytest
 from onnx import defs
 from onnxruntime.capi import onnxruntime_pybind11_state
 
+from lrp_onnx import ops
 from lrp_onnx.analysis.operator_support import STANDARD, every_operator, support_of, versions_of
+from lrp_onnx.cli import operators
 from lrp_onnx.frontend.decompose import EXPANSIONS
-from lrp_onnx.ops import KINDS, REGISTRY
+from lrp_onnx.ops import KINDS, REGISTRY, Op
 
 NAMES = sorted({(s.domain, s.name) for s in defs.get_all_schemas_with_history()})
 
@@ -76,3 +82,42 @@ def test_every_contrib_operator_of_the_runtime_is_known() -> None:
     assert len(names) > 100
     missing = {name for name in names if support_of("com.microsoft", name) is None}
     assert not missing, "write an expansion, or refuse it by name in ops/contrib.py"
+
+
+README = Path(ops.__file__).with_name("README.md")
+
+
+def operator_table():
+    """The operators by kind, as the README of the folder has them."""
+    listed = list(every_operator())
+    groups = dict(operators.groups())
+    groups["carry none"] = [s for s in listed if s.support == "none"]
+    groups["refused"] = [s for s in listed if s.support == "refused"]
+    rows = [f"| {kind} | {', '.join(s.name for s in them)} |" for kind, them in groups.items()]
+    table = ["| kind | operators |", "| --- | --- |", *rows, "", f"{operators.summary()}."]
+    return "\n".join(table)
+
+
+def test_the_table_is_the_registry(request):
+    text, table = README.read_text(encoding="utf-8"), operator_table()
+    head, tail = "tests/ops/test_operator_support.py -->\n", "<!-- end -->"
+    before, _, rest = text.partition(head)
+    written, _, behind = rest.partition(tail)
+    if request.config.getoption("--update-golden"):
+        README.write_text(f"{before}{head}{table}\n{tail}{behind}", encoding="utf-8")
+        return
+    assert written.strip() == table, "pytest --update-golden replaces the block"
+
+
+def test_every_field_of_a_record_is_explained():
+    text = README.read_text(encoding="utf-8").partition("## The fields")[2].partition("## Kinds")[0]
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    explained = re.findall(r"`(\w+)`", " ".join(rows))
+    assert sorted(explained) == sorted(f.name for f in dataclasses.fields(Op))
+
+
+def test_every_kind_is_explained():
+    text = (
+        README.read_text(encoding="utf-8").partition("## Kinds")[2].partition("Every operator")[0]
+    )
+    assert [kind for kind in KINDS if f"`{kind}`" not in text] == []
