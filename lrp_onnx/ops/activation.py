@@ -82,11 +82,12 @@ def _where_positive(emit: Emit, node: ir.Node, above: ir.Value, below: ir.Value)
     return emit.op("Where", emit.op("Greater", node.inputs[0], 0.0), above, below)
 
 
-def _sign_of_leaky_relu(node: ir.Node, of: Sequence[int]) -> int:
-    return sign_by_slopes(of[0], 1 if node.attributes.get_float("alpha", 0.01) >= 0 else -1)
+def _sign_by_alpha(node: ir.Node, of: Sequence[int]) -> int:
+    """That of x unless the slope below 0 is negative, which it is not by default."""
+    return sign_by_slopes(of[0], 1 if node.attributes.get_float("alpha", 1.0) >= 0 else -1)
 
 
-@op("LeakyRelu", kind="activation", sign=_sign_of_leaky_relu)
+@op("LeakyRelu", kind="activation", sign=_sign_by_alpha)
 def leaky_relu(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s where x > 0, else alpha·s.  Spec: ONNX LeakyRelu-16."""
     return _where_positive(
@@ -100,11 +101,7 @@ def prelu(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     return _where_positive(emit, node, s, emit.op("Mul", s, node.inputs[1]))
 
 
-def _sign_of_elu(node: ir.Node, of: Sequence[int]) -> int:
-    return sign_by_slopes(of[0], 1 if node.attributes.get_float("alpha", 1.0) >= 0 else -1)
-
-
-@op("Elu", kind="activation", sign=_sign_of_elu)
+@op("Elu", kind="activation", sign=_sign_by_alpha)
 def elu(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s where x > 0, else s·(y + alpha).  Spec: ONNX Elu-6."""
     slope = emit.op("Add", node.outputs[0], node.attributes.get_float("alpha", 1.0))

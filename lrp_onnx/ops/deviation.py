@@ -101,9 +101,7 @@ def group_normalization(
     s: (N, C, *size)    scale: (C,)    ->    c: (N, C, *size).
     Spec: ONNX GroupNormalization-21.
     """
-    x, scale = node.inputs[:2]
-    assert x is not None
-    assert scale is not None
+    x, scale = operand(node), operand(node, 1)
     groups, channels = node.attributes.get_int("num_groups", 1), size_of(emit, x, 1)
     per_channel = reshape(emit, scale, [channels, *[1] * (known_rank(x) - 2)])
     g = _grouped(emit, emit.op("Mul", s, per_channel), groups)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op, refuse
 
 __all__: list[str] = []
@@ -47,8 +48,7 @@ def einsum(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Va
     s: shaped like the result    w: the other operand    ->    c: shaped like operand i.
     Spec: ONNX Einsum-12.
     """
-    labels, x = _labels(node), node.inputs[i]
-    assert x is not None
+    labels, x = _labels(node), operand(node, i)
     own, other, result = labels[i], labels[1 - i], labels[2]
     c = emit.op("Einsum", s, w, equation=f"{result},{other}->{own}")
     sizes, others = _sizes(x, own), _sizes(w, other)

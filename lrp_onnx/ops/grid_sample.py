@@ -216,9 +216,7 @@ def _to_grid(
     indices: ir.Value,
 ) -> ir.Value:
     """Σ over channels and box elements of s·x·∂weight/∂grid, for each coordinate of the grid."""
-    x, grid = node.inputs[:2]
-    assert x is not None
-    assert grid is not None
+    x, grid = operand(node), operand(node, 1)
     if taps[0][0].slope is None:
         return emit.expand_like(0.0, grid)
     read = emit.op("GatherElements", _flat(emit, x), _copied(emit, indices, x), axis=2)

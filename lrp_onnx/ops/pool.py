@@ -28,6 +28,7 @@ from lrp_onnx.ops.samples import by_shape
 from lrp_onnx.ops.scatter_add import (
     Size,
     columns,
+    counted,
     overlap_add,
     pad,
     plus,
@@ -190,9 +191,7 @@ def _elements(emit: Emit, node: ir.Node, window: Window, x: ir.Value) -> Sequenc
     # lower than every finite number, so that padding wins against none
     lowest = emit.constant(-np.inf)
     shape = [size_of(emit, node.outputs[0], k) for k in range(known_rank(node.outputs[0]))]
-    own = node.inputs[0]
-    assert own is not None
-    size, begin, read = size_of(emit, own, axis), window.begin, window.read
+    size, begin, read = size_of(emit, operand(node), axis), window.begin, window.read
     if stride > 1 and isinstance(size, int) and isinstance(begin, int) and isinstance(read, int):
         shape[axis] = size
         apart = columns(emit, x, axis, stride, shape, lowest)
@@ -242,9 +241,7 @@ def _divisors(emit: Emit, window: Window) -> int | ir.Value:
 
 def _counted_by_run(emit: Emit, window: Window) -> ir.Value:
     """The same where only the run knows the sizes."""
-    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
-    read = emit.op("Squeeze", vector(emit, [window.read]), emit.ints(0))
-    first = emit.op("Mul", emit.op("Range", zero, read, one), emit.ints(window.stride))
+    first = emit.op("Mul", counted(emit, window.read), emit.ints(window.stride))
     element = emit.op("Add", emit.op("Unsqueeze", first, emit.ints(1)), emit.ints(*window.offsets))
     low, high = (vector(emit, [bound]) for bound in window.counted)
     counts = emit.op("And", emit.op("GreaterOrEqual", element, low), emit.op("Less", element, high))

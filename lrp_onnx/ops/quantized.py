@@ -30,8 +30,7 @@ QUANTIZE: dict[str, Any] = {
 @op("QuantizeLinear", **QUANTIZE, domain="com.microsoft")
 def quantize_linear(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s / scale where q can stand for x, 0 beyond that.  Spec: ONNX QuantizeLinear-21."""
-    x, scale = operand(node), node.inputs[1]
-    assert scale is not None
+    x, scale = operand(node), operand(node, 1)
     axis, block = node.attributes.get_int("axis", 1), node.attributes.get_int("block_size", 0)
     step = emit.in_compute_dtype(for_elements_of(emit, x, scale, axis, block))
     return emit.op("Where", _unsaturated(emit, node, step), emit.op("Div", s, step), 0.0)

@@ -18,7 +18,7 @@ from lrp_onnx.ops.bounds import same_sign
 from lrp_onnx.ops.operands import operand, optional
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.samples import by_shape
-from lrp_onnx.ops.scatter_add import constant_ints, size_of
+from lrp_onnx.ops.scatter_add import constant_ints, counted, size_of
 
 __all__ = ["REDUCES", "again", "give_back_mean", "give_to_winner", "keeping_axes", "reduced_axes"]
 
@@ -144,6 +144,5 @@ def _numbers(emit: Emit, x: ir.Value, axis: int) -> ir.Value:
     size, behind = size_of(emit, x, axis), [1] * (known_rank(x) - axis - 1)
     if isinstance(size, int):
         return emit.constant(np.arange(size).reshape(-1, *behind), ir.DataType.INT64)
-    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
-    count = emit.op("Range", zero, emit.op("Squeeze", size, emit.ints(0)), one)
-    return emit.op("Reshape", count, emit.ints(-1, *behind)) if behind else count
+    numbers = counted(emit, size)
+    return emit.op("Reshape", numbers, emit.ints(-1, *behind)) if behind else numbers

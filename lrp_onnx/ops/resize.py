@@ -19,7 +19,15 @@ from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.operands import operand, optional
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.samples import by_shape
-from lrp_onnx.ops.scatter_add import Size, constant_array, reshape, size_of, slice_axis, vector
+from lrp_onnx.ops.scatter_add import (
+    Size,
+    constant_array,
+    counted,
+    reshape,
+    size_of,
+    slice_axis,
+    vector,
+)
 
 __all__: list[str] = []
 
@@ -148,7 +156,7 @@ def _matrix(emit: Emit, node: ir.Node, k: int, axis: int) -> ir.Value:
     """The interpolation along one axis, (out, in): what Resize makes of the identity."""
     x = operand(node)
     size = size_of(emit, x, axis)
-    numbers = _numbers(emit, size)
+    numbers = counted(emit, size)
     equal = emit.op("Equal", emit.op("Unsqueeze", numbers, emit.ints(1)), numbers)
     identity = emit.op("Cast", emit.op("Unsqueeze", equal, emit.ints(0, 1)), to=int(emit.dtype))
     # what lies outside the crop is a constant, which carries none
@@ -167,12 +175,6 @@ def _matrix(emit: Emit, node: ir.Node, k: int, axis: int) -> ir.Value:
     return emit.op("Squeeze", columns, emit.ints(0, 1))
 
 
-def _numbers(emit: Emit, size: Size) -> ir.Value:
-    """0, 1, 2, … up to the size."""
-    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
-    return emit.op("Range", zero, emit.op("Squeeze", vector(emit, [size]), emit.ints(0)), one)
-
-
 def _matrix_among(emit: Emit, node: ir.Node, axes: Sequence[int], axis: int) -> ir.Value:
     """The matrix along one of the axes whose sizes decide the scale together, (out, in).
 
@@ -185,7 +187,7 @@ def _matrix_among(emit: Emit, node: ir.Node, axes: Sequence[int], axis: int) -> 
     if apart is None:  # one more, in front
         apart, rank, axis, axes = 0, rank + 1, axis + 1, [k + 1 for k in axes]
     shift = rank - known_rank(x)
-    numbers = _numbers(emit, size)
+    numbers = counted(emit, size)
     across, along = (
         emit.op("Reshape", numbers, emit.ints(*(-1 if k == j else 1 for k in range(rank))))
         for j in (apart, axis)

@@ -16,7 +16,7 @@ from lrp_onnx.graph.builder import Emit
 from lrp_onnx.ops.bounds import same_sign
 from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op
-from lrp_onnx.ops.scatter_add import size_of, vector
+from lrp_onnx.ops.scatter_add import counted, size_of, vector
 
 __all__ = ["give_to_first", "number_range"]
 
@@ -90,9 +90,7 @@ def _counted(emit: Emit, node: ir.Node, per_bin: ir.Value) -> tuple[ir.Value, ir
 
 def number_range(emit: Emit, count: ir.Value, shape: Sequence[int]) -> ir.Value:
     """0, 1, 2, … as numbers of the relevance's type; `count` has shape [1]."""
-    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
-    numbers = emit.op("Range", zero, emit.op("Squeeze", count, emit.ints(0)), one)
-    return emit.op("Reshape", _float(emit, numbers), emit.ints(*shape))
+    return emit.op("Reshape", _float(emit, counted(emit, count)), emit.ints(*shape))
 
 
 def _float(emit: Emit, value: ir.Value) -> ir.Value:
@@ -116,7 +114,7 @@ def roi_align(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     beside = emit.op("Concat", sides[0], emit.ints(-1), sides[1], axis=0)
     wide = emit.op("Unsqueeze", emit.op("Reshape", wide, beside), emit.ints(0))
     chosen = emit.op(
-        "Unsqueeze", _batches(emit, operand(node), _entries(node)), emit.ints(2, 3)
+        "Unsqueeze", _batches(emit, operand(node), operand(node, 2)), emit.ints(2, 3)
     )  # (N, rois, 1, 1)
     high = emit.op("Mul", chosen, emit.op("Unsqueeze", _matrix(emit, rows=rows), emit.ints(0)))
     height = vector(emit, [size_of(emit, operand(node), 2)])
@@ -139,17 +137,8 @@ def _matrix(emit: Emit, rows: Samples) -> ir.Value:
 
 def _batches(emit: Emit, x: ir.Value, entries: ir.Value) -> ir.Value:
     """1 where a region is of a batch entry, (N, rois)."""
-    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
-    size = vector(emit, [size_of(emit, x, 0)])
-    numbers = emit.op("Range", zero, emit.op("Squeeze", size, emit.ints(0)), one)
+    numbers = counted(emit, size_of(emit, x, 0))
     return _float(emit, emit.op("Equal", emit.op("Unsqueeze", numbers, emit.ints(1)), entries))
-
-
-def _entries(node: ir.Node) -> ir.Value:
-    """The batch entry of each region, (rois,)."""
-    entries = node.inputs[2]
-    assert entries is not None
-    return entries
 
 
 def _corners(emit: Emit, along: Samples) -> tuple[ir.Value, ir.Value, ir.Value]:
@@ -192,7 +181,7 @@ def _to_winner(emit: Emit, node: ir.Node, s: ir.Value, rows: Samples, columns: S
     places = _crossed(emit, "Add", emit.op("Mul", row, width), column)
     weights = _crossed(emit, "Mul", high, wide)
     taken = _crossed(emit, "Mul", up, across)
-    return give_to_first(emit, operand(node), _entries(node), s, places, weights, taken)
+    return give_to_first(emit, operand(node), operand(node, 2), s, places, weights, taken)
 
 
 def give_to_first(

@@ -22,6 +22,7 @@ __all__ = [
     "columns",
     "constant_array",
     "constant_ints",
+    "counted",
     "overlap_add",
     "pad",
     "plus",
@@ -80,6 +81,12 @@ def vector(emit: Emit, sizes: Sequence[Size]) -> ir.Value:
         return emit.ints(*numbers)
     parts = [emit.ints(v) if isinstance(v, int) else v for v in sizes]
     return parts[0] if len(parts) == 1 else emit.op("Concat", *parts, axis=0)
+
+
+def counted(emit: Emit, size: Size) -> ir.Value:
+    """0, 1, 2, … as many as `size` says."""
+    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
+    return emit.op("Range", zero, emit.op("Squeeze", vector(emit, [size]), emit.ints(0)), one)
 
 
 def reshape(emit: Emit, value: ir.Value, sizes: Sequence[Size]) -> ir.Value:

@@ -18,6 +18,7 @@ from lrp_onnx.ops.scatter_add import (
     LAST,
     Size,
     constant_ints,
+    counted,
     overlap_add,
     pad,
     plus,
@@ -229,9 +230,7 @@ def _unpadded(
             amounts = (max(begin, 0), max(end, 0))
             origin = np.pad(cropped, amounts, mode)  # type: ignore[call-overload]
             return give_back_constant(emit, s, origin.tolist(), x, axis)
-    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
-    count = emit.op("Squeeze", vector(emit, [size]), emit.ints(0))
-    numbers = emit.op("Range", zero, count, one)
+    numbers = counted(emit, size)
     if mode != "constant":
         read = emit.op("Pad", numbers, vector(emit, [begin, end]), mode=mode)
         return give_back(emit, s, read, x, axis)
