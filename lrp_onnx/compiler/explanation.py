@@ -115,7 +115,9 @@ def _by_gradient(
     they become.
     """
     cut = cut_at_sources(assignment.inputs, assignment.nodes)
-    gradients = walk(emit, cut.behind, start, {*wanted, *cut.embedded}, masks=masks)
+    gradients = walk(
+        emit, cut.behind, start, list(dict.fromkeys((*wanted, *cut.embedded))), masks=masks
+    )
     method = assignment.request.method
     formed = {x: attribution(emit, method, x, g) for x, g in gradients.items()}
     embedded = {x: formed[x] for x in cut.embedded if x in formed}
