@@ -18,16 +18,11 @@ from lrp_onnx.ops.registry import never_propagates, op
 
 __all__: list[str] = []
 
-QUANTIZE: dict[str, Any] = {
-    "kind": "scale",
-    "gates": (1, 2),
-    "elementwise": True,
-    "straight_through": True,
-}
+QUANTIZE: dict[str, Any] = {"kind": "scale", "elementwise": True, "straight_through": True}
 
 
-@op("QuantizeLinear", **QUANTIZE)
-@op("QuantizeLinear", **QUANTIZE, domain="com.microsoft")
+@op("QuantizeLinear", **QUANTIZE, gates=(1, 2))
+@op("QuantizeLinear", **QUANTIZE, gates=(1, 2), domain="com.microsoft")
 def quantize_linear(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s / scale where q can stand for x, 0 beyond that.  Spec: ONNX QuantizeLinear-21."""
     x, scale = operand(node), operand(node, 1)
@@ -36,13 +31,7 @@ def quantize_linear(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     return emit.op("Where", _unsaturated(emit, node, step), emit.op("Div", s, step), 0.0)
 
 
-@op(
-    "DynamicQuantizeLinear",
-    kind="scale",
-    elementwise=True,
-    constant_outputs=(1, 2),
-    straight_through=True,
-)
+@op("DynamicQuantizeLinear", **QUANTIZE, constant_outputs=(1, 2))
 def dynamic_quantize_linear(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s / scale; the range is that of x, so that nothing saturates.
 

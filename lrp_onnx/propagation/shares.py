@@ -40,7 +40,6 @@ __all__ = [
 
 LAYERS = ("linear", "sum", "maximum", "bilinear", "norm", "cell", "recurrent")
 """Kinds that a rule made of terms can take as linear."""
-SUMS = ("Add", "Sub")
 EPSILON = 1e-6
 """The stabilizer of rules without an `epsilon` parameter."""
 
@@ -256,7 +255,7 @@ def _masked(emit: Emit, layer: Layer, share: Share, relevance: ir.Value) -> ir.V
 
 def _without_bias(emit: Emit, layer: Layer, terms: Sequence[Modified]) -> Operand:
     """Σ f(x'; w', 0): what the inputs contribute to Z; a constant summand is a bias too."""
-    inputs = range(len(layer.node.inputs) if layer.node.op_type in SUMS else 0)
+    inputs = range(len(layer.node.inputs) if layer.op.adds else 0)
     constant = {i: 0.0 for i in inputs if i not in layer.active}
     bare = [Modified(t.factor, {**t.x, **constant}, t.w, 0.0) for t in terms]
     return _sum_of_terms(emit, layer, bare)
