@@ -11,6 +11,7 @@ from lrp_onnx.graph.builder import Emit, compute_dtype
 from lrp_onnx.ops.bounds import chosen_range, same_sign
 from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op, refuse
+from lrp_onnx.ops.scatter_add import is_zero
 
 __all__: list[str] = []
 
@@ -23,14 +24,10 @@ def identity(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 
 def _inactive(node: ir.Node, active: tuple[int, ...]) -> str:
     _, ratio, training = [*node.inputs, None, None][:3]
-    kept = ratio is not None and _is_zero(ratio)
-    if 0 not in active or kept or training is None or _is_zero(training):
+    kept = ratio is not None and is_zero(ratio)
+    if 0 not in active or kept or training is None or is_zero(training):
         return "move"
     raise refuse("it may be in training mode. Export the model for inference")
-
-
-def _is_zero(value: ir.Value) -> bool:
-    return value.const_value is not None and not value.const_value.numpy().any()
 
 
 @op(

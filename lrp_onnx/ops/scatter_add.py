@@ -23,6 +23,7 @@ __all__ = [
     "constant_array",
     "constant_ints",
     "counted",
+    "is_zero",
     "overlap_add",
     "pad",
     "plus",
@@ -44,6 +45,12 @@ LAST = 2**31 - 1
 def constant_array(value: ir.Value | None) -> np.ndarray | None:
     """The elements of a constant; None for what the run computes or what is left out."""
     return None if value is None or value.const_value is None else value.const_value.numpy()
+
+
+def is_zero(value: ir.Value) -> bool:
+    """Whether it is known to be 0 everywhere."""
+    array = constant_array(value)
+    return array is not None and not array.any()
 
 
 def constant_ints(value: ir.Value | None) -> list[int] | None:
