@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lrp_onnx.analysis.operator_support import every_stand
+from lrp_onnx.analysis.operator_support import every_operator
 from lrp_onnx.cli import operators
 from lrp_onnx.lrp.composite import load_composite
 from lrp_onnx.lrp.rule import library, load_rule
@@ -36,8 +36,8 @@ def composite_table():
 def operator_table():
     rows = [f"| {kind} | {names(stands)} |" for kind, stands in operators.groups()]
     others = {
-        "carry none": [s for s in every_stand() if s.stand == "none"],
-        "refused": [s for s in every_stand() if s.stand == "refused"],
+        "carry none": [s for s in every_operator() if s.support == "none"],
+        "refused": [s for s in every_operator() if s.support == "refused"],
     }
     rows += [f"| {what} | {names(stands)} |" for what, stands in others.items()]
     return "\n".join(

@@ -1,8 +1,8 @@
-"""Where every operator stands: it propagates relevance, carries none, or is refused and why.
+"""How every operator is supported: it propagates relevance, carries none, or is refused and why.
 
-An operator stands where the tables put it that the compiler itself works from: the registry of
-vector-Jacobian products (`ops`), what is written out before the explanation path is looked for
-(`expand`, `opset`, `canonize`), and the lists of those that carry none or are refused.
+The answers come from what the compiler itself works with: the records of operators (`ops`), and
+what is expanded into others before the explanation path is looked for (`decompose`, `opset`,
+`canonize`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lrp_onnx.frontend.opset.lowering import CEILING
 from lrp_onnx.frontend.opset.raising import RAISE
 from lrp_onnx.ops import REGISTRY
 
-__all__ = ["STANDARD", "Stand", "every_stand", "stand_of", "versions_of"]
+__all__ = ["STANDARD", "OperatorSupport", "every_operator", "support_of", "versions_of"]
 
 STANDARD = ("", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training")
 """The domains that onnx defines."""
@@ -34,12 +34,12 @@ EXPANSION = "expanded into operators that have a rule"
 
 
 @dataclass(frozen=True)
-class Stand:
-    """One operator: `stand` is "propagates", "none" or "refused"."""
+class OperatorSupport:
+    """One operator: `support` is "propagates", "none" or "refused"."""
 
     domain: str
     op_type: str
-    stand: str
+    support: str
     kinds: tuple[str, ...] = ()
     """What the rules of a composite go by, where it has a vector-Jacobian product of its own."""
     how: str = ""
@@ -55,27 +55,28 @@ class Stand:
         return f"{self.domain}.{self.op_type}" if self.domain else self.op_type
 
 
-def stand_of(domain: str, op_type: str) -> Stand | None:
-    """Where the operator stands; None if it is in no table."""
+def support_of(domain: str, op_type: str) -> OperatorSupport | None:
+    """How the operator is supported; None if nothing is known of it."""
     operator = REGISTRY.get((domain, op_type))
-    expansion = EXPANSIONS.get((domain, op_type))
-    if operator is not None and operator.stand == "propagates":
+    support = "expanded" if operator is None else operator.support
+    if operator is not None and support == "propagates":
         how = "by its vector-Jacobian product"
         about = operator.about or _doc(operator.vjp)
         if operator.kind == "body":
             how = "by the rules of the nodes in its bodies"
-        return Stand(domain, op_type, "propagates", operator.kinds, how, about=about)
-    if expansion is not None and (operator is None or operator.stand != "none"):
-        return Stand(domain, op_type, "propagates", how=EXPANSION, about=_doc(expansion))
-    if operator is not None:
-        return Stand(domain, op_type, operator.stand, reason=operator.reason)
+        return OperatorSupport(domain, op_type, "propagates", operator.kinds, how, about=about)
+    expansion = EXPANSIONS.get((domain, op_type))
+    if expansion is not None and support != "none":
+        return OperatorSupport(domain, op_type, "propagates", how=EXPANSION, about=_doc(expansion))
+    if operator is not None and support != "expanded":
+        return OperatorSupport(domain, op_type, support, reason=operator.reason)
     if (domain, op_type) in BY_FUNCTION:
-        return Stand(domain, op_type, "propagates", how=FUNCTION)
-    how, about = _written_out(op_type) if not domain else ("", "")
-    return Stand(domain, op_type, "propagates", how=how, about=about) if how else None
+        return OperatorSupport(domain, op_type, "propagates", how=FUNCTION)
+    how, about = _rewritten(op_type) if not domain else ("", "")
+    return OperatorSupport(domain, op_type, "propagates", how=how, about=about) if how else None
 
 
-def _written_out(op_type: str) -> tuple[str, str]:
+def _rewritten(op_type: str) -> tuple[str, str]:
     """How a standard operator becomes others before relevance is looked for, and in what words."""
     if op_type in AS_BINARY:
         return "as binary additions", _doc(binary_sums)
@@ -100,10 +101,10 @@ def _doc(function: Callable[..., Any] | None) -> str:
 
 @cache
 def _versions() -> dict[tuple[str, str], tuple[int, ...]]:
-    found: dict[tuple[str, str], list[int]] = {}
+    since: dict[tuple[str, str], list[int]] = {}
     for schema in defs.get_all_schemas_with_history():
-        found.setdefault((schema.domain, schema.name), []).append(schema.since_version)
-    return {key: tuple(sorted(versions)) for key, versions in found.items()}
+        since.setdefault((schema.domain, schema.name), []).append(schema.since_version)
+    return {key: tuple(sorted(versions)) for key, versions in since.items()}
 
 
 def versions_of(domain: str, op_type: str) -> tuple[int, ...]:
@@ -117,13 +118,13 @@ def versions_of(domain: str, op_type: str) -> tuple[int, ...]:
     return (*in_force, *(v for v in versions if v > OLDEST))
 
 
-def every_stand() -> Iterator[Stand]:
+def every_operator() -> Iterator[OperatorSupport]:
     """All operators that onnx defines or a table names, the standard ones first, by name.
 
-    An operator that stands nowhere is left out; a test sees to it that there is none.
+    One that nothing is known of is left out; a test sees to it that there is none.
     """
     named = {*_versions(), *REGISTRY, *EXPANSIONS}
     for domain, op_type in sorted(named, key=lambda key: (key[0] not in STANDARD, *key)):
-        stand = stand_of(domain, op_type)
-        if stand is not None and domain != INTERNAL:
-            yield stand
+        support = support_of(domain, op_type)
+        if support is not None and domain != INTERNAL:
+            yield support

@@ -34,9 +34,7 @@ from lrp_onnx.ops.registry import Op, find
 __all__ = ["Body", "Step", "explanation_path"]
 
 LAYER_KINDS = ("linear", "activation", "maximum")
-MULTIPLYING = ("Mul", "Div", "Neg", "Cast", "Identity", "Dropout")
-SPREADING = ("Expand", "Squeeze", "Unsqueeze")
-POOLS = ("AveragePool", "GlobalAveragePool", "LpPool")
+"""Kinds that count as layers, all operators of them."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +158,7 @@ class _Flow:
         if not active and not captured:
             return
         operator = find(node)
-        if operator is None or operator.stand == "refused":
+        if operator is None or operator.support in ("refused", "expanded"):
             self.refuse(node, active, _reason(node, operator))
             return
         if operator.kind == "body":
@@ -189,7 +187,7 @@ class _Flow:
             if not carried:
                 return
         if self.constant_gates:
-            carried = self.signal(node, kind, carried)
+            carried = self.signal(node, operator, kind, carried)
         if not carried:
             self.silent.add(node)
             return
@@ -207,11 +205,11 @@ class _Flow:
         ports = ports_of(node)
         inside = [self.visit_body(node, ports, body) for body in bodies_of(node)]
         self.inside[node], self.kinds[node] = inside, "body"
-        reached = {b for found in inside for b in found.inputs}
+        reached = {b for body in inside for b in body.inputs}
         self.carried[node] = tuple(i for i in active if ports.inputs.get(i) in reached)
-        around = (v for found in inside for v in found.captured if v in self.active)
+        around = (v for body in inside for v in body.captured if v in self.active)
         self.captured[node] = tuple(dict.fromkeys(around))
-        written = {b for found in inside for b in found.outputs}
+        written = {b for body in inside for b in body.outputs}
         self.active.update(node.outputs[n] for n, b in ports.outputs.items() if b in written)
 
     def visit_body(self, node: ir.Node, ports: Ports, body: ir.Graph) -> _Inside:
@@ -247,13 +245,15 @@ class _Flow:
         self.carried[node] = active
         self.active.update(node.outputs)
 
-    def signal(self, node: ir.Node, kind: str, carried: tuple[int, ...]) -> tuple[int, ...]:
+    def signal(
+        self, node: ir.Node, operator: Op, kind: str, carried: tuple[int, ...]
+    ) -> tuple[int, ...]:
         """The inputs without the gate, if one of them is a gate."""
         if GATE in node.metadata_props:
             return tuple(i for i in carried if i != int(node.metadata_props[GATE]))
         if kind == "quotient" and len(carried) == 2:
             return (0,)
-        if kind == "product" and node.op_type == "Mul":
+        if kind == "product" and operator.multiplies == (0, 1):
             for signal, gate in ((0, 1), (1, 0)):
                 if self.is_gate(node.inputs[gate], self.rescaled(node.inputs[signal])):
                     return (signal,)
@@ -279,14 +279,14 @@ class _Flow:
 
     def rescaled(self, value: ir.Value | None) -> set[ir.Value]:
         """The value and those it is a multiple of, by constants or by gates."""
-        found: set[ir.Value] = set()
+        multiples: set[ir.Value] = set()
         while value is not None:
-            found.add(value)
+            multiples.add(value)
             node = value.producer()
             if node is None or not self.multiplies(node):
                 break
             value = node.inputs[self.carried[node][0]]
-        return found
+        return multiples
 
     def receivers(self, node: ir.Node) -> list[ir.Value]:
         """The values that get relevance from a node: inputs, and what its bodies capture."""
@@ -295,9 +295,8 @@ class _Flow:
 
     def multiplies(self, node: ir.Node) -> bool:
         """Whether the output is the one input that relevance goes to, times something."""
-        if node not in self.carried or node.op_type not in MULTIPLYING:
-            return False
-        return len(self.carried[node]) == 1 and (node.op_type, self.carried[node]) != ("Div", (1,))
+        operator, carried = find(node), self.carried.get(node, ())
+        return len(carried) == 1 and operator is not None and carried[0] in operator.multiplies
 
     def is_gate(self, value: ir.Value | None, signals: set[ir.Value]) -> bool:
         """Whether the value is a function of the signals and constants alone, by operators that are
@@ -311,37 +310,32 @@ class _Flow:
             seen.add(value)
             node = value.producer()
             operator = None if node is None else find(node)
-            if node is None or operator is None or not _may_gate(node, operator):
+            if node is None or operator is None:
+                return False
+            if not (operator.elementwise or operator.statistic):
                 return False
             pending += node.inputs
         return True
 
 
-def _may_gate(node: ir.Node, operator: Op) -> bool:
-    """Whether it may stand between a signal and its gate: it is elementwise, reduces, or copies
-    what was reduced.
-    """
-    return operator.elementwise or node.op_type.startswith("Reduce") or node.op_type in SPREADING
-
-
 def _but_through(flow: _Flow, target: ir.Value) -> str:
     """The nodes without relevance through which alone the target depends on the inputs."""
-    pending, seen, found = [target], set(), []
+    pending, seen, silent = [target], set(), []
     while pending:
         node = pending.pop().producer()
         if node is None or node in seen:
             continue
         seen.add(node)
         if node in flow.silent:
-            found.append(f"{name_of(node)!r} ({type_of(node)})")
+            silent.append(f"{name_of(node)!r} ({type_of(node)})")
         else:
             pending += [v for v in node.inputs if v is not None]
-    return f" but through {', '.join(found)}, which carry no relevance" if found else ""
+    return f" but through {', '.join(silent)}, which carry no relevance" if silent else ""
 
 
 @dataclass
 class _Inside:
-    """What was found in one body."""
+    """The flow through one body."""
 
     body: ir.Graph
     flow: _Flow
@@ -365,8 +359,8 @@ def _needed(flow: _Flow, targets: Sequence[ir.Value]) -> set[ir.Node]:
         graph.add_edges_from((node, value) for value in node.outputs)
         sources = flow.receivers(node) if carried or node in flow.inside else node.inputs
         graph.add_edges_from((value, node) for value in sources)
-    found = {v for target in targets for v in nx.ancestors(graph, target)}
-    return {v for v in found if isinstance(v, ir.Node)}
+    above = {v for target in targets for v in nx.ancestors(graph, target)}
+    return {v for v in above if isinstance(v, ir.Node)}
 
 
 def _steps(
@@ -389,7 +383,7 @@ def _steps(
         if node in flow.inside:
             bodies = [_body(inside, step, layers) for inside in flow.inside[node]]
             steps[-1] = replace(step, bodies=tuple(bodies))
-        elif kind in LAYER_KINDS or node.op_type in POOLS:
+        elif kind in LAYER_KINDS or operator.counts_as_layer:
             layers["passed"] += 1
     return steps
 
@@ -403,6 +397,6 @@ def _reason(node: ir.Node, operator: Op | None) -> str:
     """Why relevance cannot go through a node that its operator alone rules out."""
     if REFUSED in node.metadata_props:
         return node.metadata_props[REFUSED]
-    if operator is None:
+    if operator is None or operator.support == "expanded":
         return f"{type_of(node)} is not supported"
     return operator.reason or "it has a body"

@@ -18,7 +18,10 @@ from lrp_onnx.ops.registry import find
 __all__ = ["quantizer_step"]
 
 STEPS = 255
-QUANTIZERS = ("QuantizeLinear", "DynamicQuantizeLinear")
+QUANTIZED = ("QLinear", "QGemm", "QAttention", "DynamicQuantize")
+"""What the names of operators that quantize inside themselves begin with: they are expanded, and
+have no record.
+"""
 
 
 def quantizer_step(output: ir.Value, values: NDArray[np.generic]) -> float:
@@ -49,8 +52,9 @@ def _of_range(values: NDArray[np.generic]) -> float:
 
 
 def _quantizes(node: ir.Node) -> bool:
-    named = node.op_type.startswith(("QLinear", "QGemm", "QAttention", "DynamicQuantize"))
-    return node.op_type in QUANTIZERS or named
+    operator = find(node)
+    rounds = operator is not None and operator.straight_through
+    return rounds or node.op_type.startswith(QUANTIZED)
 
 
 def _nodes_before(value: ir.Value) -> Iterator[ir.Node]:

@@ -178,7 +178,7 @@ def _refused(nodes: Iterable[ir.Node], reasons: Mapping[str, str]) -> Iterator[N
         if name in reasons:
             yield NodeReport(name, node.op_type, "unsupported", "", reasons[name], outputs)
         else:
-            kinds = () if operator is None else operator.kinds or (operator.stand,)
+            kinds = () if operator is None else operator.kinds or (operator.support,)
             yield NodeReport(name, node.op_type, ", ".join(kinds), "", "", outputs)
         if any(refused.startswith(f"{name}/") for refused in reasons):
             for body in bodies_of(node):

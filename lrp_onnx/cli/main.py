@@ -290,17 +290,17 @@ def ops(
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with errors.")] = False,
 ) -> int:
     """The operators: propagates, carries none, refused."""
-    from lrp_onnx.analysis.operator_support import every_stand
+    from lrp_onnx.analysis.operator_support import every_operator
     from lrp_onnx.cli import operators, tables
 
-    found = list(every_stand()) if name is None else operators.find(name)
+    found = list(every_operator()) if name is None else operators.find(name)
     if json:
         tables.show_json(operators.to_json(found))
     elif name is None:
         tables.show(*(operators.lines() if tables.in_pipe() else operators.overview()))
     else:
-        for stand in found:
-            tables.show(operators.describe(stand), "")
+        for operator in found:
+            tables.show(operators.describe(operator), "")
     return DONE
 
 

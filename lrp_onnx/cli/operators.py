@@ -1,4 +1,4 @@
-"""The operators and where each stands, as `lrp-onnx ops` lists them."""
+"""The operators and how each is supported, as `lrp-onnx ops` lists them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from typing import Any
 import onnx
 from rich.table import Table
 
-from lrp_onnx.analysis.operator_support import STANDARD, Stand, every_stand, versions_of
+from lrp_onnx.analysis.operator_support import (
+    STANDARD,
+    OperatorSupport,
+    every_operator,
+    versions_of,
+)
 from lrp_onnx.cli.tables import facts, table_of
 from lrp_onnx.errors import RuleError
 from lrp_onnx.lrp.composite import load_composite
@@ -33,19 +38,19 @@ MEANING = {
 """Kind → what it is, in a table's heading column."""
 
 
-def groups() -> list[tuple[str, list[Stand]]]:
+def groups() -> list[tuple[str, list[OperatorSupport]]]:
     """What propagates, under each kind that its uses can be of; what is written out comes last."""
-    found = [s for s in every_stand() if s.stand == "propagates"]
+    found = [s for s in every_operator() if s.support == "propagates"]
     kinds = [*KINDS, EXPANDED]
     listed = [(kind, [s for s in found if kind in (s.kinds or (EXPANDED,))]) for kind in kinds]
-    return [(kind, stands) for kind, stands in listed if stands]
+    return [(kind, operators) for kind, operators in listed if operators]
 
 
 def overview() -> tuple[Table | str, ...]:
     """A table of what propagates by kind, one of what is refused, what carries none, the totals."""
-    propagating = [(k, MEANING.get(k, ""), _names(stands)) for k, stands in groups()]
-    silent = [s for s in every_stand() if s.stand == "none"]
-    refused = [s for s in every_stand() if s.stand == "refused"]
+    propagating = [(k, MEANING.get(k, ""), _names(operators)) for k, operators in groups()]
+    silent = [s for s in every_operator() if s.support == "none"]
+    refused = [s for s in every_operator() if s.support == "refused"]
     return (
         "Propagate relevance",
         table_of(["kind", "which is", "operators"], propagating),
@@ -59,34 +64,36 @@ def overview() -> tuple[Table | str, ...]:
 
 
 def lines() -> tuple[Table | str, ...]:
-    """One operator a line, for a pipe: name, stand, and its kinds or why it is refused."""
-    rows = [(s.name, STANDS[s.stand], _in_short(s)) for s in every_stand()]
+    """One operator a line, for a pipe: name, support, and its kinds or why it is refused."""
+    rows = [(s.name, SUPPORT[s.support], _in_short(s)) for s in every_operator()]
     widths = [max(len(row[k]) for row in rows) for k in range(2)]
-    padded = [f"{name:{widths[0]}}  {stand:{widths[1]}}  {what}" for name, stand, what in rows]
+    padded = [f"{name:{widths[0]}}  {support:{widths[1]}}  {what}" for name, support, what in rows]
     return (*(line.rstrip() for line in padded), "", summary(), MORE)
 
 
-def _in_short(stand: Stand) -> str:
+def _in_short(operator: OperatorSupport) -> str:
     """The remedy, behind the first sentence of a reason, is for `ops NAME`."""
-    if stand.stand == "refused":
-        return stand.reason.partition(". ")[0]
-    return ", ".join(stand.kinds) or stand.how
+    if operator.support == "refused":
+        return operator.reason.partition(". ")[0]
+    return ", ".join(operator.kinds) or operator.how
 
 
-def _names(stands: Iterable[Stand]) -> str:
-    return ", ".join(s.name for s in stands)
+def _names(operators: Iterable[OperatorSupport]) -> str:
+    return ", ".join(s.name for s in operators)
 
 
-def _by_reason(refused: Sequence[Stand]) -> list[tuple[str, str]]:
+def _by_reason(refused: Sequence[OperatorSupport]) -> list[tuple[str, str]]:
     reasons = dict.fromkeys(s.reason for s in refused)
     return [(_names(s for s in refused if s.reason == reason), reason) for reason in reasons]
 
 
 def totals() -> dict[str, Counter[str]]:
-    """How many operators have each stand: those of the standard, then per other domain."""
+    """How many operators have each support: those of the standard, then per other domain."""
     found: dict[str, Counter[str]] = {}
-    for s in every_stand():
-        found.setdefault("standard" if s.domain in STANDARD else s.domain, Counter())[s.stand] += 1
+    for s in every_operator():
+        found.setdefault("standard" if s.domain in STANDARD else s.domain, Counter())[
+            s.support
+        ] += 1
     return found
 
 
@@ -101,17 +108,17 @@ def summary() -> str:
     return "; ".join(parts)
 
 
-STANDS = {"propagates": "propagates", "none": "carries none", "refused": "refused"}
+SUPPORT = {"propagates": "propagates", "none": "carries none", "refused": "refused"}
 COUNTED = {"propagates": "propagate", "none": "carry none", "refused": "refused"}
 
 
-def find(name: str) -> list[Stand]:
+def find(name: str) -> list[OperatorSupport]:
     """The operators of that name, with or without a domain, in any case.
 
     Raises RuleError where no table has it.
     """
     wanted = name.lower()
-    found = [s for s in every_stand() if wanted in (s.name.lower(), s.op_type.lower())]
+    found = [s for s in every_operator() if wanted in (s.name.lower(), s.op_type.lower())]
     if not found:
         raise RuleError(
             f"there is no operator {name!r} in any table: a model is refused where relevance would "
@@ -120,18 +127,18 @@ def find(name: str) -> list[Stand]:
     return found
 
 
-def describe(stand: Stand) -> Table:
+def describe(operator: OperatorSupport) -> Table:
     """All that is known of one operator."""
-    versions = ", ".join(map(str, versions_of(stand.domain, stand.op_type)))
+    versions = ", ".join(map(str, versions_of(operator.domain, operator.op_type)))
     about = [
-        ("operator", stand.name),
-        ("stand", STANDS[stand.stand]),
-        ("how", stand.how),
-        ("why", stand.reason),
-        ("kind", ", ".join(stand.kinds)),
-        ("rule", "; ".join(_rules(stand.kinds))),
+        ("operator", operator.name),
+        ("support", SUPPORT[operator.support]),
+        ("how", operator.how),
+        ("why", operator.reason),
+        ("kind", ", ".join(operator.kinds)),
+        ("rule", "; ".join(_rules(operator.kinds))),
         ("versions", versions),
-        ("about", " ".join(stand.about.split())),
+        ("about", " ".join(operator.about.split())),
     ]
     return facts((name, value) for name, value in about if value)
 
@@ -143,19 +150,19 @@ def _rules(kinds: Sequence[str]) -> list[str]:
     return [f"{kind}: {rule or 'as the composite says'}" for kind, rule in found.items()]
 
 
-def to_json(stands: Iterable[Stand]) -> dict[str, Any]:
+def to_json(operators: Iterable[OperatorSupport]) -> dict[str, Any]:
     """The same for machines."""
     rows = [
         {
             "name": s.name,
             "domain": s.domain,
-            "stand": s.stand,
+            "support": s.support,
             "kinds": list(s.kinds),
             "how": s.how,
             "reason": s.reason,
             "versions": list(versions_of(s.domain, s.op_type)),
             "about": s.about,
         }
-        for s in stands
+        for s in operators
     ]
     return {"operators": rows, "totals": {k: dict(v) for k, v in totals().items()}}

@@ -18,7 +18,6 @@ from lrp_onnx.lrp.composite import Composite, Layer, Override, chosen_composite
 from lrp_onnx.lrp.logits import logits_behind
 from lrp_onnx.lrp.methods import PATH, STEPS
 from lrp_onnx.lrp.target import Target, choose_output, class_axis_of, parse_target
-from lrp_onnx.ops.quantized import STRAIGHT_THROUGH
 
 __all__ = ["Assignment", "NodeReport", "Request", "assign"]
 
@@ -274,7 +273,7 @@ def _open_classes(output: ir.Value, axis: int | None, target: Target) -> tuple[s
 
 def _straight_through(composite: Composite, path: tuple[Step, ...]) -> tuple[str, ...]:
     """A warning where a gradient goes through rounding, which has none."""
-    rounded = [step for step in path if step.node.op_type in STRAIGHT_THROUGH]
+    rounded = [step for step in path if step.op.straight_through]
     if composite.constant_gates or not rounded:
         return ()
     return (

@@ -1,73 +1,11 @@
 """The operators, one module a family; importing the package fills the registry."""
 
-from lrp_onnx.ops import (
-    activation,
-    arithmetic,
-    axiswise,
-    classical,
-    contrib,
-    control,
-    deviation,
-    einsum,
-    elementary,
-    explained,
-    fourier,
-    generated,
-    grid_sample,
-    identity,
-    indexed,
-    linear,
-    move,
-    norm,
-    pool,
-    pool_norm,
-    reduce,
-    reduce_power,
-    resize,
-    roi_align,
-    roi_pool,
-    select,
-    silent,
-    softmax,
-    unpool,
-)
-from lrp_onnx.ops import quantized as quantized
+from importlib import import_module
+from pkgutil import iter_modules
+
 from lrp_onnx.ops.registry import KINDS, REGISTRY, Op, find, op
 
-__all__ = [
-    "KINDS",
-    "REGISTRY",
-    "Op",
-    "activation",
-    "arithmetic",
-    "axiswise",
-    "classical",
-    "contrib",
-    "control",
-    "deviation",
-    "einsum",
-    "elementary",
-    "explained",
-    "find",
-    "fourier",
-    "generated",
-    "grid_sample",
-    "identity",
-    "indexed",
-    "linear",
-    "move",
-    "norm",
-    "op",
-    "pool",
-    "pool_norm",
-    "quantized",
-    "reduce",
-    "reduce_power",
-    "resize",
-    "roi_align",
-    "roi_pool",
-    "select",
-    "silent",
-    "softmax",
-    "unpool",
-]
+__all__ = ["KINDS", "REGISTRY", "Op", "find", "op"]
+
+for module in iter_modules(__path__, f"{__name__}."):
+    import_module(module.name)

@@ -7,62 +7,62 @@ A maximum with a constant is an activation, as Clip is.
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit
+from lrp_onnx.ops.bounds import (
+    common_sign,
+    difference_range,
+    maximum_range,
+    minimum_range,
+    negative_range,
+    product_range,
+    quotient_range,
+    sum_range,
+)
 from lrp_onnx.ops.registry import op
 
-__all__: list[str] = []
+__all__ = ["BINARY"]
 
 
-def _sum_or_scale(node: ir.Node, active: tuple[int, ...]) -> str:
-    return "sum" if len(active) > 1 else "scale"
+BINARY: dict[str, Any] = {"inputs": (0, 1), "broadcasts": True, "folds": True}
+VARIADIC: dict[str, Any] = {"inputs": None, "broadcasts": True}
 
 
-def _product_or_scale(node: ir.Node, active: tuple[int, ...]) -> str:
-    return "product" if len(active) > 1 else "scale"
-
-
-def _quotient_or_scale(node: ir.Node, active: tuple[int, ...]) -> str:
-    return "quotient" if len(active) > 1 else "scale"
-
-
-@op("Add", kind=_sum_or_scale, inputs=(0, 1), broadcasts=True)
+@op("Add", kind=("scale", "sum"), range=sum_range, adds=True, **BINARY)
 def add(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s.  Spec: ONNX Add-14."""
     return s
 
 
-@op("Sub", kind=_sum_or_scale, inputs=(0, 1), broadcasts=True)
+@op("Sub", kind=("scale", "sum"), range=difference_range, adds=True, **BINARY)
 def sub(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s for the minuend, -s for the subtrahend.  Spec: ONNX Sub-14."""
     return emit.op("Neg", s) if i else s
 
 
-@op("Mul", kind=_product_or_scale, inputs=(0, 1), broadcasts=True)
+@op("Mul", kind=("scale", "product"), range=product_range, multiplies=(0, 1), **BINARY)
 def mul(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s times the other factor.  Spec: ONNX Mul-14."""
     return emit.op("Mul", s, emit.in_compute_dtype(node.inputs[1 - i]))
 
 
-@op("Div", kind=_quotient_or_scale, inputs=(0, 1), broadcasts=True)
+@op("Div", kind=("scale", "quotient"), range=quotient_range, multiplies=(0,), **BINARY)
 def div(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s/b for a, -s·y/b for b.  Spec: ONNX Div-14."""
     ratio = emit.op("Div", s, node.inputs[1])
     return emit.op("Neg", emit.op("Mul", ratio, node.outputs[0])) if i else ratio
 
 
-@op("Neg", kind="scale", elementwise=True)
+@op("Neg", kind="scale", elementwise=True, range=negative_range, multiplies=(0,), folds=True)
 def neg(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """-s.  Spec: ONNX Neg-13."""
     return emit.op("Neg", s)
 
 
-def _maximum_or_clip(node: ir.Node, active: tuple[int, ...]) -> str:
-    return "maximum" if len(active) > 1 else "activation"
-
-
-@op("Max", kind=_maximum_or_clip, inputs=None, broadcasts=True)
+@op("Max", kind=("activation", "maximum"), range=maximum_range, folds=True, **VARIADIC)
 def maximum(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s where input i is the largest; of equals a constant wins, else the first.
 
@@ -71,7 +71,7 @@ def maximum(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     return _where_it_wins(emit, node, s, i, "Greater")
 
 
-@op("Min", kind=_maximum_or_clip, inputs=None, broadcasts=True)
+@op("Min", kind=("activation", "maximum"), range=minimum_range, folds=True, **VARIADIC)
 def minimum(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s where input i is the smallest; of equals a constant wins, else the first.
 
@@ -92,13 +92,13 @@ def _where_it_wins(emit: Emit, node: ir.Node, s: ir.Value, i: int, better: str) 
     return s
 
 
-@op("Mean", kind=_sum_or_scale, inputs=None, broadcasts=True)
+@op("Mean", kind=("scale", "sum"), sign=common_sign, **VARIADIC)
 def mean(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s divided by the number of inputs.  Spec: ONNX Mean-13."""
     return emit.op("Mul", s, 1 / len(node.inputs))
 
 
-@op("Mod", kind=_quotient_or_scale, inputs=(0, 1), broadcasts=True)
+@op("Mod", kind=("scale", "quotient"), **BINARY)
 def remainder(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """y = a - q·b with a whole q that does not change: s for a, -q·s for b, 0 where s is 0 even if
     q is infinite.  Spec: ONNX Mod-13.

@@ -8,10 +8,7 @@ __all__: list[str] = []
 
 ML = "ai.onnx.ml"
 
-no_relevance(
-    ["Binarizer", "OneHotEncoder", "LabelEncoder", "CategoryMapper", "ZipMap"],
-    domain=ML,
-)
+no_relevance(["Binarizer", "OneHotEncoder", "LabelEncoder", "CategoryMapper", "ZipMap"], domain=ML)
 never_propagates(
     ["TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"],
     "a tree is constant between its thresholds, so nothing of its output can be traced to an "

@@ -13,7 +13,7 @@ __all__: list[str] = []
 MICROSOFT = "com.microsoft"
 
 HASHES = ("MurmurHash3", "NGramHashMapping", "VarlenNGramHashMapping")
-no_relevance(["IsAllFinite", "BifurcationDetector", "Range", *HASHES], MICROSOFT)
+no_relevance(["IsAllFinite", "BifurcationDetector", "Range", *HASHES], domain=MICROSOFT)
 
 LAYOUT = (
     "the file was saved by a runtime's optimizer, for one machine's memory layout. Give the model "
@@ -47,22 +47,12 @@ REFUSED = {
     "it is for training. Export the model for inference": ("BitmaskBiasDropout", "BitmaskDropout"),
     "it has no expansion into standard operators. Export the model to "
     "those, without the runtime's optimizer": (
-        *("AttnLSTM", "CausalConvWithState"),
-        *("ComplexMul", "ComplexMulConj", "CropAndResize"),
-        *(
-            "DynamicTimeWarping",
-            "EngramGate",
-            "GatedDeltaNet",
-            "GemmaRotaryEmbedding",
-        ),
+        *("AttnLSTM", "CausalConvWithState", "ComplexMul", "ComplexMulConj", "CropAndResize"),
+        *("DynamicTimeWarping", "EngramGate", "GatedDeltaNet", "GemmaRotaryEmbedding"),
         *("GatedRelativePositionBias", "HyperConnectionPostMix", "Inverse", "Irfft"),
         *("HyperConnectionPreMix", "LinearAttention", "LongformerAttention"),
         *("MRotaryEmbedding", "MaxpoolWithMask", "MoE", "RelativePositionBias", "Rfft", "SampleOp"),
-        *(
-            "SparseToDenseMatMul",
-            "Unique",
-            "WordConvEmbedding",
-        ),
+        *("SparseToDenseMatMul", "Unique", "WordConvEmbedding"),
     ),
 }
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.graph.attributes import integer, ints, text
 from lrp_onnx.graph.builder import known_rank, static_shape
+from lrp_onnx.ops.operands import operand
 
 __all__ = ["Sliding", "sliding"]
 
@@ -51,15 +51,14 @@ class Sliding:
 
 def sliding(node: ir.Node) -> Sliding:
     """Of Conv or ConvTranspose; UnsupportedError where its kernel or its padding is unknown."""
-    x, y = node.inputs[0], node.outputs[0]
-    assert x is not None
+    x, y = operand(node), node.outputs[0]
     n = known_rank(x) - 2
     return Sliding(
         _kernel(node),
-        ints(node, "strides", [1] * n),
-        ints(node, "dilations", [1] * n),
+        list(node.attributes.get_ints("strides", [1] * n)),
+        list(node.attributes.get_ints("dilations", [1] * n)),
         _pads(node, n),
-        integer(node, "group", 1),
+        node.attributes.get_int("group", 1),
         (x.shape or [ir.SymbolicDim(None)])[0],
         _sizes(x, n),
         _sizes(y, n),
@@ -69,7 +68,7 @@ def sliding(node: ir.Node) -> Sliding:
 def _kernel(node: ir.Node) -> list[int]:
     """The kernel's spatial shape, from the attribute or from the weight."""
     if "kernel_shape" in node.attributes:
-        return ints(node, "kernel_shape", [])
+        return list(node.attributes.get_ints("kernel_shape", []))
     w = node.inputs[1]
     sizes = [None] if w is None or w.shape is None else list(w.shape)[2:]
     known = [size for size in sizes if isinstance(size, int)]
@@ -83,11 +82,11 @@ def _kernel(node: ir.Node) -> list[int]:
 def _pads(node: ir.Node, n: int) -> list[int]:
     """The padding of `n` axes, begins then ends, which canonization has made explicit."""
     if (
-        text(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID")
+        node.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
         or "output_shape" in node.attributes
     ):
         raise UnsupportedError("its padding depends on sizes that are unknown. Export it with pads")
-    pads = ints(node, "pads", [0] * 2 * n)
+    pads = list(node.attributes.get_ints("pads", [0] * 2 * n))
     if len(pads) != 2 * n:
         raise UnsupportedError(f"it has {len(pads)} pads for {n} axes. Export it again")
     return pads

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.attributes import text
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op, refuse
 
 __all__: list[str] = []
@@ -17,13 +17,13 @@ __all__: list[str] = []
 
 def _labels(node: ir.Node) -> tuple[str, str, str]:
     """The labels of both operands and of the result."""
-    operands, result = text(node, "equation", "").replace(" ", "").split("->")
+    operands, result = node.attributes.get_string("equation", "").replace(" ", "").split("->")
     a, b = operands.split(",")
     return a, b, result
 
 
 def _linear_or_bilinear(node: ir.Node, active: tuple[int, ...]) -> str:
-    if len(node.inputs) != 2 or "." in text(node, "equation", ""):
+    if len(node.inputs) != 2 or "." in node.attributes.get_string("equation", ""):
         raise refuse("the ranks of its operands are unknown. Export the model with input shapes")
     return "bilinear" if len(active) > 1 else "linear"
 
@@ -36,7 +36,8 @@ def _contracted(node: ir.Node, i: int) -> int:
 
 @op(
     "Einsum",
-    kind=_linear_or_bilinear,
+    kind=("linear", "bilinear"),
+    choose=_linear_or_bilinear,
     inputs=(0, 1),
     weighted=True,
     channel_axis=_contracted,
@@ -47,8 +48,7 @@ def einsum(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Va
     s: shaped like the result    w: the other operand    ->    c: shaped like operand i.
     Spec: ONNX Einsum-12.
     """
-    labels, x = _labels(node), node.inputs[i]
-    assert x is not None
+    labels, x = _labels(node), operand(node, i)
     own, other, result = labels[i], labels[1 - i], labels[2]
     c = emit.op("Einsum", s, w, equation=f"{result},{other}->{own}")
     sizes, others = _sizes(x, own), _sizes(w, other)

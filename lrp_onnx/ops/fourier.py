@@ -10,8 +10,8 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.graph.attributes import integer
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.ops.operands import operand, optional
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.scatter_add import Size, constant_ints, pad, size_of, slice_axis, vector
 
@@ -27,9 +27,11 @@ def dft(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 
     s: (…, n, …, 2)    ->    c: (…, size, …, 1 or 2).    Spec: ONNX DFT-20.
     """
-    x, axis = node.inputs[0], _axis(emit, node)
-    assert x is not None
-    inverse, onesided = integer(node, "inverse", 0), integer(node, "onesided", 0)
+    x, axis = operand(node), _axis(emit, node)
+    inverse, onesided = (
+        node.attributes.get_int("inverse", 0),
+        node.attributes.get_int("onesided", 0),
+    )
     rank = known_rank(x)
     if inverse and onesided:
         c = _of_half(emit, node, s, axis)
@@ -47,9 +49,9 @@ def _axis(emit: Emit, node: ir.Node) -> int:
     """The axis of the transform, counted from 0."""
     rank = known_rank(node.outputs[0])
     if emit.opset < AXIS_IS_INPUT:
-        return integer(node, "axis", 1) % rank
-    given = node.inputs[2] if len(node.inputs) > 2 else None
-    known = [-2] if given is None else constant_ints(given)
+        return node.attributes.get_int("axis", 1) % rank
+    axis_input = optional(node, 2)
+    known = [-2] if axis_input is None else constant_ints(axis_input)
     if known is None:
         raise UnsupportedError("its axis is computed at run time. Export it with a constant axis")
     return known[0] % rank
@@ -87,11 +89,10 @@ def _multiplied(emit: Emit, node: ir.Node, s: ir.Value, axis: int, onesided: int
 
 def _signal(emit: Emit, node: ir.Node, axis: int) -> Size:
     """The length of the transform: that asked for, or that of the input."""
-    x, given = node.inputs[0], node.inputs[1] if len(node.inputs) > 1 else None
-    assert x is not None
-    if given is None:
+    x, length = operand(node), optional(node, 1)
+    if length is None:
         return size_of(emit, x, axis)
-    return emit.op("Reshape", emit.op("Cast", given, to=int(ir.DataType.INT64)), emit.ints(1))
+    return emit.op("Reshape", emit.op("Cast", length, to=int(ir.DataType.INT64)), emit.ints(1))
 
 
 def _of_half(emit: Emit, node: ir.Node, s: ir.Value, axis: int) -> ir.Value:

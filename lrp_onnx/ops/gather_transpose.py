@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, known_rank
-from lrp_onnx.ops.scatter_add import LAST, pad, size_of, slice_axis, vector
+from lrp_onnx.ops.scatter_add import LAST, counted, pad, size_of, slice_axis, vector
 
 __all__ = ["give_back", "give_back_constant", "positions"]
 
@@ -24,14 +24,7 @@ FEW = 4
 def positions(emit: Emit, x: ir.Value, axis: int, bounds: Sequence[ir.Value]) -> ir.Value:
     """The positions along `axis` that Slice reads with runtime start, end and step."""
     start, end, step = bounds
-    return emit.op("Slice", _numbers(emit, x, axis), start, end, emit.ints(0), step)
-
-
-def _numbers(emit: Emit, x: ir.Value, axis: int) -> ir.Value:
-    """0, 1, 2, … up to the size of the axis."""
-    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
-    size = emit.op("Squeeze", vector(emit, [size_of(emit, x, axis)]), emit.ints(0))
-    return emit.op("Range", zero, size, one)
+    return emit.op("Slice", counted(emit, size_of(emit, x, axis)), start, end, emit.ints(0), step)
 
 
 def give_back(
@@ -46,9 +39,7 @@ def give_back(
     if unique:
         count = emit.op("Shape", indices)
         nowhere = emit.op("Expand", count, vector(emit, [size_of(emit, x, axis)]))
-        zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
-        numbers = emit.op("Range", zero, emit.op("Squeeze", count, emit.ints(0)), one)
-        table = emit.op("ScatterElements", nowhere, indices, numbers, axis=0)
+        table = emit.op("ScatterElements", nowhere, indices, counted(emit, count), axis=0)
         return emit.op("Gather", pad(emit, s, {axis: (0, 1)}, rank), table, axis=axis)
     if indices.dtype not in (None, ir.DataType.INT64):
         indices = emit.op("Cast", indices, to=int(ir.DataType.INT64))

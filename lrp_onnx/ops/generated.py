@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.attributes import integer
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.ops.registry import op
 
@@ -17,7 +16,15 @@ def _of_floats(node: ir.Node, active: tuple[int, ...]) -> str:
     return "sum" if dtype is not None and dtype.is_floating_point() else "none"
 
 
-@op("Range", kind=_of_floats, inputs=(0, 2), gates=(1,))
+@op(
+    "Range",
+    kind=("sum", "none"),
+    choose=_of_floats,
+    inputs=(0, 2),
+    gates=(1,),
+    folds=True,
+    grows=True,
+)
 def arithmetic_sequence(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """y_k = start + k · delta: Σ s_k to the start, Σ k · s_k to delta; limit only says how many.
 
@@ -38,7 +45,7 @@ def one_hot(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """
     indices, depth = node.inputs[:2]
     values = emit.constant([0.0, 1.0], emit.dtype)
-    hot = emit.op("OneHot", indices, depth, values, axis=integer(node, "axis", -1))
+    hot = emit.op("OneHot", indices, depth, values, axis=node.attributes.get_int("axis", -1))
     ones = emit.op("ReduceSum", emit.op("Mul", s, hot), keepdims=0)
     rest = emit.op("Sub", emit.op("ReduceSum", s, keepdims=0), ones)
     parts = [emit.op("Unsqueeze", part, emit.ints(0)) for part in (rest, ones)]

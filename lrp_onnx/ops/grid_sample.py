@@ -15,8 +15,8 @@ from itertools import product
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.attributes import integer, text
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.scatter_add import Size, size_of, vector
 
@@ -46,7 +46,7 @@ def _taps(emit: Emit, node: ir.Node, axis: int) -> tuple[list[Tap], ir.Value | f
     along = emit.op("Gather", grid, emit.constant(n - 1 - axis, ir.DataType.INT64), axis=-1)
     batch = emit.op("Shape", along, start=0, end=1)
     flat = emit.op("Reshape", along, emit.op("Concat", batch, emit.ints(-1), axis=0))
-    aligned = integer(node, "align_corners", 0)
+    aligned = node.attributes.get_int("align_corners", 0)
     factor = emit.op("Mul", emit.op("Sub", size, 1.0) if aligned else size, 0.5)
     shift = 1.0 if aligned else emit.op("Sub", 1.0, emit.op("Reciprocal", size))
     p = emit.op("Mul", emit.op("Add", flat, shift), factor)
@@ -55,8 +55,7 @@ def _taps(emit: Emit, node: ir.Node, axis: int) -> tuple[list[Tap], ir.Value | f
 
 def _size(emit: Emit, node: ir.Node, axis: int) -> ir.Value:
     """The size of x along a spatial axis as a number of the relevance's type."""
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     size = size_of(emit, x, axis + 2)
     if isinstance(size, int):
         return emit.constant(float(size))
@@ -65,7 +64,7 @@ def _size(emit: Emit, node: ir.Node, axis: int) -> ir.Value:
 
 def _read(emit: Emit, node: ir.Node, p: ir.Value) -> list[Tap]:
     """The taps of coordinate p by mode, wherever they lie."""
-    mode = text(node, "mode", "linear")
+    mode = node.attributes.get_string("mode", "linear")
     if mode == "nearest":
         return [Tap(emit.op("Round", p), None, None)]
     first = emit.op("Floor", p)
@@ -104,7 +103,7 @@ def _polynomial(emit: Emit, d: ir.Value, powers: Sequence[float]) -> ir.Value:
 def _padded(emit: Emit, node: ir.Node, tap: Tap, size: ir.Value) -> Tap:
     """The tap inside the input: where it lies outside it reads padding instead."""
     last = emit.op("Sub", size, 1.0)
-    mode, at = text(node, "padding_mode", "zeros"), tap.index
+    mode, at = node.attributes.get_string("padding_mode", "zeros"), tap.index
     if mode == "reflection":
         at = _reflected(emit, node, at, size)
     inside = emit.op("Max", emit.op("Min", at, last), 0.0)
@@ -118,7 +117,7 @@ def _padded(emit: Emit, node: ir.Node, tap: Tap, size: ir.Value) -> Tap:
 
 def _reflected(emit: Emit, node: ir.Node, at: ir.Value, size: ir.Value) -> ir.Value:
     """Positions reflected at the middles of the corner elements, or at their outer borders."""
-    if integer(node, "align_corners", 0):
+    if node.attributes.get_int("align_corners", 0):
         span = emit.op("Max", emit.op("Sub", size, 1.0), 1.0)
         period = emit.op("Mul", span, 2.0)
         rest = emit.op("Mod", at, period, fmod=1)
@@ -136,8 +135,8 @@ def _boxes(emit: Emit, node: ir.Node) -> tuple[list[list[Tap]], list[ir.Value | 
     (N, 1, T·P), the last axis first.
     """
     n = known_rank(node.outputs[0]) - 2
-    found = [_taps(emit, node, axis) for axis in range(n)]
-    taps = [t for t, _ in found]
+    by_axis = [_taps(emit, node, axis) for axis in range(n)]
+    taps = [t for t, _ in by_axis]
     indices = []
     for box in product(*taps):
         flat = box[0].index
@@ -146,12 +145,11 @@ def _boxes(emit: Emit, node: ir.Node) -> tuple[list[list[Tap]], list[ir.Value | 
             flat = emit.op("Add", emit.op("Mul", flat, size), tap.index)
         indices.append(emit.op("Unsqueeze", flat, emit.ints(1)))
     joined = emit.op("Concat", *indices, axis=2) if len(indices) > 1 else indices[0]
-    return taps, [f for _, f in found], joined
+    return taps, [f for _, f in by_axis], joined
 
 
 def _extent(emit: Emit, node: ir.Node, axis: int) -> Size:
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     return size_of(emit, x, axis + 2)
 
 
@@ -161,15 +159,15 @@ def _weights(
     """The weight of each box element, with the derivative along axis `by` in place of its own:
     (N, 1, P), None for 1.
     """
-    found: list[ir.Value | None] = []
+    weights: list[ir.Value | None] = []
     for box in product(*taps):
         factors = [t.slope if axis == by else t.weight for axis, t in enumerate(box)]
         total: ir.Value | None = None
         for factor in factors:
             if factor is not None:
                 total = factor if total is None else emit.op("Mul", total, factor)
-        found.append(None if total is None else emit.op("Unsqueeze", total, emit.ints(1)))
-    return found
+        weights.append(None if total is None else emit.op("Unsqueeze", total, emit.ints(1)))
+    return weights
 
 
 def _copied(emit: Emit, indices: ir.Value, like: ir.Value) -> ir.Value:
@@ -185,7 +183,12 @@ def _flat(emit: Emit, value: ir.Value) -> ir.Value:
     return emit.op("Reshape", value, emit.op("Concat", lead, emit.ints(-1), axis=0))
 
 
-@op("GridSample", kind="sum", inputs=(0, 1), signal=(0,))
+def _sign_of_interpolation(node: ir.Node, of: Sequence[int]) -> int:
+    """That of x where every weight is at least 0: not cubic."""
+    return 0 if "cubic" in node.attributes.get_string("mode", "linear") else of[0]
+
+
+@op("GridSample", kind="sum", inputs=(0, 1), signal=(0,), sign=_sign_of_interpolation)
 def grid_sample(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s·weight to the elements that were read; for the grid s·x·(the weights' derivative).
 
@@ -193,15 +196,14 @@ def grid_sample(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     Spec: ONNX GridSample-20.
     """
     taps, factors, indices = _boxes(emit, node)
-    x, flat = node.inputs[0], _flat(emit, s)
-    assert x is not None
+    x, flat = operand(node), _flat(emit, s)
     if i == 1:
         return _to_grid(emit, node, flat, taps, factors, indices)
     parts = [flat if w is None else emit.op("Mul", flat, w) for w in _weights(emit, taps)]
-    given = emit.op("Concat", *parts, axis=2) if len(parts) > 1 else parts[0]
+    weighted = emit.op("Concat", *parts, axis=2) if len(parts) > 1 else parts[0]
     zeros = _flat(emit, emit.op("Expand", 0.0, emit.shape_of(x)))
     everywhere = _copied(emit, indices, x)
-    total = emit.op("ScatterElements", zeros, everywhere, given, axis=2, reduction="add")
+    total = emit.op("ScatterElements", zeros, everywhere, weighted, axis=2, reduction="add")
     return emit.reshape_like(total, x)
 
 
@@ -214,9 +216,7 @@ def _to_grid(
     indices: ir.Value,
 ) -> ir.Value:
     """Σ over channels and box elements of s·x·∂weight/∂grid, for each coordinate of the grid."""
-    x, grid = node.inputs[:2]
-    assert x is not None
-    assert grid is not None
+    x, grid = operand(node), operand(node, 1)
     if taps[0][0].slope is None:
         return emit.expand_like(0.0, grid)
     read = emit.op("GatherElements", _flat(emit, x), _copied(emit, indices, x), axis=2)

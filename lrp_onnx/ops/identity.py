@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, compute_dtype
+from lrp_onnx.ops.bounds import chosen_range, same_sign
+from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op, refuse
+from lrp_onnx.ops.scatter_add import is_zero
 
 __all__: list[str] = []
 
 
-@op("Identity", kind="move", elementwise=True)
+@op("Identity", kind="move", elementwise=True, moves="reorders", multiplies=(0,), folds=False)
 def identity(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s.  Spec: ONNX Identity-16."""
     return s
@@ -18,17 +24,21 @@ def identity(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 
 def _inactive(node: ir.Node, active: tuple[int, ...]) -> str:
     _, ratio, training = [*node.inputs, None, None][:3]
-    kept = ratio is not None and _is_zero(ratio)
-    if 0 not in active or kept or training is None or _is_zero(training):
+    kept = ratio is not None and is_zero(ratio)
+    if 0 not in active or kept or training is None or is_zero(training):
         return "move"
     raise refuse("it may be in training mode. Export the model for inference")
 
 
-def _is_zero(value: ir.Value) -> bool:
-    return value.const_value is not None and not value.const_value.numpy().any()
-
-
-@op("Dropout", kind=_inactive, gates=(1, 2), elementwise=True)
+@op(
+    "Dropout",
+    kind="move",
+    choose=_inactive,
+    gates=(1, 2),
+    elementwise=True,
+    multiplies=(0,),
+    sign=same_sign,
+)
 def dropout(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s, at inference.  Spec: ONNX Dropout-13."""
     return s
@@ -46,17 +56,36 @@ def _of_numbers(node: ir.Node, active: tuple[int, ...]) -> str:
     return "move" if kept or dtype.is_floating_point() else "none"
 
 
-@op("Cast", kind=_of_numbers, elementwise=True)
-@op("CastLike", kind=_of_numbers, gates=(1,), elementwise=True)
+def _sign_of_cast(node: ir.Node, of: Sequence[int]) -> int:
+    """That of floats; +1 of truth values and unsigned integers."""
+    x, y = node.inputs[0], node.outputs[0]
+    if x is None or x.dtype is None or y.dtype is None or not y.dtype.is_floating_point():
+        return 0
+    unsigned = x.dtype == ir.DataType.BOOL or (x.dtype.is_integer() and not x.dtype.is_signed())
+    return 1 if unsigned else of[0]
+
+
+CAST: dict[str, Any] = {"kind": ("move", "none"), "choose": _of_numbers, "elementwise": True}
+
+
+@op("Cast", **CAST, multiplies=(0,), sign=_sign_of_cast, folds=True)
+@op("CastLike", **CAST, gates=(1,))
 def cast(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s in the dtype that the relevance of x is computed in.  Spec: ONNX Cast-19, CastLike-19."""
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     dtype = compute_dtype(x.dtype)
     return s if dtype == emit.dtype else emit.op("Cast", s, to=int(dtype))
 
 
-@op("Where", kind="move", inputs=(1, 2), gates=(0,), broadcasts=True)
+@op(
+    "Where",
+    kind="move",
+    inputs=(1, 2),
+    gates=(0,),
+    broadcasts=True,
+    range=chosen_range,
+    folds=True,
+)
 def where(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s where the input was chosen.  Spec: ONNX Where-16."""
     chosen, other = (s, 0.0) if i == 1 else (0.0, s)

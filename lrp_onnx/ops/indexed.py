@@ -15,24 +15,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.graph.attributes import integer, text
 from lrp_onnx.graph.builder import Emit, Input, known_rank
 from lrp_onnx.graph.names import tensor_name
+from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op, refuse
+from lrp_onnx.ops.samples import along
 from lrp_onnx.ops.scatter_add import Size, constant_array, size_of, vector
 
 __all__: list[str] = []
-
-
-def _input(node: ir.Node, i: int) -> ir.Value:
-    value = node.inputs[i]
-    assert value is not None
-    return value
 
 
 @dataclass(frozen=True)
@@ -157,27 +153,36 @@ def _is_empty(*values: ir.Value | None) -> bool:
 def _of_data_or_ids(node: ir.Node, active: tuple[int, ...]) -> str:
     if active == (0, 1):
         raise refuse("both its data and its indices depend on the explained input")
-    if active == (1,) and node.op_type == "GatherND" and _tuple_length(_input(node, 1)) > 1:
+    if active == (1,) and node.op_type == "GatherND" and _tuple_length(operand(node, 1)) > 1:
         raise refuse("its index tuples depend on the explained input")
     return "move"
 
 
-@op("GatherElements", kind=_of_data_or_ids, inputs=(0, 1))
+GATHER: dict[str, Any] = {
+    "kind": "move",
+    "choose": _of_data_or_ids,
+    "inputs": (0, 1),
+    "moves": "selects",
+}
+
+
+@op("GatherElements", **GATHER, samples_apart=along(0))
 def gather_elements(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to the elements that were read, summed where one was read twice.
 
     s: shaped like the indices    ->    c: shaped like the data, or s itself for explained indices.
     Spec: ONNX GatherElements-13.
     """
-    data, index = _input(node, 0), _input(node, 1)
+    data, index = operand(node), operand(node, 1)
     if i == 1:
         return s
     if _is_empty(data, index):
         return emit.expand_like(0.0, data)
-    return Places(emit, index, integer(node, "axis", 0), data).give_back(s)
+    return Places(emit, index, node.attributes.get_int("axis", 0), data).give_back(s)
 
 
-@op("GatherND", kind=_of_data_or_ids, inputs=(0, 1))
+# its batch is not told from its indices
+@op("GatherND", **GATHER, samples_apart=lambda node, inputs: False)
 def gather_nd(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to the slices that were read, summed where one was read twice.
 
@@ -185,7 +190,7 @@ def gather_nd(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     s: (*batch, *count, *slice)    ->    c: (*batch, *indexed, *slice), or (*batch, *count, 1) for
     i = 1.    Spec: ONNX GatherND-13.
     """
-    data, indices = _input(node, 0), _input(node, 1)
+    data, indices = operand(node), operand(node, 1)
     if i == 1:
         slices = range(known_rank(indices) - 1, known_rank(node.outputs[0]))
         s = emit.op("ReduceSum", s, emit.ints(*slices), keepdims=0) if slices else s
@@ -194,12 +199,12 @@ def gather_nd(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
         return emit.expand_like(0.0, data)
     if _tuple_length(indices) == 0:
         raise UnsupportedError("its index tuples have no elements. Leave the node out")
-    places, rows = _rows_of(emit, data, indices, s, integer(node, "batch_dims", 0))
+    places, rows = _rows_of(emit, data, indices, s, node.attributes.get_int("batch_dims", 0))
     return emit.reshape_like(places.give_back(rows), data)
 
 
 def _of_reduction(node: ir.Node, active: tuple[int, ...]) -> str:
-    reduction = text(node, "reduction", "none")
+    reduction = node.attributes.get_string("reduction", "none")
     if reduction == "none" or (reduction == "add" and active == (0,)):
         return "move"
     if reduction == "mul":
@@ -211,13 +216,13 @@ def _of_reduction(node: ir.Node, active: tuple[int, ...]) -> str:
 
 def _distinct(node: ir.Node) -> bool:
     """Whether it is known that no element is written twice."""
-    data, index = _input(node, 0), constant_array(_input(node, 1))
+    data, index = operand(node), constant_array(operand(node, 1))
     if index is None or data.shape is None:
         return False
     if node.op_type == "ScatterND":
         sizes, places = list(data.shape), index.reshape(-1, index.shape[-1]).T
     else:
-        axis = integer(node, "axis", 0) % len(data.shape)
+        axis = node.attributes.get_int("axis", 0) % len(data.shape)
         sizes, everywhere = list(data.shape), np.indices(index.shape)
         everywhere[axis] = index
         places = everywhere.reshape(len(sizes), -1)
@@ -228,6 +233,15 @@ def _distinct(node: ir.Node) -> bool:
         behind = np.array([[size] for size in known], dtype=np.int64)
         places = np.where(places < 0, places + behind, places)
     return bool(np.unique(places, axis=1).shape[1] == places.shape[1])
+
+
+SCATTER: dict[str, Any] = {
+    "kind": ("move", "scale", "sum", "quotient", "maximum"),
+    "choose": _of_reduction,
+    "inputs": (0, 2),
+    "gates": (1,),
+    "folds": True,
+}
 
 
 @dataclass(frozen=True)
@@ -242,32 +256,32 @@ class Scattered:
     distinct: bool
 
 
-@op("ScatterElements", kind=_of_reduction, inputs=(0, 2), gates=(1,))
+@op("ScatterElements", **SCATTER)
 def scatter_elements(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to the data that was kept, or to the updates.
 
     s: shaped like the data    ->    c: shaped like the data or the updates.
     Spec: ONNX ScatterElements-18.
     """
-    data, index, updates = (_input(node, k) for k in range(3))
+    data, index, updates = (operand(node, k) for k in range(3))
     if _is_empty(data, updates):
         return s if i == 0 else emit.expand_like(0.0, updates)
-    places = Places(emit, index, integer(node, "axis", 0), s)
-    return _given_back(
+    places = Places(emit, index, node.attributes.get_int("axis", 0), s)
+    return _back(
         Scattered(places, data, updates, node.outputs[0], s, _distinct(node)),
-        text(node, "reduction", "none"),
+        node.attributes.get_string("reduction", "none"),
         i,
     )
 
 
-@op("ScatterND", kind=_of_reduction, inputs=(0, 2), gates=(1,))
+@op("ScatterND", **SCATTER)
 def scatter_nd(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to the data that was kept, or to the updates.
 
     s: (*indexed, *slice)    ->    c: the same, or (*count, *slice) for the updates.
     Spec: ONNX ScatterND-18.
     """
-    data, indices, updates = (_input(node, k) for k in range(3))
+    data, indices, updates = (operand(node, k) for k in range(3))
     if _is_empty(data, indices, updates):
         return s if i == 0 else emit.expand_like(0.0, updates)
     places, rows = _rows_of(emit, data, indices, updates)
@@ -276,11 +290,11 @@ def scatter_nd(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     scattered = Scattered(
         replace(places, like=flat[2]), flat[0], rows, flat[1], flat[2], _distinct(node)
     )
-    c = _given_back(scattered, text(node, "reduction", "none"), i)
+    c = _back(scattered, node.attributes.get_string("reduction", "none"), i)
     return emit.reshape_like(c, data if i == 0 else updates)
 
 
-def _given_back(of: Scattered, reduction: str, i: int) -> ir.Value:
+def _back(of: Scattered, reduction: str, i: int) -> ir.Value:
     back: dict[str, tuple[Callable[[Scattered], ir.Value], ...]] = {
         "none": (_kept, _overwriting),
         "add": (lambda of: of.s, lambda of: of.places.read(of.s)),

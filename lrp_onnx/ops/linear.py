@@ -4,27 +4,26 @@ MatMulAdd.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import onnx_ir as ir
 
-from lrp_onnx.graph.attributes import integer, ints
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.conv_backward_data import over_input
 from lrp_onnx.ops.conv_backward_filter import over_kernel
 from lrp_onnx.ops.conv_geometry import sliding
 from lrp_onnx.ops.one_hot_matmul import class_of, one_row
+from lrp_onnx.ops.operands import operand, optional
 from lrp_onnx.ops.registry import op
+from lrp_onnx.ops.samples import by_shape, rank_of
 from lrp_onnx.ops.scatter_add import LAST
 
 __all__: list[str] = []
 
 
-def _linear_or_bilinear(node: ir.Node, active: tuple[int, ...]) -> str:
-    """Linear if one operand depends on the explained input, bilinear if both do."""
-    return "bilinear" if len(active) > 1 else "linear"
-
-
-def _batch_first(node: ir.Node, i: int) -> bool:
-    return i == 0
+WEIGHTED: dict[str, Any] = {"kind": ("linear", "bilinear"), "inputs": (0, 1), "weighted": True}
+"""Linear if one operand depends on the explained input, bilinear if both do."""
 
 
 def _kernel_channel(node: ir.Node, i: int) -> int:
@@ -32,14 +31,15 @@ def _kernel_channel(node: ir.Node, i: int) -> int:
     return 0 if i and node.op_type == "ConvTranspose" else 1
 
 
-@op(
-    "Conv",
-    kind=_linear_or_bilinear,
-    inputs=(0, 1),
-    weighted=True,
-    channel_axis=_kernel_channel,
-    samples_apart=_batch_first,
-)
+CONVOLUTION: dict[str, Any] = {
+    **WEIGHTED,
+    "channel_axis": _kernel_channel,
+    "one_sample": lambda node, i: i == 0,
+    "samples_apart": by_shape,
+}
+
+
+@op("Conv", **CONVOLUTION)
 def conv(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Value:
     """Transpose of Conv over its input; over its kernel see `over_kernel`.
 
@@ -51,14 +51,7 @@ def conv(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Valu
     return over_input(emit, node, [(s, w)])
 
 
-@op(
-    "ConvTranspose",
-    kind=_linear_or_bilinear,
-    inputs=(0, 1),
-    weighted=True,
-    channel_axis=_kernel_channel,
-    samples_apart=_batch_first,
-)
+@op("ConvTranspose", **CONVOLUTION)
 def conv_transpose(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Value:
     """Transpose of ConvTranspose over its input: Conv with the same attributes; over its kernel see
     `over_kernel`.
@@ -70,7 +63,7 @@ def conv_transpose(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) 
     if i == 1:
         return over_kernel(emit, s, w, at)
     n = at.axes
-    extra = ints(node, "output_padding", [0] * n)
+    extra = node.attributes.get_ints("output_padding", [0] * n)
     if any(e >= t for e, t in zip(extra, at.strides, strict=True)):
         # output_padding of a whole stride or more would make Conv read one row too many
         s = emit.op(
@@ -93,34 +86,33 @@ def conv_transpose(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) 
 
 
 def _gemm_channel(node: ir.Node, i: int) -> int:
-    transposed = integer(node, "transA" if i == 0 else "transB", 0)
+    transposed = node.attributes.get_int("transA" if i == 0 else "transB", 0)
     return 1 - transposed if i == 0 else transposed
 
 
 def _bias_per_sample(node: ir.Node, rank: int) -> bool:
     """Whether the bias has an axis for the samples, so that their results differ."""
-    b = node.inputs[2] if len(node.inputs) > 2 else None
+    b = optional(node, 2)
     return b is not None and known_rank(b) == rank and b.shape is not None and b.shape[0] != 1
 
 
-def _gemm_rows_apart(node: ir.Node, i: int) -> bool:
-    return i == 0 and not integer(node, "transA", 0) and not _bias_per_sample(node, 2)
+def _gemm_rows_alike(node: ir.Node, i: int) -> bool:
+    return i == 0 and not node.attributes.get_int("transA", 0) and not _bias_per_sample(node, 2)
 
 
 @op(
     "Gemm",
-    kind=_linear_or_bilinear,
-    inputs=(0, 1),
-    weighted=True,
+    **WEIGHTED,
     channel_axis=_gemm_channel,
-    samples_apart=_gemm_rows_apart,
+    one_sample=_gemm_rows_alike,
+    samples_apart=lambda node, inputs: list(inputs) in ([0], [0, 2]),
 )
 def gemm(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Value:
     """Transpose of A'·B' over one operand (alpha and beta are 1 after canonization).
 
     s: (M, N)    w: the other operand    ->    c: shaped like operand i.    Spec: ONNX Gemm-13.
     """
-    trans_a, trans_b = integer(node, "transA", 0), integer(node, "transB", 0)
+    trans_a, trans_b = node.attributes.get_int("transA", 0), node.attributes.get_int("transB", 0)
     if i == 0 and not trans_a and (chosen := class_of(emit, s, w)) is not None:
         return one_row(emit, s, w if trans_b else _swapped(emit, w), chosen)
     if i == 0:  # c = s·B'ᵀ, or its transpose B'·sᵀ
@@ -145,29 +137,35 @@ def _swapped(emit: Emit, value: ir.Value) -> ir.Value:
     return out
 
 
-def _rows_apart(node: ir.Node, i: int) -> bool:
+def _rows_alike(node: ir.Node, i: int) -> bool:
     x, w = node.inputs[:2]
     if i or x is None or w is None or known_rank(x) < 2 or known_rank(w) > 2:
         return False
     return not _bias_per_sample(node, known_rank(x))
 
 
-@op(
-    "MatMul",
-    kind=_linear_or_bilinear,
-    inputs=(0, 1),
-    weighted=True,
-    channel_axis=lambda node, i: -1 - i,
-    samples_apart=_rows_apart,
-)
+def _rows_apart(node: ir.Node, inputs: Sequence[int]) -> bool:
+    """If the right operand holds samples too, all must hold them along the same batch axis."""
+    ranks = {rank_of(node.inputs[i]) for i in inputs}
+    return 1 not in inputs or (min(ranks) > 2 and len(ranks) == 1)
+
+
+MATRIX_PRODUCT: dict[str, Any] = {
+    **WEIGHTED,
+    "channel_axis": lambda node, i: -1 - i,
+    "one_sample": _rows_alike,
+    "samples_apart": _rows_apart,
+}
+
+
+@op("MatMul", **MATRIX_PRODUCT)
 def matmul(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Value:
     """Transpose of numpy's matmul over one operand, with batch axes and vectors.
 
     s: (*batch, M, N)    w: the other operand    ->    c: shaped like operand i.    Spec: ONNX
     MatMul-13.
     """
-    x = node.inputs[i]
-    assert x is not None
+    x = operand(node, i)
     rank_x, rank_w = known_rank(x), known_rank(w)
     if rank_w == 1:
         s = emit.op("Unsqueeze", s, emit.ints(-1 - i)) if rank_x > 1 else s
@@ -197,15 +195,7 @@ def _sum_batch(emit: Emit, c: ir.Value, x: ir.Value, z: ir.Value, i: int) -> ir.
     return emit.sum_to(c, x, c)
 
 
-@op(
-    "MatMulAdd",
-    domain="lrp",
-    kind="linear",
-    inputs=(0, 1),
-    weighted=True,
-    channel_axis=lambda node, i: -1 - i,
-    samples_apart=_rows_apart,
-)
+@op("MatMulAdd", domain="lrp", **{**MATRIX_PRODUCT, "kind": "linear"})
 def matmul_add(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Value:
     """Transpose of MatMul with a bias (see `canonize`): that of MatMul."""
     return matmul(emit, node, s, i, w)

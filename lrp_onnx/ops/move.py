@@ -7,58 +7,49 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.graph.attributes import integer, ints, text
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.ops.operands import operand, optional
 from lrp_onnx.ops.registry import op
+from lrp_onnx.ops.samples import along
 from lrp_onnx.ops.scatter_add import Size, constant_ints, plus, reshape, size_of, slice_axis
 
 __all__: list[str] = []
 
 
-def _data(node: ir.Node) -> ir.Value:
-    x = node.inputs[0]
-    assert x is not None
-    return x
-
-
-def _given(node: ir.Node, i: int) -> ir.Value | None:
-    return node.inputs[i] if i < len(node.inputs) else None
-
-
-@op("Reshape", kind="move", gates=(1,))
-@op("Flatten", kind="move")
-@op("Squeeze", kind="move", gates=(1,))
-@op("Unsqueeze", kind="move", gates=(1,))
+@op("Reshape", kind="move", gates=(1,), moves="reorders")
+@op("Flatten", kind="move", moves="reorders")
+@op("Squeeze", kind="move", gates=(1,), moves="reorders", statistic=True)
+@op("Unsqueeze", kind="move", gates=(1,), moves="reorders", statistic=True)
 def same_elements(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s in the shape of the input.  Spec: ONNX Reshape-14, Flatten-13, Squeeze-13, Unsqueeze-13."""
-    return emit.reshape_like(s, _data(node))
+    return emit.reshape_like(s, operand(node))
 
 
-@op("Transpose", kind="move")
+@op("Transpose", kind="move", moves="reorders")
 def transpose(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s with the axes put back.  Spec: ONNX Transpose-13."""
-    perm = ints(node, "perm", range(known_rank(_data(node)))[::-1])
+    perm = node.attributes.get_ints("perm", range(known_rank(operand(node)))[::-1])
     return emit.op("Transpose", s, perm=[int(k) for k in np.argsort(perm)])
 
 
-@op("Expand", kind="move", gates=(1,), broadcasts=True)
+@op("Expand", kind="move", gates=(1,), broadcasts=True, moves="repeats", statistic=True, fills=True)
 def expand(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s, to be summed over the copies.  Spec: ONNX Expand-13."""
     return s
 
 
-@op("Tile", kind="move", gates=(1,))
+@op("Tile", kind="move", gates=(1,), moves="repeats")
 def tile(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """The sum of the copies of s.
 
     s: (r₀·d₀, r₁·d₁, …), summed as (r₀, d₀, r₁, d₁, …)    ->    c: (d₀, d₁, …).
     Spec: ONNX Tile-13.
     """
-    x, given = _data(node), _given(node, 1)
-    rank, repeats = known_rank(x), constant_ints(given)
+    x, counts = operand(node), optional(node, 1)
+    rank, repeats = known_rank(x), constant_ints(counts)
     sizes: list[Size] = []
     for k in range(rank):
-        count = slice_axis(emit, given, 0, k, k + 1) if repeats is None and given else None
+        count = slice_axis(emit, counts, 0, k, k + 1) if repeats is None and counts else None
         sizes += [repeats[k] if repeats else count or 1, size_of(emit, x, k)]
     copied = [2 * k for k in range(rank) if sizes[2 * k] != 1]
     if not copied:
@@ -67,12 +58,12 @@ def tile(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     return emit.reshape_like(total, x) if len(copied) < rank else total
 
 
-@op("Concat", kind="move", inputs=None)
+@op("Concat", kind="move", inputs=None, moves="joins", samples_apart=along(0))
 def concat(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """The part of s that came from input i.  Spec: ONNX Concat-13."""
     if len(node.inputs) == 1:
         return s
-    axis = integer(node, "axis", 0) % known_rank(node.outputs[0])
+    axis = node.attributes.get_int("axis", 0) % known_rank(node.outputs[0])
     ends = emit.ends.setdefault(node, [0])
     for value in node.inputs[len(ends) - 1 : i + 1]:
         assert value is not None
@@ -80,7 +71,7 @@ def concat(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     return slice_axis(emit, s, axis, ends[i], ends[i + 1])
 
 
-@op("Split", kind="move", gates=(1,), outputs="all")
+@op("Split", kind="move", gates=(1,), outputs="all", moves="reorders", samples_apart=along(0))
 def split(emit: Emit, node: ir.Node, s: Sequence[ir.Value | None], i: int) -> ir.Value:
     """The parts side by side, zeros where nothing came back.
 
@@ -91,27 +82,35 @@ def split(emit: Emit, node: ir.Node, s: Sequence[ir.Value | None], i: int) -> ir
         emit.expand_like(0.0, value) if part is None else part
         for part, value in zip(s, node.outputs, strict=True)
     ]
-    return emit.op("Concat", *parts, axis=integer(node, "axis", 0)) if len(parts) > 1 else parts[0]
+    return (
+        emit.op("Concat", *parts, axis=node.attributes.get_int("axis", 0))
+        if len(parts) > 1
+        else parts[0]
+    )
 
 
-@op("DepthToSpace", kind="move")
+@op("DepthToSpace", kind="move", moves="reorders")
 def depth_to_space(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """Blocks of s back into channels, in the node's order.
 
     s: (N, C, H·b, W·b)    ->    c: (N, b·b·C, H, W) for DCR, (N, C·b·b, H, W) for CRD.
     Spec: ONNX DepthToSpace-13.
     """
-    x, b = _data(node), integer(node, "blocksize", 1)
+    x, b = operand(node), node.attributes.get_int("blocksize", 1)
     height, width = (size_of(emit, x, k) for k in (2, 3))
     blocks = reshape(emit, s, [0, 0, height, b, width, b])
-    order = [0, 3, 5, 1, 2, 4] if text(node, "mode", "DCR") == "DCR" else [0, 1, 3, 5, 2, 4]
+    order = (
+        [0, 3, 5, 1, 2, 4]
+        if node.attributes.get_string("mode", "DCR") == "DCR"
+        else [0, 1, 3, 5, 2, 4]
+    )
     return emit.reshape_like(emit.op("Transpose", blocks, perm=order), x)
 
 
-@op("SpaceToDepth", kind="move")
+@op("SpaceToDepth", kind="move", moves="reorders")
 def space_to_depth(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """Channels of s back into blocks.
 
     s: (N, b·b·C, H, W)    ->    c: (N, C, H·b, W·b).    Spec: ONNX SpaceToDepth-13.
     """
-    return emit.op("DepthToSpace", s, blocksize=integer(node, "blocksize", 1), mode="DCR")
+    return emit.op("DepthToSpace", s, blocksize=node.attributes.get_int("blocksize", 1), mode="DCR")

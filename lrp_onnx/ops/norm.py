@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx_ir as ir
 
-from lrp_onnx.graph.attributes import integer
 from lrp_onnx.graph.builder import Emit, known_rank
-from lrp_onnx.ops.activation import number
 from lrp_onnx.ops.registry import op, refuse
+from lrp_onnx.ops.samples import by_shape
 
 __all__: list[str] = []
 
 
 def _fixed(node: ir.Node, active: tuple[int, ...]) -> str:
-    if integer(node, "training_mode", 0):
+    if node.attributes.get_int("training_mode", 0):
         raise refuse("it is in training mode. Export the model for inference")
     return "scale"
 
 
-@op("BatchNormalization", kind=_fixed, elementwise=True)
+@op("BatchNormalization", kind="scale", choose=_fixed, elementwise=True)
 def batch_normalization(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s·scale/√(var + epsilon), per channel.
 
@@ -26,7 +27,7 @@ def batch_normalization(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Va
     Spec: ONNX BatchNormalization-15.
     """
     scale, variance = (emit.in_compute_dtype(node.inputs[k]) for k in (1, 4))
-    shifted = emit.op("Add", variance, number(node, "epsilon", 1e-5))
+    shifted = emit.op("Add", variance, node.attributes.get_float("epsilon", 1e-5))
     slope = emit.op("Div", scale, emit.op("Sqrt", shifted))
     trailing = known_rank(node.outputs[0]) - 2
     if trailing > 0:
@@ -34,21 +35,32 @@ def batch_normalization(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Va
     return emit.op("Mul", s, slope)
 
 
-@op("LRN", kind="activation", elementwise=False)
+def _sign_of_lrn(node: ir.Node, of: Sequence[int]) -> int:
+    positive = (
+        node.attributes.get_float("alpha", 1e-4) >= 0
+        and node.attributes.get_float("bias", 1.0) >= 0
+    )
+    return of[0] if positive else 0
+
+
+@op("LRN", kind="activation", elementwise=False, sign=_sign_of_lrn, samples_apart=by_shape)
 def lrn(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s·d^-beta - 2·alpha·beta/size · x · Σ s·y/d over the windows that x is in, y = x·d^-beta.
 
     d = bias + alpha/size · Σ x² over the channels c - (size-1)//2 ... c + size//2.
     s: (N, C, *size)    ->    c: (N, C, *size).    Spec: ONNX LRN-13.
     """
-    x, y, size = node.inputs[0], node.outputs[0], integer(node, "size", 1)
-    share, beta = number(node, "alpha", 1e-4) / size, number(node, "beta", 0.75)
+    x, y, size = node.inputs[0], node.outputs[0], node.attributes.get_int("size", 1)
+    share, beta = (
+        node.attributes.get_float("alpha", 1e-4) / size,
+        node.attributes.get_float("beta", 0.75),
+    )
     before, behind = (size - 1) // 2, size // 2
     rank = known_rank(y)
     squares = _over_channels(emit, emit.op("Mul", x, x), before, behind, rank)
-    d = emit.op("Add", emit.op("Mul", squares, share), number(node, "bias", 1.0))
-    spread = emit.op("Div", emit.op("Mul", s, y), d)
-    met = emit.op("Mul", x, _over_channels(emit, spread, behind, before, rank))
+    d = emit.op("Add", emit.op("Mul", squares, share), node.attributes.get_float("bias", 1.0))
+    ratio = emit.op("Div", emit.op("Mul", s, y), d)
+    met = emit.op("Mul", x, _over_channels(emit, ratio, behind, before, rank))
     own = emit.op("Mul", s, emit.op("Pow", d, -beta))
     return emit.op("Sub", own, emit.op("Mul", met, 2 * share * beta))
 

@@ -13,7 +13,7 @@ from math import prod
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, static_shape
-from lrp_onnx.ops.scatter_add import constant_array
+from lrp_onnx.ops.scatter_add import is_zero
 
 __all__ = ["class_of", "one_row"]
 
@@ -60,11 +60,6 @@ def _zero_where(node: ir.Node) -> list[ir.Value]:
     if node.op_type in ("Div", "Cast"):
         return x[:1]
     if node.op_type == "Where":
-        other, same = x[1:] if _is_zero(x[1]) else (x[2], x[1])
-        return [same] if _is_zero(other) else []
+        other, same = x[1:] if is_zero(x[1]) else (x[2], x[1])
+        return [same] if is_zero(other) else []
     return []
-
-
-def _is_zero(value: ir.Value) -> bool:
-    array = constant_array(value)
-    return array is not None and not array.any()

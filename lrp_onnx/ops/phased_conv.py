@@ -40,8 +40,8 @@ def is_phased(emit: Emit, w: ir.Value, at: Sliding) -> bool:
         return False
     if any(d != 1 for d in at.dilations) or list(at.kernel) == list(at.strides):
         return False
-    found = [_taps(at, k, r) for k in range(at.axes) for r in range(at.strides[k])]
-    return all(min(before, after) >= 0 for last, before, after in found if last >= 0)
+    taps = [_taps(at, k, r) for k in range(at.axes) for r in range(at.strides[k])]
+    return all(min(before, after) >= 0 for last, before, after in taps if last >= 0)
 
 
 def _taps(at: Sliding, k: int, phase: int) -> tuple[int, int, int]:
@@ -102,10 +102,10 @@ def _phase(
     emit: Emit, at: Sliding, pairs: Sequence[tuple[ir.Value, ir.Value]], phase: Sequence[int]
 ) -> ir.Value | None:
     """The elements i·stride + phase of c; None where no tap reads them."""
-    found = [_taps(at, k, r) for k, r in enumerate(phase)]
-    if any(last < 0 for last, _, _ in found):
+    taps = [_taps(at, k, r) for k, r in enumerate(phase)]
+    if any(last < 0 for last, _, _ in taps):
         return None
-    last, before, after = zip(*found, strict=True)
+    last, before, after = zip(*taps, strict=True)
     kernel = [t // stride + 1 for t, stride in zip(last, at.strides, strict=True)]
     parts = [
         emit.op(

@@ -19,19 +19,22 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.graph.attributes import integer, ints, text
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.ops.bounds import same_range, same_sign
+from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.reduce import give_back_mean, give_to_winner
 from lrp_onnx.ops.registry import op
+from lrp_onnx.ops.samples import by_shape
 from lrp_onnx.ops.scatter_add import (
     Size,
     columns,
+    counted,
+    overlap_add,
     pad,
     plus,
     shifted,
     size_of,
     slice_axis,
-    spread,
     times,
     vector,
 )
@@ -64,38 +67,41 @@ class Window:
 
 def windows(emit: Emit, node: ir.Node) -> list[Window]:
     """The windows of each spatial axis.  Spec: ONNX MaxPool-12, AveragePool-19."""
-    x, y = node.inputs[0], node.outputs[0]
-    assert x is not None
+    x, y = operand(node), node.outputs[0]
     rank = known_rank(x)
-    kernel = ints(node, "kernel_shape", [])
-    strides = ints(node, "strides", [1] * (rank - 2))
-    dilations = ints(node, "dilations", [1] * (rank - 2))
-    found = []
+    kernel = node.attributes.get_ints("kernel_shape", [])
+    strides = node.attributes.get_ints("strides", [1] * (rank - 2))
+    dilations = node.attributes.get_ints("dilations", [1] * (rank - 2))
+    by_axis = []
     for k in range(rank - 2):
         size, read = size_of(emit, x, k + 2), size_of(emit, y, k + 2)
         reach = (kernel[k] - 1) * dilations[k] + 1
         begin, end = _pads(emit, node, k, rank - 2, size, read, strides[k], reach)
         last = plus(emit, begin, size)
         counted = (
-            (0, plus(emit, last, end)) if integer(node, "count_include_pad", 0) else (begin, last)
+            (0, plus(emit, last, end))
+            if node.attributes.get_int("count_include_pad", 0)
+            else (begin, last)
         )
         if isinstance(last, int) and isinstance(read, int):
             end = max(0, (read - 1) * strides[k] + reach - last)
-        elif integer(node, "ceil_mode", 0):
+        elif node.attributes.get_int("ceil_mode", 0):
             end = plus(emit, end, strides[k] - 1)
-        found.append(Window(k + 2, kernel[k], strides[k], dilations[k], begin, end, read, counted))
-    return found
+        by_axis.append(
+            Window(k + 2, kernel[k], strides[k], dilations[k], begin, end, read, counted)
+        )
+    return by_axis
 
 
 def _pads(
     emit: Emit, node: ir.Node, k: int, n: int, size: Size, read: Size, stride: int, reach: int
 ) -> tuple[Size, Size]:
     """Padding before and after along spatial axis k; the run computes SAME of unknown sizes."""
-    mode = text(node, "auto_pad", "NOTSET")
+    mode = node.attributes.get_string("auto_pad", "NOTSET")
     if mode == "VALID":
         return 0, 0
     if mode == "NOTSET":
-        pads = ints(node, "pads", [0] * 2 * n)
+        pads = node.attributes.get_ints("pads", [0] * 2 * n)
         return pads[k], pads[n + k]
     more = int(mode == "SAME_LOWER")
     total = _needed(size, read, stride, reach)
@@ -122,16 +128,16 @@ def _needed(size: Size, read: Size, stride: int, reach: int) -> int | None:
     return reach - 1 if stride == 1 else None
 
 
-@op("MaxPool", kind="maximum")
+@op("MaxPool", kind="maximum", range=same_range, samples_apart=by_shape)
 def max_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to the first winner of each window in row-major order; padding never wins.
 
     s: (N, C, *out)    ->    c: (N, C, *in).    Spec: ONNX MaxPool-12.
     """
-    found = windows(emit, node)
+    by_axis = windows(emit, node)
     y = node.outputs[0]
-    for k, window in enumerate(found):
-        x = _maximum_along(emit, node, range(k + 1, len(found)))
+    for k, window in enumerate(by_axis):
+        x = _maximum_along(emit, node, range(k + 1, len(by_axis)))
         s = _to_winner(emit, node, window, x, y, s)
         y = x
     return s
@@ -139,17 +145,19 @@ def max_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 
 def _maximum_along(emit: Emit, node: ir.Node, axes: Sequence[int]) -> ir.Value:
     """The node's maximum along some of its spatial axes."""
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     if not axes:
         return x
     n = known_rank(x) - 2
     attributes: dict[str, object] = {
-        name: [value if k in axes else neutral for k, value in enumerate(ints(node, name, [1] * n))]
+        name: [
+            value if k in axes else neutral
+            for k, value in enumerate(node.attributes.get_ints(name, [1] * n))
+        ]
         for name, neutral in (("kernel_shape", 1), ("strides", 1), ("dilations", 1))
     }
     if "pads" in node.attributes:
-        pads = ints(node, "pads", [])
+        pads = node.attributes.get_ints("pads", [])
         attributes["pads"] = [p if k % n in axes else 0 for k, p in enumerate(pads)]
     for name in ("auto_pad", "ceil_mode"):
         if name in node.attributes:
@@ -172,7 +180,7 @@ def _to_winner(
         parts.append((offset, emit.op("Mul", wins, rest)))
         rest = emit.op("Sub", rest, parts[-1][1])
     parts.append((window.offsets[-1], rest))
-    return spread(emit, parts, node, axis, stride, window.begin)
+    return overlap_add(emit, parts, node, axis, stride, window.begin)
 
 
 def _elements(emit: Emit, node: ir.Node, window: Window, x: ir.Value) -> Sequence[ir.Value | None]:
@@ -183,9 +191,7 @@ def _elements(emit: Emit, node: ir.Node, window: Window, x: ir.Value) -> Sequenc
     # lower than every finite number, so that padding wins against none
     lowest = emit.constant(-np.inf)
     shape = [size_of(emit, node.outputs[0], k) for k in range(known_rank(node.outputs[0]))]
-    own = node.inputs[0]
-    assert own is not None
-    size, begin, read = size_of(emit, own, axis), window.begin, window.read
+    size, begin, read = size_of(emit, operand(node), axis), window.begin, window.read
     if stride > 1 and isinstance(size, int) and isinstance(begin, int) and isinstance(read, int):
         shape[axis] = size
         apart = columns(emit, x, axis, stride, shape, lowest)
@@ -200,23 +206,23 @@ def _elements(emit: Emit, node: ir.Node, window: Window, x: ir.Value) -> Sequenc
     ]
 
 
-@op("AveragePool", kind="sum")
+@op("AveragePool", kind="sum", sign=same_sign, counts_as_layer=True, samples_apart=by_shape)
 def average_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s divided by the elements its window counts, to each of them.
 
     s: (N, C, *out)    ->    c: (N, C, *in).    Spec: ONNX AveragePool-19.
     """
-    found = windows(emit, node)
-    divisors = [_divisors(emit, window) for window in found]
+    by_axis = windows(emit, node)
+    divisors = [_divisors(emit, window) for window in by_axis]
     constant = np.prod([d for d in divisors if isinstance(d, int)])
     s = emit.op("Mul", s, float(1 / constant)) if constant != 1 else s
-    for window, divisor in zip(found, divisors, strict=True):
+    for window, divisor in zip(by_axis, divisors, strict=True):
         if not isinstance(divisor, int):
-            behind = [1] * (len(found) + 1 - window.axis)
+            behind = [1] * (len(by_axis) + 1 - window.axis)
             s = emit.op("Div", s, emit.op("Reshape", divisor, emit.ints(-1, *behind)))
-    for window in found:
+    for window in by_axis:
         parts = [(offset, s) for offset in window.offsets]
-        s = spread(emit, parts, node, window.axis, window.stride, window.begin)
+        s = overlap_add(emit, parts, node, window.axis, window.stride, window.begin)
     return s
 
 
@@ -235,9 +241,7 @@ def _divisors(emit: Emit, window: Window) -> int | ir.Value:
 
 def _counted_by_run(emit: Emit, window: Window) -> ir.Value:
     """The same where only the run knows the sizes."""
-    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
-    read = emit.op("Squeeze", vector(emit, [window.read]), emit.ints(0))
-    first = emit.op("Mul", emit.op("Range", zero, read, one), emit.ints(window.stride))
+    first = emit.op("Mul", counted(emit, window.read), emit.ints(window.stride))
     element = emit.op("Add", emit.op("Unsqueeze", first, emit.ints(1)), emit.ints(*window.offsets))
     low, high = (vector(emit, [bound]) for bound in window.counted)
     counts = emit.op("And", emit.op("GreaterOrEqual", element, low), emit.op("Less", element, high))
@@ -246,12 +250,11 @@ def _counted_by_run(emit: Emit, window: Window) -> ir.Value:
 
 
 def _spatial(node: ir.Node) -> range:
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     return range(2, known_rank(x))
 
 
-@op("GlobalAveragePool", kind="sum")
+@op("GlobalAveragePool", kind="sum", sign=same_sign, counts_as_layer=True, samples_apart=by_shape)
 def global_average_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s divided by the number of positions, to each.
 
@@ -260,7 +263,7 @@ def global_average_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Va
     return give_back_mean(emit, node, s, _spatial(node))
 
 
-@op("GlobalMaxPool", kind="maximum")
+@op("GlobalMaxPool", kind="maximum", range=same_range, samples_apart=by_shape)
 def global_max_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to the first winner of each channel in row-major order.
 

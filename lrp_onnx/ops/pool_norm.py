@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.attributes import integer
 from lrp_onnx.graph.builder import Emit
+from lrp_onnx.ops.bounds import nonnegative
 from lrp_onnx.ops.pool import windows
 from lrp_onnx.ops.reduce_power import divided, sign_of
 from lrp_onnx.ops.registry import op
-from lrp_onnx.ops.scatter_add import spread
+from lrp_onnx.ops.samples import by_shape
+from lrp_onnx.ops.scatter_add import overlap_add
 
 __all__: list[str] = []
 
@@ -36,26 +37,26 @@ def _outer(emit: Emit, node: ir.Node, s: ir.Value, p: int) -> ir.Value:
     return s if p == 1 else divided(emit, s, _power(emit, y, p - 1))
 
 
-@op("LpPool", kind="sum")
+@op("LpPool", kind="sum", sign=nonnegative, counts_as_layer=True, samples_apart=by_shape)
 def lp_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """sign(x)·|x|^(p-1) · Σ s·y^(1-p) over the windows that x is in.
 
     s: (N, C, *out)    ->    c: (N, C, *in).    Spec: ONNX LpPool-18.
     """
-    p = integer(node, "p", 2)
+    p = node.attributes.get_int("p", 2)
     s = _outer(emit, node, s, p)
     for window in windows(emit, node):
         parts = [(offset, s) for offset in window.offsets]
-        s = spread(emit, parts, node, window.axis, window.stride, window.begin)
+        s = overlap_add(emit, parts, node, window.axis, window.stride, window.begin)
     return emit.op("Mul", _slope_of_power(emit, node.inputs[0], p), s)
 
 
-@op("GlobalLpPool", kind="sum")
+@op("GlobalLpPool", kind="sum", sign=nonnegative, samples_apart=by_shape)
 def global_lp_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """sign(x)·|x|^(p-1) · s·y^(1-p).
 
     s: (N, C, 1, …)    ->    c: (N, C, *in).    Spec: ONNX GlobalLpPool-2.
     """
-    p = integer(node, "p", 2)
+    p = node.attributes.get_int("p", 2)
     slope = _slope_of_power(emit, node.inputs[0], p)
     return emit.op("Mul", slope, _outer(emit, node, s, p))

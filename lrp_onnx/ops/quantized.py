@@ -7,32 +7,31 @@ report warns of it.  A scale that is computed from the input is held constant.
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnx_ir as ir
 
-from lrp_onnx.graph.attributes import integer
 from lrp_onnx.graph.builder import Emit, Input
 from lrp_onnx.graph.dequantize import for_elements_of
+from lrp_onnx.ops.operands import operand, optional
 from lrp_onnx.ops.registry import never_propagates, op
 
-__all__ = ["STRAIGHT_THROUGH"]
+__all__: list[str] = []
 
-STRAIGHT_THROUGH = ("QuantizeLinear", "DynamicQuantizeLinear")
-"""Operators whose gradient is an estimate."""
+QUANTIZE: dict[str, Any] = {"kind": "scale", "elementwise": True, "straight_through": True}
 
 
-@op("QuantizeLinear", kind="scale", gates=(1, 2), elementwise=True)
-@op("QuantizeLinear", domain="com.microsoft", kind="scale", gates=(1, 2), elementwise=True)
+@op("QuantizeLinear", **QUANTIZE, gates=(1, 2))
+@op("QuantizeLinear", **QUANTIZE, gates=(1, 2), domain="com.microsoft")
 def quantize_linear(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s / scale where q can stand for x, 0 beyond that.  Spec: ONNX QuantizeLinear-21."""
-    x, scale = node.inputs[0], node.inputs[1]
-    assert x is not None
-    assert scale is not None
-    axis, block = integer(node, "axis", 1), integer(node, "block_size", 0)
+    x, scale = operand(node), operand(node, 1)
+    axis, block = node.attributes.get_int("axis", 1), node.attributes.get_int("block_size", 0)
     step = emit.in_compute_dtype(for_elements_of(emit, x, scale, axis, block))
     return emit.op("Where", _unsaturated(emit, node, step), emit.op("Div", s, step), 0.0)
 
 
-@op("DynamicQuantizeLinear", kind="scale", elementwise=True, constant_outputs=(1, 2))
+@op("DynamicQuantizeLinear", **QUANTIZE, constant_outputs=(1, 2))
 def dynamic_quantize_linear(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s / scale; the range is that of x, so that nothing saturates.
 
@@ -43,13 +42,12 @@ def dynamic_quantize_linear(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> i
 
 def _unsaturated(emit: Emit, node: ir.Node, step: Input) -> ir.Value:
     """Where x / scale + zero point rounds to a number of the type of q."""
-    x, q = node.inputs[0], node.outputs[0]
-    assert x is not None
+    x, q = operand(node), node.outputs[0]
     assert q.dtype is not None
     value = emit.op("Div", x, step)
-    zero = node.inputs[2] if len(node.inputs) > 2 else None
+    zero = optional(node, 2)
     if zero is not None:
-        axis, block = integer(node, "axis", 1), integer(node, "block_size", 0)
+        axis, block = node.attributes.get_int("axis", 1), node.attributes.get_int("block_size", 0)
         shaped = for_elements_of(emit, x, zero, axis, block)
         value = emit.op("Add", value, emit.op("Cast", shaped, to=int(emit.dtype)))
     above = emit.op("GreaterOrEqual", value, float(q.dtype.min) - 0.5)

@@ -8,38 +8,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.graph.attributes import integer
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.ops.bounds import same_sign
+from lrp_onnx.ops.operands import operand, optional
 from lrp_onnx.ops.registry import op
-from lrp_onnx.ops.scatter_add import constant_ints, size_of
+from lrp_onnx.ops.samples import by_shape
+from lrp_onnx.ops.scatter_add import constant_ints, counted, size_of
 
-__all__ = ["again", "give_back_mean", "give_to_winner", "keeping_axes", "reduced_axes"]
+__all__ = ["REDUCES", "again", "give_back_mean", "give_to_winner", "keeping_axes", "reduced_axes"]
 
+REDUCES: dict[str, Any] = {"gates": (1,), "statistic": True, "samples_apart": by_shape}
+"""What reductions have in common."""
 MOST = 4096
 """Elements of a mean for which the file carries a constant of as many."""
 
 
 def reduced_axes(node: ir.Node) -> list[int] | None:
     """The axes a reduction works on, in order, counted from 0; None if the run chooses them."""
-    x, axes = node.inputs[0], node.inputs[1] if len(node.inputs) > 1 else None
-    assert x is not None
-    given = [] if axes is None else constant_ints(axes)
-    if given is None:
+    x, axes = operand(node), optional(node, 1)
+    numbers = [] if axes is None else constant_ints(axes)
+    if numbers is None:
         return None
     rank = known_rank(x)
-    if not given:
-        return [] if integer(node, "noop_with_empty_axes", 0) else list(range(rank))
-    return sorted({axis % rank for axis in given})
+    if not numbers:
+        return [] if node.attributes.get_int("noop_with_empty_axes", 0) else list(range(rank))
+    return sorted({axis % rank for axis in numbers})
 
 
 def keeping_axes(emit: Emit, node: ir.Node, s: ir.Value) -> ir.Value:
     """s, shaped like the output, with the reduced axes as axes of size 1."""
     axes = reduced_axes(node)
-    if integer(node, "keepdims", 1) or axes == []:
+    if node.attributes.get_int("keepdims", 1) or axes == []:
         return s
     if axes is None:
         return emit.op("Reshape", s, emit.op("Shape", again(emit, node, node.inputs[0])))
@@ -48,26 +52,25 @@ def keeping_axes(emit: Emit, node: ir.Node, s: ir.Value) -> ir.Value:
 
 def again(emit: Emit, node: ir.Node, x: ir.Value | None, op_type: str | None = None) -> ir.Value:
     """The node's reduction of x with its axes kept, by its own operator or another one."""
-    noop = integer(node, "noop_with_empty_axes", 0)
-    axes = node.inputs[1] if len(node.inputs) > 1 else None
+    noop = node.attributes.get_int("noop_with_empty_axes", 0)
+    axes = optional(node, 1)
     return emit.op(op_type or node.op_type, x, axes, keepdims=1, noop_with_empty_axes=noop)
 
 
 def _copied(emit: Emit, node: ir.Node, s: ir.Value) -> ir.Value:
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     if 0 in (x.shape or ()):  # runtimes copy one element to none as one
         return emit.op("Mul", x, 0.0)
     return emit.op("Expand", s, emit.shape_of(x))
 
 
-@op("ReduceSum", kind="sum", gates=(1,))
+@op("ReduceSum", kind="sum", sign=same_sign, folds=True, **REDUCES)
 def reduce_sum(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to each element of its sum.  Spec: ONNX ReduceSum-13."""
     return s if reduced_axes(node) == [] else _copied(emit, node, keeping_axes(emit, node, s))
 
 
-@op("ReduceMean", kind="sum", gates=(1,))
+@op("ReduceMean", kind="sum", sign=same_sign, folds=True, **REDUCES)
 def reduce_mean(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s divided by the number of elements, to each.  Spec: ONNX ReduceMean-18."""
     return give_back_mean(emit, node, keeping_axes(emit, node, s), reduced_axes(node))
@@ -79,8 +82,7 @@ def give_back_mean(emit: Emit, node: ir.Node, s: ir.Value, axes: Sequence[int] |
     """
     if axes is not None and not axes:
         return s
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     sizes = [None] if axes is None else [size_of(emit, x, axis) for axis in axes]
     known = [size for size in sizes if isinstance(size, int)]
     if emit.optimize and axes is not None and len(known) == len(sizes) and 0 < prod(known) <= MOST:
@@ -96,8 +98,8 @@ def give_back_mean(emit: Emit, node: ir.Node, s: ir.Value, axes: Sequence[int] |
     return _copied(emit, node, share)
 
 
-@op("ReduceMax", kind="maximum", gates=(1,))
-@op("ReduceMin", kind="maximum", gates=(1,))
+@op("ReduceMax", kind="maximum", sign=same_sign, folds=True, **REDUCES)
+@op("ReduceMin", kind="maximum", sign=same_sign, folds=True, **REDUCES)
 def reduce_extreme(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to the first winner in row-major order over the reduced axes.
 
@@ -127,8 +129,7 @@ def give_to_winner(
     emit: Emit, node: ir.Node, s: ir.Value, axes: Sequence[int], extreme: str = "Max"
 ) -> ir.Value:
     """s, of size 1 along `axes`, to the first extreme of x in row-major order over them."""
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     for k, axis in enumerate(axes):
         rest = axes[k + 1 :]
         along = emit.op(f"Reduce{extreme}", x, emit.ints(*rest), keepdims=1) if rest else x
@@ -143,6 +144,5 @@ def _numbers(emit: Emit, x: ir.Value, axis: int) -> ir.Value:
     size, behind = size_of(emit, x, axis), [1] * (known_rank(x) - axis - 1)
     if isinstance(size, int):
         return emit.constant(np.arange(size).reshape(-1, *behind), ir.DataType.INT64)
-    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
-    count = emit.op("Range", zero, emit.op("Squeeze", size, emit.ints(0)), one)
-    return emit.op("Reshape", count, emit.ints(-1, *behind)) if behind else count
+    numbers = counted(emit, size)
+    return emit.op("Reshape", numbers, emit.ints(-1, *behind)) if behind else numbers

@@ -10,8 +10,10 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.ops.reduce import again, give_back_mean, keeping_axes, reduced_axes
+from lrp_onnx.ops.bounds import nonnegative, same_if_positive
+from lrp_onnx.ops.reduce import REDUCES, again, give_back_mean, keeping_axes, reduced_axes
 from lrp_onnx.ops.registry import op
+from lrp_onnx.ops.samples import by_shape
 
 __all__ = ["divided", "sign_of"]
 
@@ -29,20 +31,20 @@ def divided(emit: Emit, a: ir.Value | None, b: ir.Value | None) -> ir.Value:
     return emit.op("Div", a, emit.op("Where", emit.op("Equal", b, 0.0), 1.0, b))
 
 
-@op("ReduceL1", kind="sum", gates=(1,))
+@op("ReduceL1", kind="sum", sign=nonnegative, **REDUCES)
 def reduce_l1(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s·sign(x).  Spec: ONNX ReduceL1-18."""
     return emit.op("Mul", sign_of(emit, node.inputs[0]), keeping_axes(emit, node, s))
 
 
-@op("ReduceL2", kind="sum", gates=(1,))
+@op("ReduceL2", kind="sum", sign=nonnegative, **REDUCES)
 def reduce_l2(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s·x/y, 0 where y is 0.  Spec: ONNX ReduceL2-18."""
     y = keeping_axes(emit, node, node.outputs[0])
     return emit.op("Mul", node.inputs[0], divided(emit, keeping_axes(emit, node, s), y))
 
 
-@op("ReduceLogSumExp", kind="maximum", gates=(1,))
+@op("ReduceLogSumExp", kind="maximum", **REDUCES)
 def reduce_log_sum_exp(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s·exp(x - y), the softmax over the reduced axes.  Spec: ONNX ReduceLogSumExp-18."""
     y = keeping_axes(emit, node, node.outputs[0])
@@ -54,7 +56,16 @@ def _equal_shares(emit: Emit, node: ir.Node, r: ir.Value) -> ir.Value:
     return give_back_mean(emit, node, keeping_axes(emit, node, r), reduced_axes(node))
 
 
-@op("ReduceProd", kind="product", gates=(1,), shared=_equal_shares)
+@op(
+    "ReduceProd",
+    kind="product",
+    gates=(1,),
+    shared=_equal_shares,
+    sign=same_if_positive,
+    statistic=True,
+    folds=True,
+    samples_apart=by_shape,
+)
 def reduce_prod(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s times the product of the other factors.
 

@@ -1,8 +1,8 @@
-"""The table of operators: what each is, and its vector-Jacobian product.
+"""The table of operators: one record for each, with every fact that the compiler uses of it.
 
 An operator is one function next to its facts:
 
-    @op("Tanh", kind="activation")
+    @op("Tanh", kind="activation", sign=same_sign)
     def tanh(emit, node, s, i):
         '''s · (1 - y²).  Spec: ONNX Tanh-13.'''
 
@@ -12,18 +12,12 @@ argument, the weight to use in place of the node's own; one registered with `out
 list in `s`, one entry per output, None where nothing comes back.  Of an operator registered with
 `broadcasts=True` c may have the output's shape: whoever calls sums it.
 
-Kinds decide which rules of a composite apply:
-`linear` (in one input, with a weight), `sum` (linear without weight: sums, averages), `activation`
-(elementwise), `scale` (by constants: Mul, Add, a BatchNormalization that stands alone), `product`
-and `quotient` of two activations, `bilinear` (MatMul of two activations), `softmax`, `norm` (minus
-the mean, over the deviation: LayerNormalization), `move` (data is rearranged or copied), `maximum`
-(a winner takes all), `cell` and `recurrent` (the sums and weights of a recurrent cell's signal),
-`body` (If, Loop and Scan: the nodes in their bodies propagate), `none` (carries no relevance),
-`refused` (known, and why no relevance goes through it)."""
+README.md beside this file says what the kinds are and how an operator is added.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,36 +25,36 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.builder import Emit
+from lrp_onnx.ops.bounds import Bound, Sign, any_range, same_range
+from lrp_onnx.ops.samples import by_shape, same_rank
 
-__all__ = [
-    "KINDS",
-    "REGISTRY",
-    "STANDS",
-    "Op",
-    "find",
-    "never_propagates",
-    "no_relevance",
-    "op",
-    "refuse",
-]
+__all__ = ["KINDS", "MOVES", "REGISTRY", "SUPPORT", "Op", "expanded", "find", "never_propagates",
+           "no_relevance", "op", "record", "refuse"]  # fmt: skip
 
 KINDS = (
     *("linear", "sum", "activation", "scale", "product", "quotient", "bilinear", "softmax", "norm"),
     *("move", "maximum", "body", "cell", "recurrent", "none"),
 )
-STANDS = ("propagates", "none", "refused")
+SUPPORT = ("propagates", "none", "refused", "expanded")
+MOVES = ("reorders", "joins", "selects", "repeats")
 
-Kind = str | Callable[[ir.Node, tuple[int, ...]], str]
 Vjp = Callable[..., ir.Value]
 
 
 @dataclass(frozen=True)
 class Op:
-    """One operator's facts; `kind_of` may refuse a use of it."""
+    """One operator's facts."""
 
     name: str
-    kind: Kind
+    kind: str | tuple[str, ...]
+    """One of KINDS, or those that its uses can have; else one of SUPPORT but `propagates`."""
+    domain: str = ""
     vjp: Vjp | None = None
+    choose: Callable[[ir.Node, tuple[int, ...]], str] | None = None
+    """The kind of one use, given the inputs that relevance goes to; it may `refuse` the use.  None:
+    the first kind where it goes to one input, the second where it goes to more.
+    """
+
     inputs: tuple[int, ...] | None = (0,)
     """Inputs through which relevance can go; None for all."""
     gates: tuple[int, ...] = ()
@@ -79,24 +73,55 @@ class Op:
     """Whether each output element depends on one element of each input; so do activations, and what
     broadcasts, unless they say otherwise.
     """
-    shared: Callable[[Emit, ir.Node, ir.Value], ir.Value] | None = None
-    """Shares relevance of the output's shape out in the input's shape, for a rule that keeps it."""
+    axes: Callable[[ir.Node], tuple[int, ...]] | None = None
+    """The axes over which the elements of an output depend on each other, as of Softmax."""
+
+    adds: bool = False
+    """Whether it is the sum or the difference of its inputs."""
+    multiplies: tuple[int, ...] = ()
+    """Inputs of which each output element is a multiple, by constants or by the other inputs."""
+    moves: str = ""
+    """One of MOVES if every output element is an element of the input: each of them once
+    (`reorders`; of all inputs: `joins`), some of them (`selects`), or several times (`repeats`).
+    """
+    statistic: bool = False
+    """Whether it reduces, or lays out again what was reduced: by such steps and elementwise ones a
+    signal makes its own gate.
+    """
+    counts_as_layer: bool = False
+    """Whether composites count it as a layer though its kind is none that they count."""
+    straight_through: bool = False
+    """Whether it rounds, so that its gradient is an estimate."""
+
     weighted: bool = False
     """Whether it is linear with a weight: of the inputs 0 and 1 one is x and the other w, and 2 is
     a bias.
     """
     channel_axis: Callable[[ir.Node, int], int] = lambda node, i: 1
     """The axis of input `i` that the weight is contracted with."""
-    samples_apart: Callable[[ir.Node, int], bool] = lambda node, i: False
-    """Whether axis 0 of input `i` is a batch whose entries do not meet."""
-    held: Vjp | None = None
-    """For rules made of shares, which take the node as linear: its vector-Jacobian product with the
-    deviation that it divides by held constant; input 2 is then a bias.
+    one_sample: Callable[[ir.Node, int], bool] = lambda node, i: False
+    """Whether every sample gives the same where input `i` is a constant, so that one is enough."""
+    detached: bool = False
+    """Whether its vector-Jacobian product takes `detached=True`: what it divides by is a constant
+    then and the node linear, as rules made of shares take it; input 2 is a bias.
     """
-    axes: Callable[[ir.Node], tuple[int, ...]] | None = None
-    """The axes over which the elements of an output depend on each other, as of Softmax."""
+    shared: Callable[[Emit, ir.Node, ir.Value], ir.Value] | None = None
+    """Shares relevance of the output's shape out in the input's shape, for a rule that keeps it."""
     read: Callable[..., ir.Value] = lambda emit, node: node.outputs[0]
     """Output 0 as rules of its own form read it."""
+
+    sign: Sign | None = None
+    """The sign of output 0, given those of the inputs; where `range` tells it, it is left out."""
+    range: Bound | None = None
+    """Between which numbers output 0 lies, given the ranges of the inputs."""
+    samples_apart: Callable[[ir.Node, Sequence[int]], bool] = lambda node, inputs: False
+    """Whether samples along axis 0 of these inputs do not meet, if the output has them there."""
+    fills: bool = False
+    """Whether it only repeats a constant where no input holds samples: they are then alike."""
+    folds: bool = False
+    """Whether onnx's reference implementation computes it where all inputs are known."""
+    grows: bool = False
+    """Whether the result may be larger than the inputs: it folds where its size is known."""
 
     reason: str = ""
     """Why it is refused."""
@@ -104,51 +129,71 @@ class Op:
     """What it does, where no function of its own says so."""
 
     @property
-    def stand(self) -> str:
-        """One of STANDS."""
-        return str(self.kind) if self.kind in ("none", "refused") else "propagates"
+    def support(self) -> str:
+        """One of SUPPORT."""
+        return str(self.kind) if self.kind in SUPPORT else "propagates"
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds that relevance can find it to be; where it depends on the use, those that
-        its function names.
-        """
-        named = self.kind.__code__.co_consts if callable(self.kind) else (self.kind,)
-        return tuple(kind for kind in KINDS if kind in named and kind != "none")
+        """The kinds that relevance can find it to be."""
+        return tuple(kind for kind in KINDS if kind in self._declared and kind != "none")
+
+    @property
+    def _declared(self) -> tuple[str, ...]:
+        return (self.kind,) if isinstance(self.kind, str) else self.kind
 
     def kind_of(self, node: ir.Node, active: tuple[int, ...]) -> str:
         """The kind of this use of the operator; UnsupportedError with the reason if it cannot be
         explained.
         """
-        return self.kind(node, active) if callable(self.kind) else self.kind
+        if self.choose is None:
+            return self._declared[-1 if len(active) > 1 else 0]
+        chosen = self.choose(node, active)
+        assert chosen in self._declared, f"{self.name} declares no kind {chosen!r}"
+        return chosen
 
     def carries(self, i: int) -> bool:
         """Whether relevance can go through input `i`."""
-        return self.stand == "propagates" and (self.inputs is None or i in self.inputs)
+        return self.support == "propagates" and (self.inputs is None or i in self.inputs)
 
 
 REGISTRY: dict[tuple[str, str], Op] = {}
 
 
-def op(name: str, kind: Kind, domain: str = "", **facts: Any) -> Callable[[Vjp], Vjp]:
+def record(name: str, kind: str | tuple[str, ...], **facts: Any) -> Op:
+    """The record of an operator, with what follows from other facts filled in."""
+    facts.setdefault("elementwise", kind == "activation" or facts.get("broadcasts", False))
+    if facts["elementwise"]:
+        facts.setdefault("samples_apart", same_rank)
+    if "moves" in facts:
+        joins, repeats = (facts["moves"] == how for how in ("joins", "repeats"))
+        own = {"range": any_range if joins else same_range, "folds": True, "grows": repeats}
+        facts = {**own, "samples_apart": by_shape, **facts}
+    return Op(name, kind, **facts)
+
+
+def _register(operator: Op) -> None:
+    key = operator.domain, operator.name
+    assert key not in REGISTRY, f"{operator.name} is registered twice"
+    REGISTRY[key] = operator
+
+
+def op(name: str, kind: str | tuple[str, ...], **facts: Any) -> Callable[[Vjp], Vjp]:
     """Register the decorated function as the vector-Jacobian product of operator `name`."""
 
-    elementwise = kind == "activation" or facts.get("broadcasts", False)
-
     def register(vjp: Vjp) -> Vjp:
-        assert (domain, name) not in REGISTRY, f"{name} is registered twice"
-        REGISTRY[domain, name] = Op(name, kind, vjp, **{"elementwise": elementwise, **facts})
+        _register(record(name, kind, vjp=vjp, **facts))
         return vjp
 
     return register
 
 
-def no_relevance(names: Iterable[str], domain: str = "") -> None:
+def no_relevance(names: Iterable[str], **facts: Any) -> None:
     """Register operators that carry no relevance: integers, booleans, shapes, indices, random
     numbers.
     """
     for name in names:
-        REGISTRY[domain, name] = Op(name, "none", inputs=())
+        _register(record(name, "none", inputs=(), **facts))
 
 
 def never_propagates(names: Iterable[str], reason: str, domain: str = "") -> None:
@@ -156,7 +201,13 @@ def never_propagates(names: Iterable[str], reason: str, domain: str = "") -> Non
     is what the user reads behind the node's name.
     """
     for name in names:
-        REGISTRY[domain, name] = Op(name, "refused", inputs=(), reason=reason)
+        _register(record(name, "refused", inputs=(), reason=reason, domain=domain))
+
+
+def expanded(names: Iterable[str], **facts: Any) -> None:
+    """Register facts of operators that are expanded into others before relevance is looked for."""
+    for name in names:
+        _register(record(name, "expanded", inputs=(), **facts))
 
 
 def find(node: ir.Node) -> Op | None:
@@ -165,7 +216,7 @@ def find(node: ir.Node) -> Op | None:
 
 
 def refuse(reason: str) -> UnsupportedError:
-    """The error by which an operator's `kind` refuses a use, to be raised; the walk adds the node's
-    name.
+    """The error by which an operator's `choose` refuses a use, to be raised; the walk adds the
+    node's name.
     """
     return UnsupportedError(reason)

@@ -15,10 +15,19 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.graph.attributes import ints, text
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.ops.operands import operand, optional
 from lrp_onnx.ops.registry import op
-from lrp_onnx.ops.scatter_add import Size, constant_array, reshape, size_of, slice_axis, vector
+from lrp_onnx.ops.samples import by_shape
+from lrp_onnx.ops.scatter_add import (
+    Size,
+    constant_array,
+    counted,
+    reshape,
+    size_of,
+    slice_axis,
+    vector,
+)
 
 __all__: list[str] = []
 
@@ -33,33 +42,47 @@ ROUNDING: dict[str, Callable[[Any], Any]] = {
 
 
 def _copies_or_averages(node: ir.Node, active: tuple[int, ...]) -> str:
-    return "move" if text(node, "mode", "nearest") == "nearest" else "sum"
+    return "move" if node.attributes.get_string("mode", "nearest") == "nearest" else "sum"
 
 
 def _one_scale(node: ir.Node) -> bool:
     """Whether all axes have one scale, found from the sizes: each is rounded from it."""
-    stretched = text(node, "keep_aspect_ratio_policy", "stretch") == "stretch"
-    return not stretched and _given(node, SIZES) is not None
+    stretched = node.attributes.get_string("keep_aspect_ratio_policy", "stretch") == "stretch"
+    return not stretched and _unless_empty(node, SIZES) is not None
 
 
-def _given(node: ir.Node, i: int) -> ir.Value | None:
-    value = node.inputs[i] if i < len(node.inputs) else None
+def _unless_empty(node: ir.Node, i: int) -> ir.Value | None:
+    value = optional(node, i)
     empty = value is not None and value.shape is not None and value.shape[:1] == (0,)
     return None if empty else value
 
 
-@op("Resize", kind=_copies_or_averages, gates=(ROI, SCALES, SIZES))
+def _sign_of_resize(node: ir.Node, of: Sequence[int]) -> int:
+    """That of x where every result is a mean of elements of x: not cubic, nothing extrapolated."""
+    mode = node.attributes.get_string("mode", "nearest")
+    coordinates = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
+    means = mode in ("nearest", "linear") and coordinates != "tf_crop_and_resize"
+    return of[0] if means else 0
+
+
+@op(
+    "Resize",
+    kind=("move", "sum"),
+    choose=_copies_or_averages,
+    gates=(ROI, SCALES, SIZES),
+    sign=_sign_of_resize,
+    samples_apart=by_shape,
+)
 def resize(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """The transpose of the interpolation along each resized axis.
 
     s: shaped like the output    ->    c: shaped like the input.    Spec: ONNX Resize-19.
     """
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     if 0 in (node.outputs[0].shape or ()):  # a matrix without rows is left unset by runtimes
         return emit.expand_like(0.0, x)
     rank = known_rank(x)
-    axes = {axis % rank: k for k, axis in enumerate(ints(node, "axes", range(rank)))}
+    axes = {axis % rank: k for k, axis in enumerate(node.attributes.get_ints("axes", range(rank)))}
     if _one_scale(node):
         for axis in axes:
             s = _applied(emit, s, _matrix_among(emit, node, list(axes), axis), axis, rank)
@@ -74,11 +97,11 @@ def resize(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 
 def _scale(node: ir.Node, k: int, axis: int) -> float | None:
     """The scale along axis k of the node's axes if it is known."""
-    scales = constant_array(_given(node, SCALES))
+    scales = constant_array(_unless_empty(node, SCALES))
     if scales is not None:
         return float(scales[k])
     x, y = node.inputs[0], node.outputs[0]
-    if _given(node, SCALES) is not None or x is None or x.shape is None or y.shape is None:
+    if _unless_empty(node, SCALES) is not None or x is None or x.shape is None or y.shape is None:
         return None
     size, read = x.shape[axis], y.shape[axis]
     if isinstance(size, int) and isinstance(read, int):
@@ -91,8 +114,8 @@ def _whole_factor(node: ir.Node, k: int, axis: int) -> int:
 
     Spec: ONNX Resize-19, the coordinates and the rounding of the first elements, which repeat.
     """
-    scale, mode = _scale(node, k, axis), text(node, "mode", "nearest")
-    coordinates = text(node, "coordinate_transformation_mode", "half_pixel")
+    scale, mode = _scale(node, k, axis), node.attributes.get_string("mode", "nearest")
+    coordinates = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
     if coordinates == "tf_crop_and_resize":
         return int(scale == 1 and _uncropped(node, k))
     if scale is None or scale < 1 or scale != int(scale) or (scale > 1 and mode != "nearest"):
@@ -104,12 +127,12 @@ def _whole_factor(node: ir.Node, k: int, axis: int) -> int:
         read = (out + 0.5) / scale - 0.5
     else:
         return 0
-    rounded = ROUNDING[text(node, "nearest_mode", "round_prefer_floor")](read)
+    rounded = ROUNDING[node.attributes.get_string("nearest_mode", "round_prefer_floor")](read)
     return int(scale) if (np.maximum(rounded, 0) == out // int(scale)).all() else 0
 
 
 def _uncropped(node: ir.Node, k: int) -> bool:
-    roi = constant_array(_given(node, ROI))
+    roi = constant_array(_unless_empty(node, ROI))
     return roi is not None and bool(roi[k] == 0 and roi[len(roi) // 2 + k] == 1)
 
 
@@ -117,8 +140,7 @@ def _blocks_summed(emit: Emit, node: ir.Node, s: ir.Value, factors: Mapping[int,
     """The sum over each block of factor[axis] neighbors along every axis of `factors`."""
     if not factors:
         return s
-    x, y = node.inputs[0], node.outputs[0]
-    assert x is not None
+    x, y = operand(node), node.outputs[0]
     first = min(factors)
     sizes: list[Size] = [0] * first
     summed = []
@@ -132,10 +154,9 @@ def _blocks_summed(emit: Emit, node: ir.Node, s: ir.Value, factors: Mapping[int,
 
 def _matrix(emit: Emit, node: ir.Node, k: int, axis: int) -> ir.Value:
     """The interpolation along one axis, (out, in): what Resize makes of the identity."""
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     size = size_of(emit, x, axis)
-    numbers = _numbers(emit, size)
+    numbers = counted(emit, size)
     equal = emit.op("Equal", emit.op("Unsqueeze", numbers, emit.ints(1)), numbers)
     identity = emit.op("Cast", emit.op("Unsqueeze", equal, emit.ints(0, 1)), to=int(emit.dtype))
     # what lies outside the crop is a constant, which carries none
@@ -146,18 +167,12 @@ def _matrix(emit: Emit, node: ir.Node, k: int, axis: int) -> ir.Value:
         _one_of(emit, node, ROI, k, [0.0, 0.0], [0.0, 1.0, 1.0], [1.0]),
         _one_of(emit, node, SCALES, k, [1.0, 1.0], [1.0]),
         vector(emit, [1, 1, size_of(emit, node.outputs[0], axis), size])
-        if _given(node, SIZES)
+        if _unless_empty(node, SIZES)
         else None,
         **kept,
         extrapolation_value=0.0,
     )
     return emit.op("Squeeze", columns, emit.ints(0, 1))
-
-
-def _numbers(emit: Emit, size: Size) -> ir.Value:
-    """0, 1, 2, … up to the size."""
-    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
-    return emit.op("Range", zero, emit.op("Squeeze", vector(emit, [size]), emit.ints(0)), one)
 
 
 def _matrix_among(emit: Emit, node: ir.Node, axes: Sequence[int], axis: int) -> ir.Value:
@@ -166,14 +181,13 @@ def _matrix_among(emit: Emit, node: ir.Node, axes: Sequence[int], axis: int) -> 
     It is what Resize makes of tensors of the input's size that vary along that axis alone, 1 at one
     place; they lie along an axis of their own.
     """
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node)
     rank, size = known_rank(x), size_of(emit, x, axis)
     apart = next((k for k in range(rank) if k not in axes), None)
     if apart is None:  # one more, in front
         apart, rank, axis, axes = 0, rank + 1, axis + 1, [k + 1 for k in axes]
     shift = rank - known_rank(x)
-    numbers = _numbers(emit, size)
+    numbers = counted(emit, size)
     across, along = (
         emit.op("Reshape", numbers, emit.ints(*(-1 if k == j else 1 for k in range(rank))))
         for j in (apart, axis)
@@ -182,8 +196,8 @@ def _matrix_among(emit: Emit, node: ir.Node, axes: Sequence[int], axis: int) -> 
     sizes = [size_of(emit, x, k - shift) if k in axes else 1 for k in range(rank)]
     alone = emit.op("Expand", there, vector(emit, sizes))
     kept = {n: a for n, a in node.attributes.items() if n not in ("axes", "extrapolation_value")}
-    given = [node.inputs[ROI], None, node.inputs[SIZES]]
-    y = emit.op("Resize", alone, *given, axes=axes, **kept, extrapolation_value=0.0)
+    inputs = [node.inputs[ROI], None, node.inputs[SIZES]]
+    y = emit.op("Resize", alone, *inputs, axes=axes, **kept, extrapolation_value=0.0)
     others = [k for k in axes if k != axis]
     if others:
         starts, ends = emit.ints(*[0] * len(others)), emit.ints(*[1] * len(others))
@@ -195,17 +209,17 @@ def _matrix_among(emit: Emit, node: ir.Node, axes: Sequence[int], axis: int) -> 
 
 def _one_of(emit: Emit, node: ir.Node, i: int, k: int, *around: Sequence[float]) -> ir.Value | None:
     """Element k of the scales, or elements k of both halves of the roi, between constants."""
-    given = _given(node, i)
-    if given is None:
+    values = _unless_empty(node, i)
+    if values is None:
         return None
     count = len(around) - 1
-    assert given.shape is not None
-    places = [k + j * int(given.shape[0]) // count for j in range(count)]  # type: ignore[arg-type]
-    known = constant_array(given)
+    assert values.shape is not None
+    places = [k + j * int(values.shape[0]) // count for j in range(count)]  # type: ignore[arg-type]
+    known = constant_array(values)
     if known is not None:
         numbers = [v for part, j in zip(around, places, strict=False) for v in (*part, known[j])]
         return emit.constant([*numbers, *around[-1]], ir.DataType.FLOAT)
-    single = emit.op("Cast", given, to=int(ir.DataType.FLOAT))
+    single = emit.op("Cast", values, to=int(ir.DataType.FLOAT))
     parts: list[ir.Value] = []
     for part, j in zip(around, places, strict=False):
         parts += [emit.constant(part, ir.DataType.FLOAT), slice_axis(emit, single, 0, j, j + 1)]

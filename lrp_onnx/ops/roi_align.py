@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.attributes import integer, text
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.ops.activation import number
+from lrp_onnx.ops.bounds import same_sign
+from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op
-from lrp_onnx.ops.scatter_add import size_of, vector
+from lrp_onnx.ops.scatter_add import counted, size_of, vector
 
 __all__ = ["give_to_first", "number_range"]
 
@@ -39,7 +39,7 @@ class Samples:
 
 def _samples(emit: Emit, node: ir.Node, axis: int) -> Samples:
     """The samples along the rows (axis 2) or the columns (axis 3)."""
-    out = integer(node, ("output_height", "output_width")[axis - 2], 1)
+    out = node.attributes.get_int(("output_height", "output_width")[axis - 2], 1)
     start, length = _region(emit, node, axis)
     per_bin = emit.op("Div", length, float(out))
     count, numbers = _counted(emit, node, per_bin)
@@ -48,7 +48,7 @@ def _samples(emit: Emit, node: ir.Node, axis: int) -> Samples:
     within = emit.op("Div", emit.op("Add", numbers, 0.5), emit.op("Max", count, 1.0))
     place = emit.op("Mul", emit.op("Add", bins, within), per_bin)
     position = emit.op("Add", place, start)
-    size = _float(emit, vector(emit, [size_of(emit, _data(node), axis)]))
+    size = _float(emit, vector(emit, [size_of(emit, operand(node), axis)]))
     inside = emit.op(
         "And",
         emit.op("GreaterOrEqual", position, -1.0),
@@ -59,18 +59,14 @@ def _samples(emit: Emit, node: ir.Node, axis: int) -> Samples:
     return Samples(clamped, _float(emit, inside), _float(emit, taken), count, size)
 
 
-def _data(node: ir.Node) -> ir.Value:
-    x = node.inputs[0]
-    assert x is not None
-    return x
-
-
 def _region(emit: Emit, node: ir.Node, axis: int) -> tuple[ir.Value, ir.Value]:
     """Start and length of each region in elements of the input, (rois, 1, 1)."""
     first = 3 - axis  # x before y
     rois = emit.in_compute_dtype(node.inputs[1])
-    half = text(node, "coordinate_transformation_mode", "half_pixel") == "half_pixel"
-    scale = number(node, "spatial_scale", 1.0)
+    half = (
+        node.attributes.get_string("coordinate_transformation_mode", "half_pixel") == "half_pixel"
+    )
+    scale = node.attributes.get_float("spatial_scale", 1.0)
     ends = []
     for k in (first, first + 2):
         edge = emit.op("Slice", rois, emit.ints(k), emit.ints(k + 1), emit.ints(1))
@@ -82,7 +78,7 @@ def _region(emit: Emit, node: ir.Node, axis: int) -> tuple[ir.Value, ir.Value]:
 
 def _counted(emit: Emit, node: ir.Node, per_bin: ir.Value) -> tuple[ir.Value, ir.Value]:
     """How many samples each region has in a bin, (rois, 1, 1), and 0, 1, … up to the most."""
-    ratio = integer(node, "sampling_ratio", 0)
+    ratio = node.attributes.get_int("sampling_ratio", 0)
     if ratio > 0:
         numbers = number_range(emit, emit.ints(ratio), (-1,))
         return emit.expand_like(float(ratio), per_bin), numbers
@@ -94,23 +90,21 @@ def _counted(emit: Emit, node: ir.Node, per_bin: ir.Value) -> tuple[ir.Value, ir
 
 def number_range(emit: Emit, count: ir.Value, shape: Sequence[int]) -> ir.Value:
     """0, 1, 2, … as numbers of the relevance's type; `count` has shape [1]."""
-    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
-    numbers = emit.op("Range", zero, emit.op("Squeeze", count, emit.ints(0)), one)
-    return emit.op("Reshape", _float(emit, numbers), emit.ints(*shape))
+    return emit.op("Reshape", _float(emit, counted(emit, count)), emit.ints(*shape))
 
 
 def _float(emit: Emit, value: ir.Value) -> ir.Value:
     return emit.op("Cast", value, to=int(emit.dtype))
 
 
-@op("RoiAlign", kind="sum", gates=(1, 2))
+@op("RoiAlign", kind="sum", gates=(1, 2), sign=same_sign)
 def roi_align(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """The sum over the regions of A_hᵀ·s·A_w; for a maximum s·weight to the winner.
 
     s: (rois, C, *out)    ->    c: (N, C, H, W).    Spec: ONNX RoiAlign-16.
     """
     rows, columns = (_samples(emit, node, axis) for axis in (2, 3))
-    if text(node, "mode", "avg") == "max":
+    if node.attributes.get_string("mode", "avg") == "max":
         return _to_winner(emit, node, s, rows, columns)
     wide = emit.op("MatMul", s, emit.op("Unsqueeze", _matrix(emit, rows=columns), emit.ints(1)))
     # all regions beside each other: (C, rois·out, W)
@@ -120,11 +114,11 @@ def roi_align(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     beside = emit.op("Concat", sides[0], emit.ints(-1), sides[1], axis=0)
     wide = emit.op("Unsqueeze", emit.op("Reshape", wide, beside), emit.ints(0))
     chosen = emit.op(
-        "Unsqueeze", _batches(emit, _data(node), _entries(node)), emit.ints(2, 3)
+        "Unsqueeze", _batches(emit, operand(node), operand(node, 2)), emit.ints(2, 3)
     )  # (N, rois, 1, 1)
     high = emit.op("Mul", chosen, emit.op("Unsqueeze", _matrix(emit, rows=rows), emit.ints(0)))
-    height = vector(emit, [size_of(emit, _data(node), 2)])
-    batch = vector(emit, [size_of(emit, _data(node), 0)])
+    height = vector(emit, [size_of(emit, operand(node), 2)])
+    batch = vector(emit, [size_of(emit, operand(node), 0)])
     high = emit.op("Reshape", high, emit.op("Concat", batch, emit.ints(-1), height, axis=0))
     high = emit.op("Unsqueeze", emit.op("Transpose", high, perm=[0, 2, 1]), emit.ints(1))
     return emit.op("MatMul", high, wide)
@@ -143,17 +137,8 @@ def _matrix(emit: Emit, rows: Samples) -> ir.Value:
 
 def _batches(emit: Emit, x: ir.Value, entries: ir.Value) -> ir.Value:
     """1 where a region is of a batch entry, (N, rois)."""
-    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
-    size = vector(emit, [size_of(emit, x, 0)])
-    numbers = emit.op("Range", zero, emit.op("Squeeze", size, emit.ints(0)), one)
+    numbers = counted(emit, size_of(emit, x, 0))
     return _float(emit, emit.op("Equal", emit.op("Unsqueeze", numbers, emit.ints(1)), entries))
-
-
-def _entries(node: ir.Node) -> ir.Value:
-    """The batch entry of each region, (rois,)."""
-    entries = node.inputs[2]
-    assert entries is not None
-    return entries
 
 
 def _corners(emit: Emit, along: Samples) -> tuple[ir.Value, ir.Value, ir.Value]:
@@ -192,11 +177,11 @@ def _crossed(emit: Emit, name: str, rows: ir.Value, columns: ir.Value) -> ir.Val
 def _to_winner(emit: Emit, node: ir.Node, s: ir.Value, rows: Samples, columns: Samples) -> ir.Value:
     """s·weight to the first element of the largest weighted value of each bin."""
     (row, high, up), (column, wide, across) = (_corners(emit, v) for v in (rows, columns))
-    width = vector(emit, [size_of(emit, _data(node), 3)])
+    width = vector(emit, [size_of(emit, operand(node), 3)])
     places = _crossed(emit, "Add", emit.op("Mul", row, width), column)
     weights = _crossed(emit, "Mul", high, wide)
     taken = _crossed(emit, "Mul", up, across)
-    return give_to_first(emit, _data(node), _entries(node), s, places, weights, taken)
+    return give_to_first(emit, operand(node), operand(node, 2), s, places, weights, taken)
 
 
 def give_to_first(
@@ -228,10 +213,10 @@ def give_to_first(
     values = emit.op("Where", emit.op("Greater", taken, 0.0), values, lowest)
     first = emit.op("ArgMax", values, axis=4, keepdims=1)
     place, weight = (emit.op("GatherElements", v, first, axis=4) for v in (places, weights))
-    given = emit.op("Mul", emit.op("Reshape", s, flat), emit.op("Reshape", weight, flat))
+    weighted = emit.op("Mul", emit.op("Reshape", s, flat), emit.op("Reshape", weight, flat))
     zeros = emit.op("Expand", 0.0, emit.op("Shape", regions))
-    spread = emit.op(
-        "ScatterElements", zeros, emit.op("Reshape", place, flat), given, axis=2, reduction="add"
+    scattered = emit.op(
+        "ScatterElements", zeros, emit.op("Reshape", place, flat), weighted, axis=2, reduction="add"
     )
-    rois = emit.op("Reshape", spread, emit.ints(0, -1))
+    rois = emit.op("Reshape", scattered, emit.ints(0, -1))
     return emit.reshape_like(emit.op("MatMul", _batches(emit, x, entries), rois), x)

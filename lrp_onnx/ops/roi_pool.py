@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.attributes import ints
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.ops.activation import number
+from lrp_onnx.ops.bounds import same_sign
+from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.roi_align import give_to_first, number_range
 from lrp_onnx.ops.scatter_add import size_of, vector
@@ -18,7 +18,7 @@ from lrp_onnx.ops.scatter_add import size_of, vector
 __all__: list[str] = []
 
 
-@op("MaxRoiPool", kind="maximum", gates=(1,))
+@op("MaxRoiPool", kind="maximum", gates=(1,), sign=same_sign)
 def max_roi_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to the first winner of each bin in row-major order; a bin without elements has none.
 
@@ -26,17 +26,11 @@ def max_roi_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     Spec: ONNX MaxRoiPool-1, whose bins are those of Girshick 2015, Fast R-CNN, section 2.1.
     """
     (row, high), (column, wide) = (_bins(emit, node, axis) for axis in (2, 3))
-    width = vector(emit, [size_of(emit, _input(node, 0), 3)])
+    width = vector(emit, [size_of(emit, operand(node), 3)])
     places = _crossed(emit, "Add", emit.op("Mul", row, width), column)
     inside = _crossed(emit, "And", high, wide)
     taken = emit.op("Cast", inside, to=int(emit.dtype))
-    return give_to_first(emit, _input(node, 0), _entries(emit, node), s, places, taken, taken)
-
-
-def _input(node: ir.Node, k: int) -> ir.Value:
-    value = node.inputs[k]
-    assert value is not None
-    return value
+    return give_to_first(emit, operand(node), _entries(emit, node), s, places, taken, taken)
 
 
 def _bins(emit: Emit, node: ir.Node, axis: int) -> tuple[ir.Value, ir.Value]:
@@ -45,12 +39,12 @@ def _bins(emit: Emit, node: ir.Node, axis: int) -> tuple[ir.Value, ir.Value]:
     Ends are rounded to whole elements and belong to the region: bin o of n is that from ⌊o·l/n⌋ up
     to ⌈(o + 1)·l/n⌉ of its l elements, as far as the input goes.
     """
-    out = ints(node, "pooled_shape", [])[axis - 2]
+    out = node.attributes.get_ints("pooled_shape", [])[axis - 2]
     first, last = (_edge(emit, node, k) for k in (4 - axis, 6 - axis))  # x before y
     length = emit.op("Max", emit.op("Add", emit.op("Sub", last, first), 1.0), 1.0)
     step = emit.op("Div", length, float(out))
     numbers = number_range(emit, emit.ints(out), (-1, 1))
-    size = size_of(emit, _input(node, 0), axis)
+    size = size_of(emit, operand(node), axis)
     floating = emit.op("Cast", vector(emit, [size]), to=int(emit.dtype))
     begin = emit.op("Floor", emit.op("Mul", numbers, step))
     end = emit.op("Ceil", emit.op("Mul", emit.op("Add", numbers, 1.0), step))
@@ -69,9 +63,9 @@ def _bins(emit: Emit, node: ir.Node, axis: int) -> tuple[ir.Value, ir.Value]:
 
 def _edge(emit: Emit, node: ir.Node, k: int) -> ir.Value:
     """Column k of the regions in elements of the input, (rois, 1, 1); halves go away from 0."""
-    rois = emit.in_compute_dtype(_input(node, 1))
+    rois = emit.in_compute_dtype(operand(node, 1))
     edge = emit.op("Slice", rois, emit.ints(k), emit.ints(k + 1), emit.ints(1))
-    scale = float(number(node, "spatial_scale", 1.0))
+    scale = float(node.attributes.get_float("spatial_scale", 1.0))
     scaled = emit.op("Mul", emit.op("Unsqueeze", edge, emit.ints(2)), scale)
     size = emit.op("Floor", emit.op("Add", emit.op("Abs", scaled), 0.5))
     return emit.op("Mul", emit.op("Sign", scaled), size)
@@ -79,7 +73,7 @@ def _edge(emit: Emit, node: ir.Node, k: int) -> ir.Value:
 
 def _entries(emit: Emit, node: ir.Node) -> ir.Value:
     """The batch entry of each region, (rois,)."""
-    first = emit.op("Slice", _input(node, 1), emit.ints(0), emit.ints(1), emit.ints(1))
+    first = emit.op("Slice", operand(node, 1), emit.ints(0), emit.ints(1), emit.ints(1))
     return emit.op("Cast", emit.op("Squeeze", first, emit.ints(1)), to=int(ir.DataType.INT64))
 
 

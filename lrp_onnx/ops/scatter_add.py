@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit
+from lrp_onnx.ops.operands import operand
 
 __all__ = [
     "LAST",
@@ -21,13 +22,15 @@ __all__ = [
     "columns",
     "constant_array",
     "constant_ints",
+    "counted",
+    "is_zero",
+    "overlap_add",
     "pad",
     "plus",
     "reshape",
     "shifted",
     "size_of",
     "slice_axis",
-    "spread",
     "times",
     "vector",
 ]
@@ -42,6 +45,12 @@ LAST = 2**31 - 1
 def constant_array(value: ir.Value | None) -> np.ndarray | None:
     """The elements of a constant; None for what the run computes or what is left out."""
     return None if value is None or value.const_value is None else value.const_value.numpy()
+
+
+def is_zero(value: ir.Value) -> bool:
+    """Whether it is known to be 0 everywhere."""
+    array = constant_array(value)
+    return array is not None and not array.any()
 
 
 def constant_ints(value: ir.Value | None) -> list[int] | None:
@@ -79,6 +88,12 @@ def vector(emit: Emit, sizes: Sequence[Size]) -> ir.Value:
         return emit.ints(*numbers)
     parts = [emit.ints(v) if isinstance(v, int) else v for v in sizes]
     return parts[0] if len(parts) == 1 else emit.op("Concat", *parts, axis=0)
+
+
+def counted(emit: Emit, size: Size) -> ir.Value:
+    """0, 1, 2, … as many as `size` says."""
+    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
+    return emit.op("Range", zero, emit.op("Squeeze", vector(emit, [size]), emit.ints(0)), one)
 
 
 def reshape(emit: Emit, value: ir.Value, sizes: Sequence[Size]) -> ir.Value:
@@ -161,7 +176,7 @@ def columns(
     return [emit.op("Squeeze", column, emit.ints(axis + 1)) for column in apart]
 
 
-def spread(
+def overlap_add(
     emit: Emit,
     parts: Sequence[tuple[int, ir.Value]],
     node: ir.Node,
@@ -173,8 +188,7 @@ def spread(
 
     part: (*x sizes before `axis`, *y sizes from it on)    ->    c: the same, x's size along `axis`.
     """
-    x, y = node.inputs[0], node.outputs[0]
-    assert x is not None
+    x, y = operand(node), node.outputs[0]
     sizes = [size_of(emit, y, k) for k in range(len(y.shape or ()))]
     size, read = size_of(emit, x, axis), sizes[axis]
     if isinstance(size, int) and isinstance(read, int) and isinstance(begin, int):

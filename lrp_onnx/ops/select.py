@@ -2,55 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.graph.attributes import integer, text
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.ops.gather_transpose import give_back, give_back_constant, positions
+from lrp_onnx.ops.operands import operand, optional
 from lrp_onnx.ops.registry import op, refuse
+from lrp_onnx.ops.samples import by_shape, rank_of
 from lrp_onnx.ops.scatter_add import (
     LAST,
     Size,
     constant_ints,
+    counted,
+    overlap_add,
     pad,
     plus,
     reshape,
     size_of,
     slice_axis,
-    spread,
     vector,
 )
 
 __all__: list[str] = []
 
 
-def _data(node: ir.Node) -> ir.Value:
-    x = node.inputs[0]
-    assert x is not None
-    return x
-
-
-def _given(node: ir.Node, i: int) -> ir.Value | None:
-    return node.inputs[i] if i < len(node.inputs) else None
-
-
-@op("Slice", kind="move", gates=(1, 2, 3, 4))
+@op("Slice", kind="move", gates=(1, 2, 3, 4), moves="selects")
 def slice_(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s at the places that were read, zeros elsewhere.  Spec: ONNX Slice-13."""
-    x = _data(node)
+    x = operand(node)
     if _only_run_knows_axes(node):
         return _to_origins(emit, s, emit.forward(node, {0: _numbered(emit, x)}), x)
     rank = known_rank(x)
     axes = _slice_axes(node, rank)
-    bounds = [constant_ints(_given(node, k)) for k in (1, 2)]
-    steps = [1] * len(axes) if _given(node, 4) is None else constant_ints(_given(node, 4))
+    bounds = [constant_ints(optional(node, k)) for k in (1, 2)]
+    steps = [1] * len(axes) if optional(node, 4) is None else constant_ints(optional(node, 4))
     around: dict[int, tuple[Size, Size]] = {}
     for k in np.argsort(axes):
         axis, size = axes[k], x.shape[axes[k]] if x.shape is not None else None
-        start, end = (None if given is None else given[k] for given in bounds)
+        start, end = (None if bound is None else bound[k] for bound in bounds)
         step = None if steps is None else steps[k]
         if (start, step) == (0, 1) and end is not None and end >= LAST:
             continue
@@ -66,14 +60,14 @@ def slice_(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
         if step < 0 and len(read_by) > 1:
             s = slice_axis(emit, s, axis, -1, -LAST, -1)
         if abs(step) > 1 and len(read_by) > 1:
-            s = spread(emit, [(0, s)], node, axis, abs(step), -min(read_by))
+            s = overlap_add(emit, [(0, s)], node, axis, abs(step), -min(read_by))
         else:
             around[axis] = min(read_by), size - 1 - max(read_by)
     return pad(emit, s, around, rank)
 
 
 def _slice_axes(node: ir.Node, rank: int) -> list[int]:
-    axes, starts = _given(node, 3), _given(node, 1)
+    axes, starts = optional(node, 3), optional(node, 1)
     if axes is None:
         assert starts is not None
         return list(range(_length(starts)))
@@ -81,7 +75,7 @@ def _slice_axes(node: ir.Node, rank: int) -> list[int]:
 
 
 def _only_run_knows_axes(node: ir.Node) -> bool:
-    axes = _given(node, 3)
+    axes = optional(node, 3)
     return axes is not None and constant_ints(axes) is None
 
 
@@ -97,8 +91,8 @@ def _to_origins(emit: Emit, s: ir.Value, origins: ir.Value, x: ir.Value) -> ir.V
     kept = emit.op("Where", emit.op("Less", place, emit.ints(0)), 0.0, flat)
     nothing = emit.op("Expand", 0.0, emit.op("Reshape", emit.op("Size", x), emit.ints(1)))
     place = emit.op("Max", place, emit.ints(0))
-    given = emit.op("ScatterElements", nothing, place, kept, axis=0, reduction="add")
-    return emit.reshape_like(given, x)
+    total = emit.op("ScatterElements", nothing, place, kept, axis=0, reduction="add")
+    return emit.reshape_like(total, x)
 
 
 def _length(value: ir.Value) -> int:
@@ -114,15 +108,15 @@ def _length(value: ir.Value) -> int:
 
 def _one(emit: Emit, node: ir.Node, j: int, k: int) -> ir.Value:
     """Element k of an input of integers (1 where the node has none), as a tensor of shape [1]."""
-    given = _given(node, j)
-    if given is None:
+    values = optional(node, j)
+    if values is None:
         return emit.ints(1)
-    known = constant_ints(given)
+    known = constant_ints(values)
     if known is not None:
         return emit.ints(known[k])
-    if given.dtype != ir.DataType.INT64:
-        given = emit.op("Cast", given, to=int(ir.DataType.INT64))
-    return slice_axis(emit, given, 0, k, k + 1)
+    if values.dtype != ir.DataType.INT64:
+        values = emit.op("Cast", values, to=int(ir.DataType.INT64))
+    return slice_axis(emit, values, 0, k, k + 1)
 
 
 def _of_data_or_ids(node: ir.Node, active: tuple[int, ...]) -> str:
@@ -131,7 +125,21 @@ def _of_data_or_ids(node: ir.Node, active: tuple[int, ...]) -> str:
     return "move"
 
 
-@op("Gather", kind=_of_data_or_ids, inputs=(0, 1))
+def _samples_apart(node: ir.Node, inputs: Sequence[int]) -> bool:
+    """Along axis 0 the indices keep them apart, else the data does."""
+    first = node.attributes.get_int("axis", 0) in (0, -rank_of(node.inputs[0]))
+    return list(inputs) == ([1] if first else [0])
+
+
+@op(
+    "Gather",
+    kind="move",
+    choose=_of_data_or_ids,
+    inputs=(0, 1),
+    moves="selects",
+    folds=True,
+    samples_apart=_samples_apart,
+)
 def gather(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to the elements that were read, summed where one was read twice.
 
@@ -139,10 +147,10 @@ def gather(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     s: (*before, *indices, *behind)    ->    c: (*before, D, *behind), or (*indices,) for i = 1.
     Spec: ONNX Gather-13.
     """
-    x, indices = _data(node), node.inputs[1]
+    x, indices = operand(node), node.inputs[1]
     assert indices is not None
     rank, count = known_rank(x), known_rank(indices)
-    axis = integer(node, "axis", 0) % rank
+    axis = node.attributes.get_int("axis", 0) % rank
     if i == 1:
         others = [k for k in range(rank + count - 1) if not axis <= k < axis + count]
         return emit.op("ReduceSum", s, emit.ints(*others), keepdims=0) if others else s
@@ -165,19 +173,37 @@ def _count(emit: Emit, value: ir.Value) -> Size:
     return emit.op("Unsqueeze", emit.op("Size", value), emit.ints(0))
 
 
-@op("Pad", kind="move", gates=(1, 2, 3))
+def _sign_of_pad(node: ir.Node, of: Sequence[int]) -> int:
+    """That of the data, if padding is with zeros, with data or with a constant of that sign."""
+    fill = optional(node, 2)
+    if fill is None or node.attributes.get_string("mode", "constant") != "constant":
+        return of[0]
+    return of[0] if of[0] == of[2] else 0
+
+
+@op(
+    "Pad",
+    kind="move",
+    gates=(1, 2, 3),
+    sign=_sign_of_pad,
+    folds=True,
+    grows=True,
+    samples_apart=by_shape,
+)
 def pad_(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s without the padding; that of reflected, repeated and wrapped elements goes back to them.
 
     What falls on constant padding is lost.  Spec: ONNX Pad-19.
     """
-    x, given, mode = _data(node), _given(node, 1), text(node, "mode", "constant")
+    x, mode = operand(node), node.attributes.get_string("mode", "constant")
     if _only_run_knows_axes(node):
         nowhere = emit.constant(-1, ir.DataType.INT64)
         return _to_origins(emit, s, emit.forward(node, {0: _numbered(emit, x), 2: nowhere}), x)
     rank = known_rank(x)
-    axes = list(range(rank)) if _given(node, 3) is None else constant_ints(_given(node, 3)) or []
-    amounts = constant_ints(given)
+    axes = (
+        list(range(rank)) if optional(node, 3) is None else constant_ints(optional(node, 3)) or []
+    )
+    amounts = constant_ints(optional(node, 1))
     for k, axis in enumerate(a % rank for a in axes):
         begin, end = (
             _one(emit, node, 1, j) if amounts is None else amounts[j] for j in (k, k + len(axes))
@@ -204,9 +230,7 @@ def _unpadded(
             amounts = (max(begin, 0), max(end, 0))
             origin = np.pad(cropped, amounts, mode)  # type: ignore[call-overload]
             return give_back_constant(emit, s, origin.tolist(), x, axis)
-    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
-    count = emit.op("Squeeze", vector(emit, [size]), emit.ints(0))
-    numbers = emit.op("Range", zero, count, one)
+    numbers = counted(emit, size)
     if mode != "constant":
         read = emit.op("Pad", numbers, vector(emit, [begin, end]), mode=mode)
         return give_back(emit, s, read, x, axis)

@@ -1,46 +1,39 @@
 """Operators that carry no relevance: they make integers, truth values, shapes, indices, constants
-or random numbers; and those that are refused because relevance cannot go through what they make.
+or random numbers; those that are refused because relevance cannot go through what they make; and
+what is known of those that are expanded into others.
 
 Rounding is among them: its derivative is 0 wherever it exists.
 """
 
 from __future__ import annotations
 
-from lrp_onnx.ops.registry import never_propagates, no_relevance
+from lrp_onnx.ops.bounds import common_sign, nonnegative, same_sign
+from lrp_onnx.ops.registry import expanded, never_propagates, no_relevance
+from lrp_onnx.ops.samples import along, by_shape
 
 __all__: list[str] = []
 
-SHAPES = ("Shape", "Size", "Constant", "ConstantOfShape", "EyeLike")
+SHAPES = ("Shape", "Size", "Constant", "EyeLike")
 # which boxes survive is an index; the boxes that it gathers keep their relevance
-INDICES = ("NonZero", "ArgMax", "ArgMin", "NonMaxSuppression", "Hardmax")
+INDICES = ("NonMaxSuppression",)
 WINDOWS = ("HammingWindow", "HannWindow", "BlackmanWindow", "MelWeightMatrix")
-TRUTH = (
-    "Equal",
-    "Greater",
-    "GreaterOrEqual",
-    "Less",
-    "LessOrEqual",
-    "Not",
-    "And",
-    "Or",
-    "Xor",
-    "IsNaN",
-    "IsInf",
-)
+COMPARISONS = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "And", "Or")
 BITS = ("BitCast", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor")
 # counts of n-grams of tokens
 COUNTS = ("TfIdfVectorizer",)
-ROUNDING = ("Sign", "Floor", "Ceil", "Round")
 RANDOM = (
-    "RandomNormal",
-    "RandomUniform",
-    "RandomNormalLike",
-    "RandomUniformLike",
-    "Bernoulli",
+    *("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli"),
     "Multinomial",
 )
 
-no_relevance([*SHAPES, *INDICES, *WINDOWS, *TRUTH, *BITS, *ROUNDING, *RANDOM, *COUNTS])
+no_relevance([*SHAPES, *INDICES, *WINDOWS, *BITS, *RANDOM, *COUNTS])
+no_relevance(["ConstantOfShape"], fills=True, folds=True, grows=True)
+no_relevance(["NonZero"], folds=True, grows=True)
+no_relevance(["ArgMax", "ArgMin"], samples_apart=along(0))
+no_relevance(["Hardmax"], samples_apart=along(-1))
+no_relevance(COMPARISONS, elementwise=True, folds=True)
+no_relevance(["Xor", "IsNaN", "IsInf"], elementwise=True)
+no_relevance(["Sign", "Floor", "Ceil", "Round"], sign=same_sign, folds=True)
 
 STRINGS = ("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit")
 never_propagates(STRINGS, "it works on strings, which have no relevance")
@@ -57,3 +50,8 @@ never_propagates(
     "it trains. Export the model for inference",
     domain="ai.onnx.preview.training",
 )
+
+expanded(["Sum"], sign=common_sign, folds=True)
+expanded(["ReduceSumSquare"], sign=nonnegative, samples_apart=by_shape)
+expanded(["ReduceLogSum"], samples_apart=by_shape)
+expanded(["RMSNormalization", "LpNormalization"], samples_apart=along(-1))

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.attributes import integer
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.ops.registry import op
+from lrp_onnx.ops.bounds import nonnegative
+from lrp_onnx.ops.registry import find, op
+from lrp_onnx.ops.samples import along
 
-__all__: list[str] = []
+__all__ = ["hands_on"]
 
 
 def _axis(node: ir.Node) -> tuple[int, ...]:
-    return (integer(node, "axis", -1),)
+    return (node.attributes.get_int("axis", -1),)
 
 
 def _total(emit: Emit, node: ir.Node, s: ir.Value) -> ir.Value:
@@ -35,8 +36,12 @@ def _read(emit: Emit, node: ir.Node) -> ir.Value:
     return filled
 
 
-MOVING = ("Cast", "CastLike", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Expand",
-          "Dropout", "Identity")  # fmt: skip
+def hands_on(node: ir.Node) -> bool:
+    """Whether it hands its one tensor on whole: cast, in another shape, or as it is."""
+    operator = find(node)
+    if operator is None or operator.inputs != (0,):
+        return False
+    return operator.moves == "reorders" or (operator.elementwise and operator.kinds == ("move",))
 
 
 def _selected(value: ir.Value) -> bool:
@@ -44,11 +49,10 @@ def _selected(value: ir.Value) -> bool:
     readers = [node for node, _ in value.uses()]
     if any(node.op_type == "Where" for node in readers):
         return True
-    moves = [node for node in readers if node.op_type in MOVING]
-    return any(_selected(node.outputs[0]) for node in moves)
+    return any(_selected(node.outputs[0]) for node in readers if hands_on(node))
 
 
-@op("Softmax", kind="softmax", axes=_axis, read=_read)
+@op("Softmax", kind="softmax", axes=_axis, read=_read, sign=nonnegative, samples_apart=along(-1))
 def softmax(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """y·(s - Σ s·y) over the axis.  Spec: ONNX Softmax-13."""
     y = _read(emit, node)
@@ -57,7 +61,7 @@ def softmax(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     return emit.op("Sub", weighted, share)
 
 
-@op("LogSoftmax", kind="softmax", axes=_axis)
+@op("LogSoftmax", kind="softmax", axes=_axis, samples_apart=along(-1))
 def log_softmax(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s - exp(y)·Σ s over the axis.  Spec: ONNX LogSoftmax-13."""
     share = emit.op("Mul", emit.op("Exp", node.outputs[0]), _total(emit, node, s))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.graph.attributes import ints
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.ops.bounds import same_sign
+from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op, refuse
 from lrp_onnx.ops.scatter_add import Size, constant_ints, pad, plus, size_of, slice_axis, vector
 
@@ -19,13 +20,16 @@ def _moves(node: ir.Node, active: tuple[int, ...]) -> str:
     if len(node.inputs) < 3 or x is None or x.shape is None or y.shape is None:
         return "move"
     n = len(x.shape) - 2
-    kernel, strides = ints(node, "kernel_shape", []), ints(node, "strides", [1] * n)
-    pads = ints(node, "pads", [0] * 2 * n)
-    for k, (size, given) in enumerate(zip(x.shape[2:], y.shape[2:], strict=True)):
+    kernel, strides = (
+        node.attributes.get_ints("kernel_shape", []),
+        node.attributes.get_ints("strides", [1] * n),
+    )
+    pads = node.attributes.get_ints("pads", [0] * 2 * n)
+    for k, (size, out) in enumerate(zip(x.shape[2:], y.shape[2:], strict=True)):
         own = pads[k] + pads[n + k] - kernel[k]
-        if not isinstance(size, int) or not isinstance(given, int):
+        if not isinstance(size, int) or not isinstance(out, int):
             continue
-        if (size - 1) * strides[k] - own != given:
+        if (size - 1) * strides[k] - own != out:
             raise refuse(
                 "runtimes disagree whether its indices count in its output_shape or in the "
                 "shape that its windows imply. Export it with an output_shape that agrees"
@@ -33,7 +37,7 @@ def _moves(node: ir.Node, active: tuple[int, ...]) -> str:
     return "move"
 
 
-@op("MaxUnpool", kind=_moves, gates=(1, 2))
+@op("MaxUnpool", kind="move", choose=_moves, gates=(1, 2), sign=same_sign)
 def max_unpool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s at the place each element was put; of several at one place the last is there.
 
@@ -47,24 +51,26 @@ def max_unpool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     nobody = emit.op("Expand", emit.ints(-1), emit.op("Shape", flat))
     last = emit.op("ScatterElements", nobody, place, numbers, axis=0, reduction="max")
     there = emit.op("Equal", emit.op("Gather", last, place, axis=0), numbers)
-    found = emit.op("Gather", flat, place, axis=0)
-    kept = emit.op("Mul", found, emit.op("Cast", there, to=int(emit.dtype)))
+    read = emit.op("Gather", flat, place, axis=0)
+    kept = emit.op("Mul", read, emit.op("Cast", there, to=int(emit.dtype)))
     assert x is not None
     return emit.reshape_like(kept, x)
 
 
-@op("Col2Im", kind="sum", gates=(1, 2))
+@op("Col2Im", kind="sum", gates=(1, 2), sign=same_sign)
 def col2im(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """im2col: the elements of s that each column was added to, one axis of the image at a time.
 
     s: (N, C, *image)    ->    c: (N, C·Πblock, Πwindows).    Spec: ONNX Col2Im-18.
     """
-    x, block = node.inputs[0], node.inputs[2]
-    assert x is not None
+    x, block = operand(node), node.inputs[2]
     y = node.outputs[0]
     n = known_rank(y) - 2
-    strides, dilations = ints(node, "strides", [1] * n), ints(node, "dilations", [1] * n)
-    pads = ints(node, "pads", [0] * 2 * n)
+    strides, dilations = (
+        node.attributes.get_ints("strides", [1] * n),
+        node.attributes.get_ints("dilations", [1] * n),
+    )
+    pads = node.attributes.get_ints("pads", [0] * 2 * n)
     kernel = _sizes(emit, block, n)
     s = pad(emit, s, {k + 2: (pads[k], pads[n + k]) for k in range(n)}, n + 2)
     for k in range(n):
@@ -76,13 +82,13 @@ def col2im(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     return emit.reshape_like(emit.op("Transpose", s, perm=order), x)
 
 
-def _sizes(emit: Emit, given: ir.Value | None, n: int) -> list[Size]:
+def _sizes(emit: Emit, sizes: ir.Value | None, n: int) -> list[Size]:
     """An input of n sizes, one by one."""
-    known = constant_ints(given)
+    known = constant_ints(sizes)
     if known is not None:
         return list(known)
-    assert given is not None
-    return [slice_axis(emit, given, 0, k, k + 1) for k in range(n)]
+    assert sizes is not None
+    return [slice_axis(emit, sizes, 0, k, k + 1) for k in range(n)]
 
 
 def _windows(emit: Emit, kernel: Size, size: Size, stride: int, dilation: int) -> ir.Value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -25,14 +26,14 @@ def vjp(
     arriving: Sequence[ir.Value | None],
     i: int,
     w: Input = None,
-    held: bool = False,
+    detached: bool = False,
 ) -> ir.Value:
     """The vector-Jacobian product with respect to input `i`, in its shape; `w` replaces a linear
-    node's weight, and with `held` what the node divides by is held constant.
+    node's weight, and with `detached` what the node divides by is a constant.
     """
-    product = op.held if held and op.held is not None else op.vjp
-    if product is None:
+    if op.vjp is None:
         raise RuleError("the operator has no vector-Jacobian product")
+    product = partial(op.vjp, detached=True) if detached and op.detached else op.vjp
     s = arriving if op.outputs == "all" else arriving[0]
     if op.weighted:
         w = node.inputs[1 - i] if w is None else w

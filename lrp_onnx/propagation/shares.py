@@ -40,7 +40,6 @@ __all__ = [
 
 LAYERS = ("linear", "sum", "maximum", "bilinear", "norm", "cell", "recurrent")
 """Kinds that a rule made of terms can take as linear."""
-SUMS = ("Add", "Sub")
 EPSILON = 1e-6
 """The stabilizer of rules without an `epsilon` parameter."""
 
@@ -63,7 +62,7 @@ class Layer:
     @property
     def bias(self) -> ir.Value | None:
         """The bias, if the node has one."""
-        biased = self.op.weighted or self.op.held is not None
+        biased = self.op.weighted or self.op.detached
         return self.node.inputs[2] if biased and len(self.node.inputs) > 2 else None
 
     def z(self, emit: Emit) -> ir.Value:
@@ -220,7 +219,7 @@ def _forward(emit: Emit, layer: Layer, term: Modified, b: Operand) -> ir.Value:
 
 def _bias_in_place(emit: Emit, layer: Layer, b: Operand) -> Input:
     """b as the node's input 2, which a norm may require."""
-    if isinstance(b, float) and layer.op.held is not None:
+    if isinstance(b, float) and layer.op.detached:
         return _tensor(emit, b, layer.bias)
     return None if b == 0.0 else b
 
@@ -235,7 +234,7 @@ def _accumulate(
                 continue
             own = None if layer.weight is None else layer.node.inputs[layer.weight]
             w = None if term.w is None else _tensor(emit, term.w, own)
-            c = vjp(emit, layer.op, layer.node, [s], i, w, held=True)
+            c = vjp(emit, layer.op, layer.node, [s], i, w, detached=True)
             x = layer.node.inputs[i]
             c.shape = x.shape if x is not None else None
             own_x = _operand(emit, layer, term.x[i], i) if _own_pad(layer, i) else term.x[i]
@@ -256,7 +255,7 @@ def _masked(emit: Emit, layer: Layer, share: Share, relevance: ir.Value) -> ir.V
 
 def _without_bias(emit: Emit, layer: Layer, terms: Sequence[Modified]) -> Operand:
     """Σ f(x'; w', 0): what the inputs contribute to Z; a constant summand is a bias too."""
-    inputs = range(len(layer.node.inputs) if layer.node.op_type in SUMS else 0)
+    inputs = range(len(layer.node.inputs) if layer.op.adds else 0)
     constant = {i: 0.0 for i in inputs if i not in layer.active}
     bare = [Modified(t.factor, {**t.x, **constant}, t.w, 0.0) for t in terms]
     return _sum_of_terms(emit, layer, bare)
@@ -278,7 +277,7 @@ def _operand(emit: Emit, layer: Layer, value: Operand, i: int) -> ir.Value:
     pad = _own_pad(layer, i)
     x = layer.node.inputs[i] if pad is None else pad.inputs[0]
     assert x is not None
-    copied = emit.expand_like(value, x, one_sample=layer.op.samples_apart(layer.node, i))
+    copied = emit.expand_like(value, x, one_sample=layer.op.one_sample(layer.node, i))
     return copied if pad is None else emit.op("Pad", copied, pad.inputs[1])
 
 

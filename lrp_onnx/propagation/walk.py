@@ -16,6 +16,7 @@ from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.refusal import refusal
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.lrp.expression import names
+from lrp_onnx.ops.registry import Op
 from lrp_onnx.propagation.bodies import through_bodies
 from lrp_onnx.propagation.conservation import Audit
 from lrp_onnx.propagation.evaluate import evaluate
@@ -131,7 +132,7 @@ def moved_products(
         (i, *more) = site.step.active
         plain = not more and (not op.broadcasts or alone(node, i)) and node.op_type != "Cast"
         return {i: first} if plain and first is not None else None
-    if tree != "vjp" or not _keeps_elements(emit, node):
+    if tree != "vjp" or not _keeps_elements(emit, op, node):
         return None
     pairs = list(zip(arriving, node.outputs, strict=True))
     if any(r is not None and r.factor is not y for r, y in pairs):
@@ -150,17 +151,16 @@ def moved_products(
     }
 
 
-def _keeps_elements(emit: Emit, node: ir.Node) -> bool:
+def _keeps_elements(emit: Emit, op: Op, node: ir.Node) -> bool:
     """Whether every element of the outputs is one of the inputs' and none that is left out may be
     infinite, so that 0 times it is 0.
     """
     x = node.inputs[0]
-    if node.domain or x is None:
+    if x is None:
         return False
-    return node.op_type in MOVING or (node.op_type == "MaxPool" and emit.signs.get(x, 0) > 0)
-
-
-MOVING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Concat", "Split", "Identity")
+    if op.moves in ("reorders", "joins"):
+        return True
+    return node.op_type == "MaxPool" and emit.signs.get(x, 0) > 0
 
 
 def _by_expression(

@@ -358,13 +358,13 @@ def test_rules_lists_the_library(capsys: Capture) -> None:
     assert "base" not in names  # `rules base` shows it, but it is only there to be extended
 
 
-def test_ops_lists_every_stand(capsys: Capture) -> None:
+def test_ops_lists_every_operator(capsys: Capture) -> None:
     listed = run_command(capsys, "ops").out
     told = json.loads(run_command(capsys, "ops", "--json").out)
-    assert {row["stand"] for row in told["operators"]} == {"propagates", "none", "refused"}
+    assert {row["support"] for row in told["operators"]} == {"propagates", "none", "refused"}
     assert all(row["name"] in listed for row in told["operators"])
     standard = [row for row in told["operators"] if "com.microsoft" not in row["name"]]
-    refused = sum(row["stand"] == "refused" for row in standard)
+    refused = sum(row["support"] == "refused" for row in standard)
     assert told["totals"]["standard"]["refused"] == refused > 0
     assert f"{told['totals']['standard']['propagates']} propagate" in listed
 

@@ -33,8 +33,6 @@ from lrp_onnx.ops.registry import find
 
 __all__ = ["mark_cells"]
 
-SUMS = ("Add", "Sub")
-
 
 def mark_cells(model: ir.Model) -> None:
     """Mark the gates and sums of every cell, in every graph."""
@@ -86,9 +84,9 @@ def _mark_sum(node: ir.Node) -> None:
 def _mark_gate(node: ir.Node) -> None:
     if node.op_type != "Mul" or node.domain:
         return
-    found = [k for k, v in enumerate(node.inputs) if is_gate(v)]
-    if len(found) == 1:
-        node.metadata_props[GATE] = str(found[0])
+    gates = [k for k, v in enumerate(node.inputs) if is_gate(v)]
+    if len(gates) == 1:
+        node.metadata_props[GATE] = str(gates[0])
 
 
 def _mark_signal(node: ir.Node) -> None:
@@ -107,7 +105,8 @@ def _mark_signal(node: ir.Node) -> None:
 
 def _parts(node: ir.Node) -> Iterator[ir.Node]:
     """The sums and linear layers that a pre-activation is the sum of; gates in it are marked."""
-    if node.op_type not in SUMS or node.domain:
+    operator = find(node)
+    if operator is None or not operator.adds:
         _mark_gated_inputs(node)
         return
     for value in node.inputs:
@@ -135,7 +134,7 @@ def _mark_gated_inputs(linear: ir.Node) -> None:
 def _shares(node: ir.Node) -> bool:
     """Whether it is a sum or a linear layer."""
     operator = find(node)
-    return operator is not None and (operator.weighted or node.op_type in SUMS)
+    return operator is not None and (operator.weighted or operator.adds)
 
 
 def _gated(node: ir.Node | None) -> bool:

@@ -1,16 +1,18 @@
-"""What a value is made by, followed through nodes that move it: gates and signals of cells."""
+"""What a value is made by, behind nodes that only move it: gates and signals of cells."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
+from lrp_onnx.ops.bounds import unit_range
+from lrp_onnx.ops.registry import find
+
 __all__ = ["is_gate", "is_made_by", "maker_of"]
 
-MOVES = (
-    *("Identity", "Split", "Slice", "Gather", "Squeeze", "Unsqueeze", "Reshape", "Flatten"),
-    *("Transpose", "Cast", "Clip", "Where"),
-)
-GATES = ("Sigmoid", "HardSigmoid")
+PASSED = {"Cast": 0, "Clip": 0, "Where": 1}
+"""Operators that cells are followed through though they move nothing, and the input that leads on:
+exports clip states and mask steps, and the value stays the gate or the signal that it is.
+"""
 
 
 def maker_of(value: ir.Value | None) -> ir.Node | None:
@@ -20,10 +22,12 @@ def maker_of(value: ir.Value | None) -> ir.Node | None:
     while value is not None and (node := value.producer()) is not None:
         if node.domain == "lrp" and node.op_type == "ExplainedBy":
             value = node.inputs[1]
-        elif node.domain or node.op_type not in MOVES:
+        elif (operator := find(node)) is not None and operator.moves in ("reorders", "selects"):
+            value = node.inputs[0]
+        elif node.domain or node.op_type not in PASSED:
             return node
         else:
-            value = node.inputs[1 if node.op_type == "Where" else 0]
+            value = node.inputs[PASSED[node.op_type]]
     return None
 
 
@@ -34,7 +38,7 @@ def is_made_by(value: ir.Value | None, op_types: tuple[str, ...]) -> bool:
 
 
 def is_gate(value: ir.Value | None) -> bool:
-    """Whether it is σ, or 1 - g or -g + 1 of such a gate g."""
+    """Whether it is σ, of values between 0 and 1, or 1 - g or -g + 1 of such a gate g."""
     maker = maker_of(value)
     if maker is None or maker.domain:
         return False
@@ -44,7 +48,8 @@ def is_gate(value: ir.Value | None) -> bool:
         others = [v for v in maker.inputs if not _is_one(v)]
         minus = others[0].producer() if len(others) == 1 and others[0] is not None else None
         return minus is not None and minus.op_type == "Neg" and is_gate(minus.inputs[0])
-    return maker.op_type in GATES
+    operator = find(maker)
+    return operator is not None and operator.range is unit_range
 
 
 def _is_one(value: ir.Value | None) -> bool:

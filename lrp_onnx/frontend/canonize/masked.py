@@ -17,11 +17,12 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.graph.constants import new_constant
-from lrp_onnx.ops.softmax import MOVING
+from lrp_onnx.ops.softmax import hands_on
 
 __all__ = ["finite_twins"]
 
 BETWEEN = {"MatMul", "Gemm", "Einsum", "Add", "Sub", "Mul", "Div", "LayerNormalization", "Neg"}
+"""What attention blocks have there, besides what hands its tensor on: a fact of such blocks."""
 FEW = 12
 """As many nodes may lie between the softmax and the Where."""
 NEAR = 8
@@ -34,7 +35,7 @@ def finite_twins(model: ir.Model) -> None:
         if not node.domain and node.op_type == "Where":
             between = [n for v in node.inputs[1:] for n in _between(v)]
             whole = dict.fromkeys(between)
-            if not 0 < len(whole) <= FEW or all(n.op_type in MOVING for n in whole):
+            if not 0 < len(whole) <= FEW or all(hands_on(n) for n in whole):
                 continue
             if any(_may_be_masked(v) for n in whole for v in n.inputs):
                 _write(model.graph, node, [n for n in model.graph if n in whole])
@@ -43,7 +44,9 @@ def finite_twins(model: ir.Model) -> None:
 def _between(value: ir.Value | None, left: int = FEW) -> Iterator[ir.Node]:
     """The nodes from softmaxes down to the value, as far as there are few."""
     node = None if value is None else value.producer()
-    if node is None or node.domain or node.op_type not in BETWEEN | {*MOVING} or left < 0:
+    if node is None or node.domain or left < 0:
+        return
+    if node.op_type not in BETWEEN and not hands_on(node):
         return
     above = [n for v in node.inputs for n in _between(v, left - 1)]
     if above or any(_is_softmax(v) for v in node.inputs):

@@ -2,7 +2,8 @@
 
 Shape arithmetic is followed through partly known shapes: a size without a number stands as a number
 that no size can be while operators that only move elements (Gather, Slice, Concat…) are evaluated,
-and is recognized behind them; arithmetic is evaluated only where every element is known.  So the
+and is recognized behind them; others are evaluated only where every element is known.  What folds
+and what moves is in the operators' records.  So the
 file does not grow, a result is at most 4 kB or no larger than the constants that it replaces.
 Nodes are evaluated by onnx's reference implementation, one at a time.
 """
@@ -20,6 +21,7 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from lrp_onnx.graph.subgraphs import graphs_of
+from lrp_onnx.ops.registry import Op, find
 
 __all__ = ["LIMIT", "fold"]
 
@@ -28,21 +30,6 @@ LIMIT = 4096
 
 UNKNOWN = 1 << 40
 """Numbers from here on stand for sizes without a number."""
-
-MOVING = (
-    *("Gather", "Slice", "Squeeze", "Unsqueeze", "Concat", "Reshape", "Flatten", "Split"),
-    *("Transpose", "Expand", "Tile", "GatherElements", "GatherND"),
-)
-"""Elements of the first input (of all for Concat) come out as they went in."""
-ARITHMETIC = (
-    *("Add", "Sub", "Mul", "Div", "Mod", "Pow", "Neg", "Abs", "Sign", "Floor", "Ceil", "Round"),
-    *("Sqrt", "Reciprocal", "Exp", "Log", "Min", "Max", "Sum", "Clip", "Cast", "Relu", "Sigmoid"),
-    *("ReduceSum", "ReduceProd", "ReduceMean", "ReduceMax", "ReduceMin", "CumSum", "Trilu"),
-    *("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Not", "Where"),
-    *("ConstantOfShape", "Range", "NonZero", "ScatterElements", "ScatterND", "Pad"),
-)
-GROWING = ("ConstantOfShape", "Range", "Expand", "Tile", "Pad", "NonZero")
-"""Evaluated only where the size of the result was inferred."""
 
 Array = NDArray[Any]
 
@@ -74,9 +61,7 @@ class _Folding:
         self.changed = False
 
     def visit(self, node: ir.Node) -> None:
-        if node.domain:
-            return
-        if node.op_type == "Reshape":
+        if node.op_type == "Reshape" and not node.domain:
             self.settle_target(node)
         if any(v.is_graph_output() for v in node.outputs):
             return
@@ -91,11 +76,10 @@ class _Folding:
 
     def results(self, node: ir.Node) -> list[Array] | None:
         """The outputs' values where they can be told."""
-        if node.op_type == "Shape":
-            return self.shape(node)
-        if node.op_type == "Size":
-            return self.size_of_all(node)
-        if node.op_type not in MOVING + ARITHMETIC or not self.worthwhile(node):
+        if node.op_type in ("Shape", "Size") and not node.domain:
+            return self.shape(node) if node.op_type == "Shape" else self.size_of_all(node)
+        operator = find(node)
+        if operator is None or not operator.folds or not self.worthwhile(node, operator):
             return None
         arrays = [None if v is None else self.array(v) for v in node.inputs]
         if any(a is None and v is not None for a, v in zip(arrays, node.inputs, strict=True)):
@@ -105,8 +89,8 @@ class _Folding:
             return evaluate(node, arrays, self.opset)
         if node.op_type == "Cast":
             return [a for a in arrays if a is not None] if _is_int(node.outputs[0]) else None
-        moved = node.op_type in MOVING and (partly == [0] or node.op_type == "Concat")
-        return evaluate(node, arrays, self.opset) if moved else None
+        moves = operator.moves == "joins" or (operator.moves and partly == [0])
+        return evaluate(node, arrays, self.opset) if moves else None
 
     def array(self, value: ir.Value) -> Array | None:
         if value in self.traced:
@@ -162,7 +146,7 @@ class _Folding:
         node.replace_input_with(1, value)
         self.changed = True
 
-    def worthwhile(self, node: ir.Node) -> bool:
+    def worthwhile(self, node: ir.Node, operator: Op) -> bool:
         """Whether the results are small, or replace constants of their size."""
         if not all(v is None or v.is_initializer() or v in self.traced for v in node.inputs):
             return False
@@ -170,7 +154,7 @@ class _Folding:
         known = sum(n for n in sizes if n is not None)
         inputs = [v.const_value.nbytes for v in node.inputs if v is not None and v.const_value]
         if None in sizes:
-            return node.op_type not in GROWING and sum(inputs) <= LIMIT
+            return not operator.grows and sum(inputs) <= LIMIT
         only_here = {v for v in node.inputs if v is not None and len(v.uses()) == 1}
         freed = sum(v.const_value.nbytes for v in only_here if v.const_value is not None)
         return known <= max(LIMIT, freed)
@@ -210,7 +194,7 @@ def evaluate(node: ir.Node, arrays: Sequence[Array | None], opset: int) -> list[
         [helper.make_value_info(name, anything) for name in feeds],
         [helper.make_value_info(name, anything) for name in proto.output],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid(node.domain, opset)])
     try:
         with np.errstate(all="ignore"):
             found = ReferenceEvaluator(model).run(None, feeds)

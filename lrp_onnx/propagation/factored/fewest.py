@@ -129,7 +129,7 @@ def _own_share(emit: Emit, relevance: Relevance, epsilon: float) -> ir.Value:
 
 
 def _vjp(emit: Emit, layer: Layer, s: ir.Value, w: Input, i: int) -> ir.Value:
-    c = vjp(emit, layer.op, layer.node, [s], i, w, held=True)
+    c = vjp(emit, layer.op, layer.node, [s], i, w, detached=True)
     x = layer.node.inputs[i]
     c.shape = None if x is None else x.shape
     return c

@@ -1,0 +1,19 @@
+"""The inputs of a node: those that its operator requires, and those that it may leave out."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+__all__ = ["operand", "optional"]
+
+
+def operand(node: ir.Node, i: int = 0) -> ir.Value:
+    """Input `i`, which the operator requires."""
+    value = node.inputs[i]
+    assert value is not None, f"{node.op_type} requires its input {i}"
+    return value
+
+
+def optional(node: ir.Node, i: int) -> ir.Value | None:
+    """Input `i`, None where it is left out."""
+    return node.inputs[i] if i < len(node.inputs) else None
