@@ -183,7 +183,7 @@ def test_a_saved_model_is_the_compiled_model(tmp_path):
 
 
 def test_weights_beyond_one_file_go_beside_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("lrp_onnx.compiled.LARGEST_FILE", 100)
+    monkeypatch.setattr("lrp_onnx.compiler.compiled.LARGEST_FILE", 100)
     lrp_onnx.compile(NETWORKS["plain"]).save(tmp_path / "out.onnx")
     assert sorted(f.name for f in tmp_path.iterdir()) == ["out.onnx", "out.onnx.data"]
     loaded = onnx.load(tmp_path / "out.onnx")
