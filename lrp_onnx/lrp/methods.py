@@ -92,8 +92,8 @@ class Method:
         if options.start not in (None, self.start):
             raise TargetError(
                 f"start {options.start!r}: method {self.name!r} takes the derivative of the "
-                f"explained value, which starts at {self.start}. Leave it out, or choose method "
-                "lrp."
+                f"explained value: it can only start at {self.start}. Leave it out, or choose "
+                "method lrp."
             )
 
     def _refuse_inner_tensors(self, options: CompileOptions) -> None:
