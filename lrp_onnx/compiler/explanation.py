@@ -115,7 +115,8 @@ def _by_gradient(
     they become.
     """
     cut = cut_at_sources(assignment.inputs, assignment.nodes)
-    gradients = walk(emit, cut.behind, start, {*wanted, *cut.embedded}, masks=masks)
+    tensors = tuple(dict.fromkeys((*wanted, *cut.embedded)))  # a set has no order
+    gradients = walk(emit, cut.behind, start, tensors, masks=masks)
     formed = {x: attribution(emit, assignment.method, x, g) for x, g in gradients.items()}
     embedded = {x: formed[x] for x in cut.embedded if x in formed}
     return formed | walk(emit, cut.before, embedded, wanted, masks=masks)
