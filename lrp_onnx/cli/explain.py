@@ -6,33 +6,32 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import onnx_ir as ir
-
 from lrp_onnx.cli.channels import read_conditions, top_channels
 from lrp_onnx.cli.classes import class_by_class, count_of
 from lrp_onnx.cli.entries import entries
 from lrp_onnx.cli.finite import check_finite
-from lrp_onnx.cli.inspection import OWN, explained_rows
+from lrp_onnx.cli.inspection import explained_rows
 from lrp_onnx.cli.maps import without_maps
-from lrp_onnx.cli.material import Material, asked_of, open_model, read_material
+from lrp_onnx.cli.material import Material, read_material, with_baselines
 from lrp_onnx.cli.options import Options
 from lrp_onnx.cli.sample import Sample, note_on
 from lrp_onnx.cli.steps import of_steps
 from lrp_onnx.cli.story import check_format, missing_labels, samples, what_of, write
+from lrp_onnx.cli.watch import Watch
 from lrp_onnx.compiler.compiled import Compiled
+from lrp_onnx.compiler.stages import Loaded, compile_prepared, load_original, prepare
 from lrp_onnx.data.labels import load_labels
 from lrp_onnx.data.preprocess import Preprocess, load_preprocess
 from lrp_onnx.errors import TargetError
-from lrp_onnx.frontend.normalize import normalize
-from lrp_onnx.lrp.methods import PATH
-from lrp_onnx.lrp.target import choose_output
+from lrp_onnx.lrp.methods import METHODS
+from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.explainer import Explainer, Result
 
 __all__ = [
     "Given",
-    "Prepared",
+    "Ready",
     "explain_files",
-    "prepare",
+    "make_ready",
     "preprocess_of",
     "write_result",
 ]
@@ -51,12 +50,11 @@ class Given:
     labels: str | None
 
 
-Compile = Callable[[Path, Options], Compiled]
 Notice = Callable[[str | None], None]
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Ready:
     """A compiled model that is open, and what was asked of it."""
 
     given: Given
@@ -75,18 +73,17 @@ class Prepared:
     """Tensors whose relevance only serves what is told."""
 
 
-def explain_files(
-    given: Given, options: Options, compile_model: Compile, notice: Notice
-) -> list[tuple[str, str]]:
+def explain_files(given: Given, options: Options, notice: Notice) -> list[tuple[str, str]]:
     """Do what the command asks and return what to show: names and values.
 
     Raises LrpError as every step on the way does.
     """
     check_format(given.out)
-    model, preprocess = open_model(given.model), preprocess_of(given)
-    material = read_material(model, given.inputs, preprocess)
-    options = replace(options, account=options.request.method == PATH)
-    ready = prepare(given, options, model, material, preprocess, compile_model, notice)
+    preprocess = preprocess_of(given)
+    with Watch(options) as watch:
+        loaded = load_original(given.model, watch)
+        material = read_material(loaded.model, given.inputs, preprocess)
+        ready = make_ready(given, options.compile, loaded, material, preprocess, notice, True)
     result = ready.explainer(material.feeds, conditions=ready.chosen)
     result = without_maps(ready.explainer, result)
     notice(missing_labels(ready.explainer, result, ready.labels))
@@ -101,57 +98,59 @@ def preprocess_of(given: Given) -> Preprocess | None:
     return None if given.preprocess is None else load_preprocess(given.preprocess)
 
 
-def prepare(
+def make_ready(
     given: Given,
-    options: Options,
-    model: ir.Model,
+    options: CompileOptions,
+    loaded: Loaded,
     material: Material,
     preprocess: Preprocess | None,
-    compile_model: Compile,
     notice: Notice,
-) -> Prepared:
-    """Compile the model for inputs such as the material, and open it."""
-    _check_target(options)
+    accounts: bool = False,
+) -> Ready:
+    """Compile the model for inputs such as the material, and open it.
+
+    accounts: whether a path of gradients tells how far its steps alone are off.
+    """
+    if options.target in ("input", "seed"):
+        raise TargetError(
+            f"target {options.target!r} is for compiled models that others run. Give the class "
+            "itself here, such as --target 3."
+        )
     labels = None if given.labels is None else load_labels(given.labels)
-    conditions = read_conditions(options.request.conditions)
-    request = asked_of(options.request, model, material, preprocess)
-    asked = request.relevance_at
+    conditions = read_conditions(options.conditions)
+    asked = options.relevance_at
     listed = [name for name, channels in conditions.items() if channels is None]
+    options = with_baselines(options, loaded.model, preprocess)
+    options = replace(options, conditions=tuple(conditions), relevance_at=(*asked, *listed))
+    prepared = prepare(loaded, options, material.ranges)
+    assignment = prepared.assignment
     # relevance at the output is what it started with
-    start = _output(model, request.output)
-    own = [start] if request.method == "lrp" else []
-    request = replace(
-        request,
-        conditions=tuple(conditions),
-        relevance_at=tuple(dict.fromkeys((*asked, *listed, *own))),
+    start = [str(assignment.output.name)] if assignment.method.rules else []
+    compiled = compile_prepared(
+        prepared.with_relevance_at(start), accounts and assignment.method.path
     )
-    compiled = compile_model(given.model, replace(options, request=request))
+    for text in compiled.warnings:
+        notice(text)
     explainer = Explainer(compiled)
     notice(explainer.notice)
     chosen = {name: channels for name, channels in conditions.items() if channels is not None}
-    return Prepared(
+    # gradients share out nothing, and inputs left out get none of it
+    gradients = any(line.rule == "gradient" for line in compiled.report)
+    return Ready(
         given=given,
         compiled=compiled,
         explainer=explainer,
         labels=labels,
-        parameters=", ".join(f"{k}={v}" for k, v in request.parameters.items()),
-        conserving=not chosen and _conserving(options, compiled),
+        parameters=", ".join(f"{k}={v}" for k, v in assignment.parameters.items()),
+        conserving=not chosen and not gradients and options.explain is None,
         chosen=chosen,
         listed=listed,
-        hidden=frozenset({*own, *listed} - {*asked}),
+        hidden=frozenset({*start, *listed} - {*asked}),
     )
 
 
-def _output(model: ir.Model, name: str | None) -> str:
-    """The tensor that is explained; types that the file does not say are inferred."""
-    try:
-        return choose_output(model.graph, name).name or ""
-    except TargetError:
-        return choose_output(normalize(model.clone()).graph, name).name or ""
-
-
 def write_result(
-    ready: Prepared, material: Material, result: Result, out: Path
+    ready: Ready, material: Material, result: Result, out: Path
 ) -> tuple[dict[str, str], list[Sample]]:
     """Write one result; returns what is kept beside it, and what it says sample by sample."""
     explainer = ready.explainer
@@ -177,28 +176,15 @@ def write_result(
     return about, told
 
 
-def _check_target(options: Options) -> None:
-    if options.request.target in ("input", "seed"):
-        raise TargetError(
-            f"target {options.request.target!r} is for compiled models that others run. Give the "
-            "class itself here, such as --target 3."
-        )
-
-
-def _conserving(options: Options, compiled: Compiled) -> bool:
-    """Whether LRP rules take the relevance to all inputs: no gradients, no input left out."""
-    gradients = any(line.rule == "gradient" for line in compiled.report)
-    return not gradients and options.request.explain is None
-
-
 def _about(given: Given, material: Material, explainer: Explainer) -> dict[str, str]:
     """What is kept beside the result."""
+    method = METHODS[explainer.metadata["method"]]
     about = {
         "model": str(given.model),
         "input": ", ".join(f"{name}={file}" for name, file in material.files.items()),
         **{
             key: explainer.metadata[key]
-            for key in ("method", *OWN[explainer.metadata["method"]], "target", "output", "version")
+            for key in ("method", *method.settings, "target", "output", "version")
         },
         "provider": explainer.provider,
     }

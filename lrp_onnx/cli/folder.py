@@ -14,21 +14,22 @@ from pathlib import Path
 from PIL import Image
 
 from lrp_onnx.cli.explain import (
-    Compile,
     Given,
     Notice,
-    Prepared,
-    prepare,
+    Ready,
+    make_ready,
     preprocess_of,
     write_result,
 )
 from lrp_onnx.cli.inspection import explained_rows
 from lrp_onnx.cli.maps import without_maps
-from lrp_onnx.cli.material import Material, open_model, read_material
+from lrp_onnx.cli.material import Material, read_material
 from lrp_onnx.cli.options import Options
 from lrp_onnx.cli.sample import Sample, note_on
 from lrp_onnx.cli.steps import advice
 from lrp_onnx.cli.story import FORMATS, check_format, missing_labels
+from lrp_onnx.cli.watch import Watch
+from lrp_onnx.compiler.stages import load_original
 from lrp_onnx.data.inputs import is_array_file
 from lrp_onnx.errors import CheckError, InputError, OutputError
 from lrp_onnx.graph.atomic_files import atomic_group
@@ -82,7 +83,6 @@ def explain_folder(
     options: Options,
     batch: int,
     kind: str,
-    compile_model: Compile,
     notice: Notice,
     progress: Callable[[int], Callable[[], None]],
 ) -> tuple[list[tuple[str, str]], list[str]]:
@@ -96,15 +96,17 @@ def explain_folder(
     prefix, _, folder = given.inputs[0].rpartition("=")
     files = _files(Path(folder), notice)
     outputs = _outputs(files, given.out, kind)
-    model, preprocess = open_model(given.model), preprocess_of(given)
-
-    def read(file: Path) -> Material:
-        return read_material(model, [f"{prefix}={file}" if prefix else str(file)], preprocess)
-
+    preprocess = preprocess_of(given)
     done = _Done()
-    ready = prepare(
-        given, options, model, _first(files, read, done), preprocess, compile_model, notice
-    )
+    with Watch(options) as watch:
+        loaded = load_original(given.model, watch)
+        inputs = loaded.model.clone()  # compiling changes what it was loaded as
+
+        def read(file: Path) -> Material:
+            return read_material(inputs, [f"{prefix}={file}" if prefix else str(file)], preprocess)
+
+        first = _first(files, read, done)
+        ready = make_ready(given, options.compile, loaded, first, preprocess, notice)
     tick = progress(len(files))
     with _folder(given.out), atomic_group(*outputs) as temporary:
         places = dict(zip(files, temporary, strict=True))
@@ -185,7 +187,7 @@ def _folder(folder: Path) -> Iterator[None]:
 
 
 def _results(
-    ready: Prepared, files: list[Path], read: Reading, batch: int, done: _Done
+    ready: Ready, files: list[Path], read: Reading, batch: int, done: _Done
 ) -> Iterator[tuple[Path, Result, Material]]:
     """File, result and material; a file is read when its batch is run. Where a batch cannot be run
     its files are, one by one.
@@ -215,7 +217,7 @@ def _results(
                 yield file, without_maps(ready.explainer, result), material
 
 
-def _shown(given: Given, ready: Prepared, files: list[Path], done: _Done) -> list[tuple[str, str]]:
+def _shown(given: Given, ready: Ready, files: list[Path], done: _Done) -> list[tuple[str, str]]:
     said = [(file.name, sample.title) for file, told in done.told.items() for sample in told]
     rows = [
         ("model", str(given.model)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import networkx as nx
@@ -18,7 +18,7 @@ from lrp_onnx.cli.options import Options
 from lrp_onnx.cli.tables import facts, nodes_table, signature, tensors_table
 from lrp_onnx.cli.watch import Watch
 from lrp_onnx.compiler.compiled import Compiled
-from lrp_onnx.compiler.stages import run_stages
+from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.annotations import (
     CLASS_AXIS,
@@ -29,25 +29,15 @@ from lrp_onnx.graph.annotations import (
     STARTS_AT,
     stamp_of,
 )
-from lrp_onnx.graph.model_file import load
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.subgraphs import bodies_of
 from lrp_onnx.graph.tensors import outputs_of
-from lrp_onnx.lrp.assignment import NodeReport, Request
-from lrp_onnx.lrp.methods import PATH
+from lrp_onnx.lrp.assignment import NodeReport
+from lrp_onnx.lrp.methods import METHODS, method_of
 from lrp_onnx.ops.registry import find
+from lrp_onnx.options import CompileOptions
 
-__all__ = ["OWN", "Inspection", "explained_rows", "explains", "in_words", "inspect_model", "means"]
-
-OWN = {
-    "lrp": ("composite", "start"),
-    "gradient": (),
-    "input-x-gradient": (),
-    "saliency": (),
-    PATH: ("steps", "baseline"),
-}
-"""What belongs to a method in the metadata."""
-
+__all__ = ["Inspection", "explained_rows", "explains", "inspect_model", "means"]
 
 WHERE = {
     "output": "the output's own values",
@@ -96,22 +86,22 @@ def inspect_model(
 
     Raises LrpError where it stops for another reason than unsupported nodes.
     """
-    original = load(source)
-    weights = original.graph.initializers
-    inputs = tuple(signature(v) for v in original.graph.inputs if v.name not in weights)
-    outputs = tuple(signature(v) for v in original.graph.outputs)
-    about: dict[str, Any] = {"model": str(source), "opset": original.graph.opset_imports.get("", 0)}
+    unchecked = replace(options.compile, check=False)
     with Watch(options, quiet) as watch:
+        loaded = load_original(source, watch)
+        graph = loaded.model.graph
+        inputs = tuple(signature(v) for v in graph.inputs if v.name not in graph.initializers)
+        outputs = tuple(signature(v) for v in graph.outputs)
+        about: dict[str, Any] = {"model": str(source), "opset": graph.opset_imports.get("", 0)}
         try:
-            compiled = run_stages(
-                source, options.request, opset=options.opset, check=False, observe=watch
-            )
+            compiled = compile_prepared(prepare(loaded, unchecked))
         except UnsupportedError as e:
             if not e.reasons:
                 raise
             report = tuple(_refused(watch.nodes, e.reasons))
-            about["method"] = options.request.method
-            about["composite"] = options.request.composite
+            method = method_of(unchecked)
+            about["method"] = method.name
+            about["composite"] = unchecked.composite or method.composite
             return Inspection(about, inputs, outputs, report, error=e)
     about |= _explained(compiled)
     path = path_graph(watch.nodes, compiled.report)
@@ -123,7 +113,8 @@ def _explained(compiled: Compiled) -> dict[str, Any]:
     """What is explained, of what, by what; the class axis where the rank leaves a choice."""
     told = compiled.graph.metadata_props
     about: dict[str, Any] = {
-        key: told[f"{PREFIX}{key}"] for key in ("method", *OWN[told[METHOD]], "output", "target")
+        key: told[f"{PREFIX}{key}"]
+        for key in ("method", *METHODS[told[METHOD]].settings, "output", "target")
     }
     about["starts_at"] = WHERE[told[STARTS_AT]]
     if conditions := json.loads(told[CONDITIONS]):
@@ -149,22 +140,15 @@ def explains(compiled: Compiled) -> str:
     about = _explained(compiled)
     told = stamp_of(compiled.graph.metadata_props)
     axis = f", class axis {about['class_axis']}" if "class_axis" in about else ""
-    return f"{about['target']} of {about['output']}{axis}, by {in_words(told)}"
+    return (
+        f"{about['target']} of {about['output']}{axis}, by {METHODS[told['method']].describe(told)}"
+    )
 
 
-def in_words(metadata: Mapping[str, str]) -> str:
-    """By what a model is explained: its composite, or a gradient method with its settings."""
-    method = metadata["method"]
-    if method == "lrp":
-        return metadata["composite"]
-    if method != PATH:
-        return method
-    return f"{method} ({metadata['steps']} steps from {metadata['baseline']})"
-
-
-def means(request: Request) -> str:
+def means(options: CompileOptions) -> str:
     """The same in short, of what is asked."""
-    return request.composite if request.method == "lrp" else request.method
+    method = method_of(options)
+    return options.composite or (method.composite if method.rules else method.name)
 
 
 def _words(value: Any) -> str:

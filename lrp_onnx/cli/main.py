@@ -7,13 +7,13 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from lrp_onnx.cli.options import Options, takes_options
+from lrp_onnx.cli.options import Debug, Options, takes_options
 from lrp_onnx.errors import CheckError, LrpError, OutputError
 
 __all__ = ["main"]
@@ -75,11 +75,17 @@ def compile_(
     """Write the explanation graph: prediction and relevance."""
     from lrp_onnx.cli import tables
     from lrp_onnx.cli.inspection import explained_rows
+    from lrp_onnx.cli.watch import Watch
+    from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
 
     _writable(out, model)
-    compiled = _compiled(model, options)
+    with Watch(options) as watch:
+        loaded = load_original(model, watch)
+        original = {v.name for v in loaded.model.graph.outputs}
+        compiled = compile_prepared(prepare(loaded, options.compile))
+    for warning in compiled.warnings:
+        _note(warning)
     compiled.save(out)
-    original = {v.name for v in _load(model).graph.outputs}
     added = [v for v in compiled.graph.graph.outputs if v.name not in original]
     count = len(compiled.graph.graph)
     total = out.stat().st_size
@@ -125,7 +131,7 @@ def explain(
     given = Given(model, tuple(inputs), out, preprocess, labels)
     if not is_folder(given.inputs):
         _writable(out, model)
-        rows = explain_files(given, options, _compiled, _note)
+        rows = explain_files(given, options, _note)
         tables.show(tables.facts(rows))
         return DONE
     with contextlib.ExitStack() as stack:
@@ -135,7 +141,7 @@ def explain(
             watch.begin("explain", total)
             return watch.tick
 
-        rows, failed = explain_folder(given, options, batch, format_, _compiled, _note, progress)
+        rows, failed = explain_folder(given, options, batch, format_, _note, progress)
     tables.show(tables.facts(rows))
     for problem in failed:
         _note(" ".join(problem.split()), "not explained: ")
@@ -174,7 +180,7 @@ def inspect_(
     if found.error is not None:
         raise found.error
     if graph is not None:
-        drawing.draw_path(graph, found.path, f"{model.name}: {inspection.means(options.request)}")
+        drawing.draw_path(graph, found.path, f"{model.name}: {inspection.means(options.compile)}")
         _note(f"wrote {graph}", "")
     return DONE
 
@@ -193,11 +199,13 @@ def verify(
     from lrp_onnx.cli import tables
     from lrp_onnx.cli.material import read_given
     from lrp_onnx.cli.watch import Watch
+    from lrp_onnx.compiler.stages import load_original
     from lrp_onnx.validate.verify import verify as verify_model
 
-    feeds, request = read_given(model, inputs, preprocess, options.request)
     with Watch(options, quiet=json) as watch:
-        verdict = verify_model(model, request, feeds, opset=options.opset, observe=watch)
+        loaded = load_original(model, watch)
+        material, chosen = read_given(loaded.model, inputs, preprocess, options.compile)
+        verdict = verify_model(loaded, chosen, material.feeds or None, material.ranges)
     for warning in verdict.warnings:
         _note(warning)
     if json:
@@ -205,7 +213,7 @@ def verify(
     else:
         if verdict.lines:
             tables.show(tables.verify_table(verdict, tables.room()), tables.LEGEND)
-        tables.show(tables.facts(tables.verdict_facts(verdict, random=feeds is None)))
+        tables.show(tables.facts(tables.verdict_facts(verdict, random=not inputs)))
     for problem in verdict.problems:
         _note(f"{problem}.", "does not hold: ")
     return FAILED if verdict.problems else DONE
@@ -233,12 +241,17 @@ def bench(
     from lrp_onnx.cli.inspection import explains
     from lrp_onnx.cli.material import read_given
     from lrp_onnx.cli.watch import Watch
+    from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
     from lrp_onnx.validate.bench import bench as measure
 
-    feeds, request = read_given(model, inputs, preprocess, options.request)
-    compiled = _compiled(model, replace(options, request=request), quiet=json)
     with Watch(options, quiet=json) as watch:
+        loaded = load_original(model, watch)
+        material, chosen = read_given(loaded.model, inputs, preprocess, options.compile)
+        compiled = compile_prepared(prepare(loaded, chosen, material.ranges))
+        for warning in compiled.warnings:
+            _note(warning)
         watch.begin("measure", runs)
+        feeds = material.feeds or None
         costs = measure(model, compiled, feeds, runs, watch.tick, batch, threads)
     if json:
         speeds = {
@@ -263,7 +276,7 @@ def rules(
         str | None, typer.Argument(metavar="[NAME|FILE.toml]", help="A rule or composite.")
     ] = None,
     json: Json = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with errors.")] = False,
+    debug: Debug = False,
 ) -> int:
     """The rules and composites, with formula, parameters and reference."""
     from lrp_onnx.cli import catalogue, tables
@@ -287,7 +300,7 @@ def rules(
 def ops(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="An operator.")] = None,
     json: Json = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with errors.")] = False,
+    debug: Debug = False,
 ) -> int:
     """The operators: propagates, carries none, refused."""
     from lrp_onnx.analysis.operator_support import every_operator
@@ -309,7 +322,7 @@ def demo(
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where to write.")
     ] = Path(),
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with errors.")] = False,
+    debug: Debug = False,
 ) -> int:
     """The bundled digit model on bundled digits, end to end, offline."""
     from lrp_onnx.cli import tables
@@ -325,32 +338,6 @@ def demo(
     wrote = [(what, str(path)) for what, path in found.files.items()]
     tables.show(tables.table_of(headings, rows, numbers=4), tables.facts([*about, *wrote]))
     return DONE
-
-
-def _load(model: Path) -> Any:
-    from lrp_onnx.graph.model_file import load
-
-    return load(model)
-
-
-def _compiled(model: Path, options: Options, quiet: bool = False) -> Any:
-    """Compile under the eyes of a `Watch`; warnings go to stderr."""
-    from lrp_onnx.cli.watch import Watch
-    from lrp_onnx.compiler.stages import run_stages
-    from lrp_onnx.propagation.conservation import Audit
-
-    with Watch(options, quiet) as watch:
-        compiled = run_stages(
-            model,
-            options.request,
-            opset=options.opset,
-            check=options.check,
-            audit=Audit() if options.account else None,
-            observe=watch,
-        )
-    for warning in compiled.warnings:
-        _note(warning)
-    return compiled
 
 
 def _writable(out: Path, model: Path) -> None:

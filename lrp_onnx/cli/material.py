@@ -6,24 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.data.implied import affine_behind, implied_preprocess
+from lrp_onnx.compiler.input_range import Ranges
+from lrp_onnx.data.implied import implied_preprocess
 from lrp_onnx.data.inputs import is_array_file, load_input
 from lrp_onnx.data.preprocess import Preprocess, bounds, load_preprocess
 from lrp_onnx.data.samples import wanted_by
-from lrp_onnx.errors import CompositeError, InputError
-from lrp_onnx.frontend.canonize import canonize
-from lrp_onnx.frontend.normalize import normalize
+from lrp_onnx.errors import InputError
 from lrp_onnx.gradients.baseline import read_baselines
-from lrp_onnx.graph.model_file import check_original, load
 from lrp_onnx.graph.session import Array
-from lrp_onnx.lrp.assignment import Request, assign
-from lrp_onnx.lrp.composite import Override, load_composite
-from lrp_onnx.lrp.methods import PATH
+from lrp_onnx.lrp.methods import method_of
+from lrp_onnx.options import CompileOptions
 
-__all__ = ["Material", "asked_of", "open_model", "read_given", "read_material"]
+__all__ = ["Material", "read_given", "read_material", "with_baselines"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +30,11 @@ class Material:
     preprocess: dict[str, Preprocess] = field(default_factory=dict)
     """By input, for those given as pictures."""
     files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ranges(self) -> Ranges:
+        """Between what the values of each picture lie, as its preparation implies."""
+        return {name: bounds(how) for name, how in self.preprocess.items()}
 
 
 def read_material(model: ir.Model, files: Sequence[str], preprocess: Preprocess | None) -> Material:
@@ -91,82 +92,27 @@ def _quoted(names: Sequence[str]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
-def open_model(path: Path) -> ir.Model:
-    """The model to explain. Raises ModelError for one that is compiled already."""
-    model = load(path)
-    check_original(model)
-    return model
-
-
 def read_given(
-    path: Path, files: Sequence[str] | None, preprocess: str | None, request: Request
-) -> tuple[dict[str, Array] | None, Request]:
-    """What the files hold, None where there are none, and the request as `asked_of` has it.
+    model: ir.Model, files: Sequence[str] | None, preprocess: str | None, options: CompileOptions
+) -> tuple[Material, CompileOptions]:
+    """What the files hold, and the options with the baselines read.
 
     Raises InputError as `read_material` does, and for a preprocess with nothing to prepare.
     """
     how = None if preprocess is None else load_preprocess(preprocess)
-    if preprocess is not None and not files and not request.baseline:
+    if how is not None and not files and not options.baseline:
         raise InputError(
-            f"--preprocess {preprocess}: it says how a picture becomes the input, and none is "
-            "given. Name one behind the model."
+            f"--preprocess {preprocess}: it says how a picture becomes the input, and no picture "
+            "is given. Name one behind the model."
         )
-    if not files and how is None:
-        return None, request
-    model = open_model(path)
     material = read_material(model, files, how) if files else Material({})
-    return material.feeds or None, asked_of(request, model, material, how)
+    return material, with_baselines(options, model, how)
 
 
-def asked_of(
-    request: Request, model: ir.Model, material: Material, preprocess: Preprocess | None
-) -> Request:
-    """The request with what pictures and their preprocessing imply: baselines that are pictures,
-    zbox's low and high.
-    """
-    if request.method == PATH:
-        request = replace(request, baseline=read_baselines(model, request.baseline, preprocess))
-    return _with_bounds(request, model, material)
-
-
-def _with_bounds(request: Request, model: ir.Model, material: Material) -> Request:
-    """The request with zbox's low and high as the pictures' preprocessing implies them.
-
-    Only where the composite needs them and the user gave neither.  What stands between the input
-    and the first layer, such as a model's own normalization, is applied to the range.
-    """
-    given = {key.rpartition(".")[2] for key in request.parameters}
-    if not material.preprocess or given & {"low", "high"} or not _needs_bounds(request):
-        return request
-    name, how = next(iter(material.preprocess.items()))
-    canonical = normalize(model.clone())
-    canonize(canonical)
-    low, high = _at_first_layer(canonical, name, how)
-    implied = {**request.parameters, "zbox.low": low, "zbox.high": high}
-    bounded = replace(request, parameters=implied)
-    try:
-        assign(canonical, bounded)
-    except CompositeError:  # this model has no node that gets zbox, or the error comes again
-        return request
-    return bounded
-
-
-def _needs_bounds(request: Request) -> bool:
-    composite = load_composite(request.composite).with_rules(request.rules)
-    return any(
-        layer.rule.name == "zbox" and not {"low", "high"} & set(layer.given)
-        for layer in composite.layers
-    )
-
-
-def _at_first_layer(canonical: ir.Model, name: str, how: Preprocess) -> tuple[Override, Override]:
-    """The smallest and largest value that a pixel can have behind affine nodes, per channel."""
-    value = next(v for v in canonical.graph.inputs if v.name == name)
-    (factor, shift), _ = affine_behind(value)
-    low, high = (np.asarray(ends) * factor + shift for ends in bounds(how))
-    return _setting(np.minimum(low, high)), _setting(np.maximum(low, high))
-
-
-def _setting(ends: Array) -> Override:
-    values: list[float] = ends.tolist()
-    return values if len(values) > 1 else values[0]
+def with_baselines(
+    options: CompileOptions, model: ir.Model, preprocess: Preprocess | None
+) -> CompileOptions:
+    """The options with the baselines read, prepared as the inputs are if they are pictures."""
+    if options.baseline is None or not method_of(options).path:
+        return options
+    return replace(options, baseline=read_baselines(model, options.baseline, preprocess))

@@ -1,192 +1,106 @@
-"""The options that compile, explain, inspect, verify and bench share, written once."""
+"""The options that compile, explain, inspect, verify and bench share: those of a compilation, and
+how it is watched.
+"""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, fields
 from typing import Annotated, Any
 
 import typer
 
+from lrp_onnx.compiler.signature import text_of
 from lrp_onnx.compiler.stages import STAGES
 from lrp_onnx.errors import RuleError
-from lrp_onnx.graph.builder import RUNTIMES
-from lrp_onnx.lrp.assignment import Request
 from lrp_onnx.lrp.composite import Override
 from lrp_onnx.lrp.expression import parse
-from lrp_onnx.lrp.methods import METHODS, settled
-from lrp_onnx.lrp.start import STARTS
+from lrp_onnx.options import CompileOptions
 
-__all__ = ["Options", "takes_options"]
+__all__ = ["Debug", "Options", "takes_options"]
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback with errors.")]
 
 
 @dataclass(frozen=True)
 class Options:
     """What to compile and how to watch it."""
 
-    request: Request
-    opset: int | None
-    check: bool
-    print_after: tuple[str, ...]
-    time_stages: bool
-    account: bool = False
-    """Whether integrated gradients also say what their steps alone sum to."""
+    compile: CompileOptions
+    print_after: tuple[str, ...] = ()
+    time_stages: bool = False
 
 
-def _read(
-    method: Annotated[
-        str, typer.Option(metavar="NAME", help=f"How it is explained: {', '.join(METHODS)}.")
-    ] = "lrp",
-    composite: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|FILE.toml", help="Which rule each layer gets [epsilon-plus-flat]."
-        ),
-    ] = None,
-    rule: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PATTERN=RULE",
-            help="A rule for nodes by name (* matches) or operator type. Repeatable.",
-        ),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="[RULE.]NAME=VALUE[,VALUE…]",
-            help="A parameter: a number, one per channel, or an expression of z. Repeatable.",
-        ),
-    ] = None,
-    output: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Explained output [only float one].")
-    ] = None,
-    explain: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Explained input [every float one]. Repeatable."),
-    ] = None,
-    target: Annotated[
-        str,
-        typer.Option(
-            metavar="argmax|INDEX|A-B|top-K|all|max|input|seed", help="What of the output."
-        ),
-    ] = "argmax",
-    class_axis: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Class axis [1; for rank 3 the last; 0 without a batch]."),
-    ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(metavar="logit|one", help="Relevance sums to the logit, or to 1 [logit]."),
-    ] = None,
-    relevance_at: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TENSOR", help="An inner tensor's relevance too. Repeatable."),
-    ] = None,
-    condition: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TENSOR",
-            help="An input TENSOR_condition that masks its relevance's channels. Repeatable.",
-        ),
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(metavar="N", help="Points of integrated-gradients [32].")
-    ] = None,
-    baseline: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[NAME=]zero|mean|FILE",
-            help="Where integrated-gradients begin [zero]. Repeatable.",
-        ),
-    ] = None,
-    runtime: Annotated[
-        str,
-        typer.Option(metavar="NAME", help=f"What it is made for: {', '.join(RUNTIMES)}."),
-    ] = RUNTIMES[0],
-    no_optimize: Annotated[
-        bool, typer.Option("--no-optimize", help="Every rule as its file says, for comparison.")
-    ] = False,
-    opset: Annotated[
-        int | None, typer.Option(metavar="N", help="Opset of the compiled model, 18 to 21.")
-    ] = None,
-    no_check: Annotated[
-        bool, typer.Option("--no-check", help="Do not compare with the original's forward.")
-    ] = False,
+def _watched(
     print_after: Annotated[
         list[str] | None,
-        typer.Option(metavar="STAGE", help=f"Print the result of a stage: {', '.join(STAGES)}."),
+        typer.Option(
+            metavar="STAGE",
+            help=f"Print the result of a stage: {', '.join(STAGES)}. Repeatable.",
+        ),
     ] = None,
     time_stages: Annotated[
-        bool, typer.Option("--time-stages", help="Print the seconds of each stage.")
+        bool, typer.Option("--time-stages", help="Print how many seconds each stage takes.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with errors.")] = False,
-) -> Options:
+    debug: Debug = False,
+) -> dict[str, Any]:
     for stage in print_after or []:
-        _one_of(stage, STAGES, "--print-after")
-    _one_of(method, METHODS, "--method")
-    _one_of(runtime, RUNTIMES, "--runtime")
-    if start is not None:
-        _one_of(start, STARTS, "--start")
-    rules = dict(_rule(text) for text in rule or [])
-    parameters = dict(_parameter(text) for text in set_ or [])
-    composite, start, points = settled(
-        method,
-        composite,
-        rules,
-        parameters,
-        start,
-        steps,
-        baseline,
-        condition or (),
-        relevance_at or (),
-    )
-    request = Request(
-        composite=composite,
-        parameters=parameters,
-        rules=rules,
-        output=output,
-        explain=explain or None,
-        target=target,
-        class_axis=class_axis,
-        start=start,
-        relevance_at=tuple(relevance_at or ()),
-        method=method,
-        steps=points,
-        baseline=baseline or None,
-        conditions=tuple(condition or ()),
-        runtime=runtime,
-        optimize=not no_optimize,
-    )
-    return Options(request, opset, not no_check, tuple(print_after or ()), time_stages)
+        if stage not in STAGES:
+            raise typer.BadParameter(
+                f"--print-after {stage!r} is unknown. Choose one of {', '.join(STAGES)}"
+            )
+    return {"print_after": tuple(print_after or ()), "time_stages": time_stages}
 
 
 def takes_options(command: Callable[..., int]) -> Callable[..., int]:
     """Give a command the shared options; it receives them as one argument `options`."""
-    shared = inspect.signature(_read, eval_str=True).parameters
-    own = inspect.signature(command, eval_str=True).parameters
-    named = [p.replace(kind=p.KEYWORD_ONLY) for p in own.values() if p.name != "options"]
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    named = [p.replace(kind=p.KEYWORD_ONLY) for p in own if p.name != "options"]
+    compiling = [_parameter_of(field) for field in fields(CompileOptions)]
+    watched = inspect.signature(_watched, eval_str=True).parameters.values()
 
     @functools.wraps(command)
-    def wrapper(**given: Any) -> int:
-        options = _read(**{name: given.pop(name) for name in shared})
-        return command(options=options, **given)
+    def wrapper(**values: Any) -> int:
+        watching = _watched(**{p.name: values.pop(p.name) for p in watched})
+        chosen = {p.name: values.pop(p.name) for p in compiling}
+        return command(options=Options(_compile_options(chosen), **watching), **values)
 
-    signature = inspect.Signature(
-        [*named, *(p.replace(kind=p.KEYWORD_ONLY) for p in shared.values())]
-    )
+    watching = [p.replace(kind=p.KEYWORD_ONLY) for p in watched]
+    signature = inspect.Signature([*named, *compiling, *watching])
     wrapper.__signature__ = signature  # type: ignore[attr-defined]  # read by typer
     wrapper.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
     return wrapper
 
 
-def _one_of(value: str, choices: tuple[str, ...], option: str) -> None:
-    if value not in choices:
-        raise typer.BadParameter(
-            f"{option} {value!r} is unknown. Choose one of {', '.join(choices)}"
-        )
+def _parameter_of(field: Field[Any]) -> inspect.Parameter:
+    """A field as a parameter that typer reads."""
+    flag = field.metadata["flag"] or f"--{field.name.replace('_', '-')}"
+    text, shown = text_of(field), field.metadata["shown"]
+    kind: Any = int if "int | None" in str(field.type) else str
+    default = field.default
+    if field.metadata["repeatable"]:
+        kind, default, text = list[str] | None, None, f"{text} Repeatable."
+    elif isinstance(default, bool):
+        kind, flag, shown = bool, f"{flag}/--no-{field.name}", None
+    elif default is None:
+        kind = kind | None
+    option = typer.Option(flag, metavar=shown, help=text)
+    return inspect.Parameter(
+        field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[kind, option],
+    )
+
+
+def _compile_options(values: Mapping[str, Any]) -> CompileOptions:
+    """The options of a compilation from what the command line holds; lists left out stay open."""
+    chosen = {name: value for name, value in values.items() if value not in (None, [])}
+    for name, read in READERS.items():
+        chosen[name] = dict(read(text) for text in chosen.get(name, ()))
+    return CompileOptions(**chosen)
 
 
 def _rule(text: str) -> tuple[str, str]:
@@ -226,3 +140,7 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+READERS: dict[str, Callable[[str], tuple[str, Any]]] = {"rules": _rule, "parameters": _parameter}
+"""Options that are dictionaries: what reads one of their entries."""

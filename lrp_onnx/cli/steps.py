@@ -9,7 +9,7 @@ import json
 import numpy as np
 
 from lrp_onnx.graph.annotations import COMPLETENESS
-from lrp_onnx.lrp.methods import PATH
+from lrp_onnx.lrp.methods import METHODS
 from lrp_onnx.run.explainer import Explainer, Result
 from lrp_onnx.validate.verify import ROUGH, completeness_of
 
@@ -34,8 +34,9 @@ def of_steps(explainer: Explainer, result: Result) -> str | None:
 
 def advice(explainer: Explainer, model: str) -> list[tuple[str, str]]:
     """Where many files share one model, which does not tell: who does."""
-    if explainer.metadata["method"] != PATH:
+    method = METHODS[explainer.metadata["method"]]
+    if not method.path:
         return []
     steps = explainer.metadata["steps"]
-    command = f"lrp-onnx verify {model} INPUT --method {PATH} --steps {steps}"
-    return [("note", f"how far the {steps} steps alone are off, {command} says")]
+    command = f"lrp-onnx verify {model} INPUT --method {method.name} --steps {steps}"
+    return [("note", f"{command} says how far the {steps} steps alone are off")]

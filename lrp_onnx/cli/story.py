@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from lrp_onnx.cli.inspection import in_words
 from lrp_onnx.cli.material import Material
 from lrp_onnx.cli.sample import Sample
 from lrp_onnx.data.labels import class_name
@@ -16,6 +15,7 @@ from lrp_onnx.data.layout import batched_axes, single_axes
 from lrp_onnx.errors import InputError, OutputError, TargetError
 from lrp_onnx.graph.annotations import TOPK_INDEX
 from lrp_onnx.graph.session import Array
+from lrp_onnx.lrp.methods import METHODS
 from lrp_onnx.run.explainer import Explainer, Result
 
 __all__ = [
@@ -31,10 +31,10 @@ FORMATS = (".png", ".html", ".npz")
 
 
 def check_format(path: Path) -> None:
-    """Raise OutputError for a name whose ending says no format."""
+    """Raise OutputError for a name that ends in no format that is written."""
     if path.suffix.lower() not in FORMATS:
         raise OutputError(
-            f"output '{path}': its ending says no format. Name it .png, .html or .npz."
+            f"output '{path}': results are written as .png, .html or .npz. Name one of these."
         )
 
 
@@ -100,9 +100,9 @@ def _sample_by_sample(explainer: Explainer, y: Array, maps: Sequence[Array]) -> 
     if y.ndim == 1 and explainer.metadata["target"] != "all":
         name = explainer.metadata["output"]
         raise TargetError(
-            f"output {name!r} of shape {list(y.shape)}: its axis is no batch, which what is "
-            f"explained has not, of shape {list(maps[0].shape)}. Give --class-axis 0 if these are "
-            "the classes of one sample, or --target all for their sum."
+            f"output {name!r} of shape {list(y.shape)}: are these {len(y)} samples of a batch, or "
+            f"the classes of one sample? What is explained, of shape {list(maps[0].shape)}, has no "
+            f"batch of {len(y)}. Use --class-axis 0 for classes, or --target all for their sum."
         )
     return y[None]
 
@@ -217,8 +217,7 @@ MEANING = {
 
 def what_of(explainer: Explainer) -> str:
     """The word for what the model computes: relevance, or a gradient method."""
-    method = explainer.metadata["method"]
-    return "relevance" if method == "lrp" else method.replace("-", " ")
+    return METHODS[explainer.metadata["method"]].noun
 
 
 def _rows(explainer: Explainer, sample: Sample) -> dict[str, str]:
@@ -230,7 +229,7 @@ def _rows(explainer: Explainer, sample: Sample) -> dict[str, str]:
         return {
             "prediction": sample.prediction,
             "target": target,
-            "method": in_words(explainer.metadata),
+            "method": METHODS[explainer.metadata["method"]].describe(explainer.metadata),
             f"sum of {what_of(explainer)}": f"{sample.total:.5g}",
         }
     return table_rows(

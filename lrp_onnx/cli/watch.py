@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 
 import onnx_ir as ir
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from lrp_onnx.analysis.signs import signs
 from lrp_onnx.cli.options import Options
 from lrp_onnx.compiler.stages import STAGES
-from lrp_onnx.lrp.assignment import Request, assign
+from lrp_onnx.lrp.assignment import Assignment
 
 __all__ = ["Watch", "graph_text", "stage_text"]
 
@@ -25,10 +25,8 @@ class Watch:
     def __init__(self, options: Options, quiet: bool = False) -> None:
         self.options = options
         self.out = sys.stderr if quiet else sys.stdout
-        self.model: ir.Model | None = None
-        """The model after canonization."""
         self.nodes: list[ir.Node] = []
-        """Its nodes: later stages append theirs."""
+        """Those of the canonized model: later stages append theirs."""
         console = Console(stderr=True)
         self.bar = Progress(
             SpinnerColumn(),
@@ -48,16 +46,16 @@ class Watch:
     def __exit__(self, *error: object) -> None:
         self.bar.stop()
 
-    def __call__(self, stage: str, model: ir.Model, seconds: float) -> None:
+    def __call__(self, stage: str, model: ir.Model, seconds: float, result: object) -> None:
         """What the compiler calls after each stage."""
         following = STAGES[STAGES.index(stage) + 1 :]
         self.bar.update(self.task, advance=1, description=following[0] if following else "run")
         if stage == "canonize":
-            self.model, self.nodes = model, list(model.graph)
+            self.nodes = list(model.graph)
         if self.options.time_stages:
             print(f"{stage:<10} {seconds:8.3f} s", file=sys.stderr)
         if stage in self.options.print_after:
-            print(stage_text(stage, model, self.options.request), file=self.out)
+            print(stage_text(model, result), file=self.out)
 
     def begin(self, description: str, total: int) -> None:
         """Start the bar anew for work that is no stage."""
@@ -68,16 +66,15 @@ class Watch:
         self.bar.advance(self.task)
 
 
-def stage_text(stage: str, model: ir.Model, request: Request) -> str:
-    """The result of a stage: the rules of `assign`, the facts of `analyze`, else the graph."""
-    if stage == "assign":
-        copy = model.clone()
-        report = assign(copy, request).report(copy.graph)
+def stage_text(model: ir.Model, result: object) -> str:
+    """The result of a stage: the rules of `assign`, the signs of `analyze`, else the graph."""
+    if isinstance(result, Assignment):
+        report = result.report(model.graph)
         lines = [f"{r.name} ({r.op_type}): {r.rule or 'none'}, {r.reason}" for r in report]
         return "\n".join(lines)
-    if stage == "analyze":
+    if isinstance(result, Mapping):
         words = {1: "never negative", -1: "never positive"}
-        return "\n".join(f"{value.name}: {words[s]}" for value, s in signs(model.graph).items())
+        return "\n".join(f"{value.name}: {words[sign]}" for value, sign in result.items())
     return graph_text(model)
 
 

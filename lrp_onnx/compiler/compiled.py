@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
+from lrp_onnx.compiler.accounts import NodeAccount
 from lrp_onnx.graph.atomic_files import atomic_group
 from lrp_onnx.graph.map_outputs import serialized
 from lrp_onnx.graph.model_file import LARGEST_FILE
@@ -27,6 +28,8 @@ class Compiled:
     report: list[NodeReport]
     """Per node of the canonized forward graph: name, op_type, kind, rule, reason."""
     warnings: tuple[str, ...] = ()
+    accounts: tuple[NodeAccount, ...] = field(default=(), repr=False)
+    """Which outputs say what became of relevance at a node; empty unless they were asked for."""
 
     @cached_property
     def model(self) -> onnx.ModelProto:

@@ -15,7 +15,7 @@ from lrp_onnx.graph.annotations import AUDIT, RELEVANCE, TOPK_INDEX, provenance
 from lrp_onnx.graph.builder import Emit, compute_dtype, known_rank, make_room
 from lrp_onnx.graph.tensors import tensor_of
 from lrp_onnx.lrp.assignment import Assignment
-from lrp_onnx.lrp.methods import PATH, attribution
+from lrp_onnx.lrp.methods import attribution
 from lrp_onnx.lrp.start import largest_classes, starting_relevance
 from lrp_onnx.lrp.target import Target
 from lrp_onnx.propagation.condition import condition_masks
@@ -37,14 +37,14 @@ def emit_relevance(
     For `top-K` the backward pass is emitted once for each class; what does not depend on relevance
     is shared. With an `audit`, the sums it collects become outputs `lrp.audit_<k>` too.
     """
-    graph, request = model.graph, assignment.request
+    graph, options = model.graph, assignment.options
     # the accounts are those of the rules as they stand; gradients have none
-    plain = audit is not None and request.method == "lrp"
-    emit = Emit(graph, request.optimize and not plain, request.runtime)
+    plain = audit is not None and assignment.method.rules
+    emit = Emit(graph, options.optimize and not plain, options.runtime)
     emit.signs.update(signs)
-    emit.declares = not request.conditions
-    at = _tensors(model, assignment, assignment.request.relevance_at)
-    conditioned = _tensors(model, assignment, assignment.request.conditions)
+    emit.declares = not options.conditions
+    at = _tensors(model, assignment, options.relevance_at)
+    conditioned = _tensors(model, assignment, options.conditions)
     outputs = {str(value.name): value for value in assignment.inputs} | at
     starts = _starts(emit, graph, assignment)
     masks = condition_masks(emit, graph, conditioned)
@@ -78,7 +78,7 @@ def emit_relevance(
 def _starts(emit: Emit, graph: ir.Graph, assignment: Assignment) -> list[ir.Value]:
     """Where relevance starts: one tensor, for `top-K` one for each class."""
     y, output, axis = assignment.start_at, assignment.output, assignment.class_axis
-    target, start = assignment.target, assignment.request.start
+    target, start = assignment.target, assignment.start
     emit.source, emit.rule, emit.dtype = f"target/{output.name}", "start", compute_dtype(y.dtype)
     return [
         starting_relevance(emit, graph, y, output, target, axis, start, place)
@@ -97,9 +97,9 @@ def _explained(
 ) -> dict[ir.Value, ir.Value]:
     """The relevance of each wanted tensor by the method that was asked for."""
     start = {assignment.start_at: first}
-    if assignment.request.method == "lrp":
+    if assignment.method.rules:
         return walk(emit, assignment.nodes, start, wanted, audit, masks)
-    if assignment.request.method == PATH:
+    if assignment.method.path:
         return integrated_gradients(emit, model, assignment, first, audit is not None)
     return _by_gradient(emit, assignment, start, wanted, masks)
 
@@ -115,11 +115,9 @@ def _by_gradient(
     they become.
     """
     cut = cut_at_sources(assignment.inputs, assignment.nodes)
-    gradients = walk(
-        emit, cut.behind, start, list(dict.fromkeys((*wanted, *cut.embedded))), masks=masks
-    )
-    method = assignment.request.method
-    formed = {x: attribution(emit, method, x, g) for x, g in gradients.items()}
+    tensors = tuple(dict.fromkeys((*wanted, *cut.embedded)))  # a set has no order
+    gradients = walk(emit, cut.behind, start, tensors, masks=masks)
+    formed = {x: attribution(emit, assignment.method, x, g) for x, g in gradients.items()}
     embedded = {x: formed[x] for x in cut.embedded if x in formed}
     return formed | walk(emit, cut.before, embedded, wanted, masks=masks)
 

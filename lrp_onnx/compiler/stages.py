@@ -1,21 +1,27 @@
-"""The stages in order: load → normalize → canonize → assign → analyze → emit → optimize → check."""
+"""The stages in order: load → normalize → canonize → assign → analyze → propagate → lower → check.
+
+`load_original`, `prepare` (normalize to assign) and `compile_prepared` (analyze to check) may be
+called one by one: the command line reads its files when it knows the inputs. No stage runs twice.
+"""
 
 from __future__ import annotations
 
 import gc
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
 from lrp_onnx.analysis.signs import signs
+from lrp_onnx.compiler.accounts import accounts_of
 from lrp_onnx.compiler.check import check_compiled
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.explanation import emit_relevance
-from lrp_onnx.errors import CompositeError
+from lrp_onnx.compiler.input_range import Ranges, implied_parameters
+from lrp_onnx.compiler.signature import takes_options
 from lrp_onnx.frontend.canonize import canonize
 from lrp_onnx.frontend.normalize import normalize
 from lrp_onnx.gradients.baseline import described, read_baselines
@@ -38,201 +44,174 @@ from lrp_onnx.graph.annotations import (
     VERSION,
     corrections,
 )
-from lrp_onnx.graph.builder import RUNTIMES
 from lrp_onnx.graph.model_file import Source, check_original, load, sha256_of
 from lrp_onnx.lowering.lower import optimize
-from lrp_onnx.lrp.assignment import Assignment, Request, assign
-from lrp_onnx.lrp.composite import Override
-from lrp_onnx.lrp.methods import PATH, settled
+from lrp_onnx.lrp.assignment import Assignment, assign
+from lrp_onnx.lrp.methods import method_of
+from lrp_onnx.options import CompileOptions
 from lrp_onnx.propagation.conservation import Audit
 from lrp_onnx.version import version
 
-__all__ = ["STAGES", "Observer", "compile", "run_stages"]
+__all__ = [
+    "STAGES",
+    "Loaded",
+    "Observer",
+    "Prepared",
+    "compile",
+    "compile_prepared",
+    "load_original",
+    "prepare",
+    "run_stages",
+]
 
-STAGES = ("load", "normalize", "canonize", "assign", "analyze", "emit", "optimize", "check")
+STAGES = ("load", "normalize", "canonize", "assign", "analyze", "propagate", "lower", "check")
 
-Observer = Callable[[str, ir.Model, float], None]
-"""Called after each stage with its name, the model and the seconds it took."""
+Observer = Callable[[str, ir.Model, float, object], None]
+"""Called after each stage with its name, the model, the seconds it took, and what it found out: the
+Assignment of assign, the signs of analyze, else None.
+"""
 
 
-def compile(
-    source: Source,
-    composite: str | None = None,
-    method: str = "lrp",
-    parameters: Mapping[str, Override] | None = None,
-    rules: Mapping[str, str] | None = None,
-    output: str | None = None,
-    explain: str | Sequence[str] | None = None,
-    target: str | int = "argmax",
-    class_axis: int | None = None,
-    start: str | None = None,
-    relevance_at: str | Sequence[str] = (),
-    conditions: str | Sequence[str] = (),
-    steps: int | None = None,
-    baseline: object = None,
-    runtime: str = "portable",
-    opset: int | None = None,
-    optimize: bool = True,
-    check: bool = True,
-) -> Compiled:
-    """Compile an ONNX model into one that also computes its LRP relevance.
+@takes_options(CompileOptions)
+def compile(source: Source, options: CompileOptions) -> Compiled:
+    """Compile an ONNX model into one that also computes its relevance.
 
     source: a path, bytes, an onnx.ModelProto or an onnx_ir.Model.
-    composite: a name of the library or the path of a .toml file; it gives every node a rule
-        (default epsilon-plus-flat).
-    method: "lrp", or without rules "gradient", "input-x-gradient", "saliency",
-        "integrated-gradients" (see `lrp_onnx.lrp.methods`).
-    parameters: values by `NAME` or `RULE.NAME`, numbers or one per channel.
-    rules: rules by node name (with wildcards) or operator type, before the composite's own.
-    output: the explained output, default the only one of a float type.
-    explain: the explained inputs, default every float input the output depends on.
-    target: "argmax", a class, "A-B", "top-K", "all", "max", "input" or "seed". With "top-K" each
-        relevance has an axis of length K behind the batch, and an output `<output>_topk_index`
-        names the classes.
-    class_axis: default 1 for an output of rank 2, 4 or 5, the last for rank 3; 0 of an output [K]
-        that cannot have the batch there, since no input has.
-    start: "logit" (relevance sums to the explained value), default with lrp, or "one".
-    relevance_at: inner tensors whose relevance becomes an output too.
-    conditions: inner tensors that get an input `<tensor>_condition` [N or 1, C], by which the
-        relevance of their channels is multiplied.
-    steps: points on the path of integrated gradients, default 32.
-    baseline: where that path begins: "zero" (default), "mean" (of the input itself, per channel),
-        an array or a file, or one of these by input name.
-    runtime: "portable" (runs everywhere), or what ONNX Runtime is fastest with: "cpu", "cuda".
-    opset: of the compiled model, 18 to 21; default the model's own if it is one of these.
-    optimize: exact simplifications; without them every rule is emitted as its file says.
-    check: compare the compiled model's forward with the original on random input.
+    {options}
+
+    The methods, where g is the gradient of the explained value:
+
+    {methods}
+
+    What is repeatable is one name or a list of names. A baseline may be an array, too, or a
+    dictionary by input name. With target top-K each relevance has an axis of length K behind the
+    batch, and an output `<output>_topk_index` names the classes.
 
     Relevance is in the unit of the explained output and shaped like the input. Raises LrpError:
     ModelError, UnsupportedError, RuleError, CompositeError, TargetError, or CheckError if the check
     fails.
     Source: Montavon et al. 2019, Layer-wise relevance propagation: an overview.
     """
-    if runtime not in RUNTIMES:
-        raise CompositeError(
-            f"runtime {runtime!r} is unknown. Choose one of {', '.join(RUNTIMES)}."
-        )
-    conditions, relevance_at = _names(conditions) or (), _names(relevance_at) or ()
-    composite, start, points = settled(
-        method,
-        composite,
-        rules or {},
-        parameters or {},
-        start,
-        steps,
-        baseline,
-        conditions,
-        relevance_at,
-    )
-    request = Request(
-        composite=composite,
-        parameters=parameters or {},
-        rules=rules or {},
-        output=output,
-        explain=_names(explain),
-        target=target,
-        class_axis=class_axis,
-        start=start,
-        relevance_at=relevance_at,
-        method=method,
-        steps=points,
-        baseline=baseline,
-        conditions=conditions,
-        optimize=optimize,
-        runtime=runtime,
-    )
-    return run_stages(source, request, opset=opset, check=check)
-
-
-def _names(given: str | Sequence[str] | None) -> Sequence[str] | None:
-    """One name alone is a name, not its letters."""
-    return (given,) if isinstance(given, str) else given
+    return run_stages(source, options)
 
 
 def run_stages(
-    source: Source,
-    request: Request,
-    *,
-    opset: int | None = None,
-    check: bool = True,
-    audit: Audit | None = None,
-    observe: Observer | None = None,
+    source: Source, options: CompileOptions, observe: Observer | None = None
 ) -> Compiled:
-    """Run every stage; `audit` collects each node's account, `observe` sees the model after each
-    stage.
-    """
-    with _without_collections():
-        return _run_stages(source, request, opset, check, audit, observe)
+    """Run every stage; `observe` sees the model after each."""
+    method_of(options)  # what it cannot take is said before the model is read
+    return compile_prepared(prepare(load_original(source, observe), options))
+
+
+@dataclass
+class Loaded:
+    """A model as its file has it. `prepare` changes it."""
+
+    source: Source
+    model: ir.Model
+    observe: Observer | None = None
+
+    def clone(self) -> Loaded:
+        """The same to be prepared once more, unseen by the observer."""
+        return Loaded(self.source, self.model.clone())
+
+    @contextmanager
+    def stage(self, name: str, result: Callable[[], object] = lambda: None) -> Iterator[None]:
+        """A block that is the stage of that name, timed for the observer."""
+        began = time.perf_counter()
+        yield
+        if self.observe is not None:
+            self.observe(name, self.model, time.perf_counter() - began, result())
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A canonized model whose nodes have their rules."""
+
+    loaded: Loaded
+    ends: Ends
+    assignment: Assignment
+
+    def with_relevance_at(self, names: Iterable[str]) -> Prepared:
+        """The same with the relevance of more tensors."""
+        options = self.assignment.options
+        every = tuple(dict.fromkeys((*options.relevance_at, *names)))
+        changed = replace(self.assignment, options=replace(options, relevance_at=every))
+        return replace(self, assignment=changed)
+
+
+def load_original(source: Source, observe: Observer | None = None) -> Loaded:
+    """Read a model. Raises ModelError for one that is compiled already."""
+    began = time.perf_counter()
+    loaded = Loaded(source, load(source), observe)
+    if observe is not None:
+        observe("load", loaded.model, time.perf_counter() - began, None)
+    check_original(loaded.model)
+    return loaded
 
 
 @contextmanager
-def _without_collections() -> Iterator[None]:
-    """No search for garbage: what is made lives to the end, and looking through it again and again
-    takes a third of the time.
+def _older_objects_set_aside() -> Iterator[None]:
+    """Garbage is searched for among new objects only: looking through those of every imported
+    module again and again takes a tenth of the time. What the application froze stays frozen.
     """
-    enabled = gc.isenabled()
-    gc.disable()
+    if gc.get_freeze_count():
+        yield
+        return
+    gc.freeze()
     try:
         yield
     finally:
-        if enabled:
-            gc.enable()
+        gc.unfreeze()
 
 
-def _run_stages(
-    source: Source,
-    request: Request,
-    opset: int | None,
-    check: bool,
-    audit: Audit | None,
-    observe: Observer | None,
-) -> Compiled:
-    clock = _Clock(observe)
-    with clock("load"):
-        clock.model = model = load(source)
-    check_original(model)
-    signature = _Signature(model)
-    if request.method == PATH:
-        request = replace(request, baseline=read_baselines(model, request.baseline))
-    with clock("normalize"):
-        clock.model = model = normalize(model, opset)
-    with clock("canonize"):
-        canonize(model)
-    with clock("assign"):
-        assignment = assign(model, request)
+@_older_objects_set_aside()
+def prepare(loaded: Loaded, options: CompileOptions, ranges: Ranges | None = None) -> Prepared:
+    """Normalize, canonize and assign.
+
+    ranges: of inputs where they are known; rules whose parameters follow from them need none.
+    """
+    ends = Ends(loaded.model)
+    if method_of(options).path:
+        options = replace(options, baseline=read_baselines(loaded.model, options.baseline))
+    with loaded.stage("normalize"):
+        loaded.model = normalize(loaded.model, options.opset)
+    with loaded.stage("canonize"):
+        canonize(loaded.model)
+    with loaded.stage("assign", lambda: assignment):
+        implied = implied_parameters(loaded.model, ranges or {})
+        assignment = assign(loaded.model, options, implied)
+    return Prepared(loaded, ends, assignment)
+
+
+@_older_objects_set_aside()
+def compile_prepared(prepared: Prepared, accounts: bool = False) -> Compiled:
+    """Analyze, propagate, lower and check.
+
+    accounts: whether the model also has an account of each node as an output, and of the steps of
+    integrated gradients.
+    """
+    loaded, assignment = prepared.loaded, prepared.assignment
+    model, audit = loaded.model, Audit() if accounts else None
     report = assignment.report(model.graph)
-    with clock("analyze"):
+    with loaded.stage("analyze", lambda: facts):
         facts = signs(model.graph)
-    with clock("emit"):
+    with loaded.stage("propagate"):
         emit_relevance(model, assignment, facts, audit)
-    with clock("optimize"):
+    with loaded.stage("lower"):
         optimize(model)
-        signature.restore(model)
-    _stamp(model, source, assignment)
+        prepared.ends.restore(model)
+    _stamp(model, loaded.source, assignment)
     corrected = tuple(corrections(model).values())
-    compiled = Compiled(model, report, (*corrected, *assignment.warnings))
-    if check:
-        with clock("check"):
-            compiled.warnings += check_compiled(source, compiled)
+    listed = () if audit is None else accounts_of(audit)
+    compiled = Compiled(model, report, (*corrected, *assignment.warnings), listed)
+    if assignment.options.check:
+        with loaded.stage("check"):
+            compiled.warnings += check_compiled(loaded.source, compiled)
     return compiled
 
 
-class _Clock:
-    """Times stages and shows their result to an observer."""
-
-    def __init__(self, observe: Observer | None) -> None:
-        self.observe = observe
-        self.model: ir.Model | None = None
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        if self.observe is not None and self.model is not None:
-            self.observe(stage, self.model, time.perf_counter() - began)
-
-
-class _Signature:
+class Ends:
     """The original's inputs and outputs: their types and shapes come back as they were."""
 
     def __init__(self, model: ir.Model) -> None:
@@ -258,30 +237,26 @@ class _Signature:
 
 def _stamp(model: ir.Model, source: Source, assignment: Assignment) -> None:
     """Record in the model's metadata where it comes from and what was asked."""
-    request = assignment.request
+    options, method = assignment.options, assignment.method
     model.metadata_props.update(
         {
             VERSION: version(),
             SOURCE_SHA256: sha256_of(source),
-            COMPOSITE: request.composite,
+            COMPOSITE: assignment.composite_name,
             TARGET: str(assignment.target),
-            START: request.start,
-            METHOD: request.method,
-            RUNTIME: request.runtime,
-            OPTIMIZED: str(request.optimize).lower(),
-            CONDITIONS: json.dumps(list(request.conditions)),
-            **(_path_metadata(request) if request.method == PATH else {}),
+            START: assignment.start,
+            METHOD: method.name,
+            RUNTIME: options.runtime,
+            OPTIMIZED: str(options.optimize).lower(),
+            CONDITIONS: json.dumps(list(options.conditions)),
+            **(_path_metadata(assignment) if method.path else {}),
             OUTPUT: assignment.output.name or "",
-            STARTS_AT: _where(assignment),
+            STARTS_AT: "output" if assignment.start_at is assignment.output else "logits",
             CLASS_AXIS: "" if assignment.class_axis is None else str(assignment.class_axis),
             EXPLAINED: json.dumps([v.name for v in assignment.inputs]),
         }
     )
 
 
-def _where(assignment: Assignment) -> str:
-    return "output" if assignment.start_at is assignment.output else "logits"
-
-
-def _path_metadata(request: Request) -> dict[str, str]:
-    return {STEPS: str(request.steps), BASELINE: described(request.baseline)}
+def _path_metadata(assignment: Assignment) -> dict[str, str]:
+    return {STEPS: str(assignment.steps), BASELINE: described(assignment.options.baseline)}

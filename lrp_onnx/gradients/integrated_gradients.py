@@ -44,12 +44,12 @@ def integrated_gradients(
     cut = cut_at_sources(assignment.inputs, assignment.nodes)
     _check_apart(cut)
     _check_mean(assignment)
-    begin = starting_points(emit, graph, assignment.inputs, cut, assignment.request.baseline)
+    begin = starting_points(emit, graph, assignment.inputs, cut, assignment.options.baseline)
     emit.source, emit.rule = "path", "integrated-gradients"
     way = {x: _shaped(emit.op("Sub", _own(emit, x), begin[x]), x) for x in cut.sources}
     path = Path(model, cut, assignment.start_at, mask, begin, way)
     side_by_side = at_once(path)
-    means = _means(emit, path, assignment.request.steps, side_by_side)
+    means = _means(emit, path, assignment.steps, side_by_side)
     means = completed(emit, path, means, side_by_side is not None, account)
     found = {}
     for x, g in means.items():
@@ -73,7 +73,7 @@ def _check_apart(cut: Cut) -> None:
 
 def _check_mean(assignment: Assignment) -> None:
     """Refuse a mean per sample and channel where no axis is the batch's."""
-    baselines, output = assignment.request.baseline, assignment.output
+    baselines, output = assignment.options.baseline, assignment.output
     assert isinstance(baselines, Mapping)
     if assignment.class_axis == 0 and any(b.kind == "mean" for b in baselines.values()):
         raise TargetError(

@@ -25,7 +25,6 @@ from lrp_onnx.graph.names import tensor_name
 
 __all__ = [
     "HALF",
-    "RUNTIMES",
     "Emit",
     "Input",
     "compute_dtype",
@@ -36,8 +35,6 @@ __all__ = [
 
 Input = ir.Value | float | None
 
-RUNTIMES = ("portable", "cpu", "cuda")
-"""What a graph is made for: everything that runs ONNX, or ONNX Runtime's provider of that name."""
 HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 

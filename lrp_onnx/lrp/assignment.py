@@ -5,7 +5,7 @@ propagates.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
@@ -16,32 +16,11 @@ from lrp_onnx.graph.tensors import outputs_of
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.lrp.composite import Composite, Layer, Override, chosen_composite
 from lrp_onnx.lrp.logits import logits_behind
-from lrp_onnx.lrp.methods import PATH, STEPS
+from lrp_onnx.lrp.methods import Method, method_of
 from lrp_onnx.lrp.target import Target, choose_output, class_axis_of, parse_target
+from lrp_onnx.options import CompileOptions
 
-__all__ = ["Assignment", "NodeReport", "Request", "assign"]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for; see `lrp_onnx.compile` for the meaning of each field."""
-
-    composite: str = "epsilon-plus-flat"
-    parameters: Mapping[str, Override] = field(default_factory=dict)
-    rules: Mapping[str, str] = field(default_factory=dict)
-    output: str | None = None
-    explain: Sequence[str] | None = None
-    target: str | int = "argmax"
-    class_axis: int | None = None
-    start: str = "logit"
-    relevance_at: Sequence[str] = ()
-    method: str = "lrp"
-    steps: int = STEPS
-    baseline: object = None
-    """As given: see `lrp_onnx.gradients.baseline.read_baselines`."""
-    conditions: Sequence[str] = ()
-    optimize: bool = True
-    runtime: str = "portable"
+__all__ = ["Assignment", "NodeReport", "assign"]
 
 
 @dataclass(frozen=True)
@@ -63,8 +42,11 @@ class NodeReport:
 class Assignment:
     """The explanation path with a rule on every node."""
 
-    request: Request
+    options: CompileOptions
+    method: Method
     composite: Composite
+    parameters: Mapping[str, Override]
+    """Those of the user, and the implied ones that a rule takes."""
     output: ir.Value
     start_at: ir.Value
     """Where relevance starts: the output itself, or the logits behind a final softmax or
@@ -75,6 +57,21 @@ class Assignment:
     inputs: tuple[ir.Value, ...]
     nodes: tuple[Assigned, ...]
     warnings: tuple[str, ...]
+
+    @property
+    def composite_name(self) -> str:
+        """The composite as the user named it, or as the method does."""
+        return self.options.composite or self.method.composite
+
+    @property
+    def start(self) -> str:
+        """Where relevance starts: logit or one."""
+        return self.options.start or self.method.start
+
+    @property
+    def steps(self) -> int:
+        """How many steps a path takes."""
+        return self.options.steps or self.method.steps
 
     def report(self, graph: ir.Graph) -> list[NodeReport]:
         """A line for every node of the graph, in order."""
@@ -101,28 +98,34 @@ def _line(node: ir.Node, assigned: Assigned | None) -> NodeReport:
     return NodeReport(name, op_type, kind, rule, assigned.reason, outputs)
 
 
-def assign(model: ir.Model, request: Request) -> Assignment:
+def assign(
+    model: ir.Model, options: CompileOptions, implied: Mapping[str, Override] | None = None
+) -> Assignment:
     """Find the explanation path and give each of its nodes a rule.
 
+    implied: parameters by `RULE.NAME` that follow from the data. They are taken where the user
+    gave none of those names and a rule lacks them.
     Raises TargetError, CompositeError, RuleError or UnsupportedError; the last lists every node
     without a rule.
     """
-    graph = model.graph
+    graph, method = model.graph, method_of(options)
     name_bodies(graph)
     composite = (
-        chosen_composite(request.composite)
-        .with_rules(request.rules)
-        .with_parameters(request.parameters)
+        chosen_composite(options.composite or method.composite)
+        .with_rules(options.rules)
+        .with_parameters(options.parameters)
     )
-    output, target = choose_output(graph, request.output), parse_target(request.target)
-    if target.kind == "top" and request.method == PATH:
+    implied = _lacking(composite, options, implied or {})
+    composite = composite.with_parameters(implied)
+    output, target = choose_output(graph, options.output), parse_target(options.target)
+    if target.kind == "top" and method.path:
         raise TargetError(
-            f"target {target}: method {PATH!r} explains one class at a time. Choose argmax or a "
-            "class, or another method."
+            f"target {target}: method {method.name!r} explains one class at a time. Choose "
+            "argmax or a class, or another method."
         )
     start_at = logits_behind(graph, output)
-    inputs, path = _explained(graph, start_at, request.explain, composite)
-    axis = class_axis_of(output, request.class_axis, _fed(graph), target)
+    inputs, path = _explained(graph, start_at, options.explain, composite)
+    axis = class_axis_of(output, options.class_axis, _fed(graph), target)
     if target.kind == "top" and axis == 0:
         raise TargetError(
             f"target {target}: output {output.name!r} of shape {output.shape} has its classes "
@@ -130,11 +133,15 @@ def assign(model: ir.Model, request: Request) -> Assignment:
             "a class, or give the model a batch axis."
         )
     every = tuple(inner for step in path for inner in step.within())
-    _check_used(request, composite, every, [composite.layer_of(step) for step in every])
+    layers = [composite.layer_of(step) for step in every]
+    _check_used(options, composite, every, layers)
+    parameters = {**options.parameters, **{k: v for k, v in implied.items() if _taken(k, layers)}}
     nodes = tuple(_assigned(composite, step) for step in path)
     return Assignment(
-        request=request,
+        options=options,
+        method=method,
         composite=composite,
+        parameters=parameters,
         output=output,
         start_at=start_at,
         target=target,
@@ -156,22 +163,37 @@ def _fed(graph: ir.Graph) -> list[ir.Value]:
 
 
 def _check_used(
-    request: Request, composite: Composite, path: Sequence[Step], layers: Sequence[Layer]
+    options: CompileOptions, composite: Composite, path: Sequence[Step], layers: Sequence[Layer]
 ) -> None:
     """CompositeError for a rule or parameter of the user's that no node on the path takes."""
-    for pattern in request.rules:
+    for pattern in options.rules:
         own = [layer for layer in composite.layers if layer.pattern == pattern]
         if not any(layer.selects(step) for layer in own for step in path):
             raise CompositeError(
                 f"rule pattern {pattern!r}: no node on the explanation path has that name or "
                 "operator type. `lrp-onnx inspect` lists them."
             )
-    for key in request.parameters:
-        rule_name, _, name = key.rpartition(".")
-        if not any(layer.takes(rule_name, name) for layer in layers):
+    for key in options.parameters:
+        if not _taken(key, layers):
             raise CompositeError(
                 f"parameter {key!r}: no node of this model gets a rule that takes it. Leave it out."
             )
+
+
+def _lacking(
+    composite: Composite, options: CompileOptions, implied: Mapping[str, Override]
+) -> Mapping[str, Override]:
+    """The implied parameters, if a rule lacks them that the user did not set either."""
+    names = {key.rpartition(".")[2] for key in implied}
+    if names & {key.rpartition(".")[2] for key in options.parameters}:
+        return {}
+    lack = [layer for layer in composite.layers if not names & set(layer.given)]
+    return {key: value for key, value in implied.items() if _taken(key, lack)}
+
+
+def _taken(key: str, layers: Sequence[Layer]) -> bool:
+    rule_name, _, name = key.rpartition(".")
+    return any(layer.takes(rule_name, name) for layer in layers)
 
 
 def _assigned(composite: Composite, step: Step) -> Assigned:

@@ -1,93 +1,170 @@
-"""The methods: how one value per input element is made of the walk's result.
+"""The methods of explanation: one record each.
 
-With g = ∂f/∂x, where f is the explained value (m·y, behind a final softmax or sigmoid at the
-logits, as in LRP):
-
-    lrp                    the composite's rules (Montavon et al. 2019)
-    gradient               g (Simonyan et al. 2014)
-    input-x-gradient       x · g (Shrikumar et al. 2016)
-    saliency               |g| (Simonyan et al. 2014)
-    integrated-gradients   (x - x₀) · mean of g on the way from x₀ to x (Sundararajan et al. 2017)
+In their formulas g = ∂f/∂x, where f is the explained value (m·y, behind a final softmax or sigmoid
+at the logits, as in LRP).
 
 An integer input, such as token ids, has no gradient of its own: the value is formed at the float
 tensor that it becomes (its embedding), then summed over it.  So a token's saliency is the L1 norm
 of its embedding's gradient, and its input × gradient the product of both.
+
+A new method is a record here and the function that forms it: `of_gradient` where the gradient at
+the input is enough, else a function in `lrp_onnx.compiler.explanation`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from lrp_onnx.errors import CompositeError, TargetError
 from lrp_onnx.graph.builder import Emit, compute_dtype
+from lrp_onnx.options import CompileOptions
 
-__all__ = ["METHODS", "PATH", "STEPS", "attribution", "settled"]
+__all__ = ["METHODS", "Method", "attribution", "method_of"]
 
-METHODS = ("lrp", "gradient", "input-x-gradient", "saliency", "integrated-gradients")
-PATH = "integrated-gradients"
-STEPS = 32
-"""Points on the path of integrated gradients, unless the user says otherwise."""
-MOST_STEPS = 10_000
+Attribution = Callable[[Emit, ir.Value, ir.Value], ir.Value]
+"""Forms the relevance of a float tensor x from x and its gradient, both of one shape."""
 
 
-def settled(
-    method: str,
-    composite: str | None,
-    rules: Mapping[str, str],
-    parameters: Mapping[str, Any],
-    start: str | None,
-    steps: int | None,
-    baseline: object,
-    conditions: Sequence[str],
-    relevance_at: Sequence[str],
-) -> tuple[str, str, int]:
-    """Composite, start and steps where the user left them open (None).
+@dataclass(frozen=True)
+class Method:
+    """How relevance is computed, and which options that leaves open."""
 
-    Raises TargetError or CompositeError for what a method has no use for.
+    name: str
+    formula: str
+    reference: str
+    composite: str = "gradient"
+    """The composite that gives the rules where the user chooses none."""
+    start: str = "one"
+    """Where relevance starts unless the user chooses."""
+    rules: bool = False
+    """Whether the user may choose composite, rules, parameters and start. Its relevance is that of
+    LRP, which conservation holds for."""
+    path: bool = False
+    """Whether it follows the input from a baseline in steps. Then there is no relevance in between,
+    and one class at a time."""
+    steps: int = 0
+    """How many steps it takes unless the user says."""
+    of_gradient: Attribution | None = None
+    settings: tuple[str, ...] = ()
+    """What of the compiled model's metadata says how it was set."""
+
+    @property
+    def noun(self) -> str:
+        """What it computes, in words."""
+        return "relevance" if self.rules else self.name.replace("-", " ")
+
+    def describe(self, metadata: Mapping[str, str]) -> str:
+        """By what a compiled model with such metadata explains: the composite of LRP, or the
+        method, a path's with its steps.
+        """
+        if self.path:
+            return f"{self.name} ({metadata['steps']} steps from {metadata['baseline']})"
+        return metadata["composite"] if self.rules else self.name
+
+    def check(self, options: CompileOptions) -> None:
+        """Raise TargetError or CompositeError for an option that the method cannot take."""
+        if not self.path:
+            self._refuse_path(options)
+        if not self.rules:
+            self._refuse_rules(options)
+        if self.path:
+            self._refuse_inner_tensors(options)
+
+    def _refuse_path(self, options: CompileOptions) -> None:
+        option = "steps" if options.steps is not None else "baseline"
+        if options.steps is not None or options.baseline is not None:
+            others = ", ".join(m.name for m in METHODS.values() if m.path)
+            raise TargetError(
+                f"{option}: method {self.name!r} takes none. Choose {others}, or leave it out."
+            )
+
+    def _refuse_rules(self, options: CompileOptions) -> None:
+        if options.composite is not None or options.rules or options.parameters:
+            name = "rules" if options.rules else "parameters"
+            option = f"composite {options.composite!r}" if options.composite else name
+            raise CompositeError(
+                f"{option}: method {self.name!r} takes the plain gradient at every node. Leave it "
+                "out, or choose method lrp."
+            )
+        if options.start not in (None, self.start):
+            raise TargetError(
+                f"start {options.start!r}: method {self.name!r} takes the derivative of the "
+                f"explained value: it can only start at {self.start}. Leave it out, or choose "
+                "method lrp."
+            )
+
+    def _refuse_inner_tensors(self, options: CompileOptions) -> None:
+        for what, tensors in (
+            ("condition", options.conditions),
+            ("relevance at", options.relevance_at),
+        ):
+            if tensors:
+                raise TargetError(
+                    f"{what} {tensors[0]!r}: method {self.name!r} explains the inputs and no "
+                    "tensor in between. Choose another method, or leave it out."
+                )
+
+
+def _gradient(emit: Emit, x: ir.Value, g: ir.Value) -> ir.Value:
+    return g
+
+
+def _input_x_gradient(emit: Emit, x: ir.Value, g: ir.Value) -> ir.Value:
+    return emit.op("Mul", x, g)
+
+
+def _saliency(emit: Emit, x: ir.Value, g: ir.Value) -> ir.Value:
+    return emit.op("Abs", g)
+
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method(
+            "lrp",
+            "the composite's rules",
+            "Montavon et al. 2019",
+            composite="epsilon-plus-flat",
+            start="logit",
+            rules=True,
+            settings=("composite", "start"),
+        ),
+        Method("gradient", "g", "Simonyan et al. 2014", of_gradient=_gradient),
+        Method("input-x-gradient", "x · g", "Shrikumar et al. 2016", of_gradient=_input_x_gradient),
+        Method("saliency", "|g|", "Simonyan et al. 2014", of_gradient=_saliency),
+        Method(
+            "integrated-gradients",
+            "(x - x₀) · mean of g on the way from x₀ to x",
+            "Sundararajan et al. 2017",
+            path=True,
+            steps=32,
+            settings=("steps", "baseline"),
+        ),
+    )
+}
+
+
+def method_of(options: CompileOptions) -> Method:
+    """The method that the options name.
+
+    Raises TargetError for one that is unknown, and for options that it cannot take, as `check`.
     """
-    if method not in METHODS:
-        raise TargetError(f"method {method!r} is unknown. Give one of {', '.join(METHODS)}.")
-    if method != PATH and (steps is not None or baseline is not None):
-        given = "baseline" if steps is None else "steps"
-        raise TargetError(f"{given}: method {method!r} takes none. Choose {PATH}, or leave it out.")
-    if method == "lrp":
-        return composite or "epsilon-plus-flat", start or "logit", STEPS
-    if composite is not None or rules or parameters:
-        given = f"composite {composite!r}" if composite else "rules" if rules else "parameters"
-        raise CompositeError(
-            f"{given}: method {method!r} takes the plain gradient at every node. Leave it out, or "
-            "choose method lrp."
-        )
-    if start not in (None, "one"):
-        raise TargetError(
-            f"start {start!r}: method {method!r} differentiates the explained value, which is to "
-            "start at one. Leave it out, or choose method lrp."
-        )
-    if method == PATH and conditions:
-        raise TargetError(
-            f"condition {conditions[0]!r}: method {PATH!r} multiplies gradients by the input's way "
-            "from the baseline and takes none. Choose another method."
-        )
-    if method == PATH and relevance_at:
-        raise TargetError(
-            f"relevance at {relevance_at[0]!r}: method {PATH!r} follows the inputs from their "
-            "baseline and explains nothing in between. Choose another method."
-        )
-    if steps is not None and steps < 1:
-        raise TargetError(f"steps {steps}: the path has at least one. Give a number such as 32.")
-    if steps is not None and steps > MOST_STEPS:
-        raise TargetError(f"steps {steps}: the path has at most {MOST_STEPS}. Give fewer.")
-    return "gradient", "one", STEPS if steps is None else steps
+    if options.method not in METHODS:
+        names = ", ".join(METHODS)
+        raise TargetError(f"method {options.method!r} is unknown. Give one of {names}.")
+    method = METHODS[options.method]
+    method.check(options)
+    return method
 
 
-def attribution(emit: Emit, method: str, x: ir.Value, g: ir.Value) -> ir.Value:
+def attribution(emit: Emit, method: Method, x: ir.Value, g: ir.Value) -> ir.Value:
     """What the method makes of a float tensor and its gradient, both of one shape."""
-    emit.source, emit.rule, emit.dtype = str(x.name), method, compute_dtype(x.dtype)
-    if method == "gradient":
-        return g
-    r = emit.op("Mul", x, g) if method == "input-x-gradient" else emit.op("Abs", g)
-    r.shape = x.shape
+    emit.source, emit.rule, emit.dtype = str(x.name), method.name, compute_dtype(x.dtype)
+    assert method.of_gradient is not None
+    r = method.of_gradient(emit, x, g)
+    if r is not g:
+        r.shape = x.shape
     return r

@@ -17,11 +17,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from lrp_onnx.compiler.accounts import NodeAccount
 from lrp_onnx.compiler.check import (
     check_graph,
     extra_feeds,
@@ -32,16 +33,15 @@ from lrp_onnx.compiler.check import (
     weight_warnings,
 )
 from lrp_onnx.compiler.compiled import Compiled
-from lrp_onnx.compiler.stages import Observer, run_stages
+from lrp_onnx.compiler.input_range import Ranges
+from lrp_onnx.compiler.stages import Loaded, compile_prepared, load_original, prepare
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.annotations import AUDIT, COMPLETENESS, EXPLAINED, PREFIX
+from lrp_onnx.graph.annotations import COMPLETENESS, EXPLAINED, METHOD, PREFIX, STEPS
 from lrp_onnx.graph.map_outputs import numbers_of
 from lrp_onnx.graph.model_file import Source
-from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.session import Array, runtime_form
-from lrp_onnx.lrp.assignment import Request
-from lrp_onnx.propagation.conservation import COLUMNS, Audit
+from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.feeds import fitted
 
 __all__ = [
@@ -160,33 +160,38 @@ class Verdict:
 
 
 def verify(
-    source: Source,
-    request: Request,
+    source: Source | Loaded,
+    options: CompileOptions,
     feeds: Mapping[str, Array] | None = None,
-    *,
-    opset: int | None = None,
+    ranges: Ranges | None = None,
     seed: int = 0,
-    observe: Observer | None = None,
 ) -> Verdict:
     """Compile the model with an account of every node, run it, and judge.
 
-    feeds: input by name; without it random input is made up. Raises LrpError as `compile` does, and
+    feeds: input by name; without it random input is made up. ranges: of inputs, as `prepare` has
+    them. Raises LrpError as `compile` does, and
     InputError where the input does not fit or none can be made up.
     """
-    audit = Audit()
-    compiled = run_stages(source, request, opset=opset, check=False, audit=audit, observe=observe)
+    options = replace(options, check=False)
+    loaded = source if isinstance(source, Loaded) else load_original(source)
+    once_more = loaded.clone()
+    compiled = compile_prepared(prepare(loaded, options, ranges), accounts=True)
     check_graph(compiled.graph)
-    given, expected = _forward(source, compiled, feeds, seed)
+    given, expected = _forward(loaded.source, compiled, feeds, seed)
     differences = forward_differences(compiled.graph, given, expected)
     with runtime_form(compiled.graph) as form:
         extra = extra_feeds(compiled.graph, given, expected)
         found = judge(form, plain=False).run({**extra, **given})
-    lines = _lines(audit, found)
+    lines = tuple(_line(account, found) for account in compiled.accounts)
     results = {name: y for name, y in found.items() if not name.startswith(PREFIX)}
     relevance = _relevance(compiled, results)
     explained = lines[0].out if lines else sum(relevance.values())
-    completeness = completeness_of(found, relevance, request.steps)
-    simplified = _simplified(source, request, opset, {**extra, **given}, results)
+    metadata = compiled.graph.metadata_props
+    completeness = completeness_of(found, relevance, int(metadata.get(STEPS, 0)))
+    simplified = None
+    if options.optimize and compiled.accounts:
+        shipped = compile_prepared(prepare(once_more, options, ranges))
+        simplified = _simplified(shipped, {**extra, **given}, results)
     problems = [
         *_forward_problems(differences),
         *(f"{name!r} is not finite" for name, y in results.items() if not _finite(y)),
@@ -204,7 +209,7 @@ def verify(
         warnings,
         tuple(problems),
         dict(given),
-        request.method,
+        metadata[METHOD],
         completeness,
         simplified,
     )
@@ -225,22 +230,16 @@ def _forward(
         return given, judge(form).run(given)
 
 
-def _lines(audit: Audit, found: Mapping[str, Array]) -> tuple[Line, ...]:
-    lines = []
-    for k, (site, _, conserves) in enumerate(audit.rows):
-        sums = dict(zip(COLUMNS, map(float, found[f"{AUDIT}{k}"]), strict=True))
-        node = site.step.node
-        lines.append(
-            Line(
-                name=name_of(node),
-                op_type=node.op_type,
-                rule=site.rule.name,
-                received=sums.pop("in"),
-                conserves=conserves,
-                **sums,
-            )
-        )
-    return tuple(lines)
+def _line(account: NodeAccount, outputs: Mapping[str, Array]) -> Line:
+    sums = account.sums(outputs)
+    return Line(
+        name=account.name,
+        op_type=account.op_type,
+        rule=account.rule,
+        received=sums.pop("in"),
+        conserves=account.conserves,
+        **sums,
+    )
 
 
 def _relevance(compiled: Compiled, results: Mapping[str, Array]) -> dict[str, float]:
@@ -249,16 +248,9 @@ def _relevance(compiled: Compiled, results: Mapping[str, Array]) -> dict[str, fl
 
 
 def _simplified(
-    source: Source,
-    request: Request,
-    opset: int | None,
-    feeds: Mapping[str, Array],
-    plain: Mapping[str, Array],
-) -> dict[str, float] | None:
+    compiled: Compiled, feeds: Mapping[str, Array], plain: Mapping[str, Array]
+) -> dict[str, float]:
     """How far the graph that `compile` writes is from the one with accounts."""
-    if not request.optimize or request.method != "lrp":
-        return None
-    compiled = run_stages(source, request, opset=opset, check=False)
     names = json.loads(compiled.graph.metadata_props[EXPLAINED])
     with runtime_form(compiled.graph) as form:
         found = judge(form, plain=False).run(feeds)

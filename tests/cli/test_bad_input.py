@@ -169,7 +169,7 @@ CASES = [
     Case(
         "explain model.onnx image.npy -o older.png --condition h=a,b", ["whole numbers", "'h=11,3'"]
     ),
-    _compile("--runtime gpu", "--runtime"),
+    _compile("--runtime gpu", "runtime 'gpu'"),
     Case("ops Foo", ["Foo", "lrp-onnx ops"]),
     Case("compile model.onnx", ["-o"]),
     Case("compile", ["MODEL.onnx"]),

@@ -118,7 +118,7 @@ def test_verify_sums_what_explain_draws(folder: Path, capsys: Capture) -> None:
 def test_a_preprocess_needs_a_picture(folder: Path, capsys: Capture) -> None:
     outcome = run_command(capsys, "verify", "three.onnx", "--preprocess", "unit")
     assert outcome.status == 2
-    assert "none is given" in outcome.err
+    assert "no picture is given" in outcome.err
 
 
 @pytest.mark.parametrize("command", ["explain", "verify", "bench"])

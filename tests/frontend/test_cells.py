@@ -14,7 +14,7 @@ from models import Array, run
 from onnx import helper, numpy_helper
 
 import lrp_onnx
-from lrp_onnx.lrp.assignment import Request
+from lrp_onnx.options import CompileOptions
 from lrp_onnx.validate.verify import verify
 
 T, N, IN, H = 5, 3, 4, 3
@@ -170,6 +170,8 @@ def test_spelled_cell_is_explained_as_the_operator(
 @pytest.mark.parametrize("step", ["LSTM", "GRU", "GRU-paddle"])
 def test_every_account_of_a_spelled_cell_closes(step: str, spelling: str) -> None:
     op, text = STEPS[step]
-    verdict = verify(SPELLINGS[spelling](op, text), Request(composite="epsilon", target=1), FEEDS)
+    verdict = verify(
+        SPELLINGS[spelling](op, text), CompileOptions(composite="epsilon", target=1), FEEDS
+    )
     assert not verdict.problems
     assert all(line.conserves for line in verdict.lines)

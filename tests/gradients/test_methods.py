@@ -23,7 +23,7 @@ from lrp_onnx.gradients import path_points as waypoints
 from lrp_onnx.gradients.quadrature import quadrature
 from lrp_onnx.graph.clone import cone
 from lrp_onnx.graph.model_file import load
-from lrp_onnx.lrp.assignment import Request
+from lrp_onnx.options import CompileOptions
 from lrp_onnx.validate.verify import verify
 
 RNG = np.random.default_rng(5)
@@ -419,7 +419,9 @@ def test_completeness_on_the_digits(form: str, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(waypoints, "independent", lambda *given: False)
     model, images, _ = digits.load()
     x = (images[:, None] / 255).astype(np.float32)
-    request = Request(method="integrated-gradients", composite="gradient", start="one", steps=128)
+    request = CompileOptions(
+        method="integrated-gradients", composite="gradient", start="one", steps=128
+    )
     verdict = verify(model, request, {"image": x})
     assert verdict.problems == ()
     assert verdict.completeness is not None
@@ -453,7 +455,7 @@ def test_too_few_steps_are_a_problem(tmp_path: Path, capsys: pytest.CaptureFixtu
         ({"baseline": np.zeros((1, 5), np.float32)}, "shape"),
         ({"baseline": np.zeros((2, 4), np.float32)}, "Give one, which is for all"),
         ({"baseline": "nowhere.npy"}, "nowhere.npy"),
-        ({"relevance_at": "h"}, "explains nothing in between"),
+        ({"relevance_at": "h"}, "no tensor in between"),
         ({"conditions": "h"}, "Choose another method"),
         ({"steps": 0}, "steps 0"),
     ],

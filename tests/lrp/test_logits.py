@@ -12,8 +12,8 @@ import lrp_onnx
 from lrp_onnx.frontend.canonize import canonize
 from lrp_onnx.frontend.normalize import normalize
 from lrp_onnx.graph.model_file import load
-from lrp_onnx.lrp.assignment import Request
 from lrp_onnx.lrp.logits import logits_behind
+from lrp_onnx.options import CompileOptions
 from lrp_onnx.validate.verify import verify
 
 SHAPE = (3, 4)
@@ -243,7 +243,7 @@ def test_two_classes_are_explained_with_opposite_signs(side: str, method: dict[s
 def test_the_account_of_two_classes_closes(side: str) -> None:
     model = tiny(SIDES[side][0])
     x = np.random.default_rng(6).standard_normal((3, 6)).astype(np.float32)
-    verdict = verify(model, Request(composite="epsilon", target="0-1"), {"x": x})
+    verdict = verify(model, CompileOptions(composite="epsilon", target="0-1"), {"x": x})
     model.graph.output.append(onnx.helper.make_tensor_value_info("z", 1, [3, 4]))
     z = run(model, {"x": x})["z"][:, 0]
     assert not verdict.problems

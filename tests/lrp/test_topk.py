@@ -10,7 +10,7 @@ from models import assert_close, network, run
 
 import lrp_onnx
 from lrp_onnx import TargetError
-from lrp_onnx.lrp.assignment import Request
+from lrp_onnx.options import CompileOptions
 from lrp_onnx.validate.verify import verify
 
 CONVOLUTIONS = network(
@@ -113,19 +113,21 @@ def test_the_explainer_hands_the_classes_back_beside_the_outputs():
 
 
 def test_verify_adds_up_the_accounts_of_all_classes():
-    verdict = verify(CONVOLUTIONS, Request(target="top-3"))
-    one = verify(CONVOLUTIONS, Request(target="argmax"))
+    verdict = verify(CONVOLUTIONS, CompileOptions(target="top-3"))
+    one = verify(CONVOLUTIONS, CompileOptions(target="argmax"))
     assert not verdict.problems
     assert [line.name for line in verdict.lines] == [line.name for line in one.lines]
     feeds = drawn("convolutions")
-    verdict = verify(CONVOLUTIONS, Request(target="top-3"), feeds)
+    verdict = verify(CONVOLUTIONS, CompileOptions(target="top-3"), feeds)
     z = lrp_onnx.compile(CONVOLUTIONS, target="top-3", relevance_at="y").model
     assert verdict.explained == pytest.approx(float(run(z, feeds)["y_relevance"].sum()), rel=1e-5)
 
 
 def test_verify_adds_up_what_happens_in_bodies():
     feeds = drawn("branches")
-    several, one = (verify(BRANCHES, Request("epsilon", target=t), feeds) for t in ("top-2", "all"))
+    several, one = (
+        verify(BRANCHES, CompileOptions("epsilon", target=t), feeds) for t in ("top-2", "all")
+    )
     assert not several.problems
     assert [line.name for line in several.lines] == [line.name for line in one.lines]
 

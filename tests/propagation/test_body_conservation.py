@@ -15,8 +15,8 @@ from models import Array
 from onnx import numpy_helper
 from test_bodies import HEAD
 
-from lrp_onnx.lrp.assignment import Request
 from lrp_onnx.ops.registry import REGISTRY
+from lrp_onnx.options import CompileOptions
 from lrp_onnx.validate.verify import Line, Verdict, verify
 
 SHAPES = {"w": (3, 4), "u": (4, 4), "b": (4,), "v": (4, 2), "s": (2, 4)}
@@ -70,7 +70,7 @@ def verdict_of(text: str, composite: str = "epsilon", condition: bool = True) ->
         feeds[value.name] = rng.standard_normal(shape).astype(np.float32)
     if "c" in feeds:
         feeds["c"] = np.array(condition)
-    return verify(model, Request(composite=composite, target=1), feeds)
+    return verify(model, CompileOptions(composite=composite, target=1), feeds)
 
 
 def body_of(verdict: Verdict) -> Line:

@@ -20,8 +20,8 @@ from lrp_onnx.compiler.check import check_compiled, relative_difference
 from lrp_onnx.compiler.stages import run_stages
 from lrp_onnx.data.samples import random_feeds
 from lrp_onnx.graph.session import Wanted
-from lrp_onnx.lrp.assignment import Request
 from lrp_onnx.ops.registry import REGISTRY
+from lrp_onnx.options import CompileOptions
 from lrp_onnx.propagation import walk as backward
 from lrp_onnx.propagation.factored.relevance import Relevance
 from lrp_onnx.validate import bench
@@ -51,7 +51,7 @@ def residual_net(dtype: type = np.float32) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("composite", COMPOSITES)
 def test_holds_on_a_residual_net(composite: str) -> None:
-    verdict = verify(residual_net(), Request(composite=composite))
+    verdict = verify(residual_net(), CompileOptions(composite=composite))
     assert verdict.problems == ()
     assert len(verdict.lines) == 7
     assert all(line.finite for line in verdict.lines)
@@ -76,19 +76,19 @@ def attention_net() -> onnx.ModelProto:
 
 @pytest.mark.parametrize("composite", ["attnlrp", "cp-lrp", "epsilon-plus-flat"])
 def test_holds_on_attention(composite: str) -> None:
-    verdict = verify(attention_net(), Request(composite=composite))
+    verdict = verify(attention_net(), CompileOptions(composite=composite))
     assert verdict.problems == ()
     assert all(line.finite for line in verdict.lines)
 
 
 def test_holds_on_token_ids() -> None:
-    assert verify(text_net(), Request(composite="epsilon")).problems == ()
+    assert verify(text_net(), CompileOptions(composite="epsilon")).problems == ()
 
 
 def test_the_first_line_starts_with_the_explained_value() -> None:
     x = np.random.default_rng(0).standard_normal((1, 1, 8, 8)).astype(np.float32)
-    verdict = verify(picture_net(), Request(target=2), {"image": x})
-    feeds, y = {"image": x}, compiler.run_stages(picture_net(), Request(target=2))
+    verdict = verify(picture_net(), CompileOptions(target=2), {"image": x})
+    feeds, y = {"image": x}, compiler.run_stages(picture_net(), CompileOptions(target=2))
     expected = check.judge(y.model.SerializeToString()).run(feeds)["logits"][0, 2]
     assert verdict.explained == pytest.approx(float(expected), rel=1e-5)
     assert verdict.lines[0].name == "fc"
@@ -120,7 +120,7 @@ def test_a_wrong_vjp_fails(
     assert op.vjp is not None
     wrong = dataclasses.replace(op, vjp=change(op.vjp, 1.01))
     monkeypatch.setitem(REGISTRY, ("", operator), wrong)
-    verdict = verify(residual_net(), Request(composite="epsilon"))
+    verdict = verify(residual_net(), CompileOptions(composite="epsilon"))
     named = [problem for problem in verdict.problems if f"({operator})" in problem]
     assert named
     assert "account is off" in named[0]
@@ -133,7 +133,7 @@ def test_a_forgotten_branch_fails(monkeypatch: pytest.MonkeyPatch) -> None:
         return pending[value][0] if value in pending else None
 
     monkeypatch.setattr(backward, "_total", first_only)
-    problems = verify(residual_net(), Request(composite="epsilon")).problems
+    problems = verify(residual_net(), CompileOptions(composite="epsilon")).problems
     assert any("lost between nodes" in problem for problem in problems)
 
 
@@ -144,9 +144,9 @@ def test_a_changed_forward_fails(monkeypatch: pytest.MonkeyPatch) -> None:
         weight.const_value = ir.tensor(weight.const_value.numpy() * np.float32(1.01))
 
     monkeypatch.setattr(compiler, "canonize", wrong)
-    assert "differs from the original" in verify(residual_net(), Request()).problems[0]
+    assert "differs from the original" in verify(residual_net(), CompileOptions()).problems[0]
     with pytest.raises(CheckError, match="'y'"):
-        run_stages(residual_net(), Request())
+        run_stages(residual_net(), CompileOptions())
 
 
 def _line(**sums: float) -> Line:
@@ -167,7 +167,7 @@ def test_alpha_beta_reports_its_leak() -> None:
     """A neuron without negative contributions passes on alpha times its relevance."""
     model = network("y = Gemm(x, w)", (1, 3), w=np.float32([[1], [2], [3]]))
     feeds = {"x": np.float32([[1, 2, 3]])}
-    request = Request(composite="alpha2-beta1", target="all")
+    request = CompileOptions(composite="alpha2-beta1", target="all")
     verdict = verify(model, request, feeds)
     assert verdict.problems == ()
     assert verdict.explained == pytest.approx(14)
@@ -206,9 +206,14 @@ def test_a_double_convolution_is_judged_by_the_reference_evaluator() -> None:
         g (double[N,1,4,4] x) => (double[N,1,3,3] y)
         <double[1,1,2,2] w = {1, -2, 3, 0.5}> { y = Conv(x, w) }"""
     )
-    request = Request(composite="epsilon", target="all")
+    request = CompileOptions(composite="epsilon", target="all")
     assert verify(model, request).problems == ()
-    assert check_compiled(model, run_stages(model, request, check=False)) == ()
+    assert (
+        check_compiled(
+            model, run_stages(model, CompileOptions(composite="epsilon", target="all", check=False))
+        )
+        == ()
+    )
 
 
 def test_an_input_nobody_can_make_up_is_a_warning() -> None:
@@ -219,7 +224,7 @@ def test_an_input_nobody_can_make_up_is_a_warning() -> None:
     model.graph.input.append(onnx.helper.make_tensor_value_info("index", 7, [1]))
     table = next(t for t in model.graph.initializer if t.name == "table")
     table.CopyFrom(onnx.numpy_helper.from_array(np.zeros((0, 3), np.float32), "table"))
-    request = Request(composite="epsilon", explain=["x"])
+    request = CompileOptions(composite="epsilon", explain=["x"])
     compiled = run_stages(model, request)
     assert any("verify MODEL INPUT" in warning for warning in compiled.warnings)
     with pytest.raises(InputError, match=r"NAME=FILE\.npy"):
@@ -243,7 +248,7 @@ def test_open_sizes_are_guessed_alike_for_the_same_name() -> None:
 
 def test_bench_measures_both() -> None:
     model = picture_net()
-    costs = bench.bench(model, run_stages(model, Request(), check=False), runs=4)
+    costs = bench.bench(model, run_stages(model, CompileOptions(check=False)), runs=4)
     assert costs.runs == 4
     assert 0 < costs.forward.quartiles[0] <= costs.forward.median <= costs.forward.quartiles[1]
     assert costs.ratio == costs.explanation.median / costs.forward.median
@@ -252,10 +257,10 @@ def test_bench_measures_both() -> None:
 
 def test_the_simplified_graph_is_compared_with_the_rules_as_they_stand():
     model = residual_net()
-    found = verify(model, Request(composite="epsilon-plus")).simplified
+    found = verify(model, CompileOptions(composite="epsilon-plus")).simplified
     assert found is not None
     assert 0 <= max(found.values()) < 1e-5
-    plain = Request(composite="epsilon-plus", optimize=False)
+    plain = CompileOptions(composite="epsilon-plus", optimize=False)
     assert verify(model, plain).simplified is None
 
 
@@ -268,6 +273,6 @@ def test_a_simplification_that_changes_relevance_is_told(monkeypatch):
         return {i: Relevance(*parts) for i, parts in doubled.items()} or None
 
     monkeypatch.setattr(backward, "by_fewest", wrong)
-    problems = verify(residual_net(), Request(composite="epsilon-plus")).problems
+    problems = verify(residual_net(), CompileOptions(composite="epsilon-plus")).problems
     assert any("differs from the rules as they stand" in text for text in problems)
     assert any("--no-optimize" in text for text in problems)

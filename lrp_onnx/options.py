@@ -1,0 +1,127 @@
+"""The options of a compilation, declared once.
+
+`lrp_onnx.compile` takes the fields of `CompileOptions` as its arguments, and the command line makes
+its parameters of them; the text of each field is the documentation of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lrp_onnx.errors import CompositeError, TargetError
+
+__all__ = ["RUNTIMES", "CompileOptions"]
+
+RUNTIMES = ("portable", "cpu", "cuda")
+"""What a graph is made for: everything that runs ONNX, or ONNX Runtime's provider of that name."""
+MOST_STEPS = 10_000
+
+
+def option(
+    default: Any, text: str, shown: str = "NAME", flag: str = "", repeatable: bool = False
+) -> Any:
+    """A field with its documentation.
+
+    shown: the value as the help of the command line writes it. flag: the option's name there,
+    where it is not the field's. repeatable: whether it may be given several times there.
+    """
+    about = {"text": text, "shown": shown, "flag": flag, "repeatable": repeatable}
+    if isinstance(default, dict):
+        return field(default_factory=default.copy, metadata=about)
+    return field(default=default, metadata=about)
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """What to explain, how, and for which runtime. None leaves the choice to lrp-onnx."""
+
+    composite: str | None = option(
+        None,
+        "Which rule each layer gets: a composite by name or file [epsilon-plus-flat].",
+        shown="NAME|FILE.toml",
+    )
+    method: str = option("lrp", "How relevance is computed: {methods}.")
+    parameters: Mapping[str, float | tuple[float, ...] | list[float] | str] = option(
+        {},
+        "A parameter of the rules: a number, one per channel, or an expression of z.",
+        shown="[RULE.]NAME=VALUE[,VALUE…]",
+        flag="--set",
+        repeatable=True,
+    )
+    rules: Mapping[str, str] = option(
+        {},
+        "A rule for nodes by name (* matches) or operator type, before the composite's own.",
+        shown="PATTERN=RULE",
+        flag="--rule",
+        repeatable=True,
+    )
+    output: str | None = option(None, "The output to explain [the only float output].")
+    explain: str | Sequence[str] | None = option(
+        None, "An input to explain [every float input].", repeatable=True
+    )
+    target: str | int = option(
+        "argmax",
+        "What is explained: the largest class, a class by number, class A minus class B, the K "
+        "largest classes one by one, the sum of all entries, or the largest entry. With input or "
+        "seed, whoever runs the model chooses.",
+        shown="argmax|INDEX|A-B|top-K|all|max|input|seed",
+    )
+    class_axis: int | None = option(
+        None,
+        "The axis of the output that counts the classes [1; for rank 3 the last; 0 without a "
+        "batch].",
+        shown="N",
+    )
+    start: str | None = option(
+        None, "What relevance sums to: the explained logit, or one [logit].", shown="logit|one"
+    )
+    relevance_at: str | Sequence[str] = option(
+        (), "An inner tensor whose relevance is an output too.", shown="TENSOR", repeatable=True
+    )
+    conditions: str | Sequence[str] = option(
+        (),
+        "An inner tensor that gets an input TENSOR_condition, by which the relevance of its "
+        "channels is multiplied.",
+        shown="TENSOR",
+        flag="--condition",
+        repeatable=True,
+    )
+    steps: int | None = option(
+        None,
+        "How many points integrated-gradients takes between baseline and input [32].",
+        shown="N",
+    )
+    baseline: object = option(
+        None,
+        "The input that integrated-gradients compare with [zero].",
+        shown="[NAME=]zero|mean|FILE",
+        repeatable=True,
+    )
+    runtime: str = option("portable", f"The runtime to compile for: {', '.join(RUNTIMES)}.")
+    opset: int | None = option(
+        None, "The opset of the compiled model, 18 to 21 [the model's own].", shown="N"
+    )
+    optimize: bool = option(
+        True, "Simplify the graph exactly; without it every rule is emitted as its file says."
+    )
+    check: bool = option(
+        True, "Compare the prediction of the compiled model with the original's on random input."
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("explain", "relevance_at", "conditions"):
+            value = getattr(self, name)
+            if isinstance(value, str):  # one name alone is a name, not its letters
+                object.__setattr__(self, name, (value,))
+        if self.runtime not in RUNTIMES:
+            raise CompositeError(
+                f"runtime {self.runtime!r} is unknown. Choose one of {', '.join(RUNTIMES)}."
+            )
+        if self.steps is not None and self.steps < 1:
+            raise TargetError(
+                f"steps {self.steps}: at least one is needed. Give a number such as 32."
+            )
+        if self.steps is not None and self.steps > MOST_STEPS:
+            raise TargetError(f"steps {self.steps}: at most {MOST_STEPS} are taken. Give fewer.")
