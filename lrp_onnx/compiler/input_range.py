@@ -1,4 +1,4 @@
-"""Parameters that follow from the range of an input: the low and high of rule zbox."""
+"""The range of an input at the first layer, from which parameters of rules follow."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from lrp_onnx.data.implied import affine_behind
 from lrp_onnx.graph.session import Array
 from lrp_onnx.lrp.composite import Override
 
-__all__ = ["Ranges", "implied_parameters"]
+__all__ = ["Ranges", "input_ends"]
 
 Ranges = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 """The smallest and largest value of an input, by its name: one for each channel."""
 
 
-def implied_parameters(canonical: ir.Model, ranges: Ranges) -> dict[str, Override]:
-    """The range of the first input that has one, as it reaches the first layer.
+def input_ends(canonical: ir.Model, ranges: Ranges) -> dict[str, Override]:
+    """The least and largest value of the first input with a range, as the first layer sees it.
 
     What stands between, such as a model's own normalization, is applied to it.
     """
@@ -27,8 +27,8 @@ def implied_parameters(canonical: ir.Model, ranges: Ranges) -> dict[str, Overrid
             (factor, shift), _ = affine_behind(value)
             low, high = (np.asarray(end) * factor + shift for end in ends)
             return {
-                "zbox.low": _parameter(np.minimum(low, high)),
-                "zbox.high": _parameter(np.maximum(low, high)),
+                "input minimum": _parameter(np.minimum(low, high)),
+                "input maximum": _parameter(np.maximum(low, high)),
             }
     return {}
 

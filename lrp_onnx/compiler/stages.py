@@ -20,7 +20,7 @@ from lrp_onnx.compiler.accounts import accounts_of
 from lrp_onnx.compiler.check import check_compiled
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.explanation import emit_relevance
-from lrp_onnx.compiler.input_range import Ranges, implied_parameters
+from lrp_onnx.compiler.input_range import Ranges, input_ends
 from lrp_onnx.compiler.signature import takes_options
 from lrp_onnx.frontend.canonize import canonize
 from lrp_onnx.frontend.normalize import normalize
@@ -179,8 +179,8 @@ def prepare(loaded: Loaded, options: CompileOptions, ranges: Ranges | None = Non
     with loaded.stage("canonize"):
         canonize(loaded.model)
     with loaded.stage("assign", lambda: assignment):
-        implied = implied_parameters(loaded.model, ranges or {})
-        assignment = assign(loaded.model, options, implied)
+        of_input = input_ends(loaded.model, ranges or {})
+        assignment = assign(loaded.model, options, of_input)
     return Prepared(loaded, ends, assignment)
 
 

@@ -103,8 +103,8 @@ def assign(
 ) -> Assignment:
     """Find the explanation path and give each of its nodes a rule.
 
-    implied: parameters by `RULE.NAME` that follow from the data. They are taken where the user
-    gave none of those names and a rule lacks them.
+    implied: the least and the largest value of the input, by name of INPUT_ENDS. Parameters that
+    stand for them take them where the user set none of these.
     Raises TargetError, CompositeError, RuleError or UnsupportedError; the last lists every node
     without a rule.
     """
@@ -115,7 +115,7 @@ def assign(
         .with_rules(options.rules)
         .with_parameters(options.parameters)
     )
-    implied = _lacking(composite, options, implied or {})
+    implied = _lacking(composite, options, _implied(composite, implied or {}))
     composite = composite.with_parameters(implied)
     output, target = choose_output(graph, options.output), parse_target(options.target)
     if target.kind == "top" and method.path:
@@ -178,6 +178,16 @@ def _check_used(
             raise CompositeError(
                 f"parameter {key!r}: no node of this model gets a rule that takes it. Leave it out."
             )
+
+
+def _implied(composite: Composite, ends: Mapping[str, Override]) -> dict[str, Override]:
+    """The parameters that stand for an end of the input's range, by `RULE.NAME`."""
+    return {
+        f"{layer.rule.name}.{name}": ends[parameter.implied]
+        for layer in composite.layers
+        for name, parameter in layer.rule.parameters.items()
+        if parameter.implied is not None and parameter.implied in ends
+    }
 
 
 def _lacking(
@@ -305,13 +315,14 @@ def _straight_through(composite: Composite, path: tuple[Step, ...]) -> tuple[str
 
 
 def _all_alike(nodes: Sequence[Assigned]) -> tuple[str, ...]:
-    """A warning where rule flat meets a first layer over all features at once."""
-    alike = [a.step for a in nodes if a.rule.name == "flat" and _sees_all(a.step)]
-    names = [name_of(s.node) for s in alike if not any(b.kind == "linear" for b in s.before())]
-    if not names:
+    """A warning where a first layer over all features at once gives all the same share."""
+    alike = [a for a in nodes if a.rule.uniform and _sees_all(a.step)]
+    alike = [a for a in alike if not any(b.kind == "linear" for b in a.step.before())]
+    if not alike:
         return ()
+    names = ", ".join(repr(name_of(a.step.node)) for a in alike)
     return (
-        f"{', '.join(map(repr, names))}: the first layer is fully connected, and rule flat gives "
+        f"{names}: the first layer is fully connected, and rule {alike[0].rule.name} gives "
         "all features that enter it the same share; --composite epsilon tells them apart.",
     )
 

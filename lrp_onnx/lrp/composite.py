@@ -43,8 +43,6 @@ COMPOSITE_KEYS = {
 LAYER_KEYS = {"op", "kind", "name", "first", "last", "index", "rule", "parameters"}
 GATES = {"constant": True, "differentiated": False}
 ATTENTION = {"constant": True, "shared": False}
-UNSET = ("norm",)
-"""Rules that `--set NAME=VALUE` without a rule's name never reaches."""
 
 Override = Setting | list[float]
 
@@ -84,7 +82,7 @@ class Layer:
             return False
         if rule_name:
             return self.rule.name == rule_name
-        return self.own and self.rule.name not in UNSET
+        return self.own and not self.rule.parameters[name].by_rule_only
 
     def describe(self) -> str:
         """The selector in words, for reports."""

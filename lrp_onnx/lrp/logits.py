@@ -143,7 +143,7 @@ def _of_softmax(value: ir.Value | None) -> ir.Value | None:
     for powers, total in _quotients(value):
         a, b = _inputs(powers, "Exp"), _inputs(_sum(total), "Exp")
         if a and b and a[0] is b[0]:
-            return _uncenterd(a[0])
+            return _uncentered(a[0])
     return None
 
 
@@ -157,10 +157,10 @@ def _of_log_softmax(value: ir.Value | None) -> ir.Value | None:
         return None
     a, subtrahend = difference
     if (whole := _inputs(subtrahend, "ReduceLogSumExp")) and whole[0] is a:
-        return _uncenterd(a)
+        return _uncentered(a)
     total = _inputs(subtrahend, "Log")
     powers = _inputs(_sum(total[0]), "Exp") if total else []
-    return _uncenterd(a) if powers and powers[0] is a else None
+    return _uncentered(a) if powers and powers[0] is a else None
 
 
 def _of_sigmoid(value: ir.Value | None) -> ir.Value | None:
@@ -214,7 +214,7 @@ def _sum(value: ir.Value | None) -> ir.Value | None:
     return summed[0] if summed else None
 
 
-def _uncenterd(value: ir.Value | None) -> ir.Value | None:
+def _uncentered(value: ir.Value | None) -> ir.Value | None:
     """x of x − max(x), else the value itself."""
     if difference := _inputs(value, "Sub"):
         largest = _inputs(difference[1], "ReduceMax")

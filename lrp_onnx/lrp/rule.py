@@ -24,6 +24,7 @@ from lrp_onnx.errors import LrpError, RuleError
 from lrp_onnx.lrp.expression import Expression, parse
 
 __all__ = [
+    "INPUT_ENDS",
     "Parameter",
     "Rule",
     "Setting",
@@ -43,7 +44,11 @@ Setting = float | tuple[float, ...] | str
 RULE_KEYS = {"summary", "formula", "reference", "parameters", "share", "relevance", "operator"}
 SHARE_KEYS = {"where", "factor", "terms"}
 TERM_KEYS = {"x", "w", "b", "factor"}
-PARAMETER_KEYS = {"default", "minimum", "maximum", "per_channel", "at_most"}
+PARAMETER_KEYS = {
+    *("default", "minimum", "maximum", "per_channel", "at_most", "implied", "by_rule_only"),
+}
+INPUT_ENDS = ("input minimum", "input maximum")
+"""What a parameter may be implied by: the range of the values that the input can have."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,10 @@ class Parameter:
     per_channel: bool = False
     at_most: str | None = None
     """Another parameter that must be as large, channel by channel."""
+    implied: str | None = None
+    """Which of INPUT_ENDS it is where the user does not set it and the input's range is known."""
+    by_rule_only: bool = False
+    """Whether `--set` reaches it only as RULE.NAME."""
 
     def check(self, value: object, what: str) -> Setting:
         """Return `value` as a setting; RuleError (naming `what`) if it is of another type or out of
@@ -122,6 +131,12 @@ class Rule:
     shares: tuple[Share, ...] = ()
     relevance: Expression | None = None
     operator: str | None = None
+
+    @property
+    def uniform(self) -> bool:
+        """Whether every input gets the same share: neither inputs nor weights count."""
+        terms = [term for share in self.shares for term in share.terms]
+        return bool(terms) and all(isinstance(e, float) for t in terms for e in (t.x, t.w))
 
     def settings(self, given: Mapping[str, object]) -> dict[str, Setting]:
         """The value of every parameter: the given ones checked, the others by default."""
@@ -246,12 +261,21 @@ def _parameter(name: str, value: object) -> Parameter:
             **limits,
             per_channel=typed(value, "per_channel", bool, False),
             at_most=typed(value, "at_most", str, None),
+            implied=_implied(value),
+            by_rule_only=typed(value, "by_rule_only", bool, False),
         )
     else:
         default, parameter = value, Parameter()
     if default is not None:
         default = parameter.check(default, f"parameter {name!r}")
     return replace(parameter, default=default)
+
+
+def _implied(table: Mapping[str, Any]) -> str | None:
+    end: str | None = typed(table, "implied", str, None)
+    if end is not None and end not in INPUT_ENDS:
+        raise RuleError(f"key 'implied' is {end!r}. Give one of {', '.join(INPUT_ENDS)}.")
+    return end
 
 
 def _share(table: object, known: frozenset[str]) -> Share:

@@ -270,7 +270,7 @@ def normalizing_net() -> onnx.ModelProto:
     ):
         array = np.float32(value).reshape(1, 3, 1, 1)
         model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
-        ends = (["centerd", name], ["normalized"]) if k == 0 else (["image", name], ["centerd"])
+        ends = (["centered", name], ["normalized"]) if k == 0 else (["image", name], ["centered"])
         model.graph.node.insert(0, onnx.helper.make_node(op, *ends, name))
     return model
 

@@ -436,9 +436,9 @@ def flat_softmax(x: Array, bias: Array, axis: int, **_: object) -> Array:
 def of_groups(x: Array, gamma: Array, beta: Array, groups: int, activation: int,
               epsilon: float = 1e-5) -> Array:  # fmt: skip
     apart = x.reshape(len(x), -1, groups, x.shape[-1] // groups)
-    centerd = apart - apart.mean((1, 3), keepdims=True)
-    deviation = np.sqrt((centerd**2).mean((1, 3), keepdims=True) + epsilon)
-    y = (centerd / deviation).reshape(x.shape) * gamma + beta
+    centered = apart - apart.mean((1, 3), keepdims=True)
+    deviation = np.sqrt((centered**2).mean((1, 3), keepdims=True) + epsilon)
+    y = (centered / deviation).reshape(x.shape) * gamma + beta
     return y / (1 + np.exp(-y)) if activation else y
 
 

@@ -29,7 +29,8 @@ SPELLINGS = {
     "one scale": (f"{OVER} h = Mul(n, g) y = Add(h, b)", {**AFFINE, "g": 3.0}),
     "integer exponent": (f"{OVER} h = Mul(n, g) y = Add(h, b)", {**AFFINE, "two": 2}),
     "square by Mul": (f"{MEAN} {SQUARE} {ROOT} n = Div(d, r) h = Mul(n, g) y = Add(h, b)", AFFINE),
-    "centerd twice": (f"{MEAN} d2 = Sub(x, m) {POWER} {ROOT} n = Div(d2, r) y = Mul(n, g)", AFFINE),
+    "centered twice": (f"{MEAN} d2 = Sub(x, m) {POWER} {ROOT} n = Div(d2, r) "
+                       "y = Mul(n, g)", AFFINE),
     "mean twice": (f"{MEAN} m2 = ReduceMean(x, last) d2 = Sub(x, m2) {POWER} {ROOT} "
                    "n = Div(d2, r) y = Mul(n, g)", AFFINE),
     "reciprocal": (f"{INVERSE} n = Mul(d, i) h = Mul(n, g) y = Add(h, b)", AFFINE),
@@ -56,7 +57,7 @@ STAY = {
     "axes differ": ("m = ReduceMean(x, first) d = Sub(x, m) "
                     f"{POWER} {ROOT} y = Div(d, r)", {**KEPT, "first": [1]}),
     "fourth power": (f"{OVER} y = Mul(n, g)", {**AFFINE, "two": 4.0}),
-    "not centerd": ("q = Mul(x, x) v = ReduceMean(q, last) e = Add(v, eps) r = Sqrt(e) "
+    "not centered": ("q = Mul(x, x) v = ReduceMean(q, last) e = Add(v, eps) r = Sqrt(e) "
                     "y = Div(x, r)", KEPT),
     "another mean": ("a = Abs(x) m = ReduceMean(a, last) d = Sub(x, m) "
                      f"{POWER} {ROOT} y = Div(d, r)", KEPT),
@@ -137,9 +138,9 @@ BEYOND = {  # axes, sizes and types that LayerNormalization has not
 def by_hand(x: np.ndarray, axis: int, constants: dict[str, object], start: np.ndarray):  # type: ignore[no-untyped-def]
     """Output and relevance of the norm under the rule `norm`, in float64."""
     x, g = x.astype(float), np.asarray(constants.get("g", 1.0), float)
-    centerd = x - x.mean(axis, keepdims=True)
-    deviation = np.sqrt((centerd**2).mean(axis, keepdims=True) + 0.01)
-    y = centerd / deviation * g + np.asarray(constants.get("b", 0.0), float)
+    centered = x - x.mean(axis, keepdims=True)
+    deviation = np.sqrt((centered**2).mean(axis, keepdims=True) + 0.01)
+    y = centered / deviation * g + np.asarray(constants.get("b", 0.0), float)
     c = g * start / (y + np.where(y >= 0, 1e-6, -1e-6)) / deviation
     return y, x * (c - c.mean(axis, keepdims=True))
 

@@ -18,7 +18,7 @@ NORMS = {
         "e = Add(v, eps) s = Sqrt(e) n = Div(d, s) g = Mul(n, gamma) y = Add(g, beta)",
     "square as a product": f"{MEAN} q = Mul(d, d) v = ReduceMean<keepdims=1>(q, axes) "
         "e = Add(eps, v) s = Sqrt(e) n = Div(d, s) g = Mul(gamma, n) y = Add(beta, g)",
-    "centerd twice": f"{MEAN} d2 = Sub(a, m) q = Mul(d, d2) v = ReduceMean<keepdims=1>(q, axes) "
+    "centered twice": f"{MEAN} d2 = Sub(a, m) q = Mul(d, d2) v = ReduceMean<keepdims=1>(q, axes) "
         "e = Add(v, eps) s = Sqrt(e) n = Div(d2, s) g = Mul(n, gamma) y = Add(g, beta)",
     "reciprocal": f"{MEAN} q = Mul(d, d) v = ReduceMean<keepdims=1>(q, axes) e = Add(v, eps) "
         "s = Sqrt(e) r = Reciprocal(s) n = Mul(d, r) g = Mul(n, gamma) y = Add(g, beta)",
@@ -66,9 +66,9 @@ def test_a_norm_in_any_spelling_is_a_norm(name: str) -> None:
     lines = [(line.kind, line.rule) for line in compiled.report if line.kind]
     assert ("norm", "norm") in lines
     x = found["x"].astype(float)
-    centerd = x - x.mean(-1, keepdims=True)
-    deviation = np.sqrt((centerd**2).mean(-1, keepdims=True) + 0.001)
-    y = centerd / deviation * EMPTY["gamma"] + EMPTY["beta"]
+    centered = x - x.mean(-1, keepdims=True)
+    deviation = np.sqrt((centered**2).mean(-1, keepdims=True) + 0.001)
+    y = centered / deviation * EMPTY["gamma"] + EMPTY["beta"]
     g = EMPTY["gamma"] * start / (y + np.where(y >= 0, 1e-6, -1e-6)) / deviation
     assert_close(found["x_relevance"], x * (g - g.mean(-1, keepdims=True)), 1e-4)
 

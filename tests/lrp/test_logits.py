@@ -18,7 +18,7 @@ from lrp_onnx.validate.verify import verify
 
 SHAPE = (3, 4)
 NUMBERS = {"one": 1.0, "zero": 0.0, "minus": -1.0, "axes": [1], "ax": [-1], "half": 0.5}
-CENTERD = "m = ReduceMax<keepdims=1>(z, axes) a = Sub(z, m) e = Exp(a) t = ReduceSum(e, axes) "
+CENTERED = "m = ReduceMax<keepdims=1>(z, axes) a = Sub(z, m) e = Exp(a) t = ReduceSum(e, axes) "
 PLAIN = "e = Exp(z) t = ReduceSum<keepdims=1>(e, axes) "
 
 SPELLINGS = {
@@ -26,15 +26,15 @@ SPELLINGS = {
     "LogSoftmax": "y = LogSoftmax<axis=1>(z)",
     "Sigmoid": "y = Sigmoid(z)",
     "softmax": PLAIN + "y = Div(e, t)",
-    "softmax, centerd": CENTERD + "y = Div(e, t)",
-    "softmax, by Reciprocal": CENTERD + "r = Reciprocal(t) y = Mul(e, r)",
+    "softmax, centered": CENTERED + "y = Div(e, t)",
+    "softmax, by Reciprocal": CENTERED + "r = Reciprocal(t) y = Mul(e, r)",
     "softmax, Reciprocal first": PLAIN + "r = Reciprocal(t) y = Mul(r, e)",
     "softmax, of LogSoftmax": "l = LogSoftmax(z) y = Exp(l)",
     "softmax, by ReduceLogSumExp": "l = ReduceLogSumExp(z, axes) d = Sub(z, l) y = Exp(d)",
     "log-softmax, Log of Softmax": "p = Softmax(z) y = Log(p)",
-    "log-softmax, Log of the quotient": CENTERD + "p = Div(e, t) y = Log(p)",
+    "log-softmax, Log of the quotient": CENTERED + "p = Div(e, t) y = Log(p)",
     "log-softmax, difference": PLAIN + "l = Log(t) y = Sub(z, l)",
-    "log-softmax, centerd difference": CENTERD + "l = Log(t) y = Sub(a, l)",
+    "log-softmax, centered difference": CENTERED + "l = Log(t) y = Sub(a, l)",
     "sigmoid": "n = Neg(z) e = Exp(n) d = Add(one, e) y = Div(one, d)",
     "sigmoid, by Reciprocal": "n = Neg(z) e = Exp(n) d = Add(e, one) y = Reciprocal(d)",
     "sigmoid, times -1": "n = Mul(minus, z) e = Exp(n) d = Add(e, one) y = Div(one, d)",
@@ -148,7 +148,7 @@ def test_what_is_none_starts_at_the_output(other: str) -> None:
     assert start.name == "y"
 
 
-@pytest.mark.parametrize("spelling", ["Softmax", "softmax, centerd", "sigmoid"])
+@pytest.mark.parametrize("spelling", ["Softmax", "softmax, centered", "sigmoid"])
 @pytest.mark.parametrize("moves", MOVES)
 def test_moves_are_replayed_on_the_logits(moves: str, spelling: str) -> None:
     body = SPELLINGS[spelling].replace("y =", "p =")

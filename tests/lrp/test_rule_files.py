@@ -5,11 +5,15 @@ key and remedy.
 from __future__ import annotations
 
 import pytest
+from models import network
 
+import lrp_onnx
+from lrp_onnx.compiler.stages import load_original, prepare
 from lrp_onnx.errors import CompositeError, LrpError, RuleError
 from lrp_onnx.lrp.composite import load_composite
 from lrp_onnx.lrp.expression import names, parse
 from lrp_onnx.lrp.rule import library, load_rule
+from lrp_onnx.options import CompileOptions
 
 GOOD = 'summary = "s"\nreference = "r"\n'
 SHARE = '[[share]]\nterms = [{ x = "x" }]\n'
@@ -191,3 +195,46 @@ OUT_OF_ORDER = {
 def test_bounds_that_are_none_are_refused(low, high):
     with pytest.raises(RuleError, match=r"Exchange them|out of range"):
         load_rule("zbox").settings({"low": low, "high": high})
+
+
+def test_what_flat_is_for_holds_for_a_copy_of_another_name(tmp_path):
+    (tmp_path / "even.toml").write_text(library().joinpath("flat.toml").read_text())
+    uniform = {name for name in RULES if load_rule(name).uniform}
+    assert uniform == {"flat"}
+    model = network("y = Gemm<transB=1>(x, w)", (1, 4), w=(3, 4))
+    even = lrp_onnx.compile(model, "epsilon", rules={"Gemm": str(tmp_path / "even.toml")})
+    assert any("rule even gives" in warning for warning in even.warnings)
+    assert not any("same share" in w for w in lrp_onnx.compile(model, "epsilon").warnings)
+
+
+def test_what_zbox_is_for_holds_for_a_copy_of_another_name(tmp_path):
+    (tmp_path / "bounds.toml").write_text(library().joinpath("zbox.toml").read_text())
+    model = network(
+        "z = Conv(x, w) y = ReduceMean(z, axes)", (1, 2, 4, 4), w=(3, 2, 3, 3), axes=[2, 3]
+    )
+    options = CompileOptions(composite="epsilon", rules={"Conv": str(tmp_path / "bounds.toml")})
+    ranges = {"x": ([-1.0, -2.0], [3.0, 4.0])}
+    with pytest.raises(RuleError, match="no default"):
+        prepare(load_original(model), options)
+    settings = prepare(load_original(model), options, ranges).assignment.nodes[0].settings
+    assert (settings["low"], settings["high"]) == ((-1.0, -2.0), (3.0, 4.0))
+
+
+def test_a_parameter_that_only_its_rule_names():
+    composite = load_composite("epsilon-plus")
+    assert load_rule("norm").parameters["epsilon"].by_rule_only
+    own = composite.with_parameters({"epsilon": 0.5})
+    reached = {x.rule.name for x in own.layers if x.given.get("epsilon") == 0.5}
+    assert "epsilon" in reached
+    assert "norm" not in reached
+
+
+@pytest.mark.parametrize(
+    ("text", "fact"),
+    [('{ implied = "output" }', "'implied' is 'output'"), ("{ by_rule_only = 1 }", "by_rule_only")],
+)
+def test_wrong_keys_of_a_parameter(tmp_path, text, fact):
+    file = tmp_path / "mine.toml"
+    file.write_text(f"{GOOD}parameters = {{ a = {text} }}\n{SHARE}")
+    with pytest.raises(RuleError, match=fact):
+        load_rule(str(file))

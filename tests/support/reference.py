@@ -219,8 +219,8 @@ def _group_normalization(
     `stash_type` asks for a precision; all is in float64 here.
     """
     grouped = x.reshape(len(x), num_groups, -1)
-    centerd = grouped - grouped.mean(2, keepdims=True)
-    y = centerd / np.sqrt((centerd**2).mean(2, keepdims=True) + epsilon)
+    centered = grouped - grouped.mean(2, keepdims=True)
+    y = centered / np.sqrt((centered**2).mean(2, keepdims=True) + epsilon)
     channels = (-1, *[1] * (x.ndim - 2))
     return y.reshape(x.shape) * scale.reshape(channels) + b.reshape(channels)
 

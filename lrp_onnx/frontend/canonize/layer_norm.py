@@ -26,7 +26,7 @@ __all__ = ["layer_norms"]
 
 
 @dataclass(frozen=True)
-class _Centerd:
+class _Centered:
     """x − mean(x) over some axes, counted from the back, and the nodes that compute it."""
 
     x: ir.Value
@@ -34,15 +34,15 @@ class _Centerd:
     mean: ir.Value
     nodes: tuple[ir.Node, ...]
 
-    def same(self, other: _Centerd | None) -> bool:
+    def same(self, other: _Centered | None) -> bool:
         return other is not None and (other.x, other.axes) == (self.x, self.axes)
 
 
 @dataclass(frozen=True)
 class _Statistics:
-    """What is centerd and the node that gives √(v + ε), or one over it by Pow."""
+    """What is centered and the node that gives √(v + ε), or one over it by Pow."""
 
-    centerd: _Centerd
+    centered: _Centered
     epsilon: float
     root: ir.Node
 
@@ -59,11 +59,11 @@ class _Norm:
 
     @property
     def x(self) -> ir.Value:
-        return self.of.centerd.x
+        return self.of.centered.x
 
     @property
     def axes(self) -> tuple[int, ...]:
-        return self.of.centerd.axes
+        return self.of.centered.axes
 
     @property
     def sizes(self) -> tuple[int, ...] | None:
@@ -153,12 +153,12 @@ def _variance(root: ir.Node) -> tuple[_Statistics, tuple[ir.Node, ...]] | None:
         square = None if mean is None else _maker(mean.inputs[0], "Mul", "Pow")
         if epsilon is None or mean is None or square is None:
             continue
-        centerd = _centerd(square.inputs[0])
-        if centerd is None or not _squares(square) or axes != centerd.axes:
+        centered = _centered(square.inputs[0])
+        if centered is None or not _squares(square) or axes != centered.axes:
             continue
-        twice = _centerd(square.inputs[1]) or centerd
-        parts = (*centerd.nodes, *twice.nodes, square, mean, *kept, shifted, root)
-        return _Statistics(centerd, epsilon, root), tuple(dict.fromkeys(parts))
+        twice = _centered(square.inputs[1]) or centered
+        parts = (*centered.nodes, *twice.nodes, square, mean, *kept, shifted, root)
+        return _Statistics(centered, epsilon, root), tuple(dict.fromkeys(parts))
     return None
 
 
@@ -183,24 +183,24 @@ def _squares(node: ir.Node) -> bool:
     x, other = node.inputs
     if node.op_type == "Pow":
         return _number(other) == 2
-    a, b = _centerd(x), _centerd(other)
+    a, b = _centered(x), _centered(other)
     return other is x or (a is not None and a.same(b))
 
 
-def _centerd(value: ir.Value | None) -> _Centerd | None:
+def _centered(value: ir.Value | None) -> _Centered | None:
     """What `value` = x − mean(x) is made of."""
     sub = _maker(value, "Sub")
     mean = None if sub is None else _maker(sub.inputs[1], "ReduceMean")
     if sub is None or mean is None or mean.inputs[0] is not sub.inputs[0]:
         return None
     x, axes = sub.inputs[0], _axes(mean)
-    return None if x is None or axes is None else _Centerd(x, axes, mean.outputs[0], (mean, sub))
+    return None if x is None or axes is None else _Centered(x, axes, mean.outputs[0], (mean, sub))
 
 
 def _quotient(node: ir.Node, at: int, of: _Statistics, nodes: tuple[ir.Node, ...]) -> _Norm | None:
     """Its input there over the deviation, if that is the same x − m, perhaps computed twice."""
-    above = _centerd(node.inputs[at])
-    if above is None or not of.centerd.same(above):
+    above = _centered(node.inputs[at])
+    if above is None or not of.centered.same(above):
         return None
     parts = tuple(dict.fromkeys((*nodes, *above.nodes, node)))
     return _Norm(of, node.outputs[0], parts)
@@ -241,7 +241,7 @@ def _distributed(inverse: ir.Value, of: _Statistics, nodes: tuple[ir.Node, ...])
         inverse, nodes = product.outputs[0], (*nodes, product)
     else:
         gamma = None
-    of_x, of_mean = (_product(inverse, v) for v in (of.centerd.x, of.centerd.mean))
+    of_x, of_mean = (_product(inverse, v) for v in (of.centered.x, of.centered.mean))
     shift, at = (None, 0) if of_mean is None else sole_reader(of_mean.outputs[0]) or (None, 0)
     total, _ = (None, 0) if of_x is None else sole_reader(of_x.outputs[0]) or (None, 0)
     if of_x is None or of_mean is None or shift is None or total is None:
@@ -306,7 +306,7 @@ def _internal(graph: ir.Graph, norm: _Norm, name: str) -> ir.Node:
         deviation = inverse.outputs[0]
         deviation.name = f"{root.outputs[0].name}/deviation"
         deviation.type, deviation.shape = root.outputs[0].type, root.outputs[0].shape
-    given = [norm.x, *constants, norm.of.centerd.mean, deviation]
+    given = [norm.x, *constants, norm.of.centered.mean, deviation]
     return ir.node("Norm", given, {"axes": norm.axes}, domain="lrp", name=name)
 
 
