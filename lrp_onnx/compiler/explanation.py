@@ -18,9 +18,9 @@ from lrp_onnx.lrp.assignment import Assignment
 from lrp_onnx.lrp.methods import attribution
 from lrp_onnx.lrp.start import largest_classes, starting_relevance
 from lrp_onnx.lrp.target import Target
+from lrp_onnx.propagation.backward_pass import walk
 from lrp_onnx.propagation.condition import condition_masks
 from lrp_onnx.propagation.conservation import COLUMNS, Audit
-from lrp_onnx.propagation.walk import walk
 
 __all__ = ["emit_relevance"]
 

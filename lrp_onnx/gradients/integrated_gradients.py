@@ -29,7 +29,7 @@ from lrp_onnx.gradients.quadrature import quadrature
 from lrp_onnx.gradients.source import Cut, cut_at_sources
 from lrp_onnx.graph.builder import Emit, compute_dtype
 from lrp_onnx.lrp.assignment import Assignment
-from lrp_onnx.propagation.walk import walk
+from lrp_onnx.propagation.backward_pass import walk
 
 __all__ = ["integrated_gradients"]
 

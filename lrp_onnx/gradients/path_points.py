@@ -17,8 +17,8 @@ from lrp_onnx.errors import LrpError, UnsupportedError
 from lrp_onnx.gradients.source import Cut
 from lrp_onnx.graph.builder import HALF, Emit, compute_dtype, known_rank
 from lrp_onnx.graph.clone import cone, copied
+from lrp_onnx.propagation.backward_pass import walk
 from lrp_onnx.propagation.bodies import moved
-from lrp_onnx.propagation.walk import walk
 
 __all__ = [
     "COPY",

@@ -123,9 +123,9 @@ def _if_backward(
             elif r is not None:
                 idle.append(r)  # this branch makes that output of nothing explained
         inside = None if account is None else Audit()
-        found = walk(inner, copy.nodes, start, captured, inside)
+        relevance_of = walk(inner, copy.nodes, start, captured, inside)
         inner.at(node, site.rule.name)
-        copy.graph.outputs[:] = [_result(inner, found.get(v), v) for v in captured]
+        copy.graph.outputs[:] = [_result(inner, relevance_of.get(v), v) for v in captured]
         if account is not None and inside is not None:
             booked = account.of_run(inner, inside, [*untaken(start, copy.nodes, captured), *idle])
             copy.graph.outputs.append(_named(inner, booked, account.like(inner)))
@@ -169,7 +169,7 @@ def _scan_backward(
         _add(inner, start, results[s.body], r)
     wanted = [*(inputs[b] for _, b, _ in carried), *(inputs[s.body] for s in read), *captured]
     inside = None if account is None else Audit()
-    found = walk(inner, copy.nodes, start, wanted, inside)
+    relevance_of = walk(inner, copy.nodes, start, wanted, inside)
     inner.at(node, site.rule.name)
     before, after = list[ir.Value](), list[ir.Value]()
     if account is not None and inside is not None:
@@ -184,10 +184,10 @@ def _scan_backward(
         *r_written,
     ]
     copy.graph.outputs[:] = [
-        *(_result(inner, found.get(inputs[b]), inputs[b]) for _, b, _ in carried),
-        *(_sum(inner, total, found.get(v)) for total, v in zip(sums, captured, strict=True)),
+        *(_result(inner, relevance_of.get(inputs[b]), inputs[b]) for _, b, _ in carried),
+        *(_sum(inner, total, relevance_of.get(v)) for total, v in zip(sums, captured, strict=True)),
         *after,
-        *(_result(inner, found.get(inputs[s.body]), inputs[s.body]) for s in read),
+        *(_result(inner, relevance_of.get(inputs[s.body]), inputs[s.body]) for s in read),
     ]
     firsts = [_or_zeros(emit, arriving[k], node, s[0]) for k, s in enumerate(ports.states)]
     outer = [

@@ -26,7 +26,7 @@ def condition_masks(
     is multiplied by.
 
     C is axis 1 of a tensor of rank 2, 4 or 5, the last of rank 3. Raises TargetError for a tensor
-    without channels, or given twice.
+    without channels, or named twice.
     """
     masks: dict[ir.Value, ir.Value] = {}
     for name, value in tensors.items():
@@ -50,10 +50,10 @@ def _mask(emit: Emit, graph: ir.Graph, name: str, value: ir.Value) -> ir.Value:
             "rank 2 or more."
         )
     shape = ir.Shape([None, value.shape[axis]])
-    given = graph_input(graph, f"{name}{CONDITION}", ir.DataType.FLOAT, shape)
+    mask_input = graph_input(graph, f"{name}{CONDITION}", ir.DataType.FLOAT, shape)
     others = [k for k in range(1, rank) if k != axis]
-    mask = emit.op("Unsqueeze", given, emit.ints(*others)) if others else given
-    return mask if emit.dtype == given.dtype else emit.op("Cast", mask, to=int(emit.dtype))
+    mask = emit.op("Unsqueeze", mask_input, emit.ints(*others)) if others else mask_input
+    return mask if emit.dtype == mask_input.dtype else emit.op("Cast", mask, to=int(emit.dtype))
 
 
 def channel_axis(rank: int) -> int | None:

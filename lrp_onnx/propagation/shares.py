@@ -25,8 +25,8 @@ from lrp_onnx.lrp.rule import Setting, Share, Term
 from lrp_onnx.ops.registry import REGISTRY, Op
 from lrp_onnx.ops.stabilize import ratio
 from lrp_onnx.propagation.conservation import Audit
-from lrp_onnx.propagation.evaluate import evaluate
-from lrp_onnx.propagation.node_rule import numbers, vjp
+from lrp_onnx.propagation.expressions import evaluate
+from lrp_onnx.propagation.node_derivative import numbers, vjp
 
 __all__ = [
     "EPSILON",

@@ -265,14 +265,14 @@ def test_the_simplified_graph_is_compared_with_the_rules_as_they_stand():
 
 
 def test_a_simplification_that_changes_relevance_is_told(monkeypatch):
-    by_fewest = backward.by_fewest
+    propagate_factored = backward.propagate_factored
 
     def wrong(emit, site, arriving):
-        found = by_fewest(emit, site, arriving) or {}
+        found = propagate_factored(emit, site, arriving) or {}
         doubled = {i: (emit.op("Mul", r.coefficient, 2.0), r.factor) for i, r in found.items()}
         return {i: Relevance(*parts) for i, parts in doubled.items()} or None
 
-    monkeypatch.setattr(backward, "by_fewest", wrong)
+    monkeypatch.setattr(backward, "propagate_factored", wrong)
     problems = verify(residual_net(), CompileOptions(composite="epsilon-plus")).problems
     assert any("differs from the rules as they stand" in text for text in problems)
     assert any("--no-optimize" in text for text in problems)

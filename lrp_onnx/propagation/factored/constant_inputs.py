@@ -20,7 +20,7 @@ from lrp_onnx.graph.builder import Emit, Input, static_shape
 from lrp_onnx.lrp.rule import Share
 from lrp_onnx.ops.stabilize import ratio
 from lrp_onnx.propagation.factored.relevance import Relevance
-from lrp_onnx.propagation.factored.side_by_side import back
+from lrp_onnx.propagation.factored.side_by_side import backward
 from lrp_onnx.propagation.shares import Layer, Modified, constant_input, modified
 
 __all__ = ["by_constant_inputs"]
@@ -89,7 +89,7 @@ def _around_own_output(
     if isinstance(by_constants, float):  # low = high = 0
         return None
     by_constants.shape = own_w.shape
-    by_own, by_rest = back(emit, layer, [s], [[own_w, by_constants]])
+    by_own, by_rest = backward(emit, layer, [s], [[own_w, by_constants]])
     total = add(emit, multiply(emit, own.x[i], by_own), by_rest)
     return Relevance(total) if isinstance(total, ir.Value) else None
 
@@ -118,7 +118,7 @@ def _alike_in_all_channels(
     whole = emit.op("ReduceSum", relevance.whole(emit), emit.ints(1), keepdims=1)
     s = divide(emit, whole, z)
     assert isinstance(s, ir.Value)
-    (c,) = back(emit, layer, [s], [[one]])
+    (c,) = backward(emit, layer, [s], [[one]])
     total = multiply(emit, term.x[i], c)
     assert isinstance(total, ir.Value)
     return Relevance(total)

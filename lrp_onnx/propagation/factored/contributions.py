@@ -1,4 +1,4 @@
-"""What raises the output of a layer with a weight and what lowers it, and the sums of either.
+"""The positive and the negative contributions to a layer's output, and the sums of either.
 
 z₊ = f(x⁺; w⁺, b⁺) + f(x⁻; w⁻, 0) and z₋ = f(x⁺; w⁻, b⁻) + f(x⁻; w⁺, 0); z = z₊ + z₋ is what the
 forward pass computes.  A sum whose sign is known carries its stabilizer in its bias.
@@ -27,7 +27,7 @@ Against float64 on photos, per layer of EfficientNet-lite0 and MobileNetV2 under
 of max|R|: up to 9e-7 from 24 weights on, 4e-5 with 16, 5e-4 with 9 (depthwise).
 """
 ONE_SIDED = 64
-"""So many times the lowering weights of an output the raising ones may be for the same.  Against
+"""So many times its negative weights an output's positive ones may be for the same.  Against
 float64 with input mostly positive, max|Δ| of max|R|: 4e-4 with a thousandth, 7e-4 with 3 of 64
 weights that are not 0."""
 BIASED = ("Conv", "ConvTranspose", "Gemm", "MatMulAdd")
@@ -48,27 +48,27 @@ class Contributions:
         self.x, self.w, self.z = x, w, layer.node.outputs[0]
         self.sign = sign(emit, x)
         """The input's sign, 0 if it has both."""
-        self.dead = relevance.is_dead_below(self.z)
+        self.zero_below = relevance.is_zero_below(self.z)
         """Whether relevance is 0 wherever z ≤ 0."""
 
-    def raising(self, multiple: float) -> Operand:
-        """The weights that raise z, times a number."""
+    def positive_weights(self, multiple: float) -> Operand:
+        """The weights of positive contributions, times a number."""
         part = positive if self.sign >= 0 else negative
         return multiply(self.emit, multiple, part(self.emit, self.w))
 
-    def lowering(self, multiple: float) -> Operand:
-        """The weights that lower z, times a number."""
+    def negative_weights(self, multiple: float) -> Operand:
+        """The weights of negative contributions, times a number."""
         part = negative if self.sign >= 0 else positive
         return multiply(self.emit, multiple, part(self.emit, self.w))
 
     def weight(self, p: float, q: float) -> Operand:
-        """p of the raising and q of the lowering weights."""
+        """p of the weights of positive, q of those of negative contributions."""
         if not q:
-            return self.raising(p)
+            return self.positive_weights(p)
         if not p:
-            return self.lowering(q)
+            return self.negative_weights(q)
         own = multiply(self.emit, q, self.w)
-        return own if p == q else add(self.emit, own, self.raising(p - q))
+        return own if p == q else add(self.emit, own, self.positive_weights(p - q))
 
     def mixed(self, p: float, q: float) -> Operand:
         """p·w⁺ + q·w⁻."""
@@ -121,7 +121,7 @@ class Contributions:
 
     def share(self, of: Operand, divisor: Operand) -> tuple[ir.Value, ir.Value]:
         """c · (a / Z) for R = c·a, and a / Z: the one tensor of the forward pass that is kept."""
-        c = self.relevance.settled(self.emit)
+        c = self.relevance.deferred_coefficient(self.emit)
         share = divide(self.emit, of, divisor)
         assert isinstance(share, ir.Value)
         return self._multiple(c, share), share
@@ -136,18 +136,18 @@ class Contributions:
         assert a is not None
         if relu is a:
             # 1/times + t stands before c·t, so that it is computed after it and not kept (see
-            # `Relevance.settled`)
-            c = self.relevance.settled(emit)
+            # `Relevance.deferred_coefficient`)
+            c = self.relevance.deferred_coefficient(emit)
             t = divide(emit, a, size)
             divisor = add(emit, t, 1 / times)
-            lowered = self._multiple(c, t)
+            over_negative = self._multiple(c, t)
         else:
-            lowered, _ = self.share(a, size)
+            over_negative, _ = self.share(a, size)
             divisor = add(emit, divide(emit, relu, size), 1 / times)
-        raised = divide(emit, lowered, divisor)
-        assert isinstance(raised, ir.Value)
-        raised.shape = self.z.shape
-        return raised, lowered
+        over_positive = divide(emit, over_negative, divisor)
+        assert isinstance(over_positive, ir.Value)
+        over_positive.shape = self.z.shape
+        return over_positive, over_negative
 
     def _multiple(self, c: ir.Value, share: Operand) -> ir.Value:
         """c · share, shaped like the output."""
@@ -160,13 +160,13 @@ class Contributions:
         """R over each of the sums."""
         if len(divisors) == 1 and self.relevance.factor is not None:
             return [self.share(self.relevance.factor, divisors[0])[0]]
-        whole, found = self.relevance.whole(self.emit), []
+        whole, quotients = self.relevance.whole(self.emit), []
         for divisor in divisors:
             s = divide(self.emit, whole, divisor)
             assert isinstance(s, ir.Value)
             s.shape = self.z.shape
-            found.append(s)
-        return found
+            quotients.append(s)
+        return quotients
 
     def relu(self) -> ir.Value:
         """relu(z), which is z wherever relevance arrives."""
@@ -197,9 +197,9 @@ class Contributions:
         return per_output.get(self.layer.node.op_type, min(shape))
 
     def _is_thin(self, w: np.ndarray) -> bool:
-        """Whether few of an output's weights are not 0, or next to nothing lowers it beside what
-        raises it, so that z - z₊ is mostly rounding.  What lowers it where the input has both signs
-        is either side.
+        """Whether few of an output's weights are not 0, or its negative contributions are next to
+        nothing beside the positive ones, so that z - z₊ is mostly rounding.  With an input of both
+        signs either side may be the negative one.
         """
         kernel = range(2, w.ndim) if self.layer.node.op_type in CONVOLUTIONS else ()
         if self.layer.node.op_type == "ConvTranspose":  # (C, M/g, *k) -> (C/g, M/g, *k, g)
@@ -208,12 +208,12 @@ class Contributions:
         up, down = np.sum(w, axes, where=w > 0), -np.sum(w, axes, where=w < 0)
         count = np.count_nonzero(w, axes)
         if self.sign:
-            raised, lowered = (up, down) if self.sign > 0 else (down, up)
-            thin = lowered > 0
+            positive_sum, negative_sum = (up, down) if self.sign > 0 else (down, up)
+            thin = negative_sum > 0
         else:
-            raised, lowered = np.maximum(up, down), np.minimum(up, down)
+            positive_sum, negative_sum = np.maximum(up, down), np.minimum(up, down)
             thin = count > 0
-        few = (count < DIRECT_BELOW) | (lowered * ONE_SIDED < raised)
+        few = (count < DIRECT_BELOW) | (negative_sum * ONE_SIDED < positive_sum)
         return bool((thin & few).any())
 
     @property

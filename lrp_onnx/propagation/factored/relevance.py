@@ -49,7 +49,7 @@ class Relevance:
         r.shape = self.coefficient.shape
         return r
 
-    def settled(self, emit: Emit) -> ir.Value:
+    def deferred_coefficient(self, emit: Emit) -> ir.Value:
         """The coefficient, so that what it is multiplied with later is computed before it.
 
         A share of the forward pass is then one tensor to keep instead of the two that it is made
@@ -59,9 +59,9 @@ class Relevance:
         producer = self.coefficient.producer()
         if producer is None or producer.op_type not in ("Conv", "Add"):
             return self.coefficient
-        return self.at_hand(emit)
+        return self.reordered_coefficient(emit)
 
-    def at_hand(self, emit: Emit) -> ir.Value:
+    def reordered_coefficient(self, emit: Emit) -> ir.Value:
         """The coefficient, so that what stands before this in the file and is multiplied with it is
         computed after it, and not kept from the forward pass on.
         """
@@ -80,7 +80,7 @@ class Relevance:
         """Whether R = relu(z) · c."""
         return self._follows(z) is not None and self._follows(z) == "Relu"
 
-    def is_dead_below(self, z: ir.Value) -> bool:
+    def is_zero_below(self, z: ir.Value) -> bool:
         """Whether R is 0 wherever z ≤ 0: behind a Relu, or a Clip from 0 on."""
         return self._follows(z) is not None
 

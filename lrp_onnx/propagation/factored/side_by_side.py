@@ -17,10 +17,10 @@ import onnx_ir as ir
 from lrp_onnx.graph.arithmetic import Operand, add
 from lrp_onnx.graph.builder import Emit, Input, static_shape
 from lrp_onnx.ops.conv_backward_data import over_input
-from lrp_onnx.propagation.node_rule import vjp
+from lrp_onnx.propagation.node_derivative import vjp
 from lrp_onnx.propagation.shares import Layer
 
-__all__ = ["back", "back_together", "forward"]
+__all__ = ["backward", "backward_sum", "forward"]
 
 CHANNELS = 1
 """The axis of Conv's input and of its weight that holds input channels."""
@@ -43,7 +43,7 @@ def forward(
     return total
 
 
-def back(
+def backward(
     emit: Emit, layer: Layer, ss: Sequence[ir.Value], ws: Sequence[Sequence[ir.Value]]
 ) -> list[ir.Value]:
     """Σₖ vjp(sₖ; wₖⱼ) for every j.
@@ -52,7 +52,7 @@ def back(
     """
     columns = [list(column) for column in zip(*ws, strict=True)]
     if len(columns) == 1 or not _side_by_side(layer) or not _steps_by_one(layer):
-        return [back_together(emit, layer, ss, column) for column in columns]
+        return [backward_sum(emit, layer, ss, column) for column in columns]
     joined = [_joined(emit, row) for row in ws]
     whole = over_input(emit, layer.node, list(zip(ss, joined, strict=True)))
     sizes = emit.ints(*[_channels(layer)] * len(columns))
@@ -63,7 +63,7 @@ def back(
     return list(parts)
 
 
-def back_together(
+def backward_sum(
     emit: Emit, layer: Layer, ss: Sequence[ir.Value], ws: Sequence[ir.Value]
 ) -> ir.Value:
     """Σ vjp(sₖ; wₖ).

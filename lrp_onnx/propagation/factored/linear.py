@@ -5,7 +5,7 @@ What is used, beside relevance as a product (see `relevance`):
 - The forward's own z stands for Σ f(x; w, b); where relevance is 0 at z ≤ 0, so does a = relu(z).
 - What the backward pass needs of the forward is one tensor a layer, a/Z, where R = a·c: it is
   computed while a and Z are at hand, and R/Z = c·(a/Z).
-- Z = p·z₊ + q·z₋ (see `quadrants`) needs z₊ or z₋ alone, the other being what is left of z.
+- Z = p·z₊ + q·z₋ (see `normal_form`) needs z₊ or z₋ alone, the other being what is left of z.
 - A sum whose sign is known carries its stabilizer in its bias.
 - With x of both signs, |x| and |w| make one forward of two: z₊ = (z + f(|x|; |w|, |b|))/2.
 - Shares where z > 0 and where z < 0 exclude each other: one quotient serves both.
@@ -26,18 +26,18 @@ from lrp_onnx.graph.arithmetic import absolute, add, divide, multiply, positive,
 from lrp_onnx.graph.builder import HALF, Emit, Input
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.ops.stabilize import ratio
-from lrp_onnx.propagation.factored.both_signs import BothSigns
 from lrp_onnx.propagation.factored.constant_inputs import by_constant_inputs
-from lrp_onnx.propagation.factored.one_sign import OneSign
-from lrp_onnx.propagation.factored.quadrants import Quadrants, quadrants
+from lrp_onnx.propagation.factored.mixed_sign_input import MixedSignInput
+from lrp_onnx.propagation.factored.normal_form import NormalForm, normal_form
+from lrp_onnx.propagation.factored.one_signed_input import OneSignedInput
 from lrp_onnx.propagation.factored.relevance import Relevance
-from lrp_onnx.propagation.node_rule import vjp
+from lrp_onnx.propagation.node_derivative import vjp
 from lrp_onnx.propagation.shares import EPSILON, Layer, layer_of
 
-__all__ = ["by_fewest"]
+__all__ = ["propagate_factored"]
 
 
-def by_fewest(
+def propagate_factored(
     emit: Emit, site: Assigned, arriving: Sequence[Relevance | None]
 ) -> dict[int, Relevance] | None:
     """The relevance of each active input of a linear node; None where only the plain form does.
@@ -46,36 +46,36 @@ def by_fewest(
     """
     relevance, *others = arriving
     if relevance is None or any(r is not None for r in others):
-        return None
+        return None  # one quotient needs one output
     layer = layer_of(emit, site)
     epsilon = layer.values.get("epsilon", EPSILON)
     if not isinstance(epsilon, float) or not epsilon or layer.node.outputs[0].dtype in HALF:
-        return None
+        return None  # LRP-0 must look at each z; what is computed in half precision has no exact z
     if _is_unmodified(site):
         return _by_own_output(emit, site, layer, relevance, epsilon)
     if layer.weight is None or site.step.kind != "linear":
-        return None
-    found = [quadrants(share, site.settings) for share in site.rule.shares]
-    known = [q for q in found if q is not None]
-    if len(known) == len(found):
-        r = _by_quadrants(emit, layer, relevance, epsilon, known)
+        return None  # no weight to take positive and negative parts of
+    forms = [normal_form(share, site.settings) for share in site.rule.shares]
+    known = [form for form in forms if form is not None]
+    if len(known) == len(forms):
+        r = _by_normal_form(emit, layer, relevance, epsilon, known)
     else:
         r = by_constant_inputs(emit, layer, site.rule.shares, relevance, epsilon)
     return None if r is None else {layer.active[0]: r}
 
 
-def _by_quadrants(
-    emit: Emit, layer: Layer, relevance: Relevance, epsilon: float, shares: Sequence[Quadrants]
+def _by_normal_form(
+    emit: Emit, layer: Layer, relevance: Relevance, epsilon: float, shares: Sequence[NormalForm]
 ) -> Relevance | None:
     x, w = (layer.node.inputs[i] for i in (layer.active[0], 1 - layer.active[0]))
     assert x is not None
     assert w is not None
     if sign(emit, w):  # half of the terms is zero: the rule as it stands drops them
         return None
-    dead = relevance.is_dead_below(layer.node.outputs[0])
+    dead = relevance.is_zero_below(layer.node.outputs[0])
     # where relevance is 0 at z ≤ 0, nothing arrives where z < 0
     shares = [s for s in shares if s.factor and not (dead and s.where == "<")]
-    form = OneSign if sign(emit, x) else BothSigns
+    form = OneSignedInput if sign(emit, x) else MixedSignInput
     return form(emit, layer, relevance, epsilon).propagated(shares) if shares else None
 
 
@@ -91,7 +91,7 @@ def _by_own_output(
     emit: Emit, site: Assigned, layer: Layer, relevance: Relevance, epsilon: float
 ) -> dict[int, Relevance] | None:
     """R_i = x_i · vjp(R / stabilize(z)) for every active input."""
-    form = quadrants(site.rule.shares[0], site.settings)
+    form = normal_form(site.rule.shares[0], site.settings)
     if form is None:  # a factor that is no number
         return None
     s = multiply(emit, form.factor, _quotient(emit, relevance, layer.z(emit), epsilon))
@@ -106,8 +106,8 @@ def _quotient(emit: Emit, relevance: Relevance, z: ir.Value, epsilon: float) -> 
         return ratio(emit, relevance.coefficient, z, epsilon)
     if relevance.is_of(z) or relevance.is_of_relu(z):
         return _own_share(emit, relevance, epsilon)
-    c = relevance.settled(emit)
-    if relevance.is_dead_below(z):
+    c = relevance.deferred_coefficient(emit)
+    if relevance.is_zero_below(z):
         share = divide(emit, relevance.factor, add(emit, positive(emit, z), epsilon))
     else:
         share = ratio(emit, relevance.factor, z, epsilon)
@@ -121,7 +121,7 @@ def _own_share(emit: Emit, relevance: Relevance, epsilon: float) -> ir.Value:
     if relevance.moved is not None:
         return relevance.moved.move(_own_share(emit, relevance.moved.product, epsilon))
     assert relevance.factor is not None
-    c, size = relevance.settled(emit), absolute(emit, relevance.factor)
+    c, size = relevance.deferred_coefficient(emit), absolute(emit, relevance.factor)
     s = multiply(emit, c, divide(emit, size, add(emit, size, epsilon)))
     assert isinstance(s, ir.Value)
     s.shape = relevance.coefficient.shape

@@ -14,7 +14,7 @@ from lrp_onnx.graph.builder import Emit, Input, static_shape
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.lrp.expression import parse
 from lrp_onnx.ops.registry import Op
-from lrp_onnx.propagation.evaluate import evaluate
+from lrp_onnx.propagation.expressions import evaluate
 
 __all__ = ["alone", "numbers", "vjp"]
 

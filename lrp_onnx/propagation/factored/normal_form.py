@@ -6,7 +6,7 @@ A term's x' and w' are mostly sums of the positive and negative parts of x and w
 
 and two rules, however they are written, cost the same if their Q is the same.  With x of one sign,
 or Q[+][+] = Q[-][-] and Q[+][-] = Q[-][+], only two numbers are left: Z = p·z₊ + q·z₋, where z₊ is
-the sum of the contributions that raise z and z₋ of those that lower it; z₊ + z₋ = z is what the
+the sum of the positive contributions and z₋ of the negative ones; z₊ + z₋ = z is what the
 forward pass computes.
 """
 
@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from lrp_onnx.lrp.expression import Expression
 from lrp_onnx.lrp.rule import Setting, Share
 
-__all__ = ["Quadrants", "quadrants"]
+__all__ = ["NormalForm", "normal_form"]
 
 Parts = tuple[float, float]
 """Multiples of the positive and the negative part."""
 
 
 @dataclass(frozen=True)
-class Quadrants:
+class NormalForm:
     """One share, its factor apart."""
 
     of: tuple[Parts, Parts]
@@ -43,7 +43,7 @@ class Quadrants:
         return (pp, pn) if (pp, pn) == (nn, np_) else None
 
 
-def quadrants(share: Share, settings: Mapping[str, Setting]) -> Quadrants | None:
+def normal_form(share: Share, settings: Mapping[str, Setting]) -> NormalForm | None:
     """The normal form; None for a share that is no sum of parts, such as w² or a constant x."""
     numbers = {name: v for name, v in settings.items() if isinstance(v, float)}
     where = _where(share.where)
@@ -60,7 +60,7 @@ def quadrants(share: Share, settings: Mapping[str, Setting]) -> Quadrants | None
             bias[u] += times * b[u]
             for v in (0, 1):
                 of[u][v] += times * x[u] * w[v]
-    return Quadrants(
+    return NormalForm(
         ((of[0][0], of[0][1]), (of[1][0], of[1][1])), (bias[0], bias[1]), factor, where
     )
 

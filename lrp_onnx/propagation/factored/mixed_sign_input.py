@@ -1,4 +1,4 @@
-"""Rules that tell what raises z from what lowers it, over an input of both signs.
+"""Rules that tell positive from negative contributions, over an input of both signs.
 
 Where relevance is 0 at z ≤ 0, |x| and |w| make one forward of two: z₊ = (z + f(|x|; |w|, |b|))/2
 and z₋ = (z - f(|x|; |w|, |b|))/2; elsewhere they cancel.  Else x⁺ and x⁻ stand side by side, one
@@ -24,46 +24,48 @@ from lrp_onnx.graph.arithmetic import (
     subtract,
 )
 from lrp_onnx.propagation.factored.contributions import Contributions, values_of
-from lrp_onnx.propagation.factored.quadrants import Quadrants
+from lrp_onnx.propagation.factored.normal_form import NormalForm
 from lrp_onnx.propagation.factored.relevance import Relevance
-from lrp_onnx.propagation.factored.side_by_side import back
+from lrp_onnx.propagation.factored.side_by_side import backward
 
-__all__ = ["BothSigns"]
+__all__ = ["MixedSignInput"]
 
 FOLDED_FROM = 32
 """Weights per output from which on a convolution takes longer than two passes over its result: on
 one thread 0.012 ns a weight and output of 1×1, 0.15 ns an element of a pass (MobileNetV2)."""
-RAISING, LOWERING = ((1.0, 0.0), (0.0, 1.0)), ((0.0, 1.0), (1.0, 0.0))
-"""The quadrants of the contributions that raise z, and of those that lower it."""
+POSITIVE, NEGATIVE = ((1.0, 0.0), (0.0, 1.0)), ((0.0, 1.0), (1.0, 0.0))
+"""The contributions of the positive contributions, and of the negative ones."""
 
 
-class BothSigns(Contributions):
-    """A layer whose input may be of both signs, under shares that are quadrants."""
+class MixedSignInput(Contributions):
+    """A layer whose input may be of both signs, under shares in normal form."""
 
-    def propagated(self, shares: Sequence[Quadrants]) -> Relevance | None:
+    def propagated(self, shares: Sequence[NormalForm]) -> Relevance | None:
         """R_in, or None where the shares have no cheaper form."""
-        if any(share.where and not self.dead for share in shares):
+        if any(share.where and not self.zero_below for share in shares):
             return None
         if self._folds(shares):
             (share,) = shares
             s = self.quotients([self._folded(*share.of[0])])
             return Relevance(self._folded_back(share, s[0]), self.x)
-        signs = [_sign_of(share, self.dead) for share in shares]
+        signs = [_sign_of(share, self.zero_below) for share in shares]
         if not all(signs):
             return None
         if self._is_pair(shares):
             size, times = self._size()
-            raised, lowered = self.both_quotients(size, times)
-            quotients = [raised if share.of == RAISING else lowered for share in shares]
+            over_positive, over_negative = self.both_quotients(size, times)
+            quotients = [
+                over_positive if share.of == POSITIVE else over_negative for share in shares
+            ]
             shares = [
-                s if s.of == RAISING else replace(s, factor=-times * s.factor) for s in shares
+                s if s.of == POSITIVE else replace(s, factor=-times * s.factor) for s in shares
             ]
         else:
             pairs = zip(shares, signs, strict=True)
             quotients = self.quotients([self._side_by_side(*pair) for pair in pairs])
         return Relevance(self._by_sign_of_x(*self._each_back(shares, quotients)), self.x)
 
-    def _folds(self, shares: Sequence[Quadrants]) -> bool:
+    def _folds(self, shares: Sequence[NormalForm]) -> bool:
         """Whether one share counts raising contributions more, and z is at hand as relu(z)."""
         parts = shares[0].parts(0) if len(shares) == 1 else None
         if parts is None or not self._has_relu():
@@ -74,7 +76,7 @@ class BothSigns(Contributions):
     def _has_relu(self) -> bool:
         """Whether relu(z) costs less than a second convolution: behind a Clip it is two passes."""
         own = self.relevance.is_of_relu(self.z)
-        return own or (self.dead and self.weights_per_output() >= FOLDED_FROM)
+        return own or (self.zero_below and self.weights_per_output() >= FOLDED_FROM)
 
     def _folded(self, p: float, q: float) -> Operand:
         """Z·2/(p + q) = z + (p - q)/(p + q)·f(|x|; |w|, |b|) where z > 0, with its stabilizer."""
@@ -90,19 +92,21 @@ class BothSigns(Contributions):
         w = multiply(emit, multiple, absolute(emit, self.w))
         return self.forward([absolute(emit, self.x)], [w], add(emit, b, epsilon), 1)
 
-    def _folded_back(self, share: Quadrants, s: ir.Value) -> ir.Value:
+    def _folded_back(self, share: NormalForm, s: ir.Value) -> ir.Value:
         """The coefficient of x from those of x⁺ and x⁻."""
         emit, factor, (p, q) = self.emit, share.factor, share.of[0]
         own = multiply(emit, factor, self.w)
         size = multiply(emit, factor * (p - q) / (p + q), absolute(emit, self.w))
         ws = values_of([add(emit, own, size), subtract(emit, own, size)])
-        return self._by_sign_of_x(*back(emit, self.layer, [s], [ws]))
+        return self._by_sign_of_x(*backward(emit, self.layer, [s], [ws]))
 
-    def _is_pair(self, shares: Sequence[Quadrants]) -> bool:
-        """Whether the shares are what raises z and what lowers it, and z is at hand as relu(z)."""
+    def _is_pair(self, shares: Sequence[NormalForm]) -> bool:
+        """Whether one share has the positive and one the negative contributions, and relu(z) is
+        there already.
+        """
         biased = self.layer.bias is not None
-        alone = [s.of == RAISING and (s.bias == (1, 0) or not biased) for s in shares]
-        rest = [s.of == LOWERING and (s.bias == (0, 1) or not biased) for s in shares]
+        alone = [s.of == POSITIVE and (s.bias == (1, 0) or not biased) for s in shares]
+        rest = [s.of == NEGATIVE and (s.bias == (0, 1) or not biased) for s in shares]
         both = len(shares) == 2 and any(alone) and any(rest)
         return both and self._has_relu()
 
@@ -121,7 +125,7 @@ class BothSigns(Contributions):
         assert isinstance(size, ir.Value)
         return at_least(emit, size, epsilon), 2.0
 
-    def _side_by_side(self, share: Quadrants, known: int) -> Operand:
+    def _side_by_side(self, share: NormalForm, known: int) -> Operand:
         """Z with its stabilizer, positive or negative throughout."""
         emit, ((pp, pn), (np_, nn)) = self.emit, share.of
         sides = [positive(emit, self.x), negative(emit, self.x)]
@@ -132,21 +136,21 @@ class BothSigns(Contributions):
         return z if lone else at_least(emit, z, self.epsilon)
 
     def _each_back(
-        self, shares: Sequence[Quadrants], quotients: Sequence[ir.Value]
+        self, shares: Sequence[NormalForm], quotients: Sequence[ir.Value]
     ) -> list[ir.Value]:
         """The coefficients of x⁺ and x⁻."""
         ws = [
             values_of([multiply(self.emit, share.factor, self.mixed(*part)) for part in share.of])
             for share in shares
         ]
-        return back(self.emit, self.layer, quotients, ws)
+        return backward(self.emit, self.layer, quotients, ws)
 
     def _by_sign_of_x(self, upper: Operand, lower: Operand) -> ir.Value:
         """The coefficient of x from those of x⁺ and x⁻."""
         return self.emit.op("Where", self.emit.op("GreaterOrEqual", self.x, 0.0), upper, lower)
 
 
-def _sign_of(share: Quadrants, dead: bool) -> int:
+def _sign_of(share: NormalForm, dead: bool) -> int:
     """The sign that Z has wherever relevance may arrive, 0 if it has none."""
     (pp, pn), (np_, nn) = share.of
     p, q = share.bias
@@ -154,6 +158,6 @@ def _sign_of(share: Quadrants, dead: bool) -> int:
         return 1
     if min(pn, np_) > 0 and pp == nn == 0 and p == 0 and q >= 0:
         return -1
-    # where z > 0 more of what raises z, and no less of what lowers it, makes Z positive too
+    # where z > 0, Z with more of the positive and no less of the negative ones is positive too
     more = pp == nn > pn == np_ > 0 and p >= q >= 0 and (p, q) in ((pp, pn), (0, 0))
     return int(dead and more)

@@ -19,10 +19,10 @@ from lrp_onnx.lrp.expression import names
 from lrp_onnx.ops.registry import Op
 from lrp_onnx.propagation.bodies import through_bodies
 from lrp_onnx.propagation.conservation import Audit
-from lrp_onnx.propagation.evaluate import evaluate
-from lrp_onnx.propagation.factored.fewest import by_fewest
+from lrp_onnx.propagation.expressions import evaluate
+from lrp_onnx.propagation.factored.linear import propagate_factored
 from lrp_onnx.propagation.factored.relevance import Moved, Relevance, total
-from lrp_onnx.propagation.node_rule import alone, numbers, vjp
+from lrp_onnx.propagation.node_derivative import alone, numbers, vjp
 from lrp_onnx.propagation.shares import by_shares
 
 __all__ = ["walk"]
@@ -52,12 +52,12 @@ def walk(
         if all(r is None for r in arriving):
             continue
         try:
-            found = _propagate(emit, site, arriving, audit)
+            propagated = _propagate(emit, site, arriving, audit)
         except UnsupportedError as e:
             refused.update(e.nodes or {site.step.node: str(e)})
             # anything of its shape: only whether the nodes before it are refused too still counts
-            found = [(v, Relevance(v)) for v in site.step.receivers()]
-        for value, r in found:
+            propagated = [(v, Relevance(v)) for v in site.step.receivers()]
+        for value, r in propagated:
             r.coefficient.shape = value.shape
             pending.setdefault(value, []).append(r)
     if refused:
@@ -93,12 +93,12 @@ def _propagate(
         pairs = through_bodies(emit, site, _whole(emit, arriving), audit, walk)
         return [(v, Relevance(r)) for v, r in pairs]
     try:
-        found = _as_product(emit, site, arriving) if emit.optimize else None
-        if found is None:
+        propagated = _as_product(emit, site, arriving) if emit.optimize else None
+        if propagated is None:
             by_rule = by_shares if site.rule.shares else _by_expression
             plain = by_rule(emit, site, _whole(emit, arriving), audit)
-            found = {i: Relevance(r) for i, r in plain.items()}
-        return [(v, r) for i, r in found.items() if (v := node.inputs[i]) is not None]
+            propagated = {i: Relevance(r) for i, r in plain.items()}
+        return [(v, r) for i, r in propagated.items() if (v := node.inputs[i]) is not None]
     except UnsupportedError:
         raise
     except LrpError as e:
@@ -116,7 +116,7 @@ def _as_product(
 ) -> dict[int, Relevance] | None:
     """The same as the rule says where relevance can stay a product; None elsewhere."""
     if site.rule.shares:
-        return by_fewest(emit, site, arriving)
+        return propagate_factored(emit, site, arriving)
     if any(r is not None and r.factor is not None for r in arriving):
         return moved_products(emit, site, arriving)
     return None

@@ -1,8 +1,9 @@
-"""Rules that tell what raises z from what lowers it, over an input of one sign.
+"""Rules that tell positive from negative contributions, over an input of one sign.
 
-With x ≥ 0 the weights w⁺ raise z and w⁻ lower it.  Of z = z₊ + z₋ one sum is computed, the other is
-what is left of z (see `contributions`), which loses nothing for z₊ where z > 0.  Shares where z > 0
-and where z < 0 exclude each other: one quotient serves both.
+With x ≥ 0 the weights w⁺ make the positive contributions and w⁻ the negative ones.  Of
+z = z₊ + z₋ one sum is computed, the other is what is left of z (see `contributions`), which loses
+nothing for z₊ where z > 0.  Shares where z > 0 and where z < 0 exclude each other: one quotient
+serves both.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from lrp_onnx.graph.arithmetic import (
     subtract,
 )
 from lrp_onnx.propagation.factored.contributions import Contributions, values_of
-from lrp_onnx.propagation.factored.quadrants import Quadrants
+from lrp_onnx.propagation.factored.normal_form import NormalForm
 from lrp_onnx.propagation.factored.relevance import Relevance
-from lrp_onnx.propagation.factored.side_by_side import back_together
+from lrp_onnx.propagation.factored.side_by_side import backward_sum
 
-__all__ = ["OneSign"]
+__all__ = ["OneSignedInput"]
 
 
 LEAST_APART = 1 / 16
@@ -37,7 +38,7 @@ LEAST_APART = 1 / 16
 
 @dataclass(frozen=True)
 class Part:
-    """A share over a layer with a weight: p of what raises z, q of what lowers it."""
+    """A share over a layer with a weight: p of the positive, q of the negative contributions."""
 
     p: float
     q: float
@@ -45,33 +46,32 @@ class Part:
     where: str
 
 
-class OneSign(Contributions):
-    """A layer whose input is known to be of one sign, under shares that are quadrants."""
+class OneSignedInput(Contributions):
+    """A layer whose input is known to be of one sign, under shares in normal form."""
 
-    def propagated(self, shares: Sequence[Quadrants]) -> Relevance | None:
+    def propagated(self, shares: Sequence[NormalForm]) -> Relevance | None:
         """R_in, or None where the shares have no cheaper form."""
-        found = [self._part(share) for share in shares]
-        parts = [part for part in found if part is not None]
-        if len(parts) < len(found):
+        parts = [p for p in map(self._part, shares) if p is not None]
+        if len(parts) < len(shares):  # one has no form of two numbers
             return None
         if self._exclude_each_other(parts):
             return self._by_one_quotient(parts[0])
-        if not self.dead and any(part.where for part in parts):
-            return None
+        if not self.zero_below and any(part.where for part in parts):
+            return None  # a condition on z would need both signs of it
         if sorted((part.p, part.q) for part in parts) == [(0, 1), (1, 0)]:
-            if self.dead:
+            if self.zero_below:
                 return self._by_both(parts)
             if self.relevance.is_of(self.z) and self.subtracts():
-                return self._by_raised(parts)
+                return self._by_positive(parts)
         divisors = [self._divisor(part, parts) for part in parts]
         known = [divisor for divisor in divisors if divisor is not None]
         if len(known) < len(divisors):
             return None
         ws = [self.weight(part.factor * part.p, part.factor * part.q) for part in parts]
-        c = back_together(self.emit, self.layer, self.quotients(known), values_of(ws))
+        c = backward_sum(self.emit, self.layer, self.quotients(known), values_of(ws))
         return Relevance(c, self.x)
 
-    def _part(self, share: Quadrants) -> Part | None:
+    def _part(self, share: NormalForm) -> Part | None:
         parts = share.parts(self.sign)
         if parts is None or (self.layer.bias is not None and share.bias != parts):
             return None
@@ -86,59 +86,63 @@ class OneSign(Contributions):
         return mirrored and apart and (a.where, b.where) == (">", "<")
 
     def _by_both(self, parts: Sequence[Part]) -> Relevance:
-        """R over what raises z and over what lowers it, where relevance is 0 at z ≤ 0."""
+        """R over the positive and R over the negative contributions, if it is 0 at z ≤ 0."""
         b = add(self.emit, self.bias(0.0, -1.0), self.epsilon)
-        size = self.forward([self.x], [self.lowering(-1.0)], b, 1)
-        raised, lowered = self.both_quotients(size)
+        size = self.forward([self.x], [self.negative_weights(-1.0)], b, 1)
+        over_positive, over_negative = self.both_quotients(size)
         ws = [self.weight(part.factor * part.p, -part.factor * part.q) for part in parts]
-        ss = [raised if part.p else lowered for part in parts]
-        return Relevance(back_together(self.emit, self.layer, ss, values_of(ws)), self.x)
+        ss = [over_positive if part.p else over_negative for part in parts]
+        return Relevance(backward_sum(self.emit, self.layer, ss, values_of(ws)), self.x)
 
-    def _by_raised(self, parts: Sequence[Part]) -> Relevance:
+    def _by_positive(self, parts: Sequence[Part]) -> Relevance:
         """The same where R = c·z.  With t = z / (z₊ + ε), the one tensor of the forward pass that
         is kept, it is c·t, and c·t / (t - 1) since z₋ - ε = z - (z₊ + ε).
         """
         emit, least = self.emit, float(np.finfo(self.emit.dtype.numpy()).epsneg)
-        t = divide(emit, self.z, self._raised(1.0))
-        # t - 1 < 0 stands before c·t, so that it is not kept (see `Relevance.settled`)
+        t = divide(emit, self.z, self._stabilized_positive(1.0))
+        # t - 1 < 0 stands before c·t, so that it is not kept (see `Relevance.deferred_coefficient`)
         rest = at_most(emit, add(emit, t, -1.0), -least)
-        raised = self._multiple(self.relevance.settled(emit), t)
-        lowered = divide(emit, raised, rest)
-        assert isinstance(lowered, ir.Value)
-        lowered.shape = self.z.shape
+        over_positive = self._multiple(self.relevance.deferred_coefficient(emit), t)
+        over_negative = divide(emit, over_positive, rest)
+        assert isinstance(over_negative, ir.Value)
+        over_negative.shape = self.z.shape
         ws = [self.weight(part.factor * part.p, part.factor * part.q) for part in parts]
-        ss = [raised if part.p else lowered for part in parts]
-        return Relevance(back_together(emit, self.layer, ss, values_of(ws)), self.x)
+        ss = [over_positive if part.p else over_negative for part in parts]
+        return Relevance(backward_sum(emit, self.layer, ss, values_of(ws)), self.x)
 
     def _divisor(self, part: Part, parts: Sequence[Part]) -> Operand | None:
         """p·z₊ + q·z₋ with its stabilizer; positive or negative throughout, or None."""
         p, q, emit = part.p, part.q, self.emit
         if p > 0 and not q:
-            return self._raised(p)
+            return self._stabilized_positive(p)
         if q > 0 and not p:
-            return self._lowered(q, parts)
-        if p > q > 0 and self.dead:
+            return self._stabilized_negative(q, parts)
+        if p > q > 0 and self.zero_below:
             if self.relevance.is_of_relu(self.z):
                 assert self.relevance.factor is not None
-                return add(emit, multiply(emit, q, self.relevance.factor), self._raised(p - q))
+                return add(
+                    emit, multiply(emit, q, self.relevance.factor), self._stabilized_positive(p - q)
+                )
             b = add(emit, self.bias(p, q), self.epsilon)
             direct = self.forward([self.x], [self.weight(p, q)], b, 0)
             return at_least(emit, direct, self.epsilon)
         return None
 
-    def _raised(self, p: float) -> ir.Value:
+    def _stabilized_positive(self, p: float) -> ir.Value:
         """p·z₊ + ε."""
         b = add(self.emit, self.bias(p, 0.0), self.epsilon)
-        return self.forward([self.x], [self.raising(p)], b, 1)
+        return self.forward([self.x], [self.positive_weights(p)], b, 1)
 
-    def _lowered(self, q: float, parts: Sequence[Part]) -> Operand:
+    def _stabilized_negative(self, q: float, parts: Sequence[Part]) -> Operand:
         """q·z₋ - ε, from z and z₊ + ε where that is at hand and loses nothing."""
         emit = self.emit
-        has_raised = any((s.p, s.q) == (1, 0) for s in parts)
-        if q == 1 and not self.dead and has_raised and self.subtracts():
-            return at_most(emit, subtract(emit, self.z, self._raised(1.0)), -self.epsilon)
+        has_positive = any((s.p, s.q) == (1, 0) for s in parts)
+        if q == 1 and not self.zero_below and has_positive and self.subtracts():
+            return at_most(
+                emit, subtract(emit, self.z, self._stabilized_positive(1.0)), -self.epsilon
+            )
         b = subtract(emit, self.bias(0.0, q), self.epsilon)
-        return self.forward([self.x], [self.lowering(q)], b, -1)
+        return self.forward([self.x], [self.negative_weights(q)], b, -1)
 
     def _by_one_quotient(self, part: Part) -> Relevance:
         """p·z₊ + q·z₋ where z > 0, q·z₊ + p·z₋ where z < 0, over one denominator.
@@ -148,12 +152,12 @@ class OneSign(Contributions):
         """
         emit, p, k = self.emit, part.p, part.p + part.q
         more = (p - part.q) / k
-        m = add(emit, multiply(emit, -p / k, self.w), self.raising(more))
+        m = add(emit, multiply(emit, -p / k, self.w), self.positive_weights(more))
         b = add(emit, self.bias(more - p / k, -p / k), self.epsilon / k)
         rest = self.forward([self.x], [m], b, 0)
         own, y = self.share(self.z, add(emit, positive(emit, self.z), rest))
-        above = multiply(emit, positive(emit, y), self.relevance.at_hand(emit))
+        above = multiply(emit, positive(emit, y), self.relevance.reordered_coefficient(emit))
         assert isinstance(above, ir.Value)
         above.shape = self.z.shape
         ws = [multiply(emit, part.factor, m), multiply(emit, part.factor, self.w)]
-        return Relevance(back_together(emit, self.layer, [own, above], values_of(ws)), self.x)
+        return Relevance(backward_sum(emit, self.layer, [own, above], values_of(ws)), self.x)
