@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -142,3 +143,16 @@ def test_every_folder_says_what_it_is_for(folder):
     text = ast.get_docstring(ast.parse((PACKAGE / folder / "__init__.py").read_text()))
     assert text
     assert len(text.splitlines()[0].split()) > 3
+
+
+def test_the_text_has_the_same_table():
+    text = (PACKAGE / "README.md").read_text(encoding="utf-8")
+    shown = dict(re.findall(r"^\| `(\w+)/` \| .* \| (.*) \|$", text, re.M))
+    words = {"root": (), "all above": MAY_IMPORT["compiler"], "all": None}
+    rows = {
+        folder: words[row] if row in words else tuple(row.split(", "))
+        for folder, row in shown.items()
+    }
+    assert {k: v and set(v) for k, v in rows.items()} == {
+        k: v and set(v) for k, v in MAY_IMPORT.items()
+    }
