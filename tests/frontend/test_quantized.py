@@ -228,12 +228,12 @@ def explained(text: str, row: Row, feeds: dict[str, np.ndarray], composite: str)
     names = [o.name for o in compiled.model.graph.output]
     size = next(iter(ort_run(model(text, row, feeds), feeds).values())).shape
     seed = np.random.default_rng(0).standard_normal(size).astype(np.float32)
-    outputs = run(compiled.model, {**feeds, "y_seed": seed})
+    outputs = ort_run(compiled.model, {**feeds, "y_seed": seed})
     return {n: outputs[n] for n in names}
 
 
 def ort_run(proto: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return run(proto, feeds)
+    return run(proto, feeds, exact_integers=True)
 
 
 @pytest.mark.parametrize("composite", ["epsilon", "zplus", "gradient"])
@@ -305,7 +305,7 @@ def test_blocked_dequantization(dtype: type) -> None:
         {"x": w8},
     )
     compiled = lrp_onnx.compile(proto, composite="gradient", target="all", start="one")
-    found = run(compiled.model, {"x": w8})
+    found = ort_run(compiled.model, {"x": w8})
     assert_close(found["y"], -w)
     assert_close(found["x_relevance"], -np.repeat(ws, 2, 0)[:4])
 
@@ -339,7 +339,7 @@ def test_gradient_stops_where_a_quantizer_saturates(axis: int | None) -> None:
         model(text, row, {"x": x}), composite="gradient", target="all", start="one"
     )
     inside = (x >= 0) & (x <= 255 * scale)
-    assert_close(run(compiled.model, {"x": x})["x_relevance"], inside.astype(np.float32))
+    assert_close(ort_run(compiled.model, {"x": x})["x_relevance"], inside.astype(np.float32))
     assert any("straight through" in warning for warning in compiled.warnings)
 
 
@@ -407,7 +407,7 @@ def compiled_digits(form: str, composite: str = "epsilon-plus-flat") -> Compiled
 
 def relevance(form: str, composite: str) -> np.ndarray:
     digits = Digits()
-    outputs = run(compiled_digits(form, composite).model, {digits.name: digits.images})
+    outputs = ort_run(compiled_digits(form, composite).model, {digits.name: digits.images})
     return outputs[f"{digits.name}_relevance"]
 
 

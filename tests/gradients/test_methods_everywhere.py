@@ -13,7 +13,7 @@ import pytest
 import test_bodies
 import test_quantized
 import test_recurrent
-from models import Array, assert_close, network
+from models import Array, assert_close, network, run
 
 import lrp_onnx
 from lrp_onnx import Explainer
@@ -114,13 +114,13 @@ def test_methods_on_integers(row: test_quantized.Row) -> None:
     found = {}
     for method in ("gradient", "saliency", "input-x-gradient", "integrated-gradients"):
         compiled = lrp_onnx.compile(model, method=method, target="all", check=False)
-        results = test_quantized.ort_run(compiled.model, feeds)
+        results = run(compiled.model, feeds)
         found[method] = {k: results[f"{k}_relevance"] for k in feeds}
         assert all(np.isfinite(r).all() for r in found[method].values())
     real = lrp_onnx.compile(
         test_quantized.model(row.real, row, floats), method="gradient", target="all", check=False
     )
-    expected = test_quantized.ort_run(real.model, floats)
+    expected = run(real.model, floats)
     for (key, g), name in zip(found["gradient"].items(), floats, strict=True):
         step = 1 if row.dynamic else {**test_quantized.X8, **test_quantized.V8}[f"{name}s"]
         assert_close(g, step * expected[f"{name}_relevance"], 2e-5)

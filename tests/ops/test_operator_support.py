@@ -121,3 +121,8 @@ def test_every_kind_is_explained():
         README.read_text(encoding="utf-8").partition("## Kinds")[2].partition("Every operator")[0]
     )
     assert [kind for kind in KINDS if f"`{kind}`" not in text] == []
+
+
+def test_every_record_of_a_standard_domain_is_an_operator():
+    unknown = [key for key in REGISTRY if key[0] in STANDARD and key not in set(NAMES)]
+    assert not unknown

@@ -165,7 +165,7 @@ def test_a_compiled_file_is_opened_by_the_runtime_alone(folder: Path, monkeypatc
 
 REFUSED = {
     "a file as output": (["photos", "-o", "model.onnx"], "that is a file"),
-    "an unknown format": (["photos", "-o", "why", "--format", "gif"], "says no format"),
+    "an unknown format": (["photos", "-o", "why", "--format", "gif"], "results are written as"),
     "nothing in it": (["empty", "-o", "why"], "no picture"),
     "other inputs beside it": (["photos", "photos/a.png", "-o", "why"], "given alone"),
     "pictures that are broken": (["broken", "-o", "why"], "broken/a.png"),

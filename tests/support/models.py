@@ -177,28 +177,32 @@ def network(
 
 
 def session(
-    model: onnx.ModelProto, blocked: bool = True
+    model: onnx.ModelProto, blocked: bool = True, exact_integers: bool = False
 ) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
     """A function from feeds to outputs by name, on ONNX Runtime's CPU provider with one thread.
 
     Without `blocked` it keeps the layout of the tensors: ONNX Runtime's blocked one (NCHWc) fails
-    on an empty batch wherever two convolutions with few channels are added.
+    on an empty batch wherever two convolutions with few channels are added.  Without
+    `exact_integers` sums of uint8 times int8 saturate on processors with AVX2 and no VNNI; with it
+    ONNX Runtime refuses a graph of which two nodes share such a weight.
     """
     options = ort.SessionOptions()
     if not blocked:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    # without it the sums of uint8 times int8 saturate on processors with AVX2 and without VNNI
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if exact_integers:
+        options.add_session_config_entry("session.x64quantprecision", "1")
     runtime = ort.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
     names = [o.name for o in runtime.get_outputs()]
     return lambda feeds: dict(zip(names, runtime.run(names, dict(feeds)), strict=True))
 
 
-def run(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
+def run(
+    model: onnx.ModelProto, feeds: Mapping[str, Array], exact_integers: bool = False
+) -> dict[str, Array]:
     """Outputs by name of one call."""
-    return session(model)(feeds)
+    return session(model, exact_integers=exact_integers)(feeds)
 
 
 def assert_close(
