@@ -25,25 +25,7 @@ from lrp_onnx.compiler.signature import takes_options
 from lrp_onnx.frontend.canonize import canonize
 from lrp_onnx.frontend.normalize import normalize
 from lrp_onnx.gradients.baseline import described, read_baselines
-from lrp_onnx.graph.annotations import (
-    BASELINE,
-    CLASS_AXIS,
-    COMPOSITE,
-    CONDITIONS,
-    DECLARED,
-    EXPLAINED,
-    METHOD,
-    OPTIMIZED,
-    OUTPUT,
-    RUNTIME,
-    SOURCE_SHA256,
-    START,
-    STARTS_AT,
-    STEPS,
-    TARGET,
-    VERSION,
-    corrections,
-)
+from lrp_onnx.graph import annotations as notes
 from lrp_onnx.graph.model_file import Source, check_original, load, sha256_of
 from lrp_onnx.lowering.lower import optimize
 from lrp_onnx.lrp.assignment import Assignment, assign
@@ -152,8 +134,9 @@ def load_original(source: Source, observe: Observer | None = None) -> Loaded:
 
 @contextmanager
 def _older_objects_set_aside() -> Iterator[None]:
-    """Garbage is searched for among new objects only: looking through those of every imported
-    module again and again takes a tenth of the time. What the application froze stays frozen.
+    """Garbage is searched for among new objects only: to look through those of every imported
+    module again and again takes a quarter of the time of 5,000 nodes. What the application froze
+    stays frozen.
     """
     if gc.get_freeze_count():
         yield
@@ -202,7 +185,7 @@ def compile_prepared(prepared: Prepared, accounts: bool = False) -> Compiled:
         optimize(model)
         prepared.ends.restore(model)
     _stamp(model, loaded.source, assignment)
-    corrected = tuple(corrections(model).values())
+    corrected = tuple(notes.corrections(model).values())
     listed = () if audit is None else accounts_of(audit)
     compiled = Compiled(model, report, (*corrected, *assignment.warnings), listed)
     if assignment.options.check:
@@ -224,13 +207,13 @@ class Ends:
         """
         ends = {*model.graph.inputs, *model.graph.outputs}
         for value in ends:
-            if value.name in self.known and value.name not in corrections(model):
+            if value.name in self.known and value.name not in notes.corrections(model):
                 value.type, shape = self.known[value.name]
                 value.shape = value.shape if shape is None else shape
         for node in ir.traversal.RecursiveGraphIterator(model.graph):
             for value in node.outputs:
                 if value not in ends and not value.is_graph_output() and not node.domain:
-                    if DECLARED in value.meta:
+                    if notes.DECLARED in value.meta:
                         continue
                     value.shape, value.type = None, None
 
@@ -240,23 +223,26 @@ def _stamp(model: ir.Model, source: Source, assignment: Assignment) -> None:
     options, method = assignment.options, assignment.method
     model.metadata_props.update(
         {
-            VERSION: version(),
-            SOURCE_SHA256: sha256_of(source),
-            COMPOSITE: assignment.composite_name,
-            TARGET: str(assignment.target),
-            START: assignment.start,
-            METHOD: method.name,
-            RUNTIME: options.runtime,
-            OPTIMIZED: str(options.optimize).lower(),
-            CONDITIONS: json.dumps(list(options.conditions)),
+            notes.VERSION: version(),
+            notes.SOURCE_SHA256: sha256_of(source),
+            notes.COMPOSITE: assignment.composite_name,
+            notes.TARGET: str(assignment.target),
+            notes.START: assignment.start,
+            notes.METHOD: method.name,
+            notes.RUNTIME: options.runtime,
+            notes.OPTIMIZED: str(options.optimize).lower(),
+            notes.CONDITIONS: json.dumps(list(options.conditions)),
             **(_path_metadata(assignment) if method.path else {}),
-            OUTPUT: assignment.output.name or "",
-            STARTS_AT: "output" if assignment.start_at is assignment.output else "logits",
-            CLASS_AXIS: "" if assignment.class_axis is None else str(assignment.class_axis),
-            EXPLAINED: json.dumps([v.name for v in assignment.inputs]),
+            notes.OUTPUT: assignment.output.name or "",
+            notes.STARTS_AT: "output" if assignment.start_at is assignment.output else "logits",
+            notes.CLASS_AXIS: "" if assignment.class_axis is None else str(assignment.class_axis),
+            notes.EXPLAINED: json.dumps([v.name for v in assignment.inputs]),
         }
     )
 
 
 def _path_metadata(assignment: Assignment) -> dict[str, str]:
-    return {STEPS: str(assignment.steps), BASELINE: described(assignment.options.baseline)}
+    return {
+        notes.STEPS: str(assignment.steps),
+        notes.BASELINE: described(assignment.options.baseline),
+    }
