@@ -55,7 +55,7 @@ ALIKE = 0.99
 """Least cosine of a contestant's relevance and ours, where both apply the same rules."""
 CPU = ["CPUExecutionProvider"]
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).with_name("README.md")
 MARK = "benchmark"
 """Of the comments around the README's tables; behind it stands the batch, unless it is 1."""
 

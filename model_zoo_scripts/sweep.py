@@ -50,7 +50,7 @@ COLUMNS = (
     *("model", "composite", "prediction", "forward differs", "ΣR / explained", "compile s"),
     *("run s", "nodes"),
 )
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- sweep -->", "<!-- /sweep -->"
 
 
