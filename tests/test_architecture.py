@@ -156,3 +156,25 @@ def test_the_text_has_the_same_table():
     assert {k: v and set(v) for k, v in rows.items()} == {
         k: v and set(v) for k, v in MAY_IMPORT.items()
     }
+
+
+def assigned_attributes(tree: ast.AST) -> list[str]:
+    """Attributes of a builder that a module assigns."""
+    stores = (n for n in ast.walk(tree) if isinstance(n, ast.Attribute))
+    return [
+        f"{node.value.id}.{node.attr}, line {node.lineno}"
+        for node in stores
+        if isinstance(node.ctx, ast.Store)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "emit"
+    ]
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m != "lrp_onnx.graph.builder"])
+def test_the_state_of_a_builder_is_its_own(module):
+    assert not assigned_attributes(ast.parse(MODULES[module].read_text(encoding="utf-8")))
+
+
+def test_an_assigned_attribute_is_seen():
+    assert assigned_attributes(ast.parse("emit.source, emit.rule = 1, 2"))
+    assert not assigned_attributes(ast.parse("emit.write_for(x)"))

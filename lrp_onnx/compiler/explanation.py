@@ -40,9 +40,9 @@ def emit_relevance(
     graph, options = model.graph, assignment.options
     # the accounts are those of the rules as they stand; gradients have none
     plain = audit is not None and assignment.method.rules
-    emit = Emit(graph, options.optimize and not plain, options.runtime)
+    declares = not options.conditions
+    emit = Emit(graph, options.optimize and not plain, options.runtime, declares)
     emit.signs.update(signs)
-    emit.declares = not options.conditions
     at = _tensors(model, assignment, options.relevance_at)
     conditioned = _tensors(model, assignment, options.conditions)
     outputs = {str(value.name): value for value in assignment.inputs} | at
@@ -59,8 +59,7 @@ def emit_relevance(
         if audit is not None and own is not None:
             audit.include(emit, own)
     for name, value in outputs.items():
-        emit.source, emit.rule = str(name), "result"
-        emit.dtype = compute_dtype(value.dtype)
+        emit.write_for(value, str(name), "result")
         found_for_all = [found[value] for found in rounds]
         _add_relevance(graph, emit, assignment.target, found_for_all, value, name)
     if assignment.target.kind == "top":
@@ -79,7 +78,7 @@ def _starts(emit: Emit, graph: ir.Graph, assignment: Assignment) -> list[ir.Valu
     """Where relevance starts: one tensor, for `top-K` one for each class."""
     y, output, axis = assignment.start_at, assignment.output, assignment.class_axis
     target, start = assignment.target, assignment.start
-    emit.source, emit.rule, emit.dtype = f"target/{output.name}", "start", compute_dtype(y.dtype)
+    emit.write_for(y, f"target/{output.name}", "start")
     return [
         starting_relevance(emit, graph, y, output, target, axis, start, place)
         for place in range(target.count)
@@ -162,7 +161,7 @@ def _add_relevance(
 def _add_classes(graph: ir.Graph, emit: Emit, assignment: Assignment) -> None:
     """The output `<output>_topk_index`: which classes were explained, along the class axis."""
     y, output, axis = assignment.start_at, assignment.output, assignment.class_axis
-    emit.source, emit.rule, emit.dtype = f"target/{output.name}", "start", compute_dtype(y.dtype)
+    emit.write_for(y, f"target/{output.name}", "start")
     count, dims = assignment.target.count, list(y.shape or ())
     shape = [*dims, 1] if axis is None else [*dims[:axis], count, *dims[axis + 1 :]]
     largest = largest_classes(emit, y, output, assignment.target, axis)

@@ -122,8 +122,7 @@ def starting_points(
     embedded, _ = copied(graph, nodes, {v: arrays[v] for v in integers}, "lrp/baseline")
     points = {}
     for source in cut.sources:
-        emit.source, emit.rule = f"baseline/{source.name}", "baseline"
-        emit.dtype = compute_dtype(source.dtype)
+        emit.write_for(source, f"baseline/{source.name}", "baseline")
         array = arrays.get(source, embedded.get(source))
         if array is not None:
             points[source] = emit.op("Cast", array, to=int(emit.dtype))
@@ -177,7 +176,7 @@ def _constant(emit: Emit, value: ir.Value, array: NDArray[Any]) -> ir.Value:
             f"baseline of {value.name!r}: it holds {len(array)} samples, and the model takes any "
             "number. Give one, which is for all."
         )
-    emit.source, emit.rule = f"baseline/{value.name}", "baseline"
+    emit.write_for(value, f"baseline/{value.name}", "baseline")
     assert value.dtype is not None
     dtype = value.dtype if value.dtype.is_integer() else compute_dtype(value.dtype)
     constant = emit.constant(array, dtype)

@@ -24,7 +24,7 @@ import onnx_ir as ir
 
 from lrp_onnx.gradients.path_points import Gradients, Path, cast_like, in_dtype
 from lrp_onnx.graph.annotations import COMPLETENESS
-from lrp_onnx.graph.builder import Emit, compute_dtype, known_rank
+from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.graph.clone import copied
 
 __all__ = ["completed"]
@@ -39,8 +39,7 @@ def completed(
     """The nearest mean gradients that are complete: for each sample, or for all together where
     samples may meet; with `account` also COMPLETENESS as an output.
     """
-    emit.source, emit.rule = "path", "complete"
-    emit.dtype = compute_dtype(path.y.dtype)
+    emit.write_for(path.y, "path", "complete")
     here = _summed(emit, _explained(emit, path, path.y), samples_apart)
     there = _summed(emit, _explained(emit, path, _at_baseline(emit, path)), samples_apart)
     reached = _inner(emit, path.way, means, samples_apart)
@@ -60,14 +59,14 @@ def _explained(emit: Emit, path: Path, y: ir.Value) -> ir.Value:
 
 def _at_baseline(emit: Emit, path: Path) -> ir.Value:
     """The explained output at x₀."""
-    dtype, replaced = emit.dtype, {}
+    replaced = {}
     for x in path.sources:
-        emit.source, emit.dtype = f"baseline/{x.name}", compute_dtype(x.dtype)
+        emit.write_for(x, f"baseline/{x.name}")
         replaced[x] = cast_like(emit, path.begin[x], x)
         replaced[x].shape, replaced[x].type = x.shape, x.type
     nodes = path.nodes_behind(path.sources)
     values, _ = copied(path.model.graph, nodes, replaced, "lrp/at_baseline")
-    emit.source, emit.dtype = "path", dtype
+    emit.write_for(path.y, "path")
     return values.get(path.y, path.y)
 
 
@@ -91,7 +90,7 @@ def _inner(
 
 def _moved_along(emit: Emit, path: Path, x: ir.Value, g: ir.Value, share: ir.Value) -> ir.Value:
     """g and the share of the way."""
-    emit.dtype = compute_dtype(x.dtype)
+    emit.write_for(x)
     column = emit.op("Reshape", in_dtype(emit, share), emit.ints(-1, *[1] * (known_rank(x) - 1)))
     return emit.op("Add", g, emit.op("Mul", path.way[x], column))
 

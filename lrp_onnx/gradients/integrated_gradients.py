@@ -27,7 +27,7 @@ from lrp_onnx.gradients.completeness import completed
 from lrp_onnx.gradients.path_points import COPY, BatchOfPoints, OnePoint, Path, at_once
 from lrp_onnx.gradients.quadrature import quadrature
 from lrp_onnx.gradients.source import Cut, cut_at_sources
-from lrp_onnx.graph.builder import Emit, compute_dtype
+from lrp_onnx.graph.builder import Emit
 from lrp_onnx.lrp.assignment import Assignment
 from lrp_onnx.propagation.backward_pass import walk
 
@@ -45,7 +45,7 @@ def integrated_gradients(
     _check_apart(cut)
     _check_mean(assignment)
     begin = starting_points(emit, graph, assignment.inputs, cut, assignment.options.baseline)
-    emit.source, emit.rule = "path", "integrated-gradients"
+    emit.write_for(assignment.start_at, "path", "integrated-gradients")
     way = {x: _shaped(emit.op("Sub", _own(emit, x), begin[x]), x) for x in cut.sources}
     path = Path(model, cut, assignment.start_at, mask, begin, way)
     side_by_side = at_once(path)
@@ -53,8 +53,7 @@ def integrated_gradients(
     means = completed(emit, path, means, side_by_side is not None, account)
     found = {}
     for x, g in means.items():
-        emit.source, emit.rule = str(x.name), "integrated-gradients"
-        emit.dtype = compute_dtype(x.dtype)
+        emit.write_for(x, str(x.name), "integrated-gradients")
         found[x] = _shaped(emit.op("Mul", way[x], g), x)
     embedded = {x: found[x] for x in cut.embedded if x in found}
     return found | walk(emit, cut.before, embedded, assignment.inputs)
@@ -85,7 +84,7 @@ def _check_mean(assignment: Assignment) -> None:
 
 def _own(emit: Emit, x: ir.Value) -> ir.Value:
     """x in the dtype that relevance is computed in."""
-    emit.dtype = compute_dtype(x.dtype)
+    emit.write_for(x)
     value = emit.at_least_float(x)
     assert isinstance(value, ir.Value)
     return value
@@ -119,7 +118,7 @@ def _scanned(
     weights: NDArray[np.float64],
 ) -> dict[ir.Value, ir.Value]:
     """The parts summed up in a Scan over the first axis, whose body holds the copy."""
-    emit.dtype = compute_dtype(path.y.dtype)
+    emit.write_for(path.y)
     numbers = [
         ir.Value(name=f"{COPY}/{what}", shape=ir.Shape(fractions.shape[1:]), type=_type(emit.dtype))
         for what in ("fraction", "weight")
@@ -130,7 +129,7 @@ def _scanned(
     sources = _add_one_more(emit.inside(body), part, numbers)
     zeros = []
     for x in sources:
-        emit.dtype = compute_dtype(x.dtype)
+        emit.write_for(x)
         zeros.append(emit.op("Expand", 0.0, emit.shape_of(x)))
     outputs = emit.outputs(
         "Scan",
@@ -148,7 +147,7 @@ def _add_one_more(
     totals = []
     gradients = part(emit, *numbers)
     for k, (x, gradient) in enumerate(gradients.items()):
-        emit.source, emit.dtype = f"path/{x.name}", compute_dtype(x.dtype)
+        emit.write_for(x, f"path/{x.name}")
         before = ir.Value(name=f"{COPY}/sum_{k}", shape=x.shape, type=_type(emit.dtype))
         emit.graph.inputs.insert(k, before)
         total = emit.op("Add", before, gradient)

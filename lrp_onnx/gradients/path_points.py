@@ -15,7 +15,7 @@ import onnx_ir as ir
 from lrp_onnx.analysis.sample_independence import batch_size, batched_inputs, independent
 from lrp_onnx.errors import LrpError, UnsupportedError
 from lrp_onnx.gradients.source import Cut
-from lrp_onnx.graph.builder import HALF, Emit, compute_dtype, known_rank
+from lrp_onnx.graph.builder import HALF, Emit, known_rank
 from lrp_onnx.graph.clone import cone, copied
 from lrp_onnx.propagation.backward_pass import walk
 from lrp_onnx.propagation.bodies import moved
@@ -171,8 +171,7 @@ class BatchOfPoints:
 
 
 def _on_behalf(emit: Emit, value: ir.Value) -> None:
-    emit.source, emit.rule = f"path/{value.name}", "integrated-gradients"
-    emit.dtype = compute_dtype(value.dtype)
+    emit.write_for(value, f"path/{value.name}", "integrated-gradients")
 
 
 def in_dtype(emit: Emit, number: ir.Value) -> ir.Value:

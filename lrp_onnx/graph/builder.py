@@ -80,12 +80,18 @@ def make_room(graph: ir.Graph, name: str) -> None:
 class Emit:
     """Appends nodes to `graph`; `source` and `rule` say on whose behalf."""
 
-    def __init__(self, graph: ir.Graph, optimize: bool = True, runtime: str = "portable") -> None:
+    def __init__(
+        self,
+        graph: ir.Graph,
+        optimize: bool = True,
+        runtime: str = "portable",
+        declares: bool = True,
+    ) -> None:
         self.graph = graph
         self.optimize = optimize
         """Whether products, facts and shared convolutions are used, or the rules as they stand."""
         self.runtime = runtime
-        self.declares = True
+        self.declares = declares
         """Whether runtimes may be told shapes: a mask for more samples than the input has makes
         relevance of as many.
         """
@@ -112,17 +118,24 @@ class Emit:
 
     def inside(self, body: ir.Graph) -> Emit:
         """One that appends to a body around which this one's graph lies; names stay apart."""
-        inner = Emit(body, self.optimize, self.runtime)
-        inner.opset, inner.declares = self.opset, self.declares
+        inner = Emit(body, self.optimize, self.runtime, self.declares)
+        inner.opset = self.opset
         inner.signs, inner._names, inner._taken = self.signs, self._names, self._taken
         inner.source, inner.rule, inner.dtype = self.source, self.rule, self.dtype
         return inner
 
+    def write_for(self, like: ir.Value, source: str | None = None, rule: str | None = None) -> None:
+        """Write from now on in the dtype of the relevance of `like`, on behalf of `source` under
+        `rule`; what is None stays as it is.
+        """
+        self.dtype = compute_dtype(like.dtype)
+        self.source = self.source if source is None else source
+        self.rule = self.rule if rule is None else rule
+
     def at(self, node: ir.Node, rule: str) -> None:
         """Write from now on for the forward node `node` under `rule`."""
         known = node.metadata_props.get(SOURCE)  # a copy says whose it is
-        self.source, self.rule = known or node.name or node.op_type, rule
-        self.dtype = compute_dtype(node.outputs[0].dtype)
+        self.write_for(node.outputs[0], known or node.name or node.op_type, rule)
 
     @contextmanager
     def on_behalf_of(self, node: ir.Node, rule: str) -> Iterator[None]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from lrp_onnx.errors import CompositeError, TargetError
-from lrp_onnx.graph.builder import Emit, compute_dtype
+from lrp_onnx.graph.builder import Emit
 from lrp_onnx.options import CompileOptions
 
 __all__ = ["METHODS", "Method", "attribution", "method_of"]
@@ -162,7 +162,7 @@ def method_of(options: CompileOptions) -> Method:
 
 def attribution(emit: Emit, method: Method, x: ir.Value, g: ir.Value) -> ir.Value:
     """What the method makes of a float tensor and its gradient, both of one shape."""
-    emit.source, emit.rule, emit.dtype = str(x.name), method.name, compute_dtype(x.dtype)
+    emit.write_for(x, str(x.name), method.name)
     assert method.of_gradient is not None
     r = method.of_gradient(emit, x, g)
     if r is not g:

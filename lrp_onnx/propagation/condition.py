@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import CONDITION
-from lrp_onnx.graph.builder import Emit, compute_dtype, known_rank
+from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.lrp.start import graph_input
 
 __all__ = ["channel_axis", "condition_masks"]
@@ -35,8 +35,7 @@ def condition_masks(
                 f"condition {name!r}: another one is for the same tensor, {value.name!r}. Give one "
                 "of them."
             )
-        emit.source, emit.rule = f"condition/{name}", "condition"
-        emit.dtype = compute_dtype(value.dtype)
+        emit.write_for(value, f"condition/{name}", "condition")
         masks[value] = _mask(emit, graph, name, value)
     return masks
 
