@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from lrp_onnx.frontend.decompose.registry import expands
-from lrp_onnx.frontend.decompose.replacement import Build, attribute
+from lrp_onnx.frontend.decompose.replacement import Build
 
 __all__ = ["MICROSOFT", "gelu", "gelu_tanh"]
 
@@ -42,7 +42,7 @@ def gelu_tanh(build: Build, x: ir.Value | None, like: ir.Value | None = None) ->
 def quick_gelu(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """x · σ(alpha · x).  Spec: ONNX Runtime contrib operators, QuickGelu."""
     x = node.inputs[0]
-    slope = build.op("Mul", x, build.like(attribute(node, "alpha", 1.702), x))
+    slope = build.op("Mul", x, build.like(node.attributes.get_float("alpha", 1.702), x))
     return [build.op("Mul", x, build.op("Sigmoid", slope))]
 
 
@@ -50,7 +50,7 @@ def quick_gelu(build: Build, node: ir.Node) -> Sequence[ir.Value]:
 def scaled_silu(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """z · σ(z) with z = x times a scale.  Spec: ONNX Runtime contrib operators, ScaledSiLU."""
     x, scale = [*node.inputs, None][:2]
-    factor = build.like(attribute(node, "alpha", 1.0), x)
+    factor = build.like(node.attributes.get_float("alpha", 1.0), x)
     if scale is not None:
         factor = build.op("CastLike", scale, x)
     z = build.op("Mul", x, factor)

@@ -49,10 +49,12 @@ class Mask:
     def applied(self, scores: Scores, mask: Value) -> None:
         """Add the filter value at padding, and hide the future where the node asks for that."""
         if mask is not None:
-            filtered = self.build.like(attribute(self.node, "mask_filter_value", -1e4), self.like)
+            filtered = self.build.like(
+                self.node.attributes.get_float("mask_filter_value", -1e4), self.like
+            )
             zero = self.build.like(0.0, self.like)
             scores.add(self.build.op("Where", self.padding(mask), zero, filtered))
-        if attribute(self.node, "unidirectional", 0):
+        if self.node.attributes.get_int("unidirectional", 0):
             scores.select(causal(self.build, self.queries, self.keys, self.past))
 
     def padding(self, mask: ir.Value) -> ir.Value:
@@ -108,7 +110,9 @@ def _same(a: object, b: object) -> bool:
 
 def _refuse_shared_buffer(node: ir.Node, *inputs: int) -> None:
     given = [*node.inputs, *[None] * 12]
-    if attribute(node, "past_present_share_buffer", 0) or any(given[i] is not None for i in inputs):
+    if node.attributes.get_int("past_present_share_buffer", 0) or any(
+        given[i] is not None for i in inputs
+    ):
         raise UnsupportedError(
             "its past and present share one buffer of fixed length. Export the model with past and "
             "present as tensors of their own length, or without a cache"
@@ -124,12 +128,12 @@ def attention(build: Build, node: ir.Node) -> Sequence[Value]:
     """
     x, w, b, mask, past, bias = [*node.inputs, *[None] * 6][:6]
     _refuse_shared_buffer(node, 6)
-    if attribute(node, "do_rotary", 0):
+    if node.attributes.get_int("do_rotary", 0):
         raise UnsupportedError(
             "do_rotary turns query and key inside, which ONNX Runtime's CPU kernel does not do. "
             "Export the model with RotaryEmbedding as an operator of its own"
         )
-    heads = int(attribute(node, "num_heads"))
+    heads = node.attributes.get_int("num_heads")
     sizes = list(attribute(node, "qkv_hidden_sizes", ()))
     sizes = sizes or [known_size(w, 1, "hidden size") // 3] * 3
     z = build.op("MatMul", x, w)
@@ -183,7 +187,7 @@ def multi_head_attention(build: Build, node: ir.Node) -> Sequence[Value]:
 def _separate(build: Build, node: ir.Node) -> tuple[tuple[ir.Value, ...], int]:
     """Query, key and value as (B, N, S, H), biases added, and the size of a head."""
     query, key, value, bias = [*node.inputs, *[None] * 4][:4]
-    heads = int(attribute(node, "num_heads"))
+    heads = node.attributes.get_int("num_heads")
     if rank_of(query, "query") == 5:  # (B, S, N, 3, H)
         size = known_size(query, 4, "head size")
         parts: list[Value] = list(_unpacked(build, query, 3))

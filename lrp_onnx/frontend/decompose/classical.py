@@ -45,7 +45,7 @@ def scaler(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """(x - offset) · scale, each one number or one per feature."""
     x, offset, scale = (
         _floats(build, node.inputs[0]),
-        attribute(node, "offset"),
+        node.attributes.get_floats("offset"),
         attribute(node, "scale"),
     )
     z = x if offset is None else build.op("Sub", x, _constant(build, offset))
@@ -56,7 +56,7 @@ def scaler(build: Build, node: ir.Node) -> Sequence[ir.Value]:
 @expands("Normalizer", domain=ML)
 def normalizer(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """x over its largest entry, its L1 norm or its L2 norm along the features; 0 stays 0."""
-    x, norm = _floats(build, node.inputs[0]), attribute(node, "norm", "MAX")
+    x, norm = _floats(build, node.inputs[0]), node.attributes.get_string("norm", "MAX")
     reductions = {"MAX": "ReduceMax", "L1": "ReduceL1", "L2": "ReduceL2"}
     length = build.op(reductions[norm], x, build.ints(-1), keepdims=1)
     empty = build.op("Equal", length, _constant(build, 0.0))
@@ -70,8 +70,8 @@ def linear_regressor(build: Build, node: ir.Node) -> Sequence[ir.Value]:
 
     coefficients: (targets, features), flat    intercepts: (targets,)
     """
-    targets = attribute(node, "targets", 1)
-    w = np.reshape(attribute(node, "coefficients"), (targets, -1))
+    targets = node.attributes.get_int("targets", 1)
+    w = np.reshape(node.attributes.get_floats("coefficients"), (targets, -1))
     scores = _scores(build, node, w, attribute(node, "intercepts", np.zeros(targets)))
     z = _transformed(build, node, scores) if targets > 1 else scores
     return [build.explained(node.outputs[0], z)]
@@ -86,8 +86,12 @@ def linear_classifier(build: Build, node: ir.Node) -> Sequence[ir.Value | None]:
     One row for two classes is the second one's: the first has the score -s behind LOGISTIC, whose
     result is 1 - σ(s), and 1 - s behind anything else, which ONNX Runtime does not transform.
     """
-    labels = attribute(node, "classlabels_ints") or attribute(node, "classlabels_strings") or []
-    given = attribute(node, "coefficients")
+    labels = (
+        node.attributes.get_ints("classlabels_ints")
+        or node.attributes.get_strings("classlabels_strings")
+        or []
+    )
+    given = node.attributes.get_floats("coefficients")
     intercepts = np.asarray(attribute(node, "intercepts", ()), np.float64)
     rows = intercepts.size or len(labels)
     w = np.reshape(given, (rows, -1))
@@ -122,10 +126,10 @@ def _transformed(build: Build, node: ir.Node, scores: ir.Value) -> ir.Value:
 @expands("Imputer", domain=ML)
 def imputer(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     """x where it is there, else a constant; integers carry no relevance."""
-    x, values = node.inputs[0], attribute(node, "imputed_value_floats")
+    x, values = node.inputs[0], node.attributes.get_floats("imputed_value_floats")
     if x is None or x.dtype is None or not x.dtype.is_floating_point() or values is None:
         return None
-    missing = attribute(node, "replaced_value_float", 0.0)
+    missing = node.attributes.get_float("replaced_value_float", 0.0)
     if np.isnan(missing):
         lacks = build.op("IsNaN", x)
     else:

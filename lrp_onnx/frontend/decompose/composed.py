@@ -29,7 +29,7 @@ def bias_softmax(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """
     data, bias = node.inputs
     z = build.op("Add", data, bias)
-    rank, axis = rank_of(data, "data"), int(attribute(node, "axis", 1))
+    rank, axis = rank_of(data, "data"), node.attributes.get_int("axis", 1)
     if axis % rank == rank - 1:
         return [build.op("Softmax", z, axis=-1)]
     flat = build.op("Softmax", build.op("Flatten", z, axis=axis), axis=-1)
@@ -46,7 +46,7 @@ def pairwise_distance(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     rows, columns = build.op("Unsqueeze", a, build.ints(1)), build.op("Unsqueeze", b, build.ints(0))
     apart = build.op("Sub", rows, columns)
     square = build.op("ReduceSum", build.op("Mul", apart, apart), build.ints(-1), keepdims=0)
-    metric = attribute(node, "metric", "sqeuclidean")
+    metric = node.attributes.get_string("metric", "sqeuclidean")
     return [square if metric == "sqeuclidean" else build.op("Sqrt", square)]
 
 
@@ -56,9 +56,13 @@ def unfold(build: Build, node: ir.Node) -> Sequence[ir.Value]:
 
     Spec: ONNX Runtime contrib operators, UnfoldTensor.
     """
-    x, size, step = node.inputs[0], attribute(node, "size"), attribute(node, "step", 1)
+    x, size, step = (
+        node.inputs[0],
+        node.attributes.get_int("size"),
+        node.attributes.get_int("step", 1),
+    )
     rank = rank_of(x, "input")
-    axis = int(attribute(node, "dim", -1)) % rank
+    axis = node.attributes.get_int("dim", -1) % rank
     count = (known_size(x, axis, "size along the unfolded axis") - size) // step + 1
     places = np.arange(count)[:, None] * step + np.arange(size)
     windows = build.op("Gather", x, build.constant(places), axis=axis)
@@ -121,14 +125,14 @@ def _group_norm(
     build: Build, node: ir.Node, x: Value, gamma: Value, beta: Value, like: Value
 ) -> ir.Value:
     """As exporters spell it, which is recognized as one norm."""
-    if not attribute(node, "channels_last", 1):
+    if not node.attributes.get_int("channels_last", 1):
         raise UnsupportedError("its channels are not last. Export the model with such channels")
-    groups = int(attribute(node, "groups"))
+    groups = node.attributes.get_int("groups")
     first = build.op("Transpose", x, perm=[0, 3, 1, 2])
     one, zero = (build.constant(np.full(groups, v), ir.DataType.FLOAT) for v in (1, 0))
     one, zero = (build.op("CastLike", v, like) for v in (one, zero))
     apart = build.op("Reshape", first, build.ints(0, groups, -1))
-    epsilon = attribute(node, "epsilon", 1e-5)
+    epsilon = node.attributes.get_float("epsilon", 1e-5)
     normed = build.op("InstanceNormalization", apart, one, zero, epsilon=epsilon)
     whole = build.op("Reshape", normed, build.op("Shape", first))
     column = build.ints(1, -1, 1, 1)

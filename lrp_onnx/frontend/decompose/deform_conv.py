@@ -34,7 +34,7 @@ def deform_conv(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     m, per_group, *kernel = _shape(w)
     if len(kernel) != 2:
         raise UnsupportedError(f"it has {len(kernel)} spatial axes, not 2")
-    groups, group = attribute(node, "offset_group", 1), attribute(node, "group", 1)
+    groups, group = node.attributes.get_int("offset_group", 1), node.attributes.get_int("group", 1)
     channels, places = per_group * group, kernel[0] * kernel[1]
     out = build.op("Shape", offset, start=2)
     rows = build.op("Mul", _one(build, out, 0), build.ints(places))
@@ -91,7 +91,7 @@ def _grid(build: Build, node: ir.Node, kernel: Sequence[int], under: ir.Value) -
 def _places(build: Build, node: ir.Node, kernel: Sequence[int], out: ir.Value, k: int) -> ir.Value:
     """Where the kernel reads without offsets along axis k: (Πk, out_h, 1) or (Πk, 1, out_w)."""
     stride, dilation = (attribute(node, name, [1, 1])[k] for name in ("strides", "dilations"))
-    begin = attribute(node, "pads", [0, 0, 0, 0])[k]
+    begin = node.attributes.get_ints("pads", [0, 0, 0, 0])[k]
     within = np.indices(kernel)[k].reshape(-1, 1, 1) * dilation - begin
     count = build.op("Squeeze", _one(build, out, k), build.ints(0))
     first = build.op("Range", build.constant(0), count, build.constant(1))

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.registry import expands
-from lrp_onnx.frontend.decompose.replacement import Build, attribute
+from lrp_onnx.frontend.decompose.replacement import Build
 
 __all__: list[str] = []
 
@@ -31,7 +31,7 @@ def einsum(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     ellipsis needs.
     """
     values = [v for v in node.inputs if v is not None]
-    given = attribute(node, "equation", "")
+    given = node.attributes.get_string("equation", "")
     terms, result = _spelled_out(given, values)
     known = [_sizes(v, term) for v, term in zip(values, terms, strict=True)]
     operands = []

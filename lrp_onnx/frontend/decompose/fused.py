@@ -60,7 +60,7 @@ def fused_conv(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     attributes = {k: attribute(node, k) for k in CONV if k in node.attributes}
     y = build.op("Conv", x, w, b, **attributes)
     y = y if z is None else build.op("Add", y, z)
-    given = attribute(node, "activation_params", [])
+    given = node.attributes.get_floats("activation_params", [])
     return [activated(build, y, attribute(node, "activation", ""), given, x)]
 
 
@@ -100,7 +100,7 @@ def fused_matmul_activation(build: Build, node: ir.Node) -> Sequence[ir.Value]:
 
 def _matmul(build: Build, node: ir.Node) -> ir.Value:
     a, b = (_transposed(build, node, i) for i in (0, 1))
-    y, alpha = build.op("MatMul", a, b), attribute(node, "alpha", 1.0)
+    y, alpha = build.op("MatMul", a, b), node.attributes.get_float("alpha", 1.0)
     return y if alpha == 1.0 else build.op("Mul", y, build.like(alpha, node.inputs[0]))
 
 

@@ -62,19 +62,22 @@ def group_query_attention(build: Build, node: ir.Node) -> Sequence[Value]:
     _require_plain(node)
     given = [*node.inputs, *[None] * 12][:11]
     query, key, _, past_key, past_value, lengths, total, _, _, ids, bias = given
-    heads, groups = int(attribute(node, "num_heads")), int(attribute(node, "kv_num_heads"))
+    heads, groups = (
+        node.attributes.get_int("num_heads"),
+        node.attributes.get_int("kv_num_heads"),
+    )
     width = known_size(query, 2, "hidden size")
     size = width // (heads if key is not None else heads + 2 * groups)
     q, k, v = _separate(build, node, heads, groups, size)
     cache = Cache.of(build, query, lengths, total, past_key)
-    if attribute(node, "do_rotary", 0):
+    if node.attributes.get_int("do_rotary", 0):
         q, k = _turned(build, node, q, k, cache.given_places(ids), size)
     k, v = (
         cache.appended(past, new, groups, size) for past, new in ((past_key, k), (past_value, v))
     )
     scale = default_scale(attribute(node, "scale"), size)
     scores = Scores.of(build, q, repeated(build, k, groups, heads), query, scale)
-    scores.cap(attribute(node, "softcap", 0.0))
+    scores.cap(node.attributes.get_float("softcap", 0.0))
     scores.add(bias)
     seen = _seen(build, node, cache, size_of(build, k, 2), lengths)
     scores.select(seen)
@@ -169,7 +172,7 @@ def _turned(
         raise UnsupportedError("do_rotary needs its caches of cosines and sines")
     cos, sin = (build.op("Gather", cache, places, axis=0) for cache in caches)
     width = 2 * known_size(caches[0], 1, "cache's width")
-    interleaved = bool(attribute(node, "rotary_interleaved", 0))
+    interleaved = bool(node.attributes.get_int("rotary_interleaved", 0))
     turning = 0 if width == size else width
     return tuple(turned(build, part, cos, sin, turning, interleaved) for part in (q, k))
 
@@ -181,11 +184,11 @@ def _seen(build: Build, node: ir.Node, cache: Cache, keys: ir.Value, lengths: Va
     place = positions(build, keys)
     wide = build.op("Cast", lengths, to=ir.DataType.INT64)
     real = build.op("LessOrEqual", place, build.op("Unsqueeze", wide, build.ints(1, 2, 3)))
-    if not attribute(node, "causal", 1):
+    if not node.attributes.get_int("causal", 1):
         return real
     own = build.op("Unsqueeze", cache.places(), build.ints(1, 3))
     seen = build.op("And", real, build.op("LessOrEqual", place, own))
-    window = int(attribute(node, "local_window_size", -1))
+    window = node.attributes.get_int("local_window_size", -1)
     if window <= 0:
         return seen
     before = build.op("Sub", own, build.constant(window))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.frontend.decompose.replacement import Build, attribute
+from lrp_onnx.frontend.decompose.replacement import Build
 
 __all__ = ["LONGEST", "SOURCES", "constant", "elements", "is_sequence"]
 
@@ -65,7 +65,7 @@ def _erased(build: Build, node: ir.Node) -> list[Value]:
 def _split(build: Build, node: ir.Node) -> list[Value]:
     """The parts along an axis, of one length or of given ones."""
     x, split = [*node.inputs, None][:2]
-    axis = int(attribute(node, "axis", 0))
+    axis = node.attributes.get_int("axis", 0)
     size = None if x is None or x.shape is None else x.shape[axis]
     lengths = [1] if split is None else constant(split, "the length of its parts")
     if split is None or not split.shape:
@@ -74,7 +74,7 @@ def _split(build: Build, node: ir.Node) -> list[Value]:
         whole, rest = divmod(size, lengths[0])
         lengths = [lengths[0]] * whole + [rest] * bool(rest)
     parts = build.outputs("Split", len(lengths), x, build.ints(*lengths), axis=axis)
-    if split is None and not attribute(node, "keepdims", 1):
+    if split is None and not node.attributes.get_int("keepdims", 1):
         return [build.op("Squeeze", part, build.ints(axis)) for part in parts]
     return list(parts)
 

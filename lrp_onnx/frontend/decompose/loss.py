@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from lrp_onnx.frontend.decompose.heads import positions, rank_of, size_of
 from lrp_onnx.frontend.decompose.registry import expands
-from lrp_onnx.frontend.decompose.replacement import Build, attribute
+from lrp_onnx.frontend.decompose.replacement import Build
 
 __all__: list[str] = []
 
@@ -45,14 +45,14 @@ def _loss(build: Build, node: ir.Node, like: Value, x: Value, labels: Value, w: 
     own = build.op("Cast", build.op("Unsqueeze", labels, build.ints(1)), to=ir.DataType.INT64)
     chosen = build.op("Equal", own, classes)
     if "ignore_index" in node.attributes:
-        ignored = build.op("Equal", own, build.ints(attribute(node, "ignore_index")))
+        ignored = build.op("Equal", own, build.ints(node.attributes.get_int("ignore_index")))
         chosen = build.op("And", chosen, build.op("Not", ignored))
     weights = one if w is None else build.op("Unsqueeze", w, build.ints(*others))
     axis = build.ints(1)
     share = build.op("ReduceSum", build.op("Where", chosen, weights, zero), axis, keepdims=0)
     picked = build.op("ReduceSum", build.op("Where", chosen, x, zero), axis, keepdims=0)
     losses = build.op("Neg", build.op("Mul", picked, share))
-    reduction = attribute(node, "reduction", "mean")
+    reduction = node.attributes.get_string("reduction", "mean")
     if reduction == "none":
         return losses
     total = build.op("ReduceSum", losses, keepdims=0)

@@ -36,7 +36,7 @@ def root_mean_square(
 
 def _last_axes(node: ir.Node) -> list[int]:
     """The axes from `axis` on, counted from the back."""
-    x, axis = node.inputs[0], attribute(node, "axis", -1)
+    x, axis = node.inputs[0], node.attributes.get_int("axis", -1)
     if axis < 0:
         return list(range(axis, 0))
     if x is None or x.shape is None:
@@ -75,7 +75,7 @@ def _simplified(
 def simplified_layer_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """x / √(mean(x²) + ε) · scale.  Spec: ONNX Runtime, SimplifiedLayerNormalization-1."""
     x, scale = node.inputs[:2]
-    epsilon = attribute(node, "epsilon", 1e-5)
+    epsilon = node.attributes.get_float("epsilon", 1e-5)
     return _simplified(build, x, x, scale, _last_axes(node), epsilon)
 
 
@@ -88,7 +88,7 @@ def gated_rms_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     x, scale, gate = node.inputs
     width = known_size(scale, 0, "scale's length")
     rows = build.op("Reshape", x, build.ints(-1, width))
-    y, _ = _simplified(build, rows, x, scale, [-1], attribute(node, "epsilon", 1e-5))
+    y, _ = _simplified(build, rows, x, scale, [-1], node.attributes.get_float("epsilon", 1e-5))
     opened = build.op("Sigmoid", gate)
     if attribute(node, "activation", "silu") != "sigmoid":
         opened = build.op("Mul", gate, opened)
@@ -102,7 +102,7 @@ def branchwise_rms_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     Spec: ONNX Runtime contrib operators, BranchwiseRMSNorm.
     """
     x, scale = [*node.inputs, None][:2]
-    count = int(attribute(node, "num_branches", 0))
+    count = node.attributes.get_int("num_branches", 0)
     apart = x
     if count:
         leading = [0] * (rank_of(x, "input") - 1)
@@ -112,7 +112,7 @@ def branchwise_rms_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
         scale = build.op("CastLike", build.constant(np.ones(width), ir.DataType.FLOAT), x)
     elif known_size(scale, 0, "scale's length") != width or rank_of(scale, "scale") == 2:
         scale = build.op("Reshape", scale, build.ints(-1, width))
-    y, _ = _simplified(build, apart, x, scale, [-1], attribute(node, "epsilon", 1e-5))
+    y, _ = _simplified(build, apart, x, scale, [-1], node.attributes.get_float("epsilon", 1e-5))
     return [build.op("Reshape", y, build.op("Shape", x)) if count else y]
 
 
@@ -137,7 +137,7 @@ def skip_layer_norm(build: Build, node: ir.Node) -> Sequence[Value]:
     """
     _, _, gamma, beta, bias = [*node.inputs, None, None][:5]
     total = _residual(build, node, bias)
-    epsilon = attribute(node, "epsilon", 1e-12)
+    epsilon = node.attributes.get_float("epsilon", 1e-12)
     made = build.outputs(
         "LayerNormalization", 3, total, gamma, beta, axis=-1, epsilon=epsilon, stash_type=1
     )
@@ -151,7 +151,7 @@ def skip_simplified_layer_norm(build: Build, node: ir.Node) -> Sequence[Value]:
     """
     x, _, gamma, bias = [*node.inputs, None][:4]
     total = _residual(build, node, bias)
-    epsilon = attribute(node, "epsilon", 1e-12)
+    epsilon = node.attributes.get_float("epsilon", 1e-12)
     y, inverse = _simplified(build, total, x, gamma, [-1], epsilon)
     return [y, None, inverse, total]
 
@@ -204,7 +204,7 @@ def _embedded(
     total = build.op("Add", build.op("Gather", words, ids), build.op("Gather", positions, places))
     if segments is not None and segment is not None:
         total = build.op("Add", total, build.op("Gather", segment, segments))
-    epsilon = attribute(node, "epsilon", 1e-12)
+    epsilon = node.attributes.get_float("epsilon", 1e-12)
     y = build.op("LayerNormalization", total, gamma, beta, axis=-1, epsilon=epsilon)
     return [y, _lengths(build, ids, mask), total]
 

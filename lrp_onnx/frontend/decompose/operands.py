@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.registry import expands
-from lrp_onnx.frontend.decompose.replacement import Build, attribute
+from lrp_onnx.frontend.decompose.replacement import Build
 
 __all__ = ["computed", "per_channel", "rank_of", "varies"]
 
@@ -97,7 +97,7 @@ def addend_apart(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     if c is None or not varies(c):
         return None
     kept: dict[str, Any] = {k: value for k, value in node.attributes.items() if k != "beta"}
-    beta = attribute(node, "beta", 1.0)
+    beta = node.attributes.get_float("beta", 1.0)
     if beta != 1.0:
         c = build.op("Mul", c, build.like(beta, c))
     return [build.op("Add", build.op("Gemm", a, b, **kept), c)]
@@ -107,11 +107,13 @@ def addend_apart(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
 def batch_normalization(build: Build, node: ir.Node) -> Sequence[ir.Value | None] | None:
     """(x - mean)/√(var + ε) · scale + bias, per channel.  Spec: ONNX BatchNormalization-15."""
     x, *parameters = node.inputs
-    if attribute(node, "training_mode", 0) or not any(map(varies, parameters)):
+    if node.attributes.get_int("training_mode", 0) or not any(map(varies, parameters)):
         return None
     rank = rank_of(x)
     scale, bias, mean, variance = (per_channel(build, p, rank) for p in parameters)
-    shifted = build.op("Add", variance, build.like(attribute(node, "epsilon", 1e-5), parameters[3]))
+    shifted = build.op(
+        "Add", variance, build.like(node.attributes.get_float("epsilon", 1e-5), parameters[3])
+    )
     normal = build.op("Div", build.op("Sub", x, mean), build.op("Sqrt", shifted))
     return [build.op("Add", build.op("Mul", normal, scale), bias)]
 

@@ -47,7 +47,7 @@ def layer_normalization(build: Build, node: ir.Node) -> Sequence[Value] | None:
 
 def _statistics(build: Build, node: ir.Node) -> tuple[ir.Value, ir.Value]:
     """The mean and 1/√(var + ε) over the axes from `axis` on, in the type `stash_type`."""
-    x, axis = node.inputs[0], attribute(node, "axis", -1)
+    x, axis = node.inputs[0], node.attributes.get_int("axis", -1)
     first = axis - rank_of(x) if axis >= 0 else axis
     axes = build.ints(*range(first, 0))
     stash = ir.DataType(attribute(node, "stash_type", int(ir.DataType.FLOAT)))
@@ -55,7 +55,7 @@ def _statistics(build: Build, node: ir.Node) -> tuple[ir.Value, ir.Value]:
     mean = build.op("ReduceMean", wide, axes, keepdims=1)
     centered = build.op("Sub", wide, mean)
     variance = build.op("ReduceMean", build.op("Mul", centered, centered), axes, keepdims=1)
-    epsilon = build.constant(attribute(node, "epsilon", 1e-5), stash)
+    epsilon = build.constant(node.attributes.get_float("epsilon", 1e-5), stash)
     deviation = build.op("Sqrt", build.op("Add", variance, epsilon))
     return mean, build.op("Reciprocal", deviation)
 

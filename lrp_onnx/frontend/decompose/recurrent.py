@@ -104,7 +104,7 @@ def _lstm(cell: Cell) -> Step:
     given = cell.given(7)
     peepholes = None if given is None else cell.own(given)
     looks = None if peepholes is None else [cell.rows(peepholes, k, k + 1) for k in range(3)]
-    clip, coupled = _clip(cell), attribute(cell.node, "input_forget", 0)
+    clip, coupled = _clip(cell), cell.node.attributes.get_int("input_forget", 0)
     f, g, last = cell.functions
 
     def step(body: Build, x: Value, states: list[Value]) -> list[Value]:
@@ -128,7 +128,7 @@ def _lstm(cell: Cell) -> Step:
 def _gru(cell: Cell) -> Step:
     weight, bias, clip = cell.weight(0, 2), cell.bias(0, 2), _clip(cell)
     f, g = cell.functions
-    apart = bool(attribute(cell.node, "linear_before_reset", 0))
+    apart = bool(cell.node.attributes.get_int("linear_before_reset", 0))
     of_w, of_r = (cell.rows(cell.own(_there(cell.given(i))), 2, 3) for i in (1, 2))
     b_w, b_r = cell.bias(2, 3, False), cell.bias(2, 3, True)
     whole, b = cell.weight(2, 3), cell.bias(2, 3)
@@ -164,7 +164,7 @@ def _rnn(cell: Cell) -> Step:
 
 
 def _clip(cell: Cell) -> Function:
-    bound = attribute(cell.node, "clip")
+    bound = cell.node.attributes.get_float("clip")
     if bound is None:
         return lambda body, value: value
     low, high = (cell.build.like(k * bound, cell.x) for k in (-1, 1))
@@ -185,9 +185,9 @@ KINDS: dict[str, tuple[int, tuple[str, ...], int, Callable[[Cell], Step]]] = {
 def recurrent(build: Build, node: ir.Node) -> Sequence[Value | None]:
     """Y, Y_h and Y_c, explained by a Scan for each direction."""
     gates, defaults, states, step_of = KINDS[node.op_type]
-    direction = attribute(node, "direction", "forward")
+    direction = node.attributes.get_string("direction", "forward")
     ways = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}[direction]
-    if attribute(node, "layout", 0):
+    if node.attributes.get_int("layout", 0):
         return _time_first(build, node)
     x = _there(node.inputs[0])
     functions = list(_functions(node, list(defaults) * len(ways)))
@@ -221,7 +221,7 @@ def _time_first(build: Build, node: ir.Node) -> Sequence[Value | None]:
 
 
 def _hidden(node: ir.Node) -> int:
-    size = attribute(node, "hidden_size")
+    size = node.attributes.get_int("hidden_size")
     shape = _there(node.inputs[2]).shape
     size = shape[-1] if size is None and shape is not None else size
     if not isinstance(size, int):

@@ -5,7 +5,7 @@ An expansion is one function next to its operator's name:
     @expands("QuickGelu", domain="com.microsoft")
     def quick_gelu(build, node):
         '''x · σ(alpha · x).  Spec: ONNX Runtime contrib operators, QuickGelu.'''
-        x, alpha = node.inputs[0], attribute(node, "alpha", 1.702)
+        x, alpha = node.inputs[0], node.attributes.get_float("alpha", 1.702)
         return [build.op("Mul", x, build.op("Sigmoid", build.op("Mul", x, build.like(alpha, x))))]
 
 It returns one value for each output of the node that may be read, None for those that it does not

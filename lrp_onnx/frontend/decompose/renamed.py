@@ -94,4 +94,4 @@ def gather_nd(build: Build, node: ir.Node) -> Sequence[ir.Value]:
 @expands("Trilu", domain=MICROSOFT)
 def trilu(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Trilu-14.  Spec: ONNX Runtime contrib operators, Trilu."""
-    return [build.op("Trilu", *node.inputs, upper=attribute(node, "upper", 1))]
+    return [build.op("Trilu", *node.inputs, upper=node.attributes.get_int("upper", 1))]

@@ -25,7 +25,7 @@ from lrp_onnx.frontend.decompose.heads import (
     split_heads,
 )
 from lrp_onnx.frontend.decompose.registry import expands
-from lrp_onnx.frontend.decompose.replacement import Build, attribute
+from lrp_onnx.frontend.decompose.replacement import Build
 
 __all__ = ["turned"]
 
@@ -84,17 +84,17 @@ def rotary_embedding(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     Spec: ONNX Runtime contrib operators, RotaryEmbedding.
     """
     x, ids, cos, sin = node.inputs
-    if attribute(node, "is_packed_batching", 0):
+    if node.attributes.get_int("is_packed_batching", 0):
         raise UnsupportedError("it takes sequences packed in one row. Export a padded batch")
-    turning = int(attribute(node, "rotary_embedding_dim", 0))
-    heads = int(attribute(node, "num_heads", 0))
+    turning = node.attributes.get_int("rotary_embedding_dim", 0)
+    heads = node.attributes.get_int("num_heads", 0)
     if not heads and rank_of(x, "input") == 3:
         heads = known_size(x, 2, "hidden size") // (2 * known_size(cos, 1, "cache's width"))
     if rank_of(ids, "position ids") == 1:
         length = size_of(build, x, 1 if rank_of(x, "input") == 3 else 2)
         ids = build.op("Unsqueeze", build.op("Add", positions(build, length), ids), build.ints(0))
     cos, sin = (build.op("Gather", cache, ids, axis=0) for cache in (cos, sin))
-    interleaved = bool(attribute(node, "interleaved", 0))
+    interleaved = bool(node.attributes.get_int("interleaved", 0))
 
     def turn(part: ir.Value) -> ir.Value:
         return turned(build, part, cos, sin, turning, interleaved)
@@ -113,10 +113,10 @@ def standard_rotary_embedding(build: Build, node: ir.Node) -> Sequence[ir.Value]
     assert sin is not None
     if ids is not None:
         cos, sin = (build.op("Gather", cache, ids, axis=0) for cache in (cos, sin))
-    turning = int(attribute(node, "rotary_embedding_dim", 0))
-    interleaved = bool(attribute(node, "interleaved", 0))
+    turning = node.attributes.get_int("rotary_embedding_dim", 0)
+    interleaved = bool(node.attributes.get_int("interleaved", 0))
 
     def turn(part: ir.Value) -> ir.Value:
         return turned(build, part, cos, sin, turning, interleaved)
 
-    return [_by_head(build, node, x, int(attribute(node, "num_heads", 0)), turn)]
+    return [_by_head(build, node, x, node.attributes.get_int("num_heads", 0), turn)]

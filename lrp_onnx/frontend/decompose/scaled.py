@@ -49,7 +49,7 @@ def attention(build: Build, node: ir.Node) -> Sequence[Value]:
     scale = default_scale(attribute(node, "scale"), size)
     scores = Scores.of(build, q, repeated(build, k, groups, heads), query, scale)
     shown = [scores.value]
-    scores.cap(attribute(node, "softcap", 0.0))
+    scores.cap(node.attributes.get_float("softcap", 0.0))
     shown.append(scores.value)
     keys = size_of(build, k, 2)
     sight = Sight(build, node, size_of(build, q, 2), keys, before, valid)
@@ -69,7 +69,7 @@ def attention(build: Build, node: ir.Node) -> Sequence[Value]:
         return [y, k, v]
     infinity = build.like(float("-inf"), query)
     hidden = unmasked if seen is None else build.op("Where", seen, unmasked, infinity)
-    mode = int(attribute(node, "qk_matmul_output_mode", 0))
+    mode = node.attributes.get_int("qk_matmul_output_mode", 0)
     return [y, k, v, [*shown, hidden, weights][mode]]
 
 
@@ -80,7 +80,10 @@ def _separate(build: Build, node: ir.Node) -> tuple[tuple[ir.Value, ...], tuple[
         counts = known_size(query, 1, "number of heads"), known_size(key, 1, "number of heads")
         size = known_size(query, 3, "head size")
         return tuple(v for v in node.inputs[:3] if v is not None), counts, size
-    heads, groups = int(attribute(node, "q_num_heads")), int(attribute(node, "kv_num_heads"))
+    heads, groups = (
+        node.attributes.get_int("q_num_heads"),
+        node.attributes.get_int("kv_num_heads"),
+    )
     size = known_size(query, 2, "hidden size") // heads
     numbers = (heads, groups, groups)
     parts = [split_heads(build, x, n) for x, n in zip(node.inputs, numbers, strict=False)]
@@ -89,7 +92,7 @@ def _separate(build: Build, node: ir.Node) -> tuple[tuple[ir.Value, ...], tuple[
 
 def _softmax(build: Build, node: ir.Node, scores: ir.Value, like: Value) -> ir.Value:
     """The weights, computed in `softmax_precision` where that is given."""
-    wanted = attribute(node, "softmax_precision", 0)
+    wanted = node.attributes.get_int("softmax_precision", 0)
     if not wanted or like is None or like.dtype == wanted:
         return build.op("Softmax", scores, axis=-1)
     precise = build.op("Softmax", build.op("Cast", scores, to=wanted), axis=-1)
@@ -141,9 +144,9 @@ class Sight:
 
     def reach(self) -> tuple[int, int]:
         """How far back and ahead a query sees, -1 for any distance."""
-        ahead = int(attribute(self.node, "right_window_size", -1))
-        causal = attribute(self.node, "is_causal", 0)
-        return int(attribute(self.node, "left_window_size", -1)), 0 if causal else ahead
+        ahead = int(self.node.attributes.get_int("right_window_size", -1))
+        causal = self.node.attributes.get_int("is_causal", 0)
+        return int(self.node.attributes.get_int("left_window_size", -1)), 0 if causal else ahead
 
     def may_be_empty(self) -> bool:
         """Whether a query may see no key at all."""

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.known import constant, elements
 from lrp_onnx.frontend.decompose.registry import expands
-from lrp_onnx.frontend.decompose.replacement import Build, attribute
+from lrp_onnx.frontend.decompose.replacement import Build
 
 __all__: list[str] = []
 
@@ -55,7 +55,7 @@ def _equal_shapes(values: Sequence[Value]) -> bool:
 def _part(build: Build, split: ir.Node, at: Value) -> ir.Value:
     """The part at a position, of SplitToSequence by sizes that only the run knows."""
     x, sizes = [*split.inputs, None][:2]
-    axis = int(attribute(split, "axis", 0))
+    axis = int(split.attributes.get_int("axis", 0))
     place = _column(build, at)
     if sizes is not None and sizes.shape is None:
         raise UnsupportedError("how many parts it is split into is unknown")
@@ -71,7 +71,7 @@ def _part(build: Build, split: ir.Node, at: Value) -> ir.Value:
         begin = build.op("Mul", place, size)
         end = build.op("Add", begin, size)
     part = build.op("Slice", x, begin, end, build.ints(axis))
-    if sizes is None and not attribute(split, "keepdims", 1):
+    if sizes is None and not split.attributes.get_int("keepdims", 1):
         return build.op("Squeeze", part, build.ints(axis))
     return part
 
@@ -84,9 +84,9 @@ def _column(build: Build, value: Value) -> ir.Value:
 @expands("ConcatFromSequence")
 def concat_from_sequence(build: Build, node: ir.Node) -> Sequence[Value]:
     """The elements of a known sequence, joined.  Spec: ONNX ConcatFromSequence-11."""
-    axis = int(attribute(node, "axis"))
+    axis = node.attributes.get_int("axis")
     parts = elements(build, node.inputs[0])
-    if attribute(node, "new_axis", 0):
+    if node.attributes.get_int("new_axis", 0):
         parts = [build.op("Unsqueeze", part, build.ints(axis)) for part in parts]
     return [build.op("Concat", *parts, axis=axis)]
 

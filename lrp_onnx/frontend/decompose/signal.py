@@ -28,7 +28,7 @@ def lp_normalization(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     x, p = node.inputs[0], attribute(node, "p", 2)
     if p not in (1, 2):
         raise UnsupportedError(f"its p is {p}, not 1 or 2")
-    axis = build.ints(attribute(node, "axis", -1))
+    axis = build.ints(node.attributes.get_int("axis", -1))
     norm = build.op(f"ReduceL{p}", x, axis, keepdims=1)
     zero, one = (build.like(number, x) for number in (0, 1))
     return [build.op("Div", x, build.op("Where", build.op("Equal", norm, zero), one, norm))]
@@ -79,7 +79,7 @@ def stft(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     if window is not None:
         column = build.op("Unsqueeze", window, build.ints(1))
         frames = build.op("Mul", frames, build.op("CastLike", column, signal))
-    return [_transform(build, frames, attribute(node, "onesided", 1))]
+    return [_transform(build, frames, node.attributes.get_int("onesided", 1))]
 
 
 def _transform(build: Build, frames: ir.Value, onesided: int) -> ir.Value:
@@ -111,7 +111,7 @@ def affine_grid(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     if theta is None or theta.shape is None or not isinstance(theta.shape[1], int):
         raise UnsupportedError("the shape of its theta is unknown")
     n = theta.shape[1]
-    aligned = attribute(node, "align_corners", 0)
+    aligned = node.attributes.get_int("align_corners", 0)
     extents = [build.op("Slice", size, build.ints(k + 2), build.ints(k + 3)) for k in range(n)]
     space = build.op("Slice", size, build.ints(2), build.ints(n + 2))
     columns = []

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.registry import expands
-from lrp_onnx.frontend.decompose.replacement import Build, attribute
+from lrp_onnx.frontend.decompose.replacement import Build
 from lrp_onnx.graph.builder import static_shape
 
 __all__: list[str] = []
@@ -52,14 +52,14 @@ def matmul_nbits(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     floats; without it half the range.    Spec: contrib operators, MatMulNBits.
     """
     a, q, scales, zeros, order, bias = [*node.inputs, *[None] * 6][:6]
-    if order is not None or attribute(node, "weight_prepacked", 0):
+    if order is not None or node.attributes.get_int("weight_prepacked", 0) != 0:
         raise UnsupportedError(
             "its weights are reordered (g_idx) or packed for one device. Quantize without that"
         )
     assert a is not None
     assert q is not None
-    bits, block = attribute(node, "bits", 4), attribute(node, "block_size")
-    rows, columns = attribute(node, "N"), attribute(node, "K")
+    bits, block = node.attributes.get_int("bits", 4), node.attributes.get_int("block_size")
+    rows, columns = node.attributes.get_int("N"), node.attributes.get_int("K")
     blocks = -(-columns // block)
     numbers = _row_wise(build, q, bits, rows, blocks * block)
     whole = build.op("Reshape", numbers, build.ints(rows, blocks, block))
@@ -93,8 +93,8 @@ def gather_block_quantized(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     if table is None or shape_of_table is None or scales is None:
         raise UnsupportedError("the shape of its table is unknown. Export the model with shapes")
     rank = len(shape_of_table)
-    axis = attribute(node, "quantize_axis", 1) % rank
-    bits, block = attribute(node, "bits", 4), attribute(node, "block_size", 128)
+    axis = node.attributes.get_int("quantize_axis", 1) % rank
+    bits, block = node.attributes.get_int("bits", 4), node.attributes.get_int("block_size", 128)
     packed = table.dtype == ir.DataType.UINT8 and bits < 8
     if packed and axis != rank - 1:
         raise UnsupportedError("its bytes hold numbers of several rows")
@@ -114,7 +114,7 @@ def gather_block_quantized(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     scale = build.op("Gather", scales, entries, axis=axis)
     dtype = scales.dtype or FLOAT
     value = build.op("Mul", build.op("Cast", q, to=int(dtype)), scale)
-    z = build.op("Gather", value, indices, axis=attribute(node, "gather_axis", 0))
+    z = build.op("Gather", value, indices, axis=node.attributes.get_int("gather_axis", 0))
     return [build.explained(node.outputs[0], z)]
 
 

@@ -20,7 +20,7 @@ import onnx_ir as ir
 
 from lrp_onnx.frontend.decompose.operands import varies
 from lrp_onnx.frontend.decompose.registry import Expansion, expands
-from lrp_onnx.frontend.decompose.replacement import Build, attribute
+from lrp_onnx.frontend.decompose.replacement import Build
 from lrp_onnx.graph.dequantize import dequantized
 
 __all__ = ["dequantized_layers"]
@@ -63,7 +63,7 @@ def _spelled(build: Build, node: ir.Node) -> ir.Value:
     q, scale, zero, *_ = [*node.inputs, None]
     assert q is not None
     assert scale is not None
-    axis, block = attribute(node, "axis", 1), attribute(node, "block_size", 0)
+    axis, block = node.attributes.get_int("axis", 1), node.attributes.get_int("block_size", 0)
     dtype = node.outputs[0].dtype
     return dequantized(build, q, scale, zero, axis, block, dtype)
 

@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.registry import expands
-from lrp_onnx.frontend.decompose.replacement import Build, attribute
+from lrp_onnx.frontend.decompose.replacement import Build
 from lrp_onnx.graph.dequantize import dequantized
 
 __all__: list[str] = []
@@ -48,7 +48,7 @@ def _requantized(
     build: Build, node: ir.Node, z: ir.Value, scale: Input, zero: Input
 ) -> list[ir.Value]:
     """The node, explained by the quantized z."""
-    if attribute(node, "channels_last", 0):
+    if node.attributes.get_int("channels_last", 0):
         raise UnsupportedError(
             "its channels come last, as a runtime's own rewriting leaves them. Use the model from "
             "before that"
@@ -84,11 +84,11 @@ def qgemm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     the output is a float.
     """
     a, a_scale, a_zero, b, b_scale, b_zero, c, scale, zero = _inputs(node, 9)
-    columns = 0 if attribute(node, "transB", 0) else 1
+    columns = 0 if node.attributes.get_int("transB", 0) else 1
     inputs = _value(build, a, a_scale, a_zero), _value(build, b, b_scale, b_zero, axis=columns)
     if c is not None:
         unit = build.op("Mul", a_scale, b_scale)
-        unit = build.op("Mul", unit, build.like(attribute(node, "alpha", 1.0), a_scale))
+        unit = build.op("Mul", unit, build.like(node.attributes.get_float("alpha", 1.0), a_scale))
         c = _in_units(build, c, unit)
     z = build.op("Gemm", *inputs, c, **_attributes(node))
     if scale is None:
@@ -130,8 +130,8 @@ def qlinear_softmax(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     x, x_scale, x_zero, scale, zero = _inputs(node, 5)
     if x is None or x.shape is None:
         raise UnsupportedError("the rank of its input is unknown. Export the model with shapes")
-    axis = attribute(node, "axis", -1) % len(x.shape)
-    if attribute(node, "opset", 13) < 13 and axis != len(x.shape) - 1:
+    axis = node.attributes.get_int("axis", -1) % len(x.shape)
+    if node.attributes.get_int("opset", 13) < 13 and axis != len(x.shape) - 1:
         raise UnsupportedError("its softmax is along several axes. Export at opset 13 or later")
     z = build.op("Softmax", _value(build, x, x_scale, x_zero), axis=axis)
     return _requantized(build, node, z, scale, zero)
@@ -143,7 +143,7 @@ def qlinear_concat(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     scale, zero, *rest = node.inputs
     triples = [rest[k : k + 3] for k in range(0, len(rest), 3)]
     parts = [_value(build, *_padded(triple)) for triple in triples]
-    z = build.op("Concat", *parts, axis=attribute(node, "axis"))
+    z = build.op("Concat", *parts, axis=node.attributes.get_int("axis"))
     return _requantized(build, node, z, scale, zero)
 
 
