@@ -16,7 +16,7 @@ from typing import Any
 from onnx import defs
 
 from lrp_onnx.frontend.canonize.variadic import AS_BINARY, binary_sums
-from lrp_onnx.frontend.decompose import BY_FUNCTION, EXPANSIONS
+from lrp_onnx.frontend.decompose import BY_FUNCTION, DECOMPOSITIONS
 from lrp_onnx.frontend.opset.forms import FORMS
 from lrp_onnx.frontend.opset.lowering import CEILING
 from lrp_onnx.frontend.opset.raising import RAISE
@@ -30,7 +30,7 @@ OLDEST = 7
 INTERNAL = "lrp"
 
 FUNCTION = "by the function that the standard defines it by"
-EXPANSION = "expanded into operators that have a rule"
+DECOMPOSITION = "expanded into operators that have a rule"
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,11 @@ def support_of(domain: str, op_type: str) -> OperatorSupport | None:
         if operator.kind == "body":
             how = "by the rules of the nodes in its bodies"
         return OperatorSupport(domain, op_type, "propagates", operator.kinds, how, about=about)
-    expansion = EXPANSIONS.get((domain, op_type))
-    if expansion is not None and support != "none":
-        return OperatorSupport(domain, op_type, "propagates", how=EXPANSION, about=_doc(expansion))
+    decomposition = DECOMPOSITIONS.get((domain, op_type))
+    if decomposition is not None and support != "none":
+        return OperatorSupport(
+            domain, op_type, "propagates", how=DECOMPOSITION, about=_doc(decomposition)
+        )
     if operator is not None and support != "expanded":
         return OperatorSupport(domain, op_type, support, reason=operator.reason)
     if (domain, op_type) in BY_FUNCTION:
@@ -123,7 +125,7 @@ def every_operator() -> Iterator[OperatorSupport]:
 
     One that nothing is known of is left out; a test sees to it that there is none.
     """
-    named = {*_versions(), *REGISTRY, *EXPANSIONS}
+    named = {*_versions(), *REGISTRY, *DECOMPOSITIONS}
     for domain, op_type in sorted(named, key=lambda key: (key[0] not in STANDARD, *key)):
         support = support_of(domain, op_type)
         if support is not None and domain != INTERNAL:

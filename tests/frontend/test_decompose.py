@@ -25,8 +25,7 @@ from reference import Network, finite_difference
 import lrp_onnx
 from lrp_onnx.frontend.decompose import (
     BY_FUNCTION,
-    EXPANSIONS,
-    REFUSED,
+    DECOMPOSITIONS,
     activation,
     attention,
     composed,
@@ -39,6 +38,7 @@ from lrp_onnx.frontend.decompose import (
     scaled,
 )
 from lrp_onnx.frontend.normalize import normalize
+from lrp_onnx.graph.annotations import REFUSED
 from lrp_onnx.graph.model_file import load
 
 Array = np.ndarray
@@ -466,7 +466,7 @@ HOMELESS = {(MS, "SimplifiedLayerNormalization")}
 """Operators of the runtime that models put into the standard's domain."""
 HERE = {m.__name__ for m in (activation, attention, composed, fused, grouped, loss, norm, renamed,
                              rotary, scaled)}  # fmt: skip
-"""Modules of the expansions in this table."""
+"""Modules of the decompositions in this table."""
 
 ROWS = [
     *ACTIVATIONS,
@@ -539,7 +539,7 @@ def test_every_expansion_has_a_row() -> None:
         name for domain, name in BY_FUNCTION if not (domain or name.startswith("Reduce"))
     }
     assert not by_function - {row.op for row in ROWS if not row.domain}, "add a Row"
-    own = {key for key, function in EXPANSIONS.items() if function.__module__ in HERE}
+    own = {key for key, function in DECOMPOSITIONS.items() if function.__module__ in HERE}
     missing = own - {(row.domain, row.op) for row in ROWS} - HOMELESS
     assert not missing, "add a Row"
 

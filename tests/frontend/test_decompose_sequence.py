@@ -12,7 +12,7 @@ from onnx import helper
 
 import lrp_onnx
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.frontend.decompose import EXPANSIONS, inline, sequence
+from lrp_onnx.frontend.decompose import DECOMPOSITIONS, inline, sequence
 
 AT = "i = Constant<value = int64 {1}> () y = SequenceAt(s, i)"
 CHOSEN = """y = If(h) <then_branch = a () => (float[2,3] p) { p = Mul(x, z) },
@@ -122,5 +122,5 @@ def test_unknown_position_is_refused() -> None:
 
 def test_every_expansion_has_a_case() -> None:
     here = (sequence.__name__, inline.__name__)
-    own = {op for (_, op), f in EXPANSIONS.items() if f.__module__ in here}
+    own = {op for (_, op), f in DECOMPOSITIONS.items() if f.__module__ in here}
     assert all(any(op in body for body in CASES.values()) for op in own)

@@ -88,7 +88,7 @@ def wide() -> Named:
             yield from rows([case])
 
 
-def expansions() -> Named:
+def decompositions() -> Named:
     for row in test_decompose.ROWS:
         if row.floats:
             request = {**GRADIENT, "output": row.outputs[0], "explain": list(row.floats)}
@@ -129,7 +129,7 @@ def requests() -> Named:
 
 
 GROUPS: list[Callable[[], Named]] = [
-    networks, operators, unknown_sizes, wide, expansions, structures, half, quantized, requests,
+    networks, operators, unknown_sizes, wide, decompositions, structures, half, quantized, requests,
 ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state
 from lrp_onnx import ops
 from lrp_onnx.analysis.operator_support import STANDARD, every_operator, support_of, versions_of
 from lrp_onnx.cli import operators
-from lrp_onnx.frontend.decompose import EXPANSIONS
+from lrp_onnx.frontend.decompose import DECOMPOSITIONS
 from lrp_onnx.ops import KINDS, REGISTRY, Op
 
 NAMES = sorted({(s.domain, s.name) for s in defs.get_all_schemas_with_history()})
@@ -34,7 +34,7 @@ OPEN: dict[str, set[str]] = {}
 @pytest.mark.parametrize("domain", STANDARD)
 def test_every_operator_of_the_standard_is_known(domain):
     missing = [name for d, name in NAMES if d == domain and support_of(d, name) is None]
-    assert not missing, "give each a VJP, an expansion or a place in ops/silent.py"
+    assert not missing, "give each a VJP, a decomposition or a place in ops/silent.py"
 
 
 def test_all_domains_of_onnx_are_looked_at():
@@ -68,7 +68,7 @@ def test_what_is_in_no_table_is_unknown():
 
 def test_an_expansion_comes_before_a_refusal():
     assert support_of("com.microsoft", "QuickGelu").support == "propagates"
-    assert ("com.microsoft", "QuickGelu") in EXPANSIONS
+    assert ("com.microsoft", "QuickGelu") in DECOMPOSITIONS
 
 
 def test_versions_begin_with_the_one_in_force_at_7():
@@ -81,7 +81,7 @@ def test_every_contrib_operator_of_the_runtime_is_known() -> None:
     names = {s.name for s in schemas if s.domain == "com.microsoft"}
     assert len(names) > 100
     missing = {name for name in names if support_of("com.microsoft", name) is None}
-    assert not missing, "write an expansion, or refuse it by name in ops/contrib.py"
+    assert not missing, "write a decomposition, or refuse it by name in ops/contrib.py"
 
 
 README = Path(ops.__file__).with_name("README.md")

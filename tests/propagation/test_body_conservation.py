@@ -127,7 +127,7 @@ def test_a_wrong_vjp_inside_fails(name: str, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("name", ["Scan", "Loop-with-an-If"])
 def test_a_branch_forgotten_inside_fails(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lrp_onnx.propagation import walk as backward
+    from lrp_onnx.propagation import backward_pass as backward
 
     def first_only(emit: Any, pending: Any, value: ir.Value, masks: Any) -> ir.Value | None:
         return pending[value][0] if value in pending else None

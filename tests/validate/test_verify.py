@@ -22,7 +22,7 @@ from lrp_onnx.data.samples import random_feeds
 from lrp_onnx.graph.session import Wanted
 from lrp_onnx.ops.registry import REGISTRY
 from lrp_onnx.options import CompileOptions
-from lrp_onnx.propagation import walk as backward
+from lrp_onnx.propagation import backward_pass as backward
 from lrp_onnx.propagation.factored.relevance import Relevance
 from lrp_onnx.validate import bench
 from lrp_onnx.validate.verify import CLOSES, Line, verify
@@ -127,7 +127,7 @@ def test_a_wrong_vjp_fails(
 
 
 def test_a_forgotten_branch_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lrp_onnx.propagation import walk as backward
+    from lrp_onnx.propagation import backward_pass as backward
 
     def first_only(emit: Any, pending: Any, value: ir.Value, masks: Any) -> ir.Value | None:
         return pending[value][0] if value in pending else None

@@ -11,8 +11,8 @@ Sigmoid or HardSigmoid, 1 - σ included, and values followed through nodes that 
 3. σ · u is gated inside the signal's pre-activation, the sums of linear layers in front of that
    tanh: r·(R·h + b) and R·(r·h) of a GRU.
 
-An interpolation n + z·(h - n) is written out as (1 - z)·n + z·h beforehand.  Where an expansion has
-marked a gate, the same is read from the mark, whatever the functions are.
+An interpolation n + z·(h - n) is written out as (1 - z)·n + z·h beforehand.  Where a decomposition
+has marked a gate, the same is read from the mark, whatever the functions are.
 
 The sum of gated products (c_t, h_t) and the signal's whole pre-activation share relevance out with
 the stabilizer of the papers: they are of kind `cell`.  A pre-activation made of several parts (W·x

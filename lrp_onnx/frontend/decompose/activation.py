@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build
 
 __all__ = ["MICROSOFT", "gelu", "gelu_tanh"]
@@ -38,7 +38,7 @@ def gelu_tanh(build: Build, x: ir.Value | None, like: ir.Value | None = None) ->
     return build.op("Mul", x, build.op("Mul", gate, build.like(0.5, like)))
 
 
-@expands("QuickGelu", domain=MICROSOFT)
+@decomposes("QuickGelu", domain=MICROSOFT)
 def quick_gelu(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """x · σ(alpha · x).  Spec: ONNX Runtime contrib operators, QuickGelu."""
     x = node.inputs[0]
@@ -46,7 +46,7 @@ def quick_gelu(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [build.op("Mul", x, build.op("Sigmoid", slope))]
 
 
-@expands("ScaledSiLU", domain=MICROSOFT)
+@decomposes("ScaledSiLU", domain=MICROSOFT)
 def scaled_silu(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """z · σ(z) with z = x times a scale.  Spec: ONNX Runtime contrib operators, ScaledSiLU."""
     x, scale = [*node.inputs, None][:2]
@@ -57,27 +57,27 @@ def scaled_silu(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [build.op("Mul", z, build.op("Sigmoid", z))]
 
 
-@expands("Gelu", domain=MICROSOFT)
+@decomposes("Gelu", domain=MICROSOFT)
 def exact_gelu(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """GELU by erf.  Spec: ONNX Runtime contrib operators, Gelu."""
     return [gelu(build, node.inputs[0])]
 
 
-@expands("BiasGelu", domain=MICROSOFT)
+@decomposes("BiasGelu", domain=MICROSOFT)
 def bias_gelu(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """GELU by erf of A + B.  Spec: ONNX Runtime contrib operators, BiasGelu."""
     a, b = node.inputs
     return [gelu(build, build.op("Add", a, b), a)]
 
 
-@expands("FastGelu", domain=MICROSOFT)
+@decomposes("FastGelu", domain=MICROSOFT)
 def fast_gelu(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """GELU by tanh, a bias added before.  Spec: ONNX Runtime contrib operators, FastGelu."""
     x, bias = [*node.inputs, None][:2]
     return [gelu_tanh(build, x if bias is None else build.op("Add", x, bias), x)]
 
 
-@expands("GemmFastGelu", domain=MICROSOFT)
+@decomposes("GemmFastGelu", domain=MICROSOFT)
 def gemm_fast_gelu(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """GELU by tanh of X · W + bias.  Spec: ONNX Runtime contrib operators, GemmFastGelu."""
     x, w, bias = [*node.inputs, None][:3]
@@ -85,7 +85,7 @@ def gemm_fast_gelu(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [gelu_tanh(build, z if bias is None else build.op("Add", z, bias), x)]
 
 
-@expands("BiasSplitGelu", domain=MICROSOFT)
+@decomposes("BiasSplitGelu", domain=MICROSOFT)
 def bias_split_gelu(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Left half of X + bias times the GELU of the right half.
 

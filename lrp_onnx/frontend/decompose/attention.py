@@ -25,7 +25,7 @@ from lrp_onnx.frontend.decompose.heads import (
     size_of,
     split_heads,
 )
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build, attribute
 
 __all__: list[str] = []
@@ -119,7 +119,7 @@ def _refuse_shared_buffer(node: ir.Node, *inputs: int) -> None:
         )
 
 
-@expands("Attention", domain=MICROSOFT)
+@decomposes("Attention", domain=MICROSOFT)
 def attention(build: Build, node: ir.Node) -> Sequence[Value]:
     """Attention of x·W + b, split into query, key and value.
 
@@ -160,7 +160,7 @@ def attention(build: Build, node: ir.Node) -> Sequence[Value]:
     return [merged(build, build.op("MatMul", scores.weights(), v)), present]
 
 
-@expands("MultiHeadAttention", domain=MICROSOFT)
+@decomposes("MultiHeadAttention", domain=MICROSOFT)
 def multi_head_attention(build: Build, node: ir.Node) -> Sequence[Value]:
     """Attention of query, key and value, in one tensor or apart, biases added before.
 

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from numpy.typing import ArrayLike
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build, attribute
 
 __all__: list[str] = []
@@ -40,7 +40,7 @@ def _rank(x: ir.Value | None) -> int:
     return len(x.shape)
 
 
-@expands("Scaler", domain=ML)
+@decomposes("Scaler", domain=ML)
 def scaler(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """(x - offset) · scale, each one number or one per feature."""
     x, offset, scale = (
@@ -53,7 +53,7 @@ def scaler(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [build.explained(node.outputs[0], z)]
 
 
-@expands("Normalizer", domain=ML)
+@decomposes("Normalizer", domain=ML)
 def normalizer(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """x over its largest entry, its L1 norm or its L2 norm along the features; 0 stays 0."""
     x, norm = _floats(build, node.inputs[0]), node.attributes.get_string("norm", "MAX")
@@ -64,7 +64,7 @@ def normalizer(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [build.explained(node.outputs[0], build.op("Div", x, divisor))]
 
 
-@expands("LinearRegressor", domain=ML)
+@decomposes("LinearRegressor", domain=ML)
 def linear_regressor(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """x·wᵀ + b; one target alone is not transformed, as in ONNX Runtime.
 
@@ -77,7 +77,7 @@ def linear_regressor(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [build.explained(node.outputs[0], z)]
 
 
-@expands("LinearClassifier", domain=ML)
+@decomposes("LinearClassifier", domain=ML)
 def linear_classifier(build: Build, node: ir.Node) -> Sequence[ir.Value | None]:
     """The scores x·wᵀ + b of each class, transformed; the label stays the node's.
 
@@ -123,7 +123,7 @@ def _transformed(build: Build, node: ir.Node, scores: ir.Value) -> ir.Value:
     return build.op(op_type, scores, **({"axis": -1} if op_type == "Softmax" else {}))
 
 
-@expands("Imputer", domain=ML)
+@decomposes("Imputer", domain=ML)
 def imputer(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     """x where it is there, else a constant; integers carry no relevance."""
     x, values = node.inputs[0], node.attributes.get_floats("imputed_value_floats")
@@ -138,7 +138,7 @@ def imputer(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     return [build.explained(node.outputs[0], z)]
 
 
-@expands("FeatureVectorizer", domain=ML)
+@decomposes("FeatureVectorizer", domain=ML)
 def feature_vectorizer(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """The features of every input side by side."""
     if any(_rank(v) != 2 for v in node.inputs):
@@ -147,7 +147,7 @@ def feature_vectorizer(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [build.explained(node.outputs[0], build.op("Concat", *parts, axis=1))]
 
 
-@expands("ArrayFeatureExtractor", domain=ML)
+@decomposes("ArrayFeatureExtractor", domain=ML)
 def array_feature_extractor(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     """The chosen entries of the last axis; of labels and other integers nothing."""
     x, chosen = node.inputs

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.activation import MICROSOFT
 from lrp_onnx.frontend.decompose.heads import known_size, rank_of
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build, attribute
 
 __all__: list[str] = []
@@ -21,7 +21,7 @@ __all__: list[str] = []
 Value = ir.Value | None
 
 
-@expands("BiasSoftmax", domain=MICROSOFT)
+@decomposes("BiasSoftmax", domain=MICROSOFT)
 def bias_softmax(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Softmax of data + bias over all axes from `axis` on.
 
@@ -36,7 +36,7 @@ def bias_softmax(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [build.op("Reshape", flat, build.op("Shape", z))]
 
 
-@expands("CDist", domain=MICROSOFT)
+@decomposes("CDist", domain=MICROSOFT)
 def pairwise_distance(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """The distance of each row of A (M, K) from each of B (N, K), or its square: (M, N).
 
@@ -50,7 +50,7 @@ def pairwise_distance(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [square if metric == "sqeuclidean" else build.op("Sqrt", square)]
 
 
-@expands("UnfoldTensor", domain=MICROSOFT)
+@decomposes("UnfoldTensor", domain=MICROSOFT)
 def unfold(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Windows of `size` along axis `dim`, `step` apart; the places in a window come last.
 
@@ -70,7 +70,7 @@ def unfold(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [build.op("Transpose", windows, perm=[*kept, axis + 1])]
 
 
-@expands("LinearAttentionGate", domain=MICROSOFT)
+@decomposes("LinearAttentionGate", domain=MICROSOFT)
 def linear_attention_gate(build: Build, node: ir.Node) -> Sequence[Value]:
     """decay_scale · softplus(a + dt_bias), and σ(b).
 
@@ -81,7 +81,7 @@ def linear_attention_gate(build: Build, node: ir.Node) -> Sequence[Value]:
     return [decay, None if b is None else build.op("Sigmoid", b)]
 
 
-@expands("ConvTransposeWithDynamicPads", domain=MICROSOFT)
+@decomposes("ConvTransposeWithDynamicPads", domain=MICROSOFT)
 def transposed_convolution(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """ConvTranspose-11 whose pads are an input, which must be constant here.
 
@@ -96,7 +96,7 @@ def transposed_convolution(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [build.op("ConvTranspose", x, w, bias, **given)]
 
 
-@expands("GroupNorm", domain=MICROSOFT)
+@decomposes("GroupNorm", domain=MICROSOFT)
 def group_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """GroupNorm over channels that are last, SiLU behind it if asked for.
 
@@ -106,7 +106,7 @@ def group_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [_group_norm(build, node, x, gamma, beta, x)]
 
 
-@expands("SkipGroupNorm", domain=MICROSOFT)
+@decomposes("SkipGroupNorm", domain=MICROSOFT)
 def skip_group_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """GroupNorm of X + skip + bias, and that sum.
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build, attribute
 from lrp_onnx.graph.builder import static_shape
 
@@ -23,7 +23,7 @@ LINEAR_IS_NAMED = 20
 """The opset from which GridSample's mode is `linear`, before it `bilinear`."""
 
 
-@expands("DeformConv")
+@decomposes("DeformConv")
 def deform_conv(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Conv 1×1 over x sampled at place + offset, times the mask.
 

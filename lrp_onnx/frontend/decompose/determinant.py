@@ -1,6 +1,6 @@
 """The determinant of small matrices, as sums of products of their elements.
 
-The forward keeps Det; relevance goes through Laplace's expansion along the first rows, in which
+The forward keeps Det; relevance goes through Laplace's decomposition along the first rows, in which
 each product shares half and half.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build
 
 __all__: list[str] = []
@@ -20,7 +20,7 @@ LARGEST = 4
 """Rows up to which the determinant is written out: n! products."""
 
 
-@expands("Det")
+@decomposes("Det")
 def determinant(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Σ_j ± x_0j · det(x without row 0 and column j).  Spec: ONNX Det-11."""
     x = node.inputs[0]

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build
 
 __all__: list[str] = []
@@ -25,7 +25,7 @@ Operand = tuple[ir.Value, str]
 """A tensor and the labels of its axes."""
 
 
-@expands("Einsum")
+@decomposes("Einsum")
 def einsum(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     """The chain, None where the node is one; UnsupportedError where a rank is unknown that an
     ellipsis needs.

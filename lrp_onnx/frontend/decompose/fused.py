@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.activation import MICROSOFT, gelu
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build, attribute
 
 __all__: list[str] = []
@@ -53,7 +53,7 @@ def activated(
     return build.op(name, y, **dict(zip(PARAMETERS[name], map(float, given), strict=False)))
 
 
-@expands("FusedConv", domain=MICROSOFT)
+@decomposes("FusedConv", domain=MICROSOFT)
 def fused_conv(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """activation(Conv(X, W, B) + Z).  Spec: ONNX Runtime contrib operators, FusedConv."""
     x, w, b, z = [*node.inputs, None, None][:4]
@@ -64,7 +64,7 @@ def fused_conv(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [activated(build, y, attribute(node, "activation", ""), given, x)]
 
 
-@expands("FusedGemm", domain=MICROSOFT)
+@decomposes("FusedGemm", domain=MICROSOFT)
 def fused_gemm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """activation(Gemm(A, B, C)).  Spec: ONNX Runtime contrib operators, FusedGemm."""
     attributes = {
@@ -81,8 +81,8 @@ def _activated_by_attributes(build: Build, node: ir.Node, y: ir.Value) -> ir.Val
     return activated(build, y, name, [v for v in given if v is not None], node.inputs[0])
 
 
-@expands("FusedMatMul", domain=MICROSOFT)
-@expands("TransposeMatMul", domain=MICROSOFT)
+@decomposes("FusedMatMul", domain=MICROSOFT)
+@decomposes("TransposeMatMul", domain=MICROSOFT)
 def fused_matmul(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """alpha · A' · B', each perhaps transposed.  Spec: ONNX Runtime contrib operators,
     FusedMatMul.
@@ -90,7 +90,7 @@ def fused_matmul(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [_matmul(build, node)]
 
 
-@expands("FusedMatMulActivation", domain=MICROSOFT)
+@decomposes("FusedMatMulActivation", domain=MICROSOFT)
 def fused_matmul_activation(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """FusedMatMul and an activation.  Spec: ONNX Runtime contrib operators,
     FusedMatMulActivation.

@@ -22,7 +22,7 @@ from lrp_onnx.frontend.decompose.heads import (
     size_of,
     split_heads,
 )
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build, attribute
 from lrp_onnx.frontend.decompose.rotary import turned
 
@@ -43,7 +43,7 @@ REFUSED_INPUTS = {
 
 
 def _require_plain(node: ir.Node) -> None:
-    """UnsupportedError for what no expansion has been written for."""
+    """UnsupportedError for what no decomposition has been written for."""
     given = [*node.inputs, *[None] * 16]
     reasons = [why for name, why in REFUSED.items() if attribute(node, name, 0)]
     reasons += [why for i, why in REFUSED_INPUTS.items() if given[i] is not None]
@@ -51,7 +51,7 @@ def _require_plain(node: ir.Node) -> None:
         raise UnsupportedError(f"{reasons[0]}. Export the model without that")
 
 
-@expands("GroupQueryAttention", domain=MICROSOFT)
+@decomposes("GroupQueryAttention", domain=MICROSOFT)
 def group_query_attention(build: Build, node: ir.Node) -> Sequence[Value]:
     """Attention of N query heads over G key and value heads with a cache, causal as a rule.
 

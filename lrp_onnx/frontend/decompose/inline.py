@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.known import LONGEST, constant, elements, is_sequence
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build
 from lrp_onnx.graph.subgraphs import bodies_of
 
@@ -38,7 +38,7 @@ def _inlined(build: Build, body: ir.Graph, inputs: Sequence[Value]) -> list[Valu
     return results
 
 
-@expands("SequenceMap")
+@decomposes("SequenceMap")
 def sequence_map(build: Build, node: ir.Node) -> Sequence[Value]:
     """The body once for each element of known sequences.  Spec: ONNX SequenceMap-17."""
     first, *others = node.inputs
@@ -51,7 +51,7 @@ def sequence_map(build: Build, node: ir.Node) -> Sequence[Value]:
     return [build.op("SequenceConstruct", *column) for column in zip(*results, strict=True)]
 
 
-@expands("Loop")
+@decomposes("Loop")
 def unrolled(build: Build, node: ir.Node) -> Sequence[Value] | None:
     """A Loop that carries sequences, as often as it runs.  Spec: ONNX Loop-16."""
     trips, condition, *carried = node.inputs

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import onnx_ir as ir
 
 from lrp_onnx.frontend.canonize.gates import is_gate, is_made_by
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build
 
 __all__: list[str] = []
@@ -21,7 +21,7 @@ __all__: list[str] = []
 SIGNAL = ("Tanh",)
 
 
-@expands("Add")
+@decomposes("Add")
 def interpolation(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     """a + σ·(b - a), in any order of operands, as (1 - σ)·a + σ·b."""
     for first, product in _either_way(node):
@@ -35,7 +35,7 @@ def interpolation(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     return None
 
 
-@expands("Sub")
+@decomposes("Sub")
 def complement(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     """a - σ·a as (1 - σ)·a."""
     first, product = node.inputs

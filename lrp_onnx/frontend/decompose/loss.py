@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from lrp_onnx.frontend.decompose.heads import positions, rank_of, size_of
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build
 
 __all__: list[str] = []
@@ -19,14 +19,14 @@ __all__: list[str] = []
 Value = ir.Value | None
 
 
-@expands("NegativeLogLikelihoodLoss")
+@decomposes("NegativeLogLikelihoodLoss")
 def negative_log_likelihood(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """- Σ w[label] x[label], or its mean.  Spec: ONNX NegativeLogLikelihoodLoss-13."""
     x, labels, weight = [*node.inputs, None][:3]
     return [_loss(build, node, x, x, labels, weight)]
 
 
-@expands("SoftmaxCrossEntropyLoss")
+@decomposes("SoftmaxCrossEntropyLoss")
 def softmax_cross_entropy(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """The same of the logarithm of the scores' softmax, which is the second output.
 

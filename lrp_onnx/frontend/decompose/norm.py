@@ -15,7 +15,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.activation import MICROSOFT
 from lrp_onnx.frontend.decompose.heads import known_size, rank_of
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build, attribute
 
 __all__ = ["root_mean_square"]
@@ -71,7 +71,7 @@ def _simplified(
     return build.op("Mul", ratio, scale), inverse
 
 
-@expands("SimplifiedLayerNormalization", domain=MICROSOFT)
+@decomposes("SimplifiedLayerNormalization", domain=MICROSOFT)
 def simplified_layer_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """x / √(mean(x²) + ε) · scale.  Spec: ONNX Runtime, SimplifiedLayerNormalization-1."""
     x, scale = node.inputs[:2]
@@ -79,7 +79,7 @@ def simplified_layer_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return _simplified(build, x, x, scale, _last_axes(node), epsilon)
 
 
-@expands("GatedRMSNorm", domain=MICROSOFT)
+@decomposes("GatedRMSNorm", domain=MICROSOFT)
 def gated_rms_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """RMSNorm of each C numbers of X, C being the length of the scale, times a gate of its own.
 
@@ -95,7 +95,7 @@ def gated_rms_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [build.op("Mul", build.op("Reshape", y, build.op("Shape", x)), opened)]
 
 
-@expands("BranchwiseRMSNorm", domain=MICROSOFT)
+@decomposes("BranchwiseRMSNorm", domain=MICROSOFT)
 def branchwise_rms_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """RMSNorm of each branch of X: (..., C, H), or (..., C·H) with their number given.
 
@@ -130,7 +130,7 @@ def _is_product(value: Value) -> bool:
     return producer is not None and producer.op_type in ("MatMul", "FusedMatMul", "Gemm")
 
 
-@expands("SkipLayerNormalization", domain=MICROSOFT)
+@decomposes("SkipLayerNormalization", domain=MICROSOFT)
 def skip_layer_norm(build: Build, node: ir.Node) -> Sequence[Value]:
     """LayerNorm(input + skip + bias).  Spec: ONNX Runtime contrib operators,
     SkipLayerNormalization.
@@ -144,7 +144,7 @@ def skip_layer_norm(build: Build, node: ir.Node) -> Sequence[Value]:
     return [*made, total]
 
 
-@expands("SkipSimplifiedLayerNormalization", domain=MICROSOFT)
+@decomposes("SkipSimplifiedLayerNormalization", domain=MICROSOFT)
 def skip_simplified_layer_norm(build: Build, node: ir.Node) -> Sequence[Value]:
     """RMSNorm(input + skip + bias).  Spec: ONNX Runtime contrib operators,
     SkipSimplifiedLayerNormalization.
@@ -156,7 +156,7 @@ def skip_simplified_layer_norm(build: Build, node: ir.Node) -> Sequence[Value]:
     return [y, None, inverse, total]
 
 
-@expands("EmbedLayerNormalization", domain=MICROSOFT)
+@decomposes("EmbedLayerNormalization", domain=MICROSOFT)
 def embed_layer_norm(build: Build, node: ir.Node) -> Sequence[Value]:
     """LayerNorm(word[ids] + position[positions] + segment[segments]), and the lengths by the mask.
 
@@ -167,7 +167,7 @@ def embed_layer_norm(build: Build, node: ir.Node) -> Sequence[Value]:
     return _embedded(build, node, *given)
 
 
-@expands("QEmbedLayerNormalization", domain=MICROSOFT)
+@decomposes("QEmbedLayerNormalization", domain=MICROSOFT)
 def quantized_embed_layer_norm(build: Build, node: ir.Node) -> Sequence[Value]:
     """EmbedLayerNormalization of tables, scale and bias that are dequantized before.
 

@@ -15,7 +15,7 @@ from typing import Any
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build
 
 __all__ = ["computed", "per_channel", "rank_of", "varies"]
@@ -57,7 +57,7 @@ def per_channel(build: Build, value: ir.Value | None, rank: int) -> ir.Value:
     return build.op("Reshape", value, build.ints(-1, *[1] * (rank - 2)))
 
 
-@expands("Clip")
+@decomposes("Clip")
 def clip(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     """Min(Max(x, low), high), either of which may be missing.  Spec: ONNX Clip-13."""
     y, low, high = [*node.inputs, None, None][:3]
@@ -68,7 +68,7 @@ def clip(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     return [y if high is None else build.op("Min", y, high)]
 
 
-@expands("PRelu")
+@decomposes("PRelu")
 def prelu(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     """Relu(x) + slope · Min(x, 0).  Spec: ONNX PRelu-16."""
     x, slope = node.inputs
@@ -78,8 +78,8 @@ def prelu(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     return [build.op("Add", build.op("Relu", x), build.op("Mul", slope, below))]
 
 
-@expands("Conv")
-@expands("ConvTranspose")
+@decomposes("Conv")
+@decomposes("ConvTranspose")
 def bias_apart(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     """The layer without its bias, then the bias.  Spec: ONNX Conv-11, ConvTranspose-11."""
     x, w, b = [*node.inputs, None][:3]
@@ -90,7 +90,7 @@ def bias_apart(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     return [build.op("Add", z, per_channel(build, b, rank_of(x)))]
 
 
-@expands("Gemm")
+@decomposes("Gemm")
 def addend_apart(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     """alpha · A'B', then beta · C.  Spec: ONNX Gemm-13."""
     a, b, c = [*node.inputs, None][:3]
@@ -103,7 +103,7 @@ def addend_apart(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     return [build.op("Add", build.op("Gemm", a, b, **kept), c)]
 
 
-@expands("BatchNormalization")
+@decomposes("BatchNormalization")
 def batch_normalization(build: Build, node: ir.Node) -> Sequence[ir.Value | None] | None:
     """(x - mean)/√(var + ε) · scale + bias, per channel.  Spec: ONNX BatchNormalization-15."""
     x, *parameters = node.inputs
@@ -118,7 +118,7 @@ def batch_normalization(build: Build, node: ir.Node) -> Sequence[ir.Value | None
     return [build.op("Add", build.op("Mul", normal, scale), bias)]
 
 
-@expands("Range")
+@decomposes("Range")
 def scalar_bounds(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     """Range of scalars, where its bounds are of shape [1].  Spec: ONNX Range-11."""
     ranks = [None if v is None or v.shape is None else len(v.shape) for v in node.inputs]
@@ -131,7 +131,7 @@ def scalar_bounds(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     return [build.op("Range", *bounds)]
 
 
-@expands("Dropout")
+@decomposes("Dropout")
 def dropout(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     """x times what Dropout makes of ones, where only the run knows whether it is in training mode.
 

@@ -13,7 +13,7 @@ from typing import Any
 import onnx_ir as ir
 
 from lrp_onnx.frontend.decompose.operands import computed, per_channel, rank_of
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build, attribute
 
 __all__: list[str] = []
@@ -26,7 +26,7 @@ def _filled(build: Build, number: float, like: Value) -> ir.Value:
     return build.op("Expand", build.like(number, like), build.op("Shape", like))
 
 
-@expands("LayerNormalization")
+@decomposes("LayerNormalization")
 def layer_normalization(build: Build, node: ir.Node) -> Sequence[Value] | None:
     """The norm, then · scale + bias; mean and 1/√(var + ε) by themselves if they are read.
 
@@ -60,8 +60,8 @@ def _statistics(build: Build, node: ir.Node) -> tuple[ir.Value, ir.Value]:
     return mean, build.op("Reciprocal", deviation)
 
 
-@expands("InstanceNormalization")
-@expands("GroupNormalization")
+@decomposes("InstanceNormalization")
+@decomposes("GroupNormalization")
 def channel_norm(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     """The norm, then · scale + bias per channel.
 

@@ -18,7 +18,7 @@ from typing import Any
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build, attribute
 from lrp_onnx.graph.annotations import GATE
 
@@ -179,9 +179,9 @@ KINDS: dict[str, tuple[int, tuple[str, ...], int, Callable[[Cell], Step]]] = {
 """Gates, default functions, carried states, and the step."""
 
 
-@expands("LSTM")
-@expands("GRU")
-@expands("RNN")
+@decomposes("LSTM")
+@decomposes("GRU")
+@decomposes("RNN")
 def recurrent(build: Build, node: ir.Node) -> Sequence[Value | None]:
     """Y, Y_h and Y_c, explained by a Scan for each direction."""
     gates, defaults, states, step_of = KINDS[node.op_type]

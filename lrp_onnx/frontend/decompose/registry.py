@@ -1,8 +1,8 @@
-"""The table of expansions: operators that become standard ones before any other stage sees them.
+"""The table of decompositions: operators that become standard ones, before any other stage.
 
-An expansion is one function next to its operator's name:
+A decomposition is one function next to its operator's name:
 
-    @expands("QuickGelu", domain="com.microsoft")
+    @decomposes("QuickGelu", domain="com.microsoft")
     def quick_gelu(build, node):
         '''x · σ(alpha · x).  Spec: ONNX Runtime contrib operators, QuickGelu.'''
         x, alpha = node.inputs[0], node.attributes.get_float("alpha", 1.702)
@@ -23,19 +23,19 @@ import onnx_ir as ir
 
 from lrp_onnx.frontend.decompose.replacement import Build
 
-__all__ = ["EXPANSIONS", "Expansion", "expands"]
+__all__ = ["DECOMPOSITIONS", "Decomposition", "decomposes"]
 
-Expansion = Callable[[Build, ir.Node], Sequence[ir.Value | None] | None]
+Decomposition = Callable[[Build, ir.Node], Sequence[ir.Value | None] | None]
 
-EXPANSIONS: dict[tuple[str, str], Expansion] = {}
+DECOMPOSITIONS: dict[tuple[str, str], Decomposition] = {}
 
 
-def expands(op_type: str, domain: str = "") -> Callable[[Expansion], Expansion]:
+def decomposes(op_type: str, domain: str = "") -> Callable[[Decomposition], Decomposition]:
     """Register the decorated function as what stands for operator `op_type`."""
 
-    def register(expansion: Expansion) -> Expansion:
-        assert (domain, op_type) not in EXPANSIONS, f"{op_type} is registered twice"
-        EXPANSIONS[domain, op_type] = expansion
-        return expansion
+    def register(decomposition: Decomposition) -> Decomposition:
+        assert (domain, op_type) not in DECOMPOSITIONS, f"{op_type} is registered twice"
+        DECOMPOSITIONS[domain, op_type] = decomposition
+        return decomposition
 
     return register

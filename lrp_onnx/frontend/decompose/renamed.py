@@ -10,20 +10,20 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from lrp_onnx.frontend.decompose.activation import MICROSOFT
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build, attribute
 
 __all__: list[str] = []
 
 
-@expands("BiasAdd", domain=MICROSOFT)
+@decomposes("BiasAdd", domain=MICROSOFT)
 def bias_add(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """X + bias + skip.  Spec: ONNX Runtime contrib operators, BiasAdd."""
     x, bias, skip = node.inputs
     return [build.op("Add", build.op("Add", x, bias), skip)]
 
 
-@expands("BiasDropout", domain=MICROSOFT)
+@decomposes("BiasDropout", domain=MICROSOFT)
 def bias_dropout(build: Build, node: ir.Node) -> Sequence[ir.Value | None]:
     """data + bias + residual: at inference nothing is dropped.
 
@@ -35,21 +35,21 @@ def bias_dropout(build: Build, node: ir.Node) -> Sequence[ir.Value | None]:
     return [total, *kept[1:]]
 
 
-@expands("GatedAdd", domain=MICROSOFT)
+@decomposes("GatedAdd", domain=MICROSOFT)
 def gated_add(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """X + Y · gate.  Spec: ONNX Runtime contrib operators, GatedAdd."""
     x, y, gate = node.inputs
     return [build.op("Add", x, build.op("Mul", y, gate))]
 
 
-@expands("TorchEmbedding", domain=MICROSOFT)
+@decomposes("TorchEmbedding", domain=MICROSOFT)
 def torch_embedding(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Rows of the weight.  Spec: ONNX Runtime contrib operators, TorchEmbedding."""
     weight, indices = node.inputs[:2]
     return [build.op("Gather", weight, indices, axis=0)]
 
 
-@expands("ExpandDims", domain=MICROSOFT)
+@decomposes("ExpandDims", domain=MICROSOFT)
 def expand_dims(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Unsqueeze-13 at one axis.  Spec: ONNX Runtime contrib operators, ExpandDims."""
     x, axis = node.inputs
@@ -57,7 +57,7 @@ def expand_dims(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [build.op("Unsqueeze", x, at)]
 
 
-@expands("Pad", domain=MICROSOFT)
+@decomposes("Pad", domain=MICROSOFT)
 def pad(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Pad-18; the pads may be one row, the value a vector of one.
 
@@ -71,7 +71,7 @@ def pad(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [build.op("Pad", data, pads, value, **kept)]
 
 
-@expands("GridSample", domain=MICROSOFT)
+@decomposes("GridSample", domain=MICROSOFT)
 def grid_sample(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """GridSample-16, or -20, which has other words for the modes.
 
@@ -84,14 +84,14 @@ def grid_sample(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [build.op("GridSample", *node.inputs, **kept)]
 
 
-@expands("GatherND", domain=MICROSOFT)
+@decomposes("GatherND", domain=MICROSOFT)
 def gather_nd(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """GatherND-13 without batch axes.  Spec: ONNX Runtime contrib operators, GatherND."""
     data, indices = node.inputs
     return [build.op("GatherND", data, build.op("Cast", indices, to=ir.DataType.INT64))]
 
 
-@expands("Trilu", domain=MICROSOFT)
+@decomposes("Trilu", domain=MICROSOFT)
 def trilu(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Trilu-14.  Spec: ONNX Runtime contrib operators, Trilu."""
     return [build.op("Trilu", *node.inputs, upper=node.attributes.get_int("upper", 1))]

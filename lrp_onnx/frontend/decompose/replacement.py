@@ -70,7 +70,7 @@ class Build:
     def explained(self, y: ir.Value, z: ir.Value) -> ir.Value:
         """y in the forward, z to the explanation: `lrp::ExplainedBy`.
 
-        An expansion that returns it for the node's own output keeps the node.
+        A decomposition that returns it for the node's own output keeps the node.
         """
         return self.outputs("ExplainedBy", 1, y, z, domain="lrp")[0]
 

@@ -24,7 +24,7 @@ from lrp_onnx.frontend.decompose.heads import (
     size_of,
     split_heads,
 )
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build
 
 __all__ = ["turned"]
@@ -76,7 +76,7 @@ def _by_head(build: Build, node: ir.Node, x: Value, heads: int, turn: Any) -> ir
     return merged(build, turn(split_heads(build, x, heads)))
 
 
-@expands("RotaryEmbedding", domain=MICROSOFT)
+@decomposes("RotaryEmbedding", domain=MICROSOFT)
 def rotary_embedding(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Turned by the rows of the caches that the position ids, or an offset, choose.
 
@@ -102,7 +102,7 @@ def rotary_embedding(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [_by_head(build, node, x, heads, turn)]
 
 
-@expands("RotaryEmbedding")
+@decomposes("RotaryEmbedding")
 def standard_rotary_embedding(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Turned by caches (B, S, R/2), or by the rows of (M, R/2) that position ids choose.
 

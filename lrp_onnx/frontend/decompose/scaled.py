@@ -24,7 +24,7 @@ from lrp_onnx.frontend.decompose.heads import (
     size_of,
     split_heads,
 )
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build, attribute
 
 __all__: list[str] = []
@@ -32,7 +32,7 @@ __all__: list[str] = []
 Value = ir.Value | None
 
 
-@expands("Attention")
+@decomposes("Attention")
 def attention(build: Build, node: ir.Node) -> Sequence[Value]:
     """softmax(mask(scale · q kᵀ)) v, with a cache, groups of heads, a soft cap, masks and windows.
 

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.known import constant, elements
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build
 
 __all__: list[str] = []
@@ -20,7 +20,7 @@ __all__: list[str] = []
 Value = ir.Value | None
 
 
-@expands("SequenceAt")
+@decomposes("SequenceAt")
 def sequence_at(build: Build, node: ir.Node) -> Sequence[Value]:
     """One element of a known sequence, or of the parts of a tensor whose number is not known.
 
@@ -81,7 +81,7 @@ def _column(build: Build, value: Value) -> ir.Value:
     return build.op("Reshape", build.op("Cast", value, to=int(ir.DataType.INT64)), build.ints(1))
 
 
-@expands("ConcatFromSequence")
+@decomposes("ConcatFromSequence")
 def concat_from_sequence(build: Build, node: ir.Node) -> Sequence[Value]:
     """The elements of a known sequence, joined.  Spec: ONNX ConcatFromSequence-11."""
     axis = node.attributes.get_int("axis")
@@ -91,13 +91,13 @@ def concat_from_sequence(build: Build, node: ir.Node) -> Sequence[Value]:
     return [build.op("Concat", *parts, axis=axis)]
 
 
-@expands("SequenceLength")
+@decomposes("SequenceLength")
 def sequence_length(build: Build, node: ir.Node) -> Sequence[Value]:
     """How many elements a known sequence has.  Spec: ONNX SequenceLength-11."""
     return [build.constant(len(elements(build, node.inputs[0])))]
 
 
-@expands("OptionalGetElement")
+@decomposes("OptionalGetElement")
 def optional_get_element(build: Build, node: ir.Node) -> Sequence[Value]:
     """What an optional holds, or the tensor or sequence itself.
 
@@ -112,7 +112,7 @@ def optional_get_element(build: Build, node: ir.Node) -> Sequence[Value]:
     raise UnsupportedError("whether its optional holds a tensor is only known at run time")
 
 
-@expands("OptionalHasElement")
+@decomposes("OptionalHasElement")
 def optional_has_element(build: Build, node: ir.Node) -> Sequence[Value]:
     """Whether an optional holds something, where it is made in sight.
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.operands import rank_of, varies
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build, attribute
 
 __all__: list[str] = []
@@ -22,7 +22,7 @@ def _given(node: ir.Node, i: int) -> ir.Value | None:
     return node.inputs[i] if i < len(node.inputs) else None
 
 
-@expands("LpNormalization")
+@decomposes("LpNormalization")
 def lp_normalization(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """x / ‖x‖, and 0 where the norm is 0; the norm is a divisor.  Spec: ONNX LpNormalization-22."""
     x, p = node.inputs[0], attribute(node, "p", 2)
@@ -34,7 +34,7 @@ def lp_normalization(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [build.op("Div", x, build.op("Where", build.op("Equal", norm, zero), one, norm))]
 
 
-@expands("DFT")
+@decomposes("DFT")
 def dft(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     """Along an axis that the run computes: the second of four axes, which hold what is before, on
     and behind it, and the parts of the number.
@@ -59,7 +59,7 @@ def dft(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     return [build.op("Reshape", z, build.op("Concat", made, build.op("Shape", z, start=3), axis=0))]
 
 
-@expands("STFT")
+@decomposes("STFT")
 def stft(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Frames of the signal, times the window, each by DFT.
 
@@ -101,7 +101,7 @@ def _range(build: Build, end: ir.Value, step: ir.Value) -> ir.Value:
     return build.op("Range", *bounds)
 
 
-@expands("AffineGrid")
+@decomposes("AffineGrid")
 def affine_grid(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """The coordinates of each element of the output, times theta.
 

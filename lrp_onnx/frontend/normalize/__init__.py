@@ -13,7 +13,7 @@ from onnx_ir.passes import common
 
 from lrp_onnx.errors import ModelError
 from lrp_onnx.frontend import opset
-from lrp_onnx.frontend.decompose import EXPANSIONS, expand, write_out_functions
+from lrp_onnx.frontend.decompose import DECOMPOSITIONS, decompose, write_out_functions
 from lrp_onnx.frontend.normalize.branch import inline_branches
 from lrp_onnx.frontend.normalize.fold import fold
 from lrp_onnx.frontend.normalize.inference import inferred as inferred_proto
@@ -62,12 +62,12 @@ def normalize(model: ir.Model, to_opset: int | None = None) -> ir.Model:
 
 
 def _settled(model: ir.Model, strict: bool = True) -> ir.Model:
-    """Shapes, and what they decide: expansions, constants, branches taken."""
+    """Shapes, and what they decide: decompositions, constants, branches taken."""
     model = infer_shapes(model, strict)
     drop_no_ops(model)
     for _ in range(ROUNDS):
         # all, one after the other: what is folded may be a condition
-        if not any([expand(model), fold(model), inline_branches(model)]):
+        if not any([decompose(model), fold(model), inline_branches(model)]):
             break
         common.RemoveUnusedNodesPass()(model)
         model = infer_shapes(model, strict)
@@ -76,18 +76,18 @@ def _settled(model: ir.Model, strict: bool = True) -> ir.Model:
 
 
 def _expanded(model: ir.Model) -> ir.Model:
-    """The model with the operators that OPSETS lack written out by their expansions, where there
-    are some; the others are lowered by their functions.
+    """The model with the operators that OPSETS lack written out by their decompositions, where
+    there are some; the others are lowered by their functions.
 
-    Raises UnsupportedError where an expansion refuses what its function would then spell: its
+    Raises UnsupportedError where a decomposition refuses what its function would then spell: its
     spelling need not be one that relevance gets through rightly.
     """
-    newer = [op for op in EXPANSIONS if not op[0] and not onnx.defs.has(op[1], OPSETS[-1], "")]
+    newer = [op for op in DECOMPOSITIONS if not op[0] and not onnx.defs.has(op[1], OPSETS[-1], "")]
     if not any((n.domain, n.op_type) in newer for n in model.graph.all_nodes()):
         return model
     for _ in range(ROUNDS):
         model = infer_shapes(model)
-        if not expand(model, newer):
+        if not decompose(model, newer):
             break
     refused = {n: n.metadata_props[REFUSED] for n in model.graph.all_nodes() if _too_new(n)}
     if refused:
@@ -96,7 +96,7 @@ def _expanded(model: ir.Model) -> ir.Model:
 
 
 def _too_new(node: ir.Node) -> bool:
-    """Whether its expansion refused it, and it does not exist at OPSETS."""
+    """Whether its decomposition refused it, and it does not exist at OPSETS."""
     newest = not node.domain and not onnx.defs.has(node.op_type, OPSETS[-1], "")
     return newest and REFUSED in node.metadata_props
 

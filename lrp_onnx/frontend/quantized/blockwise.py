@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build
 from lrp_onnx.graph.builder import static_shape
 
@@ -44,7 +44,7 @@ def _row_wise(build: Build, packed: ir.Value, bits: int, rows: int, size: int) -
     return build.op("Slice", floats, build.ints(0), build.ints(size), build.ints(1))
 
 
-@expands("MatMulNBits", domain=MICROSOFT)
+@decomposes("MatMulNBits", domain=MICROSOFT)
 def matmul_nbits(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """a·Wᵀ + bias with W = (q - zero) · scale for each block along the inputs.
 
@@ -85,7 +85,7 @@ def _zeros(build: Build, given: ir.Value | None, bits: int, rows: int, blocks: i
     return build.op("Reshape", build.op("Cast", given, to=int(FLOAT)), shape)
 
 
-@expands("GatherBlockQuantized", domain=MICROSOFT)
+@decomposes("GatherBlockQuantized", domain=MICROSOFT)
 def gather_block_quantized(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Gather from the dequantized table.  Spec: contrib operators, GatherBlockQuantized."""
     table, indices, scales, zeros = [*node.inputs, None][:4]

@@ -12,7 +12,7 @@ from typing import Any
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build, attribute
 from lrp_onnx.frontend.quantized.integer import as_float
 from lrp_onnx.graph.dequantize import dequantized
@@ -27,7 +27,7 @@ def _product(build: Build, a: ir.Value, b: ir.Value, bias: ir.Value | None) -> i
     return z if bias is None else build.op("Add", z, bias)
 
 
-@expands("MatMulIntegerToFloat", domain=MICROSOFT)
+@decomposes("MatMulIntegerToFloat", domain=MICROSOFT)
 def matmul_integer_to_float(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """a·b + bias of the dequantized operands.  Spec: contrib operators, MatMulIntegerToFloat."""
     a, b, a_scale, b_scale, a_zero, b_zero, bias = [*node.inputs, *[None] * 7][:7]
@@ -35,7 +35,7 @@ def matmul_integer_to_float(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [build.explained(node.outputs[0], _product(build, x, w, bias))]
 
 
-@expands("DynamicQuantizeMatMul", domain=MICROSOFT)
+@decomposes("DynamicQuantizeMatMul", domain=MICROSOFT)
 def dynamic_quantize_matmul(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """a·b + bias with b dequantized.  Spec: contrib operators, DynamicQuantizeMatMul."""
     a, b, scale, zero, bias = [*node.inputs, *[None] * 5][:5]
@@ -44,7 +44,7 @@ def dynamic_quantize_matmul(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [build.explained(node.outputs[0], _product(build, a, w, bias))]
 
 
-@expands("DynamicQuantizeLSTM", domain=MICROSOFT)
+@decomposes("DynamicQuantizeLSTM", domain=MICROSOFT)
 def dynamic_quantize_lstm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """LSTM with dequantized weights, which are stored transposed.
 
@@ -78,7 +78,7 @@ def _over_inputs(build: Build, given: ir.Value, over: ir.Value) -> ir.Value:
     return shaped
 
 
-@expands("QAttention", domain=MICROSOFT)
+@decomposes("QAttention", domain=MICROSOFT)
 def qattention(build: Build, node: ir.Node) -> Sequence[ir.Value | None]:
     """Attention on the dequantized input with dequantized weights.
 

@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.operands import varies
-from lrp_onnx.frontend.decompose.registry import Expansion, expands
+from lrp_onnx.frontend.decompose.registry import Decomposition, decomposes
 from lrp_onnx.frontend.decompose.replacement import Build
 from lrp_onnx.graph.annotations import FORWARD_KEPT
 from lrp_onnx.graph.builder import known_rank
@@ -32,15 +32,15 @@ ROUNDING = ("Reshape", "Cast", "Floor", "Round")
 Input = ir.Value | None
 
 
-@expands("MatMulInteger")
-@expands("ConvInteger")
+@decomposes("MatMulInteger")
+@decomposes("ConvInteger")
 def integer_product(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """The float operator on x - zero and w - zero: whole numbers, as its result."""
     z = build.op(FLOAT_OF[node.op_type], *_operands(build, node, [None, None]), **node.attributes)
     return [build.explained(node.outputs[0], z)]
 
 
-@expands("MaxPool")
+@decomposes("MaxPool")
 def max_pool_of_integers(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     """MaxPool of the same numbers as floats: a quantized tensor's largest is that of its floats."""
     x = node.inputs[0]
@@ -51,7 +51,7 @@ def max_pool_of_integers(build: Build, node: ir.Node) -> Sequence[ir.Value] | No
     return [build.explained(node.outputs[0], build.op("MaxPool", floats, **kept))]
 
 
-@expands("DynamicQuantizeLinear")
+@decomposes("DynamicQuantizeLinear")
 def scale_alone(build: Build, node: ir.Node) -> Sequence[ir.Value | None] | None:
     """The scale (max(x, 0) - min(x, 0))/255, where it is all that is read: beside the integers that
     it scales it is held constant.  Spec: ONNX DynamicQuantizeLinear-11.
@@ -79,7 +79,7 @@ class _Chain:
     """What the bias is reshaped to, if it is."""
     end: ir.Node
 
-    def expansion(self, build: Build, node: ir.Node) -> Sequence[ir.Value]:
+    def decomposition(self, build: Build, node: ir.Node) -> Sequence[ir.Value]:
         """The float layer in the place of the last node's output."""
         scales = _scales(self.product, self.scale)
         bias = self.bias
@@ -94,14 +94,14 @@ class _Chain:
         return [build.explained(node.outputs[0], z if bias is None else build.op("Add", z, bias))]
 
 
-def integer_layers(model: ir.Model) -> Iterator[tuple[ir.Node, Expansion]]:
+def integer_layers(model: ir.Model) -> Iterator[tuple[ir.Node, Decomposition]]:
     """The last node of each product of integers that is scaled back, and what stands for it."""
     for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
         if node.op_type in FLOAT_OF and not node.domain and FORWARD_KEPT not in node.metadata_props:
             chain = _chain(node)
             if chain is not None:
                 node.metadata_props[FORWARD_KEPT] = "explained"
-                yield chain.end, chain.expansion
+                yield chain.end, chain.decomposition
 
 
 def _chain(node: ir.Node) -> _Chain | None:

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 import onnx_ir as ir
 
 from lrp_onnx.frontend.decompose.operands import varies
-from lrp_onnx.frontend.decompose.registry import Expansion, expands
+from lrp_onnx.frontend.decompose.registry import Decomposition, decomposes
 from lrp_onnx.frontend.decompose.replacement import Build
 from lrp_onnx.graph.dequantize import dequantized
 
@@ -31,8 +31,8 @@ LEAVES = ("QuantizeLinear", "DynamicQuantizeLinear", "ExplainedBy")
 """Operators whose outputs are read as they are."""
 
 
-@expands("DequantizeLinear")
-@expands("DequantizeLinear", domain="com.microsoft")
+@decomposes("DequantizeLinear")
+@decomposes("DequantizeLinear", domain="com.microsoft")
 def dequantize_linear(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     """(q - zero point) · scale beside the node, which stays; of constants nothing.
 
@@ -43,8 +43,8 @@ def dequantize_linear(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     return [build.explained(node.outputs[0], _spelled(build, node))]
 
 
-@expands("QuantizeLinear")
-@expands("QuantizeLinear", domain="com.microsoft")
+@decomposes("QuantizeLinear")
+@decomposes("QuantizeLinear", domain="com.microsoft")
 def quantize_linear(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     """A copy of itself behind the twins of the float operators in front of it.
 
@@ -129,7 +129,7 @@ def _explanation(node: ir.Node, value: ir.Value) -> ir.Value:
     return twin if node.op_type == "ExplainedBy" and floating and twin is not None else value
 
 
-def dequantized_layers(model: ir.Model) -> Iterator[tuple[ir.Node, Expansion]]:
+def dequantized_layers(model: ir.Model) -> Iterator[tuple[ir.Node, Decomposition]]:
     """Each linear node with a dequantized weight, whatever is in front of it and behind it."""
     for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
         if node.op_type in LINEAR and not node.domain and any(map(_is_weight, node.inputs)):

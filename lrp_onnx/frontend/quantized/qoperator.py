@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.frontend.decompose.registry import expands
+from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.frontend.decompose.replacement import Build
 from lrp_onnx.graph.dequantize import dequantized
 
@@ -60,8 +60,8 @@ def _attributes(node: ir.Node, *without: str) -> dict[str, ir.Attr]:
     return {k: a for k, a in node.attributes.items() if k not in ("channels_last", *without)}
 
 
-@expands("QLinearConv")
-@expands("QLinearConv", domain=MICROSOFT)
+@decomposes("QLinearConv")
+@decomposes("QLinearConv", domain=MICROSOFT)
 def qlinear_conv(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Conv(x, w, b), whose bias is in units of scale(x)·scale(w)."""
     x, x_scale, x_zero, w, w_scale, w_zero, scale, zero, bias = _inputs(node, 9)
@@ -70,7 +70,7 @@ def qlinear_conv(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return _requantized(build, node, build.op("Conv", *inputs, b, **_attributes(node)), scale, zero)
 
 
-@expands("QLinearMatMul")
+@decomposes("QLinearMatMul")
 def qlinear_matmul(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """MatMul(a, b), with a scale for each row of a, each column of b, or for all."""
     a, a_scale, a_zero, b, b_scale, b_zero, scale, zero = _inputs(node, 8)
@@ -78,7 +78,7 @@ def qlinear_matmul(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return _requantized(build, node, build.op("MatMul", *inputs), scale, zero)
 
 
-@expands("QGemm", domain=MICROSOFT)
+@decomposes("QGemm", domain=MICROSOFT)
 def qgemm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Gemm(a, b, c), whose c is in units of alpha·scale(a)·scale(b); without a scale of its own
     the output is a float.
@@ -97,34 +97,34 @@ def qgemm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
 
 
 def _of_two(op_type: str) -> Callable[[Build, ir.Node], Sequence[ir.Value]]:
-    def expansion(build: Build, node: ir.Node) -> Sequence[ir.Value]:
+    def decomposition(build: Build, node: ir.Node) -> Sequence[ir.Value]:
         """The float operator on both dequantized inputs."""
         a, a_scale, a_zero, b, b_scale, b_zero, scale, zero = _inputs(node, 8)
         inputs = _value(build, a, a_scale, a_zero), _value(build, b, b_scale, b_zero)
         return _requantized(build, node, build.op(op_type, *inputs), scale, zero)
 
-    return expansion
+    return decomposition
 
 
 for _op_type in ("Add", "Mul"):
-    expands(f"QLinear{_op_type}", domain=MICROSOFT)(_of_two(_op_type))
+    decomposes(f"QLinear{_op_type}", domain=MICROSOFT)(_of_two(_op_type))
 
 
 def _of_one(op_type: str) -> Callable[[Build, ir.Node], Sequence[ir.Value]]:
-    def expansion(build: Build, node: ir.Node) -> Sequence[ir.Value]:
+    def decomposition(build: Build, node: ir.Node) -> Sequence[ir.Value]:
         """The float operator on the dequantized input."""
         x, x_scale, x_zero, scale, zero = _inputs(node, 5)
         z = build.op(op_type, _value(build, x, x_scale, x_zero), **_attributes(node))
         return _requantized(build, node, z, scale, zero)
 
-    return expansion
+    return decomposition
 
 
 for _op_type in ("AveragePool", "GlobalAveragePool", "Sigmoid", "LeakyRelu"):
-    expands(f"QLinear{_op_type}", domain=MICROSOFT)(_of_one(_op_type))
+    decomposes(f"QLinear{_op_type}", domain=MICROSOFT)(_of_one(_op_type))
 
 
-@expands("QLinearSoftmax", domain=MICROSOFT)
+@decomposes("QLinearSoftmax", domain=MICROSOFT)
 def qlinear_softmax(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Softmax along one axis; before opset 13 along all from that axis on."""
     x, x_scale, x_zero, scale, zero = _inputs(node, 5)
@@ -137,7 +137,7 @@ def qlinear_softmax(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return _requantized(build, node, z, scale, zero)
 
 
-@expands("QLinearConcat", domain=MICROSOFT)
+@decomposes("QLinearConcat", domain=MICROSOFT)
 def qlinear_concat(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Concat of the dequantized inputs, each with its own scale."""
     scale, zero, *rest = node.inputs
@@ -152,7 +152,7 @@ def _padded(triple: Sequence[Input]) -> tuple[Input, Input, Input]:
     return x, scale, zero
 
 
-@expands("QLinearWhere", domain=MICROSOFT)
+@decomposes("QLinearWhere", domain=MICROSOFT)
 def qlinear_where(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Where between two dequantized inputs."""
     condition, x, x_scale, x_zero, y, y_scale, y_zero, scale, zero = _inputs(node, 9)

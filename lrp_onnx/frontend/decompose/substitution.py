@@ -1,0 +1,93 @@
+"""Nodes take the place of the operator that they spell.
+
+A decomposition is used where the rules know the parts and the whole has no rule of its own.  The
+shapes of what it emits are not known until they are inferred again, so `decompose` is called in
+rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.frontend.decompose.registry import DECOMPOSITIONS, Decomposition
+from lrp_onnx.frontend.decompose.replacement import Build
+from lrp_onnx.frontend.decompose.standard_function import write_out_functions
+from lrp_onnx.frontend.quantized.integer import integer_layers
+from lrp_onnx.frontend.quantized.qdq import dequantized_layers
+from lrp_onnx.frontend.quantized.unsigned import make_unsigned
+from lrp_onnx.graph.annotations import FORWARD_KEPT, REFUSED
+
+__all__ = ["decompose"]
+
+
+def decompose(model: ir.Model, only: Collection[tuple[str, str]] | None = None) -> bool:
+    """Put its decomposition in the place of each node that has one; says whether there was one.
+
+    A use that a decomposition refuses stays as it is.  With `only`, nodes of these domains and
+    operators alone.
+    """
+    changed, layers = False, dict[ir.Node, Decomposition]()
+    if only is None:
+        changed = any([write_out_functions(model), make_unsigned(model)])
+        layers = dict([*integer_layers(model), *dequantized_layers(model)])
+    for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
+        key = node.domain, node.op_type
+        decomposition = layers.get(node) or DECOMPOSITIONS.get(key)
+        if decomposition is not None and (only is None or key in only):
+            changed |= _replaced(model, node, decomposition)
+    if changed:
+        common.NameFixPass()(model)
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    return changed
+
+
+def _replaced(model: ir.Model, node: ir.Node, decomposition: Decomposition) -> bool:
+    """Whether the decomposition took the node's place; a node that what it emits reads stays."""
+    if FORWARD_KEPT in node.metadata_props:
+        return False
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
+    # in a body, shape inference knows the constants of the body only
+    build = Build(graph, node, opset=model.graph.opset_imports.get("", 0))
+    try:
+        values = decomposition(build, node)
+    except UnsupportedError as e:
+        node.metadata_props[REFUSED] = str(e)
+        return False
+    node.metadata_props.pop(REFUSED, None)
+    if values is None:
+        return False
+    own = [any(v in set(made.inputs) for made in build.nodes) for v in node.outputs]
+    (graph.insert_after if any(own) else graph.insert_before)(node, build.nodes)
+    for old, new in zip(node.outputs, values, strict=False):
+        if new is not None:
+            _take_place(graph, build, old, new)
+    if any(own):
+        node.metadata_props[FORWARD_KEPT] = "explained"
+    else:
+        graph.remove(node, safe=True)
+    return True
+
+
+def _take_place(graph: ir.Graph, build: Build, old: ir.Value, new: ir.Value) -> None:
+    """`new` in the place of `old`, under its name; a value that the decomposition did not make is
+    copied.
+    """
+    producer = new.producer()
+    if producer not in build.nodes:
+        producer = ir.Node("", "Identity", [new], name=f"{build.node.name}/{old.name}")
+        graph.insert_after(build.nodes[-1] if build.nodes else build.node, producer)
+        new = producer.outputs[0]
+    own = set(build.nodes)
+    name, new.type, new.shape = old.name, old.type, old.shape
+    for user, position in list(old.uses()):
+        if user not in own:
+            user.replace_input_with(position, new)
+    if old.is_graph_output():
+        outputs = old.graph.outputs  # type: ignore[union-attr]
+        outputs[outputs.index(old)] = new
+    old.name, new.name = f"{name}/forward", name
