@@ -27,7 +27,7 @@ from lrp_onnx.frontend.normalize import normalize
 from lrp_onnx.gradients.baseline import described, read_baselines
 from lrp_onnx.graph import annotations as notes
 from lrp_onnx.graph.model_file import Source, check_original, load, sha256_of
-from lrp_onnx.lowering.lower import optimize
+from lrp_onnx.lowering.lower import lower
 from lrp_onnx.lrp.assignment import Assignment, assign
 from lrp_onnx.lrp.methods import method_of
 from lrp_onnx.options import CompileOptions
@@ -182,7 +182,7 @@ def compile_prepared(prepared: Prepared, accounts: bool = False) -> Compiled:
     with loaded.stage("propagate"):
         emit_relevance(model, assignment, facts, audit)
     with loaded.stage("lower"):
-        optimize(model)
+        lower(model)
         prepared.ends.restore(model)
     _stamp(model, loaded.source, assignment)
     corrected = tuple(notes.corrections(model).values())

@@ -10,10 +10,10 @@ from onnx_ir.passes import common
 from lrp_onnx.graph.annotations import RULE
 from lrp_onnx.lowering.norms import spell_group_norm, spell_norm
 
-__all__ = ["optimize"]
+__all__ = ["lower"]
 
 
-def optimize(model: ir.Model) -> None:
+def lower(model: ir.Model) -> None:
     """Lower what only the compiler knows and remove what nothing reads."""
     for clip in [n for n in model.graph if n.op_type == "Clip" and not n.domain]:
         clip_behind_relu(model.graph, clip)

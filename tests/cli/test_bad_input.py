@@ -300,7 +300,7 @@ def slow(*given):
 sys.exit(cli.main(["compile", "model.onnx", "-o", "older.onnx"]))
 """
 MOMENTS = {
-    "while a stage runs": "stages.optimize = slow",
+    "while a stage runs": "stages.lower = slow",
     "while the file is written": "compiled.Compiled.model = property(slow)",
 }
 
@@ -352,7 +352,7 @@ def test_a_full_disk_behind_stdout(folder: Path) -> None:
 def test_an_error_nobody_foresaw_is_a_paragraph_too(folder: Path) -> None:
     program = (
         "import sys; from lrp_onnx.cli import main as cli; from lrp_onnx.compiler import stages; "
-        "stages.optimize = None; "
+        "stages.lower = None; "
     )
     _make_files("model.onnx", folder)
     done = subprocess.run(
