@@ -54,6 +54,7 @@ def test_the_tables_are_the_library(name, request):
 KEYS = {
     "rule": rules.RULE_KEYS,
     "share": rules.SHARE_KEYS,
+    "term": rules.TERM_KEYS,
     "parameter": rules.PARAMETER_KEYS,
     "composite": composites.COMPOSITE_KEYS,
     "layer": composites.LAYER_KEYS,

@@ -41,7 +41,7 @@ def takes_options(
 
         first, *_ = inspect.signature(function).parameters.values()
         own = inspect.signature(options).parameters.values()
-        wrapper.__signature__ = inspect.Signature([first, *own])  # type: ignore[attr-defined]
+        wrapper.__signature__ = inspect.Signature([first, *own])  # type: ignore[attr-defined]  # read by help()
         listing = [f"{field.name}: {text_of(field)}" for field in fields(CompileOptions)]
         methods = [f"{m.name}: {m.formula} ({m.reference})" for m in METHODS.values()]
         text = (function.__doc__ or "").replace("    {options}", _wrapped(listing))

@@ -213,8 +213,10 @@ def _one_of(emit: Emit, node: ir.Node, i: int, k: int, *around: Sequence[float])
     if values is None:
         return None
     count = len(around) - 1
-    assert values.shape is not None
-    places = [k + j * int(values.shape[0]) // count for j in range(count)]  # type: ignore[arg-type]
+    axes, x = node.attributes.get_ints("axes", ()), node.inputs[0]
+    assert x is not None
+    half = len(axes) or known_rank(x)
+    places = [k + j * half for j in range(count)]
     known = constant_array(values)
     if known is not None:
         numbers = [v for part, j in zip(around, places, strict=False) for v in (*part, known[j])]

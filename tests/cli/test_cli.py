@@ -125,7 +125,7 @@ def test_an_option_is_a_field_and_a_field_an_option(command: str) -> None:
 
 
 def commands_of(app: typer.Typer) -> dict[str, Any]:
-    commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    commands: dict[str, Any] = typer.main.get_command(app).commands
     return commands
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-import onnx
 import pytest
+from graph_text import text_of
 from models import network
 
 import lrp_onnx
@@ -38,18 +38,6 @@ ROWS = {
     "residual-epsilon": (RESIDUAL, "epsilon", {}),
     "residual-zplus": (RESIDUAL, "zplus", {}),
 }
-
-
-def text_of(model: onnx.ModelProto) -> str:
-    """One line per node: outputs, operator, attributes, inputs, name."""
-    return "".join(f"{_line(node)}\n" for node in model.graph.node)
-
-
-def _line(node: onnx.NodeProto) -> str:
-    values = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    attributes = ", ".join(f"{k}={values[k]}" for k in sorted(values))
-    call = f"{node.op_type}<{attributes}>" if attributes else node.op_type
-    return f"{', '.join(node.output)} = {call}({', '.join(node.input)})  # {node.name}"
 
 
 @pytest.mark.parametrize("name", ROWS)

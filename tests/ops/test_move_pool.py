@@ -375,3 +375,14 @@ def test_a_maximum_of_many_takes_nodes_in_proportion() -> None:
     model = model_of([helper.make_node("Max", names, ["y"])], {}, dict.fromkeys(names, (1, 5)))
     compiled = lrp_onnx.compile(model, "gradient", explain=names, check=False)
     assert len(compiled.model.graph.node) < 10 * len(names)
+
+
+def test_scales_whose_number_only_the_run_knows() -> None:
+    text = """<ir_version: 9, opset_import: ["": 18]>
+    g (float[1,1,2,3] x, float[K] s) => (float[N,C,H,W] y) { r = Resize<mode="linear">(x, , s) y = Neg(r) }"""
+    compiled = lrp_onnx.compile(
+        onnx.parser.parse_model(text), "epsilon", explain="x", target="all"
+    ).model
+    x = np.arange(6, dtype=np.float32).reshape(1, 1, 2, 3)
+    outputs = run(compiled, {"x": x, "s": np.float32([1, 1, 2, 2])})
+    assert_close(outputs["x_relevance"].sum(), outputs["y"].sum())

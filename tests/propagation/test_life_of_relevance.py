@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
+from graph_text import text_of
 from models import network
 
 import lrp_onnx
 
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / "tests" / "compiler"))
-
-from test_golden import text_of  # noqa: E402  # the line a node is written as
-
 README = ROOT / "lrp_onnx" / "README.md"
 NETWORK = network(
     "z = Conv<pads=[1,1,1,1]>(x, w, b) a = Relu(z) f = Flatten(a) y = Gemm<transB=1>(f, v)",

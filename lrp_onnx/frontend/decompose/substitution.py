@@ -88,6 +88,6 @@ def _take_place(graph: ir.Graph, build: Build, old: ir.Value, new: ir.Value) -> 
         if user not in own:
             user.replace_input_with(position, new)
     if old.is_graph_output():
-        outputs = old.graph.outputs  # type: ignore[union-attr]
+        outputs = graph.outputs
         outputs[outputs.index(old)] = new
     old.name, new.name = f"{name}/forward", name
