@@ -379,7 +379,10 @@ def test_a_maximum_of_many_takes_nodes_in_proportion() -> None:
 
 def test_scales_whose_number_only_the_run_knows() -> None:
     text = """<ir_version: 9, opset_import: ["": 18]>
-    g (float[1,1,2,3] x, float[K] s) => (float[N,C,H,W] y) { r = Resize<mode="linear">(x, , s) y = Neg(r) }"""
+    g (float[1,1,2,3] x, float[K] s) => (float[N,C,H,W] y) {
+        r = Resize<mode="linear">(x, , s)
+        y = Neg(r)
+    }"""
     compiled = lrp_onnx.compile(
         onnx.parser.parse_model(text), "epsilon", explain="x", target="all"
     ).model
