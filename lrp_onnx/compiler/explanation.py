@@ -12,7 +12,7 @@ from lrp_onnx.errors import TargetError
 from lrp_onnx.gradients.integrated_gradients import integrated_gradients
 from lrp_onnx.gradients.source import cut_at_sources
 from lrp_onnx.graph.annotations import AUDIT, RELEVANCE, TOPK_INDEX, provenance
-from lrp_onnx.graph.builder import Emit, compute_dtype, known_rank, make_room
+from lrp_onnx.graph.builder import Emit, append_node, compute_dtype, known_rank, make_room
 from lrp_onnx.graph.tensors import tensor_of
 from lrp_onnx.lrp.assignment import Assignment
 from lrp_onnx.lrp.methods import attribution
@@ -70,7 +70,7 @@ def emit_relevance(
         account = ir.Value(
             name=f"{AUDIT}{k}", shape=ir.Shape([len(COLUMNS)]), type=ir.TensorType(dtype)
         )
-        graph.append(ir.Node("", "Identity", [sums], outputs=[account], name=f"lrp/audit_{k}"))
+        append_node(graph, "Identity", [sums], [account], f"lrp/audit_{k}")
         graph.outputs.append(account)
 
 
@@ -185,14 +185,13 @@ def _add_output(
     make_room(graph, name)
     result = ir.Value(name=name, shape=shape, type=ir.TensorType(dtype))
     same = dtype == ir.DataType.INT64 or dtype == compute_dtype(dtype)
-    node = ir.Node(
-        "",
+    append_node(
+        graph,
         "Identity" if same else "Cast",
         [value],
-        attributes=[] if same else [ir.AttrInt64("to", int(dtype))],
-        outputs=[result],
-        name=f"lrp/{name}",
-        metadata_props=provenance(emit.source, emit.rule),
+        [result],
+        f"lrp/{name}",
+        {} if same else {"to": int(dtype)},
+        metadata=provenance(emit.source, emit.rule),
     )
-    graph.append(node)
     graph.outputs.append(result)

@@ -24,7 +24,7 @@ import onnx_ir as ir
 
 from lrp_onnx.gradients.path_points import Gradients, Path, cast_like, in_dtype
 from lrp_onnx.graph.annotations import COMPLETENESS
-from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.graph.builder import Emit, append_node, known_rank
 from lrp_onnx.graph.clone import copied
 
 __all__ = ["completed"]
@@ -98,9 +98,8 @@ def _moved_along(emit: Emit, path: Path, x: ir.Value, g: ir.Value, share: ir.Val
 def _add_output(emit: Emit, sums: Sequence[ir.Value]) -> None:
     graph = emit.graph
     totals = [emit.op("ReduceSum", v, keepdims=1) for v in sums]
-    given = ir.Value(name=COMPLETENESS, shape=ir.Shape([len(sums)]), type=ir.TensorType(emit.dtype))
-    graph.append(
-        ir.Node("", "Concat", totals, attributes=[ir.AttrInt64("axis", 0)], outputs=[given],
-                name="lrp/completeness")
-    )  # fmt: skip
-    graph.outputs.append(given)
+    sums_of = ir.Value(
+        name=COMPLETENESS, shape=ir.Shape([len(sums)]), type=ir.TensorType(emit.dtype)
+    )
+    append_node(graph, "Concat", totals, [sums_of], "lrp/completeness", {"axis": 0})
+    graph.outputs.append(sums_of)

@@ -9,7 +9,7 @@ it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
@@ -27,6 +27,7 @@ __all__ = [
     "HALF",
     "Emit",
     "Input",
+    "append_node",
     "compute_dtype",
     "known_rank",
     "make_room",
@@ -75,6 +76,31 @@ def make_room(graph: ir.Graph, name: str) -> None:
             if (tensor := value.const_value) is not None:  # its own may be the caller's
                 value.const_value = ir.Tensor(tensor, dtype=tensor.dtype, name=free)
             value.name = free
+
+
+def append_node(
+    graph: ir.Graph,
+    op_type: str,
+    inputs: Sequence[ir.Value | None],
+    outputs: Sequence[ir.Value],
+    name: str,
+    attributes: Mapping[str, Any] | None = None,
+    domain: str = "",
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Append one node whose outputs are made already: it stands alone, however many are equal."""
+    converted = [_attribute(k, v) for k, v in (attributes or {}).items()]
+    graph.append(
+        ir.Node(
+            domain,
+            op_type,
+            inputs,
+            converted,
+            outputs=outputs,
+            name=name,
+            metadata_props=dict(metadata or {}),
+        )
+    )
 
 
 class Emit:
@@ -373,7 +399,7 @@ def _dims(value: ir.Value) -> list[int | str | None]:
 
 
 def _attribute(name: str, value: Any) -> ir.Attr:
-    """An attribute from a number, a string or integers; onnx-ir's own conversion is slow."""
+    """An attribute from a plain value; onnx-ir's own conversion is slow."""
     if isinstance(value, ir.Attr):
         return value
     if isinstance(value, int):
@@ -382,6 +408,8 @@ def _attribute(name: str, value: Any) -> ir.Attr:
         return ir.AttrFloat32(name, value)
     if isinstance(value, str):
         return ir.AttrString(name, value)
+    if isinstance(value, ir.Graph):
+        return ir.AttrGraph(name, value)
     return ir.AttrInt64s(name, [int(v) for v in value])
 
 

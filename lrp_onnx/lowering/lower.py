@@ -8,6 +8,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from lrp_onnx.graph.annotations import RULE
+from lrp_onnx.graph.replacement import Build
 from lrp_onnx.lowering.norms import spell_group_norm, spell_norm
 
 __all__ = ["lower"]
@@ -52,26 +53,12 @@ def clip_behind_relu(graph: ir.Graph, clip: ir.Node) -> None:
 def lower_matmul_add(graph: ir.Graph, node: ir.Node) -> None:
     """x·w + b as MatMul and Add; the result keeps its name."""
     x, w, *rest = node.inputs
-    result = node.outputs[0]
-    props = dict(node.metadata_props)
-    product = ir.Node(
-        "",
-        "MatMul",
-        [x, w],
-        name=f"{node.name}/MatMul" if rest else node.name,
-        metadata_props=props,
-    )
-    added = (
-        [ir.Node("", "Add", [product.outputs[0], rest[0]], name=node.name, metadata_props=props)]
-        if rest
-        else []
-    )
-    last = (added or [product])[0].outputs[0]
-    name, last.shape, last.type = result.name, result.shape, result.type
-    result.replace_all_uses_with(last, replace_graph_outputs=True)
-    graph.insert_after(node, [product, *added])
-    graph.remove(node, safe=True)
-    result.name, last.name = f"{name}/replaced", name
+    build = Build(graph, node)
+    name = f"{node.name}/MatMul" if rest else node.name
+    (value,) = build.outputs("MatMul", 1, x, w, named=name)
+    if rest:
+        (value,) = build.outputs("Add", 1, value, rest[0], named=node.name)
+    build.replace(value)
 
 
 def lower_explained_by(graph: ir.Graph, node: ir.Node) -> None:

@@ -3,70 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.graph.constants import new_constant
+from lrp_onnx.graph.replacement import Build
 
 __all__ = ["spell_group_norm", "spell_norm"]
-
-
-class _Spelling:
-    """The nodes that take a node's place, named under it."""
-
-    def __init__(self, graph: ir.Graph, node: ir.Node) -> None:
-        self.graph, self.node = graph, node
-        self.made: list[ir.Node] = []
-
-    def op(self, op_type: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:
-        name = f"{self.node.name}/{op_type}_{len(self.made)}"
-        node = ir.node(op_type, inputs, attributes, name=name)
-        node.metadata_props.update(self.node.metadata_props)
-        node.outputs[0].name = name
-        self.made.append(node)
-        return node.outputs[0]
-
-    def constant(self, part: str, array: Any, like: ir.Value | None = None) -> ir.Value:
-        """Integers, or of the element type of `like`."""
-        dtype = ir.DataType.INT64 if like is None else like.dtype
-        assert dtype is not None
-        return new_constant(self.graph, f"{self.node.name}/{part}", array, dtype)
-
-    def replace(self, value: ir.Value) -> None:
-        """`value` takes the node's place and its result's name."""
-        old = self.node.outputs[0]
-        name, value.shape, value.type = old.name, old.shape, old.type
-        old.replace_all_uses_with(value, replace_graph_outputs=True)
-        self.graph.insert_after(self.node, self.made)
-        self.graph.remove(self.node, safe=True)
-        old.name, value.name = f"{name}/replaced", name
 
 
 def spell_norm(graph: ir.Graph, node: ir.Node) -> None:
     """(x - mean)/deviation·scale + bias."""
     x, scale, bias, mean, deviation = node.inputs
-    made = _Spelling(graph, node)
-    value = made.op("Div", made.op("Sub", x, mean), deviation)
-    value = value if scale is None else made.op("Mul", value, scale)
-    made.replace(value if bias is None else made.op("Add", value, bias))
+    build = Build(graph, node)
+    value = build.op("Div", build.op("Sub", x, mean), deviation)
+    value = value if scale is None else build.op("Mul", value, scale)
+    build.replace(value if bias is None else build.op("Add", value, bias))
 
 
 def spell_group_norm(graph: ir.Graph, node: ir.Node) -> None:
     """InstanceNormalization over (N, groups, all else), then ·scale + bias per channel."""
     x, scale, *bias = node.inputs
     assert x is not None
-    made = _Spelling(graph, node)
-    groups = node.attributes["num_groups"].as_int()
-    one, zero = (made.constant(f"{k}", np.full(groups, k), x) for k in (1, 0))
-    apart = made.op("Reshape", x, made.constant("groups", [0, groups, -1]))
+    assert x.dtype is not None
+    build, groups = Build(graph, node), node.attributes["num_groups"].as_int()
+    one, zero = (build.constant(np.full(groups, k), x.dtype, f"{k}") for k in (1, 0))
+    apart = build.op("Reshape", x, build.ints(0, groups, -1))
     epsilon = node.attributes["epsilon"].as_float()
-    normed = made.op("InstanceNormalization", apart, one, zero, epsilon=epsilon)
-    value = made.op("Reshape", normed, made.op("Shape", x))
-    column = made.constant("column", _column(x))
-    value = made.op("Mul", value, made.op("Reshape", scale, column))
-    made.replace(made.op("Add", value, made.op("Reshape", bias[0], column)) if bias else value)
+    normed = build.op("InstanceNormalization", apart, one, zero, epsilon=epsilon)
+    value = build.op("Reshape", normed, build.op("Shape", x))
+    column = build.ints(*_column(x))
+    value = build.op("Mul", value, build.op("Reshape", scale, column))
+    build.replace(build.op("Add", value, build.op("Reshape", bias[0], column)) if bias else value)
 
 
 def _column(x: ir.Value) -> Sequence[int]:

@@ -17,11 +17,12 @@ are sigmoids that a Concat puts side by side: two classes (1 − σ(x), σ(x)) s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import onnx_ir as ir
 
 from lrp_onnx.graph.annotations import provenance
+from lrp_onnx.graph.builder import append_node
 from lrp_onnx.graph.constants import array_of
 from lrp_onnx.ops.registry import find
 
@@ -43,12 +44,11 @@ class _Replay:
 
     def copy(self, node: ir.Node, inputs: Sequence[ir.Value | None]) -> ir.Value:
         """What `node` makes of other inputs."""
-        attributes = list(node.attributes.values())
-        return self._made(node, node.domain, node.op_type, inputs, attributes)
+        return self._made(node, node.domain, node.op_type, inputs, node.attributes)
 
     def negated(self, node: ir.Node, logits: ir.Value) -> ir.Value:
         """−logits, in place of the node that makes 1 − p."""
-        return self._made(node, "", "Neg", [logits], [])
+        return self._made(node, "", "Neg", [logits], {})
 
     def _made(
         self,
@@ -56,22 +56,14 @@ class _Replay:
         domain: str,
         op_type: str,
         inputs: Sequence[ir.Value | None],
-        attributes: Sequence[ir.Attr],
+        attributes: Mapping[str, ir.Attr],
     ) -> ir.Value:
         if node not in self.made:
-            like = node.outputs[0]
-            name = f"lrp/{like.name}/logits"
-            copy = ir.Node(
-                domain,
-                op_type,
-                inputs,
-                attributes=attributes,
-                outputs=[ir.Value(name=name, shape=like.shape, type=like.type)],
-                name=f"lrp/{node.name}/logits",
-                metadata_props=provenance(node.name or node.op_type, "logits"),
-            )
-            self.graph.append(copy)
-            self.made[node] = copy.outputs[0]
+            like, props = node.outputs[0], provenance(node.name or node.op_type, "logits")
+            value = ir.Value(name=f"lrp/{like.name}/logits", shape=like.shape, type=like.type)
+            name = f"lrp/{node.name}/logits"
+            append_node(self.graph, op_type, inputs, [value], name, attributes, domain, props)
+            self.made[node] = value
         return self.made[node]
 
 

@@ -22,7 +22,7 @@ from lrp_onnx.analysis.path import Body, Step
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph import subgraphs
 from lrp_onnx.graph.annotations import provenance
-from lrp_onnx.graph.builder import Emit, compute_dtype
+from lrp_onnx.graph.builder import Emit, append_node, compute_dtype
 from lrp_onnx.graph.clone import paired
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.graph.subgraphs import ports_of
@@ -159,9 +159,9 @@ def _scan_backward(
     inner = emit.inside(copy.graph)
     inputs = list(copy.graph.inputs)
 
-    r_states = [_body_input(emit, forward.inputs[b]) for _, b, _ in carried]
-    sums = [_body_input(emit, v) for v in captured]
-    r_written = [_body_input(emit, forward.outputs[s.body]) for s in written]
+    r_states = [_relevance_of(emit, forward.inputs[b]) for _, b, _ in carried]
+    sums = [_relevance_of(emit, v) for v in captured]
+    r_written = [_relevance_of(emit, forward.outputs[s.body]) for s in written]
     start: dict[ir.Value, ir.Value] = {}
     for (_, _, out), r in zip(carried, r_states, strict=True):
         _add(inner, start, results[out], r)
@@ -279,11 +279,9 @@ def _kept(emit: Emit, node: ir.Node, body: ir.Graph, positions: Sequence[int]) -
     for k, value in zip(positions, kept, strict=True):
         source = body.inputs[k]
         name = emit.fresh("lrp/kept")
-        same = ir.Node("", "Identity", [source], name=name)
-        same.outputs[0].name, same.outputs[0].type = emit.fresh("lrp"), source.type
-        same.outputs[0].shape = source.shape
-        body.append(same)
-        body.outputs.append(same.outputs[0])
+        same = ir.Value(name=emit.fresh("lrp"), shape=source.shape, type=source.type)
+        append_node(body, "Identity", [source], [same], name)
+        body.outputs.append(same)
         value.name, value.type = emit.fresh("lrp"), source.type
     _extend_directions(node, len(positions))
     return kept
@@ -303,8 +301,8 @@ def _add(emit: Emit, start: dict[ir.Value, ir.Value], value: ir.Value, r: ir.Val
     start[value].shape = value.shape
 
 
-def _body_input(emit: Emit, like: ir.Value) -> ir.Value:
-    """A new input for the relevance of a value, shaped like it."""
+def _relevance_of(emit: Emit, like: ir.Value) -> ir.Value:
+    """A new value for the relevance of another, shaped like it."""
     dtype = ir.TensorType(compute_dtype(like.dtype))
     return ir.Value(name=emit.fresh("lrp"), shape=like.shape, type=dtype)
 
@@ -321,11 +319,8 @@ def _sum(emit: Emit, total: ir.Value, r: ir.Value | None) -> ir.Value:
 
 def _named(emit: Emit, value: ir.Value, like: ir.Value) -> ir.Value:
     """An Identity, since no value is an output twice and no input one."""
-    node = ir.Node("", "Identity", [value], name=emit.fresh("lrp/result"))
-    result = node.outputs[0]
-    result.name, result.shape = emit.fresh("lrp"), like.shape
-    result.type = ir.TensorType(compute_dtype(like.dtype))
-    emit.graph.append(node)
+    name, result = emit.fresh("lrp/result"), _relevance_of(emit, like)
+    append_node(emit.graph, "Identity", [value], [result], name)
     return result
 
 
@@ -343,19 +338,11 @@ def _append(
     like: Iterable[ir.Value | None],
 ) -> list[ir.Value]:
     """Append a node with a body; one output shaped like each of `like`."""
-    shaped = list(like)
-    node = ir.Node(
-        "",
-        op_type,
-        inputs,
-        attributes=ir.convenience.convert_attributes(attributes),
-        num_outputs=len(shaped),
-        name=emit.fresh(f"lrp/{emit.source}/{op_type}"),
-        metadata_props=provenance(emit.source, emit.rule),
-    )
-    for value, source in zip(node.outputs, shaped, strict=True):
-        value.name = emit.fresh("lrp")
-        if source is not None:
-            value.shape, value.type = source.shape, ir.TensorType(compute_dtype(source.dtype))
-    emit.graph.append(node)
-    return list(node.outputs)
+    name = emit.fresh(f"lrp/{emit.source}/{op_type}")
+    results = [
+        ir.Value(name=emit.fresh("lrp")) if source is None else _relevance_of(emit, source)
+        for source in like
+    ]
+    props = provenance(emit.source, emit.rule)
+    append_node(emit.graph, op_type, inputs, results, name, attributes, metadata=props)
+    return results

@@ -8,7 +8,7 @@ no bias: it becomes an Add.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import onnx_ir as ir
 
@@ -17,10 +17,10 @@ from lrp_onnx.graph.constants import (
     array_of,
     bypass,
     constants_of,
-    new_constant,
     set_constant,
     sole_reader,
 )
+from lrp_onnx.graph.replacement import Build
 
 __all__ = ["add_biases", "plain_gemms"]
 
@@ -99,22 +99,10 @@ def _scale(model: ir.Model, node: ir.Node, position: int, factor: float) -> None
     if array is not None:
         set_constant(model.graph, node, position, array * factor)
     elif value is not None:
-        node.replace_input_with(position, _times(model.graph, node, value, factor))
-
-
-def _times(graph: ir.Graph, node: ir.Node, value: ir.Value, factor: float) -> ir.Value:
-    constant = new_constant(graph, f"{node.name}/factor", factor, value.dtype or ir.DataType.FLOAT)
-    return _before(graph, node, "Mul", [value, constant], value)
-
-
-def _before(
-    graph: ir.Graph, node: ir.Node, op_type: str, inputs: Sequence[ir.Value], like: ir.Value
-) -> ir.Value:
-    """The result, shaped like `like`, of a new node in front of `node`."""
-    name = f"{node.name}/{op_type}"
-    result = ir.Value(name=f"{name}/{like.name}", shape=like.shape, type=like.type)
-    graph.insert_before(node, ir.Node("", op_type, inputs, outputs=[result], name=name))
-    return result
+        build = Build(model.graph, node)
+        factor_of = build.like(factor, value)
+        node.replace_input_with(position, build.op("Mul", value, factor_of, like=value))
+        build.insert_before(node)
 
 
 def _without_beta(model: ir.Model, node: ir.Node, constants: set[ir.Value]) -> None:
@@ -131,14 +119,7 @@ def _without_beta(model: ir.Model, node: ir.Node, constants: set[ir.Value]) -> N
 def _add_behind(model: ir.Model, node: ir.Node) -> None:
     """Gemm(a, b, c) as Gemm(a, b) and Add; the sum keeps the name."""
     c, total = node.inputs[2], node.outputs[0]
-    assert c is not None
-    product = ir.Value(name=f"{total.name}/product", shape=total.shape, type=total.type)
-    attributes = list(node.attributes.values())
-    gemm = ir.Node("", "Gemm", node.inputs[:2], attributes, outputs=[product], name=node.name)
-    added = ir.Node("", "Add", [product, c], name=f"{node.name}/Add")
-    result, name = added.outputs[0], total.name
-    result.shape, result.type = total.shape, total.type
-    model.graph.insert_after(node, [gemm, added])
-    total.replace_all_uses_with(result, replace_graph_outputs=True)
-    model.graph.remove(node, safe=True)
-    total.name, result.name = f"{name}/replaced", name
+    build = Build(model.graph, node)
+    same: dict[str, Any] = {**node.attributes, "named": node.name, "like": total}
+    (product,) = build.outputs("Gemm", 1, *node.inputs[:2], **same)
+    build.replace(build.op("Add", product, c))

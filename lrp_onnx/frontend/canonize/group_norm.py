@@ -13,7 +13,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.graph.constants import Float, array_of, new_constant, sole_reader
+from lrp_onnx.graph.constants import Float, array_of, sole_reader
+from lrp_onnx.graph.replacement import Build
 
 __all__ = ["group_norms"]
 
@@ -104,21 +105,24 @@ def _write(
     scale: Float,
     bias: Float | None,
 ) -> None:
-    last, name = nodes[-1], norm.name or ""
+    last, ones = nodes[-1], array_of(norm.inputs[1])
     assert x.dtype is not None
-    ones = array_of(norm.inputs[1])
     assert ones is not None
+    build = Build(graph, last)
     parts = [("scale", scale)] + ([] if bias is None else [("bias", bias)])
-    constants = [new_constant(graph, f"{name}/{k}", v, x.dtype) for k, v in parts]
-    epsilon = norm.attributes.get_float("epsilon", 1e-5)
-    attributes = {"num_groups": ones.size, "epsilon": epsilon}
-    node = ir.node("GroupNormalization", [x, *constants], attributes, domain="lrp", name=name)
-    old, new = last.outputs[0], node.outputs[0]
-    new.name, old.name = old.name, f"{old.name}/replaced"
-    new.type, new.shape = old.type, old.shape
-    graph.insert_before(last, node)
-    old.replace_all_uses_with(new, replace_graph_outputs=True)
-    graph.remove([*reversed(nodes), norm], safe=True)
+    constants = [build.constant(array, x.dtype, part) for part, array in parts]
+    (y,) = build.outputs(
+        "GroupNormalization",
+        1,
+        x,
+        *constants,
+        domain="lrp",
+        named=norm.name,
+        num_groups=ones.size,
+        epsilon=norm.attributes.get_float("epsilon", 1e-5),
+    )
+    build.replace(y)
+    graph.remove([*reversed(nodes[:-1]), norm], safe=True)
 
 
 def _producer(value: ir.Value | None, op_type: str) -> ir.Node | None:

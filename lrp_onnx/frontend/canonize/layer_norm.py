@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.graph.constants import Float, array_of, new_constant, sole_reader
+from lrp_onnx.graph.constants import Float, array_of, sole_reader
+from lrp_onnx.graph.replacement import Build, take_place
 
 __all__ = ["layer_norms"]
 
@@ -268,51 +269,45 @@ def _write(model: ir.Model, norm: _Norm) -> None:
     last = old.producer()
     assert last is not None
     assert x.dtype is not None
+    build = Build(graph, last)
     whole = norm.sizes is not None and x.dtype != ir.DataType.DOUBLE
-    made = [(_operator if whole else _internal)(graph, norm, last.name or "")]
+    y = (_operator if whole else _internal)(build, norm)
     if old.dtype not in (None, x.dtype):
-        inner = made[0].outputs[0]
-        inner.name, inner.type, inner.shape = f"{old.name}/wide", x.type, old.shape
-        cast = ir.node("Cast", [inner], {"to": old.dtype}, name=f"{last.name}/Cast")
-        made.append(cast)
-    new = made[-1].outputs[0]
-    new.name, old.name = old.name, f"{old.name}/replaced"
-    new.type, new.shape = old.type, old.shape
-    graph.insert_before(last, made)
-    old.replace_all_uses_with(new, replace_graph_outputs=True)
+        y.type, y.shape = x.type, old.shape
+        y = build.op("Cast", y, to=int(old.dtype or x.dtype))
+    build.insert_before(last)
+    take_place(old, y)
     if whole:
         graph.remove(_later_first(graph, norm.nodes), safe=True)
 
 
-def _operator(graph: ir.Graph, norm: _Norm, name: str) -> ir.Node:
+def _operator(build: Build, norm: _Norm) -> ir.Value:
     """LayerNormalization."""
     assert norm.sizes is not None
     ones = np.ones(1) if norm.scale is None else norm.scale
     parts = [("scale", ones)] + ([] if norm.bias is None else [("bias", norm.bias)])
-    constants = [_constant(graph, norm, name, k, _spread(v, norm.sizes)) for k, v in parts]
-    attributes = {"axis": -len(norm.axes), "epsilon": norm.of.epsilon}
-    return ir.node("LayerNormalization", [norm.x, *constants], attributes, name=name)
+    constants = [_constant(build, norm, k, _spread(v, norm.sizes)) for k, v in parts]
+    axis, name = -len(norm.axes), build.node.name
+    return build.outputs(
+        "LayerNormalization", 1, norm.x, *constants, named=name, axis=axis, epsilon=norm.of.epsilon
+    )[0]
 
 
-def _internal(graph: ir.Graph, norm: _Norm, name: str) -> ir.Node:
+def _internal(build: Build, norm: _Norm) -> ir.Value:
     """`lrp::Norm`, which reads the mean and the deviation where the spelling computes them."""
     parts = [("scale", norm.scale), ("bias", norm.bias)]
-    constants = [None if v is None else _constant(graph, norm, name, k, v) for k, v in parts]
-    root = norm.of.root
+    constants = [None if v is None else _constant(build, norm, k, v) for k, v in parts]
+    root, name = norm.of.root, build.node.name
     deviation = root.outputs[0]
     if not _is(root, "Sqrt") and _number(root.inputs[1]) == -0.5:
-        inverse = ir.node("Reciprocal", [deviation], name=f"{root.name}/Reciprocal")
-        graph.insert_after(root, inverse)
-        deviation = inverse.outputs[0]
-        deviation.name = f"{root.outputs[0].name}/deviation"
-        deviation.type, deviation.shape = root.outputs[0].type, root.outputs[0].shape
-    given = [norm.x, *constants, norm.of.centered.mean, deviation]
-    return ir.node("Norm", given, {"axes": norm.axes}, domain="lrp", name=name)
+        deviation = build.op("Reciprocal", deviation, like=deviation)
+    operands = [norm.x, *constants, norm.of.centered.mean, deviation]
+    return build.outputs("Norm", 1, *operands, domain="lrp", named=name, axes=norm.axes)[0]
 
 
-def _constant(graph: ir.Graph, norm: _Norm, name: str, part: str, array: Float) -> ir.Value:
+def _constant(build: Build, norm: _Norm, part: str, array: Float) -> ir.Value:
     assert norm.x.dtype is not None
-    return new_constant(graph, f"{name}/{part}", array, norm.x.dtype)
+    return build.constant(array, norm.x.dtype, part)
 
 
 def _spread(array: Float, sizes: Sequence[int]) -> Float:

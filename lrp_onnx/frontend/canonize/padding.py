@@ -16,14 +16,14 @@ A Pad with zeros in front of a Conv is the convolution's own padding: its sums r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import count
 
 import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.annotations import PADDING_OF
-from lrp_onnx.graph.constants import array_of, new_constant, sole_reader
+from lrp_onnx.graph.constants import array_of, sole_reader
+from lrp_onnx.graph.replacement import Build
 
 __all__ = ["explicit_pads", "fold_pads"]
 
@@ -137,36 +137,27 @@ def _pad_at_run_time(
     x = node.inputs[0]
     assert x is not None
     assert x.shape is not None
-    int64, numbers = ir.TensorType(ir.DataType.INT64), count()
+    build, rank = Build(graph, node, "pads"), len(strides)
+    int64 = ir.Value(shape=ir.Shape([rank]), type=ir.TensorType(ir.DataType.INT64))
 
     def emit(op_type: str, *inputs: ir.Value | Sequence[int], **attributes: int) -> ir.Value:
-        values = [
-            v
-            if isinstance(v, ir.Value)
-            else new_constant(graph, f"{node.name}/pads", np.array(v), ir.DataType.INT64)
-            for v in inputs
-        ]
-        name = f"{node.name}/pads/{op_type}_{next(numbers)}"
-        made = ir.Node(
-            "", op_type, values, [ir.AttrInt64(k, v) for k, v in attributes.items()], name=name
-        )
-        made.outputs[0].type, made.outputs[0].shape = int64, ir.Shape([len(strides)])
-        made.outputs[0].name = name
-        made.metadata_props[PADDING_OF] = node.name or ""
-        graph.insert_before(node, made)
-        return made.outputs[0]
+        values = [v if isinstance(v, ir.Value) else build.ints(*v) for v in inputs]
+        return build.op(op_type, *values, like=int64, **attributes)
 
     size = emit("Shape", x, start=2)
     windows = emit("Div", emit("Add", size, [s - 1 for s in strides]), strides)
-    read = emit("Mul", emit("Sub", windows, [1] * len(strides)), strides)
-    total = emit("Max", emit("Sub", emit("Add", read, reach), size), [0] * len(strides))
-    small = emit("Div", total, [2] * len(strides))
+    read = emit("Mul", emit("Sub", windows, [1] * rank), strides)
+    total = emit("Max", emit("Sub", emit("Add", read, reach), size), [0] * rank)
+    small = emit("Div", total, [2] * rank)
     large = emit("Sub", total, small)
     begin, end = (small, large) if more_at_end else (large, small)
     pads = emit("Concat", [0, 0], begin, [0, 0], end, axis=0)
     pads.shape = ir.Shape([2 * len(x.shape)])
     padded = emit("Pad", x, pads)
-    padded.type, padded.shape = x.type, ir.Shape([*x.shape[:2], *[None] * len(strides)])
+    padded.type, padded.shape = x.type, ir.Shape([*x.shape[:2], *[None] * rank])
+    for new in build.nodes:
+        new.metadata_props[PADDING_OF] = node.name or ""
+    build.insert_before(node)
     node.replace_input_with(0, padded)
 
 

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.annotations import aliases
 from lrp_onnx.graph.constants import bypass
+from lrp_onnx.graph.replacement import Build
 
 __all__ = ["AS_BINARY", "binary_sums"]
 
@@ -45,14 +46,12 @@ def _vanish(model: ir.Model, node: ir.Node) -> None:
 
 def _as_adds(graph: ir.Graph, node: ir.Node) -> None:
     """All but the last Add in front; the node itself becomes the last."""
-    total, *others = node.inputs
-    for k, other in enumerate(others[:-1]):
-        name = f"{node.name}/Add_{k}"
-        add = ir.Node("", "Add", [total, other], name=name)
-        total = add.outputs[0]
-        total.name, total.type = f"{node.outputs[0].name}/partial_{k}", node.outputs[0].type
-        total.shape = _broadcast(add.inputs[0], other)
-        graph.insert_before(node, add)
+    (total, *others), build = node.inputs, Build(graph, node)
+    for other in others[:-1]:
+        shape = _broadcast(total, other)
+        total = build.op("Add", total, other, like=node.outputs[0])
+        total.shape = shape
+    build.insert_before(node)
     node.resize_inputs(2)
     node.replace_input_with(0, total)
     node.replace_input_with(1, others[-1])

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from lrp_onnx.frontend.decompose.registry import decomposes
-from lrp_onnx.frontend.decompose.replacement import Build
+from lrp_onnx.graph.replacement import Build
 
 __all__ = ["MICROSOFT", "gelu", "gelu_tanh"]
 

@@ -26,7 +26,7 @@ from lrp_onnx.frontend.decompose.heads import (
     split_heads,
 )
 from lrp_onnx.frontend.decompose.registry import decomposes
-from lrp_onnx.frontend.decompose.replacement import Build, attribute
+from lrp_onnx.graph.replacement import Build, attribute
 
 __all__: list[str] = []
 

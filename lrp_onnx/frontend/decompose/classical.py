@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.registry import decomposes
-from lrp_onnx.frontend.decompose.replacement import Build, attribute
+from lrp_onnx.graph.replacement import Build, attribute
 
 __all__: list[str] = []
 

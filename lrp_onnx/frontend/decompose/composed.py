@@ -14,7 +14,7 @@ from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.activation import MICROSOFT
 from lrp_onnx.frontend.decompose.heads import known_size, rank_of
 from lrp_onnx.frontend.decompose.registry import decomposes
-from lrp_onnx.frontend.decompose.replacement import Build, attribute
+from lrp_onnx.graph.replacement import Build, attribute
 
 __all__: list[str] = []
 

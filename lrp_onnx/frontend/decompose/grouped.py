@@ -23,8 +23,8 @@ from lrp_onnx.frontend.decompose.heads import (
     split_heads,
 )
 from lrp_onnx.frontend.decompose.registry import decomposes
-from lrp_onnx.frontend.decompose.replacement import Build, attribute
 from lrp_onnx.frontend.decompose.rotary import turned
+from lrp_onnx.graph.replacement import Build, attribute
 
 __all__: list[str] = []
 

@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.frontend.decompose.replacement import Build
+from lrp_onnx.graph.replacement import Build
 
 __all__ = [
     "Scores",

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.known import LONGEST, constant, elements, is_sequence
 from lrp_onnx.frontend.decompose.registry import decomposes
-from lrp_onnx.frontend.decompose.replacement import Build
+from lrp_onnx.graph.replacement import Build
 from lrp_onnx.graph.subgraphs import bodies_of
 
 __all__: list[str] = []

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from lrp_onnx.frontend.canonize.gates import is_gate, is_made_by
 from lrp_onnx.frontend.decompose.registry import decomposes
-from lrp_onnx.frontend.decompose.replacement import Build
+from lrp_onnx.graph.replacement import Build
 
 __all__: list[str] = []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.frontend.decompose.replacement import Build
+from lrp_onnx.graph.replacement import Build
 
 __all__ = ["LONGEST", "SOURCES", "constant", "elements", "is_sequence"]
 

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from lrp_onnx.frontend.decompose.heads import positions, rank_of, size_of
 from lrp_onnx.frontend.decompose.registry import decomposes
-from lrp_onnx.frontend.decompose.replacement import Build
+from lrp_onnx.graph.replacement import Build
 
 __all__: list[str] = []
 

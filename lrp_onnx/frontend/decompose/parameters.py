@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from lrp_onnx.frontend.decompose.operands import computed, per_channel, rank_of
 from lrp_onnx.frontend.decompose.registry import decomposes
-from lrp_onnx.frontend.decompose.replacement import Build, attribute
+from lrp_onnx.graph.replacement import Build, attribute
 
 __all__: list[str] = []
 

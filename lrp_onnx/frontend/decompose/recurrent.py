@@ -19,8 +19,8 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.registry import decomposes
-from lrp_onnx.frontend.decompose.replacement import Build, attribute
 from lrp_onnx.graph.annotations import GATE
+from lrp_onnx.graph.replacement import Build, attribute
 
 __all__: list[str] = []
 

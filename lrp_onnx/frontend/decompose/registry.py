@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.frontend.decompose.replacement import Build
+from lrp_onnx.graph.replacement import Build
 
 __all__ = ["DECOMPOSITIONS", "Decomposition", "decomposes"]
 

@@ -25,7 +25,7 @@ from lrp_onnx.frontend.decompose.heads import (
     split_heads,
 )
 from lrp_onnx.frontend.decompose.registry import decomposes
-from lrp_onnx.frontend.decompose.replacement import Build
+from lrp_onnx.graph.replacement import Build
 
 __all__ = ["turned"]
 

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.operands import rank_of, varies
 from lrp_onnx.frontend.decompose.registry import decomposes
-from lrp_onnx.frontend.decompose.replacement import Build, attribute
+from lrp_onnx.graph.replacement import Build, attribute
 
 __all__: list[str] = []
 

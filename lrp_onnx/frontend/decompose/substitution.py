@@ -14,12 +14,12 @@ from onnx_ir.passes import common
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.registry import DECOMPOSITIONS, Decomposition
-from lrp_onnx.frontend.decompose.replacement import Build
 from lrp_onnx.frontend.decompose.standard_function import write_out_functions
 from lrp_onnx.frontend.quantized.integer import integer_layers
 from lrp_onnx.frontend.quantized.qdq import dequantized_layers
 from lrp_onnx.frontend.quantized.unsigned import make_unsigned
 from lrp_onnx.graph.annotations import FORWARD_KEPT, REFUSED
+from lrp_onnx.graph.replacement import Build
 
 __all__ = ["decompose"]
 
@@ -77,11 +77,10 @@ def _take_place(graph: ir.Graph, build: Build, old: ir.Value, new: ir.Value) -> 
     """`new` in the place of `old`, under its name; a value that the decomposition did not make is
     copied.
     """
-    producer = new.producer()
-    if producer not in build.nodes:
-        producer = ir.Node("", "Identity", [new], name=f"{build.node.name}/{old.name}")
-        graph.insert_after(build.nodes[-1] if build.nodes else build.node, producer)
-        new = producer.outputs[0]
+    if new.producer() not in build.nodes:
+        last = build.nodes[-1] if build.nodes else build.node
+        new = build.op("Identity", new)
+        graph.insert_after(last, build.nodes[-1])
     own = set(build.nodes)
     name, new.type, new.shape = old.name, old.type, old.shape
     for user, position in list(old.uses()):

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from lrp_onnx.graph.replacement import Build, take_place
+
 __all__ = ["inline", "inline_branches"]
 
 
@@ -60,11 +62,9 @@ def _inline(graph: ir.Graph, node: ir.Node, branch: ir.Graph) -> None:
 def _replace(graph: ir.Graph, node: ir.Node, value: ir.Value, result: ir.Value) -> None:
     """`result` in the place of `value`; an output of the graph keeps its name by an Identity."""
     if value.is_graph_output():
-        copy = ir.Node("", "Identity", [result], name=f"{node.name}/{value.name}")
-        result = copy.outputs[0]
-        result.type, result.shape, name = value.type, value.shape, value.name
-        graph.insert_before(node, copy)
-        value.replace_all_uses_with(result, replace_graph_outputs=True)
-        value.name, result.name = f"{name}/replaced", name
+        build = Build(graph, node)
+        result = build.op("Identity", result)
+        build.insert_before(node)
+        take_place(value, result)
         return
     value.replace_all_uses_with(result)

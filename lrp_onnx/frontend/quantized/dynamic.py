@@ -13,9 +13,9 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.registry import decomposes
-from lrp_onnx.frontend.decompose.replacement import Build, attribute
 from lrp_onnx.frontend.quantized.integer import as_float
 from lrp_onnx.graph.dequantize import dequantized
+from lrp_onnx.graph.replacement import Build, attribute
 
 __all__: list[str] = []
 
@@ -88,7 +88,7 @@ def qattention(build: Build, node: ir.Node) -> Sequence[ir.Value | None]:
     if any(attribute(node, name, 0) for name in ("do_rotary", "past_present_share_buffer")):
         raise UnsupportedError("it rotates, or shares a buffer with its past")
     names = ("num_heads", "unidirectional", "scale", "mask_filter_value")
-    kept = {k: a for k, a in node.attributes.items() if k in names}
+    kept: dict[str, Any] = {k: a for k, a in node.attributes.items() if k in names}
     inputs = as_float(build, x, x_scale, x_zero, -1), as_float(build, w, w_scale, w_zero, -1)
     outputs = build.outputs(
         "Attention", len(node.outputs), *inputs, bias, mask, past, domain=MICROSOFT, **kept

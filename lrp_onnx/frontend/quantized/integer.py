@@ -19,11 +19,11 @@ import onnx_ir as ir
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.operands import varies
 from lrp_onnx.frontend.decompose.registry import Decomposition, decomposes
-from lrp_onnx.frontend.decompose.replacement import Build
 from lrp_onnx.graph.annotations import FORWARD_KEPT
 from lrp_onnx.graph.builder import known_rank
 from lrp_onnx.graph.constants import sole_reader
 from lrp_onnx.graph.dequantize import dequantized
+from lrp_onnx.graph.replacement import Build
 
 __all__ = ["as_float", "integer_layers"]
 

@@ -20,8 +20,8 @@ import onnx_ir as ir
 
 from lrp_onnx.frontend.decompose.operands import varies
 from lrp_onnx.frontend.decompose.registry import Decomposition, decomposes
-from lrp_onnx.frontend.decompose.replacement import Build
 from lrp_onnx.graph.dequantize import dequantized
+from lrp_onnx.graph.replacement import Build
 
 __all__ = ["dequantized_layers"]
 

@@ -17,8 +17,8 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.registry import decomposes
-from lrp_onnx.frontend.decompose.replacement import Build
 from lrp_onnx.graph.dequantize import dequantized
+from lrp_onnx.graph.replacement import Build
 
 __all__: list[str] = []
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.constants import loose_constant, new_constant
 
-__all__ = ["Build", "attribute"]
+__all__ = ["Build", "attribute", "take_place"]
 
 Input = ir.Value | None
 
@@ -21,6 +21,15 @@ def attribute(node: ir.Node, name: str, default: Any = None) -> Any:
     """The value of an attribute, `default` where it is absent."""
     found = node.attributes.get(name)
     return default if found is None else found.value
+
+
+def take_place(old: ir.Value, new: ir.Value, left: str = "replaced") -> None:
+    """`new` gets the readers, the type, the shape and the name of `old`, which is left under
+    another name.
+    """
+    name, new.type, new.shape = old.name, old.type, old.shape
+    old.replace_all_uses_with(new, replace_graph_outputs=True)
+    old.name, new.name = f"{name}/{left}", name
 
 
 class Build:
@@ -40,46 +49,62 @@ class Build:
         return self.outputs(op_type, 1, *inputs, **attributes)[0]
 
     def outputs(
-        self, op_type: str, count: int, *inputs: Input, domain: str = "", **attributes: Any
+        self,
+        op_type: str,
+        count: int,
+        *inputs: Input,
+        domain: str = "",
+        named: str | None = None,
+        like: ir.Value | None = None,
+        **attributes: Any,
     ) -> tuple[ir.Value, ...]:
-        """Add one node with `count` outputs."""
-        given = list(inputs)
-        while given and given[-1] is None:
-            given.pop()
+        """Add one node with `count` outputs.
+
+        named: the node's name. like: what the outputs have type and shape of.
+        """
+        operands = list(inputs)
+        while operands and operands[-1] is None:
+            operands.pop()
         # a prefix of its own keeps names apart; NameFixPass makes them unique
         name = f"{self.prefix}/{op_type}_{len(self.nodes)}"
-        made = ir.Node(
+        node = ir.Node(
             domain,
             op_type,
-            given,
+            operands,
             attributes=ir.convenience.convert_attributes(attributes),
             num_outputs=count,
-            name=name,
+            name=named or name,
             metadata_props=dict(self.node.metadata_props),
         )
-        for k, value in enumerate(made.outputs):
+        for k, value in enumerate(node.outputs):
             value.name = f"{name}:{k}"
-        self.nodes.append(made)
-        return tuple(made.outputs)
+            if like is not None:
+                value.type, value.shape = like.type, like.shape
+        self.nodes.append(node)
+        return tuple(node.outputs)
 
-    def copy(self, node: ir.Node, inputs: Sequence[Input]) -> tuple[ir.Value, ...]:
+    def copy(
+        self, node: ir.Node, inputs: Sequence[Input], like: ir.Value | None = None
+    ) -> tuple[ir.Value, ...]:
         """Add a node like the given one that reads other inputs."""
-        kept = dict(node.attributes)
-        return self.outputs(node.op_type, len(node.outputs), *inputs, domain=node.domain, **kept)
+        same: dict[str, Any] = {**node.attributes, "domain": node.domain, "like": like}
+        return self.outputs(node.op_type, len(node.outputs), *inputs, **same)
 
     def explained(self, y: ir.Value, z: ir.Value) -> ir.Value:
         """y in the forward, z to the explanation: `lrp::ExplainedBy`.
 
         A decomposition that returns it for the node's own output keeps the node.
         """
-        return self.outputs("ExplainedBy", 1, y, z, domain="lrp")[0]
+        return self.op("ExplainedBy", y, z, domain="lrp")
 
-    def constant(self, array: ArrayLike, dtype: ir.DataType = ir.DataType.INT64) -> ir.Value:
+    def constant(
+        self, array: ArrayLike, dtype: ir.DataType = ir.DataType.INT64, part: str = "constant"
+    ) -> ir.Value:
         """An initializer holding `array` as `dtype`."""
         if self.root is not None:
-            name = f"{self.prefix}/constant_{len(self.root.initializers)}"
-            return new_constant(self.root, name, array, dtype)
-        name = f"{self.prefix}/constant_{len(self.constants)}"
+            number = "" if part != "constant" else f"_{len(self.root.initializers)}"
+            return new_constant(self.root, f"{self.prefix}/{part}{number}", array, dtype)
+        name = f"{self.prefix}/{part}_{len(self.constants)}"
         self.constants.append(loose_constant(name, array, dtype))
         return self.constants[-1]
 
@@ -92,3 +117,15 @@ class Build:
         if value is None or value.dtype is None:
             raise UnsupportedError("the element type of its input is unknown")
         return self.constant(number, value.dtype)
+
+    def insert_before(self, node: ir.Node) -> None:
+        """Put what was collected in front of a node."""
+        assert node.graph is not None
+        node.graph.insert_before(node, self.nodes)
+
+    def replace(self, value: ir.Value) -> None:
+        """`value` takes the place of the node's only output, and the node goes."""
+        assert isinstance(self.node.graph, ir.Graph)
+        self.insert_before(self.node)
+        take_place(self.node.outputs[0], value)
+        self.node.graph.remove(self.node, safe=True)
