@@ -21,7 +21,7 @@ from lrp_onnx.data.samples import is_added, random_feeds, wanted_by
 from lrp_onnx.errors import CheckError, InputError, ModelError
 from lrp_onnx.graph.annotations import CONDITION, OUTPUT
 from lrp_onnx.graph.map_outputs import numbers_of
-from lrp_onnx.graph.model_file import Source, through_proto
+from lrp_onnx.graph.model_file import Source, in_small
 from lrp_onnx.graph.session import Array, Runtime, runtime_form
 
 __all__ = [
@@ -124,12 +124,8 @@ def check_compiled(source: Source, compiled: Compiled, seed: int = 0) -> tuple[s
 def check_graph(model: ir.Model) -> None:
     """Raise CheckError if onnx's checker, in full mode, refuses the graph."""
 
-    def check(proto: onnx.ModelProto) -> onnx.ModelProto:
-        onnx.checker.check_model(proto, full_check=True)
-        return proto
-
     try:
-        through_proto(model, check)
+        onnx.checker.check_model(in_small(model)[0], full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as e:
         fact = str(e).strip().partition("\n")[0].rstrip(".")
         raise CheckError(

@@ -158,7 +158,7 @@ def prepare(loaded: Loaded, options: CompileOptions, ranges: Ranges | None = Non
     if method_of(options).path:
         options = replace(options, baseline=read_baselines(loaded.model, options.baseline))
     with loaded.stage("normalize"):
-        loaded.model = normalize(loaded.model, options.opset)
+        normalize(loaded.model, options.opset)
     with loaded.stage("canonize"):
         canonize(loaded.model)
     with loaded.stage("assign", lambda: assignment):

@@ -130,7 +130,7 @@ def starting_points(
             points[source] = _mean(emit, source, source in cut.embedded)
         else:
             points[source] = emit.expand_like(0.0, source)
-        points[source].shape = source.shape
+        emit.shaped(points[source], source)
     return points
 
 

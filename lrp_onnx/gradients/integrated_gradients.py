@@ -46,7 +46,7 @@ def integrated_gradients(
     _check_mean(assignment)
     begin = starting_points(emit, graph, assignment.inputs, cut, assignment.options.baseline)
     emit.write_for(assignment.start_at, "path", "integrated-gradients")
-    way = {x: _shaped(emit.op("Sub", _own(emit, x), begin[x]), x) for x in cut.sources}
+    way = {x: emit.shaped(emit.op("Sub", _own(emit, x), begin[x]), x) for x in cut.sources}
     path = Path(model, cut, assignment.start_at, mask, begin, way)
     side_by_side = at_once(path)
     means = _means(emit, path, assignment.steps, side_by_side)
@@ -54,7 +54,7 @@ def integrated_gradients(
     found = {}
     for x, g in means.items():
         emit.write_for(x, str(x.name), "integrated-gradients")
-        found[x] = _shaped(emit.op("Mul", way[x], g), x)
+        found[x] = emit.shaped(emit.op("Mul", way[x], g), x)
     embedded = {x: found[x] for x in cut.embedded if x in found}
     return found | walk(emit, cut.before, embedded, assignment.inputs)
 
@@ -87,11 +87,6 @@ def _own(emit: Emit, x: ir.Value) -> ir.Value:
     emit.write_for(x)
     value = emit.at_least_float(x)
     assert isinstance(value, ir.Value)
-    return value
-
-
-def _shaped(value: ir.Value, like: ir.Value) -> ir.Value:
-    value.shape = like.shape
     return value
 
 

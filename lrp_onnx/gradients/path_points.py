@@ -127,7 +127,7 @@ class BatchOfPoints:
         others = [v for v in path.roots if v not in path.sources]
         self.others = {v: self._repeated(emit, v) for v in others}
         self.mask = self._repeated(emit, path.mask)
-        self.mask.shape = self._shape(path.y)
+        emit.shaped(self.mask, self._shape(path.y))
 
     def __call__(self, emit: Emit, fractions: ir.Value, weights: ir.Value) -> Gradients:
         """The weighted sum of the gradients at the points, by source."""

@@ -18,7 +18,6 @@ __all__ = [
     "at_least",
     "at_most",
     "divide",
-    "like",
     "multiply",
     "negative",
     "positive",
@@ -52,7 +51,7 @@ def add(emit: Emit, a: Operand, b: Operand) -> Operand:
     if a == 0.0 or b == 0.0:
         return b if a == 0.0 else a
     known = sign(emit, a) if sign(emit, a) == sign(emit, b) else 0
-    return signed(emit, like(emit.op("Add", a, b), a, b), known)
+    return signed(emit, emit.op("Add", a, b), known)
 
 
 def subtract(emit: Emit, a: Operand, b: Operand) -> Operand:
@@ -63,8 +62,8 @@ def subtract(emit: Emit, a: Operand, b: Operand) -> Operand:
         return a
     known = sign(emit, a) if sign(emit, a) == -sign(emit, b) else 0
     if a == 0.0:
-        return signed(emit, like(emit.op("Neg", b), b), -sign(emit, b))
-    return signed(emit, like(emit.op("Sub", a, b), a, b), known)
+        return signed(emit, emit.op("Neg", b), -sign(emit, b))
+    return signed(emit, emit.op("Sub", a, b), known)
 
 
 def multiply(emit: Emit, a: Operand, b: Operand) -> Operand:
@@ -76,7 +75,7 @@ def multiply(emit: Emit, a: Operand, b: Operand) -> Operand:
     if a == 1.0 or b == 1.0:
         return b if a == 1.0 else a
     known = 1 if a is b else sign(emit, a) * sign(emit, b)
-    return signed(emit, like(emit.op("Mul", a, b), a, b), known)
+    return signed(emit, emit.op("Mul", a, b), known)
 
 
 def divide(emit: Emit, a: Operand, b: Operand) -> Operand:
@@ -85,7 +84,7 @@ def divide(emit: Emit, a: Operand, b: Operand) -> Operand:
         raise RuleError("an expression of it divides by 0. Give its parameters other values")
     if isinstance(b, float):
         return multiply(emit, a, 1.0 / b)
-    return 0.0 if a == 0.0 else like(emit.op("Div", a, b), a, b)
+    return 0.0 if a == 0.0 else emit.op("Div", a, b)
 
 
 def positive(emit: Emit, a: Operand) -> Operand:
@@ -93,7 +92,7 @@ def positive(emit: Emit, a: Operand) -> Operand:
     if isinstance(a, float):
         return max(a, 0.0)
     known = sign(emit, a)
-    return a if known > 0 else 0.0 if known < 0 else signed(emit, like(emit.op("Relu", a), a), 1)
+    return a if known > 0 else 0.0 if known < 0 else signed(emit, emit.op("Relu", a), 1)
 
 
 def negative(emit: Emit, a: Operand) -> Operand:
@@ -106,26 +105,16 @@ def negative(emit: Emit, a: Operand) -> Operand:
 
 def at_least(emit: Emit, a: Operand, least: float) -> ir.Value:
     """max(a, least), as a Clip: runtimes compute it together with the convolution before it."""
-    return like(emit.op("Clip", a, least), a)
+    return emit.op("Clip", a, least)
 
 
 def at_most(emit: Emit, a: Operand, most: float) -> ir.Value:
     """min(a, most), as a Clip: ONNX Runtime's Min runs on one thread."""
-    return like(emit.op("Clip", a, None, most), a)
+    return emit.op("Clip", a, None, most)
 
 
 def absolute(emit: Emit, a: Operand) -> Operand:
     """|a|."""
     if isinstance(a, float):
         return abs(a)
-    return a if sign(emit, a) > 0 else signed(emit, like(emit.op("Abs", a), a), 1)
-
-
-def like(value: ir.Value, *operands: Operand) -> ir.Value:
-    """Give an elementwise result the shape of its only tensor operand, or of two of the same
-    shape.
-    """
-    shapes = [o.shape for o in operands if isinstance(o, ir.Value)]
-    if value.shape is None and all(s == shapes[0] for s in shapes):
-        value.shape = shapes[0]
-    return value
+    return a if sign(emit, a) > 0 else signed(emit, emit.op("Abs", a), 1)

@@ -22,6 +22,7 @@ from onnx_ir import tape
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.annotations import DECLARED, SOURCE, provenance
 from lrp_onnx.graph.names import tensor_name
+from lrp_onnx.graph.shapes import inferred, static_shape
 
 __all__ = [
     "HALF",
@@ -44,13 +45,6 @@ def compute_dtype(dtype: ir.DataType | None) -> ir.DataType:
     float32.
     """
     return ir.DataType.DOUBLE if dtype == ir.DataType.DOUBLE else ir.DataType.FLOAT
-
-
-def static_shape(value: ir.Value) -> tuple[int, ...] | None:
-    """The shape if every dimension is a number, else None."""
-    if value.shape is None or not all(isinstance(d, int) for d in value.shape):
-        return None
-    return tuple(int(d) for d in value.shape if isinstance(d, int))
 
 
 def known_rank(value: ir.Value) -> int:
@@ -196,17 +190,20 @@ class Emit:
             values.pop()
         key = (domain, op_type, count, tuple(map(id, values)), _attribute_key(attributes))
         if key not in self._emitted:
+            results = [ir.Value(name=self.fresh("lrp")) for _ in range(count)]
             self._emitted[key] = tuple(
                 self.tape.op_multi_out(
                     op_type,
                     values,
                     {k: _attribute(k, v) for k, v in attributes.items()},
-                    outputs=[ir.Value(name=self.fresh("lrp")) for _ in range(count)],
+                    outputs=results,
                     domain=domain,
                     name=self._node_name(op_type),
                     metadata_props=provenance(self.source, self.rule),
                 )
             )
+            if not domain:
+                results[0].shape = inferred(op_type, values, attributes)
         return self._emitted[key]
 
     def total(self, parts: Sequence[ir.Value], shape: Sequence[Any] | None = None) -> ir.Value:
@@ -234,8 +231,13 @@ class Emit:
         ]
         kept = dict(node.attributes) if op_type is None else self._shared_attributes(node, op_type)
         (value,) = self.outputs(op_type or node.op_type, tuple(inputs), kept, domain=node.domain)
-        if value.shape is None:
-            value.shape = node.outputs[0].shape
+        return value if value.shape is not None else self.shaped(value, node.outputs[0])
+
+    def shaped(self, value: ir.Value, like: ir.Value | ir.Shape | Sequence[Any] | None) -> ir.Value:
+        """The value, known to have the shape of another, or these sizes, if they are known."""
+        shape = like.shape if isinstance(like, ir.Value) else like
+        if shape is not None:
+            value.shape = ir.Shape(shape)
         return value
 
     def _shared_attributes(self, node: ir.Node, op_type: str) -> dict[str, ir.Attr]:
@@ -327,8 +329,7 @@ class Emit:
         wanted = self.ints(*shape) if constant else self.shape_of(reference)
         # a 0 would be a copied size
         out = self.op("Reshape", value, wanted, **({"allowzero": 1} if empty else {}))
-        out.shape = reference.shape
-        return out
+        return self.shaped(out, reference)
 
     def expand_like(self, value: Input, reference: ir.Value, one_sample: bool = False) -> ir.Value:
         """A scalar (or broadcastable) value copied to the shape of `reference`.
@@ -343,8 +344,7 @@ class Emit:
             if known
             else self.shape_of(reference)
         )
-        out = self.op("Expand", value, shape)
-        out.shape = reference.shape
+        out = self.shaped(self.op("Expand", value, shape), reference)
         if isinstance(value, int | float):
             self.signs[out] = 1 if value >= 0 else -1
         return out

@@ -23,6 +23,7 @@ __all__ = [
     "SMALL",
     "Source",
     "check_original",
+    "in_small",
     "load",
     "readable",
     "sha256_of",
@@ -201,7 +202,7 @@ def _check_external(tensor: ir.ExternalTensor, name: str, folder: Path | None) -
 def _checked(model: ir.Model, name: str) -> ir.Model:
     """The model, if onnx's checker finds nothing wrong with its graph."""
     try:
-        through_proto(model, _check)
+        _check(in_small(model)[0])
     except onnx.checker.ValidationError as e:
         fact = str(e).strip().splitlines()[0].rstrip(".")
         raise ModelError(f"{name} is not a valid ONNX model: {fact}. Export it again.") from e
@@ -210,7 +211,7 @@ def _checked(model: ir.Model, name: str) -> ir.Model:
     return model
 
 
-def _check(proto: onnx.ModelProto) -> onnx.ModelProto:
+def _check(proto: onnx.ModelProto) -> None:
     for value in proto.graph.output:  # older converters leave the shape out; runtimes accept that
         if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
             inferred = onnx.shape_inference.infer_shapes(proto)
@@ -218,16 +219,11 @@ def _check(proto: onnx.ModelProto) -> onnx.ModelProto:
             value.CopyFrom(found[value.name])
             value.type.tensor_type.shape.SetInParent()  # behind an operator of another domain
     onnx.checker.check_model(proto)
-    return proto
 
 
-def through_proto(
-    model: ir.Model, function: Callable[[onnx.ModelProto], onnx.ModelProto]
-) -> ir.Model:
-    """Apply a function on ModelProto to the model without its large weights, then put them back by
-    name.
-
-    The large weights appear to the function as graph inputs.
+def in_small(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, ir.TensorProtocol]]:
+    """The model as ModelProto without its large weights, which appear as graph inputs, and these
+    weights by name.
     """
     graph = model.graph
     outer, held = list(graph.inputs), {}
@@ -239,19 +235,28 @@ def through_proto(
                 graph.inputs.append(value)
             value.dtype, value.shape = held[name].dtype, ir.Shape(held[name].shape.numpy())
     try:
-        proto = serialized(model)
+        return serialized(model), held
     finally:
         for name in held:
             value = next(v for v in graph.inputs if v.name == name)
             graph.initializers[name] = value
         graph.inputs[:] = outer
+
+
+def through_proto(model: ir.Model, function: Callable[[onnx.ModelProto], onnx.ModelProto]) -> None:
+    """Apply a function on ModelProto to the model, in place, without its large weights
+    (`in_small`).
+    """
+    kept = {v.name for v in model.graph.inputs}
+    proto, held = in_small(model)
     result = deserialized(function(proto))
     by_name = {v.name: v for v in result.graph.inputs}
-    kept = {v.name for v in outer}
     for name, tensor in held.items():
         value = by_name[name]
         value.const_value = tensor
         if name not in kept:
             result.graph.inputs.remove(value)
         result.graph.initializers[name] = value
-    return result
+    model.graph, model.ir_version = result.graph, result.ir_version
+    model.functions.clear()
+    model.functions.update(result.functions)

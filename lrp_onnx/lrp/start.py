@@ -34,8 +34,7 @@ def starting_relevance(
         raise TargetError(f"start {start!r} is unknown. Give one of {', '.join(STARTS)}.")
     mask = _mask(emit, graph, y, output, target, axis, place)
     r = emit.op("Mul", mask, y) if start == "logit" else emit.op("Cast", mask, to=int(emit.dtype))
-    r.shape = y.shape
-    return r
+    return emit.shaped(r, y)
 
 
 def _mask(

@@ -68,7 +68,6 @@ def _to_places(emit: Emit, node: ir.Node, s: ir.Value, chosen: ir.Value) -> ir.V
         axis = node.attributes.get_int("axis", 0) % known_rank(x)
         return give_back(emit, s, chosen, x, axis, unique=True)
     flat = reshape(emit, x, [-1])
-    flat.shape = ir.Shape([None])
     return emit.reshape_like(give_back(emit, s, chosen, flat, 0, unique=True), x)
 
 

@@ -74,7 +74,7 @@ def _side_by_side(emit: Emit, pairs: Sequence[Pair], at: Sliding) -> Sequence[Pa
         return pairs
     ss, ws = zip(*pairs, strict=True)
     w = _by_group(emit, ws, at.group, 0, list(shape[1:]))
-    w.shape = ir.Shape([len(ws) * shape[0], *shape[1:]])
+    emit.shaped(w, [len(ws) * shape[0], *shape[1:]])
     return [(_by_group(emit, ss, at.group, 1, sizes), w)]
 
 

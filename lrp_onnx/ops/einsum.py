@@ -55,7 +55,7 @@ def einsum(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Va
     unequal = [k for k in own if k in result and k in others and not _same(sizes[k], others[k])]
     if not unequal:
         return c
-    c.shape = ir.Shape([None if label in unequal else sizes[label] for label in own])
+    emit.shaped(c, [None if label in unequal else sizes[label] for label in own])
     return emit.sum_to(c, x, c)
 
 

@@ -131,10 +131,7 @@ def gemm(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Valu
 def _swapped(emit: Emit, value: ir.Value) -> ir.Value:
     """The last two axes exchanged."""
     rank = known_rank(value)
-    out = emit.op("Transpose", value, perm=[*range(rank - 2), rank - 1, rank - 2])
-    if value.shape is not None:
-        out.shape = ir.Shape([*value.shape[:-2], value.shape[-1], value.shape[-2]])
-    return out
+    return emit.op("Transpose", value, perm=[*range(rank - 2), rank - 1, rank - 2])
 
 
 def _rows_alike(node: ir.Node, i: int) -> bool:
@@ -191,7 +188,7 @@ def _sum_batch(emit: Emit, c: ir.Value, x: ir.Value, z: ir.Value, i: int) -> ir.
     """Sum over batch axes along which x was broadcast."""
     assert x.shape is not None
     assert z.shape is not None
-    c.shape = ir.Shape([*z.shape[:-2], *x.shape[-2:]])
+    emit.shaped(c, [*z.shape[:-2], *x.shape[-2:]])
     return emit.sum_to(c, x, c)
 
 

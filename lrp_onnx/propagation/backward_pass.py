@@ -58,7 +58,7 @@ def walk(
             # anything of its shape: only whether the nodes before it are refused too still counts
             propagated = [(v, Relevance(v)) for v in site.step.receivers()]
         for value, r in propagated:
-            r.coefficient.shape = value.shape
+            emit.shaped(r.coefficient, value)
             pending.setdefault(value, []).append(r)
     if refused:
         raise refusal(dict(reversed(refused.items())))
@@ -78,7 +78,7 @@ def _total(
     r = total(emit, pending[value])
     if value in masks:
         r = replace(r, coefficient=emit.op("Mul", r.coefficient, masks.pop(value)), moved=None)
-    r.coefficient.shape = value.shape
+    emit.shaped(r.coefficient, value)
     pending[value] = [r]
     return r
 

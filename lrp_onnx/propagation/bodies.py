@@ -297,8 +297,8 @@ def _extend_directions(node: ir.Node, more: int) -> None:
 
 def _add(emit: Emit, start: dict[ir.Value, ir.Value], value: ir.Value, r: ir.Value) -> None:
     """Let relevance start at a value, beside what starts there already."""
-    start[value] = emit.op("Add", start[value], r) if value in start else r
-    start[value].shape = value.shape
+    total = emit.op("Add", start[value], r) if value in start else r
+    start[value] = emit.shaped(total, value)
 
 
 def _relevance_of(emit: Emit, like: ir.Value) -> ir.Value:

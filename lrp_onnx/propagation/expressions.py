@@ -11,7 +11,6 @@ from lrp_onnx.graph.arithmetic import (
     absolute,
     add,
     divide,
-    like,
     multiply,
     negative,
     positive,
@@ -44,13 +43,13 @@ def step(emit: Emit, a: Operand) -> Operand:
     """1 where a > 0, else 0."""
     if isinstance(a, float):
         return float(a > 0)
-    return signed(emit, like(emit.op("Cast", emit.op("Greater", a, 0.0), to=int(emit.dtype)), a), 1)
+    return signed(emit, emit.op("Cast", emit.op("Greater", a, 0.0), to=int(emit.dtype)), 1)
 
 
 def sigmoid(emit: Emit, a: Operand) -> Operand:
     """1 / (1 + exp(-a))."""
     value = emit.constant(a) if isinstance(a, float) else a
-    return signed(emit, like(emit.op("Sigmoid", value), value), 1)
+    return signed(emit, emit.op("Sigmoid", value), 1)
 
 
 def finite(emit: Emit, a: Operand) -> Operand:
@@ -58,7 +57,7 @@ def finite(emit: Emit, a: Operand) -> Operand:
     if isinstance(a, float):
         return a
     bounded = emit.op("Less", emit.op("Abs", a), math.inf)
-    return like(emit.op("Where", bounded, a, 0.0), a)
+    return emit.op("Where", bounded, a, 0.0)
 
 
 def rms(emit: Emit, a: Operand) -> Operand:

@@ -37,12 +37,12 @@ def vjp(
     s = arriving if op.outputs == "all" else arriving[0]
     if op.weighted:
         w = node.inputs[1 - i] if w is None else w
-        return product(emit, node, s, i, w)
+        return emit.shaped(product(emit, node, s, i, w), node.inputs[i])
     x = node.inputs[i]
     c = product(emit, node, s, i)
-    if not op.broadcasts or x is None or alone(node, i):
-        return c
-    return emit.sum_to(c, x, node.outputs[0])
+    if op.broadcasts and x is not None and not alone(node, i):
+        c = emit.sum_to(c, x, node.outputs[0])
+    return emit.shaped(c, x)
 
 
 def alone(node: ir.Node, i: int) -> bool:

@@ -111,7 +111,6 @@ def by_shares(
         s = multiply(emit, factor, ratio(emit, kept, z, epsilon))
         if isinstance(s, float):
             continue
-        s.shape = relevance.shape
         _accumulate(emit, layer, terms, s, totals)
         if accounts is not None:
             times = len(layer.active) if site.step.kind == "bilinear" else 1
@@ -235,8 +234,6 @@ def _accumulate(
             own = None if layer.weight is None else layer.node.inputs[layer.weight]
             w = None if term.w is None else _tensor(emit, term.w, own)
             c = vjp(emit, layer.op, layer.node, [s], i, w, detached=True)
-            x = layer.node.inputs[i]
-            c.shape = x.shape if x is not None else None
             own_x = _operand(emit, layer, term.x[i], i) if _own_pad(layer, i) else term.x[i]
             part = multiply(emit, multiply(emit, term.factor, own_x), c)
             totals[i] = add(emit, totals[i], part)
@@ -248,9 +245,7 @@ def _masked(emit: Emit, layer: Layer, share: Share, relevance: ir.Value) -> ir.V
         return relevance
     mask = evaluate(emit, share.where, {**layer.values, "z": layer.z(emit)})
     assert isinstance(mask, ir.Value)
-    kept = emit.op("Where", mask, relevance, 0.0)
-    kept.shape = relevance.shape
-    return kept
+    return emit.op("Where", mask, relevance, 0.0)
 
 
 def _without_bias(emit: Emit, layer: Layer, terms: Sequence[Modified]) -> Operand:

@@ -9,19 +9,18 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from models import Case, assert_close, model_of, network, run
+from models import Case, assert_close, model_of, network, normalized, run
 from tables import LINEAR
 
 import lrp_onnx
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.canonize import canonize
-from lrp_onnx.frontend.normalize import normalize
 from lrp_onnx.graph.model_file import load
 from lrp_onnx.lowering.lower import LOWERINGS
 
 
 def canonized(model: onnx.ModelProto) -> ir.Model:
-    result = normalize(load(model))
+    result = normalized(load(model))
     canonize(result)
     return result
 

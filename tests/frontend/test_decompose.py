@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from models import assert_close, run
+from models import assert_close, normalized, run
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from reference import Network, finite_difference
@@ -37,7 +37,6 @@ from lrp_onnx.frontend.decompose import (
     rotary,
     scaled,
 )
-from lrp_onnx.frontend.normalize import normalize
 from lrp_onnx.graph.annotations import REFUSED
 from lrp_onnx.graph.model_file import load
 
@@ -486,7 +485,7 @@ ROWS = [
 
 def written_out(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model in standard operators."""
-    return ir.serde.serialize_model(normalize(load(model)))
+    return ir.serde.serialize_model(normalized(load(model)))
 
 
 def expected_outputs(row: Row) -> dict[str, Array]:

@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from models import assert_close, model_of, network, run
+from models import assert_close, model_of, network, normalized, run
 from onnx import helper
 
-from lrp_onnx.frontend.normalize import infer_shapes, normalize
+from lrp_onnx.frontend.normalize import infer_shapes
 from lrp_onnx.frontend.normalize.fold import LIMIT, fold
 from lrp_onnx.graph.model_file import load
 
@@ -97,7 +97,7 @@ ROWS = [
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_folding(row: Row) -> None:
     model = row.model()
-    result = normalize(load(model))
+    result = normalized(load(model))
     assert dict(Counter(n.op_type for n in result.graph)) == row.left
     x = np.random.default_rng(1).standard_normal(row.x).astype(np.float32)
     assert_close(run(ir.to_proto(result), {"x": x})["y"], run(model, {"x": x})["y"])
@@ -110,7 +110,7 @@ def test_folding(row: Row) -> None:
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_the_file_does_not_grow(row: Row) -> None:
     model = row.model()
-    folded = ir.to_proto(normalize(load(model)))
+    folded = ir.to_proto(normalized(load(model)))
 
     def size(m: onnx.ModelProto) -> int:
         return sum(len(t.raw_data) for t in m.graph.initializer)
@@ -124,11 +124,11 @@ def test_a_cast_that_would_grow_the_file_stays() -> None:
         helper.make_node("MatMul", ["x", "w"], ["y"]),
     ]
     model = model_of(nodes, {"c": np.ones((40, 60), np.float16)}, {"x": (2, 40)})
-    assert [n.op_type for n in normalize(load(model)).graph] == ["Cast", "MatMul"]
+    assert [n.op_type for n in normalized(load(model)).graph] == ["Cast", "MatMul"]
 
 
 def test_shapes_behind_what_was_folded_are_known() -> None:
-    result = normalize(load(ROWS[0].model()))
+    result = normalized(load(ROWS[0].model()))
     (conv,) = (n for n in result.graph if n.op_type == "Conv")
     assert conv.outputs[0].shape is not None
     assert list(conv.outputs[0].shape)[1:] == [4, 3, 4]
@@ -136,7 +136,7 @@ def test_shapes_behind_what_was_folded_are_known() -> None:
 
 def test_allowzero_target_becomes_constant() -> None:
     body = "s = Shape<end=1>(x) t = Concat<axis=0>(s, m) y = Reshape<allowzero=1>(x, t)"
-    result = normalize(load(network(body, (2, 3, 4), (0,), m=[12])))
+    result = normalized(load(network(body, (2, 3, 4), (0,), m=[12])))
     (node,) = result.graph
     assert node.inputs[1] is not None
     assert node.inputs[1].const_value is not None
@@ -147,7 +147,7 @@ def test_no_element_is_told_that_only_the_run_knows() -> None:
     """A size without a number never becomes a number, however it is moved."""
     body = "s = Shape(x) t = Slice(s, l, f, z, l) u = Gather(t, i) y = Cast<to=1>(u)"
     model = network(body, (2, 3, 4), (0,), l=[-1], f=[-9], z=[0], i=[2, 0, 1])
-    result = normalize(load(model))
+    result = normalized(load(model))
     for n in (1, 5):
         x = np.zeros((n, 3, 4), np.float32)
         assert run(ir.to_proto(result), {"x": x})["y"].tolist() == [n, 4, 3]
@@ -159,7 +159,7 @@ def test_what_the_reference_cannot_tell_is_left_to_the_runtime() -> None:
     for value in model.graph.initializers.values():
         if value.name == "i":
             value.const_value = ir.tensor(np.array([9]), name="i")
-    model = infer_shapes(model)
+    infer_shapes(model)
     assert not fold(model)
     assert [n.op_type for n in model.graph] == ["Gather", "Add"]
 
@@ -167,7 +167,7 @@ def test_what_the_reference_cannot_tell_is_left_to_the_runtime() -> None:
 def test_output_that_is_constant_stays_computed() -> None:
     model = network("c = Add(a, a) y = Mul(x, c)", (2, 3), (), a=(3,))
     model.graph.output.append(helper.make_tensor_value_info("c", 1, [3]))
-    result = normalize(load(model))
+    result = normalized(load(model))
     assert [n.op_type for n in result.graph] == ["Add", "Mul"]
     x = np.ones((2, 3), np.float32)
     for name, value in run(model, {"x": x}).items():
@@ -192,7 +192,7 @@ def test_a_branch_that_is_always_taken_stands_in_its_place(size: int, last: str)
     text = text.replace("float[N, K, L]", "float[N, K, L]" if size == 1 else "float[N, K, M, L]")
     text = text.replace("    y = Neg(r)\n", "") if last == "y" else text.replace("y = Neg(r)", last)
     text = text.replace("r = If", "y = If") if last == "y" else text
-    result = normalize(load(onnx.parser.parse_model(text)))
+    result = normalized(load(onnx.parser.parse_model(text)))
     left = {n.op_type for n in result.graph} - {"Identity", "Neg"}
     assert left == ({"Mul", "Squeeze"} if size == 1 else {"Relu"})
     x = np.random.default_rng(2).standard_normal((2, 3, size, 4)).astype(np.float32)
@@ -202,7 +202,7 @@ def test_a_branch_that_is_always_taken_stands_in_its_place(size: int, last: str)
 
 def test_a_branch_that_the_run_chooses_stays() -> None:
     model = onnx.parser.parse_model(IF.replace("[N, 3, 1, 4]", "[N, 3, H, 4]"))
-    assert "If" in {n.op_type for n in normalize(load(model)).graph}
+    assert "If" in {n.op_type for n in normalized(load(model)).graph}
 
 
 def chain(length: int) -> tuple[list[onnx.NodeProto], Mapping[str, np.ndarray]]:
@@ -220,7 +220,7 @@ def chain(length: int) -> tuple[list[onnx.NodeProto], Mapping[str, np.ndarray]]:
 def test_five_thousand_nodes_fold_in_seconds() -> None:
     nodes, constants = chain(2500)
     model = load(model_of(nodes, constants, {"x": (2,)}))
-    model = infer_shapes(model)
+    infer_shapes(model)
     began = time.perf_counter()
     assert fold(model)
     assert time.perf_counter() - began < 6  # about one on a quiet machine

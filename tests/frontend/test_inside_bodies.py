@@ -7,11 +7,10 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from models import Array, assert_close, run
+from models import Array, assert_close, normalized, run
 
 import lrp_onnx
 from lrp_onnx.analysis.signs import signs
-from lrp_onnx.frontend.normalize import normalize
 from lrp_onnx.graph.model_file import load
 from lrp_onnx.graph.subgraphs import graphs_of
 
@@ -80,11 +79,11 @@ def test_relevance_is_that_of_the_nodes_alone(row: str, composite: str) -> None:
 
 
 def test_bodies_are_normalized() -> None:
-    model = normalize(load(inside(BRANCH)))
+    model = normalized(load(inside(BRANCH)))
     inner = graphs_of(model.graph)[1:]
     assert len(inner) == 2, "the branch that is always taken is inlined where it stands"
     assert "Less" not in {node.op_type for graph in inner for node in graph}
-    model = normalize(load(inside(CONVOLUTIONAL)))
+    model = normalized(load(inside(CONVOLUTIONAL)))
     types = {node.op_type for graph in graphs_of(model.graph) for node in graph}
     assert not {"Identity", "Concat"} & types
 

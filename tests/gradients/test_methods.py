@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from commands import picture_net, run_command, text_net
-from models import assert_close, network, run
+from models import assert_close, network, normalized, run
 from onnx import helper
 from reference import Network, finite_difference
 
@@ -18,7 +18,6 @@ import lrp_onnx
 from lrp_onnx import Explainer, InputError, LrpError
 from lrp_onnx.analysis import sample_independence as batch
 from lrp_onnx.data import digits
-from lrp_onnx.frontend.normalize import normalize
 from lrp_onnx.gradients import path_points as waypoints
 from lrp_onnx.gradients.quadrature import quadrature
 from lrp_onnx.graph.clone import cone
@@ -227,7 +226,7 @@ def scans(model: onnx.ModelProto) -> bool:
 
 @pytest.mark.parametrize("name", [*MIXING, *APART])
 def test_samples_are_independent_where_no_node_mixes_them(name: str) -> None:
-    model = normalize(load(made({**MIXING, **APART}[name])))
+    model = normalized(load(made({**MIXING, **APART}[name])))
     (x,), (y,) = model.graph.inputs, model.graph.outputs
     size = batch.batch_size([x])
     assert size is not None

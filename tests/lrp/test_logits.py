@@ -6,11 +6,10 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from models import assert_close, network, run
+from models import assert_close, network, normalized, run
 
 import lrp_onnx
 from lrp_onnx.frontend.canonize import canonize
-from lrp_onnx.frontend.normalize import normalize
 from lrp_onnx.graph.model_file import load
 from lrp_onnx.lrp.logits import logits_behind
 from lrp_onnx.options import CompileOptions
@@ -119,7 +118,7 @@ def tiny(body: str) -> onnx.ModelProto:
 
 
 def start_of(model: onnx.ModelProto) -> tuple[ir.Graph, ir.Value]:
-    canonical = normalize(load(model))
+    canonical = normalized(load(model))
     canonize(canonical)
     output = canonical.graph.outputs[0]
     return canonical.graph, logits_behind(canonical.graph, output)

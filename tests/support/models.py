@@ -8,8 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime as ort
 from onnx import helper, numpy_helper
+
+from lrp_onnx.frontend.normalize import normalize
 
 Array = np.ndarray
 
@@ -174,6 +177,12 @@ def network(
         for k, v in constants.items()
     }
     return model_of(nodes, drawn, {"x": x}, symbolic)
+
+
+def normalized(model: ir.Model) -> ir.Model:
+    """The model in the form that the compiler's other stages expect."""
+    normalize(model)
+    return model
 
 
 def session(

@@ -3,7 +3,7 @@
 An exported `squeeze(dim)` is an If: Squeeze where the size is 1, Identity elsewhere; behind it
 stands a network that takes one rank only.  So each way is tried: if it leads to a node that no run
 survives, in a graph that runs whenever the choice is made, the other way is taken whenever the
-model runs at all.  A Squeeze without axes is settled alike.
+model runs at all.  A Squeeze without axes is decided alike.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from lrp_onnx.frontend.normalize.contradiction import contradictions
 from lrp_onnx.graph.annotations import RUNS_ALWAYS
 from lrp_onnx.graph.subgraphs import bodies_of, graphs_of
 
-__all__ = ["settle"]
+__all__ = ["choose_ranks"]
 
 Way = Callable[[ir.Model, ir.Node], None]
 
 
-def settle(
-    model: ir.Model, normalized: Callable[[ir.Model], ir.Model], undecided: set[str | None]
+def choose_ranks(
+    model: ir.Model, normalized: Callable[[ir.Model], None], undecided: set[str | None]
 ) -> bool:
     """Take the only way that runs survive, at the first node where there is one.
 
@@ -100,7 +100,7 @@ def _squeezing(axes: list[int]) -> Way:
 
 
 def _survives(
-    model: ir.Model, position: int, way: Way, normalized: Callable[[ir.Model], ir.Model]
+    model: ir.Model, position: int, way: Way, normalized: Callable[[ir.Model], None]
 ) -> bool:
     """Whether some run may survive this way."""
     trial = model.clone()
@@ -112,7 +112,7 @@ def _survives(
         if value.producer() is not None:
             value.shape = None
     way(trial, node)
-    trial = normalized(trial)
+    normalized(trial)
     here = [graph for graph in graphs_of(trial.graph) if RUNS_ALWAYS in graph.metadata_props]
     opset = trial.graph.opset_imports[""]
     return not any(True for graph in here for _ in contradictions(graph, opset))

@@ -79,7 +79,6 @@ def _around_own_output(
     own_sum = add(emit, z, constant)
     assert isinstance(own_sum, ir.Value)
     s = ratio(emit, relevance.whole(emit), own_sum, epsilon)
-    s.shape = layer.node.outputs[0].shape
     by_constants: Operand = 0.0  # the constants stand in the weights: x'·vjp(s; w') = vjp(s; x'·w')
     for term in rest:
         scaled = multiply(emit, multiply(emit, term.factor, term.x[i]), _operand(term.w))
@@ -88,7 +87,6 @@ def _around_own_output(
     assert own_w is not None
     if isinstance(by_constants, float):  # low = high = 0
         return None
-    by_constants.shape = own_w.shape
     by_own, by_rest = backward(emit, layer, [s], [[own_w, by_constants]])
     total = add(emit, multiply(emit, own.x[i], by_own), by_rest)
     return Relevance(total) if isinstance(total, ir.Value) else None

@@ -146,14 +146,12 @@ class Contributions:
             divisor = add(emit, divide(emit, relu, size), 1 / times)
         over_positive = divide(emit, over_negative, divisor)
         assert isinstance(over_positive, ir.Value)
-        over_positive.shape = self.z.shape
         return over_positive, over_negative
 
     def _multiple(self, c: ir.Value, share: Operand) -> ir.Value:
         """c · share, shaped like the output."""
         s = multiply(self.emit, c, share)
         assert isinstance(s, ir.Value)
-        s.shape = self.z.shape
         return s
 
     def quotients(self, divisors: Sequence[Operand]) -> list[ir.Value]:
@@ -164,7 +162,6 @@ class Contributions:
         for divisor in divisors:
             s = divide(self.emit, whole, divisor)
             assert isinstance(s, ir.Value)
-            s.shape = self.z.shape
             quotients.append(s)
         return quotients
 

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from lrp_onnx.graph.arithmetic import absolute, add, divide, multiply, positive, sign
-from lrp_onnx.graph.builder import HALF, Emit, Input
+from lrp_onnx.graph.builder import HALF, Emit
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.ops.stabilize import ratio
 from lrp_onnx.propagation.factored.constant_inputs import by_constant_inputs
@@ -96,8 +96,10 @@ def _by_own_output(
         return None
     s = multiply(emit, form.factor, _quotient(emit, relevance, layer.z(emit), epsilon))
     assert isinstance(s, ir.Value)
-    s.shape = relevance.coefficient.shape
-    return {i: Relevance(_vjp(emit, layer, s, None, i), layer.node.inputs[i]) for i in layer.active}
+    return {
+        i: Relevance(vjp(emit, layer.op, layer.node, [s], i, detached=True), layer.node.inputs[i])
+        for i in layer.active
+    }
 
 
 def _quotient(emit: Emit, relevance: Relevance, z: ir.Value, epsilon: float) -> ir.Value:
@@ -124,12 +126,4 @@ def _own_share(emit: Emit, relevance: Relevance, epsilon: float) -> ir.Value:
     c, size = relevance.deferred_coefficient(emit), absolute(emit, relevance.factor)
     s = multiply(emit, c, divide(emit, size, add(emit, size, epsilon)))
     assert isinstance(s, ir.Value)
-    s.shape = relevance.coefficient.shape
     return s
-
-
-def _vjp(emit: Emit, layer: Layer, s: ir.Value, w: Input, i: int) -> ir.Value:
-    c = vjp(emit, layer.op, layer.node, [s], i, w, detached=True)
-    x = layer.node.inputs[i]
-    c.shape = None if x is None else x.shape
-    return c

@@ -105,7 +105,6 @@ class OneSignedInput(Contributions):
         over_positive = self._multiple(self.relevance.deferred_coefficient(emit), t)
         over_negative = divide(emit, over_positive, rest)
         assert isinstance(over_negative, ir.Value)
-        over_negative.shape = self.z.shape
         ws = [self.weight(part.factor * part.p, part.factor * part.q) for part in parts]
         ss = [over_positive if part.p else over_negative for part in parts]
         return Relevance(backward_sum(emit, self.layer, ss, values_of(ws)), self.x)
@@ -158,6 +157,5 @@ class OneSignedInput(Contributions):
         own, y = self.share(self.z, add(emit, positive(emit, self.z), rest))
         above = multiply(emit, positive(emit, y), self.relevance.reordered_coefficient(emit))
         assert isinstance(above, ir.Value)
-        above.shape = self.z.shape
         ws = [multiply(emit, part.factor, m), multiply(emit, part.factor, self.w)]
         return Relevance(backward_sum(emit, self.layer, [own, above], values_of(ws)), self.x)

@@ -45,9 +45,7 @@ class Relevance:
         """R as one tensor."""
         if self.factor is None:
             return self.coefficient
-        r = emit.op("Mul", self.factor, self.coefficient)
-        r.shape = self.coefficient.shape
-        return r
+        return emit.op("Mul", self.factor, self.coefficient)
 
     def deferred_coefficient(self, emit: Emit) -> ir.Value:
         """The coefficient, so that what it is multiplied with later is computed before it.
@@ -68,9 +66,7 @@ class Relevance:
         c = self.coefficient
         if emit.runtime == "cuda":
             return c
-        same = emit.op("Reshape", c, emit.ints(*[0] * known_rank(c)))
-        same.shape = c.shape
-        return same
+        return emit.op("Reshape", c, emit.ints(*[0] * known_rank(c)))
 
     def is_of(self, z: ir.Value) -> bool:
         """Whether R = z · c, so that it is 0 where z is."""

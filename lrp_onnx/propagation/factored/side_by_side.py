@@ -57,10 +57,7 @@ def backward(
     whole = over_input(emit, layer.node, list(zip(ss, joined, strict=True)))
     sizes = emit.ints(*[_channels(layer)] * len(columns))
     parts = emit.outputs("Split", (whole, sizes), {"axis": CHANNELS}, len(columns))
-    x = layer.node.inputs[0]
-    for part in parts:
-        part.shape = None if x is None else x.shape
-    return list(parts)
+    return [emit.shaped(part, layer.node.inputs[0]) for part in parts]
 
 
 def backward_sum(
@@ -71,7 +68,6 @@ def backward_sum(
     sₖ: shaped like the layer's output    wₖ: like its weight    ->    like its input.
     """
     (i,) = layer.active
-    x = layer.node.inputs[i]
     if _is_conv(layer):
         total: Operand = over_input(emit, layer.node, list(zip(ss, ws, strict=True)))
     else:
@@ -79,8 +75,7 @@ def backward_sum(
         for s, w in zip(ss, ws, strict=True):
             total = add(emit, total, vjp(emit, layer.op, layer.node, [s], i, w))
     assert isinstance(total, ir.Value)
-    total.shape = None if x is None else x.shape
-    return total
+    return emit.shaped(total, layer.node.inputs[i])
 
 
 def _once(emit: Emit, layer: Layer, x: ir.Value, w: ir.Value, b: Input) -> ir.Value:
@@ -93,10 +88,7 @@ def _once(emit: Emit, layer: Layer, x: ir.Value, w: ir.Value, b: Input) -> ir.Va
 
 def _joined(emit: Emit, ws: Sequence[ir.Value]) -> ir.Value:
     """Weights of as many times the input channels."""
-    w = emit.op("Concat", *ws, axis=CHANNELS)
-    outputs, channels, *kernel = static_shape(ws[0]) or (0, 0)
-    w.shape = ir.Shape([outputs, channels * len(ws), *kernel])
-    return w
+    return emit.op("Concat", *ws, axis=CHANNELS)
 
 
 def _side_by_side(layer: Layer) -> bool:

@@ -1,0 +1,41 @@
+"""Nodes that hand on what they read, at inference: they go."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from lrp_onnx.graph.annotations import aliases
+
+__all__ = ["drop_no_ops"]
+
+
+def drop_no_ops(model: ir.Model) -> bool:
+    """Remove Identity, Dropout at inference and Cast to the same type, in bodies too, wherever that
+    renames no graph output.
+
+    What became of a removed tensor is kept in `annotations.aliases`, removed name → name.
+    """
+    removed, changed = aliases(model), False
+    for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
+        source, result = (node.inputs[0] if node.inputs else None), node.outputs[0]
+        if source is None or not _is_no_op(node) or result.is_graph_output():
+            continue
+        removed[result.name] = source.name
+        result.replace_all_uses_with(source)
+        assert isinstance(node.graph, ir.Graph)
+        node.graph.remove(node, safe=True)
+        changed = True
+    return changed
+
+
+def _is_no_op(node: ir.Node) -> bool:
+    if node.domain:
+        return False
+    if node.op_type == "Cast":
+        dtype = None if node.inputs[0] is None else node.inputs[0].dtype
+        return dtype is not None and dtype == node.attributes["to"].as_int()
+    if node.op_type == "Dropout":
+        return len(node.inputs) < 3 and not any(
+            v.uses() or v.is_graph_output() for v in node.outputs[1:]
+        )
+    return node.op_type == "Identity"

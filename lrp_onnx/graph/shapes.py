@@ -1,0 +1,132 @@
+"""Shapes of emitted nodes, as far as they follow from those of the operands: elementwise operators,
+and what moves or sums whole axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+import onnx_ir as ir
+
+__all__ = ["broadcast", "inferred", "static_shape"]
+
+Size = int | ir.SymbolicDim | None
+Operands = Sequence[ir.Value | None]
+
+ELEMENTWISE = frozenset({
+    "Abs", "Add", "And", "Cast", "Clip", "Cos", "Div", "Equal", "Erf", "Exp", "Greater",
+    "GreaterOrEqual", "Identity", "IsInf", "IsNaN", "Less", "LessOrEqual", "Log", "Max", "Min",
+    "Mod", "Mul", "Neg", "Not", "Or", "Pow", "Reciprocal", "Relu", "Round", "Sigmoid", "Sign",
+    "Sin", "Softmax", "Softplus", "Sqrt", "Sub", "Tanh", "Where", "Xor",
+})  # fmt: skip
+"""Operators whose result has the shape to which their operands broadcast."""
+
+
+def static_shape(value: ir.Value) -> tuple[int, ...] | None:
+    """The shape if every dimension is a number, else None."""
+    if value.shape is None or not all(isinstance(d, int) for d in value.shape):
+        return None
+    return tuple(int(d) for d in value.shape if isinstance(d, int))
+
+
+def inferred(op_type: str, operands: Operands, attributes: Mapping[str, Any]) -> ir.Shape | None:
+    """The shape of the node's first output; None where it does not follow from the operands'."""
+    if op_type in ELEMENTWISE:
+        return broadcast(operands)
+    rule = BY_OPERATOR.get(op_type)
+    if rule is None or not operands or operands[0] is None or operands[0].shape is None:
+        return None
+    plain = {k: a.value if isinstance(a, ir.Attr) else a for k, a in attributes.items()}
+    sizes = rule(list(operands[0].shape), operands, plain)
+    return None if sizes is None else ir.Shape(sizes)
+
+
+def broadcast(operands: Operands) -> ir.Shape | None:
+    """The shape to which all operands that are there broadcast.
+
+    Spec: ONNX, multidirectional broadcasting.
+    """
+    shapes = [v.shape for v in operands if v is not None]
+    if not shapes or any(shape is None for shape in shapes):
+        return None
+    first, *others = known = [shape for shape in shapes if shape is not None]
+    if all(shape == first for shape in others):
+        return first
+    turned = zip_longest(*([*shape][::-1] for shape in known), fillvalue=1)
+    return ir.Shape([_common(sizes) for sizes in turned][::-1])
+
+
+def _common(sizes: Sequence[Size]) -> Size:
+    """The size of an axis along which all of these broadcast."""
+    others = [size for size in sizes if size != 1]
+    numbers = [size for size in others if isinstance(size, int)]
+    if numbers or not others:
+        return numbers[0] if numbers else 1
+    first, *rest = others
+    named = isinstance(first, ir.SymbolicDim) and first.value is not None
+    return first if named and all(size == first for size in rest) else None
+
+
+def _integers(value: ir.Value | None) -> list[int] | None:
+    """The numbers of a constant of integers."""
+    if value is None or value.const_value is None:
+        return None
+    return [int(n) for n in value.const_value.numpy().reshape(-1)]
+
+
+def _transposed(x: list[Size], operands: Operands, attributes: Mapping[str, Any]) -> list[Size]:
+    return [x[k] for k in attributes.get("perm", range(len(x))[::-1])]
+
+
+def _reduced(x: list[Size], operands: Operands, attributes: Mapping[str, Any]) -> list[Size] | None:
+    axes = range(len(x)) if len(operands) < 2 else _integers(operands[1])
+    if axes is None or attributes.get("noop_with_empty_axes"):
+        return None
+    gone = {axis % len(x) for axis in axes}
+    if attributes.get("keepdims", 1):
+        return [1 if axis in gone else size for axis, size in enumerate(x)]
+    return [size for axis, size in enumerate(x) if axis not in gone]
+
+
+def _reshaped(
+    x: list[Size], operands: Operands, attributes: Mapping[str, Any]
+) -> list[Size] | None:
+    target = _integers(operands[1])
+    if target is None:
+        return None
+    copied = not attributes.get("allowzero")
+    if 0 in target and copied and len(target) > len(x):
+        return None
+    sizes = [x[k] if n == 0 and copied else n for k, n in enumerate(target)]
+    return [None if n == -1 else n for n in sizes]
+
+
+def _unsqueezed(
+    x: list[Size], operands: Operands, attributes: Mapping[str, Any]
+) -> list[Size] | None:
+    axes = _integers(operands[1])
+    if axes is None:
+        return None
+    ones, left = {axis % (len(x) + len(axes)) for axis in axes}, iter(x)
+    return [1 if k in ones else next(left) for k in range(len(x) + len(axes))]
+
+
+def _joined(x: list[Size], operands: Operands, attributes: Mapping[str, Any]) -> list[Size] | None:
+    axis, shapes = attributes["axis"] % len(x), [v.shape for v in operands if v is not None]
+    sizes = [None if shape is None else shape[axis] for shape in shapes]
+    numbers = [size for size in sizes if isinstance(size, int)]
+    return [*x[:axis], sum(numbers) if len(numbers) == len(sizes) else None, *x[axis + 1 :]]
+
+
+BY_OPERATOR: dict[str, Callable[[list[Size], Operands, Mapping[str, Any]], list[Size] | None]] = {
+    "Concat": _joined,
+    "ReduceMax": _reduced,
+    "ReduceMean": _reduced,
+    "ReduceSum": _reduced,
+    "Reshape": _reshaped,
+    "Transpose": _transposed,
+    "Unsqueeze": _unsqueezed,
+}
+"""The sizes of the result, from those of the first operand, all operands and the attributes."""
