@@ -11,7 +11,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import TargetError
 from lrp_onnx.gradients.integrated_gradients import integrated_gradients
 from lrp_onnx.gradients.source import cut_at_sources
-from lrp_onnx.graph.annotations import AUDIT, RELEVANCE, TOPK_INDEX, provenance
+from lrp_onnx.graph.annotations import AUDIT, PLAIN, RELEVANCE, TOPK_INDEX, provenance
 from lrp_onnx.graph.builder import Emit, append_node, compute_dtype, known_rank, make_room
 from lrp_onnx.graph.tensors import tensor_of
 from lrp_onnx.lrp.assignment import Assignment
@@ -35,33 +35,40 @@ def emit_relevance(
     `relevance_at`.
 
     For `top-K` the backward pass is emitted once for each class; what does not depend on relevance
-    is shared. With an `audit`, the sums it collects become outputs `lrp.audit_<k>` too.
+    is shared. With an `audit`, the sums it collects become outputs `lrp.audit_<k>` too; they are
+    those of the rules as they stand, whose relevance is an output `lrp.plain.<input>_relevance`
+    where `optimize` makes another graph of them.
     """
     graph, options = model.graph, assignment.options
-    # the accounts are those of the rules as they stand; gradients have none
-    plain = audit is not None and assignment.method.rules
-    declares = not options.conditions
-    emit = Emit(graph, options.optimize and not plain, options.runtime, declares)
+    emit = Emit(graph, options.optimize, options.runtime, declares=not options.conditions)
     emit.signs.update(signs)
     at = _tensors(model, assignment, options.relevance_at)
     conditioned = _tensors(model, assignment, options.conditions)
     outputs = {str(value.name): value for value in assignment.inputs} | at
     starts = _starts(emit, graph, assignment)
     masks = condition_masks(emit, graph, conditioned)
-    rounds = []
-    for first in starts:
-        own, left = None if audit is None else Audit(), dict(masks)
-        wanted = list(outputs.values())
-        found = _explained(emit, model, assignment, first, wanted, own, left)
-        _check_reached(outputs, found)
-        _check_reached({n: v for n, v in conditioned.items() if v in left}, ())
-        rounds.append(found)
-        if audit is not None and own is not None:
-            audit.include(emit, own)
-    for name, value in outputs.items():
-        emit.write_for(value, str(name), "result")
-        found_for_all = [found[value] for found in rounds]
-        _add_relevance(graph, emit, assignment.target, found_for_all, value, name)
+
+    def explain(emit: Emit, audit: Audit | None, prefix: str = "") -> None:
+        rounds = []
+        for first in starts:
+            own, left = None if audit is None else Audit(), dict(masks)
+            wanted = list(outputs.values())
+            relevance = _explained(emit, model, assignment, first, wanted, own, left)
+            _check_reached(outputs, relevance)
+            _check_reached({n: v for n, v in conditioned.items() if v in left}, ())
+            rounds.append(relevance)
+            if audit is not None and own is not None:
+                audit.include(emit, own)
+        for name, value in outputs.items():
+            emit.write_for(value, str(name), "result")
+            of_all = [relevance[value] for relevance in rounds]
+            _add_relevance(graph, emit, assignment.target, of_all, value, f"{prefix}{name}")
+
+    if audit is not None and options.optimize and assignment.method.rules:
+        explain(emit, None)
+        explain(emit.as_rules_stand(), audit, PLAIN)
+    else:
+        explain(emit, audit)
     if assignment.target.kind == "top":
         _add_classes(graph, emit, assignment)
     for k, (site, sums, _) in enumerate(audit.rows if audit is not None else []):

@@ -93,10 +93,6 @@ class Loaded:
     model: ir.Model
     observe: Observer | None = None
 
-    def clone(self) -> Loaded:
-        """The same to be prepared once more, unseen by the observer."""
-        return Loaded(self.source, self.model.clone())
-
     @contextmanager
     def stage(self, name: str, result: Callable[[], object] = lambda: None) -> Iterator[None]:
         """A block that is the stage of that name, timed for the observer."""

@@ -31,6 +31,7 @@ __all__ = [
     "OUTPUT",
     "PADDING_OF",
     "PLACE",
+    "PLAIN",
     "PREFIX",
     "REFUSED",
     "RELEVANCE",
@@ -112,6 +113,8 @@ CONDITION = "_condition"
 """Behind a conditioned tensor's name: the input that multiplies its channels' relevance."""
 AUDIT = "lrp.audit_"
 """In front of a number: the output that holds one node's account."""
+PLAIN = "lrp.plain."
+"""In front of a name: the output that holds a relevance by the rules as they stand."""
 COMPLETENESS = "lrp.completeness"
 """The output [m·y(x), m·y(x₀), Δ·G] of integrated gradients that `verify` asks for."""
 

@@ -144,6 +144,12 @@ class Emit:
         inner.source, inner.rule, inner.dtype = self.source, self.rule, self.dtype
         return inner
 
+    def as_rules_stand(self) -> Emit:
+        """One that appends the rules as they stand to the same graph; names stay apart."""
+        plain = self.inside(self.graph)
+        plain.optimize, plain.classes = False, self.classes
+        return plain
+
     def write_for(self, like: ir.Value, source: str | None = None, rule: str | None = None) -> None:
         """Write from now on in the dtype of the relevance of `like`, on behalf of `source` under
         `rule`; what is None stays as it is.

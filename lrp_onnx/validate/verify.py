@@ -37,7 +37,15 @@ from lrp_onnx.compiler.input_range import Ranges
 from lrp_onnx.compiler.stages import Loaded, compile_prepared, load_original, prepare
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.annotations import COMPLETENESS, EXPLAINED, METHOD, PREFIX, STEPS
+from lrp_onnx.graph.annotations import (
+    COMPLETENESS,
+    EXPLAINED,
+    METHOD,
+    PLAIN,
+    PREFIX,
+    RELEVANCE,
+    STEPS,
+)
 from lrp_onnx.graph.map_outputs import numbers_of
 from lrp_onnx.graph.model_file import Source
 from lrp_onnx.graph.session import Array, runtime_form
@@ -174,7 +182,6 @@ def verify(
     """
     options = replace(options, check=False)
     loaded = source if isinstance(source, Loaded) else load_original(source)
-    once_more = loaded.clone()
     compiled = compile_prepared(prepare(loaded, options, ranges), accounts=True)
     check_graph(compiled.graph)
     given, expected = _forward(loaded.source, compiled, feeds, seed)
@@ -184,19 +191,17 @@ def verify(
         found = judge(form, plain=False).run({**extra, **given})
     lines = tuple(_line(account, found) for account in compiled.accounts)
     results = {name: y for name, y in found.items() if not name.startswith(PREFIX)}
-    relevance = _relevance(compiled, results)
+    maps, as_rules = _maps(compiled, found), _maps(compiled, found, PLAIN)
+    relevance = _sums(maps)
     explained = lines[0].out if lines else sum(relevance.values())
     metadata = compiled.graph.metadata_props
     completeness = completeness_of(found, relevance, int(metadata.get(STEPS, 0)))
-    simplified = None
-    if options.optimize and compiled.accounts:
-        shipped = compile_prepared(prepare(once_more, options, ranges))
-        simplified = _simplified(shipped, {**extra, **given}, results)
+    simplified = {n: relative_difference(maps[n], r)[0] for n, r in as_rules.items()} or None
     problems = [
         *_forward_problems(differences),
         *(f"{name!r} is not finite" for name, y in results.items() if not _finite(y)),
         *(_line_problem(line) for line in lines if not line.closes),
-        *_total_problem(explained, relevance, lines),
+        *_total_problem(explained, _sums(as_rules or maps), lines),
         *_incomplete(completeness),
         *_changed(simplified),
     ]
@@ -242,20 +247,17 @@ def _line(account: NodeAccount, outputs: Mapping[str, Array]) -> Line:
     )
 
 
-def _relevance(compiled: Compiled, results: Mapping[str, Array]) -> dict[str, float]:
+def _maps(compiled: Compiled, outputs: Mapping[str, Array], prefix: str = "") -> dict[str, Array]:
+    """The relevance of each explained input; with PLAIN by the rules as they stand, where the
+    graph is another.
+    """
     names = json.loads(compiled.graph.metadata_props[EXPLAINED])
-    return {n: float(np.sum(results[f"{n}_relevance"], dtype=np.float64)) for n in names}
+    results = {n: f"{prefix}{n}{RELEVANCE}" for n in names}
+    return {n: outputs[result] for n, result in results.items() if result in outputs}
 
 
-def _simplified(
-    compiled: Compiled, feeds: Mapping[str, Array], plain: Mapping[str, Array]
-) -> dict[str, float]:
-    """How far the graph that `compile` writes is from the one with accounts."""
-    names = json.loads(compiled.graph.metadata_props[EXPLAINED])
-    with runtime_form(compiled.graph) as form:
-        found = judge(form, plain=False).run(feeds)
-    outputs = {n: f"{n}_relevance" for n in names}
-    return {n: relative_difference(found[o], plain[o])[0] for n, o in outputs.items()}
+def _sums(maps: Mapping[str, Array]) -> dict[str, float]:
+    return {n: float(np.sum(r, dtype=np.float64)) for n, r in maps.items()}
 
 
 def _changed(simplified: Mapping[str, float] | None) -> list[str]:

@@ -1,6 +1,7 @@
 """Many exported nodes become one concept.
 
-Each rewrite leaves the forward as it is, up to the rounding of new weights, which are formed in
+Each rewrite is a pass as in `normalize`: it changes the model in place and says whether it changed
+anything.  It leaves the forward as it is, up to the rounding of new weights, which are formed in
 float64; its module derives why.  `annotations.aliases` names, for each tensor that
 disappears, the one that has its relevance.
 """

@@ -9,6 +9,8 @@ LayerNorm.  Nothing is folded across a tensor that is read elsewhere.  The algeb
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import onnx_ir as ir
 
 from lrp_onnx.frontend.canonize.affine import Affine, affine_of, axis_before, axis_behind
@@ -19,16 +21,20 @@ from lrp_onnx.graph.constants import bypass, constants_of, sole_reader
 __all__ = ["fold_batchnorm_before", "fold_batchnorm_behind"]
 
 
-def fold_batchnorm_behind(model: ir.Model) -> None:
+def fold_batchnorm_behind(model: ir.Model) -> bool:
     """Linear → scales and shifts becomes the linear node alone."""
+    return sum(_folded_behind(model, layer) for layer in _layers(model)) > 0
+
+
+def _layers(model: ir.Model) -> Iterator[Layer]:
     constants = constants_of(model.graph)
     for node in list(model.graph):
         layer = layer_of(node, constants)
         if layer is not None:
-            _fold_behind(model, layer)
+            yield layer
 
 
-def _fold_behind(model: ir.Model, layer: Layer) -> None:
+def _folded_behind(model: ir.Model, layer: Layer) -> bool:
     total, absorbed = Affine.identity(layer.size), []
     value, axis = layer.node.outputs[0], layer.out_axis
     while (reader := sole_reader(value)) is not None:
@@ -45,9 +51,11 @@ def _fold_behind(model: ir.Model, layer: Layer) -> None:
                 break
             axis = moved
         value = node.outputs[0]
-    if absorbed and layer.follow(model.graph, total):
-        for node in absorbed:
-            bypass(model, node, _activation(node))
+    if not absorbed or not layer.follow(model.graph, total):
+        return False
+    for node in absorbed:
+        bypass(model, node, _activation(node))
+    return True
 
 
 def _is_of_sigmoid(node: ir.Node, step: Affine) -> bool:
@@ -57,16 +65,12 @@ def _is_of_sigmoid(node: ir.Node, step: Affine) -> bool:
     return bool(negates) and reader is not None and reader[0].op_type == "Exp"
 
 
-def fold_batchnorm_before(model: ir.Model) -> None:
+def fold_batchnorm_before(model: ir.Model) -> bool:
     """BatchNormalization → linear becomes the linear node alone, where padding allows it."""
-    constants = constants_of(model.graph)
-    for node in list(model.graph):
-        layer = layer_of(node, constants)
-        if layer is not None:
-            _fold_before(model, layer)
+    return sum(_folded_before(model, layer) for layer in _layers(model)) > 0
 
 
-def _fold_before(model: ir.Model, layer: Layer) -> None:
+def _folded_before(model: ir.Model, layer: Layer) -> bool:
     total, absorbed = Affine.identity(layer.in_size), list[ir.Node]()
     value, axis = layer.node.inputs[layer.x], layer.in_axis
     while value is not None and sole_reader(value) is not None:
@@ -85,10 +89,12 @@ def _fold_before(model: ir.Model, layer: Layer) -> None:
             axis, position = moved, 0
         value = node.inputs[position]
     if value is None or not _is_batchnorm(absorbed) or _normalized(value):
-        return
-    if layer.precede(model.graph, total):
-        for node in absorbed:
-            _hand_on(model, node)
+        return False
+    if not layer.precede(model.graph, total):
+        return False
+    for node in absorbed:
+        _hand_on(model, node)
+    return True
 
 
 def _is_batchnorm(nodes: list[ir.Node]) -> bool:

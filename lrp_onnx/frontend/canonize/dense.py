@@ -25,31 +25,32 @@ from lrp_onnx.graph.replacement import Build
 __all__ = ["add_biases", "plain_gemms"]
 
 
-def add_biases(model: ir.Model) -> None:
+def add_biases(model: ir.Model) -> bool:
     """MatMul → Add of a bias becomes Gemm (of matrices) or MatMulAdd."""
     constants = constants_of(model.graph)
-    for node in list(model.graph):
-        if node.op_type == "MatMul" and not node.domain:
-            _add_bias(model, node, constants)
+    products = [node for node in model.graph if node.op_type == "MatMul" and not node.domain]
+    return sum(_takes_bias(model, node, constants) for node in products) > 0
 
 
-def _add_bias(model: ir.Model, node: ir.Node, constants: set[ir.Value]) -> None:
+def _takes_bias(model: ir.Model, node: ir.Node, constants: set[ir.Value]) -> bool:
+    """Take the Add behind the product into it; says whether there was a bias."""
     product, reader = node.outputs[0], sole_reader(node.outputs[0])
     if reader is None or reader[0].op_type != "Add" or reader[0].domain:
-        return
+        return False
     add, position = reader
     bias = add.inputs[1 - position]
     weights = [v for v in node.inputs[:2] if v in constants]
     if bias is None or bias not in constants or len(weights) != 1 or weights[0] is None:
-        return
+        return False
     if not _is_bias(bias, product, _owned(node, weights[0])):
-        return
+        return False
     node.resize_inputs(3)
     node.replace_input_with(2, bias)
     becomes_biased(node)
     bypass(model, add, product)
     if bias.producer() is not None:  # computed between the two nodes, perhaps
         model.graph.sort()
+    return True
 
 
 def _owned(node: ir.Node, weight: ir.Value) -> set[int]:
@@ -69,13 +70,20 @@ def _is_bias(bias: ir.Value, product: ir.Value, owned: set[int]) -> bool:
     return all(size == 1 or k - rank in owned for k, size in enumerate(bias.shape))
 
 
-def plain_gemms(model: ir.Model) -> None:
+def plain_gemms(model: ir.Model) -> bool:
     """Gemm with factors or with a C that is no constant becomes Gemm, Mul and Add without them."""
     constants = constants_of(model.graph)
-    for node in list(model.graph):
-        if node.op_type == "Gemm" and not node.domain:
-            _without_alpha(model, node, constants)
-            _without_beta(model, node, constants)
+    gemms = [node for node in model.graph if node.op_type == "Gemm" and not node.domain]
+    others = [node for node in gemms if not _is_plain(node, constants)]
+    for node in others:
+        _without_alpha(model, node, constants)
+        _without_beta(model, node, constants)
+    return bool(others)
+
+
+def _is_plain(node: ir.Node, constants: set[ir.Value]) -> bool:
+    c = node.inputs[2] if len(node.inputs) > 2 else None
+    return not {"alpha", "beta"} & set(node.attributes) and (c is None or c in constants)
 
 
 def _factor(node: ir.Node, name: str) -> float:

@@ -19,24 +19,23 @@ from lrp_onnx.graph.replacement import Build
 __all__ = ["group_norms"]
 
 
-def group_norms(model: ir.Model) -> None:
+def group_norms(model: ir.Model) -> bool:
     """Recognize the spelling wherever γ and β vary along the channels only."""
-    for node in list(model.graph):
-        if not node.domain and node.op_type == "InstanceNormalization":
-            _recognize(model.graph, node)
+    norms = [n for n in model.graph if not n.domain and n.op_type == "InstanceNormalization"]
+    return sum(_recognized(model.graph, norm) for norm in norms) > 0
 
 
-def _recognize(graph: ir.Graph, norm: ir.Node) -> None:
+def _recognized(graph: ir.Graph, norm: ir.Node) -> bool:
     first = _producer(norm.inputs[0], "Reshape")
     last = _reader(norm.outputs[0], "Reshape")
     if first is None or last is None or not _plain(norm):
-        return
+        return False
     x, groups = first.inputs[0], norm.inputs[0]
     if x is None or groups is None or not _same_shape(x, last.outputs[0]) or not _grouped(groups):
-        return
+        return False
     channels = x.shape[1] if x.shape is not None else None
     if not isinstance(channels, int) or sole_reader(groups) is None:
-        return
+        return False
     nodes, scale, bias = [last], np.ones(channels), None
     scaled = _affine(nodes[-1], "Mul", x)
     if scaled is not None:
@@ -47,6 +46,7 @@ def _recognize(graph: ir.Graph, norm: ir.Node) -> None:
         nodes.append(shifted[0])
         bias = shifted[1]
     _write(graph, norm, x, nodes, scale, bias)
+    return True
 
 
 def _plain(norm: ir.Node) -> bool:

@@ -94,16 +94,18 @@ class _Norm:
         return readers <= set(self.nodes) and not any(part.is_graph_output() for part in parts)
 
 
-def layer_norms(model: ir.Model) -> None:
+def layer_norms(model: ir.Model) -> bool:
     """A norm spelled with ReduceMean and Sqrt becomes one operator."""
+    changed = False
     for node in list(model.graph):
-        for norm in _found(node):
-            if norm.alone():
-                _write(model, norm)
-                break
+        norm = next((norm for norm in _norms(node) if norm.alone()), None)
+        if norm is not None:
+            _write(model, norm)
+            changed = True
+    return changed
 
 
-def _found(root: ir.Node) -> Iterator[_Norm]:
+def _norms(root: ir.Node) -> Iterator[_Norm]:
     """The norms whose deviation, or one over it, is this node, the longest first."""
     power = _number(root.inputs[1]) if _is(root, "Pow") else 0.5 if _is(root, "Sqrt") else None
     of_variance = _variance(root) if power in (0.5, -0.5) else None

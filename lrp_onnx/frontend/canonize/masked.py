@@ -29,8 +29,9 @@ NEAR = 8
 """As many nodes above the softmax its mask may come from."""
 
 
-def finite_twins(model: ir.Model) -> None:
+def finite_twins(model: ir.Model) -> bool:
     """Give each Where that drops such a NaN later than at the softmax its twin."""
+    changed = False
     for node in list(model.graph):
         if not node.domain and node.op_type == "Where":
             between = [n for v in node.inputs[1:] for n in _between(v)]
@@ -39,6 +40,8 @@ def finite_twins(model: ir.Model) -> None:
                 continue
             if any(_may_be_masked(v) for n in whole for v in n.inputs):
                 _write(model.graph, node, [n for n in model.graph if n in whole])
+                changed = True
+    return changed
 
 
 def _between(value: ir.Value | None, left: int = FEW) -> Iterator[ir.Node]:

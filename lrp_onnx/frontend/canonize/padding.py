@@ -31,20 +31,23 @@ __all__ = ["explicit_pads", "fold_pads"]
 POOLS = ("MaxPool", "AveragePool", "LpPool")
 
 
-def explicit_pads(model: ir.Model) -> None:
+def explicit_pads(model: ir.Model) -> bool:
     """`auto_pad` and `output_shape` become `pads`; an empty bias name is dropped.
 
     Raises UnsupportedError for a Conv whose SAME padding runtimes read differently.
     """
+    changed = False
     for node in list(model.graph):
         if node.domain or node.op_type not in ("Conv", "ConvTranspose", *POOLS):
             continue
+        changed |= bool({"auto_pad", "output_shape"} & set(node.attributes))
         if len(node.inputs) == 3 and node.inputs[2] is None:
             node.resize_inputs(2)
         if node.op_type == "ConvTranspose":
             _transposed(node)
         else:
             _forward(model.graph, node)
+    return changed
 
 
 def _ints(node: ir.Node, name: str, default: Sequence[int]) -> list[int]:
@@ -191,14 +194,13 @@ def _transposed(node: ir.Node) -> None:
     node.attributes["output_padding"] = ir.AttrInt64s("output_padding", extra)
 
 
-def fold_pads(model: ir.Model) -> None:
+def fold_pads(model: ir.Model) -> bool:
     """Pad with zeros → Conv, Transposes between or not, becomes the Conv with those pads."""
-    for node in list(model.graph):
-        if node.op_type == "Pad" and not node.domain:
-            _fold_pad(model.graph, node)
+    pads = [node for node in model.graph if node.op_type == "Pad" and not node.domain]
+    return sum(_folded(model.graph, pad) for pad in pads) > 0
 
 
-def _fold_pad(graph: ir.Graph, pad: ir.Node) -> None:
+def _folded(graph: ir.Graph, pad: ir.Node) -> bool:
     amounts, moves = _zeros(pad), []
     value = pad.outputs[0]
     while amounts is not None and (reader := sole_reader(value)) is not None:
@@ -208,9 +210,9 @@ def _fold_pad(graph: ir.Graph, pad: ir.Node) -> None:
             moves.append(node)
             value = node.outputs[0]
             continue
-        if node.op_type == "Conv" and not node.domain and position == 0:
-            _take_pads(graph, pad, moves, node, amounts)
-        return
+        own = node.op_type == "Conv" and not node.domain and position == 0
+        return own and _takes_pads(graph, pad, moves, node, amounts)
+    return False
 
 
 def _zeros(pad: ir.Node) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]] | None:
@@ -235,18 +237,20 @@ def _zeros(pad: ir.Node) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]] | No
     return None if (whole < 0).any() else whole
 
 
-def _take_pads(
+def _takes_pads(
     graph: ir.Graph,
     pad: ir.Node,
     moves: list[ir.Node],
     conv: ir.Node,
     amounts: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
-) -> None:
-    """Add the amounts to the convolution's pads, if they are all along its spatial axes."""
+) -> bool:
+    """Add the amounts to the convolution's pads, if they are all along its spatial axes; says
+    whether they are.
+    """
     n = len(amounts) - 2
     auto = conv.attributes.get("auto_pad")
     if amounts[:2].any() or (auto is not None and auto.as_string() != "NOTSET"):
-        return
+        return False
     own = np.array(_ints(conv, "pads", [0] * 2 * n))
     _set_pads(conv, (own + amounts[2:].T.reshape(-1)).tolist())
     x = pad.inputs[0]
@@ -257,3 +261,4 @@ def _take_pads(
     for move in moves:
         sizes = [sizes[k] for k in move.attributes["perm"].as_ints()]
         move.outputs[0].shape = ir.Shape(sizes)
+    return True

@@ -19,15 +19,16 @@ AS_BINARY = ("Sum",)
 """With several, one operator after the other."""
 
 
-def binary_sums(model: ir.Model) -> None:
+def binary_sums(model: ir.Model) -> bool:
     """Sum(a, b, c) becomes Add(Add(a, b), c); Sum, Mean, Max, Min and Concat of one vanish."""
-    for node in list(model.graph):
-        if node.domain:
-            continue
-        if node.op_type in OF_ONE and len(node.inputs) == 1:
-            _vanish(model, node)
-        elif node.op_type in AS_BINARY:
-            _as_adds(model.graph, node)
+    own = [node for node in model.graph if not node.domain]
+    of_one = [node for node in own if node.op_type in OF_ONE and len(node.inputs) == 1]
+    sums = [node for node in own if node.op_type in AS_BINARY and node not in of_one]
+    for node in of_one:
+        _vanish(model, node)
+    for node in sums:
+        _as_adds(model.graph, node)
+    return bool(of_one or sums)
 
 
 def _vanish(model: ir.Model, node: ir.Node) -> None:
