@@ -5,6 +5,7 @@ MatMulAdd.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import onnx_ir as ir
@@ -33,13 +34,15 @@ def _kernel_channel(node: ir.Node, i: int) -> int:
 
 CONVOLUTION: dict[str, Any] = {
     **WEIGHTED,
+    "biased": True,
+    "window": "kernel",
     "channel_axis": _kernel_channel,
     "one_sample": lambda node, i: i == 0,
     "samples_apart": by_shape,
 }
 
 
-@op("Conv", **CONVOLUTION)
+@op("Conv", **CONVOLUTION, cost=lambda shape: prod(shape[1:]))
 def conv(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Value:
     """Transpose of Conv over its input; over its kernel see `over_kernel`.
 
@@ -51,7 +54,7 @@ def conv(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Valu
     return over_input(emit, node, [(s, w)])
 
 
-@op("ConvTranspose", **CONVOLUTION)
+@op("ConvTranspose", **CONVOLUTION, cost=lambda shape: prod(shape) // max(shape[1], 1))
 def conv_transpose(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Value:
     """Transpose of ConvTranspose over its input: Conv with the same attributes; over its kernel see
     `over_kernel`.
@@ -103,6 +106,7 @@ def _gemm_rows_alike(node: ir.Node, i: int) -> bool:
 @op(
     "Gemm",
     **WEIGHTED,
+    biased=True,
     channel_axis=_gemm_channel,
     one_sample=_gemm_rows_alike,
     samples_apart=lambda node, inputs: list(inputs) in ([0], [0, 2]),
@@ -192,7 +196,7 @@ def _sum_batch(emit: Emit, c: ir.Value, x: ir.Value, z: ir.Value, i: int) -> ir.
     return emit.sum_to(c, x, c)
 
 
-@op("MatMulAdd", domain="lrp", **{**MATRIX_PRODUCT, "kind": "linear"})
+@op("MatMulAdd", domain="lrp", **{**MATRIX_PRODUCT, "kind": "linear"}, biased=True)
 def matmul_add(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Value:
     """Transpose of MatMul with a bias (see `canonize`): that of MatMul."""
     return matmul(emit, node, s, i, w)

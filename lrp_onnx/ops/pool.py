@@ -128,7 +128,7 @@ def _needed(size: Size, read: Size, stride: int, reach: int) -> int | None:
     return reach - 1 if stride == 1 else None
 
 
-@op("MaxPool", kind="maximum", range=same_range, samples_apart=by_shape)
+@op("MaxPool", kind="maximum", window="pool", range=same_range, samples_apart=by_shape)
 def max_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s to the first winner of each window in row-major order; padding never wins.
 
@@ -206,7 +206,14 @@ def _elements(emit: Emit, node: ir.Node, window: Window, x: ir.Value) -> Sequenc
     ]
 
 
-@op("AveragePool", kind="sum", sign=same_sign, counts_as_layer=True, samples_apart=by_shape)
+@op(
+    "AveragePool",
+    kind="sum",
+    window="pool",
+    sign=same_sign,
+    counts_as_layer=True,
+    samples_apart=by_shape,
+)
 def average_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s divided by the elements its window counts, to each of them.
 

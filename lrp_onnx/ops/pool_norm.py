@@ -37,7 +37,14 @@ def _outer(emit: Emit, node: ir.Node, s: ir.Value, p: int) -> ir.Value:
     return s if p == 1 else divided(emit, s, _power(emit, y, p - 1))
 
 
-@op("LpPool", kind="sum", sign=nonnegative, counts_as_layer=True, samples_apart=by_shape)
+@op(
+    "LpPool",
+    kind="sum",
+    window="pool",
+    sign=nonnegative,
+    counts_as_layer=True,
+    samples_apart=by_shape,
+)
 def lp_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """sign(x)·|x|^(p-1) · Σ s·y^(1-p) over the windows that x is in.
 

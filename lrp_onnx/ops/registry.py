@@ -94,9 +94,14 @@ class Op:
     """Whether it rounds, so that its gradient is an estimate."""
 
     weighted: bool = False
-    """Whether it is linear with a weight: of the inputs 0 and 1 one is x and the other w, and 2 is
-    a bias.
-    """
+    """Whether it is linear with a weight: of the inputs 0 and 1 one is x and the other w."""
+    biased: bool = False
+    """Whether input 2 is a bias, added to the result."""
+    window: str = ""
+    """`kernel` (of weights) or `pool` if a window slides over the axes behind batch and
+    channels."""
+    cost: Callable[[tuple[int, ...]], int] = min
+    """How many products make one output element, given the shape of the weight."""
     channel_axis: Callable[[ir.Node, int], int] = lambda node, i: 1
     """The axis of input `i` that the weight is contracted with."""
     one_sample: Callable[[ir.Node, int], bool] = lambda node, i: False

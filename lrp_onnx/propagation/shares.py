@@ -62,7 +62,7 @@ class Layer:
     @property
     def bias(self) -> ir.Value | None:
         """The bias, if the node has one."""
-        biased = self.op.weighted or self.op.detached
+        biased = self.op.biased or self.op.detached
         return self.node.inputs[2] if biased and len(self.node.inputs) > 2 else None
 
     def z(self, emit: Emit) -> ir.Value:

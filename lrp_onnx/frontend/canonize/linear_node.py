@@ -19,13 +19,11 @@ from numpy.typing import NDArray
 
 from lrp_onnx.frontend.canonize.affine import Affine
 from lrp_onnx.graph.constants import Float, array_of, set_constant, stored
+from lrp_onnx.ops.registry import find
 
 __all__ = ["Layer", "becomes_biased", "layer_of"]
 
 Weight = NDArray[Any]
-
-CONVOLUTIONS = ("Conv", "ConvTranspose")
-DENSE = ("Gemm", "MatMul", "MatMulAdd")
 
 
 @dataclass(frozen=True)
@@ -107,14 +105,14 @@ class Layer:
 
     def _over_output(self, per_channel: Float) -> Float:
         """Shaped to broadcast with the bias."""
-        if self.node.op_type in CONVOLUTIONS:
+        if _has_kernel(self.node):
             return per_channel
         return per_channel.reshape([-1] + [1] * (self.rank - 1 - self.out_axis))
 
     def _times(self, weight: Weight, scale: Float, rows: bool) -> Weight:
         """The weight with its rows (or columns) of each channel multiplied, in its own dtype."""
         axis = self.rows if rows else self.columns
-        if self.node.op_type in DENSE:
+        if not _has_kernel(self.node):
             return _product(weight, scale.reshape([-1] + [1] * (-1 - axis)))
         # axis 0 of the weight is divided into groups, of input or of output channels
         g, rest = self.group, weight.shape[2:]
@@ -155,6 +153,11 @@ def _product(weight: Weight, scale: Float) -> Weight:
     return product
 
 
+def _has_kernel(node: ir.Node) -> bool:
+    operator = find(node)
+    return operator is not None and operator.window == "kernel"
+
+
 def becomes_biased(node: ir.Node) -> None:
     """Make a MatMul with a third input, its bias, a Gemm or, of higher rank, a MatMulAdd."""
     shapes = [None if v is None else v.shape for v in node.inputs[:2]]
@@ -169,10 +172,11 @@ def layer_of(node: ir.Node, constants: set[ir.Value]) -> Layer | None:
 
     A Gemm is taken only with alpha and beta 1.
     """
-    if node.op_type in CONVOLUTIONS and not node.domain:
-        return _convolution(node)
-    if node.op_type not in DENSE or node.domain not in ("", "lrp"):
+    operator = find(node)
+    if operator is None or not operator.weighted or operator.name == "Einsum":
         return None
+    if operator.window:
+        return _convolution(node)
     a, b = node.inputs[:2]
     if (a in constants) == (b in constants) or a is None or b is None:
         return None

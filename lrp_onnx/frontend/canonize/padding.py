@@ -24,11 +24,9 @@ from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.annotations import PADDING_OF
 from lrp_onnx.graph.constants import array_of, sole_reader
 from lrp_onnx.graph.replacement import Build
+from lrp_onnx.ops.registry import find
 
 __all__ = ["explicit_pads", "fold_pads"]
-
-
-POOLS = ("MaxPool", "AveragePool", "LpPool")
 
 
 def explicit_pads(model: ir.Model) -> bool:
@@ -38,7 +36,8 @@ def explicit_pads(model: ir.Model) -> bool:
     """
     changed = False
     for node in list(model.graph):
-        if node.domain or node.op_type not in ("Conv", "ConvTranspose", *POOLS):
+        operator = find(node)
+        if operator is None or not operator.window:
             continue
         changed |= bool({"auto_pad", "output_shape"} & set(node.attributes))
         if len(node.inputs) == 3 and node.inputs[2] is None:

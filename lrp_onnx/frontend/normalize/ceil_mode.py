@@ -15,10 +15,9 @@ import onnx
 from onnx import helper
 
 from lrp_onnx.errors import ModelError
+from lrp_onnx.ops.registry import REGISTRY
 
 __all__ = ["settle_ceil_mode"]
-
-POOLS = ("MaxPool", "AveragePool", "LpPool")
 
 
 def settle_ceil_mode(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -28,7 +27,8 @@ def settle_ceil_mode(proto: onnx.ModelProto) -> onnx.ModelProto:
     """
     for node in proto.graph.node:
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        if node.op_type not in POOLS or not attributes.get("ceil_mode"):
+        operator = REGISTRY.get((node.domain, node.op_type))
+        if operator is None or operator.window != "pool" or not attributes.get("ceil_mode"):
             continue
         sizes = _spatial_sizes(proto, node.input[0])
         if sizes is not None and attributes.get("auto_pad", b"NOTSET") == b"NOTSET":

@@ -22,10 +22,10 @@ from lrp_onnx.frontend.decompose.operands import varies
 from lrp_onnx.frontend.decompose.registry import Decomposition, decomposes
 from lrp_onnx.graph.dequantize import dequantized
 from lrp_onnx.graph.replacement import Build
+from lrp_onnx.ops.registry import find
 
 __all__ = ["dequantized_layers"]
 
-LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 LEAVES = ("QuantizeLinear", "DynamicQuantizeLinear", "ExplainedBy")
 """Operators whose outputs are read as they are."""
@@ -132,7 +132,8 @@ def _explanation(node: ir.Node, value: ir.Value) -> ir.Value:
 def dequantized_layers(model: ir.Model) -> Iterator[tuple[ir.Node, Decomposition]]:
     """Each linear node with a dequantized weight, whatever is in front of it and behind it."""
     for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
-        if node.op_type in LINEAR and not node.domain and any(map(_is_weight, node.inputs)):
+        operator = find(node)
+        if operator is not None and operator.weighted and any(map(_is_weight, node.inputs)):
             yield node, _layer
 
 

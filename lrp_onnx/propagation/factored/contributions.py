@@ -30,9 +30,6 @@ ONE_SIDED = 64
 """So many times its negative weights an output's positive ones may be for the same.  Against
 float64 with input mostly positive, max|Δ| of max|R|: 4e-4 with a thousandth, 7e-4 with 3 of 64
 weights that are not 0."""
-BIASED = ("Conv", "ConvTranspose", "Gemm", "MatMulAdd")
-"""Operators that add their input 2 to the result."""
-CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 
 class Contributions:
@@ -100,7 +97,7 @@ class Contributions:
         """b in the shape of the operator's bias; None where the operator takes none, or of a size
         that only the run decides.
         """
-        if self.layer.node.op_type not in BIASED or b == 0.0:
+        if not self.layer.op.biased or b == 0.0:
             return None
         if isinstance(b, ir.Value):
             return b
@@ -111,7 +108,7 @@ class Contributions:
 
     def _outputs(self) -> int | None:
         """The size of a bias: 1 where it broadcasts."""
-        if self.layer.node.op_type not in CONVOLUTIONS:
+        if not self.layer.op.window:
             return 1
         shape = static_shape(self.w)
         if shape is None:
@@ -187,18 +184,14 @@ class Contributions:
         shape = static_shape(self.w)
         if shape is None or len(shape) < 2:
             return 0
-        per_output = {
-            "Conv": int(np.prod(shape[1:])),
-            "ConvTranspose": int(np.prod(shape)) // max(shape[1], 1),
-        }
-        return per_output.get(self.layer.node.op_type, min(shape))
+        return self.layer.op.cost(shape)
 
     def _is_thin(self, w: np.ndarray) -> bool:
         """Whether few of an output's weights are not 0, or its negative contributions are next to
         nothing beside the positive ones, so that z - z₊ is mostly rounding.  With an input of both
         signs either side may be the negative one.
         """
-        kernel = range(2, w.ndim) if self.layer.node.op_type in CONVOLUTIONS else ()
+        kernel = range(2, w.ndim) if self.layer.op.window else ()
         if self.layer.node.op_type == "ConvTranspose":  # (C, M/g, *k) -> (C/g, M/g, *k, g)
             w = np.stack(np.split(w, self.groups), -1)
         axes = (self.layer.op.channel_axis(self.layer.node, 1 - self.i), *kernel)
