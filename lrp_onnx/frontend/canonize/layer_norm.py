@@ -96,13 +96,13 @@ class _Norm:
 def layer_norms(model: ir.Model) -> None:
     """A norm spelled with ReduceMean and Sqrt becomes one operator."""
     for node in list(model.graph):
-        for norm in _found(node):
+        for norm in _norms_at(node):
             if norm.alone():
                 _write(model, norm)
                 break
 
 
-def _found(root: ir.Node) -> Iterator[_Norm]:
+def _norms_at(root: ir.Node) -> Iterator[_Norm]:
     """The norms whose deviation, or one over it, is this node, the longest first."""
     power = _number(root.inputs[1]) if _is(root, "Pow") else 0.5 if _is(root, "Sqrt") else None
     of_variance = _variance(root) if power in (0.5, -0.5) else None
@@ -149,7 +149,7 @@ def _variance(root: ir.Node) -> tuple[_Statistics, tuple[ir.Node, ...]] | None:
     if shifted is None:
         return None
     for at in (0, 1):
-        epsilon, (mean, axes, kept) = _number(shifted.inputs[at]), _mean(shifted.inputs[1 - at])
+        epsilon, (mean, axes, back) = _number(shifted.inputs[at]), _mean(shifted.inputs[1 - at])
         square = None if mean is None else _maker(mean.inputs[0], "Mul", "Pow")
         if epsilon is None or mean is None or square is None:
             continue
@@ -157,7 +157,7 @@ def _variance(root: ir.Node) -> tuple[_Statistics, tuple[ir.Node, ...]] | None:
         if centered is None or not _squares(square) or axes != centered.axes:
             continue
         twice = _centered(square.inputs[1]) or centered
-        parts = (*centered.nodes, *twice.nodes, square, mean, *kept, shifted, root)
+        parts = (*centered.nodes, *twice.nodes, square, mean, *back, shifted, root)
         return _Statistics(centered, epsilon, root), tuple(dict.fromkeys(parts))
     return None
 
@@ -269,16 +269,16 @@ def _write(model: ir.Model, norm: _Norm) -> None:
     assert last is not None
     assert x.dtype is not None
     whole = norm.sizes is not None and x.dtype != ir.DataType.DOUBLE
-    made = [(_operator if whole else _internal)(graph, norm, last.name or "")]
+    nodes = [(_operator if whole else _internal)(graph, norm, last.name or "")]
     if old.dtype not in (None, x.dtype):
-        inner = made[0].outputs[0]
+        inner = nodes[0].outputs[0]
         inner.name, inner.type, inner.shape = f"{old.name}/wide", x.type, old.shape
         cast = ir.node("Cast", [inner], {"to": old.dtype}, name=f"{last.name}/Cast")
-        made.append(cast)
-    new = made[-1].outputs[0]
+        nodes.append(cast)
+    new = nodes[-1].outputs[0]
     new.name, old.name = old.name, f"{old.name}/replaced"
     new.type, new.shape = old.type, old.shape
-    graph.insert_before(last, made)
+    graph.insert_before(last, nodes)
     old.replace_all_uses_with(new, replace_graph_outputs=True)
     if whole:
         graph.remove(_later_first(graph, norm.nodes), safe=True)
@@ -306,8 +306,8 @@ def _internal(graph: ir.Graph, norm: _Norm, name: str) -> ir.Node:
         deviation = inverse.outputs[0]
         deviation.name = f"{root.outputs[0].name}/deviation"
         deviation.type, deviation.shape = root.outputs[0].type, root.outputs[0].shape
-    given = [norm.x, *constants, norm.of.centered.mean, deviation]
-    return ir.node("Norm", given, {"axes": norm.axes}, domain="lrp", name=name)
+    inputs = [norm.x, *constants, norm.of.centered.mean, deviation]
+    return ir.node("Norm", inputs, {"axes": norm.axes}, domain="lrp", name=name)
 
 
 def _constant(graph: ir.Graph, norm: _Norm, name: str, part: str, array: Float) -> ir.Value:
@@ -333,8 +333,8 @@ def _axes(mean: ir.Node, keeps: int = 1) -> tuple[int, ...] | None:
     rank = len(x.shape)
     if not rank or mean.attributes.get_int("keepdims", 1) != keeps:
         return None
-    found = sorted(int(a) % rank - rank for a in axes.const_value.numpy().reshape(-1))
-    return tuple(found) or None
+    from_back = sorted(int(a) % rank - rank for a in axes.const_value.numpy().reshape(-1))
+    return tuple(from_back) or None
 
 
 def _number(value: ir.Value | None) -> float | None:

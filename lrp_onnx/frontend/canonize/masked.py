@@ -80,14 +80,14 @@ def _holds_infinity(value: ir.Value | None, left: int) -> bool:
 def _write(graph: ir.Graph, where: ir.Node, between: list[ir.Node]) -> None:
     """The twin behind the Where, and what is explained by it."""
     same: dict[ir.Value | None, ir.Value] = {}
-    made: list[ir.Node] = []
+    nodes: list[ir.Node] = []
 
     def add(op_type: str, like: ir.Value, inputs: list[ir.Value | None], **more: object) -> None:
         name = f"{like.name}/finite" if op_type != "GreaterOrEqual" else f"{like.name}/is_finite"
         node = ir.node(op_type, inputs, name=name, **more)  # type: ignore[arg-type]
         node.outputs[0].name = name
         node.outputs[0].shape, node.outputs[0].type = like.shape, like.type
-        made.append(node)
+        nodes.append(node)
 
     for node in between:
         for p in node.inputs:
@@ -95,20 +95,20 @@ def _write(graph: ir.Graph, where: ir.Node, between: list[ir.Node]) -> None:
                 assert p.dtype is not None
                 zero = new_constant(graph, f"{p.name}/zero", 0.0, p.dtype)
                 add("GreaterOrEqual", p, [p, zero])
-                kept = made[-1].outputs[0]
-                kept.type = ir.TensorType(ir.DataType.BOOL)
-                add("Where", p, [kept, p, zero])
-                same[p] = made[-1].outputs[0]
+                finite = nodes[-1].outputs[0]
+                finite.type = ir.TensorType(ir.DataType.BOOL)
+                add("Where", p, [finite, p, zero])
+                same[p] = nodes[-1].outputs[0]
         inputs = [same.get(v, v) for v in node.inputs]
         add(node.op_type, node.outputs[0], inputs, attributes=dict(node.attributes))
-        same[node.outputs[0]] = made[-1].outputs[0]
+        same[node.outputs[0]] = nodes[-1].outputs[0]
     y = where.outputs[0]
     add("Where", y, [same.get(v, v) for v in where.inputs])
-    twin = made[-1].outputs[0]
+    twin = nodes[-1].outputs[0]
     explained = ir.node("ExplainedBy", [y, twin], domain="lrp", name=f"{where.name}/explained")
     result = explained.outputs[0]
     name, result.type, result.shape = y.name, y.type, y.shape
     y.replace_all_uses_with(result, replace_graph_outputs=True)
     explained.replace_input_with(0, y)
     y.name, result.name = f"{name}/forward", name
-    graph.insert_after(where, [*made, explained])
+    graph.insert_after(where, [*nodes, explained])

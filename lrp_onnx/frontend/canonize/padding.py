@@ -147,14 +147,14 @@ def _pad_at_run_time(
             for v in inputs
         ]
         name = f"{node.name}/pads/{op_type}_{next(numbers)}"
-        made = ir.Node(
+        new = ir.Node(
             "", op_type, values, [ir.AttrInt64(k, v) for k, v in attributes.items()], name=name
         )
-        made.outputs[0].type, made.outputs[0].shape = int64, ir.Shape([len(strides)])
-        made.outputs[0].name = name
-        made.metadata_props[PADDING_OF] = node.name or ""
-        graph.insert_before(node, made)
-        return made.outputs[0]
+        new.outputs[0].type, new.outputs[0].shape = int64, ir.Shape([len(strides)])
+        new.outputs[0].name = name
+        new.metadata_props[PADDING_OF] = node.name or ""
+        graph.insert_before(node, new)
+        return new.outputs[0]
 
     size = emit("Shape", x, start=2)
     windows = emit("Div", emit("Add", size, [s - 1 for s in strides]), strides)

@@ -19,8 +19,8 @@ Input = ir.Value | None
 
 def attribute(node: ir.Node, name: str, default: Any = None) -> Any:
     """The value of an attribute, `default` where it is absent."""
-    found = node.attributes.get(name)
-    return default if found is None else found.value
+    attr = node.attributes.get(name)
+    return default if attr is None else attr.value
 
 
 class Build:
@@ -43,29 +43,31 @@ class Build:
         self, op_type: str, count: int, *inputs: Input, domain: str = "", **attributes: Any
     ) -> tuple[ir.Value, ...]:
         """Add one node with `count` outputs."""
-        given = list(inputs)
-        while given and given[-1] is None:
-            given.pop()
+        operands = list(inputs)
+        while operands and operands[-1] is None:
+            operands.pop()
         # a prefix of its own keeps names apart; NameFixPass makes them unique
         name = f"{self.prefix}/{op_type}_{len(self.nodes)}"
-        made = ir.Node(
+        node = ir.Node(
             domain,
             op_type,
-            given,
+            operands,
             attributes=ir.convenience.convert_attributes(attributes),
             num_outputs=count,
             name=name,
             metadata_props=dict(self.node.metadata_props),
         )
-        for k, value in enumerate(made.outputs):
+        for k, value in enumerate(node.outputs):
             value.name = f"{name}:{k}"
-        self.nodes.append(made)
-        return tuple(made.outputs)
+        self.nodes.append(node)
+        return tuple(node.outputs)
 
     def copy(self, node: ir.Node, inputs: Sequence[Input]) -> tuple[ir.Value, ...]:
         """Add a node like the given one that reads other inputs."""
-        kept = dict(node.attributes)
-        return self.outputs(node.op_type, len(node.outputs), *inputs, domain=node.domain, **kept)
+        attributes = dict(node.attributes)
+        return self.outputs(
+            node.op_type, len(node.outputs), *inputs, domain=node.domain, **attributes
+        )
 
     def explained(self, y: ir.Value, z: ir.Value) -> ir.Value:
         """y in the forward, z to the explanation: `lrp::ExplainedBy`.
