@@ -98,9 +98,11 @@ def _moved_along(emit: Emit, path: Path, x: ir.Value, g: ir.Value, share: ir.Val
 def _add_output(emit: Emit, sums: Sequence[ir.Value]) -> None:
     graph = emit.graph
     totals = [emit.op("ReduceSum", v, keepdims=1) for v in sums]
-    given = ir.Value(name=COMPLETENESS, shape=ir.Shape([len(sums)]), type=ir.TensorType(emit.dtype))
+    output = ir.Value(
+        name=COMPLETENESS, shape=ir.Shape([len(sums)]), type=ir.TensorType(emit.dtype)
+    )
     graph.append(
-        ir.Node("", "Concat", totals, attributes=[ir.AttrInt64("axis", 0)], outputs=[given],
+        ir.Node("", "Concat", totals, attributes=[ir.AttrInt64("axis", 0)], outputs=[output],
                 name="lrp/completeness")
     )  # fmt: skip
-    graph.outputs.append(given)
+    graph.outputs.append(output)
