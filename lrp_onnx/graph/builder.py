@@ -206,8 +206,12 @@ class Emit:
         inputs = [
             replaced.get(i, node.inputs[i] if i < len(node.inputs) else None) for i in range(size)
         ]
-        kept = dict(node.attributes) if op_type is None else self._shared_attributes(node, op_type)
-        (value,) = self.outputs(op_type or node.op_type, tuple(inputs), kept, domain=node.domain)
+        attributes = (
+            dict(node.attributes) if op_type is None else self._shared_attributes(node, op_type)
+        )
+        (value,) = self.outputs(
+            op_type or node.op_type, tuple(inputs), attributes, domain=node.domain
+        )
         if value.shape is None:
             value.shape = node.outputs[0].shape
         return value

@@ -214,8 +214,8 @@ def _check(proto: onnx.ModelProto) -> onnx.ModelProto:
     for value in proto.graph.output:  # older converters leave the shape out; runtimes accept that
         if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
             inferred = onnx.shape_inference.infer_shapes(proto)
-            found = {v.name: v for v in inferred.graph.output}
-            value.CopyFrom(found[value.name])
+            outputs = {v.name: v for v in inferred.graph.output}
+            value.CopyFrom(outputs[value.name])
             value.type.tensor_type.shape.SetInParent()  # behind an operator of another domain
     onnx.checker.check_model(proto)
     return proto
@@ -247,11 +247,11 @@ def through_proto(
         graph.inputs[:] = outer
     result = deserialized(function(proto))
     by_name = {v.name: v for v in result.graph.inputs}
-    kept = {v.name for v in outer}
+    input_names = {v.name for v in outer}
     for name, tensor in held.items():
         value = by_name[name]
         value.const_value = tensor
-        if name not in kept:
+        if name not in input_names:
             result.graph.inputs.remove(value)
         result.graph.initializers[name] = value
     return result
