@@ -52,16 +52,16 @@ def emit_relevance(
     for first in starts:
         own, left = None if audit is None else Audit(), dict(masks)
         wanted = list(outputs.values())
-        found = _explained(emit, model, assignment, first, wanted, own, left)
-        _check_reached(outputs, found)
+        relevance = _explained(emit, model, assignment, first, wanted, own, left)
+        _check_reached(outputs, relevance)
         _check_reached({n: v for n, v in conditioned.items() if v in left}, ())
-        rounds.append(found)
+        rounds.append(relevance)
         if audit is not None and own is not None:
             audit.include(emit, own)
     for name, value in outputs.items():
         emit.write_for(value, str(name), "result")
-        found_for_all = [found[value] for found in rounds]
-        _add_relevance(graph, emit, assignment.target, found_for_all, value, name)
+        relevances = [relevance[value] for relevance in rounds]
+        _add_relevance(graph, emit, assignment.target, relevances, value, name)
     if assignment.target.kind == "top":
         _add_classes(graph, emit, assignment)
     for k, (site, sums, _) in enumerate(audit.rows if audit is not None else []):
@@ -140,17 +140,19 @@ def _add_relevance(
     graph: ir.Graph,
     emit: Emit,
     target: Target,
-    found: Sequence[ir.Value],
+    relevances: Sequence[ir.Value],
     like: ir.Value,
     name: str,
 ) -> None:
     """The output `<name>_relevance`, shaped like the tensor; of several classes stacked behind the
     batch.
     """
-    shape, (r, *_) = like.shape, found
+    shape, (r, *_) = like.shape, relevances
     if target.kind == "top":
         axis = min(1, known_rank(like))
-        r = emit.op("Concat", *(emit.op("Unsqueeze", r, emit.ints(axis)) for r in found), axis=axis)
+        r = emit.op(
+            "Concat", *(emit.op("Unsqueeze", r, emit.ints(axis)) for r in relevances), axis=axis
+        )
         dims = list(like.shape or ())
         shape = ir.Shape([*dims[:axis], target.count, *dims[axis:]])
     floating = like.dtype is not None and like.dtype.is_floating_point()
