@@ -39,18 +39,18 @@ class _Replay:
 
     def __init__(self, graph: ir.Graph) -> None:
         self.graph = graph
-        self.made: dict[ir.Node, ir.Value] = {}
+        self.copies: dict[ir.Node, ir.Value] = {}
 
     def copy(self, node: ir.Node, inputs: Sequence[ir.Value | None]) -> ir.Value:
         """What `node` makes of other inputs."""
         attributes = list(node.attributes.values())
-        return self._made(node, node.domain, node.op_type, inputs, attributes)
+        return self._appended(node, node.domain, node.op_type, inputs, attributes)
 
     def negated(self, node: ir.Node, logits: ir.Value) -> ir.Value:
         """−logits, in place of the node that makes 1 − p."""
-        return self._made(node, "", "Neg", [logits], [])
+        return self._appended(node, "", "Neg", [logits], [])
 
-    def _made(
+    def _appended(
         self,
         node: ir.Node,
         domain: str,
@@ -58,7 +58,7 @@ class _Replay:
         inputs: Sequence[ir.Value | None],
         attributes: Sequence[ir.Attr],
     ) -> ir.Value:
-        if node not in self.made:
+        if node not in self.copies:
             like = node.outputs[0]
             name = f"lrp/{like.name}/logits"
             copy = ir.Node(
@@ -71,8 +71,8 @@ class _Replay:
                 metadata_props=provenance(node.name or node.op_type, "logits"),
             )
             self.graph.append(copy)
-            self.made[node] = copy.outputs[0]
-        return self.made[node]
+            self.copies[node] = copy.outputs[0]
+        return self.copies[node]
 
 
 Leaf = Callable[[ir.Value | None], ir.Value | None]
