@@ -18,14 +18,14 @@ class _Spelling:
 
     def __init__(self, graph: ir.Graph, node: ir.Node) -> None:
         self.graph, self.node = graph, node
-        self.made: list[ir.Node] = []
+        self.nodes: list[ir.Node] = []
 
     def op(self, op_type: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:
-        name = f"{self.node.name}/{op_type}_{len(self.made)}"
+        name = f"{self.node.name}/{op_type}_{len(self.nodes)}"
         node = ir.node(op_type, inputs, attributes, name=name)
         node.metadata_props.update(self.node.metadata_props)
         node.outputs[0].name = name
-        self.made.append(node)
+        self.nodes.append(node)
         return node.outputs[0]
 
     def constant(self, part: str, array: Any, like: ir.Value | None = None) -> ir.Value:
@@ -39,7 +39,7 @@ class _Spelling:
         old = self.node.outputs[0]
         name, value.shape, value.type = old.name, old.shape, old.type
         old.replace_all_uses_with(value, replace_graph_outputs=True)
-        self.graph.insert_after(self.node, self.made)
+        self.graph.insert_after(self.node, self.nodes)
         self.graph.remove(self.node, safe=True)
         old.name, value.name = f"{name}/replaced", name
 
@@ -47,26 +47,28 @@ class _Spelling:
 def spell_norm(graph: ir.Graph, node: ir.Node) -> None:
     """(x - mean)/deviation·scale + bias."""
     x, scale, bias, mean, deviation = node.inputs
-    made = _Spelling(graph, node)
-    value = made.op("Div", made.op("Sub", x, mean), deviation)
-    value = value if scale is None else made.op("Mul", value, scale)
-    made.replace(value if bias is None else made.op("Add", value, bias))
+    spelling = _Spelling(graph, node)
+    value = spelling.op("Div", spelling.op("Sub", x, mean), deviation)
+    value = value if scale is None else spelling.op("Mul", value, scale)
+    spelling.replace(value if bias is None else spelling.op("Add", value, bias))
 
 
 def spell_group_norm(graph: ir.Graph, node: ir.Node) -> None:
     """InstanceNormalization over (N, groups, all else), then ·scale + bias per channel."""
     x, scale, *bias = node.inputs
     assert x is not None
-    made = _Spelling(graph, node)
+    spelling = _Spelling(graph, node)
     groups = node.attributes["num_groups"].as_int()
-    one, zero = (made.constant(f"{k}", np.full(groups, k), x) for k in (1, 0))
-    apart = made.op("Reshape", x, made.constant("groups", [0, groups, -1]))
+    one, zero = (spelling.constant(f"{k}", np.full(groups, k), x) for k in (1, 0))
+    apart = spelling.op("Reshape", x, spelling.constant("groups", [0, groups, -1]))
     epsilon = node.attributes["epsilon"].as_float()
-    normed = made.op("InstanceNormalization", apart, one, zero, epsilon=epsilon)
-    value = made.op("Reshape", normed, made.op("Shape", x))
-    column = made.constant("column", _column(x))
-    value = made.op("Mul", value, made.op("Reshape", scale, column))
-    made.replace(made.op("Add", value, made.op("Reshape", bias[0], column)) if bias else value)
+    normed = spelling.op("InstanceNormalization", apart, one, zero, epsilon=epsilon)
+    value = spelling.op("Reshape", normed, spelling.op("Shape", x))
+    column = spelling.constant("column", _column(x))
+    value = spelling.op("Mul", value, spelling.op("Reshape", scale, column))
+    spelling.replace(
+        spelling.op("Add", value, spelling.op("Reshape", bias[0], column)) if bias else value
+    )
 
 
 def _column(x: ir.Value) -> Sequence[int]:
