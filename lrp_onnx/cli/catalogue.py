@@ -99,7 +99,8 @@ def to_json(entry: Entry) -> dict[str, Any]:
         parameters = {name: _limits(p) for name, p in entry.parameters.items()}
         return {**shared, "formula": entry.formula, "parameters": parameters}
     layers = [
-        {"layer": _where(x), "rule": x.rule.name, "parameters": dict(x.given)} for x in entry.layers
+        {"layer": _where(x), "rule": x.rule.name, "parameters": dict(x.parameters)}
+        for x in entry.layers
     ]
     return {**shared, "layers": layers}
 
@@ -118,7 +119,7 @@ def _where(layer: Layer) -> str:
 
 
 def _given(layer: Layer) -> str:
-    shown = {name: p.default for name, p in layer.rule.parameters.items()} | dict(layer.given)
+    shown = {name: p.default for name, p in layer.rule.parameters.items()} | dict(layer.parameters)
     return ", ".join(f"{k}={_value(v)}" for k, v in shown.items())
 
 

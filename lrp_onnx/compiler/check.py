@@ -105,11 +105,11 @@ def check_compiled(source: Source, compiled: Compiled, seed: int = 0) -> tuple[s
     """
     check_graph(compiled.graph)
     warnings = weight_warnings(compiled.graph)
-    found = judged_on_random(source, compiled.graph, seed)
-    if isinstance(found, str):
+    judged = judged_on_random(source, compiled.graph, seed)
+    if isinstance(judged, str):
         remedy = "Check it on real input: lrp-onnx verify MODEL INPUT"
-        return (*warnings, f"the forward was not compared with the original's: {found}. {remedy}.")
-    feeds, expected = found
+        return (*warnings, f"the forward was not compared with the original's: {judged}. {remedy}.")
+    feeds, expected = judged
     for name, (difference, allowed) in forward_differences(compiled.graph, feeds, expected).items():
         if not difference <= allowed:
             raise CheckError(
@@ -199,8 +199,8 @@ def forward_differences(
     """Run the compiled graph's forward and compare each output with the original's."""
     with runtime_form(model) as form:
         outputs = judge(form).run({**extra_feeds(model, feeds, expected), **feeds}, list(expected))
-    made = {str(v.name): v for v in model.graph.outputs}
-    return {name: _difference(made[name], outputs[name], y) for name, y in expected.items()}
+    values = {str(v.name): v for v in model.graph.outputs}
+    return {name: _difference(values[name], outputs[name], y) for name, y in expected.items()}
 
 
 def _difference(output: ir.Value, actual: Array, expected: Array) -> tuple[float, float]:

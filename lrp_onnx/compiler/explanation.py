@@ -147,17 +147,19 @@ def _add_relevance(
     graph: ir.Graph,
     emit: Emit,
     target: Target,
-    found: Sequence[ir.Value],
+    relevances: Sequence[ir.Value],
     like: ir.Value,
     name: str,
 ) -> None:
     """The output `<name>_relevance`, shaped like the tensor; of several classes stacked behind the
     batch.
     """
-    shape, (r, *_) = like.shape, found
+    shape, (r, *_) = like.shape, relevances
     if target.kind == "top":
         axis = min(1, known_rank(like))
-        r = emit.op("Concat", *(emit.op("Unsqueeze", r, emit.ints(axis)) for r in found), axis=axis)
+        r = emit.op(
+            "Concat", *(emit.op("Unsqueeze", r, emit.ints(axis)) for r in relevances), axis=axis
+        )
         dims = list(like.shape or ())
         shape = ir.Shape([*dims[:axis], target.count, *dims[axis:]])
     floating = like.dtype is not None and like.dtype.is_floating_point()

@@ -28,15 +28,15 @@ def implied_preprocess(value: ir.Value) -> Preprocess | None:
     """`byte` or `unit` where the first nodes after this graph input normalize, else None."""
     if value.dtype == ir.DataType.UINT8:
         return PRESETS["byte"]
-    (factor, shift), found = affine_behind(value)
-    preset = _range(factor, shift) if found is not None else None
-    return preset and replace(preset, name=f"{preset.name}, implied by the model's node '{found}'")
+    (factor, shift), last = affine_behind(value)
+    preset = _range(factor, shift) if last is not None else None
+    return preset and replace(preset, name=f"{preset.name}, implied by the model's node '{last}'")
 
 
 def affine_behind(value: ir.Value) -> tuple[Affine, str | None]:
     """What the first nodes make of this graph input, and the name of the last that computes."""
     factor, shift = np.ones(1), np.zeros(1)
-    found: str | None = None
+    last: str | None = None
     while len(consumers := list(value.uses())) == 1:
         node, position = consumers[0]
         if node.op_type not in TRANSPARENT:
@@ -44,9 +44,9 @@ def affine_behind(value: ir.Value) -> tuple[Affine, str | None]:
             if step is None or len({len(step[0]), len(factor), 1}) > 2:
                 break
             factor, shift = factor * step[0], shift * step[0] + step[1]
-            found = node.name or node.op_type
+            last = node.name or node.op_type
         value = node.outputs[0]
-    return (factor, shift), found
+    return (factor, shift), last
 
 
 def _affine(node: ir.Node, position: int) -> Affine | None:

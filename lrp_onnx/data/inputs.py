@@ -75,8 +75,8 @@ def fit_array(
     if array.ndim == len(shape) - 1:
         array = array[None]
     fits = array.ndim == len(shape) and all(
-        not isinstance(size, int) or size == given
-        for size, given in zip(shape, array.shape, strict=True)
+        not isinstance(size, int) or size == actual
+        for size, actual in zip(shape, array.shape, strict=True)
     )
     if not fits:
         fact = f"shape {describe_shape(array.shape)}, but {wants}"
@@ -202,14 +202,14 @@ def _size(
 ) -> tuple[int, int]:
     """The model's height and width; a single open one follows the picture's proportions."""
     model = shape[axes.index("H")], shape[axes.index("W")]
-    given = preprocess.size or model
-    for size, wanted in zip(given, model, strict=True):
+    sizes = preprocess.size or model
+    for size, wanted in zip(sizes, model, strict=True):
         if isinstance(wanted, int) and size != wanted:
             raise InputError(
                 f"preprocess '{preprocess.name}': size {preprocess.size}, but the model's input "
                 f"'{name}' is {describe_shape(shape)}. Leave 'size' out: the model fixes it."
             )
-    height, width = given
+    height, width = sizes
     if isinstance(height, int) and isinstance(width, int):
         return height, width
     if isinstance(height, int):

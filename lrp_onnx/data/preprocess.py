@@ -133,10 +133,10 @@ def bounds(preprocess: Preprocess) -> tuple[tuple[float, ...], tuple[float, ...]
 
 def _per_channel(preprocess: Preprocess, channels: int) -> tuple[NDArray[Any], NDArray[Any]]:
     for key in ("mean", "std"):
-        given = len(getattr(preprocess, key))
-        if given not in (1, channels):
+        count = len(getattr(preprocess, key))
+        if count not in (1, channels):
             raise InputError(
-                f"preprocess '{preprocess.name}': '{key}' has {given} numbers, but the model takes "
+                f"preprocess '{preprocess.name}': '{key}' has {count} numbers, but the model takes "
                 f"{channels} channel(s). Use unit, byte or inception, or a file with {channels}."
             )
     # broadcasting a single mean against several std, and the other way round, is meant
@@ -150,13 +150,13 @@ def _from_table(table: Mapping[str, Any], path: Path) -> Preprocess:
     unknown = sorted(set(table) - set(KEYS))
     if unknown:
         raise _key_error(path, unknown[0], "unknown key", f"Known keys: {', '.join(KEYS)}")
-    made = Preprocess(path.name, **{key: _read(path, key, table[key]) for key in table})
-    ends = sorted((0.0, 255 * made.scale))
-    if not all(ends[0] <= mean <= ends[1] for mean in made.mean):
-        fact = f"{_listed(made.mean)} lies outside the scaled pixels, {_listed(ends)}"
+    preprocess = Preprocess(path.name, **{key: _read(path, key, table[key]) for key in table})
+    ends = sorted((0.0, 255 * preprocess.scale))
+    if not all(ends[0] <= mean <= ends[1] for mean in preprocess.mean):
+        fact = f"{_listed(preprocess.mean)} lies outside the scaled pixels, {_listed(ends)}"
         remedy = "Write scale = 1 if mean and std are for pixels from 0 to 255"
         raise _key_error(path, "mean", fact, remedy)
-    return made
+    return preprocess
 
 
 def _read(path: Path, key: str, value: Any) -> Any:

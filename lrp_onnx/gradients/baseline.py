@@ -41,29 +41,29 @@ class Baseline:
 
 
 def read_baselines(
-    model: ir.Model, given: object, preprocess: Preprocess | None = None
+    model: ir.Model, baseline: object, preprocess: Preprocess | None = None
 ) -> dict[str, Baseline]:
     """Baselines by input name, ANY for all, from what the user gave.
 
-    given: None (zero), zero, mean, a file or an array, one of these by input name, or texts
+    baseline: None (zero), zero, mean, a file or an array, one of these by input name, or texts
     `[NAME=]zero` as the command line has them.
     Raises InputError where a file does not fit or a name is unknown.
     """
     names = [wanted.name for wanted in wanted_by(model)]
-    if given is None:
+    if baseline is None:
         return {}
-    if isinstance(given, Mapping):
-        pairs = list(given.items())
-    elif isinstance(given, list | tuple):
-        pairs = [_named(text, names) for text in given]
+    if isinstance(baseline, Mapping):
+        pairs = list(baseline.items())
+    elif isinstance(baseline, list | tuple):
+        pairs = [_named(text, names) for text in baseline]
     else:
-        pairs = [(ANY, given)]
-    found: dict[str, Baseline] = {}
+        pairs = [(ANY, baseline)]
+    baselines: dict[str, Baseline] = {}
     for name, value in pairs:
-        if name in found:
+        if name in baselines:
             raise InputError(f"baseline of {name or 'every input'!r}: given twice. Give one.")
-        found[name] = _read(model, name, value, preprocess)
-    return found
+        baselines[name] = _read(model, name, value, preprocess)
+    return baselines
 
 
 def described(baselines: object) -> str:
@@ -148,14 +148,14 @@ def _of_tokens(by_input: Mapping[ir.Value, Baseline], source: ir.Value) -> Basel
 
 def cone_of(value: ir.Value) -> set[ir.Node]:
     """The nodes that depend on a value."""
-    found: set[ir.Node] = set()
+    cone: set[ir.Node] = set()
     pending = list(value.consumers())
     while pending:
         node = pending.pop()
-        if node not in found:
-            found.add(node)
+        if node not in cone:
+            cone.add(node)
             pending += [user for v in node.outputs for user in v.consumers()]
-    return found
+    return cone
 
 
 def _check_names(inputs: Sequence[ir.Value], baselines: Mapping[str, Baseline]) -> None:

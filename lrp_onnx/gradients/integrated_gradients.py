@@ -51,12 +51,12 @@ def integrated_gradients(
     side_by_side = at_once(path)
     means = _means(emit, path, assignment.steps, side_by_side)
     means = completed(emit, path, means, side_by_side is not None, account)
-    found = {}
+    relevance = {}
     for x, g in means.items():
         emit.write_for(x, str(x.name), "integrated-gradients")
-        found[x] = emit.shaped(emit.op("Mul", way[x], g), x)
-    embedded = {x: found[x] for x in cut.embedded if x in found}
-    return found | walk(emit, cut.before, embedded, assignment.inputs)
+        relevance[x] = emit.shaped(emit.op("Mul", way[x], g), x)
+    embedded = {x: relevance[x] for x in cut.embedded if x in relevance}
+    return relevance | walk(emit, cut.before, embedded, assignment.inputs)
 
 
 def _check_apart(cut: Cut) -> None:

@@ -108,11 +108,11 @@ class OnePoint:
             replaced[x] = cast_like(emit, emit.op("Add", gone, path.begin[x]), x)
             replaced[x].shape, replaced[x].type = x.shape, x.type
         nodes = path.nodes_behind(path.sources)
-        found = {}
+        gradients = {}
         for x, g in _differentiated(emit, path, nodes, replaced, path.mask).items():
             _on_behalf(emit, x)
-            found[x] = emit.op("Mul", g, in_dtype(emit, weight))
-        return found
+            gradients[x] = emit.op("Mul", g, in_dtype(emit, weight))
+        return gradients
 
 
 class BatchOfPoints:
@@ -133,14 +133,14 @@ class BatchOfPoints:
         """The weighted sum of the gradients at the points, by source."""
         path = self.path
         replaced = self.others | {x: self._placed(emit, x, fractions) for x in path.sources}
-        nodes, found = path.nodes_behind(path.roots), {}
+        nodes, sums = path.nodes_behind(path.roots), {}
         gradients = _differentiated(emit, path, nodes, replaced, self.mask, self._shape)
         for x, g in gradients.items():
             _on_behalf(emit, x)
             apart = emit.op("Reshape", g, _sizes(emit, [self.points, -1], x))
             counted = emit.op("Mul", apart, _as_column(emit, weights, x))
-            found[x] = emit.op("ReduceSum", counted, emit.ints(0), keepdims=0)
-        return found
+            sums[x] = emit.op("ReduceSum", counted, emit.ints(0), keepdims=0)
+        return sums
 
     def _placed(self, emit: Emit, x: ir.Value, fractions: ir.Value) -> ir.Value:
         _on_behalf(emit, x)
@@ -212,14 +212,14 @@ def _differentiated(
     shape: Shaped = lambda value: value.shape,
 ) -> Gradients:
     """The gradient of m·y in a copy of the nodes, by source."""
-    values, made = copied(emit.graph, nodes, replaced, COPY, shape)
-    sites = [moved(site, values, made) for site in path.cut.behind]
+    values, copies = copied(emit.graph, nodes, replaced, COPY, shape)
+    sites = [moved(site, values, copies) for site in path.cut.behind]
     ends = {x: values[x] for x in path.sources}
     try:
-        found = walk(emit, sites, {values.get(path.y, path.y): mask}, list(ends.values()))
+        gradients = walk(emit, sites, {values.get(path.y, path.y): mask}, list(ends.values()))
     except LrpError as e:  # the user knows the nodes of the network, not their copies
         raise _without_prefix(e) from e
-    return {x: found[end] for x, end in ends.items() if end in found}
+    return {x: gradients[end] for x, end in ends.items() if end in gradients}
 
 
 def _without_prefix(error: LrpError) -> LrpError:

@@ -52,18 +52,18 @@ def cut_at_sources(inputs: Sequence[ir.Value], nodes: Sequence[Assigned]) -> Cut
                 "explained become floats inside its body, and gradients are taken where they do. "
                 "Choose method lrp, or other inputs with --explain"
             )
-        given, made = site.step.node.inputs, site.step.node.outputs
+        read, written = site.step.node.inputs, site.step.node.outputs
         integers = tuple(
-            i for i in site.step.active if _is_integer(given[i]) and given[i] not in differentiable
+            i for i in site.step.active if _is_integer(read[i]) and read[i] not in differentiable
         )
         others = tuple(i for i in site.step.active if i not in integers)
         if integers:
             before.append(_with_active(site, integers))
-            embedded += [v for v in made if not _is_integer(v)]
+            embedded += [v for v in written if not _is_integer(v)]
         if others or site.step.captured:
             behind.append(_with_active(site, others))
-            differentiable.update(made)
-        differentiable.update(v for v in made if not _is_integer(v))
+            differentiable.update(written)
+        differentiable.update(v for v in written if not _is_integer(v))
     return Cut(tuple(behind), tuple(before), floats, tuple(embedded))
 
 

@@ -155,5 +155,5 @@ def weight_copies(graph: ir.Graph) -> dict[Any, ir.Value]:
 
 
 def _dictionary(holder: ir.Model | ir.Graph, key: str) -> dict[Any, Any]:
-    found: dict[Any, Any] = holder.meta.setdefault(key, {})
-    return found
+    entries: dict[Any, Any] = holder.meta.setdefault(key, {})
+    return entries

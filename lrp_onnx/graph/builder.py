@@ -235,8 +235,8 @@ class Emit:
         inputs = [
             replaced.get(i, node.inputs[i] if i < len(node.inputs) else None) for i in range(size)
         ]
-        kept = dict(node.attributes) if op_type is None else self._shared_attributes(node, op_type)
-        (value,) = self.outputs(op_type or node.op_type, tuple(inputs), kept, domain=node.domain)
+        same = dict(node.attributes) if op_type is None else self._shared_attributes(node, op_type)
+        (value,) = self.outputs(op_type or node.op_type, tuple(inputs), same, domain=node.domain)
         return value if value.shape is not None else self.shaped(value, node.outputs[0])
 
     def shaped(self, value: ir.Value, like: ir.Value | ir.Shape | Sequence[Any] | None) -> ir.Value:

@@ -29,12 +29,12 @@ def cone(graph: ir.Graph, roots: Collection[ir.Value], ends: Collection[ir.Value
         if any(v in reached for v in reads(node)) and not any(v in roots for v in node.outputs):
             reached.update(node.outputs)
             below.append(node)
-    found = []
+    between = []
     for node in reversed(below):
         if any(v in wanted for v in node.outputs):
             wanted.update(reads(node))
-            found.append(node)
-    return found[::-1]
+            between.append(node)
+    return between[::-1]
 
 
 def copied(
@@ -50,7 +50,7 @@ def copied(
     `prefix`; `shape` says the shape of the copy of a value.
     """
     values = dict(replaced)
-    made: dict[ir.Node, ir.Node] = {}
+    copies: dict[ir.Node, ir.Node] = {}
     for node in nodes:
         copy = ir.Node(
             node.domain,
@@ -69,10 +69,10 @@ def copied(
             for old, new in inside.items():
                 new.name, new.type, new.shape = f"{prefix}/{old.name}", old.type, shape(old)
             values |= inside
-            made |= twins
+            copies |= twins
         graph.append(copy)
-        made[node] = copy
-    return values, made
+        copies[node] = copy
+    return values, copies
 
 
 def _attribute(attribute: ir.Attr, values: Mapping[ir.Value, ir.Value]) -> ir.Attr:

@@ -48,12 +48,14 @@ def constants_of(graph: ir.Graph) -> set[ir.Value]:
     """The initializers, those of the graphs around it included, and everything that is computed
     from them alone.
     """
-    found = set(graph.initializers.values())
-    found.update(v for node in graph for v in node.inputs if v is not None and v.is_initializer())
+    constants = set(graph.initializers.values())
+    constants.update(
+        v for node in graph for v in node.inputs if v is not None and v.is_initializer()
+    )
     for node in graph:
-        if all(v is None or v in found for v in node.inputs) and not _random(node):
-            found.update(node.outputs)
-    return found
+        if all(v is None or v in constants for v in node.inputs) and not _random(node):
+            constants.update(node.outputs)
+    return constants
 
 
 def _random(node: ir.Node) -> bool:

@@ -57,31 +57,31 @@ def _like(value: ir.Value, q: ir.Value, dtype: ir.DataType) -> ir.Value:
 
 
 def for_elements_of(
-    write: Writer, x: ir.Value, given: ir.Value, axis: int = 1, block: int = 0
+    write: Writer, x: ir.Value, parameter: ir.Value, axis: int = 1, block: int = 0
 ) -> ir.Value:
     """A scale or zero point shaped so that it broadcasts against x.
 
-    given: () or (1,), one per entry of the axis, or, with `block`, shaped like x but for the axis.
-    UnsupportedError where shapes are unknown.
+    parameter: () or (1,), one per entry of the axis, or, with `block`, shaped like x but for the
+    axis. UnsupportedError where shapes are unknown.
     """
-    rank = known_rank(given)
+    rank = known_rank(parameter)
     if block:
-        return _of_blocks(write, x, given, axis, block)
-    if rank == 0 or given.shape == (1,):
-        return given
+        return _of_blocks(write, x, parameter, axis, block)
+    if rank == 0 or parameter.shape == (1,):
+        return parameter
     if rank > 1:
-        return given
+        return parameter
     shape = [1] * known_rank(x)
     shape[axis] = -1
-    return write.op("Reshape", given, write.ints(*shape))
+    return write.op("Reshape", parameter, write.ints(*shape))
 
 
-def _of_blocks(write: Writer, x: ir.Value, given: ir.Value, axis: int, block: int) -> ir.Value:
+def _of_blocks(write: Writer, x: ir.Value, parameter: ir.Value, axis: int, block: int) -> ir.Value:
     """Each entry repeated for the elements of its block; the last block may be cut."""
     size = None if x.shape is None else x.shape[axis]
     if not isinstance(size, int):
         raise UnsupportedError("it is quantized in blocks along an axis whose size is unknown")
-    return write.op("Gather", given, write.ints(*(np.arange(size) // block)), axis=axis)
+    return write.op("Gather", parameter, write.ints(*(np.arange(size) // block)), axis=axis)
 
 
 def _is_zero(value: ir.Value) -> bool:

@@ -215,8 +215,8 @@ def _check(proto: onnx.ModelProto) -> None:
     for value in proto.graph.output:  # older converters leave the shape out; runtimes accept that
         if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
             inferred = onnx.shape_inference.infer_shapes(proto)
-            found = {v.name: v for v in inferred.graph.output}
-            value.CopyFrom(found[value.name])
+            outputs = {v.name: v for v in inferred.graph.output}
+            value.CopyFrom(outputs[value.name])
             value.type.tensor_type.shape.SetInParent()  # behind an operator of another domain
     onnx.checker.check_model(proto)
 
@@ -247,14 +247,14 @@ def through_proto(model: ir.Model, function: Callable[[onnx.ModelProto], onnx.Mo
     """Apply a function on ModelProto to the model, in place, without its large weights
     (`in_small`).
     """
-    kept = {v.name for v in model.graph.inputs}
+    input_names = {v.name for v in model.graph.inputs}
     proto, held = in_small(model)
     result = deserialized(function(proto))
     by_name = {v.name: v for v in result.graph.inputs}
     for name, tensor in held.items():
         value = by_name[name]
         value.const_value = tensor
-        if name not in kept:
+        if name not in input_names:
             result.graph.inputs.remove(value)
         result.graph.initializers[name] = value
     model.graph, model.ir_version = result.graph, result.ir_version

@@ -24,12 +24,12 @@ def refusal(refused: Mapping[ir.Node, str]) -> UnsupportedError:
     alike: dict[tuple[str, str], list[ir.Node]] = {}
     for node, reason in refused.items():
         alike.setdefault((type_of(node), reason), []).append(node)
-    told = [line for (kind, why), nodes in alike.items() for line in _lines(kind, why, nodes)]
+    lines = [line for (kind, why), nodes in alike.items() for line in _lines(kind, why, nodes)]
     many = f"{len(refused)} nodes" if len(refused) > 1 else "1 node"
     error = UnsupportedError(
         f"the model cannot be explained: no rule propagates through {many} between the explained "
         "input and the "
-        f"target: {'; '.join(told)}. Choose other inputs with --explain or another "
+        f"target: {'; '.join(lines)}. Choose other inputs with --explain or another "
         "output with --output (make an earlier tensor an output for that), or report the model.",
         {name_of(node): reason for node, reason in refused.items()},
     )

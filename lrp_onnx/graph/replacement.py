@@ -19,8 +19,8 @@ Input = ir.Value | None
 
 def attribute(node: ir.Node, name: str, default: Any = None) -> Any:
     """The value of an attribute, `default` where it is absent."""
-    found = node.attributes.get(name)
-    return default if found is None else found.value
+    known = node.attributes.get(name)
+    return default if known is None else known.value
 
 
 def take_place(old: ir.Value, new: ir.Value, left: str = "replaced") -> None:

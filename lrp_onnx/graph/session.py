@@ -89,9 +89,9 @@ class Runtime:
         options.intra_op_num_threads = threads or 0
         if plain:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        given = model if isinstance(model, bytes) else os.fspath(model)
+        source = model if isinstance(model, bytes) else os.fspath(model)
         with _translated(ort, "ONNX Runtime cannot open the model", ModelError):
-            self.session = _open(ort, given, options, providers)
+            self.session = _open(ort, source, options, providers)
         self.inputs = tuple(_wanted(value) for value in self.session.get_inputs())
         self.outputs = tuple(value.name for value in self.session.get_outputs())
 
@@ -164,17 +164,17 @@ def import_runtime() -> Any:
 
 def broken_mix() -> str | None:
     """What is wrong if several packages wrote into onnxruntime's folder, and how to mend it."""
-    found = {name: version for name in PACKAGES if (version := _version(name)) is not None}
-    if len(found) < 2:
+    installed = {name: version for name in PACKAGES if (version := _version(name)) is not None}
+    if len(installed) < 2:
         return None
-    listing = " and ".join(f"{name} {version}" for name, version in found.items())
+    listing = " and ".join(f"{name} {version}" for name, version in installed.items())
     return f"{listing} are installed, write into one folder and break each other. {_mend()}"
 
 
 def _mend() -> str:
-    found = [name for name in PACKAGES if _version(name) is not None]
-    keep = "onnxruntime-gpu" if "onnxruntime-gpu" in found else "onnxruntime"
-    remove = f"pip uninstall -y {' '.join(found)} && " if found else ""
+    installed = [name for name in PACKAGES if _version(name) is not None]
+    keep = "onnxruntime-gpu" if "onnxruntime-gpu" in installed else "onnxruntime"
+    remove = f"pip uninstall -y {' '.join(installed)} && " if installed else ""
     return f"Run: {remove}pip install {keep}"
 
 

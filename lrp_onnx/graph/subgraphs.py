@@ -62,7 +62,7 @@ def bodies_of(node: ir.Node) -> tuple[ir.Graph, ...]:
 def graphs_of(graph: ir.Graph) -> list[ir.Graph]:
     """The graph and those inside its nodes, each before those inside it."""
     inner = (body for node in graph for body in bodies_of(node))
-    return [graph, *(found for body in inner for found in graphs_of(body))]
+    return [graph, *(nested for body in inner for nested in graphs_of(body))]
 
 
 def captures(node: ir.Node) -> Iterator[ir.Value]:

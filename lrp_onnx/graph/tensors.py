@@ -20,10 +20,10 @@ def tensor_of(model: ir.Model, name: str) -> ir.Value:
     Raises TargetError, which tells a node's name and the channels behind a tensor's from a name
     that nothing has.
     """
-    found = _find(model, name)
-    if found is None:
+    tensor = _find(model, name)
+    if tensor is None:
         raise TargetError(f"tensor {name!r}: {_why_not(model, name)}")
-    return found
+    return tensor
 
 
 def outputs_of(node: ir.Node) -> tuple[str, ...]:

@@ -80,9 +80,9 @@ class Assignment:
 
 def _lines(graph: ir.Graph, nodes: Sequence[Assigned]) -> Iterator[NodeReport]:
     """A line for every node of a graph, each followed by those of its bodies on the path."""
-    found = {a.step.node: a for a in nodes}
+    by_node = {a.step.node: a for a in nodes}
     for node in graph:
-        assigned = found.get(node)
+        assigned = by_node.get(node)
         yield _line(node, assigned)
         if assigned is not None:
             pairs = zip(assigned.step.bodies, assigned.bodies, strict=True)
@@ -197,7 +197,7 @@ def _lacking(
     names = {key.rpartition(".")[2] for key in implied}
     if names & {key.rpartition(".")[2] for key in options.parameters}:
         return {}
-    lack = [layer for layer in composite.layers if not names & set(layer.given)]
+    lack = [layer for layer in composite.layers if not names & set(layer.parameters)]
     return {key: value for key, value in implied.items() if _taken(key, lack)}
 
 
@@ -209,7 +209,7 @@ def _taken(key: str, layers: Sequence[Layer]) -> bool:
 def _assigned(composite: Composite, step: Step) -> Assigned:
     layer = composite.layer_of(step)
     bodies = (tuple(_assigned(composite, inner) for inner in body.steps) for body in step.bodies)
-    settings, reason = layer.rule.settings(layer.given), _reason(composite, layer)
+    settings, reason = layer.rule.settings(layer.parameters), _reason(composite, layer)
     return Assigned(step, layer.rule, settings, reason, tuple(bodies))
 
 

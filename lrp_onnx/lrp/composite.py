@@ -60,7 +60,7 @@ class Layer:
     first: bool = False
     last: bool = False
     index: tuple[int, int] | None = None
-    given: Mapping[str, object] = field(default_factory=dict)
+    parameters: Mapping[str, object] = field(default_factory=dict)
     own: bool = True
     """Whether the composite's own file (not its base) names the rule."""
     pattern: str = ""
@@ -143,7 +143,7 @@ class Composite:
                     f"{self._settable()}"
                 )
             for k in reached:
-                layers[k] = replace(layers[k], given={**layers[k].given, name: value})
+                layers[k] = replace(layers[k], parameters={**layers[k].parameters, name: value})
         return replace(self, layers=tuple(layers))
 
     def _settable(self) -> str:
@@ -251,8 +251,8 @@ def _layer(table: object, folder: Path) -> Layer:
     if unknown := set(kinds) - set(KINDS):
         raise CompositeError(f"key 'kind' is {unknown.pop()!r}. Give some of {', '.join(KINDS)}.")
     rule = _rule_of(typed(table, "rule", str), folder)
-    given = typed(table, "parameters", dict, {})
-    for name, value in given.items():
+    parameters = typed(table, "parameters", dict, {})
+    for name, value in parameters.items():
         if name not in rule.parameters:
             raise CompositeError(
                 f"rule {rule.name!r} has no parameter {name!r}. It has: "
@@ -267,7 +267,7 @@ def _layer(table: object, folder: Path) -> Layer:
         first=typed(table, "first", bool, False),
         last=typed(table, "last", bool, False),
         index=_index(table),
-        given=given,
+        parameters=parameters,
     )
 
 

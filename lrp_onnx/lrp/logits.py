@@ -40,17 +40,17 @@ class _Replay:
 
     def __init__(self, graph: ir.Graph) -> None:
         self.graph = graph
-        self.made: dict[ir.Node, ir.Value] = {}
+        self.copies: dict[ir.Node, ir.Value] = {}
 
     def copy(self, node: ir.Node, inputs: Sequence[ir.Value | None]) -> ir.Value:
         """What `node` makes of other inputs."""
-        return self._made(node, node.domain, node.op_type, inputs, node.attributes)
+        return self._appended(node, node.domain, node.op_type, inputs, node.attributes)
 
     def negated(self, node: ir.Node, logits: ir.Value) -> ir.Value:
         """−logits, in place of the node that makes 1 − p."""
-        return self._made(node, "", "Neg", [logits], {})
+        return self._appended(node, "", "Neg", [logits], {})
 
-    def _made(
+    def _appended(
         self,
         node: ir.Node,
         domain: str,
@@ -58,13 +58,13 @@ class _Replay:
         inputs: Sequence[ir.Value | None],
         attributes: Mapping[str, ir.Attr],
     ) -> ir.Value:
-        if node not in self.made:
+        if node not in self.copies:
             like, props = node.outputs[0], provenance(node.name or node.op_type, "logits")
             value = ir.Value(name=f"lrp/{like.name}/logits", shape=like.shape, type=like.type)
             name = f"lrp/{node.name}/logits"
             append_node(self.graph, op_type, inputs, [value], name, attributes, domain, props)
-            self.made[node] = value
-        return self.made[node]
+            self.copies[node] = value
+        return self.copies[node]
 
 
 Leaf = Callable[[ir.Value | None], ir.Value | None]

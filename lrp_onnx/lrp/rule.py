@@ -138,9 +138,9 @@ class Rule:
         terms = [term for share in self.shares for term in share.terms]
         return bool(terms) and all(isinstance(e, float) for t in terms for e in (t.x, t.w))
 
-    def settings(self, given: Mapping[str, object]) -> dict[str, Setting]:
+    def settings(self, values: Mapping[str, object]) -> dict[str, Setting]:
         """The value of every parameter: the given ones checked, the others by default."""
-        for name in given:
+        for name in values:
             if name not in self.parameters:
                 known = ", ".join(self.parameters) or "none"
                 raise RuleError(
@@ -148,7 +148,7 @@ class Rule:
                 )
         settings = {}
         for name, parameter in self.parameters.items():
-            value = given.get(name, parameter.default)
+            value = values.get(name, parameter.default)
             if value is None:
                 missing = [
                     f"--set {key}=VALUE" for key, p in self.parameters.items() if p.default is None

@@ -102,8 +102,8 @@ def largest_classes(
         zero = emit.constant(0, ir.DataType.INT64)
         return emit.op("Unsqueeze", emit.op("Expand", zero, emit.shape_of(y)), emit.ints(-1))
     _check_size(y, output, target, axis, target.count)
-    given = (emit.at_least_float(y), emit.ints(target.count))
-    return emit.outputs("TopK", given, {"axis": axis}, 2)[1]
+    inputs = (emit.at_least_float(y), emit.ints(target.count))
+    return emit.outputs("TopK", inputs, {"axis": axis}, 2)[1]
 
 
 def _check_size(y: ir.Value, output: ir.Value, target: Target, axis: int, needed: int) -> None:

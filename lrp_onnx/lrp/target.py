@@ -78,7 +78,7 @@ def choose_output(graph: ir.Graph, name: str | None) -> ir.Value:
 
 
 def class_axis_of(
-    y: ir.Value, given: int | None, inputs: Sequence[ir.Value] = (), target: Target | None = None
+    y: ir.Value, axis: int | None, inputs: Sequence[ir.Value] = (), target: Target | None = None
 ) -> int | None:
     """The class axis: 1 for rank 2, 4, 5, the last for rank 3; None for an output of rank 0, and of
     rank 1 where that axis is the batch: one class. Axis 0 is that of an output without a batch.
@@ -87,15 +87,15 @@ def class_axis_of(
     TargetError where that cannot be told and `target` depends on it.
     """
     rank = known_rank(y)
-    if given is None:
+    if axis is None:
         if rank < 2:
             return _only_axis(y, inputs, target) if rank else None
         return 1 if rank in (2, 4, 5) else rank - 1
-    if not -rank <= given < rank:
-        fact = f"class axis {given}: output {y.name!r} of shape {y.shape} has {rank} axes."
+    if not -rank <= axis < rank:
+        fact = f"class axis {axis}: output {y.name!r} of shape {y.shape} has {rank} axes."
         raise TargetError(f"{fact} Give one from {-rank} to {rank - 1}." if rank else
                           f"{fact} Leave it out.")  # fmt: skip
-    return given % rank
+    return axis % rank
 
 
 def _only_axis(y: ir.Value, inputs: Sequence[ir.Value], target: Target | None) -> int | None:

@@ -24,8 +24,8 @@ def identity(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 
 def _inactive(node: ir.Node, active: tuple[int, ...]) -> str:
     _, ratio, training = [*node.inputs, None, None][:3]
-    kept = ratio is not None and is_zero(ratio)
-    if 0 not in active or kept or training is None or is_zero(training):
+    drops_none = ratio is not None and is_zero(ratio)
+    if 0 not in active or drops_none or training is None or is_zero(training):
         return "move"
     raise refuse("it may be in training mode. Export the model for inference")
 
@@ -52,8 +52,8 @@ def _of_numbers(node: ir.Node, active: tuple[int, ...]) -> str:
     dtype = node.outputs[0].dtype if to is None else ir.DataType(to.as_int())
     if x is None or dtype is None:
         return "none"
-    kept = x.dtype is not None and x.dtype.is_integer() and dtype.is_integer()
-    return "move" if kept or dtype.is_floating_point() else "none"
+    integers = x.dtype is not None and x.dtype.is_integer() and dtype.is_integer()
+    return "move" if integers or dtype.is_floating_point() else "none"
 
 
 def _sign_of_cast(node: ir.Node, of: Sequence[int]) -> int:

@@ -160,7 +160,9 @@ def _matrix(emit: Emit, node: ir.Node, k: int, axis: int) -> ir.Value:
     equal = emit.op("Equal", emit.op("Unsqueeze", numbers, emit.ints(1)), numbers)
     identity = emit.op("Cast", emit.op("Unsqueeze", equal, emit.ints(0, 1)), to=int(emit.dtype))
     # what lies outside the crop is a constant, which carries none
-    kept = {n: a for n, a in node.attributes.items() if n not in ("axes", "extrapolation_value")}
+    attributes = {
+        n: a for n, a in node.attributes.items() if n not in ("axes", "extrapolation_value")
+    }
     columns = emit.op(
         "Resize",
         identity,
@@ -169,7 +171,7 @@ def _matrix(emit: Emit, node: ir.Node, k: int, axis: int) -> ir.Value:
         vector(emit, [1, 1, size_of(emit, node.outputs[0], axis), size])
         if _unless_empty(node, SIZES)
         else None,
-        **kept,
+        **attributes,
         extrapolation_value=0.0,
     )
     return emit.op("Squeeze", columns, emit.ints(0, 1))
@@ -195,9 +197,11 @@ def _matrix_among(emit: Emit, node: ir.Node, axes: Sequence[int], axis: int) -> 
     there = emit.op("Cast", emit.op("Equal", across, along), to=int(emit.dtype))
     sizes = [size_of(emit, x, k - shift) if k in axes else 1 for k in range(rank)]
     alone = emit.op("Expand", there, vector(emit, sizes))
-    kept = {n: a for n, a in node.attributes.items() if n not in ("axes", "extrapolation_value")}
+    attributes = {
+        n: a for n, a in node.attributes.items() if n not in ("axes", "extrapolation_value")
+    }
     inputs = [node.inputs[ROI], None, node.inputs[SIZES]]
-    y = emit.op("Resize", alone, *inputs, axes=axes, **kept, extrapolation_value=0.0)
+    y = emit.op("Resize", alone, *inputs, axes=axes, **attributes, extrapolation_value=0.0)
     others = [k for k in axes if k != axis]
     if others:
         starts, ends = emit.ints(*[0] * len(others)), emit.ints(*[1] * len(others))

@@ -223,8 +223,8 @@ def _unpadded(
         if mode == "constant":
             first = max(begin, 0)
             last = plus(emit, plus(emit, first, size), min(begin, 0) + min(end, 0))
-            kept = slice_axis(emit, s, axis, first, last) if begin > 0 or end > 0 else s
-            return pad(emit, kept, {axis: (max(-begin, 0), max(-end, 0))}, rank)
+            sliced = slice_axis(emit, s, axis, first, last) if begin > 0 or end > 0 else s
+            return pad(emit, sliced, {axis: (max(-begin, 0), max(-end, 0))}, rank)
         if isinstance(size, int):
             cropped = np.arange(size)[max(-begin, 0) : size - max(-end, 0)]
             amounts = (max(begin, 0), max(end, 0))

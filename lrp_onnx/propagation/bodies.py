@@ -152,9 +152,9 @@ def _scan_backward(
     carried = [s for s in ports.states if s[1] in body.inputs]
     read = [s for s in ports.read if s.body in body.inputs]
     written = [s for s in ports.written if s.body in body.outputs and arriving[s.node] is not None]
-    kept = [b for b in range(len(forward.inputs)) if b not in {s.body for s in ports.read}]
+    positions = [b for b in range(len(forward.inputs)) if b not in {s.body for s in ports.read}]
     copy = _copied(emit, body, nodes)
-    saved = _kept(emit, node, forward, kept)
+    saved = _saved(emit, node, forward, positions)
     results = {out: copy.graph.outputs[out] for out in range(len(copy.graph.outputs))}
     inner = emit.inside(copy.graph)
     inputs = list(copy.graph.inputs)
@@ -179,7 +179,7 @@ def _scan_backward(
 
     copy.graph.inputs[:] = [
         *(*r_states, *sums, *before),
-        *(inputs[b] for b in kept),
+        *(inputs[b] for b in positions),
         *(inputs[s.body] for s in ports.read),
         *r_written,
     ]
@@ -217,13 +217,15 @@ def _scan_backward(
     ]
     emit.at(node, site.rule.name)
     append = _append_if_any if node.op_type == "Loop" else _append_scan
-    made = append(emit, saved, outer, attributes, targets)
+    returned = append(emit, saved, outer, attributes, targets)
     receivers = set(site.step.receivers())
     if account is not None:
-        (account.booked,) = [r for v, r in zip(targets, made, strict=True) if v in before]
+        (account.booked,) = [r for v, r in zip(targets, returned, strict=True) if v in before]
         others = receivers | set(before)
-        account.lost = [r for v, r in zip(targets, made, strict=True) if v not in others]
-    return [(v, r) for v, r in zip(targets, made, strict=True) if v in receivers and v is not None]
+        account.lost = [r for v, r in zip(targets, returned, strict=True) if v not in others]
+    return [
+        (v, r) for v, r in zip(targets, returned, strict=True) if v in receivers and v is not None
+    ]
 
 
 def _append_scan(
@@ -271,12 +273,12 @@ def _require_steady(node: ir.Node, body: Body) -> None:
             )
 
 
-def _kept(emit: Emit, node: ir.Node, body: ir.Graph, positions: Sequence[int]) -> list[ir.Value]:
+def _saved(emit: Emit, node: ir.Node, body: ir.Graph, positions: Sequence[int]) -> list[ir.Value]:
     """Further outputs of the forward: what each iteration began with, along a new first axis."""
     first = len(node.outputs)
     node.resize_outputs(first + len(positions))
-    kept = list(node.outputs[first:])
-    for k, value in zip(positions, kept, strict=True):
+    saved = list(node.outputs[first:])
+    for k, value in zip(positions, saved, strict=True):
         source = body.inputs[k]
         name = emit.fresh("lrp/kept")
         same = ir.Value(name=emit.fresh("lrp"), shape=source.shape, type=source.type)
@@ -284,7 +286,7 @@ def _kept(emit: Emit, node: ir.Node, body: ir.Graph, positions: Sequence[int]) -
         body.outputs.append(same)
         value.name, value.type = emit.fresh("lrp"), source.type
     _extend_directions(node, len(positions))
-    return kept
+    return saved
 
 
 def _extend_directions(node: ir.Node, more: int) -> None:
@@ -309,8 +311,8 @@ def _relevance_of(emit: Emit, like: ir.Value) -> ir.Value:
 
 def _result(emit: Emit, r: ir.Value | None, like: ir.Value) -> ir.Value:
     """An output of its own for the relevance of a value, zeros where there is none."""
-    made = emit.expand_like(0.0, like) if r is None else r
-    return _named(emit, made, like)
+    relevance = emit.expand_like(0.0, like) if r is None else r
+    return _named(emit, relevance, like)
 
 
 def _sum(emit: Emit, total: ir.Value, r: ir.Value | None) -> ir.Value:

@@ -45,7 +45,7 @@ class Account:
         self,
         emit: Emit,
         factor: float,
-        kept: ir.Value,
+        masked: ir.Value,
         s: ir.Value,
         z: ir.Value,
         contributed: Operand,
@@ -55,7 +55,7 @@ class Account:
         """Book one share; with `lost` the bias counts as the rule's own loss. `times` as much is
         taken and propagated: to each factor of a product the whole share.
         """
-        taken = multiply(emit, times * factor, kept)
+        taken = multiply(emit, times * factor, masked)
         s = emit.op("Mul", s, float(times)) if times > 1 else s
         absorbed = subtract(emit, taken, multiply(emit, s, z))
         dead = emit.op("Equal", z, 0.0)

@@ -107,15 +107,15 @@ def by_shares(
             continue
         factor = _number(evaluate(emit, share.factor, layer.values))
         epsilon = layer.values.get("epsilon", EPSILON)
-        kept = _masked(emit, layer, share, relevance)
-        s = multiply(emit, factor, ratio(emit, kept, z, epsilon))
+        masked = _masked(emit, layer, share, relevance)
+        s = multiply(emit, factor, ratio(emit, masked, z, epsilon))
         if isinstance(s, float):
             continue
         _accumulate(emit, layer, terms, s, totals)
         if accounts is not None:
             times = len(layer.active) if site.step.kind == "bilinear" else 1
             own = _without_bias(emit, layer, terms)
-            accounts.add_share(emit, factor, kept, s, z, own, _bias_is_lost(terms), times)
+            accounts.add_share(emit, factor, masked, s, z, own, _bias_is_lost(terms), times)
     propagated = {i: _tensor(emit, total, layer.node.inputs[i]) for i, total in totals.items()}
     if audit is not None and accounts is not None:
         audit.close(emit, site, accounts, propagated)

@@ -54,4 +54,4 @@ def parts(arrays: Feeds, group: Sequence[Feeds]) -> Iterator[dict[str, Array]]:
     ends = np.cumsum([_length(feeds) for feeds in group])[:-1]
     apart = {name: np.split(x, ends) for name, x in arrays.items()} if len(ends) else {}
     for k in range(len(group)):
-        yield {name: found[k] for name, found in apart.items()} if len(ends) else dict(arrays)
+        yield {name: pieces[k] for name, pieces in apart.items()} if len(ends) else dict(arrays)

@@ -12,25 +12,25 @@ from lrp_onnx.errors import InputError
 __all__ = ["mask_of"]
 
 
-def mask_of(name: str, given: Any, channels: object) -> NDArray[np.float32]:
+def mask_of(name: str, condition: Any, channels: object) -> NDArray[np.float32]:
     """The mask [N or 1, C] for a channel, a list of them, factors [C] or [N, C], or None: all.
 
     channels: C, or something else where only the run knows it. Raises InputError where they do not
     fit.
     """
-    if given is None:
+    if condition is None:
         return np.ones((1, channels if isinstance(channels, int) else 1), np.float32)
     array = (
         np.asarray([], np.int64)
-        if isinstance(given, list | tuple) and not given
-        else np.asarray(given)
+        if isinstance(condition, list | tuple) and not condition
+        else np.asarray(condition)
     )
     if array.dtype.kind in "fb" and array.ndim in (1, 2):
         return np.atleast_2d(array.astype(np.float32))
     if array.dtype.kind not in "iu" or array.ndim > 1:
         raise InputError(
-            f"condition {name!r}: {given!r} are neither channels (integers) nor factors (floats, "
-            "[C] or [N, C])."
+            f"condition {name!r}: {condition!r} are neither channels (integers) nor factors "
+            "(floats, [C] or [N, C])."
         )
     if not isinstance(channels, int):
         raise InputError(
@@ -39,8 +39,8 @@ def mask_of(name: str, given: Any, channels: object) -> NDArray[np.float32]:
         )
     if array.size and (array.min() < 0 or array.max() >= channels):
         raise InputError(
-            f"condition {name!r}: there are {channels} channels, and {given!r} is not among 0 to "
-            f"{channels - 1}."
+            f"condition {name!r}: there are {channels} channels, and {condition!r} is not among "
+            f"0 to {channels - 1}."
         )
     mask = np.zeros((1, channels), np.float32)
     mask[0, array] = 1

@@ -116,9 +116,9 @@ class Explainer:
         target, conditions: as of a call.
         Returns OrtValues on the device of the provider; `value.numpy()` copies one to the host.
         """
-        given = self._feeds(x, target) | self._masks(conditions or {}, x)
+        values = self._feeds(x, target) | self._masks(conditions or {}, x)
         feeds: dict[str, Any] = {
-            n: v if is_device_value(v) else np.ascontiguousarray(v) for n, v in given.items()
+            n: v if is_device_value(v) else np.ascontiguousarray(v) for n, v in values.items()
         }
         check(self.inputs, feeds)
         classes = feeds.get("target")
@@ -126,11 +126,11 @@ class Explainer:
             classes = classes.numpy()
         return self._result(self._runtime.run_on_device(feeds), classes)
 
-    def _result(self, found: dict[str, Any], classes: Array | None) -> Result:
-        self._check_classes(found, classes)
+    def _result(self, outputs: dict[str, Any], classes: Array | None) -> Result:
+        self._check_classes(outputs, classes)
         added = [n for n in self._runtime.outputs[self._first :] if n.endswith(RELEVANCE)]
-        relevance = {n.removesuffix(RELEVANCE): found.pop(n) for n in added}
-        return Result(found, relevance)
+        relevance = {n.removesuffix(RELEVANCE): outputs.pop(n) for n in added}
+        return Result(outputs, relevance)
 
     def many(
         self,
@@ -146,17 +146,17 @@ class Explainer:
         batch open; inputs are taken when they are needed. target, conditions: as of a call, the
         same for every sample. Raises as a call does, and names the number of the input.
         """
-        own = (self._given(x, number) for number, x in enumerate(inputs))
+        own = (self._checked(x, number) for number, x in enumerate(inputs))
         for group in groups(own, batch if self._is_open() else 1):
-            found = self(stacked(group), target, conditions)
-            each = zip(parts(found.outputs, group), parts(found.relevance, group), strict=True)
+            result = self(stacked(group), target, conditions)
+            each = zip(parts(result.outputs, group), parts(result.relevance, group), strict=True)
             yield from (Result(outputs, relevance) for outputs, relevance in each)
 
     def _is_open(self) -> bool:
         """Whether samples can run together: an output with its classes along axis 0 has one."""
         return is_open(self._runtime) and self.metadata.get("class_axis") != "0"
 
-    def _given(self, x: Array | Mapping[str, Array], number: int) -> dict[str, Array]:
+    def _checked(self, x: Array | Mapping[str, Array], number: int) -> dict[str, Array]:
         """One of many inputs, checked before it is stacked with others."""
         feeds = {name: np.asarray(value) for name, value in self._feeds(x, None).items()}
         added = added_inputs(self.metadata)
@@ -225,16 +225,16 @@ class Explainer:
         classes = classes.astype(np.int64)
         return np.broadcast_to(classes, (batch,)) if classes.ndim == 0 else classes
 
-    def _check_classes(self, found: Mapping[str, Any], given: Array | None) -> None:
+    def _check_classes(self, outputs: Mapping[str, Any], target: Array | None) -> None:
         """A class that the output does not have would get no relevance, silently."""
         kind, axis = self.metadata["target"], self.metadata.get("class_axis", "")
         own = () if kind.startswith("top-") else kind.split("-")
         classes: Array = np.array([int(c) for c in own if c.isdigit()], np.int64)
-        if kind == "input" and given is not None:
-            classes = given
+        if kind == "input" and target is not None:
+            classes = target
         if not axis or not classes.size:
             return
-        count = self._class_count(found, int(axis))
+        count = self._class_count(outputs, int(axis))
         if count is None:
             return
         if classes.min() < 0 or classes.max() >= count:
@@ -244,10 +244,10 @@ class Explainer:
                 f"from 0 to {count - 1}."
             )
 
-    def _class_count(self, found: Mapping[str, Any], axis: int) -> int | None:
+    def _class_count(self, outputs: Mapping[str, Any], axis: int) -> int | None:
         """How many classes the explained output has; None for maps on a device."""
-        if self.metadata["output"] in found:
-            return shape_of(found[self.metadata["output"]])[axis]
+        if self.metadata["output"] in outputs:
+            return shape_of(outputs[self.metadata["output"]])[axis]
         # a ZipMap's tensor is no output itself, the maps that it makes are
-        maps = [y[0] for y in found.values() if isinstance(y, list) and y]
+        maps = [y[0] for y in outputs.values() if isinstance(y, list) and y]
         return max((len(entry) for entry in maps if isinstance(entry, dict)), default=None)

@@ -47,27 +47,23 @@ def _check_one(value: Any, wanted: Wanted) -> tuple[int, ...]:
     shape = shape_of(value)
     dtype = dtype_of(value.data_type()) if is_device_value(value) else value.dtype
     wants = tuple(wanted.shape)
-    given = f"{dtype} {describe_shape(shape)}"
+    got = f"{dtype} {describe_shape(shape)}"
     want = f"the model wants {wanted.dtype} {describe_shape(wants)}"
     if dtype != wanted.dtype and not (wanted.dtype == object and dtype.kind in "US"):
         raise InputError(
-            f"input {wanted.name!r} is {given}, but {want}. Convert it with "
+            f"input {wanted.name!r} is {got}, but {want}. Convert it with "
             f"array.astype({str(wanted.dtype)!r})."
         )
     if len(shape) != len(wants):
         advice = _missing_axes(shape, wants)
-        raise InputError(
-            f"input {wanted.name!r} is {given}, but {want}: {len(wants)} axes.{advice}"
-        )
+        raise InputError(f"input {wanted.name!r} is {got}, but {want}: {len(wants)} axes.{advice}")
     for axis, (size, wanted_size) in enumerate(zip(shape, wants, strict=True)):
         if isinstance(wanted_size, int) and size != wanted_size:
             raise InputError(
-                f"input {wanted.name!r} is {given}, but {want}: {wanted_size} along axis {axis}."
+                f"input {wanted.name!r} is {got}, but {want}: {wanted_size} along axis {axis}."
             )
     if 0 in shape:
-        raise InputError(
-            f"input {wanted.name!r} is {given}: it is empty. Give at least one sample."
-        )
+        raise InputError(f"input {wanted.name!r} is {got}: it is empty. Give at least one sample.")
     return shape
 
 

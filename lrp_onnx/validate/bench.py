@@ -66,16 +66,16 @@ def bench(
     threads compute one operator, default one per core. Raises InputError where no input can be made
     up.
     """
-    given = _feeds(source, compiled, feeds, batch)
+    inputs = _feeds(source, compiled, feeds, batch)
     with runtime_form(source) as plain, runtime_form(compiled.graph) as explaining:
         forward, explanation = (Runtime(f, threads=threads) for f in (plain, explaining))
-        expected = forward.run(given)
-        extended = {**extra_feeds(compiled.graph, given, expected), **given}
+        expected = forward.run(inputs)
+        extended = {**extra_feeds(compiled.graph, inputs, expected), **inputs}
         seconds = interleaved(
-            (lambda: forward.run(given), lambda: explanation.run(extended)), runs, tick
+            (lambda: forward.run(inputs), lambda: explanation.run(extended)), runs, tick
         )
         memory = [
-            peak_memory(plain, given, threads),
+            peak_memory(plain, inputs, threads),
             peak_memory(explaining, extended, threads),
         ]
     return Costs(
@@ -83,14 +83,14 @@ def bench(
         explanation=_cost(seconds[:, 1], memory[1]),
         runs=len(seconds),
         provider=explanation.provider,
-        shapes={name: array.shape for name, array in given.items()},
-        samples=_samples(compiled, given),
+        shapes={name: array.shape for name, array in inputs.items()},
+        samples=_samples(compiled, inputs),
     )
 
 
-def _samples(compiled: Compiled, given: Mapping[str, Array]) -> int:
+def _samples(compiled: Compiled, inputs: Mapping[str, Array]) -> int:
     """Axis 0 of the first input; one where the output's axis 0 holds classes."""
-    shape = next(iter(given.values())).shape if given else ()
+    shape = next(iter(inputs.values())).shape if inputs else ()
     batched = compiled.graph.metadata_props[CLASS_AXIS] != "0"
     return shape[0] if shape and batched else 1
 
@@ -100,10 +100,10 @@ def _feeds(
 ) -> dict[str, Array]:
     if feeds is not None:
         return fitted(wanted_by(compiled.graph), feeds)
-    found = judged_on_random(source, compiled.graph, batch=batch)
-    if isinstance(found, str):
-        raise InputError(f"{found}. Give an input: lrp-onnx bench MODEL NAME=FILE.npy.")
-    return found[0]
+    judged = judged_on_random(source, compiled.graph, batch=batch)
+    if isinstance(judged, str):
+        raise InputError(f"{judged}. Give an input: lrp-onnx bench MODEL NAME=FILE.npy.")
+    return judged[0]
 
 
 def _cost(seconds: Array, memory: int | None) -> Cost:

@@ -51,9 +51,9 @@ def _in_child(arguments: list[str]) -> int:
 
 def _measure(model: str, feeds: str, threads: str) -> int:
     with np.load(feeds) as arrays:
-        given = dict(arrays)
+        inputs = dict(arrays)
     before = _memory("VmRSS")
-    Runtime(model, threads=int(threads)).run(given)
+    Runtime(model, threads=int(threads)).run(inputs)
     return _memory("VmHWM") - before
 
 

@@ -184,18 +184,18 @@ def verify(
     loaded = source if isinstance(source, Loaded) else load_original(source)
     compiled = compile_prepared(prepare(loaded, options, ranges), accounts=True)
     check_graph(compiled.graph)
-    given, expected = _forward(loaded.source, compiled, feeds, seed)
-    differences = forward_differences(compiled.graph, given, expected)
+    inputs, expected = _forward(loaded.source, compiled, feeds, seed)
+    differences = forward_differences(compiled.graph, inputs, expected)
     with runtime_form(compiled.graph) as form:
-        extra = extra_feeds(compiled.graph, given, expected)
-        found = judge(form, plain=False).run({**extra, **given})
-    lines = tuple(_line(account, found) for account in compiled.accounts)
-    results = {name: y for name, y in found.items() if not name.startswith(PREFIX)}
-    maps, as_rules = _maps(compiled, found), _maps(compiled, found, PLAIN)
+        extra = extra_feeds(compiled.graph, inputs, expected)
+        outputs = judge(form, plain=False).run({**extra, **inputs})
+    lines = tuple(_line(account, outputs) for account in compiled.accounts)
+    results = {name: y for name, y in outputs.items() if not name.startswith(PREFIX)}
+    maps, as_rules = _maps(compiled, outputs), _maps(compiled, outputs, PLAIN)
     relevance = _sums(maps)
     explained = lines[0].out if lines else sum(relevance.values())
     metadata = compiled.graph.metadata_props
-    completeness = completeness_of(found, relevance, int(metadata.get(STEPS, 0)))
+    completeness = completeness_of(outputs, relevance, int(metadata.get(STEPS, 0)))
     simplified = {n: relative_difference(maps[n], r)[0] for n, r in as_rules.items()} or None
     problems = [
         *_forward_problems(differences),
@@ -213,7 +213,7 @@ def verify(
         lines,
         warnings,
         tuple(problems),
-        dict(given),
+        dict(inputs),
         metadata[METHOD],
         completeness,
         simplified,
@@ -225,14 +225,14 @@ def _forward(
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """The input, checked or made up, and the original's outputs on it."""
     if feeds is None:
-        found = judged_on_random(source, compiled.graph, seed)
-        if isinstance(found, str):
-            raise InputError(f"{found}. Give an input: lrp-onnx verify MODEL NAME=FILE.npy.")
-        return found
+        judged = judged_on_random(source, compiled.graph, seed)
+        if isinstance(judged, str):
+            raise InputError(f"{judged}. Give an input: lrp-onnx verify MODEL NAME=FILE.npy.")
+        return judged
     inputs = wanted_by(compiled.graph)
-    given = fitted(inputs, feeds)
+    fitted_feeds = fitted(inputs, feeds)
     with runtime_form(source) as form:
-        return given, judge(form).run(given)
+        return fitted_feeds, judge(form).run(fitted_feeds)
 
 
 def _line(account: NodeAccount, outputs: Mapping[str, Array]) -> Line:
@@ -270,28 +270,29 @@ def _changed(simplified: Mapping[str, float] | None) -> list[str]:
 
 
 def completeness_of(
-    found: Mapping[str, Array], relevance: Mapping[str, float], steps: int
+    outputs: Mapping[str, Array], relevance: Mapping[str, float], steps: int
 ) -> Completeness | None:
     """The account of integrated gradients; None where the model has no such output."""
-    if COMPLETENESS not in found:
+    if COMPLETENESS not in outputs:
         return None
-    here, there, reached = map(float, found[COMPLETENESS])
+    here, there, reached = map(float, outputs[COMPLETENESS])
     return Completeness(sum(relevance.values()), here - there, reached, steps)
 
 
-def _incomplete(found: Completeness | None) -> list[str]:
-    if found is None:
+def _incomplete(account: Completeness | None) -> list[str]:
+    if account is None:
         return []
-    problems, explained = [], f"f(x) - f(baseline) is {found.explained:.6g}"
-    if found.error > INCOMPLETE:
+    problems, explained = [], f"f(x) - f(baseline) is {account.explained:.6g}"
+    if account.error > INCOMPLETE:
         problems.append(
-            f"completeness: relevance sums to {found.total:.6g}, {explained}, off by "
-            f"{found.error:.2%}"
+            f"completeness: relevance sums to {account.total:.6g}, {explained}, off by "
+            f"{account.error:.2%}"
         )
-    if found.error_of_steps > ROUGH:
+    if account.error_of_steps > ROUGH:
         problems.append(
-            f"completeness: the gradients at {found.steps} steps give {found.of_steps:.6g}, "
-            f"{explained}, off by {found.error_of_steps:.2%}: give more than {found.steps} --steps"
+            f"completeness: the gradients at {account.steps} steps give {account.of_steps:.6g}, "
+            f"{explained}, off by {account.error_of_steps:.2%}: give more than "
+            f"{account.steps} --steps"
         )
     return problems
 

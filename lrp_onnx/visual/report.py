@@ -118,13 +118,15 @@ def table_rows(
     *, prediction: str, target: str, composite: str, total: float, start: float
 ) -> dict[str, str]:
     """The table of one sample: `total` is its sum of relevance, `start` the one it started with."""
-    kept = f"{total / start:.2%} of the starting relevance {start:.5g}" if start else "started at 0"
+    conservation = (
+        f"{total / start:.2%} of the starting relevance {start:.5g}" if start else "started at 0"
+    )
     return {
         "prediction": prediction,
         "target": target,
         "composite": composite,
         "sum of relevance": f"{total:.5g}",
-        "conservation": kept,
+        "conservation": conservation,
     }
 
 

@@ -158,7 +158,7 @@ SETTABLE = {
 def test_set_reaches_the_rules_it_should(composite, parameters, expected):
     layers = load_composite(composite).with_parameters(parameters).layers
     for rule, value in expected.items():
-        assert {layer.given.get("epsilon") for layer in layers if layer.rule.name == rule} == {
+        assert {layer.parameters.get("epsilon") for layer in layers if layer.rule.name == rule} == {
             value
         }
 
@@ -224,7 +224,7 @@ def test_a_parameter_that_only_its_rule_names():
     composite = load_composite("epsilon-plus")
     assert load_rule("norm").parameters["epsilon"].by_rule_only
     own = composite.with_parameters({"epsilon": 0.5})
-    reached = {x.rule.name for x in own.layers if x.given.get("epsilon") == 0.5}
+    reached = {x.rule.name for x in own.layers if x.parameters.get("epsilon") == 0.5}
     assert "epsilon" in reached
     assert "norm" not in reached
 

@@ -98,14 +98,14 @@ def layer_norms(model: ir.Model) -> bool:
     """A norm spelled with ReduceMean and Sqrt becomes one operator."""
     changed = False
     for node in list(model.graph):
-        norm = next((norm for norm in _norms(node) if norm.alone()), None)
+        norm = next((norm for norm in _norms_at(node) if norm.alone()), None)
         if norm is not None:
             _write(model, norm)
             changed = True
     return changed
 
 
-def _norms(root: ir.Node) -> Iterator[_Norm]:
+def _norms_at(root: ir.Node) -> Iterator[_Norm]:
     """The norms whose deviation, or one over it, is this node, the longest first."""
     power = _number(root.inputs[1]) if _is(root, "Pow") else 0.5 if _is(root, "Sqrt") else None
     of_variance = _variance(root) if power in (0.5, -0.5) else None
@@ -152,7 +152,7 @@ def _variance(root: ir.Node) -> tuple[_Statistics, tuple[ir.Node, ...]] | None:
     if shifted is None:
         return None
     for at in (0, 1):
-        epsilon, (mean, axes, kept) = _number(shifted.inputs[at]), _mean(shifted.inputs[1 - at])
+        epsilon, (mean, axes, back) = _number(shifted.inputs[at]), _mean(shifted.inputs[1 - at])
         square = None if mean is None else _maker(mean.inputs[0], "Mul", "Pow")
         if epsilon is None or mean is None or square is None:
             continue
@@ -160,7 +160,7 @@ def _variance(root: ir.Node) -> tuple[_Statistics, tuple[ir.Node, ...]] | None:
         if centered is None or not _squares(square) or axes != centered.axes:
             continue
         twice = _centered(square.inputs[1]) or centered
-        parts = (*centered.nodes, *twice.nodes, square, mean, *kept, shifted, root)
+        parts = (*centered.nodes, *twice.nodes, square, mean, *back, shifted, root)
         return _Statistics(centered, epsilon, root), tuple(dict.fromkeys(parts))
     return None
 
@@ -330,8 +330,8 @@ def _axes(mean: ir.Node, keeps: int = 1) -> tuple[int, ...] | None:
     rank = len(x.shape)
     if not rank or mean.attributes.get_int("keepdims", 1) != keeps:
         return None
-    found = sorted(int(a) % rank - rank for a in axes.const_value.numpy().reshape(-1))
-    return tuple(found) or None
+    from_back = sorted(int(a) % rank - rank for a in axes.const_value.numpy().reshape(-1))
+    return tuple(from_back) or None
 
 
 def _number(value: ir.Value | None) -> float | None:

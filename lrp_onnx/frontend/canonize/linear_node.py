@@ -130,10 +130,10 @@ class Layer:
         return self._over_output(total.reshape(-1)) if weight.ndim == 2 else np.asarray(total)
 
     def _store(self, graph: ir.Graph, weight: Weight | None, bias: Float | None) -> bool:
-        kept = self.weight.dtype if self.bias is None else self.bias.dtype
-        if bias is not None and kept is not None:
+        dtype = self.weight.dtype if self.bias is None else self.bias.dtype
+        if bias is not None and dtype is not None:
             with np.errstate(over="ignore"):
-                bias = bias.astype(kept.numpy())
+                bias = bias.astype(dtype.numpy())
         if not all(array is None or np.isfinite(array).all() for array in (weight, bias)):
             return False
         if weight is not None:

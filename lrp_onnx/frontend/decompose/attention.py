@@ -109,9 +109,9 @@ def _same(a: object, b: object) -> bool:
 
 
 def _refuse_shared_buffer(node: ir.Node, *inputs: int) -> None:
-    given = [*node.inputs, *[None] * 12]
+    values = [*node.inputs, *[None] * 12]
     if node.attributes.get_int("past_present_share_buffer", 0) or any(
-        given[i] is not None for i in inputs
+        values[i] is not None for i in inputs
     ):
         raise UnsupportedError(
             "its past and present share one buffer of fixed length. Export the model with past and "

@@ -91,10 +91,10 @@ def linear_classifier(build: Build, node: ir.Node) -> Sequence[ir.Value | None]:
         or node.attributes.get_strings("classlabels_strings")
         or []
     )
-    given = node.attributes.get_floats("coefficients")
+    coefficients = node.attributes.get_floats("coefficients")
     intercepts = np.asarray(attribute(node, "intercepts", ()), np.float64)
     rows = intercepts.size or len(labels)
-    w = np.reshape(given, (rows, -1))
+    w = np.reshape(coefficients, (rows, -1))
     b = intercepts if intercepts.size else np.zeros(rows)
     if (rows, len(labels)) != (1, 2):
         z = _transformed(build, node, _scores(build, node, w, b))

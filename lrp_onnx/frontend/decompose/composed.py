@@ -66,8 +66,8 @@ def unfold(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     count = (known_size(x, axis, "size along the unfolded axis") - size) // step + 1
     places = np.arange(count)[:, None] * step + np.arange(size)
     windows = build.op("Gather", x, build.constant(places), axis=axis)
-    kept = [k for k in range(rank + 1) if k != axis + 1]
-    return [build.op("Transpose", windows, perm=[*kept, axis + 1])]
+    others = [k for k in range(rank + 1) if k != axis + 1]
+    return [build.op("Transpose", windows, perm=[*others, axis + 1])]
 
 
 @decomposes("LinearAttentionGate", domain=MICROSOFT)
@@ -88,12 +88,12 @@ def transposed_convolution(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     Spec: ONNX Runtime contrib operators, ConvTransposeWithDynamicPads.
     """
     x, w, pads, bias = [*node.inputs, None, None][:4]
-    given = {name: attribute(node, name) for name in node.attributes}
+    attributes = {name: attribute(node, name) for name in node.attributes}
     if pads is not None:
         if pads.const_value is None:
             raise UnsupportedError("its pads are computed. Export the model with constant ones")
-        given["pads"] = pads.const_value.numpy().tolist()
-    return [build.op("ConvTranspose", x, w, bias, **given)]
+        attributes["pads"] = pads.const_value.numpy().tolist()
+    return [build.op("ConvTranspose", x, w, bias, **attributes)]
 
 
 @decomposes("GroupNorm", domain=MICROSOFT)

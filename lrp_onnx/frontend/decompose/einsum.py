@@ -31,15 +31,15 @@ def einsum(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     ellipsis needs.
     """
     values = [v for v in node.inputs if v is not None]
-    given = node.attributes.get_string("equation", "")
-    terms, result = _spelled_out(given, values)
+    written = node.attributes.get_string("equation", "")
+    terms, result = _spelled_out(written, values)
     known = [_sizes(v, term) for v, term in zip(values, terms, strict=True)]
     operands = []
     for k, (value, term) in enumerate(zip(values, terms, strict=True)):
         others = known[:k] + known[k + 1 :]
         value, term = _unbroadcast(build, value, term, others)
         operands.append(_alone(build, value, term, result + "".join(s for o in others for s in o)))
-    if len(terms) == 2 and not build.nodes and given == f"{','.join(terms)}->{result}":
+    if len(terms) == 2 and not build.nodes and written == f"{','.join(terms)}->{result}":
         return None
     while len(operands) > 1:
         a, b, *rest = operands
@@ -103,8 +103,8 @@ def _unbroadcast(
             and any(other.get(label, 1) != 1 for other in others)]  # fmt: skip
     if not ones:
         return value, labels
-    kept = "".join(label for k, label in enumerate(labels) if k not in ones)
-    return build.op("Squeeze", value, build.ints(*ones)), kept
+    rest = "".join(label for k, label in enumerate(labels) if k not in ones)
+    return build.op("Squeeze", value, build.ints(*ones)), rest
 
 
 def _alone(build: Build, value: ir.Value, labels: str, needed: str) -> Operand:

@@ -35,7 +35,7 @@ CONV = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 
 
 def activated(
-    build: Build, y: ir.Value, name: str, given: Sequence[float], like: ir.Value | None
+    build: Build, y: ir.Value, name: str, parameters: Sequence[float], like: ir.Value | None
 ) -> ir.Value:
     """The activation that a fused operator names; parameters that are not given have the standard's
     defaults.
@@ -43,14 +43,14 @@ def activated(
     if name in ("", "Identity"):
         return y
     if name == "Clip":
-        return build.op("Clip", y, *(build.like(bound, like) for bound in given))
+        return build.op("Clip", y, *(build.like(bound, like) for bound in parameters))
     if name in ("SiLU", "Silu", "Swish"):
         return build.op("Mul", y, build.op("Sigmoid", y))
     if name == "Gelu":
         return gelu(build, y, like)
     if name not in PARAMETERS:
         raise UnsupportedError(f"its activation {name!r} is not known")
-    return build.op(name, y, **dict(zip(PARAMETERS[name], map(float, given), strict=False)))
+    return build.op(name, y, **dict(zip(PARAMETERS[name], map(float, parameters), strict=False)))
 
 
 @decomposes("FusedConv", domain=MICROSOFT)
@@ -60,8 +60,8 @@ def fused_conv(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     attributes = {k: attribute(node, k) for k in CONV if k in node.attributes}
     y = build.op("Conv", x, w, b, **attributes)
     y = y if z is None else build.op("Add", y, z)
-    given = node.attributes.get_floats("activation_params", [])
-    return [activated(build, y, attribute(node, "activation", ""), given, x)]
+    parameters = node.attributes.get_floats("activation_params", [])
+    return [activated(build, y, attribute(node, "activation", ""), parameters, x)]
 
 
 @decomposes("FusedGemm", domain=MICROSOFT)
@@ -77,8 +77,8 @@ def fused_gemm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
 def _activated_by_attributes(build: Build, node: ir.Node, y: ir.Value) -> ir.Value:
     """The activation named by `activation`, its parameters in attributes of their own."""
     name = attribute(node, "activation", "")
-    given = (attribute(node, f"activation_{k}") for k in PARAMETERS.get(name, ()))
-    return activated(build, y, name, [v for v in given if v is not None], node.inputs[0])
+    parameters = (attribute(node, f"activation_{k}") for k in PARAMETERS.get(name, ()))
+    return activated(build, y, name, [v for v in parameters if v is not None], node.inputs[0])
 
 
 @decomposes("FusedMatMul", domain=MICROSOFT)

@@ -44,9 +44,9 @@ REFUSED_INPUTS = {
 
 def _require_plain(node: ir.Node) -> None:
     """UnsupportedError for what no decomposition has been written for."""
-    given = [*node.inputs, *[None] * 16]
+    inputs = [*node.inputs, *[None] * 16]
     reasons = [why for name, why in REFUSED.items() if attribute(node, name, 0)]
-    reasons += [why for i, why in REFUSED_INPUTS.items() if given[i] is not None]
+    reasons += [why for i, why in REFUSED_INPUTS.items() if inputs[i] is not None]
     if reasons:
         raise UnsupportedError(f"{reasons[0]}. Export the model without that")
 
@@ -60,8 +60,8 @@ def group_query_attention(build: Build, node: ir.Node) -> Sequence[Value]:
     Spec: ONNX Runtime contrib operators, GroupQueryAttention.
     """
     _require_plain(node)
-    given = [*node.inputs, *[None] * 12][:11]
-    query, key, _, past_key, past_value, lengths, total, _, _, ids, bias = given
+    inputs = [*node.inputs, *[None] * 12][:11]
+    query, key, _, past_key, past_value, lengths, total, _, _, ids, bias = inputs
     heads, groups = (
         node.attributes.get_int("num_heads"),
         node.attributes.get_int("kv_num_heads"),
@@ -71,7 +71,7 @@ def group_query_attention(build: Build, node: ir.Node) -> Sequence[Value]:
     q, k, v = _separate(build, node, heads, groups, size)
     cache = Cache.of(build, query, lengths, total, past_key)
     if node.attributes.get_int("do_rotary", 0):
-        q, k = _turned(build, node, q, k, cache.given_places(ids), size)
+        q, k = _turned(build, node, q, k, cache.places_by_ids(ids), size)
     k, v = (
         cache.appended(past, new, groups, size) for past, new in ((past_key, k), (past_value, v))
     )
@@ -133,7 +133,7 @@ class Cache:
         own = self.build.op("Unsqueeze", positions(self.build, self.queries), self.build.ints(0))
         return own if self.before is None else self.build.op("Add", own, self.before)
 
-    def given_places(self, ids: Value) -> ir.Value:
+    def places_by_ids(self, ids: Value) -> ir.Value:
         """Of a first prompt the runtime reads the first id only and counts on from there."""
         if ids is None:
             return self.places()

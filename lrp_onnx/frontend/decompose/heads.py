@@ -143,6 +143,6 @@ class Scores:
         return self.build.op("Softmax", self.value, axis=-1)
 
 
-def default_scale(given: float | None, head_size: int) -> float:
+def default_scale(scale: float | None, head_size: int) -> float:
     """1/√H unless the operator says otherwise."""
-    return given or 1 / math.sqrt(head_size)
+    return scale or 1 / math.sqrt(head_size)

@@ -20,14 +20,14 @@ Value = ir.Value | None
 def _inlined(build: Build, body: ir.Graph, inputs: Sequence[Value]) -> list[Value]:
     """The body's nodes, reading `inputs`, among those that are built; returns its outputs."""
     copy = body.clone(allow_outer_scope_values=True)
-    given: dict[Value, Value] = dict(zip(copy.inputs, inputs, strict=True))
+    replacements: dict[Value, Value] = dict(zip(copy.inputs, inputs, strict=True))
     for name, value in list(copy.initializers.items()):
         assert value.const_value is not None
-        given[value] = build.constant(value.const_value.numpy(), value.const_value.dtype)
+        replacements[value] = build.constant(value.const_value.numpy(), value.const_value.dtype)
         del copy.initializers[name]
-    results = [given.get(v, v) for v in copy.outputs]
+    results = [replacements.get(v, v) for v in copy.outputs]
     copy.outputs.clear()
-    for old, new in given.items():
+    for old, new in replacements.items():
         for user, position in list(old.uses()) if old is not None else ():
             user.replace_input_with(position, new)
     nodes = list(copy)

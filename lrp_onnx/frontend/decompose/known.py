@@ -47,19 +47,19 @@ def _constructed(build: Build, node: ir.Node) -> list[Value]:
 
 
 def _inserted(build: Build, node: ir.Node) -> list[Value]:
-    found = elements(build, node.inputs[0])
+    values = elements(build, node.inputs[0])
     at = node.inputs[2] if len(node.inputs) > 2 else None
-    (place,) = [len(found)] if at is None else constant(at, "its position")
-    found.insert(place, node.inputs[1])
-    return found
+    (place,) = [len(values)] if at is None else constant(at, "its position")
+    values.insert(place, node.inputs[1])
+    return values
 
 
 def _erased(build: Build, node: ir.Node) -> list[Value]:
-    found = elements(build, node.inputs[0])
+    values = elements(build, node.inputs[0])
     at = node.inputs[1] if len(node.inputs) > 1 else None
     (place,) = [-1] if at is None else constant(at, "its position")
-    del found[place]
-    return found
+    del values[place]
+    return values
 
 
 def _split(build: Build, node: ir.Node) -> list[Value]:

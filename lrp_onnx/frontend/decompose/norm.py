@@ -138,10 +138,10 @@ def skip_layer_norm(build: Build, node: ir.Node) -> Sequence[Value]:
     _, _, gamma, beta, bias = [*node.inputs, None, None][:5]
     total = _residual(build, node, bias)
     epsilon = node.attributes.get_float("epsilon", 1e-12)
-    made = build.outputs(
+    outputs = build.outputs(
         "LayerNormalization", 3, total, gamma, beta, axis=-1, epsilon=epsilon, stash_type=1
     )
-    return [*made, total]
+    return [*outputs, total]
 
 
 @decomposes("SkipSimplifiedLayerNormalization", domain=MICROSOFT)
@@ -163,8 +163,8 @@ def embed_layer_norm(build: Build, node: ir.Node) -> Sequence[Value]:
     Without position ids a token's position is its index.  The lengths count the ones of the mask, 0
     without one.  Spec: ONNX Runtime contrib operators, EmbedLayerNormalization.
     """
-    given = [*node.inputs, None, None][:9]
-    return _embedded(build, node, *given)
+    inputs = [*node.inputs, None, None][:9]
+    return _embedded(build, node, *inputs)
 
 
 @decomposes("QEmbedLayerNormalization", domain=MICROSOFT)
@@ -180,8 +180,10 @@ def quantized_embed_layer_norm(build: Build, node: ir.Node) -> Sequence[Value]:
         for table, scale, zero in zip(tables, scales, zeros, strict=True)
     )
     mask = node.inputs[7]
-    made = _embedded(build, node, ids, segments, words, positions, segment, gamma, beta, mask, None)
-    return made[:2]
+    outputs = _embedded(
+        build, node, ids, segments, words, positions, segment, gamma, beta, mask, None
+    )
+    return outputs[:2]
 
 
 def _embedded(

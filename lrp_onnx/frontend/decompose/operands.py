@@ -85,8 +85,8 @@ def bias_apart(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     x, w, b = [*node.inputs, None][:3]
     if not varies(b):
         return None
-    kept: dict[str, Any] = dict(node.attributes)
-    z = build.op(node.op_type, x, w, **kept)
+    attributes: dict[str, Any] = dict(node.attributes)
+    z = build.op(node.op_type, x, w, **attributes)
     return [build.op("Add", z, per_channel(build, b, rank_of(x)))]
 
 
@@ -96,11 +96,11 @@ def addend_apart(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     a, b, c = [*node.inputs, None][:3]
     if c is None or not varies(c):
         return None
-    kept: dict[str, Any] = {k: value for k, value in node.attributes.items() if k != "beta"}
+    attributes: dict[str, Any] = {k: value for k, value in node.attributes.items() if k != "beta"}
     beta = node.attributes.get_float("beta", 1.0)
     if beta != 1.0:
         c = build.op("Mul", c, build.like(beta, c))
-    return [build.op("Add", build.op("Gemm", a, b, **kept), c)]
+    return [build.op("Add", build.op("Gemm", a, b, **attributes), c)]
 
 
 @decomposes("BatchNormalization")
@@ -141,6 +141,6 @@ def dropout(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     if not (varies(training) and computed(x)):
         return None
     ones = build.op("Expand", build.like(1.0, x), build.op("Shape", x))
-    kept: dict[str, Any] = dict(node.attributes)
-    factor, mask = build.outputs("Dropout", 2, ones, ratio, training, **kept)
+    attributes: dict[str, Any] = dict(node.attributes)
+    factor, mask = build.outputs("Dropout", 2, ones, ratio, training, **attributes)
     return [build.op("Mul", x, factor), mask]

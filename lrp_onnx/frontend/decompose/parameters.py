@@ -36,11 +36,11 @@ def layer_normalization(build: Build, node: ir.Node) -> Sequence[Value] | None:
     read = any(v.uses() or v.is_graph_output() for v in node.outputs[1:])
     if not (read or computed(scale) or computed(bias)):
         return None
-    kept: dict[str, Any] = dict(node.attributes)
+    attributes: dict[str, Any] = dict(node.attributes)
     statistics = _statistics(build, node) if read else ()
     if not (computed(scale) or computed(bias)):
-        return [build.op("LayerNormalization", x, scale, bias, **kept), *statistics]
-    y = build.op("LayerNormalization", x, _filled(build, 1.0, scale), **kept)
+        return [build.op("LayerNormalization", x, scale, bias, **attributes), *statistics]
+    y = build.op("LayerNormalization", x, _filled(build, 1.0, scale), **attributes)
     y = build.op("Mul", y, scale)
     return [y if bias is None else build.op("Add", y, bias), *statistics]
 
@@ -70,9 +70,9 @@ def channel_norm(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     x, scale, bias = node.inputs
     if not (computed(scale) or computed(bias)):
         return None
-    kept: dict[str, Any] = dict(node.attributes)
+    attributes: dict[str, Any] = dict(node.attributes)
     rank = rank_of(x)
     ones, zeros = (_filled(build, number, scale) for number in (1.0, 0.0))
-    y = build.op(node.op_type, x, ones, zeros, **kept)
+    y = build.op(node.op_type, x, ones, zeros, **attributes)
     y = build.op("Mul", y, per_channel(build, scale, rank))
     return [build.op("Add", y, per_channel(build, bias, rank))]

@@ -42,7 +42,7 @@ class Cell:
     x: Value
     """(T, N, I)"""
 
-    def given(self, i: int) -> Value | None:
+    def input(self, i: int) -> Value | None:
         """An input of the node, None where it is left out."""
         return self.node.inputs[i] if i < len(self.node.inputs) else None
 
@@ -57,24 +57,24 @@ class Cell:
 
     def weight(self, first: int, last: int) -> Value:
         """[W R] of some gates, (rows, I + H)."""
-        parts = [self.rows(self.own(_there(self.given(i))), first, last) for i in (1, 2)]
+        parts = [self.rows(self.own(_there(self.input(i))), first, last) for i in (1, 2)]
         return self.build.op("Concat", *parts, axis=1)
 
     def bias(self, first: int, last: int, recurrent: bool | None = None) -> Value | None:
         """The bias of W (recurrent False), of R (True), or the sum of both, of some gates."""
-        given = self.given(3)
-        if given is None:
+        b = self.input(3)
+        if b is None:
             return None
-        own, shift = self.own(given), self.gates
+        own, shift = self.own(b), self.gates
         of_w = self.rows(own, first, last)
         of_r = self.rows(own, first + shift, last + shift)
         return self.build.op("Add", of_w, of_r) if recurrent is None else (of_w, of_r)[recurrent]
 
     def state(self, i: int) -> Value:
         """An initial state, (N, H); zeros where it is left out."""
-        given, build = self.given(i), self.build
-        if given is not None:
-            return self.own(given)
+        initial, build = self.input(i), self.build
+        if initial is not None:
+            return self.own(initial)
         batch = build.op("Shape", self.x, start=1, end=2)
         shape = build.op("Concat", batch, build.ints(self.hidden), axis=0)
         return build.op("Expand", build.like(0.0, self.x), shape)
@@ -101,8 +101,8 @@ def _gated(build: Build, gate: Value, signal: Value) -> Value:
 
 def _lstm(cell: Cell) -> Step:
     weight, bias = cell.weight(0, 4), cell.bias(0, 4)
-    given = cell.given(7)
-    peepholes = None if given is None else cell.own(given)
+    p = cell.input(7)
+    peepholes = None if p is None else cell.own(p)
     looks = None if peepholes is None else [cell.rows(peepholes, k, k + 1) for k in range(3)]
     clip, coupled = _clip(cell), cell.node.attributes.get_int("input_forget", 0)
     f, g, last = cell.functions
@@ -129,7 +129,7 @@ def _gru(cell: Cell) -> Step:
     weight, bias, clip = cell.weight(0, 2), cell.bias(0, 2), _clip(cell)
     f, g = cell.functions
     apart = bool(cell.node.attributes.get_int("linear_before_reset", 0))
-    of_w, of_r = (cell.rows(cell.own(_there(cell.given(i))), 2, 3) for i in (1, 2))
+    of_w, of_r = (cell.rows(cell.own(_there(cell.input(i))), 2, 3) for i in (1, 2))
     b_w, b_r = cell.bias(2, 3, False), cell.bias(2, 3, True)
     whole, b = cell.weight(2, 3), cell.bias(2, 3)
 
@@ -192,13 +192,13 @@ def recurrent(build: Build, node: ir.Node) -> Sequence[Value | None]:
     x = _there(node.inputs[0])
     functions = list(_functions(node, list(defaults) * len(ways)))
     per_way = len(defaults)
-    found: list[list[Value]] = []
+    scans: list[list[Value]] = []
     for d, reverse in enumerate(ways):
         own = tuple(functions[d * per_way : (d + 1) * per_way])
         cell = Cell(node, d, reverse, _hidden(node), gates, own, build, x)
-        found.append(_scan(cell, step_of(cell), states))
-    results = [_stacked(build, [y for *_, y in found], 1)]
-    results += [_stacked(build, [way[k] for way in found], 0) for k in range(states)]
+        scans.append(_scan(cell, step_of(cell), states))
+    results = [_stacked(build, [y for *_, y in scans], 1)]
+    results += [_stacked(build, [way[k] for way in scans], 0) for k in range(states)]
     pairs = zip(node.outputs, results, strict=False)
     return [build.explained(y, z) if y.uses() or y.is_graph_output() else None for y, z in pairs]
 
@@ -210,13 +210,13 @@ def _time_first(build: Build, node: ir.Node) -> Sequence[Value | None]:
         return None if value is None else build.op("Transpose", value, perm=[1, 0, 2])
 
     inputs = [turned(v) if k in (0, 5, 6) else v for k, v in enumerate(node.inputs)]
-    kept: dict[str, Any] = {k: a for k, a in node.attributes.items() if k != "layout"}
-    outputs = build.outputs(node.op_type, len(node.outputs), *inputs, **kept)
+    attributes: dict[str, Any] = {k: a for k, a in node.attributes.items() if k != "layout"}
+    outputs = build.outputs(node.op_type, len(node.outputs), *inputs, **attributes)
     # Y is (N, T, directions, H), the states (N, directions, H)
     perms = ([2, 0, 1, 3], [1, 0, 2], [1, 0, 2])
     return [
-        build.op("Transpose", made, perm=perm) if old.uses() or old.is_graph_output() else None
-        for old, made, perm in zip(node.outputs, outputs, perms, strict=False)
+        build.op("Transpose", new, perm=perm) if old.uses() or old.is_graph_output() else None
+        for old, new, perm in zip(node.outputs, outputs, perms, strict=False)
     ]
 
 
@@ -243,7 +243,7 @@ def _scan(cell: Cell, step: Step, count: int) -> list[Value]:
     x = ir.Value(name=names[2], type=kind)
     after, read, inputs = step(body, x, states), [cell.x], [*states, x]
     y = after[0]
-    lengths = cell.given(4)
+    lengths = cell.input(4)
     if lengths is not None:
         t = ir.Value(name=names[3], type=ir.TensorType(ir.DataType.INT32))
         read.append(_numbers(build, cell.x))
@@ -299,8 +299,8 @@ def _plain(op_type: str, **names: str) -> Callable[[float | None, float | None],
     """An operator, with alpha and beta as its attributes of these names."""
 
     def make(alpha: float | None, beta: float | None) -> Function:
-        given = {"alpha": alpha, "beta": beta}
-        attributes = {there: float(given[here] or 0.0) for here, there in names.items()}
+        parameters = {"alpha": alpha, "beta": beta}
+        attributes = {there: float(parameters[here] or 0.0) for here, there in names.items()}
         return lambda body, value: body.op(op_type, value, **attributes)
 
     return make

@@ -30,9 +30,11 @@ def bias_dropout(build: Build, node: ir.Node) -> Sequence[ir.Value | None]:
     Spec: ONNX Runtime contrib operators, BiasDropout.
     """
     data, bias, residual, ratio, training = [*node.inputs, *[None] * 3][:5]
-    kept = build.outputs("Dropout", len(node.outputs), build.op("Add", data, bias), ratio, training)
-    total = kept[0] if residual is None else build.op("Add", kept[0], residual)
-    return [total, *kept[1:]]
+    outputs = build.outputs(
+        "Dropout", len(node.outputs), build.op("Add", data, bias), ratio, training
+    )
+    total = outputs[0] if residual is None else build.op("Add", outputs[0], residual)
+    return [total, *outputs[1:]]
 
 
 @decomposes("GatedAdd", domain=MICROSOFT)
@@ -67,8 +69,8 @@ def pad(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     pads = build.op("Reshape", pads, build.ints(-1))
     if value is not None:
         value = build.op("Reshape", value, build.ints())
-    kept = {name: attribute(node, name) for name in node.attributes}
-    return [build.op("Pad", data, pads, value, **kept)]
+    attributes = {name: attribute(node, name) for name in node.attributes}
+    return [build.op("Pad", data, pads, value, **attributes)]
 
 
 @decomposes("GridSample", domain=MICROSOFT)
@@ -77,11 +79,11 @@ def grid_sample(build: Build, node: ir.Node) -> Sequence[ir.Value]:
 
     Spec: ONNX Runtime contrib operators, GridSample.
     """
-    kept = {name: attribute(node, name) for name in node.attributes}
+    attributes = {name: attribute(node, name) for name in node.attributes}
     if build.opset >= 20:
-        mode = kept.get("mode", "bilinear")
-        kept["mode"] = {"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)
-    return [build.op("GridSample", *node.inputs, **kept)]
+        mode = attributes.get("mode", "bilinear")
+        attributes["mode"] = {"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)
+    return [build.op("GridSample", *node.inputs, **attributes)]
 
 
 @decomposes("GatherND", domain=MICROSOFT)

@@ -31,18 +31,18 @@ def sequence_at(build: Build, node: ir.Node) -> Sequence[Value]:
     split = maker if maker is not None and maker.op_type == "SplitToSequence" else None
     computed = at is None or at.const_value is None
     try:
-        found = elements(build, held)
+        values = elements(build, held)
     except UnsupportedError:
         if split is None:
             raise
         return [_part(build, split, at)]
     if computed and split is not None:
         return [_part(build, split, at)]
-    if computed and _equal_shapes(found):
-        stacked = [build.op("Unsqueeze", value, build.ints(0)) for value in found]
+    if computed and _equal_shapes(values):
+        stacked = [build.op("Unsqueeze", value, build.ints(0)) for value in values]
         return [build.op("Gather", build.op("Concat", *stacked, axis=0), at, axis=0)]
     (place,) = constant(at, "its position")
-    return [found[place]]
+    return [values[place]]
 
 
 def _equal_shapes(values: Sequence[Value]) -> bool:
@@ -120,9 +120,9 @@ def optional_has_element(build: Build, node: ir.Node) -> Sequence[Value]:
     """
     held = node.inputs[0] if node.inputs else None
     maker = None if held is None else held.producer()
-    made = maker is not None and maker.op_type == "Optional"
-    if held is None or made:
-        full = made and maker is not None and bool(maker.inputs)
+    in_sight = maker is not None and maker.op_type == "Optional"
+    if held is None or in_sight:
+        full = in_sight and maker is not None and bool(maker.inputs)
     elif isinstance(held.type, ir.TensorType | ir.SequenceType):
         full = True
     else:

@@ -18,7 +18,7 @@ AXIS_IS_INPUT = 20
 """The opset from which the axis of DFT is an input."""
 
 
-def _given(node: ir.Node, i: int) -> ir.Value | None:
+def _input(node: ir.Node, i: int) -> ir.Value | None:
     return node.inputs[i] if i < len(node.inputs) else None
 
 
@@ -41,7 +41,7 @@ def dft(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
 
     Spec: ONNX DFT-20.
     """
-    x, length, axis = (_given(node, i) for i in range(3))
+    x, length, axis = (_input(node, i) for i in range(3))
     if x is None or not varies(axis):
         return None
     lead = rank_of(x) - 1
@@ -53,10 +53,14 @@ def dft(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     chosen = (build.op("Less", places, there), on, build.op("Greater", places, there))
     counts = [build.op("ReduceProd", build.op("Where", c, sizes, one)) for c in chosen]
     flat = build.op("Reshape", x, build.op("Concat", *counts, parts, axis=0))
-    kept: dict[str, Any] = dict(node.attributes)
-    z = build.op("DFT", flat, length, build.constant(1), **kept)
-    made = build.op("Where", on, build.op("Shape", z, start=1, end=2), sizes)
-    return [build.op("Reshape", z, build.op("Concat", made, build.op("Shape", z, start=3), axis=0))]
+    attributes: dict[str, Any] = dict(node.attributes)
+    z = build.op("DFT", flat, length, build.constant(1), **attributes)
+    transformed = build.op("Where", on, build.op("Shape", z, start=1, end=2), sizes)
+    return [
+        build.op(
+            "Reshape", z, build.op("Concat", transformed, build.op("Shape", z, start=3), axis=0)
+        )
+    ]
 
 
 @decomposes("STFT")
@@ -66,7 +70,7 @@ def stft(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     signal: (N, length, 1 or 2)    ->    (N, frames, frame_length // 2 + 1 or frame_length, 2).
     Spec: ONNX STFT-17.
     """
-    signal, step, window, length = (_given(node, i) for i in range(4))
+    signal, step, window, length = (_input(node, i) for i in range(4))
     if length is None and window is None:
         raise UnsupportedError("it has neither a window nor a frame_length")
     size = build.op("Shape", window) if length is None else _vector(build, length)

@@ -31,20 +31,20 @@ DOMAIN = "lrp.function"
 
 def write_out_functions(model: ir.Model) -> bool:
     """Inline the function of each node in BY_FUNCTION; says whether there was one."""
-    found = [
+    nodes = [
         node
         for node in ir.traversal.RecursiveGraphIterator(model.graph)
         if (node.domain, node.op_type) in BY_FUNCTION
     ]
     written = False
-    for k, node in enumerate(found):
+    for k, node in enumerate(nodes):
         function = _function(node, model.graph.opset_imports)
         if function is None:
             continue
         function.domain, function.name = DOMAIN, f"{node.op_type}_{k}"
-        made = ir.serde.deserialize_function(function)
-        model.functions[made.identifier()] = made
-        node.domain, node.op_type = DOMAIN, made.name
+        inlined = ir.serde.deserialize_function(function)
+        model.functions[inlined.identifier()] = inlined
+        node.domain, node.op_type = DOMAIN, inlined.name
         model.graph.opset_imports[DOMAIN] = 1
         written = True
     if written:

@@ -61,7 +61,7 @@ def _replaced(model: ir.Model, node: ir.Node, decomposition: Decomposition) -> b
     node.metadata_props.pop(REFUSED, None)
     if values is None:
         return False
-    own = [any(v in set(made.inputs) for made in build.nodes) for v in node.outputs]
+    own = [any(v in set(emitted.inputs) for emitted in build.nodes) for v in node.outputs]
     (graph.insert_after if any(own) else graph.insert_before)(node, build.nodes)
     for old, new in zip(node.outputs, values, strict=False):
         if new is not None:

@@ -19,9 +19,9 @@ def inline_branches(model: ir.Model) -> bool:
     A branch reads the tensors around it directly and has no inputs of its own.
     """
     nodes = ir.traversal.RecursiveGraphIterator(model.graph)
-    found = [(n, c) for n in nodes if (c := _condition(n)) is not None]
-    inline(model, [(n, "then_branch" if c else "else_branch") for n, c in found])
-    return bool(found)
+    decided = [(n, c) for n in nodes if (c := _condition(n)) is not None]
+    inline(model, [(n, "then_branch" if c else "else_branch") for n, c in decided])
+    return bool(decided)
 
 
 def inline(model: ir.Model, taken: Sequence[tuple[ir.Node, str]]) -> None:

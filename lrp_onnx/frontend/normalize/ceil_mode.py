@@ -82,6 +82,6 @@ def _settle(
 def _rewrite(node: onnx.NodeProto, pads: Sequence[int], ceil_mode: bool) -> None:
     """Other padding, and ceil_mode = 0 where it is not kept."""
     dropped = ("pads",) if ceil_mode else ("pads", "ceil_mode")
-    kept = [a for a in node.attribute if a.name not in dropped]
+    attributes = [a for a in node.attribute if a.name not in dropped]
     del node.attribute[:]
-    node.attribute.extend([*kept, helper.make_attribute("pads", pads)])
+    node.attribute.extend([*attributes, helper.make_attribute("pads", pads)])

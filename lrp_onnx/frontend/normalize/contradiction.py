@@ -32,13 +32,13 @@ def contradictions(graph: ir.Graph, opset: int) -> Iterator[ir.Node]:
 
 def _is_refused(node: ir.Node, opset: int) -> bool:
     proto: NodeProto = ir.serde.serialize_node(node)
-    given = [v for v in node.inputs if v is not None]
+    inputs = [v for v in node.inputs if v is not None]
     try:
         onnx.shape_inference.infer_node_outputs(
             onnx.defs.get_schema(node.op_type, opset),
             proto,
-            {str(v.name): _type(v) for v in given},
-            {str(v.name): t for v in given if (t := _data(v)) is not None},
+            {str(v.name): _type(v) for v in inputs},
+            {str(v.name): t for v in inputs if (t := _data(v)) is not None},
             opset_imports=[helper.make_opsetid("", opset)],
         )
     except onnx.shape_inference.InferenceError:

@@ -67,8 +67,8 @@ class _Folding:
             return
         for value, array in zip(node.outputs, self.results(node) or (), strict=False):
             if _all_known(array):
-                kept = array.dtype if value.dtype is None else value.dtype.numpy()
-                self.replace(value, array.astype(kept))
+                dtype = array.dtype if value.dtype is None else value.dtype.numpy()
+                self.replace(value, array.astype(dtype))
             else:
                 self.traced[value] = array
         if not any(v.uses() for v in node.outputs) and self.changed:
@@ -197,10 +197,10 @@ def evaluate(node: ir.Node, arrays: Sequence[Array | None], opset: int) -> list[
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid(node.domain, opset)])
     try:
         with np.errstate(all="ignore"):
-            found = ReferenceEvaluator(model).run(None, feeds)
+            outputs = ReferenceEvaluator(model).run(None, feeds)
     except (ValueError, TypeError, IndexError, ArithmeticError, RuntimeError):
         return None
-    return [np.asarray(a) for a in found]
+    return [np.asarray(a) for a in outputs]
 
 
 def _all_known(array: Array) -> bool:

@@ -51,13 +51,13 @@ def _as_identities(graph: GraphProto) -> dict[str, NodeProto]:
     """The nodes, by output, of the operator that onnx infers no shape for though it keeps that of
     its input; they are made Identity.
     """
-    found = {}
+    originals = {}
     for node in _nodes(graph):
         if node.op_type == "GroupNormalization" and not node.domain:
-            found[node.output[0]] = NodeProto.FromString(node.SerializeToString())
+            originals[node.output[0]] = NodeProto.FromString(node.SerializeToString())
             node.op_type = "Identity"
             del node.input[1:], node.attribute[:]
-    return found
+    return originals
 
 
 def _declare_captured(graph: GraphProto) -> None:
@@ -67,8 +67,8 @@ def _declare_captured(graph: GraphProto) -> None:
     known = {value.name for value in (*graph.input, *graph.value_info)}
     for tensor in graph.initializer:
         if tensor.name not in known:
-            made = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-            graph.value_info.append(made)
+            info = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            graph.value_info.append(info)
 
 
 def _shaped(proto: ModelProto) -> ModelProto:

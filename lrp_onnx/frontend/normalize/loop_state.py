@@ -29,17 +29,17 @@ def inferred_steady(proto: ModelProto, infer: Infer) -> ModelProto:
         trial.CopyFrom(proto)
         _assume(trial.graph, assumed)
         try:
-            found = infer(trial)
+            inferred = infer(trial)
         except InferenceError:
             return result
         broken = [
             key
-            for graph, node in _loops(found.graph)
+            for graph, node in _loops(inferred.graph)
             for key, first in assumed.items()
             if key[0] == _name(node) and not _same(_body(node).output[1 + key[1]].type, first)
         ]
         if not broken:
-            return found
+            return inferred
         for key in broken:
             del assumed[key]
     return result
@@ -99,9 +99,9 @@ def _assume(graph: GraphProto, assumed: dict[Carried, TypeProto]) -> None:
             _body(node).input[2 + k].type.CopyFrom(first)
             if not node.output[k] or any(v.name == node.output[k] for v in around.output):
                 continue
-            kept = [v for v in around.value_info if v.name != node.output[k]]
+            others = [v for v in around.value_info if v.name != node.output[k]]
             del around.value_info[:]
-            around.value_info.extend([*kept, ValueInfoProto(name=node.output[k], type=first)])
+            around.value_info.extend([*others, ValueInfoProto(name=node.output[k], type=first)])
 
 
 def _same(a: TypeProto, b: TypeProto) -> bool:

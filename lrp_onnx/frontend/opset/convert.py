@@ -122,9 +122,9 @@ class _Walk:
             for inner, inner_twin in zip(subgraphs(node), subgraphs(twin), strict=True):
                 self.visit(inner, Scope(inner, inner_twin, scope.shared, scope), inner_twin)
             nodes += self.replacement(node, scope)
-        kept = GraphProto(node=nodes)
+        rewritten = GraphProto(node=nodes)
         del graph.node[:]
-        graph.node.MergeFrom(kept.node)
+        graph.node.MergeFrom(rewritten.node)
 
     def replacement(self, node: NodeProto, scope: Scope) -> list[NodeProto]:
         """Return what stands for one node; a refusal is kept for the end, so that all are told."""

@@ -36,9 +36,9 @@ def expanded(node: NodeProto, scope: Scope) -> list[NodeProto]:
             names[name] = scope.fresh(f"{base}/{name}")
         return names.get(name, "")
 
-    given = {attribute.name: attribute for attribute in _defaults(node, scope.opset)}
-    given |= {attribute.name: attribute for attribute in node.attribute}
-    nodes = [_written_out(inner, rename, given) for inner in function.node]
+    attributes = {attribute.name: attribute for attribute in _defaults(node, scope.opset)}
+    attributes |= {attribute.name: attribute for attribute in node.attribute}
+    nodes = [_written_out(inner, rename, attributes) for inner in function.node]
     for inner in nodes:
         first = node.output[0] in inner.output
         inner.name = node.name if first else scope.fresh(f"{base}/{inner.op_type}")
@@ -75,27 +75,29 @@ def _defaults(node: NodeProto, opset: int) -> list[AttributeProto]:
     return [a.default_value for a in schema.attributes.values() if a.default_value.name]
 
 
-def _written_out(inner: NodeProto, rename: Rename, given: dict[str, AttributeProto]) -> NodeProto:
+def _written_out(
+    inner: NodeProto, rename: Rename, attributes: dict[str, AttributeProto]
+) -> NodeProto:
     """Return a copy of a function's node with actual names and attribute values."""
-    made = NodeProto()
-    made.CopyFrom(inner)
-    made.input[:] = [rename(name) for name in inner.input]
-    made.output[:] = [rename(name) for name in inner.output]
-    del made.attribute[:]
+    copy = NodeProto()
+    copy.CopyFrom(inner)
+    copy.input[:] = [rename(name) for name in inner.input]
+    copy.output[:] = [rename(name) for name in inner.output]
+    del copy.attribute[:]
     for attribute in inner.attribute:
-        source = given.get(attribute.ref_attr_name) if attribute.ref_attr_name else attribute
+        source = attributes.get(attribute.ref_attr_name) if attribute.ref_attr_name else attribute
         if source is not None:
-            made.attribute.add().CopyFrom(source)
-            made.attribute[-1].name = attribute.name
-    for graph in subgraphs(made):
-        _rename_graph(graph, rename, given)
-    return made
+            copy.attribute.add().CopyFrom(source)
+            copy.attribute[-1].name = attribute.name
+    for graph in subgraphs(copy):
+        _rename_graph(graph, rename, attributes)
+    return copy
 
 
-def _rename_graph(graph: GraphProto, rename: Rename, given: dict[str, AttributeProto]) -> None:
+def _rename_graph(graph: GraphProto, rename: Rename, attributes: dict[str, AttributeProto]) -> None:
     """Write out a graph inside a function in place."""
     for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
         value.name = rename(value.name)
-    nodes = [_written_out(node, rename, given) for node in graph.node]
+    nodes = [_written_out(node, rename, attributes) for node in graph.node]
     del graph.node[:]
     graph.node.extend(nodes)

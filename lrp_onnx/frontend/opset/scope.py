@@ -51,10 +51,10 @@ def pop(node: NodeProto, name: str, default: Any = None) -> Any:
 
 def trim(names: Sequence[str]) -> list[str]:
     """Drop absent inputs from the end."""
-    kept = list(names)
-    while kept and not kept[-1]:
-        kept.pop()
-    return kept
+    trimmed = list(names)
+    while trimmed and not trimmed[-1]:
+        trimmed.pop()
+    return trimmed
 
 
 @dataclass
@@ -149,21 +149,21 @@ class Scope:
         """Return a new one-output node that works for `origin`, named under it."""
         base = origin.name or origin.output[0]
         output = self.fresh(f"{base}/{op_type}")
-        made = helper.make_node(op_type, trim(inputs), [output], output, **attributes)
-        made.metadata_props.extend(origin.metadata_props)
-        return made
+        new = helper.make_node(op_type, trim(inputs), [output], output, **attributes)
+        new.metadata_props.extend(origin.metadata_props)
+        return new
 
     def replaced(
         self, origin: NodeProto, op_type: str, inputs: Sequence[str], **attributes: Any
     ) -> NodeProto:
         """Return `origin` (name, outputs, text, metadata) with another operator and inputs."""
-        made = NodeProto()
-        made.CopyFrom(origin)
-        made.op_type = op_type
-        del made.input[:], made.attribute[:]
-        made.input.extend(trim(inputs))
-        made.attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items())
-        return made
+        copy = NodeProto()
+        copy.CopyFrom(origin)
+        copy.op_type = op_type
+        del copy.input[:], copy.attribute[:]
+        copy.input.extend(trim(inputs))
+        copy.attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items())
+        return copy
 
 
 Rewrite = Callable[[NodeProto, Scope], list[NodeProto]]

@@ -75,14 +75,14 @@ def matmul_nbits(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [build.explained(node.outputs[0], z if bias is None else build.op("Add", z, bias))]
 
 
-def _zeros(build: Build, given: ir.Value | None, bits: int, rows: int, blocks: int) -> ir.Value:
+def _zeros(build: Build, zeros: ir.Value | None, bits: int, rows: int, blocks: int) -> ir.Value:
     """The zero point of each block, (rows, blocks, 1)."""
-    if given is None:
+    if zeros is None:
         return build.constant(float(1 << (bits - 1)), FLOAT)
     shape = build.ints(rows, blocks, 1)
-    if given.dtype == ir.DataType.UINT8:
-        return build.op("Reshape", _row_wise(build, given, bits, rows, blocks), shape)
-    return build.op("Reshape", build.op("Cast", given, to=int(FLOAT)), shape)
+    if zeros.dtype == ir.DataType.UINT8:
+        return build.op("Reshape", _row_wise(build, zeros, bits, rows, blocks), shape)
+    return build.op("Reshape", build.op("Cast", zeros, to=int(FLOAT)), shape)
 
 
 @decomposes("GatherBlockQuantized", domain=MICROSOFT)
@@ -118,9 +118,9 @@ def gather_block_quantized(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     return [build.explained(node.outputs[0], z)]
 
 
-def _numbers(build: Build, given: ir.Value, bits: int, sizes: Sequence[int]) -> ir.Value:
+def _numbers(build: Build, stored: ir.Value, bits: int, sizes: Sequence[int]) -> ir.Value:
     """A table of these sizes as floats, whether several numbers share a byte or not."""
     if bits == 8:
-        return build.op("Cast", given, to=int(FLOAT))
+        return build.op("Cast", stored, to=int(FLOAT))
     rows = int(np.prod(sizes[:-1]))
-    return build.op("Reshape", _row_wise(build, given, bits, rows, sizes[-1]), build.ints(*sizes))
+    return build.op("Reshape", _row_wise(build, stored, bits, rows, sizes[-1]), build.ints(*sizes))

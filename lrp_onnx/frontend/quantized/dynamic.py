@@ -53,8 +53,10 @@ def dynamic_quantize_lstm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """
     x, w, r, b, lengths, h, c, p, *scales = [*node.inputs, *[None] * 12][:12]
     weights = _gates(build, w, *scales[:2]), _gates(build, r, *scales[2:])
-    kept: dict[str, Any] = dict(node.attributes)
-    outputs = build.outputs("LSTM", len(node.outputs), x, *weights, b, lengths, h, c, p, **kept)
+    attributes: dict[str, Any] = dict(node.attributes)
+    outputs = build.outputs(
+        "LSTM", len(node.outputs), x, *weights, b, lengths, h, c, p, **attributes
+    )
     pairs = zip(node.outputs, outputs, strict=True)
     return [build.explained(own, standard) for own, standard in pairs]
 
@@ -71,10 +73,10 @@ def _gates(
     return build.op("Transpose", dequantized(build, q, shaped[0], shaped[1]), perm=[0, 2, 1])
 
 
-def _over_inputs(build: Build, given: ir.Value, over: ir.Value) -> ir.Value:
+def _over_inputs(build: Build, parameter: ir.Value, over: ir.Value) -> ir.Value:
     """(directions,) or (directions, 4·hidden) -> (directions, 1, 1 or 4·hidden)."""
-    shaped = build.op("Reshape", given, over)
-    shaped.type, shaped.shape = given.type, ir.Shape([None, 1, None])
+    shaped = build.op("Reshape", parameter, over)
+    shaped.type, shaped.shape = parameter.type, ir.Shape([None, 1, None])
     return shaped
 
 
@@ -88,9 +90,9 @@ def qattention(build: Build, node: ir.Node) -> Sequence[ir.Value | None]:
     if any(attribute(node, name, 0) for name in ("do_rotary", "past_present_share_buffer")):
         raise UnsupportedError("it rotates, or shares a buffer with its past")
     names = ("num_heads", "unidirectional", "scale", "mask_filter_value")
-    kept: dict[str, Any] = {k: a for k, a in node.attributes.items() if k in names}
+    attributes: dict[str, Any] = {k: a for k, a in node.attributes.items() if k in names}
     inputs = as_float(build, x, x_scale, x_zero, -1), as_float(build, w, w_scale, w_zero, -1)
     outputs = build.outputs(
-        "Attention", len(node.outputs), *inputs, bias, mask, past, domain=MICROSOFT, **kept
+        "Attention", len(node.outputs), *inputs, bias, mask, past, domain=MICROSOFT, **attributes
     )
     return [build.explained(own, z) for own, z in zip(node.outputs, outputs, strict=True)]

@@ -47,8 +47,8 @@ def max_pool_of_integers(build: Build, node: ir.Node) -> Sequence[ir.Value] | No
     if x is None or x.dtype is None or not x.dtype.is_integer() or len(node.outputs) > 1:
         return None
     floats = build.op("Cast", x, to=int(ir.DataType.FLOAT))
-    kept: dict[str, Any] = dict(node.attributes)
-    return [build.explained(node.outputs[0], build.op("MaxPool", floats, **kept))]
+    attributes: dict[str, Any] = dict(node.attributes)
+    return [build.explained(node.outputs[0], build.op("MaxPool", floats, **attributes))]
 
 
 @decomposes("DynamicQuantizeLinear")
@@ -118,8 +118,8 @@ def _chain(node: ir.Node) -> _Chain | None:
     end, scale = scaled[0], scaled[0].inputs[1 - scaled[1]]
     assert scale is not None
     if rounded is not None:
-        found = _float_bias(rounded, scale)
-        return None if found is None else _Chain(node, scale, *found, end)
+        bias_and_shape = _float_bias(rounded, scale)
+        return None if bias_and_shape is None else _Chain(node, scale, *bias_and_shape, end)
     added = sole_reader(end.outputs[0])
     if added is not None and added[0].op_type == "Add":
         other = added[0].inputs[1 - added[1]]
@@ -187,7 +187,7 @@ def as_float(build: Build, q: Input, scale: Input, zero: Input, axis: int) -> ir
 def _operands(build: Build, product: ir.Node, scales: Sequence[Input]) -> list[ir.Value]:
     """Both operands as floats; without a scale minus their zero points only."""
     zeros = [*product.inputs[2:], None, None]
-    found = []
+    operands = []
     for k in (0, 1):
         q, scale = product.inputs[k], scales[k]
         assert q is not None
@@ -198,8 +198,8 @@ def _operands(build: Build, product: ir.Node, scales: Sequence[Input]) -> list[i
             scale = _flat(build, scale) if k else scale
         else:
             axis = -1 if k else -2
-        found.append(as_float(build, q, scale, zeros[k], axis))
-    return found
+        operands.append(as_float(build, q, scale, zeros[k], axis))
+    return operands
 
 
 def _flat(build: Build, scale: ir.Value) -> ir.Value:

@@ -112,9 +112,9 @@ class _Twins:
         """Copy a node onto the twins of its inputs if each, but for constants, has one."""
         twins = [None if v is None else self.known[v] for v in node.inputs]
         changed = [v for v, twin in zip(node.inputs, twins, strict=True) if twin is not v]
-        kept = [v for v in node.inputs if v not in changed and varies(v)]
+        untwinned = [v for v in node.inputs if v not in changed and varies(v)]
         bodies = any(a.type in GRAPHS for a in node.attributes.values())
-        copied = bool(changed) and not kept and not bodies
+        copied = bool(changed) and not untwinned and not bodies
         outputs = self.build.copy(node, twins) if copied else node.outputs
         self.known.update(zip(node.outputs, outputs, strict=True))
 

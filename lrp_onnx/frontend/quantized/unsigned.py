@@ -19,19 +19,19 @@ SHIFT = 128
 
 def make_unsigned(model: ir.Model) -> bool:
     """Shift each int8 tensor between a quantizer and dequantizers; says whether there was one."""
-    found = []
+    quantizers = []
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         q = node.outputs[0] if node.op_type == "QuantizeLinear" else None
         if q is None or q.is_graph_output() or not _has_whole_zero_point(node):
             continue
         users = [user for user, _ in q.uses()]
         if all(u.op_type == "DequantizeLinear" and _has_whole_zero_point(u) for u in users):
-            found.append((node, users))
-    for node, users in found:
+            quantizers.append((node, users))
+    for node, users in quantizers:
         for each in (node, *users):
             _shift(model.graph, each)
         node.outputs[0].type = ir.TensorType(ir.DataType.UINT8)
-    return bool(found)
+    return bool(quantizers)
 
 
 def _has_whole_zero_point(node: ir.Node) -> bool:
