@@ -1,8 +1,8 @@
-"""What explain, verify and bench are given: files for the inputs, and what they imply."""
+"""The input files of explain, verify and bench: what they hold, and how pictures are prepared."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,25 +19,25 @@ from lrp_onnx.graph.session import Array
 from lrp_onnx.lrp.methods import method_of
 from lrp_onnx.options import CompileOptions
 
-__all__ = ["Material", "read_given", "read_material", "with_baselines"]
+__all__ = ["Inputs", "read_inputs", "read_inputs_if_any", "with_baselines"]
 
 
 @dataclass(frozen=True)
-class Material:
-    """What the files given hold, and how pictures among them were prepared."""
+class Inputs:
+    """What the files hold, and how pictures among them were prepared."""
 
-    feeds: dict[str, Array]
+    feeds: dict[str, Array] = field(default_factory=dict)
     preprocess: dict[str, Preprocess] = field(default_factory=dict)
-    """By input, for those given as pictures."""
+    """By input, for those that are pictures."""
     files: dict[str, str] = field(default_factory=dict)
 
     @property
     def ranges(self) -> Ranges:
         """Between what the values of each picture lie, as its preparation implies."""
-        return {name: bounds(how) for name, how in self.preprocess.items()}
+        return {name: bounds(preprocess) for name, preprocess in self.preprocess.items()}
 
 
-def read_material(model: ir.Model, files: Sequence[str], preprocess: Preprocess | None) -> Material:
+def read_inputs(model: ir.Model, files: Sequence[str], preprocess: Preprocess | None) -> Inputs:
     """Read each `FILE` or `NAME=FILE` for an input of the model.
 
     Raises InputError where an input is missing, unknown or given twice, or a file does not fit.
@@ -46,43 +46,42 @@ def read_material(model: ir.Model, files: Sequence[str], preprocess: Preprocess 
         wanted = {w.name: w for w in wanted_by(model)}
     except TypeError as e:
         raise InputError(f"{e}. lrp-onnx cannot fill it from a file.") from e
-    named = _by_name(list(wanted), files)
+    inputs = Inputs(files=_files_by_input(list(wanted), files))
     values = {value.name: value for value in model.graph.inputs}
-    feeds, used = {}, {}
-    for name, file in named.items():
-        want, how = wanted[name], preprocess
+    for name, file in inputs.files.items():
+        prepared = preprocess
         if not is_array_file(file):
-            how = preprocess or implied_preprocess(values[name])
-            if how is not None:
-                used[name] = how
-        feeds[name] = load_input(file, want.shape, want.dtype, how, name=name)
-    return Material(feeds, used, named)
+            prepared = preprocess or implied_preprocess(values[name])
+            if prepared is not None:
+                inputs.preprocess[name] = prepared
+        want = wanted[name]
+        inputs.feeds[name] = load_input(file, want.shape, want.dtype, prepared, name=name)
+    return inputs
 
 
-def _by_name(names: Sequence[str], files: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _files_by_input(names: Sequence[str], files: Sequence[str]) -> dict[str, str]:
+    """A file without a name is for the first input that has none yet."""
+    by_input: dict[str, str] = {}
     for text in files:
-        prefix, equals, file = text.partition("=")
-        if equals and prefix in names:
-            name = prefix
-        elif equals and not Path(text).exists():
-            raise InputError(f"input {prefix!r}: the model has none. Its inputs: {_quoted(names)}.")
-        else:
-            name, file = _next(names, found, text), text
-        if name in found:
-            raise InputError(f"input {name!r} is given twice: {found[name]!r} and {file!r}.")
-        found[name] = file
-    missing = [name for name in names if name not in found]
+        name, equals, file = text.partition("=")
+        if not equals or (name not in names and Path(text).exists()):
+            name, file = _first_without(by_input, names, text), text
+        if name not in names:
+            raise InputError(f"input {name!r}: the model has none. Its inputs: {_quoted(names)}.")
+        if name in by_input:
+            both = f"{by_input[name]!r} and {file!r}"
+            raise InputError(f"input {name!r} is given twice: {both}.")
+        by_input[name] = file
+    missing = [name for name in names if name not in by_input]
     if missing:
         example = f"{missing[0]}=FILE"
         raise InputError(f"input {_quoted(missing)} is missing. Give it as {example!r}.")
-    return found
+    return by_input
 
 
-def _next(names: Sequence[str], found: Mapping[str, str], file: str) -> str:
-    """The input a file without a name is for: the first that has none yet."""
+def _first_without(by_input: Collection[str], names: Sequence[str], file: str) -> str:
     for name in names:
-        if name not in found:
+        if name not in by_input:
             return name
     fact = f"the model has {len(names)} input{'s' * (len(names) > 1)}: {_quoted(names)}"
     raise InputError(f"{file!r} is one file too many: {fact}. Leave it out.")
@@ -92,21 +91,21 @@ def _quoted(names: Sequence[str]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
-def read_given(
+def read_inputs_if_any(
     model: ir.Model, files: Sequence[str] | None, preprocess: str | None, options: CompileOptions
-) -> tuple[Material, CompileOptions]:
-    """What the files hold, and the options with the baselines read.
+) -> tuple[Inputs, CompileOptions]:
+    """What the files hold, nothing where there are none, and the options with the baselines read.
 
-    Raises InputError as `read_material` does, and for a preprocess with nothing to prepare.
+    Raises InputError as `read_inputs` does, and for a preprocess with nothing to prepare.
     """
-    how = None if preprocess is None else load_preprocess(preprocess)
-    if how is not None and not files and not options.baseline:
+    prepared = None if preprocess is None else load_preprocess(preprocess)
+    if prepared is not None and not files and not options.baseline:
         raise InputError(
             f"--preprocess {preprocess}: it says how a picture becomes the input, and no picture "
             "is given. Name one behind the model."
         )
-    material = read_material(model, files, how) if files else Material({})
-    return material, with_baselines(options, model, how)
+    inputs = read_inputs(model, files, prepared) if files else Inputs()
+    return inputs, with_baselines(options, model, prepared)
 
 
 def with_baselines(

@@ -18,7 +18,7 @@ from lrp_onnx.lrp.assignment import NodeReport
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw_path", "path_graph"]
+__all__ = ["check_format", "draw_path", "path_graph"]
 
 FORMATS = (".svg", ".png", ".pdf")
 COLUMN, ROW = 2.3, 0.62  # inches between nodes beside and below each other
