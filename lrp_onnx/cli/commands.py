@@ -8,28 +8,40 @@ from typing import Annotated
 
 import typer
 
-from lrp_onnx.cli.options import Debug, Options, takes_options
+from lrp_onnx.cli import benchmark, operators, path_drawing, rule_library, tables, verification
+from lrp_onnx.cli.demo import run_demo
+from lrp_onnx.cli.explain import Request, explain_files
+from lrp_onnx.cli.explain_folder import explain_folder, is_folder
+from lrp_onnx.cli.explained import by_what, explained_line, explained_rows
+from lrp_onnx.cli.inputs import read_inputs_if_any
+from lrp_onnx.cli.inspection import inspect_model
+from lrp_onnx.cli.options import Debug, Format, Options, takes_options
+from lrp_onnx.cli.progress import StageProgress
+from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
 from lrp_onnx.errors import OutputError
+from lrp_onnx.graph.atomic_files import atomic
+from lrp_onnx.validate.bench import bench as measure
+from lrp_onnx.validate.verify import verify as verify_model
+from lrp_onnx.version import version as own_version
 
 __all__ = ["DONE", "FAILED", "WRONG", "app", "note"]
 
 DONE, FAILED, WRONG = 0, 1, 2
 """Exit statuses."""
+EACH_INPUT = "A picture, .npy or .npz file for each input"
 Model = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The exported model.")]
 Inputs = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[[NAME=]FILE]…", help="Input: a picture, .npy, .npz [default: random numbers]."
-    ),
+    typer.Argument(metavar="[[NAME=]FILE]…", help=f"{EACH_INPUT} [random numbers]."),
 ]
 Preprocessing = Annotated[
     str | None,
     typer.Option(
         metavar="imagenet|inception|unit|byte|FILE.toml",
-        help="How the model wants its pictures.",
+        help="How pictures are scaled and normalized for the model.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="For machines.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 app = typer.Typer(
     help="Compile an ONNX model into one that also computes its Layer-wise Relevance Propagation.",
@@ -47,8 +59,6 @@ def _no_command(
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> None:
     if version:
-        from lrp_onnx.version import version as own_version
-
         print(f"lrp-onnx {own_version()}")
         raise typer.Exit(DONE)
     if context.invoked_subcommand is None:
@@ -63,12 +73,7 @@ def compile_(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT.onnx", help="File to write.")],
     options: Options,
 ) -> int:
-    """Write the explanation graph: prediction and relevance."""
-    from lrp_onnx.cli import tables
-    from lrp_onnx.cli.explained import explained_rows
-    from lrp_onnx.cli.progress import StageProgress
-    from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
-
+    """Write a model that computes prediction and relevance."""
     _check_writable(out, model)
     with StageProgress(options) as progress:
         loaded = load_original(model, progress)
@@ -92,29 +97,24 @@ def explain(
     model: Model,
     inputs: Annotated[
         list[str],
-        typer.Argument(
-            metavar="[NAME=]FILE…|FOLDER", help="Every input: a picture, .npy or .npz; or many."
-        ),
+        typer.Argument(metavar="[NAME=]FILE…|FOLDER", help=f"{EACH_INPUT}, or a folder of them."),
     ],
     out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="OUT", help="File to write: .png, .html, .npz.")
+        Path,
+        typer.Option("-o", "--out", metavar="OUT", help="A .png, .html or .npz file, or a folder."),
     ],
     preprocess: Preprocessing = None,
     labels: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Class names, one a line or JSON.")
+        str | None, typer.Option(metavar="FILE", help="File of class names: one a line, or JSON.")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Of a folder, how many run together.")] = 8,
+    batch: Annotated[int, typer.Option(min=1, help="How many files of a folder run together.")] = 8,
     format_: Annotated[
-        str, typer.Option("--format", metavar="png|html|npz", help="What a folder's files become.")
-    ] = "png",
+        Format, typer.Option("--format", help="What is written for each file of a folder.")
+    ] = Format.PNG,
     *,
     options: Options,
 ) -> int:
-    """Compile, run on files or a folder of them, write pictures or arrays."""
-    from lrp_onnx.cli import tables
-    from lrp_onnx.cli.explain import Request, explain_files
-    from lrp_onnx.cli.explain_folder import explain_folder, is_folder
-
+    """Explain files or a folder of them: write pictures or arrays."""
     request = Request(model, tuple(inputs), out, preprocess, labels)
     failed: list[str] = []
     if is_folder(request.inputs):
@@ -138,17 +138,13 @@ def inspect_(
     ] = None,
     tensors: Annotated[
         bool,
-        typer.Option("--tensors", help="The tensors of each node, as --condition takes them."),
+        typer.Option("--tensors", help="List each node's tensors, as --condition takes them."),
     ] = False,
     json: Json = False,
     *,
     options: Options,
 ) -> int:
-    """Every node: kind, rule, and why; what is not supported."""
-    from lrp_onnx.cli import path_drawing, tables
-    from lrp_onnx.cli.explained import by_what
-    from lrp_onnx.cli.inspection import inspect_model
-
+    """List every node: its kind, its rule and why, or why it has none."""
     if graph is not None:
         path_drawing.check_format(graph)
         _check_writable(graph, model)
@@ -177,13 +173,7 @@ def verify(
     *,
     options: Options,
 ) -> int:
-    """Forward unchanged? Relevance conserved, layer by layer? Finite?"""
-    from lrp_onnx.cli import tables, verification
-    from lrp_onnx.cli.inputs import read_inputs_if_any
-    from lrp_onnx.cli.progress import StageProgress
-    from lrp_onnx.compiler.stages import load_original
-    from lrp_onnx.validate.verify import verify as verify_model
-
+    """Check that prediction is unchanged and relevance conserved."""
     with StageProgress(options, quiet=json) as progress:
         loaded = load_original(model, progress)
         read, chosen = read_inputs_if_any(loaded.model, inputs, preprocess, options.compile)
@@ -207,9 +197,9 @@ def bench(
     model: Model,
     inputs: Inputs = None,
     preprocess: Preprocessing = None,
-    runs: Annotated[int, typer.Option(min=1, help="Runs of each.")] = 20,
+    runs: Annotated[int, typer.Option(min=1, help="How many times each is run.")] = 20,
     batch: Annotated[
-        int, typer.Option(min=1, help="Samples of a made-up input, where the model allows it.")
+        int, typer.Option(min=1, help="Samples of a random input, where the batch size is open.")
     ] = 1,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads for one operator [one per core].")
@@ -218,14 +208,7 @@ def bench(
     *,
     options: Options,
 ) -> int:
-    """Forward and explanation: time, ratio, images per second, peak memory."""
-    from lrp_onnx.cli import benchmark, tables
-    from lrp_onnx.cli.explained import explained_line
-    from lrp_onnx.cli.inputs import read_inputs_if_any
-    from lrp_onnx.cli.progress import StageProgress
-    from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
-    from lrp_onnx.validate.bench import bench as measure
-
+    """Measure time and memory of prediction and explanation."""
     with StageProgress(options, quiet=json) as progress:
         loaded = load_original(model, progress)
         read, chosen = read_inputs_if_any(loaded.model, inputs, preprocess, options.compile)
@@ -243,14 +226,12 @@ def bench(
 @app.command()
 def rules(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME|FILE.toml]", help="A rule or composite.")
+        str | None, typer.Argument(metavar="[NAME|FILE.toml]", help="Show this rule or composite.")
     ] = None,
     json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """The rules and composites, with formula, parameters and reference."""
-    from lrp_onnx.cli import rule_library, tables
-
+    """List rules and composites, or show one with its formula."""
     if json:
         tables.show_json(rule_library.to_json(name))
     elif name is None:
@@ -263,15 +244,14 @@ def rules(
 
 @app.command()
 def ops(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="An operator.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Show this operator.")
+    ] = None,
     json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """The operators: propagates, carries none, refused."""
-    from lrp_onnx.analysis.operator_support import every_operator
-    from lrp_onnx.cli import operators, tables
-
-    listed = list(every_operator()) if name is None else operators.find(name)
+    """List operators: which pass relevance on, which are refused."""
+    listed = operators.find(name)
     if json:
         tables.show_json(operators.to_json(listed))
     elif name is None:
@@ -285,22 +265,17 @@ def ops(
 @app.command()
 def demo(
     out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where to write.")
+        Path, typer.Option("-o", "--out", metavar="FOLDER", help="An existing folder to write to.")
     ] = Path(),
     debug: Debug = False,
 ) -> int:
-    """The bundled digit model on bundled digits, end to end, offline."""
-    from lrp_onnx.cli import tables
-    from lrp_onnx.cli.demo import run_demo
-
+    """Explain bundled digits with the bundled model, offline."""
     tables.show(*run_demo(out).tables())
     return DONE
 
 
 def _check_writable(out: Path, model: Path) -> None:
     """Fail now and not after the work; the model itself is not overwritten."""
-    from lrp_onnx.graph.atomic_files import atomic
-
     if out.exists() and model.exists() and out.samefile(model):
         raise OutputError(f"output '{out}': that is the model itself. Name another file.")
     with atomic(out):

@@ -107,8 +107,8 @@ def open_model(
     """
     if options.target in ("input", "seed"):
         raise TargetError(
-            f"target {options.target!r} is for compiled models that others run. Give the class "
-            "itself here, such as --target 3."
+            f"target {options.target!r} is for `lrp-onnx compile`: whoever runs the compiled model "
+            "chooses. Here give the class, such as --target 3."
         )
     labels = None if request.labels is None else load_labels(request.labels)
     conditions = read_conditions(options.conditions)

@@ -16,8 +16,8 @@ from PIL import Image
 from lrp_onnx.cli.explain import OpenModel, Request, Warn, open_model, write_result
 from lrp_onnx.cli.explained import explained_rows
 from lrp_onnx.cli.inputs import Inputs, read_inputs
-from lrp_onnx.cli.options import Options
-from lrp_onnx.cli.output_files import FORMATS, check_format
+from lrp_onnx.cli.options import Format, Options
+from lrp_onnx.cli.output_files import FORMATS
 from lrp_onnx.cli.progress import StageProgress
 from lrp_onnx.cli.results import maps_as_arrays
 from lrp_onnx.cli.samples import Sample, missing_labels, note_on
@@ -65,14 +65,14 @@ def is_folder(inputs: tuple[str, ...]) -> bool:
     folders = [text for text in inputs if Path(text.rpartition("=")[2]).is_dir()]
     if folders and len(inputs) > 1:
         raise InputError(
-            f"'{folders[0]}' is a folder: it is for models of one input, and given alone. Give "
-            "files instead."
+            f"'{folders[0]}' is a folder, and other inputs are given. Give a folder alone, for a "
+            "model of one input, or a file for each input."
         )
     return bool(folders)
 
 
 def explain_folder(
-    request: Request, options: Options, batch: int, kind: str, warn: Warn
+    request: Request, options: Options, batch: int, kind: Format, warn: Warn
 ) -> tuple[list[tuple[str, str]], list[str]]:
     """Explain every file of the folder into one of that kind in the folder `out`; returns what to
     show, and a line for each file that could not be explained.
@@ -134,25 +134,26 @@ def _files(folder: Path, warn: Warn) -> list[Path]:
     pictures = Image.registered_extensions()
     files = [p for p in every if is_array_file(p) or p.suffix.lower() in pictures]
     if not files:
-        raise InputError(f"folder '{folder}': no picture and no .npy or .npz in it. Name another.")
+        raise InputError(f"folder '{folder}' holds no picture, .npy or .npz. Name another.")
     if others := len(every) - len(files):
         warn(f"folder '{folder}': {others} other file{'s' * (others > 1)} left out")
     return files
 
 
-def _outputs(files: list[Path], folder: Path, kind: str) -> list[Path]:
+def _outputs(files: list[Path], folder: Path, kind: Format) -> list[Path]:
     """What each file becomes: of its name, with its ending kept where names would meet."""
     if folder.exists() and not folder.is_dir():
-        raise OutputError(f"output '{folder}': that is a file. For a folder of inputs name one.")
+        raise OutputError(
+            f"output '{folder}': that is a file, and many are written. Name a folder."
+        )
     if folder.suffix.lower() in FORMATS and not folder.exists():
         raise OutputError(
-            f"output '{folder}': a folder of inputs becomes a folder of results, and that is named "
-            f"like a file. Name a folder, such as {folder.stem}, and the format by --format."
+            f"output '{folder}': that names one file, and many are written. Give a folder and the "
+            f"format: -o {folder.stem} --format {folder.suffix[1:].lower()}."
         )
     counts = Counter(file.stem for file in files)
     names = [file.name if counts[file.stem] > 1 else file.stem for file in files]
     outputs = [folder / f"{name}.{kind}" for name in names]
-    check_format(outputs[0])
     for path in outputs:
         if any(path.exists() and path.samefile(file) for file in files):
             raise OutputError(f"output '{path}': that is an input. Name another folder.")

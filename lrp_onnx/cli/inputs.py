@@ -49,6 +49,8 @@ def read_inputs(model: ir.Model, files: Sequence[str], preprocess: Preprocess | 
     inputs = Inputs(files=_files_by_input(list(wanted), files))
     values = {value.name: value for value in model.graph.inputs}
     for name, file in inputs.files.items():
+        if not Path(file).exists():
+            raise InputError(f"input {name!r}: there is no file '{file}'. Check the path.")
         prepared = preprocess
         if not is_array_file(file):
             prepared = preprocess or implied_preprocess(values[name])
@@ -70,12 +72,12 @@ def _files_by_input(names: Sequence[str], files: Sequence[str]) -> dict[str, str
             raise InputError(f"input {name!r}: the model has none. Its inputs: {_quoted(names)}.")
         if name in by_input:
             both = f"{by_input[name]!r} and {file!r}"
-            raise InputError(f"input {name!r} is given twice: {both}.")
+            raise InputError(f"input {name!r} is given twice: {both}. Leave one out.")
         by_input[name] = file
     missing = [name for name in names if name not in by_input]
     if missing:
         example = f"{missing[0]}=FILE"
-        raise InputError(f"input {_quoted(missing)} is missing. Give it as {example!r}.")
+        raise InputError(f"no file is given for input {_quoted(missing)}. Give {example!r}.")
     return by_input
 
 
@@ -101,8 +103,8 @@ def read_inputs_if_any(
     prepared = None if preprocess is None else load_preprocess(preprocess)
     if prepared is not None and not files and not options.baseline:
         raise InputError(
-            f"--preprocess {preprocess}: it says how a picture becomes the input, and no picture "
-            "is given. Name one behind the model."
+            f"--preprocess {preprocess}: it prepares pictures, and no picture is given. Give one "
+            "after the model, or leave --preprocess out."
         )
     inputs = read_inputs(model, files, prepared) if files else Inputs()
     return inputs, with_baselines(options, model, prepared)

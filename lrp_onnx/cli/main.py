@@ -15,7 +15,6 @@ from lrp_onnx.errors import CheckError, LrpError
 __all__ = ["app", "main"]
 
 INTERRUPTED = 130
-NAME = "lrp-onnx"
 # typer's own, or click's in older releases of typer
 UsageError: type[Exception] = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
@@ -24,29 +23,33 @@ UsageError: type[Exception] = next(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status; errors are one paragraph on stderr."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if "--debug" not in given:
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if "--debug" not in words:
         sys.excepthook = _bug
         # what it warns about comes again as an error, in our words
         logging.getLogger("onnx_ir").setLevel(logging.CRITICAL)
     try:
         command = typer.main.get_command(app)
-        status = command.main(given, prog_name="lrp-onnx", standalone_mode=False)
+        status = command.main(words, prog_name="lrp-onnx", standalone_mode=False)
     except (LrpError, UsageError) as e:
-        if "--debug" in given:
+        if "--debug" in words:
             traceback.print_exc()
-        note(_paragraph(e), f"{NAME}: ")
+        _say(_paragraph(e))
         return FAILED if isinstance(e, CheckError) else WRONG
     except OSError as e:
         where = e.filename or "standard output"
-        note(f"{where}: {e.strerror}. Check the disk and the permissions.", f"{NAME}: ")
+        _say(f"{where}: {e.strerror}. Check the disk and the permissions.")
         return WRONG
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     if status == INTERRUPTED:
-        note("interrupted; nothing was written.", f"{NAME}: ")
+        _say("interrupted; nothing was written.")
         return WRONG
     return status or DONE
+
+
+def _say(text: str) -> None:
+    note(text, "lrp-onnx: ")
 
 
 def _paragraph(error: Exception) -> str:
@@ -56,18 +59,13 @@ def _paragraph(error: Exception) -> str:
     text = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "lrp-onnx"
-    return f"{text}. See '{command} --help'."
+    return f"{text}{'' if text.endswith('?') else '.'} See '{command} --help'."
 
 
 def _bug(kind: type[BaseException], error: BaseException, trace: object) -> None:
     """What no error of ours foresaw: one paragraph too."""
-    note(
+    _say(
         f"{kind.__name__}: {error}. This is a bug of lrp-onnx. Run again with --debug and report "
-        "what it prints.",
-        f"{NAME}: ",
+        "what it prints."
     )
     raise SystemExit(WRONG)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -110,17 +110,19 @@ def summary() -> str:
     return "; ".join(parts)
 
 
-def find(name: str) -> list[OperatorSupport]:
-    """The operators of that name, with or without a domain, in any case.
+def find(name: str | None) -> list[OperatorSupport]:
+    """The operators of that name, with or without a domain, in any case; None: all.
 
     Raises RuleError where no table has it.
     """
+    if name is None:
+        return list(every_operator())
     wanted = name.lower()
     same = [s for s in every_operator() if wanted in (s.name.lower(), s.op_type.lower())]
     if not same:
         raise RuleError(
-            f"there is no operator {name!r} in any table: a model is refused where relevance would "
-            "have to go through it. `lrp-onnx ops` lists all."
+            f"operator {name!r} is unknown: a model is refused where relevance would have to go "
+            "through it. `lrp-onnx ops` lists those that are known."
         )
     return same
 

@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, fields
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -21,9 +22,13 @@ from lrp_onnx.lrp.composite import Override
 from lrp_onnx.lrp.expression import parse
 from lrp_onnx.options import CompileOptions
 
-__all__ = ["Debug", "Options", "read_conditions", "takes_options"]
+__all__ = ["Debug", "Format", "Options", "read_conditions", "takes_options"]
 
-Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback with errors.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+Format = StrEnum("Format", ["PNG", "HTML", "NPZ"])
+"""What results are written as."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lrp_onnx.cli.inputs import Inputs
+from lrp_onnx.cli.options import Format
 from lrp_onnx.cli.samples import Sample, note_on
 from lrp_onnx.data.layout import batched_axes, single_axes
 from lrp_onnx.errors import InputError, OutputError
@@ -16,7 +17,7 @@ from lrp_onnx.run.explainer import Explainer, Result
 
 __all__ = ["FORMATS", "check_format", "noun_of", "write"]
 
-FORMATS = (".png", ".html", ".npz")
+FORMATS = tuple(f".{name}" for name in Format)
 SHARED = "Red speaks for the explained output, blue against it."
 COLORS = {
     "gradient": "Red: the explained output rises with this value, blue: it falls.",
@@ -29,7 +30,8 @@ def check_format(path: Path) -> None:
     """Raise OutputError for a name that ends in no format that is written."""
     if path.suffix.lower() not in FORMATS:
         raise OutputError(
-            f"output '{path}': results are written as .png, .html or .npz. Name one of these."
+            f"output '{path}': results are written as .png, .html or .npz. Choose one of these "
+            "endings."
         )
 
 

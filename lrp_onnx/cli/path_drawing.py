@@ -117,7 +117,7 @@ def check_format(path: str | os.PathLike[str]) -> None:
     """Raise OutputError where no picture is written under such a name."""
     if Path(path).suffix.lower() not in FORMATS:
         raise OutputError(
-            f"output '{path}': the graph is drawn as {', '.join(FORMATS)}. Name it so."
+            f"output '{path}': the path is drawn as .svg, .png or .pdf. Choose one of these."
         )
 
 

@@ -79,8 +79,8 @@ def _check_batch(explainer: Explainer, result: Result) -> None:
         if y.ndim and r.ndim > 1 and len(r) != len(y):
             raise TargetError(
                 f"target {explainer.metadata['target']}: input {x!r} and output {name!r} of shape "
-                f"{list(y.shape)} have no batch axis in common behind which the classes could be "
-                "stacked. Choose argmax or a class."
+                f"{list(y.shape)} have no batch axis in common, which is needed to tell the "
+                "classes apart. Choose argmax or a class."
             )
 
 

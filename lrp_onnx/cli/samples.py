@@ -117,9 +117,9 @@ def _output_by_sample(explainer: Explainer, y: Array, relevance: Sequence[Array]
     if y.ndim == 1 and explainer.metadata["target"] != "all":
         name, shape = explainer.metadata["output"], list(relevance[0].shape)
         raise TargetError(
-            f"output {name!r} of shape {list(y.shape)}: are these {len(y)} samples of a batch, or "
-            f"the classes of one sample? What is explained, of shape {shape}, has no batch of "
-            f"{len(y)}. Use --class-axis 0 for classes, or --target all for their sum."
+            f"output {name!r} of shape {list(y.shape)}: the explained input of shape {shape} is no "
+            f"batch of {len(y)} samples, so these may be the classes of one sample. Give "
+            "--class-axis 0 for classes, or --target all for their sum."
         )
     return y[None]
 
@@ -157,4 +157,5 @@ def missing_labels(explainer: Explainer, result: Result, labels: Labels | None) 
     classes = y.shape[int(axis)] if axis and y.ndim < 3 else 0
     if labels is None or len(labels) >= classes:
         return None
-    return f"{len(labels)} label{'s' * (len(labels) != 1)} for {classes} classes"
+    count = f"{len(labels)} label{'s' * (len(labels) != 1)}"
+    return f"{count} for {classes} classes; the other classes are shown by number"

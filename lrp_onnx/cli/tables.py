@@ -10,7 +10,7 @@ from typing import Any
 import onnx_ir as ir
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from lrp_onnx.data.layout import describe_shape
 
@@ -47,9 +47,8 @@ def show_json(value: Mapping[str, Any]) -> None:
 
 def facts(rows: Iterable[tuple[str, str]]) -> Table:
     """Names and values in two columns."""
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    columns = Column(no_wrap=True), Column(overflow="fold")
+    table = Table(*columns, box=None, show_header=False, pad_edge=False)
     for row in rows:
         table.add_row(*row)
     return table
@@ -57,12 +56,11 @@ def facts(rows: Iterable[tuple[str, str]]) -> Table:
 
 def table_of(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0) -> Table:
     """A table whose last `numbers` columns are aligned as numbers."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for k, heading in enumerate(headings):
-        number = k >= len(headings) - numbers
-        table.add_column(
-            heading, justify="right" if number else "left", overflow="fold", no_wrap=number
-        )
+    table = Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False)
+    for k, column in enumerate(table.columns, numbers - len(headings)):
+        column.overflow = "fold"
+        if k >= 0:
+            column.justify, column.no_wrap = "right", True
     for row in rows:
         table.add_row(*row)
     return table
