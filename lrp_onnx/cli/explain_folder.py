@@ -149,7 +149,7 @@ def _outputs(files: list[Path], folder: Path, kind: Format) -> list[Path]:
     if folder.suffix.lower() in FORMATS and not folder.exists():
         raise OutputError(
             f"output '{folder}': that names one file, and many are written. Give a folder and the "
-            f"format: -o {folder.stem} --format {folder.suffix[1:].lower()}."
+            f"format: -o {folder.with_suffix('')} --format {folder.suffix[1:].lower()}."
         )
     counts = Counter(file.stem for file in files)
     names = [file.name if counts[file.stem] > 1 else file.stem for file in files]
