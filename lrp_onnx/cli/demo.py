@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from rich.table import Table
 
+from lrp_onnx.cli.tables import facts, table_of
 from lrp_onnx.compiler.stages import compile
-from lrp_onnx.data import digits
+from lrp_onnx.data.digits import load as load_digits
 from lrp_onnx.errors import OutputError
 from lrp_onnx.graph.atomic_files import atomic
 from lrp_onnx.run.explainer import Explainer
@@ -30,12 +32,23 @@ class Digit:
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo found and wrote."""
+    """What the demo explained and wrote."""
 
     digits: tuple[Digit, ...]
     composite: str
     provider: str
     files: dict[str, Path]
+
+    def tables(self) -> tuple[Table, Table]:
+        """A row for each digit, then by what they are explained and the files."""
+        headings = ["digit", "read as", "logit", "sum of relevance"]
+        rows = [
+            [str(d.label), str(d.prediction), f"{d.logit:.4f}", f"{d.relevance:.4f}"]
+            for d in self.digits
+        ]
+        wrote = [(what, str(path)) for what, path in self.files.items()]
+        about = [("composite", self.composite), ("ran on", self.provider), *wrote]
+        return table_of(headings, rows, numbers=4), facts(about)
 
 
 def run_demo(folder: Path) -> Demo:
@@ -47,7 +60,7 @@ def run_demo(folder: Path) -> Demo:
         raise OutputError(f"folder '{folder}': it does not exist. Create it or name another.")
     names = {"model": "digits.onnx", "compiled model": "digits.lrp.onnx", "picture": "digits.png"}
     files = {what: folder / name for what, name in names.items()}
-    model, images, labels = digits.load()
+    model, images, labels = load_digits()
     with atomic(files["model"]) as temporary:
         temporary.write_bytes(model)
     compiled = compile(files["model"])
@@ -55,19 +68,19 @@ def run_demo(folder: Path) -> Demo:
     explainer = Explainer(files["compiled model"])
     result = explainer((images[:, None] / 255).astype(np.float32))
     logits, relevance = result.outputs["logits"], result.relevance["image"][:, 0]
-    found = tuple(
+    explained = tuple(
         Digit(int(label), int(y.argmax()), float(y.max()), float(r.sum(dtype=np.float64)))
         for label, y, r in zip(labels, logits, relevance, strict=True)
     )
-    _draw(files["picture"], images, relevance, found)
-    return Demo(found, explainer.metadata["composite"], explainer.provider, files)
+    _draw(files["picture"], images, relevance, explained)
+    return Demo(explained, explainer.metadata["composite"], explainer.provider, files)
 
 
-def _draw(path: Path, images: np.ndarray, relevance: np.ndarray, found: tuple[Digit, ...]) -> None:
+def _draw(path: Path, images: np.ndarray, relevance: np.ndarray, digits: tuple[Digit, ...]) -> None:
     from lrp_onnx.visual.plot import Panel, save_grid
 
     panels = []
-    for image, r, digit in zip(images, relevance, found, strict=True):
+    for image, r, digit in zip(images, relevance, digits, strict=True):
         panels.append(Panel(image, f"a {digit.label}, read as {digit.prediction}"))
         panels.append(Panel(r, f"relevance, sum {digit.relevance:.4g}"))
     width = 2 * COLUMNS

@@ -6,18 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lrp_onnx.cli.channels import read_conditions, top_channels
-from lrp_onnx.cli.classes import class_by_class, count_of
-from lrp_onnx.cli.entries import entries
-from lrp_onnx.cli.finite import check_finite
-from lrp_onnx.cli.inspection import explained_rows
-from lrp_onnx.cli.maps import without_maps
-from lrp_onnx.cli.material import Material, read_material, with_baselines
-from lrp_onnx.cli.options import Options
-from lrp_onnx.cli.sample import Sample, note_on
-from lrp_onnx.cli.steps import of_steps
-from lrp_onnx.cli.story import check_format, missing_labels, samples, what_of, write
-from lrp_onnx.cli.watch import Watch
+from lrp_onnx.cli.explained import explained_entries, explained_rows
+from lrp_onnx.cli.inputs import Inputs, read_inputs, with_baselines
+from lrp_onnx.cli.options import Options, read_conditions
+from lrp_onnx.cli.output_files import check_format, noun_of, write
+from lrp_onnx.cli.progress import StageProgress
+from lrp_onnx.cli.results import (
+    check_finite,
+    class_by_class,
+    class_count,
+    maps_as_arrays,
+    sum_of_steps,
+    top_channels,
+)
+from lrp_onnx.cli.samples import Labels, Sample, missing_labels, note_on, samples_of
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.stages import Loaded, compile_prepared, load_original, prepare
 from lrp_onnx.data.labels import load_labels
@@ -27,40 +29,35 @@ from lrp_onnx.lrp.methods import METHODS
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.explainer import Explainer, Result
 
-__all__ = [
-    "Given",
-    "Ready",
-    "explain_files",
-    "make_ready",
-    "preprocess_of",
-    "write_result",
-]
+__all__ = ["OpenModel", "Request", "Warn", "explain_files", "open_model", "write_result"]
 
 MOST_SAMPLES = 16
+Warn = Callable[[str | None], None]
 
 
 @dataclass(frozen=True)
-class Given:
+class Request:
     """The arguments that only `explain` has."""
 
     model: Path
     inputs: tuple[str, ...]
     out: Path
-    preprocess: str | None
-    labels: str | None
+    preprocess: str | None = None
+    labels: str | None = None
 
-
-Notice = Callable[[str | None], None]
+    def load_preprocess(self) -> Preprocess | None:
+        """How the model wants its pictures, where the user says."""
+        return None if self.preprocess is None else load_preprocess(self.preprocess)
 
 
 @dataclass(frozen=True)
-class Ready:
-    """A compiled model that is open, and what was asked of it."""
+class OpenModel:
+    """A compiled model that can be run, and what was asked of it."""
 
-    given: Given
+    request: Request
     compiled: Compiled
     explainer: Explainer
-    labels: Mapping[int, str] | None
+    labels: Labels | None
     parameters: str
     """Of the rules, in words."""
     conserving: bool
@@ -68,61 +65,59 @@ class Ready:
     chosen: Mapping[str, Sequence[int]]
     """The channels that relevance must pass, by tensor."""
     listed: Sequence[str]
-    """The tensors whose largest channels are told."""
+    """The tensors whose largest channels are shown."""
     hidden: frozenset[str]
-    """Tensors whose relevance only serves what is told."""
+    """Tensors whose relevance is computed for what is shown, and not written."""
+
+    def run(self, inputs: Inputs) -> Result:
+        """Explain them."""
+        result = self.explainer(inputs.feeds, conditions=self.chosen)
+        return maps_as_arrays(self.explainer, result)
 
 
-def explain_files(given: Given, options: Options, notice: Notice) -> list[tuple[str, str]]:
+def explain_files(request: Request, options: Options, warn: Warn) -> list[tuple[str, str]]:
     """Do what the command asks and return what to show: names and values.
 
     Raises LrpError as every step on the way does.
     """
-    check_format(given.out)
-    preprocess = preprocess_of(given)
-    with Watch(options) as watch:
-        loaded = load_original(given.model, watch)
-        material = read_material(loaded.model, given.inputs, preprocess)
-        ready = make_ready(given, options.compile, loaded, material, preprocess, notice, True)
-    result = ready.explainer(material.feeds, conditions=ready.chosen)
-    result = without_maps(ready.explainer, result)
-    notice(missing_labels(ready.explainer, result, ready.labels))
-    about, told = write_result(ready, material, result, given.out)
-    names = _names(len(told), count_of(ready.explainer))
-    what = what_of(ready.explainer)
-    return _shown(about, explained_rows(ready.compiled), told, names, what, given.out)
+    check_format(request.out)
+    preprocess = request.load_preprocess()
+    with StageProgress(options) as progress:
+        loaded = load_original(request.model, progress)
+        inputs = read_inputs(loaded.model, request.inputs, preprocess)
+        model = open_model(request, options.compile, loaded, inputs, preprocess, warn, True)
+    result = model.run(inputs)
+    warn(missing_labels(model.explainer, result, model.labels))
+    about, samples = write_result(model, inputs, result, request.out)
+    return _shown(model, about, samples)
 
 
-def preprocess_of(given: Given) -> Preprocess | None:
-    """How the model wants its pictures, where the user says."""
-    return None if given.preprocess is None else load_preprocess(given.preprocess)
-
-
-def make_ready(
-    given: Given,
+def open_model(
+    request: Request,
     options: CompileOptions,
     loaded: Loaded,
-    material: Material,
+    inputs: Inputs,
     preprocess: Preprocess | None,
-    notice: Notice,
+    warn: Warn,
     accounts: bool = False,
-) -> Ready:
-    """Compile the model for inputs such as the material, and open it.
+) -> OpenModel:
+    """Compile the model for such inputs, and open it.
 
     accounts: whether a path of gradients tells how far its steps alone are off.
     """
     if options.target in ("input", "seed"):
         raise TargetError(
-            f"target {options.target!r} is for compiled models that others run. Give the class "
-            "itself here, such as --target 3."
+            f"target {options.target!r} is for `lrp-onnx compile`: whoever runs the compiled model "
+            "chooses. Here give the class, such as --target 3."
         )
-    labels = None if given.labels is None else load_labels(given.labels)
+    labels = None if request.labels is None else load_labels(request.labels)
     conditions = read_conditions(options.conditions)
+    chosen = {name: channels for name, channels in conditions.items() if channels is not None}
+    listed = [name for name in conditions if name not in chosen]
     asked = options.relevance_at
-    listed = [name for name, channels in conditions.items() if channels is None]
     options = with_baselines(options, loaded.model, preprocess)
     options = replace(options, conditions=tuple(conditions), relevance_at=(*asked, *listed))
-    prepared = prepare(loaded, options, material.ranges)
+    prepared = prepare(loaded, options, inputs.ranges)
     assignment = prepared.assignment
     # relevance at the output is what it started with
     start = [str(assignment.output.name)] if assignment.method.rules else []
@@ -130,14 +125,13 @@ def make_ready(
         prepared.with_relevance_at(start), accounts and assignment.method.path
     )
     for text in compiled.warnings:
-        notice(text)
+        warn(text)
     explainer = Explainer(compiled)
-    notice(explainer.notice)
-    chosen = {name: channels for name, channels in conditions.items() if channels is not None}
+    warn(explainer.notice)
     # gradients share out nothing, and inputs left out get none of it
     gradients = any(line.rule == "gradient" for line in compiled.report)
-    return Ready(
-        given=given,
+    return OpenModel(
+        request=request,
         compiled=compiled,
         explainer=explainer,
         labels=labels,
@@ -150,77 +144,68 @@ def make_ready(
 
 
 def write_result(
-    ready: Ready, material: Material, result: Result, out: Path
+    model: OpenModel, inputs: Inputs, result: Result, out: Path
 ) -> tuple[dict[str, str], list[Sample]]:
     """Write one result; returns what is kept beside it, and what it says sample by sample."""
-    explainer = ready.explainer
-    steps = of_steps(explainer, result)
-    check_finite(explainer, result, material, ready.given.model)
-    apart, repeated = class_by_class(explainer, result, material)
-    through = "; ".join(f"{name}: {', '.join(map(str, k))}" for name, k in ready.chosen.items())
-    told = samples(explainer, apart, ready.labels, ready.conserving, through)
-    about = _about(ready.given, material, explainer)
-    if through:
-        about["condition"] = through
-    if steps is not None:
-        about["completeness"] = steps
-    about |= {f"channels of {name}": top_channels(apart.relevance[name]) for name in ready.listed}
-    if sentence := entries(ready.compiled):
-        about["entries"] = sentence
-    if ready.parameters:
-        about["parameters"] = ready.parameters
-    if out.suffix.lower() != ".npz":  # a picture for each class
-        result, material = apart, repeated
-    shown = {name: r for name, r in result.relevance.items() if name not in ready.hidden}
-    write(out, explainer, Result(result.outputs, shown), material, told, about)
-    return about, told
-
-
-def _about(given: Given, material: Material, explainer: Explainer) -> dict[str, str]:
-    """What is kept beside the result."""
-    method = METHODS[explainer.metadata["method"]]
-    about = {
-        "model": str(given.model),
-        "input": ", ".join(f"{name}={file}" for name, file in material.files.items()),
-        **{
-            key: explainer.metadata[key]
-            for key in ("method", *method.settings, "target", "output", "version")
-        },
-        "provider": explainer.provider,
+    explainer = model.explainer
+    steps = sum_of_steps(explainer, result)
+    check_finite(explainer, result, inputs, model.request.model)
+    by_class, repeated = class_by_class(explainer, result, inputs)
+    through = "; ".join(f"{name}: {', '.join(map(str, k))}" for name, k in model.chosen.items())
+    samples = samples_of(explainer, by_class, model.labels, model.conserving, through)
+    facts = {
+        "condition": through,
+        "completeness": steps,
+        **{f"channels of {name}": top_channels(by_class.relevance[name]) for name in model.listed},
+        "entries": explained_entries(model.compiled),
+        "parameters": model.parameters,
     }
-    for how in material.preprocess.values():
-        about["preprocess"] = str(how)
+    about = _about(model, inputs) | {name: fact for name, fact in facts.items() if fact}
+    if out.suffix.lower() != ".npz":  # a picture for each class
+        result, inputs = by_class, repeated
+    written = {name: r for name, r in result.relevance.items() if name not in model.hidden}
+    write(out, explainer, Result(result.outputs, written), inputs, samples, about)
+    return about, samples
+
+
+def _about(model: OpenModel, inputs: Inputs) -> dict[str, str]:
+    """What is kept beside every result."""
+    metadata = model.explainer.metadata
+    settings = METHODS[metadata["method"]].settings
+    about = {
+        "model": str(model.request.model),
+        "input": ", ".join(f"{name}={file}" for name, file in inputs.files.items()),
+        **{key: metadata[key] for key in ("method", *settings, "target", "output", "version")},
+        "provider": model.explainer.provider,
+    }
+    for preprocess in inputs.preprocess.values():
+        about["preprocess"] = str(preprocess)
     return about
 
 
 def _shown(
-    about: dict[str, str],
-    explained: list[tuple[str, str]],
-    told: list[Sample],
-    names: list[str],
-    what: str,
-    out: Path,
+    model: OpenModel, about: Mapping[str, str], samples: Sequence[Sample]
 ) -> list[tuple[str, str]]:
-    rows = [("model", about["model"]), ("input", about["input"])]
-    rows += [(key, about[key]) for key in ("preprocess", "parameters") if key in about]
-    rows += explained
+    rows = [(k, about[k]) for k in ("model", "input", "preprocess", "parameters") if k in about]
+    rows += explained_rows(model.compiled)
     rows += [row for row in about.items() if row[0].startswith(("condition", "channels of"))]
-    rows += [(key, about[key]) for key in ("completeness",) if key in about]
-    for name, sample in zip(names, told[:MOST_SAMPLES], strict=False):
+    rows += [(k, about[k]) for k in ("completeness",) if k in about]
+    names = _names(len(samples), class_count(model.explainer))
+    for name, sample in list(zip(names, samples, strict=True))[:MOST_SAMPLES]:
         rows.append((name, sample.title))
-        rows.append((what, f"sum {sample.conservation}"))
-    if len(told) > MOST_SAMPLES:
-        rows.append(("", f"and {len(told) - MOST_SAMPLES} samples more"))
-    rows += [("note", note)] if (note := note_on(told)) else []
-    return [*rows, ("ran on", about["provider"]), ("wrote", str(out))]
+        rows.append((noun_of(model.explainer), f"sum {sample.conservation}"))
+    if len(samples) > MOST_SAMPLES:
+        rows.append(("", f"and {len(samples) - MOST_SAMPLES} samples more"))
+    rows += [("note", note)] if (note := note_on(samples)) else []
+    return [*rows, ("ran on", about["provider"]), ("wrote", str(model.request.out))]
 
 
-def _names(told: int, classes: int | None) -> list[str]:
+def _names(count: int, classes: int | None) -> list[str]:
     """What each entry is called: a sample, and for `top-K` the rank of the class, from 1."""
-    count = classes or 1
-    alone = told == count
-    samples = ["sample" if alone else f"sample {k // count}" for k in range(told)]
+    each = classes or 1
+    alone = count == each
+    samples = ["sample" if alone else f"sample {k // each}" for k in range(count)]
     if classes is None:
         return samples
-    ranks = [f"rank {k % count + 1}" for k in range(told)]
+    ranks = [f"rank {k % each + 1}" for k in range(count)]
     return ranks if alone else [f"{s}, {r}" for s, r in zip(samples, ranks, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -22,6 +22,8 @@ from lrp_onnx.ops import KINDS
 
 __all__ = ["describe", "find", "groups", "lines", "overview", "summary", "to_json", "totals"]
 
+SUPPORT = {"propagates": "propagates", "none": "carries none", "refused": "refused"}
+COUNTED = {"propagates": "propagate", "none": "carry none", "refused": "refused"}
 EXPANDED = "expanded"
 MORE = "`lrp-onnx ops NAME` shows kind, rule, versions and formula of one."
 MEANING = {
@@ -40,24 +42,26 @@ MEANING = {
 
 def groups() -> list[tuple[str, list[OperatorSupport]]]:
     """What propagates, under each kind that its uses can be of; what is written out comes last."""
-    found = [s for s in every_operator() if s.support == "propagates"]
+    propagating = _with_support("propagates")
     kinds = [*KINDS, EXPANDED]
-    listed = [(kind, [s for s in found if kind in (s.kinds or (EXPANDED,))]) for kind in kinds]
+    listed = [(k, [s for s in propagating if k in (s.kinds or (EXPANDED,))]) for k in kinds]
     return [(kind, operators) for kind, operators in listed if operators]
+
+
+def _with_support(support: str) -> list[OperatorSupport]:
+    return [s for s in every_operator() if s.support == support]
 
 
 def overview() -> tuple[Table | str, ...]:
     """A table of what propagates by kind, one of what is refused, what carries none, the totals."""
     propagating = [(k, MEANING.get(k, ""), _names(operators)) for k, operators in groups()]
-    silent = [s for s in every_operator() if s.support == "none"]
-    refused = [s for s in every_operator() if s.support == "refused"]
     return (
         "Propagate relevance",
         table_of(["kind", "which is", "operators"], propagating),
         "Carry none",
-        table_of(["operators"], [(_names(silent),)]),
+        table_of(["operators"], [(_names(_with_support("none")),)]),
         "Refused where relevance would have to go through them",
-        table_of(["operators", "why"], _by_reason(refused)),
+        table_of(["operators", "why"], _by_reason(_with_support("refused"))),
         summary(),
         MORE,
     )
@@ -65,10 +69,10 @@ def overview() -> tuple[Table | str, ...]:
 
 def lines() -> tuple[Table | str, ...]:
     """One operator a line, for a pipe: name, support, and its kinds or why it is refused."""
-    rows = [(s.name, SUPPORT[s.support], _in_short(s)) for s in every_operator()]
-    widths = [max(len(row[k]) for row in rows) for k in range(2)]
-    padded = [f"{name:{widths[0]}}  {support:{widths[1]}}  {what}" for name, support, what in rows]
-    return (*(line.rstrip() for line in padded), "", summary(), MORE)
+    rows = Table.grid("", "", "", padding=(0, 2, 0, 0))
+    for s in every_operator():
+        rows.add_row(s.name, SUPPORT[s.support], _in_short(s))
+    return rows, "", summary(), MORE
 
 
 def _in_short(operator: OperatorSupport) -> str:
@@ -89,12 +93,10 @@ def _by_reason(refused: Sequence[OperatorSupport]) -> list[tuple[str, str]]:
 
 def totals() -> dict[str, Counter[str]]:
     """How many operators have each support: those of the standard, then per other domain."""
-    found: dict[str, Counter[str]] = {}
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for s in every_operator():
-        found.setdefault("standard" if s.domain in STANDARD else s.domain, Counter())[
-            s.support
-        ] += 1
-    return found
+        counts["standard" if s.domain in STANDARD else s.domain][s.support] += 1
+    return counts
 
 
 def summary() -> str:
@@ -102,34 +104,31 @@ def summary() -> str:
     opset = onnx.defs.onnx_opset_version()
     parts = []
     for domain, counts in totals().items():
-        told = [f"{counts[k]} {words}" for k, words in COUNTED.items() if counts[k]]
+        shown = [f"{counts[k]} {words}" for k, words in COUNTED.items() if counts[k]]
         many = f"{counts.total()} standard operators (opset {opset})"
-        parts.append(f"{many if domain == 'standard' else domain}: {', '.join(told)}")
+        parts.append(f"{many if domain == 'standard' else domain}: {', '.join(shown)}")
     return "; ".join(parts)
 
 
-SUPPORT = {"propagates": "propagates", "none": "carries none", "refused": "refused"}
-COUNTED = {"propagates": "propagate", "none": "carry none", "refused": "refused"}
-
-
-def find(name: str) -> list[OperatorSupport]:
-    """The operators of that name, with or without a domain, in any case.
+def find(name: str | None) -> list[OperatorSupport]:
+    """The operators of that name, with or without a domain, in any case; None: all.
 
     Raises RuleError where no table has it.
     """
+    if name is None:
+        return list(every_operator())
     wanted = name.lower()
-    found = [s for s in every_operator() if wanted in (s.name.lower(), s.op_type.lower())]
-    if not found:
+    same = [s for s in every_operator() if wanted in (s.name.lower(), s.op_type.lower())]
+    if not same:
         raise RuleError(
-            f"there is no operator {name!r} in any table: a model is refused where relevance would "
-            "have to go through it. `lrp-onnx ops` lists all."
+            f"operator {name!r} is unknown: a model is refused where relevance would have to go "
+            "through it. `lrp-onnx ops` lists those that are known."
         )
-    return found
+    return same
 
 
 def describe(operator: OperatorSupport) -> Table:
     """All that is known of one operator."""
-    versions = ", ".join(map(str, versions_of(operator.domain, operator.op_type)))
     about = [
         ("operator", operator.name),
         ("support", SUPPORT[operator.support]),
@@ -137,7 +136,7 @@ def describe(operator: OperatorSupport) -> Table:
         ("why", operator.reason),
         ("kind", ", ".join(operator.kinds)),
         ("rule", "; ".join(_rules(operator.kinds))),
-        ("versions", versions),
+        ("versions", ", ".join(map(str, versions_of(operator.domain, operator.op_type)))),
         ("about", " ".join(operator.about.split())),
     ]
     return facts((name, value) for name, value in about if value)
@@ -146,8 +145,8 @@ def describe(operator: OperatorSupport) -> Table:
 def _rules(kinds: Sequence[str]) -> list[str]:
     """What the base of the composites does with each kind; of linear layers they decide."""
     layers = load_composite("base").layers
-    found = {kind: next((x.rule.name for x in layers if kind in x.kinds), "") for kind in kinds}
-    return [f"{kind}: {rule or 'as the composite says'}" for kind, rule in found.items()]
+    rules = {kind: next((x.rule.name for x in layers if kind in x.kinds), "") for kind in kinds}
+    return [f"{kind}: {rule or 'as the composite says'}" for kind, rule in rules.items()]
 
 
 def to_json(operators: Iterable[OperatorSupport]) -> dict[str, Any]:

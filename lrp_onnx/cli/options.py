@@ -1,27 +1,34 @@
 """The options that compile, explain, inspect, verify and bench share: those of a compilation, and
-how it is watched.
+how it is watched.  Here their texts become values.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, fields
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from lrp_onnx.compiler.signature import text_of
 from lrp_onnx.compiler.stages import STAGES
-from lrp_onnx.errors import RuleError
+from lrp_onnx.errors import RuleError, TargetError
 from lrp_onnx.lrp.composite import Override
 from lrp_onnx.lrp.expression import parse
 from lrp_onnx.options import CompileOptions
 
-__all__ = ["Debug", "Options", "takes_options"]
+__all__ = ["Debug", "Format", "Options", "read_conditions", "takes_options"]
 
-Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback with errors.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+Format = StrEnum("Format", ["PNG", "HTML", "NPZ"])
+"""What results are written as."""
 
 
 @dataclass(frozen=True)
@@ -115,17 +122,12 @@ def _parameter(text: str) -> tuple[str, Override]:
     if not name.strip() or not equals or not value.strip():
         example = "gamma=0.1 or low=-1,-2,-1"
         raise typer.BadParameter(f"--set {text!r}: write NAME=VALUE, such as {example}")
-    numbers = [_number(part) for part in value.split(",")]
-    if None not in numbers:
-        known = [n for n in numbers if n is not None]
-        return name.strip(), known if len(known) > 1 else known[0]
+    name, value = name.strip(), value.strip()
+    with contextlib.suppress(ValueError):
+        numbers = [float(part) for part in value.split(",")]
+        return name, numbers if len(numbers) > 1 else numbers[0]
     if "," in value:
         raise typer.BadParameter(f"--set {text!r}: not a list of numbers. Write NAME=1,2,3")
-    _check_expression(text, value.strip())
-    return name.strip(), value.strip()
-
-
-def _check_expression(text: str, value: str) -> None:
     try:
         parse(value, frozenset("z"))
     except RuleError as e:
@@ -133,14 +135,20 @@ def _check_expression(text: str, value: str) -> None:
         raise typer.BadParameter(
             f"--set {text!r}: {value!r} is neither a number nor an expression of z, {example}"
         ) from e
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    return name, value
 
 
 READERS: dict[str, Callable[[str], tuple[str, Any]]] = {"rules": _rule, "parameters": _parameter}
 """Options that are dictionaries: what reads one of their entries."""
+
+
+def read_conditions(texts: Sequence[str]) -> dict[str, list[int] | None]:
+    """Of TENSOR=CHANNEL,… the channels by tensor; of TENSOR alone None, as `explain` takes it."""
+    conditions: dict[str, list[int] | None] = {}
+    for text in texts:
+        match = re.fullmatch(r"(.+)=(\d+(?:,\d+)*)", text)
+        name = match.group(1) if match else text
+        if name in conditions:
+            raise TargetError(f"condition {name!r} is given twice. Give all its channels at once.")
+        conditions[name] = [int(k) for k in match.group(2).split(",")] if match else None
+    return conditions

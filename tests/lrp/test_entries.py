@@ -12,7 +12,7 @@ from commands import run_command
 from models import assert_close, run
 
 import lrp_onnx
-from lrp_onnx.cli.entries import entries
+from lrp_onnx.cli.explained import explained_entries
 from lrp_onnx.errors import TargetError
 from lrp_onnx.validate.bench import bench
 
@@ -208,7 +208,7 @@ SAID = [
 @pytest.mark.parametrize(("name", "request_", "said"), SAID, ids=str)
 def test_what_is_explained_is_said(name: str, request_: dict[str, object], said: str) -> None:
     compiled = lrp_onnx.compile(built(name), "epsilon", **request_)
-    assert entries(compiled) == (f"y has shape {said}" if said else "")
+    assert explained_entries(compiled) == (f"y has shape {said}" if said else "")
 
 
 @pytest.fixture
@@ -283,7 +283,7 @@ def test_numbers_of_no_sample_are_no_classes(folder: Path, capsys: Capture) -> N
 def test_inspect_and_compile_say_it_too(
     name: str, axis: int, folder: Path, capsys: Capture
 ) -> None:
-    expected = entries(lrp_onnx.compile(built(name)))
+    expected = explained_entries(lrp_onnx.compile(built(name)))
     told = json.loads(run_command(capsys, "inspect", f"{name}.onnx", "--json").out)
     assert (told["class_axis"], told["entries"]) == (axis, expected)
     assert expected in run_command(capsys, "inspect", f"{name}.onnx").out

@@ -165,11 +165,14 @@ def test_a_compiled_file_is_opened_by_the_runtime_alone(folder: Path, monkeypatc
 
 REFUSED = {
     "a file as output": (["photos", "-o", "model.onnx"], "that is a file"),
-    "an unknown format": (["photos", "-o", "why", "--format", "gif"], "results are written as"),
+    "an unknown format": (
+        ["photos", "-o", "why", "--format", "gif"],
+        "not one of 'png', 'html', 'npz'",
+    ),
     "nothing in it": (["empty", "-o", "why"], "no picture"),
-    "other inputs beside it": (["photos", "photos/a.png", "-o", "why"], "given alone"),
+    "other inputs beside it": (["photos", "photos/a.png", "-o", "why"], "Give a folder alone"),
     "pictures that are broken": (["broken", "-o", "why"], "broken/a.png"),
-    "a file's name as output": (["photos", "-o", "why.png"], "Name a folder, such as why"),
+    "a file's name as output": (["photos", "-o", "why.png"], "-o why --format png"),
 }
 
 

@@ -1,41 +1,100 @@
-"""Which entries of the output are explained, in a sentence, where it is not [N, classes]."""
+"""What is explained, in words: entries of which output, by what, and where that needs saying."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import onnx_ir as ir
 
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.data.samples import is_added
-from lrp_onnx.graph.annotations import CLASS_AXIS, OUTPUT, TARGET
+from lrp_onnx.graph.annotations import stamp_of
 from lrp_onnx.graph.session import Dimension
+from lrp_onnx.lrp.methods import METHODS, method_of
+from lrp_onnx.options import CompileOptions
 
-__all__ = ["entries"]
+__all__ = [
+    "by_what",
+    "explained_entries",
+    "explained_facts",
+    "explained_line",
+    "explained_rows",
+]
 
+STARTS_AT = {
+    "output": "the output's own values",
+    "logits": "the logits before the final softmax or sigmoid",
+}
 OTHERWISE = "--class-axis and --output choose otherwise"
 LONGEST = 16
 """Characters of a name of a size."""
 
 
-def entries(compiled: Compiled) -> str:
+def explained_facts(compiled: Compiled) -> dict[str, Any]:
+    """What is explained, of what, by what; the class axis where the rank leaves a choice."""
+    metadata = stamp_of(compiled.graph.metadata_props)
+    keys = ("method", *METHODS[metadata["method"]].settings, "output", "target")
+    facts: dict[str, Any] = {key: metadata[key] for key in keys}
+    facts["starts_at"] = STARTS_AT[metadata["starts_at"]]
+    if conditions := json.loads(metadata["conditions"]):
+        facts["conditions"] = conditions
+    output = _output(compiled)
+    several = output is not None and output.shape is not None and len(output.shape) > 2
+    if several or metadata["class_axis"] == "0":
+        facts["class_axis"] = int(metadata["class_axis"])
+    if entries := explained_entries(compiled):
+        facts["entries"] = entries
+    return {**facts, "explained": json.loads(metadata["explained"])}
+
+
+def explained_rows(compiled: Compiled) -> list[tuple[str, str]]:
+    """The same as names and values: a line, and one more where the output is not [N, classes]."""
+    entries = explained_entries(compiled)
+    line = ("explains", explained_line(compiled))
+    return [line, *([("entries", entries)] if entries else [])]
+
+
+def explained_line(compiled: Compiled) -> str:
+    """The same in one line."""
+    facts = explained_facts(compiled)
+    axis = f", class axis {facts['class_axis']}" if "class_axis" in facts else ""
+    metadata = stamp_of(compiled.graph.metadata_props)
+    what = METHODS[metadata["method"]].describe(metadata)
+    return f"{facts['target']} of {facts['output']}{axis}, by {what}"
+
+
+def by_what(options: CompileOptions) -> str:
+    """The composite or method that is asked for."""
+    method = method_of(options)
+    return options.composite or (method.composite if method.rules else method.name)
+
+
+def explained_entries(compiled: Compiled) -> str:
     """`output0 has shape [N, 22, 5376]: argmax along axis 2 at each of 22 places, summed; …`.
 
     Empty for an output [N, classes], such as a ZipMap's.
     """
-    told, model = compiled.graph.metadata_props, compiled.graph
-    output = next((v for v in model.graph.outputs if v.name == told[OUTPUT]), None)
-    if output is None or output.shape is None or told[TARGET] == "seed":
+    metadata, output = stamp_of(compiled.graph.metadata_props), _output(compiled)
+    if output is None or output.shape is None or metadata["target"] == "seed":
         return ""
     shape = _sizes(output)
-    axis = int(told[CLASS_AXIS]) if told[CLASS_AXIS] else None
-    batched = bool(shape) and axis != 0 and _is_batch(shape[0], model)
+    axis = int(metadata["class_axis"]) if metadata["class_axis"] else None
+    batched = bool(shape) and axis != 0 and _is_batch(shape[0], compiled.graph)
     if len(shape) == 2 and axis == 1 and shape[1] != 1 and batched:
         return ""
-    what = _explained(told[TARGET], shape, axis, batched)
-    return f"{output.name} has shape {describe_shape([*map(_readable, shape)])}: {what}"
+    entries = _entries(metadata["target"], shape, axis, batched)
+    return f"{output.name} has shape {describe_shape([*map(_readable, shape)])}: {entries}"
+
+
+def _output(compiled: Compiled) -> ir.Value | None:
+    """The explained output; None for a ZipMap's tensor, which is no output itself."""
+    metadata = stamp_of(compiled.graph.metadata_props)
+    outputs = compiled.graph.graph.outputs
+    return next((v for v in outputs if v.name == metadata["output"]), None)
 
 
 def _sizes(value: ir.Value) -> list[Dimension]:
@@ -53,12 +112,12 @@ def _readable(size: Dimension) -> Dimension:
 def _is_batch(size: Dimension, model: ir.Model) -> bool:
     """Whether an input may have the same size along axis 0; one sample is a batch."""
     inputs = [v for v in model.graph.inputs if not v.is_initializer() and not is_added(model, v)]
-    firsts = [None if v.shape is None else _sizes(v)[0] for v in inputs if v.shape is None or
-              len(v.shape)]  # fmt: skip
+    shapes = [[None] if v.shape is None else _sizes(v) for v in inputs]
+    firsts = [shape[0] for shape in shapes if shape]
     return size in (1, *firsts) or not all(isinstance(n, int) for n in (size, *firsts))
 
 
-def _explained(target: str, shape: Sequence[Dimension], axis: int | None, batched: bool) -> str:
+def _entries(target: str, shape: Sequence[Dimension], axis: int | None, batched: bool) -> str:
     """What the target takes of an output of that shape."""
     each = " of each sample" if batched else ""
     if not shape:

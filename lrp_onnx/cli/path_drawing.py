@@ -18,7 +18,7 @@ from lrp_onnx.lrp.assignment import NodeReport
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw_path", "path_graph"]
+__all__ = ["check_format", "draw_path", "path_graph"]
 
 FORMATS = (".svg", ".png", ".pdf")
 COLUMN, ROW = 2.3, 0.62  # inches between nodes beside and below each other
@@ -117,7 +117,7 @@ def check_format(path: str | os.PathLike[str]) -> None:
     """Raise OutputError where no picture is written under such a name."""
     if Path(path).suffix.lower() not in FORMATS:
         raise OutputError(
-            f"output '{path}': the graph is drawn as {', '.join(FORMATS)}. Name it so."
+            f"output '{path}': the path is drawn as .svg, .png or .pdf. Choose one of these."
         )
 
 

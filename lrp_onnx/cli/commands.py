@@ -1,0 +1,292 @@
+"""The commands: each parses, calls one module and shows what came back."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lrp_onnx.cli import benchmark, operators, path_drawing, rule_library, tables, verification
+from lrp_onnx.cli.demo import run_demo
+from lrp_onnx.cli.explain import Request, explain_files
+from lrp_onnx.cli.explain_folder import explain_folder, is_folder
+from lrp_onnx.cli.explained import by_what, explained_line, explained_rows
+from lrp_onnx.cli.inputs import read_inputs_if_any
+from lrp_onnx.cli.inspection import inspect_model
+from lrp_onnx.cli.options import Debug, Format, Options, takes_options
+from lrp_onnx.cli.progress import StageProgress
+from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
+from lrp_onnx.errors import OutputError
+from lrp_onnx.graph.atomic_files import atomic
+from lrp_onnx.validate.bench import bench as measure
+from lrp_onnx.validate.verify import verify as verify_model
+from lrp_onnx.version import version as own_version
+
+__all__ = ["DONE", "FAILED", "WRONG", "app", "note"]
+
+DONE, FAILED, WRONG = 0, 1, 2
+"""Exit statuses."""
+EACH_INPUT = "A picture, .npy or .npz file for each input"
+Model = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The exported model.")]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[[NAME=]FILE]…", help=f"{EACH_INPUT} [random numbers]."),
+]
+Preprocessing = Annotated[
+    str | None,
+    typer.Option(
+        metavar="imagenet|inception|unit|byte|FILE.toml",
+        help="How pictures are scaled and normalized for the model.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+app = typer.Typer(
+    help="Compile an ONNX model into one that also computes its Layer-wise Relevance Propagation.",
+    epilog="Exit status: 0 done, 1 a check did not hold or a file failed, 2 usage or model error.",
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _no_command(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    if version:
+        print(f"lrp-onnx {own_version()}")
+        raise typer.Exit(DONE)
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(WRONG)
+
+
+@app.command("compile")
+@takes_options
+def compile_(
+    model: Model,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT.onnx", help="File to write.")],
+    options: Options,
+) -> int:
+    """Write a model that computes prediction and relevance."""
+    _check_writable(out, model)
+    with StageProgress(options) as progress:
+        loaded = load_original(model, progress)
+        original = {v.name for v in loaded.model.graph.outputs}
+        compiled = compile_prepared(prepare(loaded, options.compile))
+    _warn(*compiled.warnings)
+    compiled.save(out)
+    graph, size = compiled.graph.graph, tables.size(out.stat().st_size)
+    rows = [
+        *explained_rows(compiled),
+        *(("adds", tables.signature(v)) for v in graph.outputs if v.name not in original),
+        ("wrote", f"{out} ({size}, {len(graph)} nodes)"),
+    ]
+    tables.show(tables.facts(rows))
+    return DONE
+
+
+@app.command()
+@takes_options
+def explain(
+    model: Model,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="[NAME=]FILE…|FOLDER", help=f"{EACH_INPUT}, or a folder of them."),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", metavar="OUT", help="A .png, .html or .npz file, or a folder."),
+    ],
+    preprocess: Preprocessing = None,
+    labels: Annotated[
+        str | None, typer.Option(metavar="FILE", help="File of class names: one a line, or JSON.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="How many files of a folder run together.")] = 8,
+    format_: Annotated[
+        Format, typer.Option("--format", help="What is written for each file of a folder.")
+    ] = Format.PNG,
+    *,
+    options: Options,
+) -> int:
+    """Explain files or a folder of them: write pictures or arrays."""
+    request = Request(model, tuple(inputs), out, preprocess, labels)
+    failed: list[str] = []
+    if is_folder(request.inputs):
+        rows, failed = explain_folder(request, options, batch, format_, _warn)
+    else:
+        _check_writable(out, model)
+        rows = explain_files(request, options, _warn)
+    tables.show(tables.facts(rows))
+    for problem in failed:
+        note(" ".join(problem.split()), "not explained: ")
+    return FAILED if failed else DONE
+
+
+@app.command("inspect")
+@takes_options
+def inspect_(
+    model: Model,
+    graph: Annotated[
+        Path | None,
+        typer.Option(metavar="F.svg", help="Draw the explanation path (.svg, .png, .pdf)."),
+    ] = None,
+    tensors: Annotated[
+        bool,
+        typer.Option("--tensors", help="List each node's tensors, as --condition takes them."),
+    ] = False,
+    json: Json = False,
+    *,
+    options: Options,
+) -> int:
+    """List every node: its kind, its rule and why, or why it has none."""
+    if graph is not None:
+        path_drawing.check_format(graph)
+        _check_writable(graph, model)
+    inspection = inspect_model(model, options, quiet=json)
+    if json:
+        tables.show_json(inspection.to_json())
+    else:
+        tables.show(*inspection.tables(tensors))
+    _warn(*inspection.warnings)
+    if inspection.error is not None:
+        raise inspection.error
+    if graph is not None:
+        title = f"{model.name}: {by_what(options.compile)}"
+        path_drawing.draw_path(graph, inspection.path, title)
+        note(f"wrote {graph}")
+    return DONE
+
+
+@app.command()
+@takes_options
+def verify(
+    model: Model,
+    inputs: Inputs = None,
+    preprocess: Preprocessing = None,
+    json: Json = False,
+    *,
+    options: Options,
+) -> int:
+    """Check that prediction is unchanged and relevance conserved."""
+    with StageProgress(options, quiet=json) as progress:
+        loaded = load_original(model, progress)
+        read, chosen = read_inputs_if_any(loaded.model, inputs, preprocess, options.compile)
+        verdict = verify_model(loaded, chosen, read.feeds or None, read.ranges)
+    _warn(*verdict.warnings)
+    if json:
+        tables.show_json(verification.verdict_json(verdict))
+    else:
+        if verdict.lines:
+            table = verification.verdict_table(verdict, tables.width())
+            tables.show(table, verification.LEGEND)
+        tables.show(tables.facts(verification.verdict_facts(verdict, random=not inputs)))
+    for problem in verdict.problems:
+        note(f"{problem}.", "does not hold: ")
+    return FAILED if verdict.problems else DONE
+
+
+@app.command()
+@takes_options
+def bench(
+    model: Model,
+    inputs: Inputs = None,
+    preprocess: Preprocessing = None,
+    runs: Annotated[int, typer.Option(min=1, help="How many times each is run.")] = 20,
+    batch: Annotated[
+        int, typer.Option(min=1, help="Samples of a random input, where the batch size is open.")
+    ] = 1,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads for one operator [one per core].")
+    ] = None,
+    json: Json = False,
+    *,
+    options: Options,
+) -> int:
+    """Measure time and memory of prediction and explanation."""
+    with StageProgress(options, quiet=json) as progress:
+        loaded = load_original(model, progress)
+        read, chosen = read_inputs_if_any(loaded.model, inputs, preprocess, options.compile)
+        compiled = compile_prepared(prepare(loaded, chosen, read.ranges))
+        _warn(*compiled.warnings)
+        progress.begin("measure", runs)
+        costs = measure(model, compiled, read.feeds or None, runs, progress.tick, batch, threads)
+    if json:
+        tables.show_json(benchmark.costs_json(costs))
+    else:
+        tables.show(*benchmark.costs_tables(costs, explained_line(compiled)))
+    return DONE
+
+
+@app.command()
+def rules(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME|FILE.toml]", help="Show this rule or composite.")
+    ] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """List rules and composites, or show one with its formula."""
+    if json:
+        tables.show_json(rule_library.to_json(name))
+    elif name is None:
+        tables.show(*rule_library.overview())
+    else:
+        for entry in rule_library.find(name):
+            tables.show(*rule_library.describe(entry), "")
+    return DONE
+
+
+@app.command()
+def ops(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Show this operator.")
+    ] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """List operators: which pass relevance on, which are refused."""
+    listed = operators.find(name)
+    if json:
+        tables.show_json(operators.to_json(listed))
+    elif name is None:
+        tables.show(*(operators.lines() if tables.in_pipe() else operators.overview()))
+    else:
+        for operator in listed:
+            tables.show(operators.describe(operator), "")
+    return DONE
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FOLDER", help="An existing folder to write to.")
+    ] = Path(),
+    debug: Debug = False,
+) -> int:
+    """Explain bundled digits with the bundled model, offline."""
+    tables.show(*run_demo(out).tables())
+    return DONE
+
+
+def _check_writable(out: Path, model: Path) -> None:
+    """Fail now and not after the work; the model itself is not overwritten."""
+    if out.exists() and model.exists() and out.samefile(model):
+        raise OutputError(f"output '{out}': that is the model itself. Name another file.")
+    with atomic(out):
+        pass
+
+
+def note(text: str, kind: str = "") -> None:
+    """Print to stderr."""
+    print(f"{kind}{text}", file=sys.stderr)
+
+
+def _warn(*texts: str | None) -> None:
+    for text in filter(None, texts):
+        note(text, "warning: ")

@@ -1,0 +1,233 @@
+"""The command `explain` on a folder: every picture and array in it, in batches, one file each.
+
+A file that cannot be read or explained is left out and named; the others are done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from lrp_onnx.cli.explain import OpenModel, Request, Warn, open_model, write_result
+from lrp_onnx.cli.explained import explained_rows
+from lrp_onnx.cli.inputs import Inputs, read_inputs
+from lrp_onnx.cli.options import Format, Options
+from lrp_onnx.cli.output_files import FORMATS
+from lrp_onnx.cli.progress import StageProgress
+from lrp_onnx.cli.results import maps_as_arrays
+from lrp_onnx.cli.samples import Sample, missing_labels, note_on
+from lrp_onnx.compiler.stages import load_original
+from lrp_onnx.data.inputs import is_array_file
+from lrp_onnx.errors import CheckError, InputError, OutputError
+from lrp_onnx.graph.atomic_files import atomic_group
+from lrp_onnx.graph.session import Array
+from lrp_onnx.lrp.methods import METHODS
+from lrp_onnx.run.explainer import Explainer, Result
+
+__all__ = ["explain_folder", "is_folder"]
+
+MOST_FILES = 16
+"""Of so many the prediction is shown."""
+Read = Callable[[Path], Inputs]
+
+
+@dataclass
+class _Outcome:
+    """What became of the files of a folder."""
+
+    samples: dict[Path, list[Sample]] = field(default_factory=dict)
+    failed: dict[Path, str] = field(default_factory=dict)
+    """The reason, by file."""
+
+    @contextlib.contextmanager
+    def attempt(self, file: Path) -> Iterator[None]:
+        """A block that may fail for this file alone."""
+        try:
+            yield
+        except (InputError, CheckError) as error:
+            self.failed[file] = str(error)
+
+    def problems(self) -> list[str]:
+        """A line for every file that failed, naming it."""
+        return [
+            reason if str(file) in reason else f"'{file}': {reason}"
+            for file, reason in self.failed.items()
+        ]
+
+
+def is_folder(inputs: tuple[str, ...]) -> bool:
+    """Whether the input is one folder. Raises InputError for a folder beside other inputs."""
+    folders = [text for text in inputs if Path(text.rpartition("=")[2]).is_dir()]
+    if folders and len(inputs) > 1:
+        raise InputError(
+            f"'{folders[0]}' is a folder, and other inputs are given. Give a folder alone, for a "
+            "model of one input, or a file for each input."
+        )
+    return bool(folders)
+
+
+def explain_folder(
+    request: Request, options: Options, batch: int, kind: Format, warn: Warn
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Explain every file of the folder into one of that kind in the folder `out`; returns what to
+    show, and a line for each file that could not be explained.
+
+    The model is compiled and opened once. Raises LrpError as every step on the way does, and
+    InputError where no file can be explained.
+    """
+    prefix, _, folder = request.inputs[0].rpartition("=")
+    files = _files(Path(folder), warn)
+    outputs = _outputs(files, request.out, kind)
+    preprocess = request.load_preprocess()
+    outcome = _Outcome()
+    with StageProgress(options) as progress:
+        loaded = load_original(request.model, progress)
+        original = loaded.model.clone()  # compiling changes what it was loaded as
+
+        def read(file: Path) -> Inputs:
+            return read_inputs(original, [f"{prefix}={file}" if prefix else str(file)], preprocess)
+
+        first = _first(files, read, outcome)
+        model = open_model(request, options.compile, loaded, first, preprocess, warn)
+        progress.begin("explain", len(files))
+        with _folder(request.out), atomic_group(*outputs) as temporary:
+            places = dict(zip(files, temporary, strict=True))
+            results = _results(model, files, read, batch, outcome)
+            for number, (file, result, inputs) in enumerate(results):
+                if number == 0:
+                    warn(missing_labels(model.explainer, result, model.labels))
+                with outcome.attempt(file):
+                    _, samples = write_result(model, inputs, result, places[file])
+                    outcome.samples[file] = samples
+                progress.tick()
+            _check_some(files, outcome)
+    return _shown(model, files, outcome), outcome.problems()
+
+
+def _first(files: list[Path], read: Read, outcome: _Outcome) -> Inputs:
+    """The first file that can be read: the model is compiled for inputs such as this."""
+    for file in files:
+        with outcome.attempt(file):
+            return read(file)
+    _check_some(files, outcome)
+    raise AssertionError("a folder has files")
+
+
+def _check_some(files: list[Path], outcome: _Outcome) -> None:
+    """Raise InputError where no file could be explained."""
+    if outcome.samples or not outcome.failed:
+        return
+    first = outcome.problems()[0]
+    if len(files) == 1:
+        raise InputError(first)
+    raise InputError(f"none of the {len(files)} files can be explained. The first: {first}")
+
+
+def _files(folder: Path, warn: Warn) -> list[Path]:
+    """The pictures and arrays of a folder, by name; says how many other files there are."""
+    every = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    pictures = Image.registered_extensions()
+    files = [p for p in every if is_array_file(p) or p.suffix.lower() in pictures]
+    if not files:
+        raise InputError(f"folder '{folder}' holds no picture, .npy or .npz. Name another.")
+    if others := len(every) - len(files):
+        warn(f"folder '{folder}': {others} other file{'s' * (others > 1)} left out")
+    return files
+
+
+def _outputs(files: list[Path], folder: Path, kind: Format) -> list[Path]:
+    """What each file becomes: of its name, with its ending kept where names would meet."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(
+            f"output '{folder}': that is a file, and many are written. Name a folder."
+        )
+    if folder.suffix.lower() in FORMATS and not folder.exists():
+        raise OutputError(
+            f"output '{folder}': that names one file, and many are written. Give a folder and the "
+            f"format: -o {folder.with_suffix('')} --format {folder.suffix[1:].lower()}."
+        )
+    counts = Counter(file.stem for file in files)
+    names = [file.name if counts[file.stem] > 1 else file.stem for file in files]
+    outputs = [folder / f"{name}.{kind}" for name in names]
+    for path in outputs:
+        if any(path.exists() and path.samefile(file) for file in files):
+            raise OutputError(f"output '{path}': that is an input. Name another folder.")
+    return outputs
+
+
+@contextlib.contextmanager
+def _folder(folder: Path) -> Iterator[None]:
+    """The folder is there; one that was made for a failed run goes again."""
+    known = folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"output '{folder}': {error.strerror}. Name another folder.") from error
+    try:
+        yield
+    finally:
+        if not known and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _results(
+    model: OpenModel, files: list[Path], read: Read, batch: int, outcome: _Outcome
+) -> Iterator[tuple[Path, Result, Inputs]]:
+    """File, result and inputs; a file is read when its batch is run. Where a batch cannot be run
+    its files are, one by one.
+    """
+    rest = iter(files)
+    waiting: list[tuple[Path, Inputs]] = []
+
+    def readable() -> Iterator[dict[str, Array]]:
+        for file in rest:
+            with outcome.attempt(file):
+                waiting.append((file, read(file)))
+                yield waiting[-1][1].feeds
+
+    while True:
+        try:
+            for result in model.explainer.many(readable(), batch, conditions=model.chosen):
+                file, inputs = waiting.pop(0)
+                yield file, maps_as_arrays(model.explainer, result), inputs
+            return
+        except InputError:
+            alone, waiting[:] = waiting[:], []
+        for file, inputs in alone:
+            with outcome.attempt(file):
+                yield file, model.run(inputs), inputs
+
+
+def _shown(model: OpenModel, files: list[Path], outcome: _Outcome) -> list[tuple[str, str]]:
+    request, explainer = model.request, model.explainer
+    named = [(file.name, s) for file, samples in outcome.samples.items() for s in samples]
+    rows = [
+        ("model", str(request.model)),
+        ("input", f"{len(files)} files of {request.inputs[0]}"),
+        *explained_rows(model.compiled),
+        *((name, sample.title) for name, sample in named[:MOST_FILES]),
+    ]
+    if len(named) > MOST_FILES:
+        rows.append(("", f"and {len(named) - MOST_FILES} more"))
+    if note := note_on([sample for _, sample in named]):
+        rows.append(("note", note))
+    rows += _advice(explainer, request.model)
+    if outcome.failed:
+        rows.append(("failed", f"{len(outcome.failed)} of {len(files)} files"))
+    wrote = f"{len(outcome.samples)} files into {request.out}"
+    return [*rows, ("ran on", explainer.provider), ("wrote", wrote)]
+
+
+def _advice(explainer: Explainer, model: Path) -> list[tuple[str, str]]:
+    """How to learn whether the steps of a path were enough, which is not computed for a folder."""
+    method = METHODS[explainer.metadata["method"]]
+    if not method.path:
+        return []
+    steps = explainer.metadata["steps"]
+    command = f"lrp-onnx verify {model} INPUT --method {method.name} --steps {steps}"
+    return [("note", f"{command} says how far the {steps} steps alone are off")]

@@ -1,0 +1,161 @@
+"""What is said of each sample: prediction, explained class, how much of the relevance arrived."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lrp_onnx.data.labels import class_name
+from lrp_onnx.errors import TargetError
+from lrp_onnx.graph.annotations import TOPK_INDEX
+from lrp_onnx.graph.session import Array
+from lrp_onnx.run.explainer import Explainer, Result
+
+__all__ = ["Labels", "Sample", "missing_labels", "note_on", "samples_of"]
+
+Labels = Mapping[int, str]
+LITTLE = 0.1
+"""Part of the starting relevance below which its amount says nothing."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample's prediction and the sum of its relevance."""
+
+    prediction: str
+    explained: str
+    """What was explained, where that is not the prediction; else empty."""
+    start: float | None
+    """The sum of the starting relevance; None for gradients, which share out nothing."""
+    total: float
+    """The sum of relevance over all explained inputs."""
+    conserving: bool = True
+    """Whether all relevance but what is absorbed should arrive there."""
+    through: str = ""
+    """The channels that relevance had to pass; empty where it was free."""
+
+    @property
+    def title(self) -> str:
+        """For a picture."""
+        explained = f"; explained: {self.explained}" if self.explained else ""
+        through = f"; through {self.through}" if self.through else ""
+        return f"predicted: {self.prediction}{explained}{through}"
+
+    @property
+    def conservation(self) -> str:
+        """How much of the starting relevance arrived."""
+        if not self.start:
+            return f"{self.total:.5g}"
+        return f"{self.total:.5g} of {self.start:.5g} ({self.total / self.start:.1%})"
+
+    @property
+    def absorbed(self) -> float | None:
+        """Percent of the starting relevance, where hardly any arrived or its sign changed."""
+        if not self.conserving or not self.start or self.total / self.start >= LITTLE:
+            return None
+        return 100 * (1 - self.total / self.start)
+
+
+def note_on(samples: Sequence[Sample]) -> str:
+    """What to think of relevance that hardly arrived or changed its sign, of all samples at once;
+    empty where there is none.
+    """
+    percents = [sample.absorbed for sample in samples if sample.absorbed is not None]
+    if not percents:
+        return ""
+    ends = dict.fromkeys(f"{p:.1f}".removesuffix(".0") for p in (min(percents), max(percents)))
+    some = f" ({len(percents)} of {len(samples)} times)" if len(percents) < len(samples) else ""
+    return (
+        f"the biases and stabilizers absorbed {' to '.join(ends)} % of the relevance{some}: read "
+        "the pattern, not the amount (lrp-onnx verify shows where)"
+    )
+
+
+def samples_of(
+    explainer: Explainer,
+    result: Result,
+    labels: Labels | None,
+    conserving: bool = True,
+    through: str = "",
+) -> list[Sample]:
+    """One entry a sample of the batch; relevance at the output, if it is there, is its starting
+    relevance.
+
+    conserving: whether all relevance but what is absorbed should arrive at the explained inputs.
+    through: the channels that it had to pass.
+    """
+    output = explainer.metadata["output"]
+    relevance = [result.relevance[name] for name in json.loads(explainer.metadata["explained"])]
+    outputs = _output_by_sample(explainer, result.outputs[output], relevance)
+    count, at_output = len(outputs), result.relevance.get(output)
+    starts = [None] * count if at_output is None else _sums(at_output, count).tolist()
+    totals = sum((_sums(r, count) for r in relevance), np.zeros(count)).tolist()
+    classes = result.outputs.get(f"{output}{TOPK_INDEX}", [None] * count)
+    return [
+        Sample(*_prediction(explainer, y, labels, chosen), start, total, conserving, through)
+        for y, chosen, start, total in zip(outputs, classes, starts, totals, strict=True)
+    ]
+
+
+def _sums(relevance: Array, count: int) -> Array:
+    """Of each sample."""
+    return np.asarray(relevance.reshape(count, -1).sum(axis=1, dtype=np.float64))
+
+
+def _output_by_sample(explainer: Explainer, y: Array, relevance: Sequence[Array]) -> Array:
+    """The output with its samples along axis 0: one, where that is no axis that the inputs have.
+
+    Raises TargetError where numbers of samples would then be classes.
+    """
+    if not y.ndim or explainer.metadata["class_axis"] == "0":
+        return y[None]
+    if len(y) == 1 or all(r.ndim and len(r) == len(y) for r in relevance):
+        return y
+    if y.ndim == 1 and explainer.metadata["target"] != "all":
+        name, shape = explainer.metadata["output"], list(relevance[0].shape)
+        raise TargetError(
+            f"output {name!r} of shape {list(y.shape)}: the explained input of shape {shape} is no "
+            f"batch of {len(y)} samples, so these may be the classes of one sample. Give "
+            "--class-axis 0 for classes, or --target all for their sum."
+        )
+    return y[None]
+
+
+def _prediction(
+    explainer: Explainer, y: Array, labels: Labels | None, chosen: Array | None
+) -> tuple[str, str]:
+    """The prediction of one sample in words, and what was explained if it is something else.
+
+    chosen: of target `top-K` the class.
+    """
+    target = explainer.metadata["target"]
+    if y.ndim == 0:
+        return f"{explainer.metadata['output']} {float(y):.5g}", ""
+    if y.ndim > 1 or not explainer.metadata["class_axis"]:  # a class for each place, or none
+        return f"{explainer.metadata['output']} of shape {list(y.shape)}", target
+    best = int(np.argmax(y))
+    prediction = _scored(best, y, labels)
+    parts = target.split("-") if chosen is None else map(str, chosen.ravel())
+    classes = [int(part) for part in parts if part.isdigit()]
+    if target in ("argmax", "max") or classes == [best]:
+        return prediction, ""
+    return prediction, " against ".join(_scored(k, y, labels) for k in classes) or target
+
+
+def _scored(index: int, y: Array, labels: Labels | None) -> str:
+    probabilities = y.size > 1 and y.min() >= 0 and abs(float(y.sum()) - 1) < 1e-3
+    value = float(y[index])
+    return f"{class_name(labels, index)}, {f'{value:.2%}' if probabilities else f'{value:.5g}'}"
+
+
+def missing_labels(explainer: Explainer, result: Result, labels: Labels | None) -> str | None:
+    """A sentence where there are fewer labels than classes."""
+    y, axis = result.outputs[explainer.metadata["output"]], explainer.metadata["class_axis"]
+    classes = y.shape[int(axis)] if axis and y.ndim < 3 else 0
+    if labels is None or len(labels) >= classes:
+        return None
+    count = f"{len(labels)} label{'s' * (len(labels) != 1)}"
+    return f"{count} for {classes} classes; the other classes are shown by number"
