@@ -110,9 +110,9 @@ def _json(entry: Entry) -> dict[str, Any]:
     return {**shared, "layers": layers}
 
 
-def _parameters(rule: Rule, given: Mapping[str, Any]) -> str:
-    """The parameters of a rule with the values given, else their defaults."""
-    values = {name: p.default for name, p in rule.parameters.items()} | dict(given)
+def _parameters(rule: Rule, chosen: Mapping[str, Any]) -> str:
+    """The parameters of a rule with the values chosen, else their defaults."""
+    values = {name: p.default for name, p in rule.parameters.items()} | dict(chosen)
     return ", ".join(f"{name}={_value(value)}" for name, value in values.items())
 
 

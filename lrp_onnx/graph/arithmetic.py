@@ -21,6 +21,7 @@ __all__ = [
     "multiply",
     "negative",
     "positive",
+    "side",
     "sign",
     "signed",
     "subtract",
@@ -111,6 +112,17 @@ def at_least(emit: Emit, a: Operand, least: float) -> ir.Value:
 def at_most(emit: Emit, a: Operand, most: float) -> ir.Value:
     """min(a, most), as a Clip: ONNX Runtime's Min runs on one thread."""
     return emit.op("Clip", a, None, most)
+
+
+def side(emit: Emit, a: ir.Value) -> ir.Value:
+    """sgn(a), 0 where a is; as arithmetic where ONNX Runtime's Sign would run on one thread.
+
+    The factor brings every normal number to 1 or beyond.
+    """
+    if emit.runtime == "cuda":
+        return emit.op("Sign", a)
+    large = 1e308 if emit.dtype == ir.DataType.DOUBLE else 1e38
+    return emit.op("Clip", emit.op("Mul", a, large), -1.0, 1.0)
 
 
 def absolute(emit: Emit, a: Operand) -> Operand:

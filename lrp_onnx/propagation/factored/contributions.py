@@ -11,11 +11,22 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.graph.arithmetic import Operand, add, divide, multiply, negative, positive, sign
+from lrp_onnx.graph.arithmetic import (
+    Operand,
+    absolute,
+    add,
+    divide,
+    multiply,
+    negative,
+    positive,
+    side,
+    sign,
+)
 from lrp_onnx.graph.builder import Emit, Input, static_shape
 from lrp_onnx.ops.scatter_add import constant_array
+from lrp_onnx.propagation.factored.normal_form import NormalForm
 from lrp_onnx.propagation.factored.relevance import Relevance
-from lrp_onnx.propagation.factored.side_by_side import forward
+from lrp_onnx.propagation.factored.side_by_side import backward_sum, forward
 from lrp_onnx.propagation.shares import Layer
 
 __all__ = ["Contributions", "values_of"]
@@ -92,6 +103,59 @@ class Contributions:
         if known:
             emit.signs[z] = known
         return z
+
+    def of_sizes(self, multiple: float, epsilon: float) -> ir.Value:
+        """f(|x|; |w|, |b|) times a number, and ε."""
+        emit = self.emit
+        b: Operand = 0.0
+        if self.layer.bias is not None:
+            b = multiply(emit, multiple, absolute(emit, self.layer.bias))
+        w = multiply(emit, multiple, absolute(emit, self.w))
+        return self.forward([absolute(emit, self.x)], [w], add(emit, b, epsilon), 1)
+
+    def are_mirrored(self, shares: Sequence[NormalForm]) -> bool:
+        """Whether of two shares, one above and one below z = 0, each counts contributions of z's
+        own sign more, and both as the other one's mirror image.
+        """
+        if len(shares) != 2 or [share.where for share in shares] != [">", "<"]:
+            return False
+        above, below = (share.parts(0) for share in shares)
+        if above is None or below is None or shares[0].factor != shares[1].factor:
+            return False
+        own_bias = self.layer.bias is None or all(s.bias == s.parts(0) for s in shares)
+        return own_bias and above == below[::-1] and above[0] > above[1] >= 0
+
+    def by_sizes(self, above: NormalForm) -> Relevance:
+        """R_in of two mirrored shares, given the one where z > 0.
+
+        With p·z₊ + q·z₋ = k·(z + κ·f(|x|; |w|, |b|)), k = (p + q)/2, κ = (p - q)/(p + q), the
+        denominator is |Z| = k·(|z| + κ·f(|x|; |w|, |b|)) on both sides of 0, and with u = k·R/|Z|,
+        0 where z is, R_in = x·vjp(sgn(z)·u; w) + |x|·vjp(u; κ·|w|).
+        """
+        emit, (p, q) = self.emit, above.of[0]
+        kappa = (p - q) / (p + q)
+        rest = self.of_sizes(kappa, 2 * self.epsilon / (p + q))
+        size = add(emit, absolute(emit, self.z), rest)
+        if self.relevance.is_of(self.z):
+            u, y = self.share(self.z, size)
+            own = multiply(emit, absolute(emit, y), self.relevance.reordered_coefficient(emit))
+        else:
+            above_or_below = side(emit, self.z)
+            own = divide(emit, multiply(emit, above_or_below, self.relevance.whole(emit)), size)
+            u, own = values_of([multiply(emit, above_or_below, own), own])
+        w = multiply(emit, above.factor, self.w)
+        by_size = multiply(emit, above.factor * kappa, absolute(emit, self.w))
+        if self.sign:
+            by_size = multiply(emit, float(self.sign), by_size)
+            ss, ws = values_of([own, u]), values_of([w, by_size])
+            return Relevance(backward_sum(emit, self.layer, ss, ws), self.x)
+        c, c_of_size = (
+            backward_sum(emit, self.layer, values_of([s]), values_of([weight]))
+            for s, weight in ((own, w), (u, by_size))
+        )
+        by_x, by_size_of_x = multiply(emit, self.x, c), absolute(emit, self.x)
+        (total,) = values_of([add(emit, by_x, multiply(emit, by_size_of_x, c_of_size))])
+        return Relevance(total)
 
     def _as_bias(self, b: Operand) -> Input:
         """b in the shape of the operator's bias; None where the operator takes none, or of a size

@@ -42,6 +42,8 @@ class MixedSignInput(Contributions):
 
     def propagated(self, shares: Sequence[NormalForm]) -> Relevance | None:
         """R_in, or None where the shares have no cheaper form."""
+        if self.are_mirrored(shares):
+            return self.by_sizes(shares[0])
         if any(share.where and not self.zero_below for share in shares):
             return None
         if self._folds(shares):
@@ -80,17 +82,8 @@ class MixedSignInput(Contributions):
 
     def _folded(self, p: float, q: float) -> Operand:
         """Z·2/(p + q) = z + (p - q)/(p + q)·f(|x|; |w|, |b|) where z > 0, with its stabilizer."""
-        size = self._of_sizes((p - q) / (p + q), 2 * self.epsilon / (p + q))
+        size = self.of_sizes((p - q) / (p + q), 2 * self.epsilon / (p + q))
         return add(self.emit, self.relu(), size)
-
-    def _of_sizes(self, multiple: float, epsilon: float) -> ir.Value:
-        """f(|x|; |w|, |b|) times a number, and ε."""
-        emit = self.emit
-        b: Operand = 0.0
-        if self.layer.bias is not None:
-            b = multiply(emit, multiple, absolute(emit, self.layer.bias))
-        w = multiply(emit, multiple, absolute(emit, self.w))
-        return self.forward([absolute(emit, self.x)], [w], add(emit, b, epsilon), 1)
 
     def _folded_back(self, share: NormalForm, s: ir.Value) -> ir.Value:
         """The coefficient of x from those of x⁺ and x⁻."""
@@ -121,7 +114,7 @@ class MixedSignInput(Contributions):
             ws = [self.mixed(0.0, -1.0), self.mixed(-1.0, 0.0)]
             return self.forward(sides, ws, b, 1), 1.0
         epsilon = 2 * self.epsilon
-        size = subtract(emit, self._of_sizes(1.0, epsilon), self.relu())
+        size = subtract(emit, self.of_sizes(1.0, epsilon), self.relu())
         assert isinstance(size, ir.Value)
         return at_least(emit, size, epsilon), 2.0
 

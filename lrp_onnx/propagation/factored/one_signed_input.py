@@ -56,6 +56,8 @@ class OneSignedInput(Contributions):
             return None
         if self._exclude_each_other(parts):
             return self._by_one_quotient(parts[0])
+        if self.are_mirrored(shares):
+            return self.by_sizes(shares[0])
         if not self.zero_below and any(part.where for part in parts):
             return None  # a condition on z would need both signs of it
         if sorted((part.p, part.q) for part in parts) == [(0, 1), (1, 0)]:
