@@ -16,6 +16,7 @@ __all__ = ["RUNTIMES", "CompileOptions"]
 
 RUNTIMES = ("portable", "cpu", "cuda")
 """What a graph is made for: everything that runs ONNX, or ONNX Runtime's provider of that name."""
+FOLDS = ("auto", "always", "never")
 MOST_STEPS = 10_000
 
 
@@ -100,6 +101,12 @@ class CompileOptions:
         repeatable=True,
     )
     runtime: str = option("portable", f"The runtime to compile for: {', '.join(RUNTIMES)}.")
+    fold: str = option(
+        "auto",
+        "Whether what depends on weights alone is computed now: auto does it for the portable "
+        "runtime while the file stays within 3 times the model or 200 MB.",
+        shown="|".join(FOLDS),
+    )
     opset: int | None = option(
         None, "The opset of the compiled model, 18 to 21 [the model's own].", shown="N"
     )
@@ -118,6 +125,10 @@ class CompileOptions:
         if self.runtime not in RUNTIMES:
             raise CompositeError(
                 f"runtime {self.runtime!r} is unknown. Choose one of {', '.join(RUNTIMES)}."
+            )
+        if self.fold not in FOLDS:
+            raise CompositeError(
+                f"fold {self.fold!r} is unknown. Choose one of {', '.join(FOLDS)}."
             )
         if self.steps is not None and self.steps < 1:
             raise TargetError(

@@ -1,4 +1,5 @@
-"""The networks of benchmark.py: torchvision's architectures and a transformer of BERT-base's size.
+"""The networks of benchmark.py: torchvision's architectures, the last two without ReLU, and a
+transformer of BERT-base's size.
 
 Their weights are seeded, BatchNorm has the statistics of random pictures; speed does not depend on
 what a network has learnt. Exported once, BatchNorm apart, into the cache of obtain.py; that alone
@@ -18,7 +19,7 @@ from obtain import Unavailable, cache, write
 
 __all__ = ["PICTURES", "TOKENS", "TRANSFORMER", "feeds", "onnx_file", "torch_network"]
 
-PICTURES = ("vgg16", "resnet50", "mobilenet_v2")
+PICTURES = ("vgg16", "resnet50", "mobilenet_v2", "efficientnet_b0", "convnext_tiny")
 TRANSFORMER = "bert_base"
 TOKENS = 128
 LOW, HIGH = -2.0, 2.0

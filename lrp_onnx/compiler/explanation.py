@@ -40,7 +40,7 @@ def emit_relevance(
     where `optimize` makes another graph of them.
     """
     graph, options = model.graph, assignment.options
-    emit = Emit(graph, options.optimize, options.runtime, declares=not options.conditions)
+    emit = Emit(graph, options.optimize, options.runtime)
     emit.signs.update(signs)
     at = _tensors(model, assignment, options.relevance_at)
     conditioned = _tensors(model, assignment, options.conditions)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 from lrp_onnx.analysis.signs import signs
 from lrp_onnx.compiler.accounts import accounts_of
@@ -27,6 +28,7 @@ from lrp_onnx.frontend.normalize import normalize
 from lrp_onnx.gradients.baseline import described, read_baselines
 from lrp_onnx.graph import annotations as notes
 from lrp_onnx.graph.model_file import Source, check_original, load, sha256_of
+from lrp_onnx.lowering.fold import fold_constants
 from lrp_onnx.lowering.lower import lower
 from lrp_onnx.lrp.assignment import Assignment, assign
 from lrp_onnx.lrp.methods import method_of
@@ -171,6 +173,7 @@ def compile_prepared(prepared: Prepared, accounts: bool = False) -> Compiled:
     integrated gradients.
     """
     loaded, assignment = prepared.loaded, prepared.assignment
+    options = assignment.options
     model, audit = loaded.model, Audit() if accounts else None
     report = assignment.report(model.graph)
     with loaded.stage("analyze", lambda: facts):
@@ -179,12 +182,15 @@ def compile_prepared(prepared: Prepared, accounts: bool = False) -> Compiled:
         emit_relevance(model, assignment, facts, audit)
     with loaded.stage("lower"):
         lower(model)
-        prepared.ends.restore(model)
+        if options.fold == "always" or (options.fold, options.runtime) == ("auto", "portable"):
+            fold_constants(model, options.fold)
+            common.RemoveUnusedNodesPass()(model)
+        prepared.ends.restore(model, declares=not options.conditions)
     _stamp(model, loaded.source, assignment)
     corrected = tuple(notes.corrections(model).values())
     listed = () if audit is None else accounts_of(audit)
     compiled = Compiled(model, report, (*corrected, *assignment.warnings), listed)
-    if assignment.options.check:
+    if options.check:
         with loaded.stage("check"):
             compiled.warnings += check_compiled(loaded.source, compiled)
     return compiled
@@ -197,9 +203,14 @@ class Ends:
         values = (*model.graph.inputs, *model.graph.outputs)
         self.known = {v.name: (v.type, v.shape) for v in values}
 
-    def restore(self, model: ir.Model) -> None:
-        """Put back what shape inference refined, and forget the shapes of everything in between,
-        but for what onnx cannot infer.
+    def restore(self, model: ir.Model, declares: bool) -> None:
+        """Put back what shape inference refined, and leave the shapes in between out of the file
+        but for those whose every size is a number or has a name: ONNX Runtime makes up a name for
+        each size that it does not know, and the time in which it opens a file grows with the
+        square of their number.
+
+        declares: whether these names hold: a mask for more samples than the input has makes
+        relevance of as many.
         """
         ends = {*model.graph.inputs, *model.graph.outputs}
         for value in ends:
@@ -208,10 +219,16 @@ class Ends:
                 value.shape = value.shape if shape is None else shape
         for node in ir.traversal.RecursiveGraphIterator(model.graph):
             for value in node.outputs:
-                if value not in ends and not value.is_graph_output() and not node.domain:
-                    if notes.DECLARED in value.meta:
-                        continue
+                if value in ends or value.is_graph_output() or node.domain:
+                    continue
+                if not (declares and node.graph is model.graph and _is_named(value)):
                     value.shape, value.type = None, None
+
+
+def _is_named(value: ir.Value) -> bool:
+    if value.type is None or value.shape is None:
+        return False
+    return all(isinstance(size, int) or size.value is not None for size in value.shape)
 
 
 def _stamp(model: ir.Model, source: Source, assignment: Assignment) -> None:

@@ -21,7 +21,6 @@ __all__ = [
     "COMPOSITE",
     "CONDITION",
     "CONDITIONS",
-    "DECLARED",
     "EXPLAINED",
     "FORWARD_KEPT",
     "GATE",
@@ -101,8 +100,6 @@ NAME = "lrp.name"
 """The name that a node or tensor in a body has in the model."""
 PLACE = "lrp.place"
 """The same behind the names of the nodes around it."""
-DECLARED = "lrp.declared"
-"""On a value whose shape is written into the file, since onnx cannot infer it."""
 
 # names of what is added to a graph's signature
 RELEVANCE = "_relevance"

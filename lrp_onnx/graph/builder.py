@@ -20,9 +20,9 @@ import onnx_ir as ir
 from onnx_ir import tape
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.graph.annotations import DECLARED, SOURCE, provenance
+from lrp_onnx.graph.annotations import SOURCE, provenance
 from lrp_onnx.graph.names import tensor_name
-from lrp_onnx.graph.shapes import inferred, static_shape
+from lrp_onnx.graph.shapes import inferred, of_forward, static_shape, type_of
 
 __all__ = [
     "HALF",
@@ -105,16 +105,11 @@ class Emit:
         graph: ir.Graph,
         optimize: bool = True,
         runtime: str = "portable",
-        declares: bool = True,
     ) -> None:
         self.graph = graph
         self.optimize = optimize
         """Whether products, facts and shared convolutions are used, or the rules as they stand."""
         self.runtime = runtime
-        self.declares = declares
-        """Whether runtimes may be told shapes: a mask for more samples than the input has makes
-        relevance of as many.
-        """
         self.opset = graph.opset_imports.get("", 21)
         self.tape = tape.Tape(graph)
         self.source = ""
@@ -138,7 +133,7 @@ class Emit:
 
     def inside(self, body: ir.Graph) -> Emit:
         """One that appends to a body around which this one's graph lies; names stay apart."""
-        inner = Emit(body, self.optimize, self.runtime, self.declares)
+        inner = Emit(body, self.optimize, self.runtime)
         inner.opset = self.opset
         inner.signs, inner._names, inner._taken = self.signs, self._names, self._taken
         inner.source, inner.rule, inner.dtype = self.source, self.rule, self.dtype
@@ -210,17 +205,14 @@ class Emit:
             )
             if not domain:
                 results[0].shape = inferred(op_type, values, attributes)
+                results[0].type = type_of(op_type, values, attributes)
         return self._emitted[key]
 
     def total(self, parts: Sequence[ir.Value], shape: Sequence[Any] | None = None) -> ir.Value:
         """The sum of tensors of one shape, which is told to runtimes if it is known: ONNX Runtime
         adds to a convolution in place only where it knows that both shapes are the same.
         """
-        if len(parts) > 1 and shape is not None and self.declares:
-            for part in parts:
-                part.shape, part.type = ir.Shape(shape), ir.TensorType(self.dtype)
-                part.meta[DECLARED] = True
-        c, *others = parts
+        c, *others = [self.shaped(part, shape) for part in parts]
         for other in others:
             c = self.op("Add", c, other)
         return c
@@ -237,7 +229,9 @@ class Emit:
         ]
         same = dict(node.attributes) if op_type is None else self._shared_attributes(node, op_type)
         (value,) = self.outputs(op_type or node.op_type, tuple(inputs), same, domain=node.domain)
-        return value if value.shape is not None else self.shaped(value, node.outputs[0])
+        if value.shape is None and (copy := value.producer()) is not None:
+            self.shaped(value, of_forward(node, copy.inputs))
+        return value
 
     def shaped(self, value: ir.Value, like: ir.Value | ir.Shape | Sequence[Any] | None) -> ir.Value:
         """The value, known to have the shape of another, or these sizes, if they are known."""
@@ -350,7 +344,11 @@ class Emit:
             if known
             else self.shape_of(reference)
         )
-        out = self.shaped(self.op("Expand", value, shape), reference)
+        out = self.op("Expand", value, shape)
+        if known:
+            self.shaped(out, [1, *sample])
+        else:
+            self.shaped(out, reference)
         if isinstance(value, int | float):
             self.signs[out] = 1 if value >= 0 else -1
         return out

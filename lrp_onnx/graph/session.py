@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 __all__ = [
+    "CPU",
     "Array",
     "Dimension",
     "Runtime",

@@ -10,7 +10,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-__all__ = ["broadcast", "inferred", "static_shape"]
+__all__ = ["broadcast", "inferred", "of_forward", "static_shape", "type_of"]
 
 Size = int | ir.SymbolicDim | None
 Operands = Sequence[ir.Value | None]
@@ -22,6 +22,11 @@ ELEMENTWISE = frozenset({
     "Sin", "Softmax", "Softplus", "Sqrt", "Sub", "Tanh", "Where", "Xor",
 })  # fmt: skip
 """Operators whose result has the shape to which their operands broadcast."""
+TRUTH = frozenset(
+    {"And", "Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual", "Not",
+     "Or", "Xor"}
+)  # fmt: skip
+INTEGER = frozenset({"ArgMax", "ArgMin", "NonZero", "Shape", "Size"})
 
 
 def static_shape(value: ir.Value) -> tuple[int, ...] | None:
@@ -29,6 +34,41 @@ def static_shape(value: ir.Value) -> tuple[int, ...] | None:
     if value.shape is None or not all(isinstance(d, int) for d in value.shape):
         return None
     return tuple(int(d) for d in value.shape if isinstance(d, int))
+
+
+def type_of(
+    op_type: str, operands: Operands, attributes: Mapping[str, Any]
+) -> ir.TypeProtocol | None:
+    """The type of the node's first output: that of its first operand unless the operator says
+    otherwise.
+    """
+    if op_type in TRUTH:
+        return ir.TensorType(ir.DataType.BOOL)
+    if op_type in INTEGER:
+        return ir.TensorType(ir.DataType.INT64)
+    if op_type == "Cast":
+        to = attributes["to"]
+        return ir.TensorType(ir.DataType(to.as_int() if isinstance(to, ir.Attr) else to))
+    at = {"Where": 1, "OneHot": 2, "If": -1, "Loop": -1, "Scan": -1}.get(op_type, 0)
+    source = operands[at] if 0 <= at < len(operands) else None
+    return None if source is None else source.type
+
+
+def of_forward(node: ir.Node, operands: Operands) -> ir.Shape | None:
+    """The shape of a copy of the node that reads other operands, of which a constant one may stand
+    for all samples, and a kernel have other output channels.
+    """
+    y, x = node.outputs[0].shape, node.inputs[0]
+    new = operands[0]
+    if y is None or x is None or new is None or x.shape is None or new.shape is None:
+        return y
+    sizes = list(y)
+    if sizes and len(new.shape) == len(x.shape) and new.shape[0] == 1 != x.shape[0]:
+        sizes[0] = 1
+    w = operands[1] if node.op_type == "Conv" else None
+    if w is not None and w.shape is not None:
+        sizes[1] = w.shape[0]
+    return ir.Shape(sizes)
 
 
 def inferred(op_type: str, operands: Operands, attributes: Mapping[str, Any]) -> ir.Shape | None:
@@ -120,12 +160,17 @@ def _joined(x: list[Size], operands: Operands, attributes: Mapping[str, Any]) ->
     return [*x[:axis], sum(numbers) if len(numbers) == len(sizes) else None, *x[axis + 1 :]]
 
 
+def _counted(x: list[Size], operands: Operands, attributes: Mapping[str, Any]) -> list[Size]:
+    return [len(x[attributes.get("start", 0) : attributes.get("end")])]
+
+
 BY_OPERATOR: dict[str, Callable[[list[Size], Operands, Mapping[str, Any]], list[Size] | None]] = {
     "Concat": _joined,
     "ReduceMax": _reduced,
     "ReduceMean": _reduced,
     "ReduceSum": _reduced,
     "Reshape": _reshaped,
+    "Shape": _counted,
     "Transpose": _transposed,
     "Unsqueeze": _unsqueezed,
 }

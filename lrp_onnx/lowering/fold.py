@@ -1,0 +1,80 @@
+"""What depends on weights alone is computed once, when the model is compiled.
+
+Runtimes that fold no constants compute such nodes in every run; OpenCV 5 crashes on some, and
+OpenVINO 2026.4 reads x·Wᵀ as x·W where W is square and its Transpose is a node.  The file grows by
+the results; where it would grow too much the largest stay nodes, and all do where ONNX Runtime
+lacks a kernel (convolutions in float64), which it would lack for the model itself too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from lrp_onnx.errors import ModelError
+from lrp_onnx.graph.annotations import RULE
+from lrp_onnx.graph.constants import new_constant
+from lrp_onnx.graph.session import CPU, Array, Runtime, runtime_form
+from lrp_onnx.graph.subgraphs import bodies_of
+
+__all__ = ["fold_constants"]
+
+TIMES = 3
+"""So many times the model the file may be in size,"""
+AT_LEAST = 200 << 20
+"""or so many bytes, whichever is more."""
+
+
+def fold_constants(model: ir.Model, fold: str) -> None:
+    """Put a weight in the place of each emitted value that weights alone decide and that others
+    read.
+
+    fold: `auto` keeps the file within TIMES and AT_LEAST, `always` knows no bound.
+    """
+    graph = model.graph
+    constant = _constant_nodes(graph)
+    values = [v for node in constant for v in node.outputs if _is_read(v, constant)]
+    if not values:
+        return
+    held = sum(v.const_value.nbytes for v in graph.initializers.values() if v.const_value)
+    room = float("inf") if fold == "always" else max(TIMES * held, AT_LEAST) - held
+    for value, array in sorted(_computed(model, values), key=lambda pair: pair[1].nbytes):
+        room -= array.nbytes
+        if room >= 0:
+            _replace(graph, value, array)
+
+
+def _constant_nodes(graph: ir.Graph) -> dict[ir.Node, None]:
+    """The emitted nodes that depend on weights alone, in order."""
+    known = set(graph.initializers.values())
+    nodes: dict[ir.Node, None] = {}
+    for node in graph:
+        emitted = RULE in node.metadata_props and not any(True for _ in bodies_of(node))
+        reads = [v for v in node.inputs if v is not None]
+        if emitted and reads and all(v in known for v in reads):
+            nodes[node] = None
+            known.update(node.outputs)
+    return nodes
+
+
+def _is_read(value: ir.Value, constant: Collection[ir.Node]) -> bool:
+    """Whether a node reads it that is not constant itself."""
+    return any(user not in constant for user, _ in value.uses())
+
+
+def _computed(model: ir.Model, values: Sequence[ir.Value]) -> list[tuple[ir.Value, Array]]:
+    """The values with what ONNX Runtime computes for them; nothing where it has no kernel."""
+    part = ir.Model(ir.convenience.extract(model.graph, [], values), ir_version=model.ir_version)
+    with runtime_form(part) as form:
+        try:
+            results = Runtime(form, [CPU], plain=True).run({})
+        except ModelError:
+            return []
+    return [(v, results[str(v.name)]) for v in values]
+
+
+def _replace(graph: ir.Graph, value: ir.Value, array: Array) -> None:
+    dtype = ir.DataType.from_numpy(np.asarray(array).dtype)
+    value.replace_all_uses_with(new_constant(graph, f"{value.name}/folded", array, dtype))
