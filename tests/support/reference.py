@@ -27,6 +27,7 @@ class Network:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
         self.nodes = list(model.graph.node)
+        self.reads = [(tuple(n.input), tuple(n.output)) for n in self.nodes]
         self.constants = {t.name: _wide(numpy_helper.to_array(t)) for t in model.graph.initializer}
         self.outputs = [o.name for o in model.graph.output]
         self.layers: dict[object, object] = {}
@@ -40,13 +41,13 @@ class Network:
             if name not in self.fed or self.fed[name][0] is not array:
                 self.fed[name] = array, _wide(array)
         values = {**self.constants, **{name: self.fed[name][1] for name in feeds}}
-        for k, node in enumerate(self.nodes):
-            inputs = [values[name] if name else None for name in node.input]
+        for k, (node, (reads, writes)) in enumerate(zip(self.nodes, self.reads, strict=True)):
+            inputs = [values[name] if name else None for name in reads]
             last = self.last[k]
             if last is None or not all(map(operator.is_, inputs, last[0])):
                 last = inputs, [_wide(a) for a in evaluate(node, values, self.opset)]
                 self.last[k] = last
-            values.update(zip(node.output, last[1], strict=False))
+            values.update(zip(writes, last[1], strict=False))
         return values
 
 
@@ -89,7 +90,11 @@ def evaluate(node: onnx.NodeProto, values: Mapping[str, Array], opset: int) -> l
         return [STAND_INS[node.op_type](*given, **attributes)]
     if node.op_type == "Pad" and len(node.input) > 1 and (values[node.input[1]] < 0).any():
         return [_crop(node, values, opset)]
-    return _evaluator(node.SerializeToString(), opset).run(None, feeds)
+    evaluator = _evaluator(node.SerializeToString(), opset)
+    (alone,) = evaluator.rt_nodes_
+    if alone.need_context():
+        return evaluator.run(None, feeds)
+    return list(alone.run(*(values[n] if n else None for n in node.input)))
 
 
 def _crop(node: onnx.NodeProto, values: Mapping[str, Array], opset: int) -> Array:
