@@ -35,6 +35,12 @@ def folder_of_the_run(tmp_path_factory):
     return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
+@pytest.fixture
+def memory_unmeasured(monkeypatch):
+    """`bench` without the processes of its own that measure peak memory."""
+    monkeypatch.setattr("lrp_onnx.validate.bench.peak_memory", lambda *_: 2**20)
+
+
 def pytest_terminal_summary(terminalreporter):
     """Prints what a test has recorded as its `summary`, in whichever process it ran."""
     for report in terminalreporter.getreports(""):

@@ -91,6 +91,7 @@ def test_verify_finds_the_node_that_explain_speaks_of(folder: Path, capsys: Capt
     assert "is not finite" in outcome.err
 
 
+@pytest.mark.usefixtures("memory_unmeasured")
 @pytest.mark.parametrize("command", ["verify", "bench --runs 2"])
 def test_a_picture_is_prepared_as_for_explain(command: str, folder: Path, capsys: Capture) -> None:
     given = [*command.split(), "three.onnx", "photo.png"]
@@ -233,6 +234,7 @@ def maps_net() -> onnx.ModelProto:
     return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10)
 
 
+@pytest.mark.usefixtures("memory_unmeasured")
 @pytest.mark.parametrize(
     "arguments",
     ["compile -o o.onnx", "explain features -o o", "explain two.npy -o o.npz",

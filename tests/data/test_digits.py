@@ -1,5 +1,6 @@
 """The bundled digits: sizes, contract of the model, and that it names all twelve correctly."""
 
+from functools import cache
 from importlib.resources import files
 
 import numpy as np
@@ -80,13 +81,21 @@ def test_the_bundle_is_small():
     assert sum(len(part.read_bytes()) for part in parts) < 200_000
 
 
+@cache
+def network_of(model: bytes) -> tuple[onnx.ModelProto, Network]:
+    """The oracle's matrices are worked out once for all composites."""
+    proto = onnx.load_from_string(model)
+    return proto, Network(proto)
+
+
 @pytest.mark.parametrize("composite", ["alpha2-beta1", "gamma"])
 def test_relevance_on_real_activations_is_the_oracles(composite: str) -> None:
     model, images, _ = digits.load()
-    network, x = onnx.load_from_string(model), (images[:1, None] / 255).astype(np.float32)
+    x = (images[:1, None] / 255).astype(np.float32)
     compiled = lrp_onnx.compile(model, composite, target=3, check=False)
     found = lrp_onnx.Explainer(compiled)(x).relevance["image"]
-    logits = Network(network).forward({"image": x.astype(float)})["logits"]
+    proto, network = network_of(model)
+    logits = network.forward({"image": x.astype(float)})["logits"]
     start = np.where(np.arange(10) == 3, logits, 0.0)
-    rules = rules_of(composite, network)
+    rules = rules_of(composite, proto)
     assert_close(found, explain(network, {"image": x.astype(float)}, start, rules)["image"])

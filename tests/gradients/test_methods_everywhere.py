@@ -4,16 +4,16 @@ integers; and conditions in a transformer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 import test_bodies
 import test_quantized
 import test_recurrent
-from models import Array, assert_close, network, run
+from models import Array, assert_close, network, run, session
 
 import lrp_onnx
 from lrp_onnx import Explainer
@@ -35,10 +35,7 @@ CHANNELS = {"q": 4, "v": 4, "o": 4, "p": 4, "r": 4, "n": 4, "h": 6, "g": 6, "m":
 Feeds = dict[str, Array]
 
 
-def transformer() -> onnx.ModelProto:
-    return network(BLOCK, (2, 3, 4), (0, 1), **SIZES)
-
-
+TRANSFORMER = network(BLOCK, (2, 3, 4), (0, 1), **SIZES)
 X = np.random.default_rng(5).standard_normal((2, 3, 4)).astype(np.float32)
 
 
@@ -48,26 +45,36 @@ def networks() -> Iterator[tuple[str, onnx.ModelProto, Feeds, Mapping[str, objec
         yield row.name, test_bodies.model_of(row), test_bodies.feeds_of(row), row.others
     for cell in (row for row in test_recurrent.ROWS if "layout" not in row.attributes):
         yield str(cell), test_recurrent.model_of(cell), test_recurrent.feeds_of(cell), {}
-    yield "attention", transformer(), {"x": X}, {}
+    yield "attention", TRANSFORMER, {"x": X}, {}
 
 
 NETWORKS = {name: rest for name, *rest in networks()}
 
 
-def session_run(model: onnx.ModelProto, feeds: Mapping[str, object]) -> Feeds:
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    names = [o.name for o in session.get_outputs()]
-    return dict(zip(names, session.run(names, feeds), strict=True))
+Run = Callable[[Mapping[str, object]], Feeds]
+
+
+@cache
+def original(name: str) -> Run:
+    return session(NETWORKS[name][0])
+
+
+@cache
+def compiled(name: str, method: str, **request: object) -> Run:
+    model = NETWORKS[name][0]
+    return session(
+        lrp_onnx.compile(model, method=method, target="seed", check=False, **request).model
+    )
 
 
 def explained(name: str, method: str, **request: object) -> tuple[Feeds, Feeds, Array, Array]:
     """Relevance and what it is of: the floats, m and y."""
     model, floats, others = NETWORKS[name]
-    compiled = lrp_onnx.compile(model, method=method, target="seed", check=False, **request)
     y_name = model.graph.output[0].name
-    y = session_run(model, {**floats, **others})[y_name]
+    y = original(name)({**floats, **others})[y_name]
     seed = np.random.default_rng(6).standard_normal(y.shape).astype(y.dtype)
-    results = session_run(compiled.model, {**floats, **others, f"{y_name}_seed": seed})
+    run_compiled = compiled(name, method, **request)
+    results = run_compiled({**floats, **others, f"{y_name}_seed": seed})
     return {k: results[f"{k}_relevance"] for k in floats}, floats, seed, y
 
 
@@ -86,14 +93,14 @@ def test_integrated_gradients(name: str) -> None:
     """Against the gradients at the points, and their nearest that are complete."""
     r, x, seed, y = explained(name, "integrated-gradients", steps=STEPS)
     model, _, others = NETWORKS[name]
-    gradient = lrp_onnx.compile(model, method="gradient", target="seed", check=False).model
+    gradient = compiled(name, "gradient")
     y_name, points = model.graph.output[0].name, quadrature(STEPS)
     mean = {k: np.zeros(v.shape) for k, v in x.items()}
     for a, w in zip(points.fractions, points.weights, strict=True):
         at = {k: (a * v).astype(v.dtype) for k, v in x.items()}
-        g = session_run(gradient, {**at, **others, f"{y_name}_seed": seed})
+        g = gradient({**at, **others, f"{y_name}_seed": seed})
         mean = {k: v + w * g[f"{k}_relevance"] for k, v in mean.items()}
-    zero = session_run(model, {**{k: 0 * v for k, v in x.items()}, **others})[y_name]
+    zero = original(name)({**{k: 0 * v for k, v in x.items()}, **others})[y_name]
     apart = name == "attention"  # elsewhere the batch is not axis 0 of all, or a body may mix it
 
     def inner(a: Feeds, b: Feeds) -> Array:
@@ -127,12 +134,18 @@ def test_methods_on_integers(row: test_quantized.Row) -> None:
         assert_close(found["saliency"][key], np.abs(g))
 
 
+@cache
+def whole_relevance(composite: str) -> Array:
+    return Explainer(lrp_onnx.compile(TRANSFORMER, composite=composite))(X).relevance["x"]
+
+
 @pytest.mark.parametrize("composite", ["attnlrp", "epsilon", "epsilon-plus-flat"])
 @pytest.mark.parametrize("tensor", CHANNELS)
 def test_conditions_in_a_transformer(tensor: str, composite: str) -> None:
-    model = transformer()
-    whole = Explainer(lrp_onnx.compile(model, composite=composite))(X).relevance["x"]
-    explainer = Explainer(lrp_onnx.compile(model, composite=composite, conditions=tensor))
+    whole = whole_relevance(composite)
+    explainer = Explainer(
+        lrp_onnx.compile(TRANSFORMER, composite=composite, conditions=tensor, check=False)
+    )
     assert_close(explainer(X).relevance["x"], whole)
     channels = range(CHANNELS[tensor])
     past = explainer(X, conditions={tensor: []}).relevance["x"]  # around the tensor

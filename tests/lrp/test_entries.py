@@ -139,6 +139,7 @@ def test_a_file_is_a_sample_of_its_own_where_axis_0_holds_classes() -> None:
         assert_close(found.relevance["x"], explainer(x).relevance["x"])
 
 
+@pytest.mark.usefixtures("memory_unmeasured")
 def test_bench_counts_one_sample_where_there_is_no_batch() -> None:
     samples = [bench(m, lrp_onnx.compile(m, "epsilon"), runs=1).samples
                for m in (built("picture"), built("as many"))]  # fmt: skip

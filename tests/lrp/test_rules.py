@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
+import onnx
 import oracle
 import pytest
 from models import TOLERANCE, Case, assert_close, run, session
@@ -29,6 +30,12 @@ from tables import (
 
 import lrp_onnx
 from lrp_onnx.lrp.rule import library, load_rule
+
+
+@cache
+def model_of(case: Case) -> onnx.ModelProto:
+    """The case's model, for all rules."""
+    return case.model()
 
 
 @dataclass(frozen=True)
@@ -54,8 +61,9 @@ class RuleRow:
         return self.rule, {**self.parameters, **self.settings}
 
 
+@cache
 def output_shape(case: Case) -> tuple[int, ...]:
-    return Network(case.model()).forward(case.feeds())["y"].shape
+    return Network(model_of(case)).forward(case.feeds())["y"].shape
 
 
 # `settings` go through parameters=, `parameters` are what the composite's file says itself
@@ -119,7 +127,7 @@ KINDS = ("signed", "positive", "zeros")
 @lru_cache(maxsize=len(LINEAR))
 def layer_of(case: Case) -> oracle.Linear:
     """The case's matrix, worked out once for all rules."""
-    network = Network(case.model())
+    network = Network(model_of(case))
     (step,) = steps_of(network, ["x"])
     return linear_of(network, step, network.forward(case.feeds()))
 
@@ -146,6 +154,7 @@ def composite_of(rule: RuleRow, folder: Path) -> str:
     return str(file)
 
 
+@cache
 def seed_of(case: Case) -> np.ndarray:
     return np.random.default_rng(1).standard_normal(output_shape(case)).astype(np.float32)
 
@@ -166,10 +175,10 @@ def compile_row(model: object, rule: RuleRow, folder: Path) -> object:
 
 @pytest.mark.parametrize(("case", "rule"), TABLE, ids=str)
 def test_rule_on_operator(case: Case, rule: RuleRow, tmp_path: Path) -> None:
-    compiled = session(compile_row(case.model(), rule, tmp_path))
+    compiled = session(compile_row(model_of(case), rule, tmp_path))
+    seed = seed_of(case)
     for kind in KINDS:
         x = case.feeds(kind)["x"]
-        seed = seed_of(case)
         outputs = compiled({"x": x, "y_seed": seed})
         expected = expected_relevance(case, rule, x, seed)
         assert_close(outputs["x_relevance"], expected, what=kind)

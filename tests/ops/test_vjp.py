@@ -208,10 +208,9 @@ STEP = 1e-5
 
 
 def differences(
-    case: Case, feeds: dict[str, np.ndarray], seed: np.ndarray
+    network: Network, feeds: dict[str, np.ndarray], seed: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Gradient of Σ seed·y with respect to every activation of the row."""
-    network = Network(case.model())
     return {
         name: finite_difference(
             lambda v, name=name: network.forward({**feeds, name: v})["y"],
@@ -233,15 +232,16 @@ def test_vjp_is_the_jacobian(case: Case) -> None:
 
 def check_jacobian(case: Case) -> None:
     """The forward is right, and relevance under `gradient` is the difference quotient."""
+    model, feeds = case.model(), case.feeds()
     compiled = lrp_onnx.compile(
-        case.model(), composite="gradient", target="seed", start="one", check=False
+        model, composite="gradient", target="seed", start="one", check=False
     )
-    feeds = case.feeds()
-    forward = Network(case.model()).forward(feeds)["y"]
+    network = Network(model)
+    forward = network.forward(feeds)["y"]
     seed = np.random.default_rng(0).standard_normal(forward.shape).astype(np.float32)
     outputs = run(compiled.model, {**feeds, "y_seed": seed})
     assert_close(outputs["y"], forward)
-    for name, expected in differences(case, feeds, seed).items():
+    for name, expected in differences(network, feeds, seed).items():
         assert_close(outputs[f"{name}_relevance"], expected)
 
 
@@ -273,10 +273,7 @@ def test_every_registered_vjp_has_a_row() -> None:
 @pytest.mark.parametrize("op", ["Tanh", "Conv"])
 def test_differences_refuse_1_percent(op: str) -> None:
     case = next(row for row in ROWS if row.op == op)
-    feeds, seed = (
-        case.feeds(),
-        np.ones(Network(case.model()).forward(case.feeds())["y"].shape),
-    )
-    expected = differences(case, feeds, seed)["x"]
+    feeds, network = case.feeds(), Network(case.model())
+    expected = differences(network, feeds, np.ones(network.forward(feeds)["y"].shape))["x"]
     with pytest.raises(AssertionError, match="max"):
         assert_close(1.01 * expected, expected)

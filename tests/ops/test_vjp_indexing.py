@@ -38,12 +38,12 @@ def assert_jacobian(case: Case, model: onnx.ModelProto, given: dict[str, np.ndar
         model, composite="gradient", target="seed", start="one", check=False,
         explain=list(case.activations),
     )  # fmt: skip
-    feeds = case.feeds()
-    forward = Network(case.model()).forward(feeds)["y"]
+    feeds, network = case.feeds(), Network(case.model())
+    forward = network.forward(feeds)["y"]
     seed = np.random.default_rng(0).standard_normal(forward.shape).astype(np.float32)
     outputs = run(compiled.model, {**feeds, **given, "y_seed": seed})
     assert_close(outputs["y"], forward)
-    for name, expected in differences(case, feeds, seed).items():
+    for name, expected in differences(network, feeds, seed).items():
         assert_close(outputs[f"{name}_relevance"], expected)
 
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import onnx
@@ -81,22 +82,28 @@ def placements(models: Mapping[str, onnx.ModelProto], folder: Path) -> dict[str,
 
 
 def _write_libraries(folder: Path) -> Iterator[str]:
-    """File names, in the order to load them; the first has the functions, for versioned names are
-    not sought in a file of the name that they ask for unless it has versions too.
+    """File names, in the order to load them."""
+    for name, content in _libraries().items():
+        (folder / name).write_bytes(content)
+        yield name
+
+
+@cache
+def _libraries() -> dict[str, bytes]:
+    """Those libraries by name; the first has the functions, for versioned names are not sought in a
+    file of the name that they ask for unless it has versions too.
     """
     assert LIBRARY.exists(), f"no {LIBRARY.name}: install onnxruntime-gpu in place of onnxruntime"
     library = LIBRARY.read_bytes()
     needed, undefined = _linked(library)
     sought = [n for n in undefined if re.match(r"(__)?cu", n)]
-    (folder / "functions.so").write_bytes(shared_object("functions.so", sought))
-    yield "functions.so"
-    for name in [n for n in needed if n.startswith("libcu")]:
-        (folder / name).write_bytes(shared_object(name, []))
-        yield name
     later = {n.decode() for n in re.findall(rb"\0(cu(?:dnn|fft)[A-Z]\w*)(?=\0)", library)}
-    for name in OPENED:
-        (folder / name).write_bytes(shared_object(name, sorted(later)))
-        yield name
+    functions = {
+        "functions.so": sought,
+        **{name: [] for name in needed if name.startswith("libcu")},
+        **dict.fromkeys(OPENED, sorted(later)),
+    }
+    return {name: shared_object(name, names) for name, names in functions.items()}
 
 
 def _linked(library: bytes) -> tuple[list[str], list[str]]:

@@ -78,7 +78,16 @@ def steps_of(network: Network, sources: Sequence[str]) -> list[Step]:
 
 
 def linear_of(network: Network, step: Step, values: Mapping[str, Array]) -> Linear:
-    """The affine map of a step with one activation, and which entries of it are connected."""
+    """The affine map of a step with one activation, and which entries of it are connected; once for
+    a network and a shape.
+    """
+    key = step.op, step.output, values[step.sources[0]].shape
+    if key not in network.layers:
+        network.layers[key] = _linear_of(network, step, values)
+    return network.layers[key]
+
+
+def _linear_of(network: Network, step: Step, values: Mapping[str, Array]) -> Linear:
     constants = {n: values[n] for node in step.nodes for n in node.input
                  if n and n not in step.sources and n in values}  # fmt: skip
     ones = {n: np.ones_like(v) if v.dtype.kind == "f" else v for n, v in constants.items()}
@@ -101,7 +110,7 @@ def linear_of(network: Network, step: Step, values: Mapping[str, Array]) -> Line
 
 
 def explain(
-    model: onnx.ModelProto,
+    model: onnx.ModelProto | Network,
     feeds: Mapping[str, Array],
     R: Array,
     rules: Mapping[str, Rule],
@@ -110,9 +119,9 @@ def explain(
     """Relevance of every tensor, starting with R at `output` (default: the first output).
 
     `rules` by node name, else operator, else '*' (linear operators only). Relevance of a tensor
-    with several readers is summed before it goes on.
+    with several readers is summed before it goes on. A Network keeps its layers' matrices.
     """
-    network = Network(model)
+    network = model if isinstance(model, Network) else Network(model)
     values = network.forward(feeds)
     relevance = {output or network.outputs[0]: np.asarray(R, np.float64)}
     for step in reversed(steps_of(network, list(feeds))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
@@ -17,20 +18,36 @@ FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOA
 
 
 class Network:
-    """A model read once: float64 constants, nodes in order, and its opset."""
+    """A model read once: float64 constants, nodes in order, and its opset.
+
+    A node whose inputs are the arrays that it had last is not computed again: differences along
+    one input leave all that does not depend on it as it is.
+    """
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
         self.nodes = list(model.graph.node)
+        self.reads = [(tuple(n.input), tuple(n.output)) for n in self.nodes]
         self.constants = {t.name: _wide(numpy_helper.to_array(t)) for t in model.graph.initializer}
         self.outputs = [o.name for o in model.graph.output]
+        self.layers: dict[object, object] = {}
+        """What `oracle_walk` works out of its nodes."""
+        self.fed: dict[str, tuple[Array, Array]] = {}
+        self.last: list[tuple[list[Array | None], list[Array]] | None] = [None] * len(self.nodes)
 
     def forward(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Every tensor by name, in float64."""
-        values = {**self.constants, **{k: _wide(v) for k, v in feeds.items()}}
-        for node in self.nodes:
-            outputs = evaluate(node, values, self.opset)
-            values.update(zip(node.output, map(_wide, outputs), strict=False))
+        for name, array in feeds.items():
+            if name not in self.fed or self.fed[name][0] is not array:
+                self.fed[name] = array, _wide(array)
+        values = {**self.constants, **{name: self.fed[name][1] for name in feeds}}
+        for k, (node, (reads, writes)) in enumerate(zip(self.nodes, self.reads, strict=True)):
+            inputs = [values[name] if name else None for name in reads]
+            last = self.last[k]
+            if last is None or not all(map(operator.is_, inputs, last[0])):
+                last = inputs, [_wide(a) for a in evaluate(node, values, self.opset)]
+                self.last[k] = last
+            values.update(zip(writes, last[1], strict=False))
         return values
 
 
@@ -73,7 +90,11 @@ def evaluate(node: onnx.NodeProto, values: Mapping[str, Array], opset: int) -> l
         return [STAND_INS[node.op_type](*given, **attributes)]
     if node.op_type == "Pad" and len(node.input) > 1 and (values[node.input[1]] < 0).any():
         return [_crop(node, values, opset)]
-    return _evaluator(node.SerializeToString(), opset).run(None, feeds)
+    evaluator = _evaluator(node.SerializeToString(), opset)
+    (alone,) = evaluator.rt_nodes_
+    if alone.need_context():
+        return evaluator.run(None, feeds)
+    return list(alone.run(*(values[n] if n else None for n in node.input)))
 
 
 def _crop(node: onnx.NodeProto, values: Mapping[str, Array], opset: int) -> Array:

@@ -13,8 +13,6 @@ from float64 import Array, Float64Evaluator, float64
 STEP = 1e-5
 OTHER_STEP = STEP / 7**0.5
 """Not a whole part of STEP, which crosses as many times the kinks of a sawtooth: Mod."""
-FEW = 12
-"""Inputs with no more elements are moved one by one."""
 AMPLITUDES = (*[2e-2] * 6, 0.2, 1e-3, 1e-4, 0.0)
 """How far inputs are moved off the kinks they may lie on, until the forward is smooth around."""
 TRIES = [*((amplitude, False) for amplitude in AMPLITUDES), (0.0, True)]
@@ -68,8 +66,9 @@ def slope(
     coarse: bool = False,
     alike: bool = False,
 ) -> Slope:
-    """Along a random direction, then element by element, or another direction; the first two with
-    two steps. With `alike`, equal elements move together.
+    """Along two random directions, or one of a number alone, each with two steps.
+
+    With `alike`, equal elements move together.
     """
     x = float64(np.asarray(feeds[name]))
     finite = np.isfinite(x)
@@ -86,16 +85,12 @@ def slope(
             change = above - below
         return float(np.sum(seed * np.where(seed == 0, 0, change)) / (2 * h))
 
-    first = spread(rng.standard_normal(elements.shape))
-    directions = [first]
-    if not coarse and 0 < elements.size <= FEW:
-        directions += [spread(one) for one in np.eye(elements.size)]
-    elif not coarse:
-        directions.append(spread(rng.standard_normal(elements.shape)))
+    count = 1 if coarse or elements.size == 1 else 2
+    directions = [spread(rng.standard_normal(elements.shape)) for _ in range(count)]
     found = np.array([along(d, STEP) for d in directions])
-    again = np.array([along(d, OTHER_STEP) for d in directions[:2]])
+    again = np.array([along(d, OTHER_STEP) for d in directions])
     scale = np.abs(found).max(initial=0)
-    agree = np.abs(found[:2] - again) <= 1e-5 * scale + 1e-8
+    agree = np.abs(found - again) <= 1e-5 * scale + 1e-8
     return Slope(directions, found, bool(np.isfinite(found).all() and agree.all()))
 
 
