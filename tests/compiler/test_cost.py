@@ -37,10 +37,10 @@ COMPOSITES = {
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_the_file_grows_by_nodes_not_by_weights(model, composite):
     compiled = lrp_onnx.compile(
-        model, composite, parameters=COMPOSITES[composite], check=False
+        model, composite, parameters=COMPOSITES[composite], fold="never", check=False
     ).model
     emitted = sum(node.name.startswith("lrp/") for node in compiled.graph.node)
-    assert compiled.ByteSize() <= 1.15 * len(model) + 300 * emitted
+    assert compiled.ByteSize() <= 1.15 * len(model) + 360 * emitted
 
 
 def deep(nodes: int) -> onnx.ModelProto:
