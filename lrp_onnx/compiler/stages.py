@@ -28,6 +28,7 @@ from lrp_onnx.frontend.normalize import normalize
 from lrp_onnx.gradients.baseline import described, read_baselines
 from lrp_onnx.graph import annotations as notes
 from lrp_onnx.graph.model_file import Source, check_original, load, sha256_of
+from lrp_onnx.graph.subgraphs import graphs_of
 from lrp_onnx.lowering.fold import fold_constants
 from lrp_onnx.lowering.lower import lower
 from lrp_onnx.lrp.assignment import Assignment, assign
@@ -210,8 +211,10 @@ class Ends:
         square of their number.
 
         declares: whether these names hold: a mask for more samples than the input has makes
-        relevance of as many.
+        relevance of as many.  Where there are bodies none are left: a branch that is not taken may
+        be for other shapes.
         """
+        declares = declares and len(graphs_of(model.graph)) == 1
         ends = {*model.graph.inputs, *model.graph.outputs}
         for value in ends:
             if value.name in self.known and value.name not in notes.corrections(model):
@@ -221,7 +224,7 @@ class Ends:
             for value in node.outputs:
                 if value in ends or value.is_graph_output() or node.domain:
                     continue
-                if not (declares and node.graph is model.graph and _is_named(value)):
+                if not (declares and _is_named(value)):
                     value.shape, value.type = None, None
 
 

@@ -117,11 +117,11 @@ def at_most(emit: Emit, a: Operand, most: float) -> ir.Value:
 def side(emit: Emit, a: ir.Value) -> ir.Value:
     """sgn(a), 0 where a is; as arithmetic where ONNX Runtime's Sign would run on one thread.
 
-    The factor brings every normal number to 1 or beyond.
+    The factor brings every number to ±1 that a sum of products can be but by chance.
     """
     if emit.runtime == "cuda":
         return emit.op("Sign", a)
-    large = 1e308 if emit.dtype == ir.DataType.DOUBLE else 1e38
+    large = 1e290 if emit.dtype == ir.DataType.DOUBLE else 1e30
     return emit.op("Clip", emit.op("Mul", a, large), -1.0, 1.0)
 
 

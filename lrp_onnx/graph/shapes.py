@@ -58,13 +58,13 @@ def of_forward(node: ir.Node, operands: Operands) -> ir.Shape | None:
     """The shape of a copy of the node that reads other operands, of which a constant one may stand
     for all samples, and a kernel have other output channels.
     """
-    y, x = node.outputs[0].shape, node.inputs[0]
-    new = operands[0]
-    if y is None or x is None or new is None or x.shape is None or new.shape is None:
-        return y
-    sizes = list(y)
-    if sizes and len(new.shape) == len(x.shape) and new.shape[0] == 1 != x.shape[0]:
-        sizes[0] = 1
+    y, x, new = node.outputs[0].shape, node.inputs[0], operands[0]
+    if y is None:
+        return None
+    sizes, own = list(y), x.shape if x is not None else None
+    alone = new.shape if new is not None else None
+    if sizes and own is not None and alone is not None and len(own) == len(alone):
+        sizes[0] = 1 if alone[0] == 1 != own[0] else sizes[0]
     w = operands[1] if node.op_type == "Conv" else None
     if w is not None and w.shape is not None:
         sizes[1] = w.shape[0]

@@ -73,18 +73,18 @@ def _side_by_side(emit: Emit, pairs: Sequence[Pair], at: Sliding) -> Sequence[Pa
     if len(pairs) == 1 or shape is None or len(sizes) < at.axes:
         return pairs
     ss, ws = zip(*pairs, strict=True)
-    w = _by_group(emit, ws, at.group, 0, list(shape[1:]))
-    emit.shaped(w, [len(ws) * shape[0], *shape[1:]])
-    return [(_by_group(emit, ss, at.group, 1, sizes), w)]
+    count = shape[0] // at.group
+    w = _by_group(emit, ws, at.group, count, 0, list(shape[1:]))
+    return [(_by_group(emit, ss, at.group, count, 1, sizes), w)]
 
 
 def _by_group(
-    emit: Emit, parts: Sequence[ir.Value], group: int, axis: int, behind: list[int]
+    emit: Emit, parts: Sequence[ir.Value], group: int, count: int, axis: int, behind: list[int]
 ) -> ir.Value:
-    """Tensors side by side along an axis of channels, group by group."""
+    """Tensors side by side along an axis of channels, group by group of `count` channels."""
     if group == 1:
         return emit.op("Concat", *parts, axis=axis)
     before = [0] * axis
-    apart = [emit.op("Reshape", p, emit.ints(*before, group, -1, *behind)) for p in parts]
+    apart = [emit.op("Reshape", p, emit.ints(*before, group, count, *behind)) for p in parts]
     joined = emit.op("Concat", *apart, axis=axis + 1)
-    return emit.op("Reshape", joined, emit.ints(*before, -1, *behind))
+    return emit.op("Reshape", joined, emit.ints(*before, group * count * len(parts), *behind))

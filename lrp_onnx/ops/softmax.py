@@ -31,9 +31,7 @@ def _read(emit: Emit, node: ir.Node) -> ir.Value:
     y = node.outputs[0]
     if not _selected(y):
         return y
-    filled = emit.op("Where", emit.op("GreaterOrEqual", y, 0.0), y, 0.0)
-    filled.shape, filled.type = y.shape, y.type
-    return filled
+    return emit.op("Where", emit.op("GreaterOrEqual", y, 0.0), y, 0.0)
 
 
 def hands_on(node: ir.Node) -> bool:

@@ -56,7 +56,9 @@ def explained(model: onnx.ModelProto, options: dict, optimize: bool) -> tuple[bo
     """Whether a row of the last layer's weight is read, and the relevance."""
     if "method" not in options:
         options = {"composite": "epsilon", **options}
-    compiled = lrp_onnx.compile(model, check=False, optimize=optimize, **options).model
+    compiled = lrp_onnx.compile(
+        model, check=False, optimize=optimize, fold="never", **options
+    ).model
     shape = [d.dim_value or 3 for d in model.graph.input[0].type.tensor_type.shape.dim]
     feeds = {"x": np.random.default_rng(3).standard_normal(shape).astype(np.float32)}
     if options.get("target") == "input":
