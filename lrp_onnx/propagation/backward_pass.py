@@ -21,6 +21,7 @@ from lrp_onnx.propagation.bodies import through_bodies
 from lrp_onnx.propagation.conservation import Audit
 from lrp_onnx.propagation.expressions import evaluate
 from lrp_onnx.propagation.factored.linear import propagate_factored
+from lrp_onnx.propagation.factored.normal_form import canonical
 from lrp_onnx.propagation.factored.relevance import Moved, Relevance, total
 from lrp_onnx.propagation.node_derivative import alone, numbers, vjp
 from lrp_onnx.propagation.shares import by_shares
@@ -93,6 +94,8 @@ def _propagate(
         pairs = through_bodies(emit, site, _whole(emit, arriving), audit, walk)
         return [(v, Relevance(r)) for v, r in pairs]
     try:
+        if emit.optimize:
+            site = replace(site, rule=canonical(site.rule, site.settings))
         propagated = _as_product(emit, site, arriving) if emit.optimize else None
         if propagated is None:
             by_rule = by_shares if site.rule.shares else _by_expression

@@ -28,7 +28,7 @@ from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.ops.stabilize import ratio
 from lrp_onnx.propagation.factored.constant_inputs import by_constant_inputs
 from lrp_onnx.propagation.factored.mixed_sign_input import MixedSignInput
-from lrp_onnx.propagation.factored.normal_form import NormalForm, normal_form
+from lrp_onnx.propagation.factored.normal_form import NormalForm, normal_form, normal_forms
 from lrp_onnx.propagation.factored.one_signed_input import OneSignedInput
 from lrp_onnx.propagation.factored.relevance import Relevance
 from lrp_onnx.propagation.node_derivative import vjp
@@ -55,10 +55,9 @@ def propagate_factored(
         return _by_own_output(emit, site, layer, relevance, epsilon)
     if layer.weight is None or site.step.kind != "linear":
         return None  # no weight to take positive and negative parts of
-    forms = [normal_form(share, site.settings) for share in site.rule.shares]
-    known = [form for form in forms if form is not None]
-    if len(known) == len(forms):
-        r = _by_normal_form(emit, layer, relevance, epsilon, known)
+    forms = normal_forms(site.rule.shares, site.settings)
+    if forms:
+        r = _by_normal_form(emit, layer, relevance, epsilon, forms)
     else:
         r = by_constant_inputs(emit, layer, site.rule.shares, relevance, epsilon)
     return None if r is None else {layer.active[0]: r}

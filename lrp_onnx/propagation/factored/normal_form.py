@@ -4,21 +4,21 @@ A term's x' and w' are mostly sums of the positive and negative parts of x and w
 
     Z = Σ_{u,v ∈ {+,-}} Q[u][v] · f(xᵘ; wᵛ)  +  p·b⁺ + q·b⁻,
 
-and two rules, however they are written, cost the same if their Q is the same.  With x of one sign,
-or Q[+][+] = Q[-][-] and Q[+][-] = Q[-][+], only two numbers are left: Z = p·z₊ + q·z₋, where z₊ is
-the sum of the positive contributions and z₋ of the negative ones; z₊ + z₋ = z is what the
-forward pass computes.
+and two rules, however they are written, are one if their Q is the same: `canonical` spells each in
+one way.  With x of one sign, or Q[+][+] = Q[-][-] and Q[+][-] = Q[-][+], only two numbers are left:
+Z = p·z₊ + q·z₋, where z₊ is the sum of the positive contributions and z₋ of the negative ones;
+z₊ + z₋ = z is what the forward pass computes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from lrp_onnx.lrp.expression import Expression
-from lrp_onnx.lrp.rule import Setting, Share
+from lrp_onnx.lrp.rule import Rule, Setting, Share, Term
 
-__all__ = ["NormalForm", "normal_form"]
+__all__ = ["NormalForm", "canonical", "normal_form", "normal_forms"]
 
 Parts = tuple[float, float]
 """Multiples of the positive and the negative part."""
@@ -60,17 +60,69 @@ def normal_form(share: Share, settings: Mapping[str, Setting]) -> NormalForm | N
             bias[u] += times * b[u]
             for v in (0, 1):
                 of[u][v] += times * x[u] * w[v]
-    return NormalForm(
-        ((of[0][0], of[0][1]), (of[1][0], of[1][1])), (bias[0], bias[1]), factor, where
-    )
+    (pp, pn), (np_, nn), (p, q) = (tuple(map(_rounded, pair)) for pair in (*of, bias))
+    return NormalForm(((pp, pn), (np_, nn)), (p, q), _rounded(factor), where)
+
+
+def _rounded(number: float) -> float:
+    """To as many digits as sums and products of a few numbers leave right."""
+    return float(f"{number:.12g}")
+
+
+def normal_forms(shares: Sequence[Share], settings: Mapping[str, Setting]) -> list[NormalForm]:
+    """Those of all shares, in one order, of which shares of one denominator are one; empty where a
+    share has none.
+    """
+    factors: dict[NormalForm, float] = {}
+    for share in shares:
+        form = normal_form(share, settings)
+        if form is None:
+            return []
+        alike = replace(form, factor=1.0)
+        factors[alike] = factors.get(alike, 0.0) + form.factor
+    merged = [replace(form, factor=factor) for form, factor in factors.items()]
+    return sorted(merged, key=lambda form: (form.where, form.of, form.bias), reverse=True)
+
+
+def canonical(rule: Rule, settings: Mapping[str, Setting]) -> Rule:
+    """The rule in the one spelling that all rules of its normal form get; as it is without one."""
+    forms = normal_forms(rule.shares, settings)
+    spelled = [_spelled(form) for form in forms]
+    return replace(rule, shares=tuple(spelled)) if all(s.terms for s in spelled) and forms else rule
+
+
+def _spelled(form: NormalForm) -> Share:
+    """A term over x⁺ and one over x⁻, or one over x where they have the same weights."""
+    xs: list[Expression] = [("pos", "x"), ("neg", "x")]
+    parts = [(x, of) for x, of in zip(xs, form.of, strict=True) if any(of)]
+    if form.of[0] == form.of[1]:
+        parts = [("x", of) for _, of in parts[:1]]
+    biases = [_mixed(form.bias, "b"), *[0.0] * len(parts)]
+    terms = [Term(x, _mixed(of, "w"), b, 1.0) for (x, of), b in zip(parts, biases, strict=False)]
+    where = (form.where, "z", 0.0) if form.where else None
+    return Share(tuple(terms), where, form.factor)
+
+
+def _mixed(parts: Parts, name: str) -> Expression:
+    """p·v⁺ + q·v⁻ as an expression."""
+    p, q = parts
+    low, part = min(p, q), "pos" if p > q else "neg"
+    own: Expression = name if low == 1 else ("*", low, name)
+    more: Expression = ("*", max(p, q) - low, (part, name))
+    return own if p == q else more if low == 0 else ("+", own, more)
 
 
 def _where(tree: Expression | None) -> str | None:
     """The side of 0 on which z must lie; None for any other condition."""
     if tree is None:
         return ""
-    known = isinstance(tree, tuple) and tree[0] in ("<", ">") and tree[1:] == ("z", 0.0)
-    return str(tree[0]) if known and isinstance(tree, tuple) else None
+    sides: dict[Expression, str] = {
+        (">", "z", 0.0): ">",
+        ("<", 0.0, "z"): ">",
+        ("<", "z", 0.0): "<",
+        (">", 0.0, "z"): "<",
+    }
+    return sides.get(tree) if isinstance(tree, tuple) else None
 
 
 def _number(tree: Expression, numbers: Mapping[str, float]) -> float | None:
@@ -91,11 +143,13 @@ def _parts(tree: Expression, name: str, numbers: Mapping[str, float]) -> Parts |
     """An expression as multiples of pos(name) and neg(name)."""
     if tree == name:
         return 1.0, 1.0
-    if tree in (("pos", name), ("neg", name)):
-        return (1.0, 0.0) if tree[0] == "pos" else (0.0, 1.0)
     if not isinstance(tree, tuple):
         return (0.0, 0.0) if tree == 0.0 else None
     operator, *operands = tree
+    if operator in ("pos", "neg", "abs"):
+        return _one_sign(operator, _parts(operands[0], name, numbers))
+    if operator == "*" and sorted(operands, key=str) == sorted([name, ("step", name)], key=str):
+        return 1.0, 0.0
     if operator in ("+", "-"):
         a, b = (_parts(t, name, numbers) for t in operands)
         if a is None or b is None:
@@ -105,6 +159,15 @@ def _parts(tree: Expression, name: str, numbers: Mapping[str, float]) -> Parts |
     if operator in ("*", "/"):
         return _multiple(operator, operands, name, numbers)
     return None
+
+
+def _one_sign(operator: Expression, parts: Parts | None) -> Parts | None:
+    """The positive or negative part of p·v⁺ + q·v⁻, or its absolute value."""
+    if parts is None:
+        return None
+    p, q = parts
+    positive, negative = (max(p, 0.0), min(q, 0.0)), (min(p, 0.0), max(q, 0.0))
+    return {"pos": positive, "neg": negative, "abs": (abs(p), -abs(q))}[str(operator)]
 
 
 def _multiple(
