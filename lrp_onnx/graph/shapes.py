@@ -164,6 +164,18 @@ def _counted(x: list[Size], operands: Operands, attributes: Mapping[str, Any]) -
     return [len(x[attributes.get("start", 0) : attributes.get("end")])]
 
 
+def _sliced(x: list[Size], operands: Operands, attributes: Mapping[str, Any]) -> list[Size] | None:
+    starts, ends, axes, steps = [*map(_integers, operands[1:]), None, None][:4]
+    if starts is None or ends is None or (len(operands) > 3 and axes is None):
+        return None
+    axes, steps = axes or [*range(len(starts))], steps or [1] * len(starts)
+    sizes = list(x)
+    for axis, *ends_and_step in zip(axes, starts, ends, steps, strict=True):
+        size = x[axis]
+        sizes[axis] = len(range(size)[slice(*ends_and_step)]) if isinstance(size, int) else None
+    return sizes
+
+
 BY_OPERATOR: dict[str, Callable[[list[Size], Operands, Mapping[str, Any]], list[Size] | None]] = {
     "Concat": _joined,
     "ReduceMax": _reduced,
@@ -171,6 +183,7 @@ BY_OPERATOR: dict[str, Callable[[list[Size], Operands, Mapping[str, Any]], list[
     "ReduceSum": _reduced,
     "Reshape": _reshaped,
     "Shape": _counted,
+    "Slice": _sliced,
     "Transpose": _transposed,
     "Unsqueeze": _unsqueezed,
 }

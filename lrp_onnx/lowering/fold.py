@@ -8,7 +8,8 @@ lacks a kernel (convolutions in float64), which it would lack for the model itse
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from math import prod
 
 import numpy as np
 import onnx_ir as ir
@@ -16,7 +17,9 @@ import onnx_ir as ir
 from lrp_onnx.errors import ModelError
 from lrp_onnx.graph.annotations import RULE
 from lrp_onnx.graph.constants import new_constant
+from lrp_onnx.graph.model_file import LARGEST_FILE
 from lrp_onnx.graph.session import CPU, Array, Runtime, runtime_form
+from lrp_onnx.graph.shapes import static_shape
 from lrp_onnx.graph.subgraphs import bodies_of
 
 __all__ = ["fold_constants"]
@@ -25,24 +28,31 @@ TIMES = 3
 """So many times the model the file may be in size,"""
 AT_LEAST = 200 << 20
 """or so many bytes, whichever is more."""
+AT_ONCE = 64 << 20
+"""Bytes of results that are computed in one go, so that memory is bounded."""
 
 
 def fold_constants(model: ir.Model, fold: str) -> None:
     """Put a weight in the place of each emitted value that weights alone decide and that others
     read.
 
-    fold: `auto` keeps the file within TIMES and AT_LEAST, `always` knows no bound.
+    fold: `auto` keeps the file within TIMES and AT_LEAST, and below what one file can hold;
+    `always` knows no bound.
     """
     graph = model.graph
     constant = _constant_nodes(graph)
     values = [v for node in constant for v in node.outputs if _is_read(v, constant)]
-    if not values:
-        return
+    sizes = {v: size for v in values if (size := _size(v)) is not None}
     held = sum(v.const_value.nbytes for v in graph.initializers.values() if v.const_value)
-    room = float("inf") if fold == "always" else max(TIMES * held, AT_LEAST) - held
-    for value, array in sorted(_computed(model, values), key=lambda pair: pair[1].nbytes):
-        room -= array.nbytes
+    within = min(max(TIMES * held, AT_LEAST), LARGEST_FILE)
+    room = float("inf") if fold == "always" else within - held
+    chosen = []
+    for value in sorted(sizes, key=lambda v: sizes[v]):
+        room -= sizes[value]
         if room >= 0:
+            chosen.append(value)
+    for part in _parts([v for v in values if v in set(chosen)], sizes):
+        for value, array in _computed(model, part):
             _replace(graph, value, array)
 
 
@@ -62,6 +72,24 @@ def _constant_nodes(graph: ir.Graph) -> dict[ir.Node, None]:
 def _is_read(value: ir.Value, constant: Collection[ir.Node]) -> bool:
     """Whether a node reads it that is not constant itself."""
     return any(user not in constant for user, _ in value.uses())
+
+
+def _size(value: ir.Value) -> int | None:
+    """In bytes; None where the builder could not tell."""
+    shape = static_shape(value)
+    return None if shape is None or value.dtype is None else int(prod(shape) * value.dtype.itemsize)
+
+
+def _parts(values: Sequence[ir.Value], sizes: Mapping[ir.Value, int]) -> Iterator[list[ir.Value]]:
+    """The values in groups of at most AT_ONCE bytes, or of one."""
+    part: list[ir.Value] = []
+    for value in values:
+        if part and sum(sizes[v] for v in [*part, value]) > AT_ONCE:
+            yield part
+            part = []
+        part.append(value)
+    if part:
+        yield part
 
 
 def _computed(model: ir.Model, values: Sequence[ir.Value]) -> list[tuple[ir.Value, Array]]:

@@ -15,7 +15,7 @@ MODEL = network(
     "z = Conv<pads=[1,1,1,1], strides=[2,2]>(x, w, b) s = Sigmoid(z) h = Mul(z, s) "
     "k = Conv<pads=[1,1,1,1]>(h, v) r = Relu(k) f = Flatten(r) t = Transpose(u) "
     "y = MatMul(f, t)",
-    (1, 2, 6, 6), w=(3, 2, 3, 3), b=(3,), v=(4, 3, 3, 3), u=(5, 36),
+    (1, 2, 6, 6), w=(8, 2, 3, 3), b=(8,), v=(8, 8, 3, 3), u=(5, 72),
 )  # fmt: skip
 COMPOSITES = {"epsilon": {}, "epsilon-plus-flat": {}, "epsilon-gamma-box": BOX, "wsquare": {}}
 
