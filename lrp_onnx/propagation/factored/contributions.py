@@ -26,7 +26,7 @@ from lrp_onnx.graph.builder import Emit, Input, static_shape
 from lrp_onnx.ops.scatter_add import constant_array
 from lrp_onnx.propagation.factored.normal_form import NormalForm
 from lrp_onnx.propagation.factored.relevance import Relevance
-from lrp_onnx.propagation.factored.side_by_side import backward_sum, forward
+from lrp_onnx.propagation.factored.side_by_side import backward, backward_sum, forward
 from lrp_onnx.propagation.shares import Layer
 
 __all__ = ["Contributions", "values_of"]
@@ -119,43 +119,56 @@ class Contributions:
         """
         if len(shares) != 2 or [share.where for share in shares] != [">", "<"]:
             return False
-        above, below = (share.parts(0) for share in shares)
-        if above is None or below is None or shares[0].factor != shares[1].factor:
-            return False
-        own_bias = self.layer.bias is None or all(s.bias == s.parts(0) for s in shares)
-        return own_bias and above == below[::-1] and above[0] > above[1] >= 0
+        above, below = shares
+        p, q = above.parts(self.sign) or (0.0, 0.0)
+        mirrored = below.parts(self.sign) == (q, p) and above.factor == below.factor
+        return mirrored and all(map(self.takes_bias, shares)) and p > q >= 0
 
-    def by_sizes(self, above: NormalForm) -> Relevance:
-        """R_in of two mirrored shares, given the one where z > 0.
+    def takes_bias(self, share: NormalForm) -> bool:
+        """Whether the bias counts as contributions of its sign do."""
+        return self.layer.bias is None or share.bias == share.parts(self.sign)
 
-        With p·z₊ + q·z₋ = k·(z + κ·f(|x|; |w|, |b|)), k = (p + q)/2, κ = (p - q)/(p + q), the
-        denominator is |Z| = k·(|z| + κ·f(|x|; |w|, |b|)) on both sides of 0, and with u = k·R/|Z|,
-        0 where z is, R_in = x·vjp(sgn(z)·u; w) + |x|·vjp(u; κ·|w|).
+    def by_sizes(self, share: NormalForm, mirrored: bool) -> Relevance:
+        """R_in of a share p·z₊ + q·z₋, p > q, where z > 0, and where z < 0 of its mirror image or,
+        without, of no relevance at all.
+
+        With k = (p + q)/2, κ = (p - q)/(p + q) and t = f(|x|; κ·|w|, κ·|b|) the denominator is
+        |Z| = k·(|z| + t) on both sides of 0, and with u = k·R/|Z|, 0 where z is,
+        R_in = x·vjp(sgn(z)·u; w) + |x|·vjp(u; κ·|w|).
         """
-        emit, (p, q) = self.emit, above.of[0]
+        emit, (p, q) = self.emit, share.parts(self.sign) or (0.0, 0.0)
         kappa = (p - q) / (p + q)
-        rest = self.of_sizes(kappa, 2 * self.epsilon / (p + q))
-        size = add(emit, absolute(emit, self.z), rest)
+        t = self.of_sizes(kappa, 2 * self.epsilon / (p + q))
+        if mirrored:
+            ss = self._on_both_sides(add(emit, absolute(emit, self.z), t))
+        else:
+            ss = self.quotients([add(emit, self.relu(), t)])
+        factor = share.factor
+        ws = [multiply(emit, factor, self.w)]
+        ws.append(multiply(emit, factor * kappa, absolute(emit, self.w)))
+        if self.sign:
+            ws[1] = multiply(emit, float(self.sign), ws[1])
+            ws = ws if mirrored else [add(emit, *ws)]
+            return Relevance(backward_sum(emit, self.layer, ss, values_of(ws)), self.x)
+        if mirrored:
+            pairs = zip(ss, values_of(ws), strict=True)
+            c, by_size = (backward_sum(emit, self.layer, [s], [w]) for s, w in pairs)
+        else:
+            c, by_size = backward(emit, self.layer, ss, [values_of(ws)])
+        of_size = multiply(emit, absolute(emit, self.x), by_size)
+        (total,) = values_of([add(emit, multiply(emit, self.x, c), of_size)])
+        return Relevance(total)
+
+    def _on_both_sides(self, size: Operand) -> list[ir.Value]:
+        """sgn(z)·u and u."""
+        emit = self.emit
         if self.relevance.is_of(self.z):
             u, y = self.share(self.z, size)
-            own = multiply(emit, absolute(emit, y), self.relevance.reordered_coefficient(emit))
-        else:
-            above_or_below = side(emit, self.z)
-            own = divide(emit, multiply(emit, above_or_below, self.relevance.whole(emit)), size)
-            u, own = values_of([multiply(emit, above_or_below, own), own])
-        w = multiply(emit, above.factor, self.w)
-        by_size = multiply(emit, above.factor * kappa, absolute(emit, self.w))
-        if self.sign:
-            by_size = multiply(emit, float(self.sign), by_size)
-            ss, ws = values_of([own, u]), values_of([w, by_size])
-            return Relevance(backward_sum(emit, self.layer, ss, ws), self.x)
-        c, c_of_size = (
-            backward_sum(emit, self.layer, values_of([s]), values_of([weight]))
-            for s, weight in ((own, w), (u, by_size))
-        )
-        by_x, by_size_of_x = multiply(emit, self.x, c), absolute(emit, self.x)
-        (total,) = values_of([add(emit, by_x, multiply(emit, by_size_of_x, c_of_size))])
-        return Relevance(total)
+            c = self.relevance.reordered_coefficient(emit)
+            return values_of([multiply(emit, absolute(emit, y), c), u])
+        sgn = side(emit, self.z)
+        own = divide(emit, multiply(emit, sgn, self.relevance.whole(emit)), size)
+        return values_of([own, multiply(emit, sgn, own)])
 
     def _as_bias(self, b: Operand) -> Input:
         """b in the shape of the operator's bias; None where the operator takes none, or of a size

@@ -7,7 +7,7 @@ What is used, beside relevance as a product (see `relevance`):
   computed while a and Z are at hand, and R/Z = c·(a/Z).
 - Z = p·z₊ + q·z₋ (see `normal_form`) needs z₊ or z₋ alone, the other being what is left of z.
 - A sum whose sign is known carries its stabilizer in its bias.
-- With x of both signs, |x| and |w| make one forward of two: z₊ = (z + f(|x|; |w|, |b|))/2.
+- |x| and |w| make one forward of two: z₊ = (z + f(|x|; |w|, |b|))/2 where that does not cancel.
 - Shares where z > 0 and where z < 0 exclude each other: one quotient serves both.
 - x⁺ and x⁻ side by side are one convolution of double width.
 - What MaxPool gives back to the maxima is divided before, while it is small.

@@ -2,8 +2,7 @@
 
 With x ≥ 0 the weights w⁺ make the positive contributions and w⁻ the negative ones.  Of
 z = z₊ + z₋ one sum is computed, the other is what is left of z (see `contributions`), which loses
-nothing for z₊ where z > 0.  Shares where z > 0 and where z < 0 exclude each other: one quotient
-serves both.
+nothing for z₊ where z > 0.
 """
 
 from __future__ import annotations
@@ -17,11 +16,8 @@ import onnx_ir as ir
 from lrp_onnx.graph.arithmetic import (
     Operand,
     add,
-    at_least,
     at_most,
     divide,
-    multiply,
-    positive,
     subtract,
 )
 from lrp_onnx.propagation.factored.contributions import Contributions, values_of
@@ -30,10 +26,6 @@ from lrp_onnx.propagation.factored.relevance import Relevance
 from lrp_onnx.propagation.factored.side_by_side import backward_sum
 
 __all__ = ["OneSignedInput"]
-
-
-LEAST_APART = 1 / 16
-"""Least difference of p and q, of the larger, with which f(x; m) + relu(z) does not cancel."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +46,10 @@ class OneSignedInput(Contributions):
         parts = [p for p in map(self._part, shares) if p is not None]
         if len(parts) < len(shares):  # one has no form of two numbers
             return None
-        if self._exclude_each_other(parts):
-            return self._by_one_quotient(parts[0])
         if self.are_mirrored(shares):
-            return self.by_sizes(shares[0])
+            return self.by_sizes(shares[0], mirrored=True)
+        if len(parts) == 1 and self.zero_below and parts[0].p > parts[0].q > 0:
+            return self.by_sizes(shares[0], mirrored=False)
         if not self.zero_below and any(part.where for part in parts):
             return None  # a condition on z would need both signs of it
         if sorted((part.p, part.q) for part in parts) == [(0, 1), (1, 0)]:
@@ -75,17 +67,9 @@ class OneSignedInput(Contributions):
 
     def _part(self, share: NormalForm) -> Part | None:
         parts = share.parts(self.sign)
-        if parts is None or (self.layer.bias is not None and share.bias != parts):
+        if parts is None or not self.takes_bias(share):
             return None
         return Part(*parts, share.factor, share.where)
-
-    def _exclude_each_other(self, parts: Sequence[Part]) -> bool:
-        if len(parts) != 2 or not self.relevance.is_of(self.z):
-            return False
-        a, b = parts
-        mirrored = (a.p, a.q, a.factor) == (b.q, b.p, b.factor)
-        apart = a.p > a.q > 0 and a.p - a.q > LEAST_APART * a.p
-        return mirrored and apart and (a.where, b.where) == (">", "<")
 
     def _by_both(self, parts: Sequence[Part]) -> Relevance:
         """R over the positive and R over the negative contributions, if it is 0 at z ≤ 0."""
@@ -113,20 +97,11 @@ class OneSignedInput(Contributions):
 
     def _divisor(self, part: Part, parts: Sequence[Part]) -> Operand | None:
         """p·z₊ + q·z₋ with its stabilizer; positive or negative throughout, or None."""
-        p, q, emit = part.p, part.q, self.emit
+        p, q = part.p, part.q
         if p > 0 and not q:
             return self._stabilized_positive(p)
         if q > 0 and not p:
             return self._stabilized_negative(q, parts)
-        if p > q > 0 and self.zero_below:
-            if self.relevance.is_of_relu(self.z):
-                assert self.relevance.factor is not None
-                return add(
-                    emit, multiply(emit, q, self.relevance.factor), self._stabilized_positive(p - q)
-                )
-            b = add(emit, self.bias(p, q), self.epsilon)
-            direct = self.forward([self.x], [self.weight(p, q)], b, 0)
-            return at_least(emit, direct, self.epsilon)
         return None
 
     def _stabilized_positive(self, p: float) -> ir.Value:
@@ -144,20 +119,3 @@ class OneSignedInput(Contributions):
             )
         b = subtract(emit, self.bias(0.0, q), self.epsilon)
         return self.forward([self.x], [self.negative_weights(q)], b, -1)
-
-    def _by_one_quotient(self, part: Part) -> Relevance:
-        """p·z₊ + q·z₋ where z > 0, q·z₊ + p·z₋ where z < 0, over one denominator.
-
-        With k = p + q and m = ((p - q)·w₊ - p·w)/k it is |Z|/k = relu(z) + f(x; m) + ε/k, and with
-        y = z / (|Z|/k) the coefficient is vjp(c·relu(y); w) + vjp(c·y; m).
-        """
-        emit, p, k = self.emit, part.p, part.p + part.q
-        more = (p - part.q) / k
-        m = add(emit, multiply(emit, -p / k, self.w), self.positive_weights(more))
-        b = add(emit, self.bias(more - p / k, -p / k), self.epsilon / k)
-        rest = self.forward([self.x], [m], b, 0)
-        own, y = self.share(self.z, add(emit, positive(emit, self.z), rest))
-        above = multiply(emit, positive(emit, y), self.relevance.reordered_coefficient(emit))
-        assert isinstance(above, ir.Value)
-        ws = [multiply(emit, part.factor, m), multiply(emit, part.factor, self.w)]
-        return Relevance(backward_sum(emit, self.layer, [own, above], values_of(ws)), self.x)
