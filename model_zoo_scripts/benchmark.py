@@ -2,7 +2,7 @@
 
     python model_zoo_scripts/benchmark.py [--only PART,…] [--models NAME,…] [--composites NAME,…]
                                           [--batch N,…] [--runs N] [--visits N] [--threads N]
-                                          [--readme]
+                                          [--against CHECKOUT] [--readme]
 
 Parts: `forward` (beside ONNX Runtime's prediction of the original model), `zennit` (Zennit 1.0 in
 torch, BatchNorm folded, registered once), `captum` (its LRP, VGG-16), `rise` (DIANNA, 1,000 masks
@@ -12,7 +12,8 @@ turn, A B A B …, after warming up; the whole table is gone through several tim
 that a slow spell of the machine meets only a part of a row's rounds. Shown are medians: of the
 times, and of the ratio that each round has by itself, its quartiles in brackets. Nothing is
 compared across rows. On a machine with other work `--clock cpu --threads 1` counts the processor's
-time, which repeats within a few percent.
+time, which repeats within a few percent. `--against` lets another checkout of lrp-onnx compile each
+network too and run in the same rounds: its times are shown as multiples of ours.
 
 The networks are made once, which needs torch, torchvision, transformers and onnxscript; parts that
 need a package that is not installed are left out, with a word.
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import importlib.metadata
 import itertools
 import os
@@ -135,18 +137,23 @@ def measured(bench: Bench, options: argparse.Namespace) -> Iterator[Row]:
         name = networks.TRANSFORMER
         yield from available(bench.row, name, "attnlrp", {"LXT": contestants.lxt})
     if "rise" in options.only:
-        for name in options.models:
+        for name in set(options.models) & set(networks.PICTURES):
             yield from available(bench.rise, name)
 
 
 def visited(bench: Bench, options: argparse.Namespace) -> Iterator[Row]:
     """Every row once that can be prepared again."""
     wanted = set(options.only)
-    zennit: dict[str, Prepare] = {"Zennit": contestants.zennit} if "zennit" in wanted else {}
+    ours: dict[str, Prepare] = {}
+    if options.against is not None:
+        prepare = functools.partial(contestants.other_checkout, options.against, bench.threads)
+        ours["lrp-onnx before"] = prepare
     if wanted & {"forward", "zennit"}:
         every = itertools.product(bench.batches, options.models, options.composites)
         for batch, name, composite in every:
-            yield from available(bench.row, name, composite, zennit, batch)
+            zennit = "zennit" in wanted and name not in networks.SMOOTH
+            others = ours | ({"Zennit": contestants.zennit} if zennit else {})
+            yield from available(bench.row, name, composite, others, batch)
     if "captum" in wanted:
         yield from available(bench.row, "vgg16", "epsilon", {"Captum's LRP": contestants.captum})
 
@@ -199,7 +206,8 @@ def main() -> int:
         return [int(number) for number in names(text)]
 
     parser.add_argument("--only", type=names, default=PARTS, help=f"of {', '.join(PARTS)}")
-    parser.add_argument("--models", type=names, default=networks.PICTURES)
+    every = (*networks.PICTURES, *networks.SMOOTH)
+    parser.add_argument("--models", type=names, default=every)
     parser.add_argument("--composites", type=names, default=COMPOSITES)
     parser.add_argument("--batch", type=numbers, default=[1], help="of the parts forward, zennit")
     parser.add_argument("--runs", type=int, default=24, help="rounds of a row, in all visits")
@@ -207,6 +215,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--longest", type=float, default=60.0, help="seconds of a row's rounds")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: see above")
+    parser.add_argument("--against", type=Path, help="another checkout of lrp-onnx")
     parser.add_argument("--readme", action="store_true", help="write the tables into the README")
     options = parser.parse_args()
     if unknown := set(options.only) - set(PARTS):

@@ -1,7 +1,6 @@
 """Other ways to explain, prepared once; each is a call that predicts and returns relevance.
 
-They need torch and the
-package of their name; Unavailable says which is missing.
+Those of another package need it and torch; Unavailable says which is missing.
 """
 
 from __future__ import annotations
@@ -11,7 +10,11 @@ import copy
 import functools
 import importlib
 import io
+import json
+import os
+import subprocess
 import sys
+import tempfile
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +27,7 @@ from obtain import Unavailable
 
 from lrp_onnx.graph.session import Runtime
 
-__all__ = ["Explain", "captum", "lxt", "rise", "use_threads", "zennit"]
+__all__ = ["Explain", "captum", "lxt", "other_checkout", "rise", "use_threads", "zennit"]
 
 Explain = Callable[[], NDArray[Any]]
 
@@ -69,6 +72,35 @@ def zennit(name: str, composite: str, batch: int) -> Iterator[Explain]:
     x = torch.from_numpy(networks.feeds(name, batch)["input"])
     with _module("zennit.attribution").Gradient(net, chosen(composite, x)) as attributor:
         yield lambda: np.asarray(attributor(x, _largest(torch))[1].detach())
+
+
+@contextlib.contextmanager
+def other_checkout(
+    checkout: Path, threads: int, name: str, composite: str, batch: int
+) -> Iterator[Explain]:
+    """Our relevance as another checkout of lrp-onnx compiles it."""
+    box = {"zbox.low": networks.LOW, "zbox.high": networks.HIGH}
+    parameters = box if composite == "epsilon-gamma-box" else {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "compiled.onnx")
+        arguments = [str(networks.onnx_file(name)), composite, json.dumps(parameters), path]
+        subprocess.run(
+            [sys.executable, "-c", COMPILE, *arguments],
+            check=True,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(checkout.resolve())},
+        )
+        session, feeds = Runtime(path, CPU, threads=threads), networks.feeds(name, batch)
+        yield lambda: session.run(feeds)[f"{next(iter(feeds))}_relevance"]
+
+
+COMPILE = """
+import json, sys, lrp_onnx
+model, composite, parameters, path = sys.argv[1:]
+compiled = lrp_onnx.compile(model, composite, parameters=json.loads(parameters), check=False)
+compiled.save(path)
+"""
+CPU = ["CPUExecutionProvider"]
 
 
 def _largest(torch: Any) -> Callable[[Any], Any]:

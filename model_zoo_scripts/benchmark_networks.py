@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from obtain import Unavailable, cache, write
 
-__all__ = ["PICTURES", "TOKENS", "TRANSFORMER", "feeds", "onnx_file", "torch_network"]
+__all__ = ["PICTURES", "SMOOTH", "TOKENS", "TRANSFORMER", "feeds", "onnx_file", "torch_network"]
 
-PICTURES = ("vgg16", "resnet50", "mobilenet_v2", "efficientnet_b0", "convnext_tiny")
+PICTURES = ("vgg16", "resnet50", "mobilenet_v2")
+SMOOTH = ("efficientnet_b0", "convnext_tiny")
+"""Networks without ReLU."""
 TRANSFORMER = "bert_base"
 TOKENS = 128
 LOW, HIGH = -2.0, 2.0

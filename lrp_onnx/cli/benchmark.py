@@ -12,7 +12,7 @@ from lrp_onnx.validate.bench import Cost, Costs
 
 __all__ = ["costs_json", "costs_tables"]
 
-HEADINGS = ("", "median ms", "quartiles ms", "ratio", "samples per s", "peak memory")
+HEADINGS = ("", "median ms", "quartiles ms", "ratio", "samples per s", "load ms", "peak memory")
 
 
 def costs_tables(costs: Costs, explained: str) -> tuple[Table, Table]:
@@ -30,7 +30,7 @@ def costs_tables(costs: Costs, explained: str) -> tuple[Table, Table]:
         ("input", shapes),
         ("ran on", f"{costs.provider}, {costs.runs} runs each, in turn"),
     ]
-    return table_of(HEADINGS, rows, numbers=5), facts(about)
+    return table_of(HEADINGS, rows, numbers=6), facts(about)
 
 
 def _row(name: str, cost: Cost, ratio: float, samples: int) -> list[str]:
@@ -40,7 +40,8 @@ def _row(name: str, cost: Cost, ratio: float, samples: int) -> list[str]:
     else:
         memory = "under 1 MB" if cost.peak_memory < 1_000_000 else size(cost.peak_memory)
     speed = f"{samples / cost.median:.4g}"
-    return [name, f"{1e3 * cost.median:.2f}", f"{low} to {high}", f"{ratio:.2f}", speed, memory]
+    median, load = f"{1e3 * cost.median:.2f}", f"{1e3 * cost.load:.0f}"
+    return [name, median, f"{low} to {high}", f"{ratio:.2f}", speed, load, memory]
 
 
 def costs_json(costs: Costs) -> dict[str, Any]:

@@ -39,6 +39,7 @@ __all__ = [
     "Wanted",
     "broken_mix",
     "dtype_of",
+    "import_runtime",
     "is_device_value",
     "runtime_form",
 ]
