@@ -65,14 +65,17 @@ class StageProgress(Progress):
 
 
 def _stage_text(model: ir.Model, result: object) -> str:
-    """The result of a stage: the rules of `assign`, the signs of `analyze`, else the graph."""
+    """The result of a stage: the rules of `assign`, the signs of `analyze`, else the graph; behind
+    that of `propagate` which nodes got no cheaper form than their rules say.
+    """
     if isinstance(result, Assignment):
         report = result.report(model.graph)
         return "\n".join(f"{r.name} ({r.op_type}): {r.rule or 'none'}, {r.reason}" for r in report)
     if isinstance(result, Mapping):
         words = {1: "never negative", -1: "never positive"}
         return "\n".join(f"{value.name}: {words[sign]}" for value, sign in result.items())
-    return _graph_text(model)
+    notes = result if isinstance(result, list) else []
+    return "\n".join([_graph_text(model), *(f"plain  {note}" for note in notes)])
 
 
 def _graph_text(model: ir.Model) -> str:

@@ -30,14 +30,15 @@ def emit_relevance(
     assignment: Assignment,
     signs: Mapping[ir.Value, int],
     audit: Audit | None = None,
-) -> None:
+) -> list[str]:
     """Append `<input>_relevance` for each explained input and `<tensor>_relevance` for each
     `relevance_at`.
 
     For `top-K` the backward pass is emitted once for each class; what does not depend on relevance
     is shared. With an `audit`, the sums it collects become outputs `lrp.audit_<k>` too; they are
     those of the rules as they stand, whose relevance is an output `lrp.plain.<input>_relevance`
-    where `optimize` makes another graph of them.
+    where `optimize` makes another graph of them.  Returns which nodes got no cheaper form than
+    their rules say, and why.
     """
     graph, options = model.graph, assignment.options
     emit = Emit(graph, options.optimize, options.runtime)
@@ -79,6 +80,7 @@ def emit_relevance(
         )
         append_node(graph, "Identity", [sums], [account], f"lrp/audit_{k}")
         graph.outputs.append(account)
+    return [f"{name}: as its rule says, since {why}" for name, why in emit.as_rule_says.items()]
 
 
 def _starts(emit: Emit, graph: ir.Graph, assignment: Assignment) -> list[ir.Value]:

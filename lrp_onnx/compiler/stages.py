@@ -53,7 +53,8 @@ STAGES = ("load", "normalize", "canonize", "assign", "analyze", "propagate", "lo
 
 Observer = Callable[[str, ir.Model, float, object], None]
 """Called after each stage with its name, the model, the seconds it took, and what it found out: the
-Assignment of assign, the signs of analyze, else None.
+Assignment of assign, the signs of analyze, of propagate the nodes that got no cheaper form than
+their rules say and why, else None.
 """
 
 
@@ -179,8 +180,8 @@ def compile_prepared(prepared: Prepared, accounts: bool = False) -> Compiled:
     report = assignment.report(model.graph)
     with loaded.stage("analyze", lambda: facts):
         facts = signs(model.graph)
-    with loaded.stage("propagate"):
-        emit_relevance(model, assignment, facts, audit)
+    with loaded.stage("propagate", lambda: as_rules_say):
+        as_rules_say = emit_relevance(model, assignment, facts, audit)
     with loaded.stage("lower"):
         lower(model)
         if options.fold == "always" or (options.fold, options.runtime) == ("auto", "portable"):

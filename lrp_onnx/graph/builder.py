@@ -125,6 +125,8 @@ class Emit:
         """Where the inputs of a Concat end along its axis, behind a 0, as far as they were asked
         for: each is a sum of all sizes before it.
         """
+        self.as_rule_says: dict[str, str] = {}
+        """Nodes whose rule has no cheaper form than its file says, and why."""
         self._emitted: dict[Any, tuple[ir.Value, ...]] = {}
         self._constants: dict[Any, ir.Value] = {}
         self._names: Counter[str] = Counter()
@@ -137,6 +139,7 @@ class Emit:
         inner.opset = self.opset
         inner.signs, inner._names, inner._taken = self.signs, self._names, self._taken
         inner.source, inner.rule, inner.dtype = self.source, self.rule, self.dtype
+        inner.as_rule_says = self.as_rule_says
         return inner
 
     def as_rules_stand(self) -> Emit:

@@ -22,7 +22,7 @@ from lrp_onnx.propagation.conservation import Audit
 from lrp_onnx.propagation.expressions import evaluate
 from lrp_onnx.propagation.factored.linear import propagate_factored
 from lrp_onnx.propagation.factored.normal_form import canonical
-from lrp_onnx.propagation.factored.relevance import Moved, Relevance, total
+from lrp_onnx.propagation.factored.relevance import Moved, NotFactored, Relevance, total
 from lrp_onnx.propagation.node_derivative import alone, numbers, vjp
 from lrp_onnx.propagation.shares import by_shares
 
@@ -119,7 +119,11 @@ def _as_product(
 ) -> dict[int, Relevance] | None:
     """The same as the rule says where relevance can stay a product; None elsewhere."""
     if site.rule.shares:
-        return propagate_factored(emit, site, arriving)
+        try:
+            return propagate_factored(emit, site, arriving)
+        except NotFactored as reason:
+            emit.as_rule_says[name_of(site.step.node)] = str(reason)
+            return None
     if any(r is not None and r.factor is not None for r in arriving):
         return moved_products(emit, site, arriving)
     return None

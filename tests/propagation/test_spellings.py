@@ -7,6 +7,8 @@ from graph_text import text_of
 from models import network
 
 import lrp_onnx
+from lrp_onnx.compiler.stages import run_stages
+from lrp_onnx.options import CompileOptions
 
 HEAD = 'summary = "a spelling"\nreference = "none"\n'
 NETWORKS = {
@@ -108,3 +110,21 @@ def graph(model, rule):
     linear = {n.op_type for n in model.graph.node} & {"Conv", "Gemm", "MatMul"}
     rules = dict.fromkeys(sorted(linear), rule)
     return text_of(lrp_onnx.compile(model, rules=rules, check=False).model)
+
+
+def reasons(composite):
+    told = []
+
+    def observe(stage, model, seconds, result):
+        if stage == "propagate":
+            told.extend(result)
+
+    options = CompileOptions(composite=composite, check=False)
+    run_stages(NETWORKS["silu"], options, observe)
+    return told
+
+
+def test_a_layer_without_a_cheaper_form_says_why():
+    assert reasons("gamma") == []
+    assert len(reasons("wsquare")) == 3
+    assert all("as its rule says, since its terms are" in reason for reason in reasons("wsquare"))

@@ -30,7 +30,7 @@ from lrp_onnx.propagation.factored.constant_inputs import by_constant_inputs
 from lrp_onnx.propagation.factored.mixed_sign_input import MixedSignInput
 from lrp_onnx.propagation.factored.normal_form import NormalForm, normal_form, normal_forms
 from lrp_onnx.propagation.factored.one_signed_input import OneSignedInput
-from lrp_onnx.propagation.factored.relevance import Relevance
+from lrp_onnx.propagation.factored.relevance import NotFactored, Relevance
 from lrp_onnx.propagation.node_derivative import vjp
 from lrp_onnx.propagation.shares import EPSILON, Layer, layer_of
 
@@ -39,43 +39,45 @@ __all__ = ["propagate_factored"]
 
 def propagate_factored(
     emit: Emit, site: Assigned, arriving: Sequence[Relevance | None]
-) -> dict[int, Relevance] | None:
-    """The relevance of each active input of a linear node; None where only the plain form does.
+) -> dict[int, Relevance]:
+    """The relevance of each active input of a linear node.
 
-    arriving: relevance shaped like each output.
+    arriving: relevance shaped like each output. Raises NotFactored where only the plain form does.
     """
     relevance, *others = arriving
     if relevance is None or any(r is not None for r in others):
-        return None  # one quotient needs one output
+        raise NotFactored("relevance arrives at several outputs, and one quotient needs one")
     layer = layer_of(emit, site)
     epsilon = layer.values.get("epsilon", EPSILON)
     if not isinstance(epsilon, float) or not epsilon or layer.node.outputs[0].dtype in HALF:
-        return None  # LRP-0 must look at each z; what is computed in half precision has no exact z
+        raise NotFactored("epsilon is 0 or depends on z, or z is in half precision")
     if _is_unmodified(site):
         return _by_own_output(emit, site, layer, relevance, epsilon)
     if layer.weight is None or site.step.kind != "linear":
-        return None  # no weight to take positive and negative parts of
+        raise NotFactored("there is no weight to take positive and negative parts of")
     forms = normal_forms(site.rule.shares, site.settings)
     if forms:
         r = _by_normal_form(emit, layer, relevance, epsilon, forms)
     else:
         r = by_constant_inputs(emit, layer, site.rule.shares, relevance, epsilon)
-    return None if r is None else {layer.active[0]: r}
+    return {layer.active[0]: r}
 
 
 def _by_normal_form(
     emit: Emit, layer: Layer, relevance: Relevance, epsilon: float, shares: Sequence[NormalForm]
-) -> Relevance | None:
+) -> Relevance:
     x, w = (layer.node.inputs[i] for i in (layer.active[0], 1 - layer.active[0]))
     assert x is not None
     assert w is not None
-    if sign(emit, w):  # half of the terms is zero: the rule as it stands drops them
-        return None
+    if sign(emit, w):
+        raise NotFactored("all weights have one sign, so that half of the terms are 0")
     dead = relevance.is_zero_below(layer.node.outputs[0])
     # where relevance is 0 at z ≤ 0, nothing arrives where z < 0
     shares = [s for s in shares if s.factor and not (dead and s.where == "<")]
     form = OneSignedInput if sign(emit, x) else MixedSignInput
-    return form(emit, layer, relevance, epsilon).propagated(shares) if shares else None
+    if not shares:
+        raise NotFactored("no share gets any relevance")
+    return form(emit, layer, relevance, epsilon).propagated(shares)
 
 
 def _is_unmodified(site: Assigned) -> bool:
@@ -88,11 +90,11 @@ def _is_unmodified(site: Assigned) -> bool:
 
 def _by_own_output(
     emit: Emit, site: Assigned, layer: Layer, relevance: Relevance, epsilon: float
-) -> dict[int, Relevance] | None:
+) -> dict[int, Relevance]:
     """R_i = x_i · vjp(R / stabilize(z)) for every active input."""
     form = normal_form(site.rule.shares[0], site.settings)
-    if form is None:  # a factor that is no number
-        return None
+    if form is None:
+        raise NotFactored("the factor of its share is no number")
     s = multiply(emit, form.factor, _quotient(emit, relevance, layer.z(emit), epsilon))
     assert isinstance(s, ir.Value)
     return {

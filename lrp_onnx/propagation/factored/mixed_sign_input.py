@@ -25,7 +25,7 @@ from lrp_onnx.graph.arithmetic import (
 )
 from lrp_onnx.propagation.factored.contributions import Contributions, values_of
 from lrp_onnx.propagation.factored.normal_form import NormalForm
-from lrp_onnx.propagation.factored.relevance import Relevance
+from lrp_onnx.propagation.factored.relevance import NotFactored, Relevance
 from lrp_onnx.propagation.factored.side_by_side import backward
 
 __all__ = ["MixedSignInput"]
@@ -40,17 +40,17 @@ POSITIVE, NEGATIVE = ((1.0, 0.0), (0.0, 1.0)), ((0.0, 1.0), (1.0, 0.0))
 class MixedSignInput(Contributions):
     """A layer whose input may be of both signs, under shares in normal form."""
 
-    def propagated(self, shares: Sequence[NormalForm]) -> Relevance | None:
-        """R_in, or None where the shares have no cheaper form."""
+    def propagated(self, shares: Sequence[NormalForm]) -> Relevance:
+        """R_in; NotFactored where the shares have no cheaper form."""
         if self.are_mirrored(shares):
             return self.by_sizes(shares[0], mirrored=True)
         if any(share.where and not self.zero_below for share in shares):
-            return None
+            raise NotFactored("a share takes one side of z = 0 and is not mirrored on the other")
         if self._folds(shares):
             return self.by_sizes(shares[0], mirrored=False)
         signs = [_sign_of(share, self.zero_below) for share in shares]
         if not all(signs):
-            return None
+            raise NotFactored("a share's denominator may be of both signs")
         if self._is_pair(shares):
             size, times = self._size()
             over_positive, over_negative = self.both_quotients(size, times)

@@ -22,7 +22,7 @@ from lrp_onnx.graph.arithmetic import (
 )
 from lrp_onnx.propagation.factored.contributions import Contributions, values_of
 from lrp_onnx.propagation.factored.normal_form import NormalForm
-from lrp_onnx.propagation.factored.relevance import Relevance
+from lrp_onnx.propagation.factored.relevance import NotFactored, Relevance
 from lrp_onnx.propagation.factored.side_by_side import backward_sum
 
 __all__ = ["OneSignedInput"]
@@ -41,34 +41,29 @@ class Part:
 class OneSignedInput(Contributions):
     """A layer whose input is known to be of one sign, under shares in normal form."""
 
-    def propagated(self, shares: Sequence[NormalForm]) -> Relevance | None:
-        """R_in, or None where the shares have no cheaper form."""
-        parts = [p for p in map(self._part, shares) if p is not None]
-        if len(parts) < len(shares):  # one has no form of two numbers
-            return None
+    def propagated(self, shares: Sequence[NormalForm]) -> Relevance:
+        """R_in; NotFactored where the shares have no cheaper form."""
+        parts = [self._part(share) for share in shares]
         if self.are_mirrored(shares):
             return self.by_sizes(shares[0], mirrored=True)
         if len(parts) == 1 and self.zero_below and parts[0].p > parts[0].q > 0:
             return self.by_sizes(shares[0], mirrored=False)
         if not self.zero_below and any(part.where for part in parts):
-            return None  # a condition on z would need both signs of it
+            raise NotFactored("a share takes one side of z = 0 and is not mirrored on the other")
         if sorted((part.p, part.q) for part in parts) == [(0, 1), (1, 0)]:
             if self.zero_below:
                 return self._by_both(parts)
             if self.relevance.is_of(self.z) and self.subtracts():
                 return self._by_positive(parts)
         divisors = [self._divisor(part, parts) for part in parts]
-        known = [divisor for divisor in divisors if divisor is not None]
-        if len(known) < len(divisors):
-            return None
         ws = [self.weight(part.factor * part.p, part.factor * part.q) for part in parts]
-        c = backward_sum(self.emit, self.layer, self.quotients(known), values_of(ws))
+        c = backward_sum(self.emit, self.layer, self.quotients(divisors), values_of(ws))
         return Relevance(c, self.x)
 
-    def _part(self, share: NormalForm) -> Part | None:
+    def _part(self, share: NormalForm) -> Part:
         parts = share.parts(self.sign)
         if parts is None or not self.takes_bias(share):
-            return None
+            raise NotFactored("a share counts the bias in another way than the contributions")
         return Part(*parts, share.factor, share.where)
 
     def _by_both(self, parts: Sequence[Part]) -> Relevance:
@@ -95,14 +90,14 @@ class OneSignedInput(Contributions):
         ss = [over_positive if part.p else over_negative for part in parts]
         return Relevance(backward_sum(emit, self.layer, ss, values_of(ws)), self.x)
 
-    def _divisor(self, part: Part, parts: Sequence[Part]) -> Operand | None:
-        """p·z₊ + q·z₋ with its stabilizer; positive or negative throughout, or None."""
+    def _divisor(self, part: Part, parts: Sequence[Part]) -> Operand:
+        """p·z₊ + q·z₋ with its stabilizer, positive or negative throughout."""
         p, q = part.p, part.q
         if p > 0 and not q:
             return self._stabilized_positive(p)
         if q > 0 and not p:
             return self._stabilized_negative(q, parts)
-        return None
+        raise NotFactored("a share's denominator may be of both signs")
 
     def _stabilized_positive(self, p: float) -> ir.Value:
         """p·z₊ + ε."""

@@ -18,7 +18,11 @@ import onnx_ir as ir
 from lrp_onnx.graph.builder import HALF, Emit, known_rank
 from lrp_onnx.ops.scatter_add import constant_array
 
-__all__ = ["Moved", "Relevance", "total"]
+__all__ = ["Moved", "NotFactored", "Relevance", "total"]
+
+
+class NotFactored(Exception):
+    """Why a node's relevance has no cheaper form than its rule says; no error."""
 
 
 @dataclass(frozen=True)
