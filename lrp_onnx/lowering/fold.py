@@ -3,7 +3,8 @@
 Runtimes that fold no constants compute such nodes in every run; OpenCV 5 crashes on some, and
 OpenVINO 2026.4 reads x·Wᵀ as x·W where W is square and its Transpose is a node.  The file grows by
 the results; where it would grow too much the largest stay nodes, and all do where ONNX Runtime
-lacks a kernel (convolutions in float64), which it would lack for the model itself too.
+lacks a kernel (convolutions in float64), which it would lack for the model itself too.  A number
+that is only repeated stays an Expand.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from lrp_onnx.graph.model_file import LARGEST_FILE
 from lrp_onnx.graph.session import CPU, Array, Runtime, runtime_form
 from lrp_onnx.graph.shapes import static_shape
 from lrp_onnx.graph.subgraphs import bodies_of
+from lrp_onnx.ops.registry import find
 
 __all__ = ["fold_constants"]
 
@@ -41,7 +43,7 @@ def fold_constants(model: ir.Model, fold: str) -> None:
     """
     graph = model.graph
     constant = _constant_nodes(graph)
-    values = [v for node in constant for v in node.outputs if _is_read(v, constant)]
+    values = [v for node in constant for v in node.outputs if _is_worth_it(v, constant)]
     sizes = {v: size for v in values if (size := _size(v)) is not None}
     held = sum(v.const_value.nbytes for v in graph.initializers.values() if v.const_value)
     within = min(max(TIMES * held, AT_LEAST), LARGEST_FILE)
@@ -69,9 +71,23 @@ def _constant_nodes(graph: ir.Graph) -> dict[ir.Node, None]:
     return nodes
 
 
-def _is_read(value: ir.Value, constant: Collection[ir.Node]) -> bool:
-    """Whether a node reads it that is not constant itself."""
-    return any(user not in constant for user, _ in value.uses())
+def _is_worth_it(value: ir.Value, constant: Collection[ir.Node]) -> bool:
+    """Whether a node reads it that is not constant itself, and it is no number repeated."""
+    read = any(user not in constant for user, _ in value.uses())
+    return read and not _is_repeated(value)
+
+
+def _is_repeated(value: ir.Value) -> bool:
+    """Whether it is one number, copied to a shape and perhaps moved about."""
+    node = value.producer()
+    source = None if node is None else node.inputs[0]
+    if node is None or source is None:
+        return False
+    operator = find(node)
+    moves = operator is not None and bool(operator.moves) and node.op_type != "Expand"
+    if moves:
+        return _is_repeated(source)
+    return node.op_type == "Expand" and static_shape(source) in ((), (1,))
 
 
 def _size(value: ir.Value) -> int | None:
@@ -94,13 +110,32 @@ def _parts(values: Sequence[ir.Value], sizes: Mapping[ir.Value, int]) -> Iterato
 
 def _computed(model: ir.Model, values: Sequence[ir.Value]) -> list[tuple[ir.Value, Array]]:
     """The values with what ONNX Runtime computes for them; nothing where it has no kernel."""
-    part = ir.Model(ir.convenience.extract(model.graph, [], values), ir_version=model.ir_version)
-    with runtime_form(part) as form:
+    weights = _weights_behind(values)
+    graph = ir.convenience.extract(model.graph, list(weights), values)
+    graph.initializers.clear()  # they are fed, not copied
+    with runtime_form(ir.Model(graph, ir_version=model.ir_version)) as form:
         try:
-            results = Runtime(form, [CPU], plain=True).run({})
+            runtime = Runtime(form, [CPU], plain=True)
         except ModelError:
             return []
+    results = runtime.run({str(v.name): array for v, array in weights.items()})
     return [(v, results[str(v.name)]) for v in values]
+
+
+def _weights_behind(values: Sequence[ir.Value]) -> dict[ir.Value, Array]:
+    """The weights that decide the values."""
+    weights: dict[ir.Value, Array] = {}
+    pending, seen = list(values), set[ir.Value]()
+    while pending:
+        value = pending.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        if value.const_value is not None:
+            weights[value] = value.const_value.numpy()
+        elif (node := value.producer()) is not None:
+            pending += [v for v in node.inputs if v is not None]
+    return weights
 
 
 def _replace(graph: ir.Graph, value: ir.Value, array: Array) -> None:
