@@ -198,6 +198,8 @@ MIXING = {
     "q = Transpose(s)\n y = Mul(q, t)",
     "divided by its size": BODY + "n = Shape(t)\n c = Cast<to=1>(n)\n d = Gather(c, zero0)\n"
     "y = Div(t, d)",
+    "layers of rank 3": BODY + "u = Unsqueeze(t, axes)\n g = MatMul(u, w)\n a = Add(g, b)\n"
+    "m = ReduceMean<keepdims=1>(a, zero)\n q = Mul(a, m)\n y = Squeeze(q, axes)",
     "sorted": BODY + "u = Slice(t, last, first, zero, minus)\n y = Mul(t, u)",
 }  # fmt: skip
 CONSTANTS = {"zero": [0], "zero0": 0, "last": [-1], "first": [-(2**31)], "minus": [-1]}

@@ -143,32 +143,35 @@ class Contributions:
             ss = self._on_both_sides(add(emit, absolute(emit, self.z), t))
         else:
             ss = self.quotients([add(emit, self.relu(), t)])
-        factor = share.factor
-        ws = [multiply(emit, factor, self.w)]
-        ws.append(multiply(emit, factor * kappa, absolute(emit, self.w)))
+        by_size = multiply(emit, share.factor * kappa, absolute(emit, self.w))
+        by_x = multiply(emit, share.factor, self.w)
+        ws = [by_size, by_x]
         if self.sign:
-            ws[1] = multiply(emit, float(self.sign), ws[1])
-            ws = ws if mirrored else [add(emit, *ws)]
+            ws[0] = by_size = multiply(emit, float(self.sign), by_size)
+            ws = ws if mirrored else [add(emit, by_x, by_size)]
             return Relevance(backward_sum(emit, self.layer, ss, values_of(ws)), self.x)
         if mirrored:
             pairs = zip(ss, values_of(ws), strict=True)
-            c, by_size = (backward_sum(emit, self.layer, [s], [w]) for s, w in pairs)
+            c_of_size, c = (backward_sum(emit, self.layer, [s], [w]) for s, w in pairs)
         else:
-            c, by_size = backward(emit, self.layer, ss, [values_of(ws)])
-        of_size = multiply(emit, absolute(emit, self.x), by_size)
+            c_of_size, c = backward(emit, self.layer, ss, [values_of(ws)])
+        of_size = multiply(emit, absolute(emit, self.x), c_of_size)
         (total,) = values_of([add(emit, multiply(emit, self.x, c), of_size)])
         return Relevance(total)
 
     def _on_both_sides(self, size: Operand) -> list[ir.Value]:
-        """sgn(z)·u and u."""
+        """u and sgn(z)·u, in the order in which the runtime keeps one tensor of the forward pass
+        (see `Relevance.deferred_coefficient`).
+        """
         emit = self.emit
         if self.relevance.is_of(self.z):
             u, y = self.share(self.z, size)
+            size_of_y = absolute(emit, y)
             c = self.relevance.reordered_coefficient(emit)
-            return values_of([multiply(emit, absolute(emit, y), c), u])
+            return values_of([u, multiply(emit, size_of_y, c)])
         sgn = side(emit, self.z)
         own = divide(emit, multiply(emit, sgn, self.relevance.whole(emit)), size)
-        return values_of([own, multiply(emit, sgn, own)])
+        return values_of([multiply(emit, sgn, own), own])
 
     def _as_bias(self, b: Operand) -> Input:
         """b in the shape of the operator's bias; None where the operator takes none, or of a size
