@@ -63,6 +63,7 @@ def test_relevance_is_zennits(name, exporter, composite, capsys):
         composite,
         parameters=parameters,
         target=target,
+        fold="never" if name.startswith("vgg") else "auto",  # two references of 1 GB lie beside it
         check=False,
     )
     session = onnxruntime.InferenceSession(
