@@ -178,3 +178,9 @@ def test_the_state_of_a_builder_is_its_own(module):
 def test_an_assigned_attribute_is_seen():
     assert assigned_attributes(ast.parse("emit.source, emit.rule = 1, 2"))
     assert not assigned_attributes(ast.parse("emit.write_for(x)"))
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if folder_of(m) != "graph"])
+def test_nodes_are_made_by_the_builders_of_graph(module):
+    text = MODULES[module].read_text(encoding="utf-8")
+    assert not re.search(r"\bir\.[Nn]ode\(|\btape\.", text)
