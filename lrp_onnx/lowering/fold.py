@@ -112,7 +112,8 @@ def _computed(model: ir.Model, values: Sequence[ir.Value]) -> list[tuple[ir.Valu
     """The values with what ONNX Runtime computes for them; nothing where it has no kernel."""
     weights = _weights_behind(values)
     graph = ir.convenience.extract(model.graph, list(weights), values)
-    graph.initializers.clear()  # they are fed, not copied
+    for value in weights:  # they are fed, not copied
+        graph.initializers.pop(str(value.name), None)
     with runtime_form(ir.Model(graph, ir_version=model.ir_version)) as form:
         try:
             runtime = Runtime(form, [CPU], plain=True)
@@ -123,7 +124,7 @@ def _computed(model: ir.Model, values: Sequence[ir.Value]) -> list[tuple[ir.Valu
 
 
 def _weights_behind(values: Sequence[ir.Value]) -> dict[ir.Value, Array]:
-    """The weights that decide the values."""
+    """The weights that decide the values, but for those of element types that NumPy lacks."""
     weights: dict[ir.Value, Array] = {}
     pending, seen = list(values), set[ir.Value]()
     while pending:
@@ -132,7 +133,9 @@ def _weights_behind(values: Sequence[ir.Value]) -> dict[ir.Value, Array]:
             continue
         seen.add(value)
         if value.const_value is not None:
-            weights[value] = value.const_value.numpy()
+            array = value.const_value.numpy()
+            if array.dtype.isbuiltin == 1:
+                weights[value] = array
         elif (node := value.producer()) is not None:
             pending += [v for v in node.inputs if v is not None]
     return weights
