@@ -48,12 +48,12 @@ def fold_constants(model: ir.Model, fold: str) -> None:
     held = sum(v.const_value.nbytes for v in graph.initializers.values() if v.const_value)
     within = min(max(TIMES * held, AT_LEAST), LARGEST_FILE)
     room = float("inf") if fold == "always" else within - held
-    chosen = []
+    chosen = set()
     for value in sorted(sizes, key=lambda v: sizes[v]):
         room -= sizes[value]
         if room >= 0:
-            chosen.append(value)
-    for part in _parts([v for v in values if v in set(chosen)], sizes):
+            chosen.add(value)
+    for part in _parts([v for v in values if v in chosen], sizes):
         for value, array in _computed(model, part):
             _replace(graph, value, array)
 
@@ -84,10 +84,10 @@ def _is_repeated(value: ir.Value) -> bool:
     if node is None or source is None:
         return False
     operator = find(node)
-    moves = operator is not None and bool(operator.moves) and node.op_type != "Expand"
-    if moves:
-        return _is_repeated(source)
-    return node.op_type == "Expand" and static_shape(source) in ((), (1,))
+    if node.op_type == "Expand":
+        return static_shape(source) in ((), (1,)) or _is_repeated(source)
+    moves = operator is not None and operator.moves in ("reorders", "selects", "repeats")
+    return moves and _is_repeated(source)
 
 
 def _size(value: ir.Value) -> int | None:
@@ -99,10 +99,12 @@ def _size(value: ir.Value) -> int | None:
 def _parts(values: Sequence[ir.Value], sizes: Mapping[ir.Value, int]) -> Iterator[list[ir.Value]]:
     """The values in groups of at most AT_ONCE bytes, or of one."""
     part: list[ir.Value] = []
+    total = 0
     for value in values:
-        if part and sum(sizes[v] for v in [*part, value]) > AT_ONCE:
+        total += sizes[value]
+        if part and total > AT_ONCE:
             yield part
-            part = []
+            part, total = [], sizes[value]
         part.append(value)
     if part:
         yield part
