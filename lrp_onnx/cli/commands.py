@@ -279,7 +279,7 @@ def _check_writable(out: Path, model: Path) -> None:
     if out.exists() and model.exists() and out.samefile(model):
         raise OutputError(f"output '{out}': that is the model itself. Name another file.")
     with atomic(out):
-        pass
+        pass  # its folder takes a file; without one written nothing is left there
 
 
 def note(text: str, kind: str = "") -> None:

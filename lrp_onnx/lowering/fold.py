@@ -3,7 +3,7 @@
 Runtimes that fold no constants compute such nodes in every run; OpenCV 5 crashes on some, and
 OpenVINO 2026.4 reads x·Wᵀ as x·W where W is square and its Transpose is a node.  The file grows by
 the results; where it would grow too much the largest stay nodes, and all do where ONNX Runtime
-lacks a kernel (convolutions in float64), which it would lack for the model itself too.  A number
+lacks a kernel (convolutions in float64) or fails, as it would for the model itself too.  A number
 that is only repeated stays an Expand.
 """
 
@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.errors import ModelError
+from lrp_onnx.errors import InputError, ModelError
 from lrp_onnx.graph.annotations import RULE
 from lrp_onnx.graph.constants import new_constant
 from lrp_onnx.graph.model_file import LARGEST_FILE
@@ -111,7 +111,7 @@ def _parts(values: Sequence[ir.Value], sizes: Mapping[ir.Value, int]) -> Iterato
 
 
 def _computed(model: ir.Model, values: Sequence[ir.Value]) -> list[tuple[ir.Value, Array]]:
-    """The values with what ONNX Runtime computes for them; nothing where it has no kernel."""
+    """The values with what ONNX Runtime computes for them; nothing where it cannot."""
     weights = _weights_behind(values)
     graph = ir.convenience.extract(model.graph, list(weights), values)
     for value in weights:  # they are fed, not copied
@@ -119,9 +119,9 @@ def _computed(model: ir.Model, values: Sequence[ir.Value]) -> list[tuple[ir.Valu
     with runtime_form(ir.Model(graph, ir_version=model.ir_version)) as form:
         try:
             runtime = Runtime(form, [CPU], plain=True)
-        except ModelError:
+            results = runtime.run({str(v.name): array for v, array in weights.items()})
+        except (ModelError, InputError):
             return []
-    results = runtime.run({str(v.name): array for v, array in weights.items()})
     return [(v, results[str(v.name)]) for v in values]
 
 

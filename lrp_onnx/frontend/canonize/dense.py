@@ -107,7 +107,7 @@ def _scale(model: ir.Model, node: ir.Node, position: int, factor: float) -> None
     if array is not None:
         set_constant(model.graph, node, position, array * factor)
     elif value is not None:
-        build = Build(model.graph, node)
+        build = Build(model.graph, node, f"input_{position}")
         factor_of = build.like(factor, value)
         node.replace_input_with(position, build.op("Mul", value, factor_of, like=value))
         build.insert_before(node)
