@@ -21,10 +21,11 @@ MAY_IMPORT = {
     "lrp": ("graph", "ops", "analysis"),
     "propagation": ("graph", "ops", "analysis", "lrp"),
     "gradients": ("graph", "ops", "analysis", "lrp", "propagation", "data"),
+    "rewrites": ("graph", "ops", "analysis", "lrp", "propagation"),
     "lowering": ("graph", "ops"),
     "compiler": (
         *("graph", "frontend", "data", "ops", "analysis", "lrp", "propagation", "gradients"),
-        "lowering",
+        *("rewrites", "lowering"),
     ),
     "run": ("graph", "data", "compiler"),
     "validate": ("graph", "data", "compiler", "run"),

@@ -30,15 +30,14 @@ def emit_relevance(
     assignment: Assignment,
     signs: Mapping[ir.Value, int],
     audit: Audit | None = None,
-) -> list[str]:
+) -> Emit:
     """Append `<input>_relevance` for each explained input and `<tensor>_relevance` for each
     `relevance_at`.
 
     For `top-K` the backward pass is emitted once for each class; what does not depend on relevance
-    is shared. With an `audit`, the sums it collects become outputs `lrp.audit_<k>` too; they are
-    those of the rules as they stand, whose relevance is an output `lrp.plain.<input>_relevance`
-    where `optimize` makes another graph of them.  Returns which nodes got no cheaper form than
-    their rules say, and why.
+    is shared. With an `audit`, the sums it collects become outputs `lrp.audit_<k>` too, and where
+    `optimize` makes another graph of them the relevance by the rules as they stand outputs
+    `lrp.plain.<input>_relevance`.  Returns what the next stages write with.
     """
     graph, options = model.graph, assignment.options
     emit = Emit(graph, options.optimize, options.runtime)
@@ -66,10 +65,8 @@ def emit_relevance(
             _add_relevance(graph, emit, assignment.target, of_all, value, f"{prefix}{name}")
 
     if audit is not None and options.optimize and assignment.method.rules:
-        explain(emit, None)
-        explain(emit.as_rules_stand(), audit, PLAIN)
-    else:
-        explain(emit, audit)
+        explain(emit.as_rules_stand(), None, PLAIN)
+    explain(emit, audit)
     if assignment.target.kind == "top":
         _add_classes(graph, emit, assignment)
     for k, (site, sums, _) in enumerate(audit.rows if audit is not None else []):
@@ -80,7 +77,7 @@ def emit_relevance(
         )
         append_node(graph, "Identity", [sums], [account], f"lrp/audit_{k}")
         graph.outputs.append(account)
-    return [f"{name}: as its rule says, since {why}" for name, why in emit.as_rule_says.items()]
+    return emit
 
 
 def _starts(emit: Emit, graph: ir.Graph, assignment: Assignment) -> list[ir.Value]:

@@ -1,4 +1,5 @@
-"""The stages in order: load → normalize → canonize → assign → analyze → propagate → lower → check.
+"""The stages in order: load → normalize → canonize → assign → analyze → propagate → rewrite →
+lower → check.
 
 `load_original`, `prepare` (normalize to assign) and `compile_prepared` (analyze to check) may be
 called one by one: the command line reads its files when it knows the inputs. No stage runs twice.
@@ -35,6 +36,7 @@ from lrp_onnx.lrp.assignment import Assignment, assign
 from lrp_onnx.lrp.methods import method_of
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.propagation.conservation import Audit
+from lrp_onnx.rewrites.rewrite import rewrite
 from lrp_onnx.version import version
 
 __all__ = [
@@ -49,11 +51,21 @@ __all__ = [
     "run_stages",
 ]
 
-STAGES = ("load", "normalize", "canonize", "assign", "analyze", "propagate", "lower", "check")
+STAGES = (
+    "load",
+    "normalize",
+    "canonize",
+    "assign",
+    "analyze",
+    "propagate",
+    "rewrite",
+    "lower",
+    "check",
+)
 
 Observer = Callable[[str, ir.Model, float, object], None]
 """Called after each stage with its name, the model, the seconds it took, and what it found out: the
-Assignment of assign, the signs of analyze, of propagate the nodes that got no cheaper form than
+Assignment of assign, the signs of analyze, of rewrite the nodes that got no cheaper form than
 their rules say and why, else None.
 """
 
@@ -180,10 +192,12 @@ def compile_prepared(prepared: Prepared, accounts: bool = False) -> Compiled:
     report = assignment.report(model.graph)
     with loaded.stage("analyze", lambda: facts):
         facts = signs(model.graph)
-    with loaded.stage("propagate", lambda: as_rules_say):
-        as_rules_say = emit_relevance(model, assignment, facts, audit)
+    with loaded.stage("propagate"):
+        emit = emit_relevance(model, assignment, facts, audit)
+    with loaded.stage("rewrite", lambda: as_rules_say):
+        as_rules_say = rewrite(emit)
     with loaded.stage("lower"):
-        lower(model)
+        lower(model, emit)
         if options.fold == "always" or (options.fold, options.runtime) == ("auto", "portable"):
             fold_constants(model, options.fold)
             common.RemoveUnusedNodesPass()(model)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from lrp_onnx.analysis.sample_independence import batch_size, batched_inputs, independent
-from lrp_onnx.errors import LrpError, UnsupportedError
 from lrp_onnx.gradients.source import Cut
 from lrp_onnx.graph.builder import HALF, Emit, known_rank
 from lrp_onnx.graph.clone import cone, copied
@@ -215,16 +214,5 @@ def _differentiated(
     values, copies = copied(emit.graph, nodes, replaced, COPY, shape)
     sites = [moved(site, values, copies) for site in path.cut.behind]
     ends = {x: values[x] for x in path.sources}
-    try:
-        gradients = walk(emit, sites, {values.get(path.y, path.y): mask}, list(ends.values()))
-    except LrpError as e:  # the user knows the nodes of the network, not their copies
-        raise _without_prefix(e) from e
+    gradients = walk(emit, sites, {values.get(path.y, path.y): mask}, list(ends.values()))
     return {x: gradients[end] for x, end in ends.items() if end in gradients}
-
-
-def _without_prefix(error: LrpError) -> LrpError:
-    text = str(error).replace(f"{COPY}/", "")
-    if isinstance(error, UnsupportedError):
-        reasons = {k.removeprefix(f"{COPY}/"): why for k, why in error.reasons.items()}
-        return UnsupportedError(text, reasons)
-    return type(error)(text)

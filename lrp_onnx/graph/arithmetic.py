@@ -104,25 +104,24 @@ def negative(emit: Emit, a: Operand) -> Operand:
     return a if known < 0 else 0.0 if known > 0 else signed(emit, at_most(emit, a, 0.0), -1)
 
 
-def at_least(emit: Emit, a: Operand, least: float) -> ir.Value:
-    """max(a, least), as a Clip: runtimes compute it together with the convolution before it."""
-    return emit.op("Clip", a, least)
+def at_least(emit: Emit, a: ir.Value, least: float) -> ir.Value:
+    """max(a, least)."""
+    return _dialect(emit, "AtLeast", a, least)
 
 
-def at_most(emit: Emit, a: Operand, most: float) -> ir.Value:
-    """min(a, most), as a Clip: ONNX Runtime's Min runs on one thread."""
-    return emit.op("Clip", a, None, most)
+def at_most(emit: Emit, a: ir.Value, most: float) -> ir.Value:
+    """min(a, most)."""
+    return _dialect(emit, "AtMost", a, most)
 
 
 def side(emit: Emit, a: ir.Value) -> ir.Value:
-    """sgn(a), 0 where a is; as arithmetic where ONNX Runtime's Sign would run on one thread.
+    """sgn(a), 0 where a is."""
+    return _dialect(emit, "Side", a)
 
-    The factor brings every number to ±1 that a sum of products can be but by chance.
-    """
-    if emit.runtime == "cuda":
-        return emit.op("Sign", a)
-    large = 1e290 if emit.dtype == ir.DataType.DOUBLE else 1e30
-    return emit.op("Clip", emit.op("Mul", a, large), -1.0, 1.0)
+
+def _dialect(emit: Emit, op_type: str, a: ir.Value, *numbers: float) -> ir.Value:
+    value = emit.at_least_float(a)
+    return emit.dialect(op_type, [value, *map(emit.constant, numbers)], [value])[0]
 
 
 def absolute(emit: Emit, a: Operand) -> Operand:

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
-from onnx_ir import tape
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.graph.annotations import SOURCE, provenance
+from lrp_onnx.graph.annotations import RULE, SOURCE, provenance
+from lrp_onnx.graph.constants import loose_constant
+from lrp_onnx.graph.dialect import DIALECT, OF
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.graph.shapes import inferred, of_forward, static_shape, type_of
 
@@ -111,7 +112,6 @@ class Emit:
         """Whether products, facts and shared convolutions are used, or the rules as they stand."""
         self.runtime = runtime
         self.opset = graph.opset_imports.get("", 21)
-        self.tape = tape.Tape(graph)
         self.source = ""
         self.rule = ""
         self.dtype = ir.DataType.FLOAT
@@ -125,10 +125,11 @@ class Emit:
         """Where the inputs of a Concat end along its axis, behind a 0, as far as they were asked
         for: each is a sum of all sizes before it.
         """
-        self.as_rule_says: dict[str, str] = {}
-        """Nodes whose rule has no cheaper form than its file says, and why."""
+        self.refused: dict[ir.Node, str] = {}
+        """Nodes that relevance cannot go through, and why."""
+        self._before: ir.Node | None = None
         self._emitted: dict[Any, tuple[ir.Value, ...]] = {}
-        self._constants: dict[Any, ir.Value] = {}
+        self._constants_of: dict[ir.Graph, dict[Any, ir.Value]] = {graph: {}}
         self._names: Counter[str] = Counter()
         self._taken = {v.name for v in (*graph.inputs, *graph.initializers.values())}
         self._taken |= {v.name for node in graph for v in node.outputs}
@@ -139,7 +140,8 @@ class Emit:
         inner.opset = self.opset
         inner.signs, inner._names, inner._taken = self.signs, self._names, self._taken
         inner.source, inner.rule, inner.dtype = self.source, self.rule, self.dtype
-        inner.as_rule_says = self.as_rule_says
+        inner.refused, inner._constants_of = self.refused, self._constants_of
+        inner._constants_of.setdefault(body, {})
         return inner
 
     def as_rules_stand(self) -> Emit:
@@ -192,24 +194,86 @@ class Emit:
         ]
         while values and values[-1] is None:
             values.pop()
-        key = (domain, op_type, count, tuple(map(id, values)), _attribute_key(attributes))
+        key = (domain, op_type, count, tuple(values), _attribute_key(attributes))
         if key not in self._emitted:
-            results = [ir.Value(name=self.fresh("lrp")) for _ in range(count)]
-            self._emitted[key] = tuple(
-                self.tape.op_multi_out(
-                    op_type,
-                    values,
-                    {k: _attribute(k, v) for k, v in attributes.items()},
-                    outputs=results,
-                    domain=domain,
-                    name=self._node_name(op_type),
-                    metadata_props=provenance(self.source, self.rule),
-                )
-            )
+            node = self._add(domain, op_type, values, attributes, count)
+            self._emitted[key] = tuple(node.outputs)
             if not domain:
-                results[0].shape = inferred(op_type, values, attributes)
-                results[0].type = type_of(op_type, values, attributes)
+                node.outputs[0].shape = inferred(op_type, values, attributes)
+                node.outputs[0].type = type_of(op_type, values, attributes)
         return self._emitted[key]
+
+    def dialect(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        like: Sequence[ir.Value],
+        of: Any = None,
+        **attributes: Any,
+    ) -> tuple[ir.Value, ...]:
+        """Emit one node of the dialect `lrp` (see `dialect`), whose operands stay as they are.
+
+        like: of what each output has the shape, and the relevance. of: the forward node, or what
+        else the node stands for.
+        """
+        attributes["plain"] = int(not self.optimize)
+        key = (DIALECT, op_type, id(of), tuple(inputs), _attribute_key(attributes))
+        if key not in self._emitted:
+            node = self._add(DIALECT, op_type, inputs, attributes, len(like))
+            node.meta[OF] = of
+            for value, source in zip(node.outputs, like, strict=True):
+                value.shape = source.shape
+                value.type = ir.TensorType(compute_dtype(source.dtype))
+            self._emitted[key] = tuple(node.outputs)
+        return self._emitted[key]
+
+    def _add(
+        self,
+        domain: str,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Mapping[str, Any],
+        count: int,
+    ) -> ir.Node:
+        """A new node in front of the one that is written out, else at the end."""
+        node = ir.Node(
+            domain,
+            op_type,
+            inputs,
+            [_attribute(k, v) for k, v in attributes.items()],
+            outputs=[ir.Value(name=self.fresh("lrp")) for _ in range(count)],
+            name=self._node_name(op_type),
+            metadata_props=provenance(self.source, self.rule),
+        )
+        if self._before is None:
+            self.graph.append(node)
+        else:
+            self.graph.insert_before(self._before, node)
+        return node
+
+    def forget(self) -> None:
+        """Emit anew what stands later in the graph than what is written from now on."""
+        self._emitted.clear()
+
+    def remember(self, node: ir.Node) -> None:
+        """The same operation on the same values, emitted from now on, is this node."""
+        key = (node.domain, node.op_type, len(node.outputs), tuple(node.inputs),
+               _attribute_key(node.attributes))  # fmt: skip
+        self._emitted.setdefault(key, tuple(node.outputs))
+
+    @contextmanager
+    def in_place_of(self, node: ir.Node, behalf: ir.Node | None = None) -> Iterator[None]:
+        """Write in front of a node, and on its behalf or on that of another."""
+        optimize, self._before = self.optimize, node
+        behalf = node if behalf is None else behalf
+        self.optimize = not behalf.attributes.get_int("plain", 0)
+        self.source, self.rule = behalf.metadata_props[SOURCE], behalf.metadata_props[RULE]
+        if node.outputs[0].dtype is not None:
+            self.dtype = compute_dtype(node.outputs[0].dtype)
+        try:
+            yield
+        finally:
+            self.optimize, self._before = optimize, None
 
     def total(self, parts: Sequence[ir.Value], shape: Sequence[Any] | None = None) -> ir.Value:
         """The sum of tensors of one shape, which is told to runtimes if it is known: ONNX Runtime
@@ -278,19 +342,11 @@ class Emit:
 
     def outputs_of_cast(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
         """`value` cast to `dtype`, once."""
-        key = ("Cast", id(value), dtype)
+        key = ("", "Cast", 1, (value,), _attribute_key({"to": int(dtype)}))
         if key not in self._emitted:
-            cast = self.tape.op(
-                "Cast",
-                [value],
-                {"to": int(dtype)},
-                output=ir.Value(
-                    name=self.fresh("lrp"), shape=value.shape, type=ir.TensorType(dtype)
-                ),
-                name=self._node_name("Cast"),
-                metadata_props=provenance(self.source, self.rule),
-            )
-            self._emitted[key] = (cast,)
+            node = self._add("", "Cast", [value], {"to": int(dtype)}, 1)
+            self.shaped(node.outputs[0], value).type = ir.TensorType(dtype)
+            self._emitted[key] = tuple(node.outputs)
         return self._emitted[key][0]
 
     def constant(self, value: Any, dtype: ir.DataType | None = None) -> ir.Value:
@@ -299,12 +355,13 @@ class Emit:
         """
         array = np.asarray(value, dtype=(dtype or self.dtype).numpy())
         key = (array.dtype.str, array.shape, array.tobytes())
-        if key not in self._constants:
-            name = self.fresh("lrp/constant")
-            self._constants[key] = self.tape.initializer(ir.tensor(array, name=name), name=name)
+        known = self._constants_of[self.graph]
+        if key not in known:
+            known[key] = loose_constant(self.fresh("lrp/constant"), array, dtype or self.dtype)
+            self.graph.register_initializer(known[key])
             if array.size and (array >= 0).all():
-                self.signs[self._constants[key]] = 1
-        return self._constants[key]
+                self.signs[known[key]] = 1
+        return known[key]
 
     def ints(self, *values: int) -> ir.Value:
         """A one-dimensional int64 constant: axes, shapes, starts."""
@@ -420,6 +477,6 @@ def _attribute(name: str, value: Any) -> ir.Attr:
     return ir.AttrInt64s(name, [int(v) for v in value])
 
 
-def _attribute_key(attributes: dict[str, Any]) -> Any:
+def _attribute_key(attributes: Mapping[str, Any]) -> Any:
     plain = {k: a.value if isinstance(a, ir.Attr) else a for k, a in attributes.items()}
     return tuple(sorted((k, repr(v)) for k, v in plain.items() if v is not None))

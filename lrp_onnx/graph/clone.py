@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.annotations import provenance
+from lrp_onnx.graph.annotations import NAME, PLACE, provenance
+from lrp_onnx.graph.names import name_of, tensor_name
 from lrp_onnx.graph.subgraphs import bodies_of, captures
 
 __all__ = ["cone", "copied", "paired", "reads"]
@@ -61,8 +62,12 @@ def copied(
             name=f"{prefix}/{node.name}",
             metadata_props={**node.metadata_props, **provenance(node.name or node.op_type, "copy")},
         )  # fmt: skip
+        copy.meta[PLACE] = name_of(
+            node
+        )  # the user knows the nodes of the network, not their copies
         for old, new in zip(node.outputs, copy.outputs, strict=True):
             new.name, new.type, new.shape = f"{prefix}/{old.name}", old.type, shape(old)
+            new.meta[NAME] = tensor_name(old)
             values[old] = new
         for body, twin in zip(bodies_of(node), bodies_of(copy), strict=True):
             inside, twins = paired(body, twin)

@@ -6,12 +6,14 @@ recomputes goes by the name of what it copies.
 
 from __future__ import annotations
 
+from itertools import count
+
 import onnx_ir as ir
 
 from lrp_onnx.graph.annotations import NAME, PLACE
 from lrp_onnx.graph.subgraphs import bodies_of
 
-__all__ = ["name_bodies", "name_of", "names_of", "tensor_name"]
+__all__ = ["name_bodies", "name_of", "names_of", "renumber", "tensor_name"]
 
 
 def name_bodies(graph: ir.Graph, around: str = "") -> None:
@@ -35,6 +37,20 @@ def name_of(node: ir.Node) -> str:
 def names_of(node: ir.Node) -> tuple[str, ...]:
     """The names that a pattern may give: its own, and that behind those around it."""
     return str(node.meta.get(NAME) or node.name or ""), name_of(node)
+
+
+def renumber(graph: ir.Graph, prefix: str) -> None:
+    """Number the results named `<prefix>_<number>` anew, in the order of the file."""
+    values = [v for n in ir.traversal.RecursiveGraphIterator(graph) for v in n.outputs]
+    numbered = [v for v in values if _is_numbered(str(v.name), prefix)]
+    taken = {v.name for v in values} - {v.name for v in numbered}
+    free = (name for k in count(1) if (name := f"{prefix}_{k}") not in taken)
+    for value, name in zip(numbered, free, strict=False):
+        value.name = name
+
+
+def _is_numbered(name: str, prefix: str) -> bool:
+    return name.startswith(f"{prefix}_") and name[len(prefix) + 1 :].isdigit()
 
 
 def tensor_name(value: ir.Value) -> str:

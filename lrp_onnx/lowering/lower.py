@@ -1,6 +1,4 @@
-"""After emission: internal operators become standard ones, dead nodes and unused initializers
-go.
-"""
+"""The dialect becomes standard operators for one runtime; dead nodes and unused initializers go."""
 
 from __future__ import annotations
 
@@ -8,14 +6,32 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from lrp_onnx.graph.annotations import RULE
+from lrp_onnx.graph.builder import Emit
+from lrp_onnx.graph.dialect import write_out
+from lrp_onnx.graph.names import renumber
 from lrp_onnx.graph.replacement import Build
+from lrp_onnx.lowering.elementwise import at_least, at_most, late, side, stabilize
+from lrp_onnx.lowering.linear import linear_sum, linear_vjp
 from lrp_onnx.lowering.norms import spell_group_norm, spell_norm
 
 __all__ = ["lower"]
 
+RELEVANCE = {
+    "LinearSum": linear_sum,
+    "LinearVjp": linear_vjp,
+    "Stabilize": stabilize,
+    "Side": side,
+    "Late": late,
+    "AtLeast": at_least,
+    "AtMost": at_most,
+}
+"""What writes out each operator of the backward pass."""
 
-def lower(model: ir.Model) -> None:
-    """Lower what only the compiler knows and remove what nothing reads."""
+
+def lower(model: ir.Model, emit: Emit) -> None:
+    """Write out what only the compiler knows and remove what nothing reads."""
+    common.RemoveUnusedNodesPass()(model)
+    write_out(emit, RELEVANCE)
     for clip in [n for n in model.graph if n.op_type == "Clip" and not n.domain]:
         clip_behind_relu(model.graph, clip)
     for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
@@ -23,6 +39,7 @@ def lower(model: ir.Model) -> None:
         if node.domain == "lrp" and isinstance(graph, ir.Graph):
             LOWERINGS[node.op_type](graph, node)
     common.RemoveUnusedNodesPass()(model)
+    renumber(model.graph, "lrp")
     model.opset_imports.pop("lrp", None)
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from lrp_onnx.errors import LrpError, RuleError
-from lrp_onnx.lrp.expression import Expression, parse
+from lrp_onnx.lrp.expression import Expression, names, parse
 
 __all__ = [
     "INPUT_ENDS",
@@ -131,6 +131,11 @@ class Rule:
     shares: tuple[Share, ...] = ()
     relevance: Expression | None = None
     operator: str | None = None
+
+    @property
+    def by_derivative(self) -> bool:
+        """Whether its expression reads the vector-Jacobian product."""
+        return self.relevance is not None and "vjp" in names(self.relevance)
 
     @property
     def uniform(self) -> bool:

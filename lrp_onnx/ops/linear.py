@@ -11,7 +11,6 @@ from typing import Any
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, known_rank
-from lrp_onnx.ops.conv_backward_data import over_input
 from lrp_onnx.ops.conv_backward_filter import over_kernel
 from lrp_onnx.ops.conv_geometry import sliding
 from lrp_onnx.ops.one_hot_matmul import class_of, one_row
@@ -51,7 +50,7 @@ def conv(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Valu
     """
     if i == 1:
         return over_kernel(emit, w, s, sliding(node))
-    return over_input(emit, node, [(s, w)])
+    return emit.dialect("LinearVjp", [s, w], [operand(node)], node, i=i)[0]
 
 
 @op("ConvTranspose", **CONVOLUTION, cost=lambda shape: prod(shape) // max(shape[1], 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.arithmetic import Operand, add, multiply, sign, subtract
+from lrp_onnx.graph.arithmetic import Operand, add, sign, subtract
 from lrp_onnx.graph.builder import Emit
 
 __all__ = ["ratio"]
@@ -20,20 +20,12 @@ def ratio(emit: Emit, relevance: ir.Value, z: ir.Value, epsilon: Operand) -> ir.
     if known:
         shifted = add(emit, z, epsilon) if known > 0 else subtract(emit, z, epsilon)
     else:
-        shifted = emit.op("Add", z, _towards(emit, z, epsilon))
+        number = emit.constant(epsilon) if isinstance(epsilon, float) else epsilon
+        (shifted,) = emit.dialect("Stabilize", [emit.at_least_float(z), number], [z])
     assert isinstance(shifted, ir.Value)
     if isinstance(epsilon, ir.Value):  # computed from z, so 0 where all of z is
         return _ratio_or_zero(emit, relevance, shifted)
     return emit.op("Div", relevance, shifted)
-
-
-def _towards(emit: Emit, z: ir.Value, epsilon: Operand) -> Operand:
-    """ε·sgn(z); as arithmetic where ONNX Runtime's Where would run on one thread."""
-    upper = emit.op("GreaterOrEqual", z, 0.0)
-    if not emit.optimize or emit.runtime == "cuda":
-        return emit.op("Where", upper, epsilon, subtract(emit, 0.0, epsilon))
-    twice = multiply(emit, emit.op("Cast", upper, to=int(emit.dtype)), multiply(emit, 2.0, epsilon))
-    return subtract(emit, twice, epsilon)
 
 
 def _ratio_or_zero(emit: Emit, relevance: ir.Value, z: ir.Value) -> ir.Value:

@@ -54,7 +54,7 @@ def through_bodies(
     pairs = backward(emit, site, arriving, walk, account)
     if audit is not None and account is not None:
         emit.at(node, site.rule.name)
-        propagated = dict(enumerate(r for _, r in pairs))
+        propagated = [r for _, r in pairs]
         audit.of_body(emit, site, arriving, propagated, account.close(emit), account.conserves)
     return pairs
 

@@ -13,39 +13,35 @@ before it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
 from lrp_onnx.graph.arithmetic import Operand, add, multiply, subtract
 from lrp_onnx.graph.builder import Emit
+from lrp_onnx.lrp.assigned import Assigned
 
-if TYPE_CHECKING:
-    from lrp_onnx.lrp.assigned import Assigned
-
-__all__ = ["COLUMNS", "Account", "Audit"]
+__all__ = ["COLUMNS", "Account", "Audit", "columns", "of_inactive", "total"]
 
 COLUMNS = ("out", "magnitude", "in", "bias", "stabilizer", "dropped", "inside")
 """Per node: Σ R_out, Σ |R_out|, Σ R_in, what bias, stabilizer and rule took, and by how much the
 accounts in its bodies are off, all signs added up."""
 
 
-@dataclass
 class Account:
-    """Sums over one node, while its shares are emitted."""
+    """Sums over one node while its shares are booked; at first all relevance counts as dropped."""
 
-    relevance: ir.Value
-    bias: Operand = 0.0
-    stabilizer: Operand = 0.0
-    dropped: Operand = 0.0
+    def __init__(self, emit: Emit, relevance: Sequence[ir.Value]) -> None:
+        self.emit = emit
+        self.bias: Operand = 0.0
+        self.stabilizer: Operand = 0.0
+        self.dropped = total(emit, relevance)
 
     def add_share(
         self,
-        emit: Emit,
         factor: float,
-        masked: ir.Value,
+        relevance: ir.Value,
         s: ir.Value,
         z: ir.Value,
         contributed: Operand,
@@ -55,19 +51,18 @@ class Account:
         """Book one share; with `lost` the bias counts as the rule's own loss. `times` as much is
         taken and propagated: to each factor of a product the whole share.
         """
-        taken = multiply(emit, times * factor, masked)
+        emit = self.emit
+        taken = multiply(emit, times * factor, relevance)
         s = emit.op("Mul", s, float(times)) if times > 1 else s
         absorbed = subtract(emit, taken, multiply(emit, s, z))
         dead = emit.op("Equal", z, 0.0)
-        self.stabilizer = add(
-            emit, self.stabilizer, _sum(emit, emit.op("Where", dead, 0.0, absorbed))
-        )
+        of_epsilon = _sum(emit, emit.op("Where", dead, 0.0, absorbed))
+        self.stabilizer = add(emit, self.stabilizer, of_epsilon)
         self.dropped = add(emit, self.dropped, _sum(emit, emit.op("Where", dead, absorbed, 0.0)))
         of_bias = _sum(emit, multiply(emit, s, subtract(emit, z, contributed)))
         self.bias = add(emit, self.bias, 0.0 if lost else of_bias)
-        self.dropped = add(
-            emit, self.dropped, subtract(emit, of_bias if lost else 0.0, _sum(emit, taken))
-        )
+        rest = subtract(emit, of_bias if lost else 0.0, _sum(emit, taken))
+        self.dropped = add(emit, self.dropped, rest)
 
 
 @dataclass
@@ -89,80 +84,64 @@ class Audit:
             for (site, _, conserves), sums in zip(other.rows, added, strict=True)
         ]
 
-    def open(self, emit: Emit, relevance: ir.Value) -> Account:
-        """An account for a node whose relevance is `relevance`, all of it still dropped."""
-        return Account(relevance, dropped=_sum(emit, relevance))
-
-    def close(
-        self, emit: Emit, site: Assigned, account: Account, propagated: Mapping[int, ir.Value]
-    ) -> None:
-        """Write the account of a node that propagated to these inputs."""
-        booked = (account.bias, account.stabilizer, account.dropped)
-        self._row(emit, site, [account.relevance], propagated, booked, True)
-
-    def of_expression(
+    def of_rule(
         self,
         emit: Emit,
         site: Assigned,
         arriving: Sequence[ir.Value | None],
-        propagated: Mapping[int, ir.Value],
-        shared: Sequence[ir.Value] | None,
+        propagated: Sequence[ir.Value],
     ) -> None:
-        """Write the account of a rule R_in = expression; `shared` is R_in before broadcast axes are
-        summed.
-        """
-        relevance = [r for r in arriving if r is not None]
-        dropped: Operand = 0.0
-        moves = site.step.kind in ("move", "maximum")
-        if shared is not None:
-            dropped = _total(emit, relevance)
-            for part in shared:
-                dropped = subtract(emit, dropped, _sum(emit, part))
-        elif site.step.kind == "move" and len(relevance) == 1:
-            dropped = _of_inactive(emit, site, relevance[0])
-        self._row(
-            emit, site, relevance, propagated, (0.0, 0.0, dropped), moves or shared is not None
-        )
+        """Book a node that propagates by its rule: the relevance that the graph computes."""
+        like = ir.Value(shape=ir.Shape([len(COLUMNS)]), type=ir.TensorType(emit.dtype))
+        (sums,) = emit.dialect("Account", [*arriving, *propagated], [like], site)
+        self.rows.append((site, sums, _conserves(site)))
 
     def of_body(
         self,
         emit: Emit,
         site: Assigned,
         arriving: Sequence[ir.Value | None],
-        propagated: Mapping[int, ir.Value],
+        propagated: Sequence[ir.Value],
         booked: Sequence[ir.Value],
         conserves: bool,
     ) -> None:
-        """Write the account of a node with bodies; booked: Σ|R_out| inside them, what bias,
-        stabilizer and rules took there, and by how much accounts are off.
+        """Book a node with bodies; booked: Σ|R_out| inside them, what bias, stabilizer and rules
+        took there, and by how much accounts are off.
         """
-        relevance = [r for r in arriving if r is not None]
         magnitude, *taken, off = booked
-        self._row(emit, site, relevance, propagated, taken, conserves, (magnitude, off))
-
-    def _row(
-        self,
-        emit: Emit,
-        site: Assigned,
-        relevance: Sequence[ir.Value],
-        propagated: Mapping[int, ir.Value],
-        booked: Sequence[Operand],
-        conserves: bool,
-        inside: tuple[Operand, Operand] = (0.0, 0.0),
-    ) -> None:
-        magnitude = add(emit, inside[0], _total(emit, [emit.op("Abs", r) for r in relevance]))
-        received = _total(emit, list(propagated.values()))
-        if isinstance(received, ir.Value):  # behind a Cast it may be of another dtype
-            received = emit.op("Cast", received, to=int(emit.dtype))
-        sums = (_total(emit, relevance), magnitude, received, *booked, inside[1])
-        parts = [
-            emit.op("Reshape", s if isinstance(s, ir.Value) else emit.constant(s), emit.ints(1))
-            for s in sums
-        ]
-        self.rows.append((site, emit.op("Concat", *parts, axis=0), conserves))
+        relevance = [r for r in arriving if r is not None]
+        sums = columns(emit, relevance, propagated, taken, (magnitude, off))
+        self.rows.append((site, sums, conserves))
 
 
-def _of_inactive(emit: Emit, site: Assigned, relevance: ir.Value) -> Operand:
+def _conserves(site: Assigned) -> bool:
+    """Whether the rule conserves relevance but for what is booked."""
+    if site.rule.shares or site.step.kind in ("move", "maximum"):
+        return True
+    return not site.rule.by_derivative
+
+
+def columns(
+    emit: Emit,
+    relevance: Sequence[ir.Value],
+    propagated: Sequence[ir.Value],
+    booked: Sequence[Operand],
+    inside: tuple[Operand, Operand] = (0.0, 0.0),
+) -> ir.Value:
+    """The sums of one account as COLUMNS."""
+    magnitude = add(emit, inside[0], total(emit, [emit.op("Abs", r) for r in relevance]))
+    received = total(emit, propagated)
+    if isinstance(received, ir.Value):  # behind a Cast it may be of another dtype
+        received = emit.op("Cast", received, to=int(emit.dtype))
+    sums = (total(emit, relevance), magnitude, received, *booked, inside[1])
+    parts = [
+        emit.op("Reshape", s if isinstance(s, ir.Value) else emit.constant(s), emit.ints(1))
+        for s in sums
+    ]
+    return emit.op("Concat", *parts, axis=0)
+
+
+def of_inactive(emit: Emit, site: Assigned, relevance: ir.Value) -> Operand:
     """The relevance of elements that do not come from an active input, such as padding or a
     concatenated constant.
     """
@@ -187,8 +166,9 @@ def _sum(emit: Emit, value: Operand) -> Operand:
     return emit.op("ReduceSum", value, keepdims=0) if isinstance(value, ir.Value) else value
 
 
-def _total(emit: Emit, values: Sequence[ir.Value]) -> Operand:
-    total: Operand = 0.0
+def total(emit: Emit, values: Sequence[ir.Value]) -> Operand:
+    """The sum over all elements of all tensors."""
+    sums: Operand = 0.0
     for value in values:
-        total = add(emit, total, _sum(emit, value))
-    return total
+        sums = add(emit, sums, _sum(emit, value))
+    return sums

@@ -10,7 +10,7 @@ Z.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,7 +24,7 @@ from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.lrp.rule import Setting, Share, Term
 from lrp_onnx.ops.registry import REGISTRY, Op
 from lrp_onnx.ops.stabilize import ratio
-from lrp_onnx.propagation.conservation import Audit
+from lrp_onnx.propagation.conservation import Account
 from lrp_onnx.propagation.expressions import evaluate
 from lrp_onnx.propagation.node_derivative import numbers, vjp
 
@@ -32,6 +32,7 @@ __all__ = [
     "EPSILON",
     "Layer",
     "Modified",
+    "booked_by_shares",
     "by_shares",
     "constant_input",
     "layer_of",
@@ -83,23 +84,43 @@ class Modified:
     b: Operand
 
 
+@dataclass(frozen=True)
+class Shared:
+    """One share of relevance on its way to the inputs."""
+
+    factor: float
+    terms: Sequence[Modified]
+    relevance: ir.Value
+    """What the share takes, but for its factor."""
+    z: ir.Value
+    s: ir.Value
+
+
 def by_shares(
-    emit: Emit, site: Assigned, arriving: Sequence[ir.Value | None], audit: Audit | None
+    emit: Emit, site: Assigned, arriving: Sequence[ir.Value | None]
 ) -> dict[int, ir.Value]:
     """The relevance of each active input of a linear node under a rule made of shares.
 
     arriving: relevance shaped like each output -> each result shaped like its input. Raises
     RuleError where the rule does not fit the node.
     """
+    layer = layer_of(emit, site)
+    totals: dict[int, Operand] = dict.fromkeys(layer.active, 0.0)
+    for shared in shares_of(emit, site, layer, arriving):
+        _accumulate(emit, layer, shared.terms, shared.s, totals)
+    return {i: _tensor(emit, total, layer.node.inputs[i]) for i, total in totals.items()}
+
+
+def shares_of(
+    emit: Emit, site: Assigned, layer: Layer, arriving: Sequence[ir.Value | None]
+) -> Iterator[Shared]:
+    """The shares of which any relevance goes on."""
     relevance, *others = arriving
     if relevance is None or any(r is not None for r in others):
         raise RuleError(
             "relevance arrives at an output beside the first. Make that tensor an output of the "
             "model and choose another with --output"
         )
-    layer = layer_of(emit, site)
-    totals: dict[int, Operand] = dict.fromkeys(layer.active, 0.0)
-    accounts = None if audit is None else audit.open(emit, relevance)
     for share in site.rule.shares:
         terms = [m for term in share.terms if (m := modified(emit, layer, term)) is not None]
         z = _sum_of_terms(emit, layer, terms)
@@ -107,19 +128,25 @@ def by_shares(
             continue
         factor = _number(evaluate(emit, share.factor, layer.values))
         epsilon = layer.values.get("epsilon", EPSILON)
-        masked = _masked(emit, layer, share, relevance)
-        s = multiply(emit, factor, ratio(emit, masked, z, epsilon))
-        if isinstance(s, float):
-            continue
-        _accumulate(emit, layer, terms, s, totals)
-        if accounts is not None:
-            times = len(layer.active) if site.step.kind == "bilinear" else 1
-            own = _without_bias(emit, layer, terms)
-            accounts.add_share(emit, factor, masked, s, z, own, _bias_is_lost(terms), times)
-    propagated = {i: _tensor(emit, total, layer.node.inputs[i]) for i, total in totals.items()}
-    if audit is not None and accounts is not None:
-        audit.close(emit, site, accounts, propagated)
-    return propagated
+        taken = _masked(emit, layer, share, relevance)
+        s = multiply(emit, factor, ratio(emit, taken, z, epsilon))
+        if isinstance(s, ir.Value):
+            yield Shared(factor, terms, taken, z, s)
+
+
+def booked_by_shares(
+    emit: Emit, site: Assigned, arriving: Sequence[ir.Value | None]
+) -> tuple[Operand, Operand, Operand]:
+    """What bias, stabilizer and rule take of the relevance that arrives."""
+    layer, times = layer_of(emit, site), 1
+    if site.step.kind == "bilinear":
+        times = len(layer.active)
+    account = Account(emit, [r for r in arriving if r is not None])
+    for shared in shares_of(emit, site, layer, arriving):
+        own = _without_bias(emit, layer, shared.terms)
+        lost = _bias_is_lost(shared.terms)
+        account.add_share(shared.factor, shared.relevance, shared.s, shared.z, own, lost, times)
+    return account.bias, account.stabilizer, account.dropped
 
 
 def layer_of(emit: Emit, site: Assigned) -> Layer:

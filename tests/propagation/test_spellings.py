@@ -116,7 +116,7 @@ def reasons(composite):
     told = []
 
     def observe(stage, model, seconds, result):
-        if stage == "propagate":
+        if stage == "rewrite":
             told.extend(result)
 
     options = CompileOptions(composite=composite, check=False)

@@ -1,4 +1,4 @@
-"""The relevance of a tensor on its way back, in the form in which it costs least.
+"""Relevance as a product R = a·c that is not formed.
 
 Most rules give R_in = x · c.  Formed, R_in is often only divided again by what x came from: by
 epsilon R/(a + ε) with R = a·c is c · a/(a + ε), and where a tensor is read twice, x·c₁ + x·c₂ is
@@ -10,19 +10,29 @@ wherever z ≤ 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.builder import HALF, Emit, known_rank
+from lrp_onnx.graph.builder import HALF, Emit
+from lrp_onnx.graph.dialect import is_dialect, meant_by
 from lrp_onnx.ops.scatter_add import constant_array
 
-__all__ = ["Moved", "NotFactored", "Relevance", "total"]
+__all__ = [
+    "DoesNotApply",
+    "Moved",
+    "Relevance",
+    "form_products",
+    "late",
+    "masked",
+    "summed",
+    "whole",
+]
 
 
-class NotFactored(Exception):
-    """Why a node's relevance has no cheaper form than its rule says; no error."""
+class DoesNotApply(Exception):
+    """Why a rewrite leaves a node as it is; no error."""
 
 
 @dataclass(frozen=True)
@@ -45,32 +55,28 @@ class Relevance:
     moved: Moved | None = None
     """Where R was before its elements were moved, if there it was smaller."""
 
+    @classmethod
+    def of(cls, value: ir.Value) -> Relevance:
+        """What is known of a tensor of relevance."""
+        node = value.producer()
+        if node is None or not is_dialect(value, "Product"):
+            return cls(value)
+        factor, coefficient = node.inputs
+        assert coefficient is not None
+        return cls(coefficient, factor, meant_by(node))
+
+    def value(self, emit: Emit) -> ir.Value:
+        """R as a tensor that rewrites can see through."""
+        if self.factor is None:
+            return self.coefficient
+        parts = [self.factor, self.coefficient]
+        return emit.dialect("Product", parts, [self.factor], self.moved)[0]
+
     def whole(self, emit: Emit) -> ir.Value:
         """R as one tensor."""
         if self.factor is None:
             return self.coefficient
         return emit.op("Mul", self.factor, self.coefficient)
-
-    def deferred_coefficient(self, emit: Emit) -> ir.Value:
-        """The coefficient, so that what it is multiplied with later is computed before it.
-
-        A share of the forward pass is then one tensor to keep instead of the two that it is made
-        of.  ONNX Runtime computes that input first whose node stands later in the file, and takes
-        for the last the nodes with which it changes the layout of a convolution's result.
-        """
-        producer = self.coefficient.producer()
-        if producer is None or producer.op_type not in ("Conv", "Add"):
-            return self.coefficient
-        return self.reordered_coefficient(emit)
-
-    def reordered_coefficient(self, emit: Emit) -> ir.Value:
-        """The coefficient, so that what stands before this in the file and is multiplied with it is
-        computed after it, and not kept from the forward pass on.
-        """
-        c = self.coefficient
-        if emit.runtime == "cuda":
-            return c
-        return emit.op("Reshape", c, emit.ints(*[0] * known_rank(c)))
 
     def is_of(self, z: ir.Value) -> bool:
         """Whether R = z · c, so that it is 0 where z is."""
@@ -104,14 +110,46 @@ def _is_zero_below(clip: ir.Node) -> bool:
     return high is None or (top is not None and bool((top >= 0).all()))
 
 
-def total(emit: Emit, parts: Sequence[Relevance]) -> Relevance:
-    """The sum over all consumers of a tensor; it stays a product if all share a factor."""
-    if len(parts) == 1:
-        return parts[0]
+def late(emit: Emit, c: ir.Value, always: bool = False) -> ir.Value:
+    """A coefficient, so that what it is multiplied with is computed before it.
+
+    A share of the forward pass is then one tensor to keep instead of the two that it is made of.
+    `always`: also where no convolution makes the coefficient.
+    """
+    return emit.dialect("Late", [c], [c], always=int(always))[0]
+
+
+def summed(emit: Emit, node: ir.Node) -> list[ir.Value]:
+    """Sum(x·c₁, x·c₂) = x·(c₁ + c₂): relevance stays a product if all parts share a factor."""
+    parts = [Relevance.of(value) for value in node.inputs if value is not None]
     factors = {part.factor for part in parts}
     shared = factors.pop() if len(factors) == 1 else None
     summands = [p.coefficient if shared is not None else p.whole(emit) for p in parts]
     r, *others = summands
     for other in others:
         r = emit.op("Add", r, other)
-    return Relevance(r, shared)
+    return [Relevance(emit.shaped(r, node.outputs[0]), shared).value(emit)]
+
+
+def masked(emit: Emit, node: ir.Node) -> list[ir.Value]:
+    """Mask(a·c, m) = a·(c·m)."""
+    (r, mask) = node.inputs
+    assert r is not None
+    relevance = Relevance.of(r)
+    c = emit.shaped(emit.op("Mul", relevance.coefficient, mask), node.outputs[0])
+    return [Relevance(c, relevance.factor).value(emit)]
+
+
+def whole(emit: Emit, node: ir.Node) -> list[ir.Value]:
+    """Whole(a·c) = a·c, formed."""
+    (r,) = node.inputs
+    assert r is not None
+    return [Relevance.of(r).whole(emit)]
+
+
+def form_products(emit: Emit, node: ir.Node) -> None:
+    """Let a node that is no relevance node read products formed."""
+    for k, value in enumerate(node.inputs):
+        if value is not None and is_dialect(value, "Product"):
+            with emit.in_place_of(node, value.producer()):
+                node.replace_input_with(k, Relevance.of(value).whole(emit))

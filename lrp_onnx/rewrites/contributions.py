@@ -24,10 +24,10 @@ from lrp_onnx.graph.arithmetic import (
 )
 from lrp_onnx.graph.builder import Emit, Input, static_shape
 from lrp_onnx.ops.scatter_add import constant_array
-from lrp_onnx.propagation.factored.normal_form import NormalForm
-from lrp_onnx.propagation.factored.relevance import Relevance
-from lrp_onnx.propagation.factored.side_by_side import backward, backward_sum, forward
 from lrp_onnx.propagation.shares import Layer
+from lrp_onnx.rewrites.linear_nodes import backward, backward_sum, forward
+from lrp_onnx.rewrites.normal_form import NormalForm
+from lrp_onnx.rewrites.product import DoesNotApply, Relevance, late
 
 __all__ = ["Contributions", "values_of"]
 
@@ -46,7 +46,14 @@ weights that are not 0."""
 class Contributions:
     """A layer with a weight, and the relevance of its output."""
 
-    def __init__(self, emit: Emit, layer: Layer, relevance: Relevance, epsilon: float) -> None:
+    def __init__(
+        self,
+        emit: Emit,
+        layer: Layer,
+        relevance: Relevance,
+        epsilon: float,
+        shares: Sequence[NormalForm],
+    ) -> None:
         self.emit, self.layer, self.epsilon = emit, layer, epsilon
         self.relevance = relevance
         self.i = layer.active[0]
@@ -58,6 +65,8 @@ class Contributions:
         """The input's sign, 0 if it has both."""
         self.zero_below = relevance.is_zero_below(self.z)
         """Whether relevance is 0 wherever z ≤ 0."""
+        self.shares = [s for s in shares if s.factor and not (self.zero_below and s.where == "<")]
+        """Those that get any relevance: where z < 0 none may arrive."""
 
     def positive_weights(self, multiple: float) -> Operand:
         """The weights of positive contributions, times a number."""
@@ -113,16 +122,22 @@ class Contributions:
         w = multiply(emit, multiple, absolute(emit, self.w))
         return self.forward([absolute(emit, self.x)], [w], add(emit, b, epsilon), 1)
 
-    def are_mirrored(self, shares: Sequence[NormalForm]) -> bool:
-        """Whether of two shares, one above and one below z = 0, each counts contributions of z's
-        own sign more, and both as the other one's mirror image.
+    def mirrored_shares(self) -> Relevance:
+        """Of two shares, one above and one below z = 0, each counts contributions of z's own sign
+        more, and both as the other one's mirror image: gamma.  See `by_sizes`.
         """
-        if len(shares) != 2 or [share.where for share in shares] != [">", "<"]:
-            return False
-        above, below = shares
+        if len(self.shares) != 2 or [share.where for share in self.shares] != [">", "<"]:
+            raise DoesNotApply("there is no share above and one below z = 0")
+        above, below = self.shares
         p, q = above.parts(self.sign) or (0.0, 0.0)
         mirrored = below.parts(self.sign) == (q, p) and above.factor == below.factor
-        return mirrored and all(map(self.takes_bias, shares)) and p > q >= 0
+        if not (mirrored and all(map(self.takes_bias, self.shares)) and p > q >= 0):
+            raise DoesNotApply("the shares above and below z = 0 are no mirror images")
+        return self.by_sizes(above, mirrored=True)
+
+    def opposite_shares_of_own_output(self) -> Relevance:
+        """See `OneSignedInput`."""
+        raise DoesNotApply("its input may be of both signs")
 
     def takes_bias(self, share: NormalForm) -> bool:
         """Whether the bias counts as contributions of its sign do."""
@@ -161,13 +176,13 @@ class Contributions:
 
     def _on_both_sides(self, size: Operand) -> list[ir.Value]:
         """u and sgn(z)·u, in the order in which the runtime keeps one tensor of the forward pass
-        (see `Relevance.deferred_coefficient`).
+        (see `late`).
         """
         emit = self.emit
         if self.relevance.is_of(self.z):
             u, y = self.share(self.z, size)
             size_of_y = absolute(emit, y)
-            c = self.relevance.reordered_coefficient(emit)
+            c = late(emit, self.relevance.coefficient, always=True)
             return values_of([u, multiply(emit, size_of_y, c)])
         sgn = side(emit, self.z)
         own = divide(emit, multiply(emit, sgn, self.relevance.whole(emit)), size)
@@ -198,7 +213,7 @@ class Contributions:
 
     def share(self, of: Operand, divisor: Operand) -> tuple[ir.Value, ir.Value]:
         """c · (a / Z) for R = c·a, and a / Z: the one tensor of the forward pass that is kept."""
-        c = self.relevance.deferred_coefficient(self.emit)
+        c = late(self.emit, self.relevance.coefficient)
         share = divide(self.emit, of, divisor)
         assert isinstance(share, ir.Value)
         return self._multiple(c, share), share
@@ -213,8 +228,8 @@ class Contributions:
         assert a is not None
         if relu is a:
             # 1/times + t stands before c·t, so that it is computed after it and not kept (see
-            # `Relevance.deferred_coefficient`)
-            c = self.relevance.deferred_coefficient(emit)
+            # `late`)
+            c = late(emit, self.relevance.coefficient)
             t = divide(emit, a, size)
             divisor = add(emit, t, 1 / times)
             over_negative = self._multiple(c, t)

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, static_shape
+from lrp_onnx.lowering.flipped_conv import is_turned, turned_conv
+from lrp_onnx.lowering.phased_conv import is_phased, phased
 from lrp_onnx.ops.conv_geometry import Sliding, sliding
-from lrp_onnx.ops.flipped_conv import is_turned, turned_conv
-from lrp_onnx.ops.phased_conv import is_phased, phased
 
 __all__ = ["Pair", "over_input"]
 

@@ -23,10 +23,10 @@ from lrp_onnx.graph.arithmetic import (
     positive,
     subtract,
 )
-from lrp_onnx.propagation.factored.contributions import Contributions, values_of
-from lrp_onnx.propagation.factored.normal_form import NormalForm
-from lrp_onnx.propagation.factored.relevance import NotFactored, Relevance
-from lrp_onnx.propagation.factored.side_by_side import backward
+from lrp_onnx.rewrites.contributions import Contributions, values_of
+from lrp_onnx.rewrites.linear_nodes import backward
+from lrp_onnx.rewrites.normal_form import NormalForm
+from lrp_onnx.rewrites.product import DoesNotApply, Relevance
 
 __all__ = ["MixedSignInput"]
 
@@ -40,48 +40,57 @@ POSITIVE, NEGATIVE = ((1.0, 0.0), (0.0, 1.0)), ((0.0, 1.0), (1.0, 0.0))
 class MixedSignInput(Contributions):
     """A layer whose input may be of both signs, under shares in normal form."""
 
-    def propagated(self, shares: Sequence[NormalForm]) -> Relevance:
-        """R_in; NotFactored where the shares have no cheaper form."""
-        if self.are_mirrored(shares):
-            return self.by_sizes(shares[0], mirrored=True)
-        if any(share.where and not self.zero_below for share in shares):
-            raise NotFactored("a share takes one side of z = 0 and is not mirrored on the other")
-        if self._folds(shares):
-            return self.by_sizes(shares[0], mirrored=False)
-        signs = [_sign_of(share, self.zero_below) for share in shares]
-        if not all(signs):
-            raise NotFactored("a share's denominator may be of both signs")
-        if self._is_pair(shares):
-            size, times = self._size()
-            over_positive, over_negative = self.both_quotients(size, times)
-            quotients = [
-                over_positive if share.of == POSITIVE else over_negative for share in shares
-            ]
-            shares = [
-                s if s.of == POSITIVE else replace(s, factor=-times * s.factor) for s in shares
-            ]
-        else:
-            pairs = zip(shares, signs, strict=True)
-            quotients = self.quotients([self._side_by_side(*pair) for pair in pairs])
+    def share_above_zero(self) -> Relevance:
+        """One share that counts positive contributions more, with z at hand as relu(z).  See
+        `by_sizes`.
+        """
+        parts = self.shares[0].parts(0) if len(self.shares) == 1 else None
+        if parts is None or not self._has_relu() or not parts[0] > parts[1] >= 0:
+            raise DoesNotApply("it is not one share of z₊ where relevance is 0 at z ≤ 0")
+        if (self.shares[0].where and not self.zero_below) or not self.takes_bias(self.shares[0]):
+            raise DoesNotApply("the share takes one side of z = 0, or counts the bias differently")
+        return self.by_sizes(self.shares[0], mirrored=False)
+
+    def opposite_shares_above_zero(self) -> Relevance:
+        """R over the positive and R over the negative contributions, if it is 0 at z ≤ 0: both
+        quotients of one sum.  See `both_quotients`.
+        """
+        self._signs()
+        if not self._is_pair():
+            raise DoesNotApply("it is not one share of z₊ and one of z₋, with relu(z) at hand")
+        size, times = self._size()
+        over_positive, over_negative = self.both_quotients(size, times)
+        quotients = [over_positive if s.of == POSITIVE else over_negative for s in self.shares]
+        shares = [
+            s if s.of == POSITIVE else replace(s, factor=-times * s.factor) for s in self.shares
+        ]
         return self._by_sign_of_x(*self._each_back(shares, quotients))
 
-    def _folds(self, shares: Sequence[NormalForm]) -> bool:
-        """Whether one share counts raising contributions more, and z is at hand as relu(z)."""
-        parts = shares[0].parts(0) if len(shares) == 1 else None
-        if parts is None or not self._has_relu():
-            return False
-        return parts[0] > parts[1] >= 0 and self.takes_bias(shares[0])
+    def shares_of_one_sign(self) -> Relevance:
+        """Every share over its own sum, x⁺ and x⁻ side by side."""
+        pairs = zip(self.shares, self._signs(), strict=True)
+        quotients = self.quotients([self._side_by_side(*pair) for pair in pairs])
+        return self._by_sign_of_x(*self._each_back(self.shares, quotients))
+
+    def _signs(self) -> list[int]:
+        """The sign that each share's denominator has wherever relevance may arrive."""
+        if any(share.where and not self.zero_below for share in self.shares):
+            raise DoesNotApply("a share takes one side of z = 0 and is not mirrored on the other")
+        signs = [_sign_of(share, self.zero_below) for share in self.shares]
+        if not all(signs):
+            raise DoesNotApply("a share's denominator may be of both signs")
+        return signs
 
     def _has_relu(self) -> bool:
         """Whether relu(z) costs less than a second convolution: behind a Clip it is two passes."""
         own = self.relevance.is_of_relu(self.z)
         return own or (self.zero_below and self.weights_per_output() >= FOLDED_FROM)
 
-    def _is_pair(self, shares: Sequence[NormalForm]) -> bool:
+    def _is_pair(self) -> bool:
         """Whether one share has the positive and one the negative contributions, and relu(z) is
         there already.
         """
-        biased = self.layer.bias is not None
+        shares, biased = self.shares, self.layer.bias is not None
         alone = [s.of == POSITIVE and (s.bias == (1, 0) or not biased) for s in shares]
         rest = [s.of == NEGATIVE and (s.bias == (0, 1) or not biased) for s in shares]
         both = len(shares) == 2 and any(alone) and any(rest)
@@ -114,7 +123,7 @@ class MixedSignInput(Contributions):
 
     def _each_back(
         self, shares: Sequence[NormalForm], quotients: Sequence[ir.Value]
-    ) -> list[ir.Value]:
+    ) -> Sequence[ir.Value]:
         """The coefficients of x⁺ and x⁻."""
         ws = [
             values_of([multiply(self.emit, share.factor, self.mixed(*part)) for part in share.of])

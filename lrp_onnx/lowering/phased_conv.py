@@ -18,8 +18,8 @@ from itertools import product
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit
+from lrp_onnx.lowering.flipped_conv import exchanged, has_channels
 from lrp_onnx.ops.conv_geometry import Sliding
-from lrp_onnx.ops.flipped_conv import exchanged, has_channels
 from lrp_onnx.ops.scatter_add import LAST
 
 __all__ = ["is_phased", "phased"]

@@ -19,9 +19,9 @@ from lrp_onnx.graph.arithmetic import Operand, add, divide, multiply, subtract
 from lrp_onnx.graph.builder import Emit, Input, static_shape
 from lrp_onnx.lrp.rule import Share
 from lrp_onnx.ops.stabilize import ratio
-from lrp_onnx.propagation.factored.relevance import NotFactored, Relevance
-from lrp_onnx.propagation.factored.side_by_side import backward
 from lrp_onnx.propagation.shares import Layer, Modified, constant_input, modified
+from lrp_onnx.rewrites.linear_nodes import backward
+from lrp_onnx.rewrites.product import DoesNotApply, Relevance
 
 __all__ = ["by_constant_inputs"]
 
@@ -32,18 +32,18 @@ def by_constant_inputs(
     """R_in of a convolution under one share over constants."""
     (share, *more), (i,) = shares, layer.active
     if more or share.where is not None or layer.node.op_type != "Conv":
-        raise NotFactored("its terms are no sums of parts of x and w, nor one share of a Conv")
+        raise DoesNotApply("its terms are no sums of parts of x and w, nor one share of a Conv")
     terms = [m for term in share.terms if (m := modified(emit, layer, term)) is not None]
     own = [t for t in terms if t.x[i] is layer.node.inputs[i]]
     rest = [t for t in terms if t not in own]
     inputs = [t.x[i] for t in rest]
     if any(isinstance(x, ir.Value) and x.const_value is None for x in inputs):
-        raise NotFactored("a term's x is neither a sum of parts of x nor constant")
+        raise DoesNotApply("a term's x is neither a sum of parts of x nor constant")
     if len(own) == 1 and rest and share.factor == 1.0 and _is_unmodified(layer, own[0]):
         return _around_own_output(emit, layer, own[0], rest, relevance, epsilon)
     if not own and len(rest) == 1 and share.factor == 1.0 and isinstance(rest[0].w, float):
         return _alike_in_all_channels(emit, layer, rest[0], relevance, epsilon)
-    raise NotFactored("its terms are neither x beside constants nor one constant")
+    raise DoesNotApply("its terms are neither x beside constants nor one constant")
 
 
 def _is_unmodified(layer: Layer, term: Modified) -> bool:
@@ -63,9 +63,9 @@ def _around_own_output(
     (i,) = layer.active
     channels = any(isinstance(t.x[i], ir.Value) for t in rest)
     if channels and _groups(layer) > 1:
-        raise NotFactored("a constant per channel meets groups of channels")
+        raise DoesNotApply("a constant per channel meets groups of channels")
     if rest[0].factor != -1.0 or any(t.b != 0.0 or isinstance(t.w, float) for t in rest):
-        raise NotFactored("its constants do not stand for an input that is taken away")
+        raise DoesNotApply("its constants do not stand for an input that is taken away")
     constant: Operand = 0.0
     for k, term in enumerate(rest):
         replaced: dict[int, Input] = {i: constant_input(emit, layer, term, i), 1: term.w}
@@ -86,7 +86,7 @@ def _around_own_output(
     own_w = layer.node.inputs[1]
     assert own_w is not None
     if isinstance(by_constants, float):
-        raise NotFactored("its constants are 0")
+        raise DoesNotApply("its constants are 0")
     by_own, by_rest = backward(emit, layer, [s], [[own_w, by_constants]])
     total = add(emit, multiply(emit, own.x[i], by_own), by_rest)
     assert isinstance(total, ir.Value)
@@ -105,10 +105,10 @@ def _alike_in_all_channels(
     (i,), w = layer.active, layer.node.inputs[1]
     shape = None if w is None else static_shape(w)
     if shape is None or _groups(layer) > 1 or term.b != 0.0 or term.factor != 1.0:
-        raise NotFactored("channels are grouped or of unknown number, or the bias counts")
+        raise DoesNotApply("channels are grouped or of unknown number, or the bias counts")
     assert isinstance(term.w, float)
     if not isinstance(term.x[i], float) or term.x[i] * term.w <= 0:
-        raise NotFactored("its constant is not positive")
+        raise DoesNotApply("its constant is not positive")
     one = emit.constant(np.full((1, *shape[1:]), term.w))
     replaced: dict[int, Input] = {i: constant_input(emit, layer, term, i), 1: one}
     if layer.bias is not None:

@@ -1,0 +1,64 @@
+"""Elementwise operators of the dialect in those that runtimes compute fast.
+
+ONNX Runtime's CPU provider computes Where, Sign and Min on one thread.  It computes that input of a
+node first whose own node stands later in the file, and takes for the last the nodes with which it
+changes the layout of a convolution's result.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from lrp_onnx.graph.arithmetic import Operand, multiply, subtract
+from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.ops.scatter_add import constant_array
+
+__all__ = ["at_least", "at_most", "late", "side", "stabilize"]
+
+
+def at_least(emit: Emit, node: ir.Node) -> list[ir.Value]:
+    """max(a, least) as a Clip: runtimes compute it together with the convolution before it."""
+    a, least = node.inputs
+    return [emit.op("Clip", a, least)]
+
+
+def at_most(emit: Emit, node: ir.Node) -> list[ir.Value]:
+    """min(a, most) as a Clip."""
+    a, most = node.inputs
+    return [emit.op("Clip", a, None, most)]
+
+
+def side(emit: Emit, node: ir.Node) -> list[ir.Value]:
+    """sgn(a), 0 where a is, by a factor that brings every number to ±1 that a sum of products can
+    be but by chance.
+    """
+    (a,) = node.inputs
+    if emit.runtime == "cuda":
+        return [emit.op("Sign", a)]
+    large = 1e290 if emit.dtype == ir.DataType.DOUBLE else 1e30
+    return [emit.op("Clip", emit.op("Mul", a, large), -1.0, 1.0)]
+
+
+def stabilize(emit: Emit, node: ir.Node) -> list[ir.Value]:
+    """z + ε·sgn(z), sgn(0) = 1."""
+    z, epsilon = node.inputs
+    assert epsilon is not None
+    number = constant_array(epsilon)
+    size: Operand = epsilon if number is None or number.size != 1 else float(number)
+    upper = emit.op("GreaterOrEqual", z, 0.0)
+    if not emit.optimize or emit.runtime == "cuda":
+        return [emit.op("Add", z, emit.op("Where", upper, size, subtract(emit, 0.0, size)))]
+    twice = multiply(emit, emit.op("Cast", upper, to=int(emit.dtype)), multiply(emit, 2.0, size))
+    return [emit.op("Add", z, subtract(emit, twice, size))]
+
+
+def late(emit: Emit, node: ir.Node) -> list[ir.Value]:
+    """A coefficient, by a Reshape computed after what stands before it in the file."""
+    (c,) = node.inputs
+    assert c is not None
+    producer = c.producer()
+    from_sum = producer is not None and producer.op_type in ("Conv", "Add")
+    always = node.attributes.get_int("always", 0)
+    if emit.runtime == "cuda" or not (from_sum or always):
+        return [c]
+    return [emit.op("Reshape", c, emit.ints(*[0] * known_rank(c)))]

@@ -1,0 +1,71 @@
+"""Rules that take a layer as it is: epsilon, norm and their like.
+
+The forward's own z stands for Σ f(x; w, b); where relevance is 0 at z ≤ 0, so does a = relu(z).
+What the backward pass needs of the forward is one tensor a layer, a/Z, where R = a·c: it is
+computed while a and Z are at hand, and R/Z = c·(a/Z).
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from lrp_onnx.graph.arithmetic import absolute, add, divide, multiply, positive
+from lrp_onnx.graph.builder import Emit
+from lrp_onnx.lrp.assigned import Assigned
+from lrp_onnx.ops.stabilize import ratio
+from lrp_onnx.propagation.node_derivative import vjp
+from lrp_onnx.propagation.shares import Layer
+from lrp_onnx.rewrites.normal_form import normal_form
+from lrp_onnx.rewrites.product import DoesNotApply, Relevance, late
+
+__all__ = ["by_own_output", "is_unmodified"]
+
+
+def is_unmodified(site: Assigned) -> bool:
+    """Whether the rule is one share of the layer as it is: epsilon, norm and their like."""
+    share, *more = site.rule.shares
+    term, *terms = share.terms
+    own = (term.x, term.w, term.b) == ("x", "w", "b") and term.factor == 1.0
+    return own and not more and not terms and share.where is None
+
+
+def by_own_output(
+    emit: Emit, site: Assigned, layer: Layer, relevance: Relevance, epsilon: float
+) -> dict[int, Relevance]:
+    """R_i = x_i · vjp(R / stabilize(z)) for every active input."""
+    form = normal_form(site.rule.shares[0], site.settings)
+    if form is None:
+        raise DoesNotApply("the factor of its share is no number")
+    s = multiply(emit, form.factor, _quotient(emit, relevance, layer.z(emit), epsilon))
+    assert isinstance(s, ir.Value)
+    return {
+        i: Relevance(vjp(emit, layer.op, layer.node, [s], i, detached=True), layer.node.inputs[i])
+        for i in layer.active
+    }
+
+
+def _quotient(emit: Emit, relevance: Relevance, z: ir.Value, epsilon: float) -> ir.Value:
+    """R / stabilize(z), by what is known of R where z is 0 or negative."""
+    if relevance.factor is None:
+        return ratio(emit, relevance.coefficient, z, epsilon)
+    if relevance.is_of(z) or relevance.is_of_relu(z):
+        return _own_share(emit, relevance, epsilon)
+    c = late(emit, relevance.coefficient)
+    if relevance.is_zero_below(z):
+        share = divide(emit, relevance.factor, add(emit, positive(emit, z), epsilon))
+    else:
+        share = ratio(emit, relevance.factor, z, epsilon)
+    s = multiply(emit, c, share)
+    assert isinstance(s, ir.Value)
+    return s
+
+
+def _own_share(emit: Emit, relevance: Relevance, epsilon: float) -> ir.Value:
+    """c · z / (z + ε·sgn(z)) = c · |z| / (|z| + ε) for R = c·z or c·relu(z)."""
+    if relevance.moved is not None:
+        return relevance.moved.move(_own_share(emit, relevance.moved.product, epsilon))
+    assert relevance.factor is not None
+    c, size = late(emit, relevance.coefficient), absolute(emit, relevance.factor)
+    s = multiply(emit, c, divide(emit, size, add(emit, size, epsilon)))
+    assert isinstance(s, ir.Value)
+    return s

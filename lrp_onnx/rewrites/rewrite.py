@@ -1,0 +1,223 @@
+"""Every relevance node in its cheapest form: named rewrites, tried in order.
+
+A rewrite says in its docstring what it computes and why that is what the rule says; it raises
+DoesNotApply with the reason where its pattern or its condition does not hold.  Where none applies
+the node stays what its rule says (`propagation/interpreter.py`), and `--print-after rewrite` tells
+why.  What rewrites use:
+
+- Z = p·z₊ + q·z₋ (see `normal_form`) needs z₊ or z₋ alone, the other being what is left of z.
+- A sum whose sign is known carries its stabilizer in its bias.
+- |x| and |w| make one forward of two: z₊ = (z + f(|x|; |w|, |b|))/2 where that does not cancel.
+- Shares where z > 0 and where z < 0 exclude each other: one quotient serves both.
+- What MaxPool gives back to the maxima is divided before, while it is small.
+
+Differences stand where they lose nothing (see `DIRECT_BELOW`), and a denominator is never 0, also
+where R is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+
+import onnx_ir as ir
+
+from lrp_onnx.errors import LrpError, UnsupportedError
+from lrp_onnx.graph.arithmetic import sign
+from lrp_onnx.graph.builder import HALF, Emit
+from lrp_onnx.graph.dialect import Expansion, meant_by, write_out
+from lrp_onnx.graph.names import name_of
+from lrp_onnx.graph.refusal import refusal
+from lrp_onnx.lrp.assigned import Assigned
+from lrp_onnx.propagation.interpreter import account, interpret
+from lrp_onnx.propagation.shares import EPSILON, Layer, layer_of
+from lrp_onnx.rewrites import constant_inputs, moves, own_output
+from lrp_onnx.rewrites.contributions import Contributions
+from lrp_onnx.rewrites.mixed_sign_input import MixedSignInput
+from lrp_onnx.rewrites.normal_form import canonical, normal_forms
+from lrp_onnx.rewrites.one_signed_input import OneSignedInput
+from lrp_onnx.rewrites.product import (
+    DoesNotApply,
+    Relevance,
+    form_products,
+    masked,
+    summed,
+    whole,
+)
+
+__all__ = ["LINEAR", "rewrite"]
+
+Propagated = dict[int, Relevance]
+
+
+@dataclass(frozen=True)
+class Linear:
+    """What a rewrite of a linear layer matches: the node, its rule, and what arrives."""
+
+    emit: Emit
+    site: Assigned
+    arriving: Sequence[Relevance | None]
+
+    @cached_property
+    def relevance(self) -> Relevance:
+        """That of the only output."""
+        relevance, *others = self.arriving
+        if relevance is None or any(r is not None for r in others):
+            raise DoesNotApply("relevance arrives at several outputs, and one quotient needs one")
+        return relevance
+
+    @cached_property
+    def layer(self) -> Layer:
+        """The node as a linear layer, under a stabilizer that is a number."""
+        layer = layer_of(self.emit, self.site)
+        epsilon = layer.values.get("epsilon", EPSILON)
+        if not isinstance(epsilon, float) or not epsilon:
+            raise DoesNotApply("epsilon is 0 or depends on z")
+        if layer.node.outputs[0].dtype in HALF:
+            raise DoesNotApply("z is in half precision")
+        return layer
+
+    @property
+    def epsilon(self) -> float:
+        """The stabilizer."""
+        epsilon = self.layer.values.get("epsilon", EPSILON)
+        assert isinstance(epsilon, float)
+        return epsilon
+
+    @cached_property
+    def weighted(self) -> Layer:
+        """The layer with a weight whose parts can be taken."""
+        if self.layer.weight is None or self.site.step.kind != "linear":
+            raise DoesNotApply("there is no weight to take positive and negative parts of")
+        return self.layer
+
+    @cached_property
+    def contributions(self) -> Contributions:
+        """Its positive and negative contributions, under shares in normal form."""
+        layer, emit = self.weighted, self.emit
+        shares = normal_forms(self.site.rule.shares, self.site.settings)
+        if not shares:
+            raise DoesNotApply("its terms are no sums of parts of x and w")
+        x, w = (layer.node.inputs[i] for i in (layer.active[0], 1 - layer.active[0]))
+        assert x is not None
+        assert w is not None
+        if sign(emit, w):
+            raise DoesNotApply("all weights have one sign, so that half of the terms are 0")
+        form = OneSignedInput if sign(emit, x) else MixedSignInput
+        contributions = form(emit, layer, self.relevance, self.epsilon, shares)
+        if not contributions.shares:
+            raise DoesNotApply("no share gets any relevance")
+        return contributions
+
+
+def own_output_of(linear: Linear) -> Propagated:
+    """See `own_output`."""
+    if not own_output.is_unmodified(linear.site):
+        raise DoesNotApply("the rule changes x, w or b")
+    parts = (linear.emit, linear.site, linear.layer, linear.relevance, linear.epsilon)
+    return own_output.by_own_output(*parts)
+
+
+def by_contributions(name: str) -> Callable[[Linear], Propagated]:
+    """The rewrite of that name of `Contributions`."""
+
+    def rewrite(linear: Linear) -> Propagated:
+        return {linear.weighted.active[0]: getattr(linear.contributions, name)()}
+
+    return rewrite
+
+
+def constants(linear: Linear) -> Propagated:
+    """See `constant_inputs`."""
+    shares, relevance = linear.site.rule.shares, linear.relevance
+    r = constant_inputs.by_constant_inputs(
+        linear.emit, linear.weighted, shares, relevance, linear.epsilon
+    )
+    return {linear.layer.active[0]: r}
+
+
+LINEAR: dict[str, Callable[[Linear], Propagated]] = {
+    "own output": own_output_of,
+    "mirrored shares": by_contributions("mirrored_shares"),
+    "share above zero": by_contributions("share_above_zero"),
+    "opposite shares above zero": by_contributions("opposite_shares_above_zero"),
+    "opposite shares of own output": by_contributions("opposite_shares_of_own_output"),
+    "shares of one sign": by_contributions("shares_of_one_sign"),
+    "constant inputs": constants,
+}
+"""The rewrites of rules made of shares, the first that applies is taken."""
+
+
+def rewrite(emit: Emit) -> list[str]:
+    """Rewrite all relevance nodes; returns which stay what their rules say, and why.
+
+    Raises LrpError naming the node where a rule does not apply; UnsupportedError names all that
+    cannot be explained.
+    """
+    reasons: dict[str, str] = {}
+    rewrites: dict[str, Expansion] = {
+        "Propagate": partial(_propagated, reasons),
+        "Account": _accounted,
+        "Sum": summed,
+        "Mask": masked,
+        "Whole": whole,
+    }
+    write_out(emit, rewrites, form_products)
+    if emit.refused:
+        raise refusal(dict(reversed(emit.refused.items())))
+    return [f"{name}: as its rule says, since {why}" for name, why in reasons.items()]
+
+
+def _propagated(reasons: dict[str, str], emit: Emit, node: ir.Node) -> Sequence[ir.Value]:
+    """The relevance of each active input."""
+    site: Assigned = meant_by(node)
+    first = len(site.step.node.outputs)
+    arriving = [None if r is None else Relevance.of(r) for r in node.inputs[:first]]
+    emit.at(site.step.node, site.rule.name)
+    inputs = {i: v for i in site.step.active if (v := node.inputs[first + i]) is not None}
+    try:
+        propagated = _cheapest(reasons, emit, site, arriving)
+    except UnsupportedError as e:
+        emit.refused.update(e.nodes or {site.step.node: str(e)})
+        # anything of its shape: only whether the nodes before it are refused too still counts
+        return list(inputs.values())
+    except LrpError as e:
+        where = f"node {name_of(site.step.node)!r} ({site.step.node.op_type})"
+        raise type(e)(f"{where}, rule {site.rule.name!r}: {e}") from e
+    for i, v in inputs.items():
+        emit.shaped(propagated[i].coefficient, v)
+    return [propagated[i].value(emit) for i in inputs]
+
+
+def _cheapest(
+    reasons: dict[str, str], emit: Emit, site: Assigned, arriving: Sequence[Relevance | None]
+) -> Propagated:
+    if emit.optimize and site.rule.shares:
+        site = replace(site, rule=canonical(site.rule, site.settings))
+        linear, failed = Linear(emit, site, arriving), dict[str, None]()
+        for rule in LINEAR.values():
+            try:
+                return rule(linear)
+            except DoesNotApply as reason:
+                failed[str(reason)] = None
+        reasons[name_of(site.step.node)] = "; ".join(failed)
+    elif emit.optimize and any(r is not None and r.factor is not None for r in arriving):
+        moved = moves.moved_products(emit, site, arriving)
+        if moved is not None:
+            return moved
+    plain = interpret(emit, site, [None if r is None else r.whole(emit) for r in arriving])
+    return {i: Relevance(r) for i, r in plain.items()}
+
+
+def _accounted(emit: Emit, node: ir.Node) -> list[ir.Value]:
+    """What became of relevance at a node."""
+    site: Assigned = meant_by(node)
+    emit.at(site.step.node, site.rule.name)
+    whole = [None if r is None else Relevance.of(r).whole(emit) for r in node.inputs]
+    first = len(site.step.node.outputs)
+    propagated = [r for r in whole[first:] if r is not None]
+    try:
+        return [account(emit, site, whole[:first], propagated)]
+    except UnsupportedError:  # it is refused already
+        return list(node.outputs)
