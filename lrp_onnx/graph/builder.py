@@ -216,7 +216,7 @@ class Emit:
         like: of what each output has the shape, and the relevance. of: the forward node, or what
         else the node stands for.
         """
-        attributes["plain"] = int(not self.optimize)
+        attributes = attributes if self.optimize else {**attributes, "plain": 1}
         key = (DIALECT, op_type, id(of), tuple(inputs), _attribute_key(attributes))
         if key not in self._emitted:
             node = self._add(DIALECT, op_type, inputs, attributes, len(like))

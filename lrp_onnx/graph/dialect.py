@@ -3,7 +3,7 @@
 | operator | operands → results | means |
 | --- | --- | --- |
 | Propagate | relevance of each output → of each active input | what the rule of the node says |
-| Sum | relevance from each reader of a tensor → of the tensor | their sum |
+| Sum | relevance from two readers of a tensor → of the tensor | their sum |
 | Mask | R, m → R·m | a condition |
 | Whole | R → R | relevance that enters the body of a node |
 | Account | relevance of outputs, of inputs → sums | see `propagation/conservation.py` |
@@ -64,11 +64,12 @@ def write_out(
     emit.forget()
     for node in tuple(emit.graph):
         if node.domain == DIALECT and node.op_type in expansions:
-            with emit.in_place_of(node):
-                values = expansions[node.op_type](emit, node)
-            for old, new in zip(node.outputs, values, strict=True):
-                new.shape = old.shape if new.shape is None else new.shape
-                old.replace_all_uses_with(new)
+            if any(value.uses() for value in node.outputs):
+                with emit.in_place_of(node):
+                    values = expansions[node.op_type](emit, node)
+                for old, new in zip(node.outputs, values, strict=True):
+                    new.shape = old.shape if new.shape is None else new.shape
+                    old.replace_all_uses_with(new)
             emit.graph.remove(node, safe=True)
             continue
         prepare(emit, node)

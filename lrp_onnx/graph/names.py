@@ -11,7 +11,7 @@ from itertools import count
 import onnx_ir as ir
 
 from lrp_onnx.graph.annotations import NAME, PLACE
-from lrp_onnx.graph.subgraphs import bodies_of
+from lrp_onnx.graph.subgraphs import bodies_of, graphs_of
 
 __all__ = ["name_bodies", "name_of", "names_of", "renumber", "tensor_name"]
 
@@ -41,9 +41,12 @@ def names_of(node: ir.Node) -> tuple[str, ...]:
 
 def renumber(graph: ir.Graph, prefix: str) -> None:
     """Number the results named `<prefix>_<number>` anew, in the order of the file."""
-    values = [v for n in ir.traversal.RecursiveGraphIterator(graph) for v in n.outputs]
-    numbered = [v for v in values if _is_numbered(str(v.name), prefix)]
-    taken = {v.name for v in values} - {v.name for v in numbered}
+    numbered, taken = list[ir.Value](), set[str | None]()
+    for part in graphs_of(graph):
+        results = [v for node in part for v in node.outputs]
+        numbered += [v for v in results if _is_numbered(str(v.name), prefix)]
+        taken.update(v.name for v in (*part.inputs, *part.initializers.values(), *results))
+    taken -= {v.name for v in numbered}
     free = (name for k in count(1) if (name := f"{prefix}_{k}") not in taken)
     for value, name in zip(numbered, free, strict=False):
         value.name = name

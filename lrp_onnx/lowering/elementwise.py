@@ -11,9 +11,20 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.arithmetic import Operand, multiply, subtract
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.graph.dialect import is_dialect
 from lrp_onnx.ops.scatter_add import constant_array
 
-__all__ = ["at_least", "at_most", "late", "side", "stabilize"]
+__all__ = ["at_least", "at_most", "form_products", "late", "side", "stabilize"]
+
+
+def form_products(emit: Emit, node: ir.Node) -> None:
+    """A product that a node reads is formed in front of its first reader."""
+    for k, value in enumerate(node.inputs):
+        if value is not None and is_dialect(value, "Product"):
+            product = value.producer()
+            assert product is not None
+            with emit.in_place_of(node, product):
+                node.replace_input_with(k, emit.op("Mul", *product.inputs))
 
 
 def at_least(emit: Emit, node: ir.Node) -> list[ir.Value]:

@@ -10,7 +10,7 @@ from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.dialect import write_out
 from lrp_onnx.graph.names import renumber
 from lrp_onnx.graph.replacement import Build
-from lrp_onnx.lowering.elementwise import at_least, at_most, late, side, stabilize
+from lrp_onnx.lowering.elementwise import at_least, at_most, form_products, late, side, stabilize
 from lrp_onnx.lowering.linear import linear_sum, linear_vjp
 from lrp_onnx.lowering.norms import spell_group_norm, spell_norm
 
@@ -30,8 +30,8 @@ RELEVANCE = {
 
 def lower(model: ir.Model, emit: Emit) -> None:
     """Write out what only the compiler knows and remove what nothing reads."""
+    write_out(emit, RELEVANCE, form_products)
     common.RemoveUnusedNodesPass()(model)
-    write_out(emit, RELEVANCE)
     for clip in [n for n in model.graph if n.op_type == "Clip" and not n.domain]:
         clip_behind_relu(model.graph, clip)
     for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):

@@ -19,7 +19,21 @@ from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.samples import by_shape, rank_of
 from lrp_onnx.ops.scatter_add import LAST
 
-__all__: list[str] = []
+__all__ = ["linear_vjp"]
+
+
+def linear_vjp(
+    emit: Emit, node: ir.Node, i: int, ss: Sequence[ir.Value], ws: Sequence[ir.Value]
+) -> tuple[ir.Value, ...]:
+    """Σₖ vjp(sₖ; wₖⱼ) over input `i` of a linear node, for every j.
+
+    sₖ: shaped like the output    wₖⱼ: like the weight, those of one k together    ->    each like
+    the input. Raises UnsupportedError where the node's padding is unknown.
+    """
+    if node.op_type == "Conv":
+        sliding(node)
+    x, operands = operand(node, i), [emit.at_least_float(v) for v in (*ss, *ws)]
+    return emit.dialect("LinearVjp", operands, [x] * (len(ws) // len(ss)), node, i=i)
 
 
 WEIGHTED: dict[str, Any] = {"kind": ("linear", "bilinear"), "inputs": (0, 1), "weighted": True}
@@ -50,7 +64,7 @@ def conv(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Valu
     """
     if i == 1:
         return over_kernel(emit, w, s, sliding(node))
-    return emit.dialect("LinearVjp", [s, w], [operand(node)], node, i=i)[0]
+    return linear_vjp(emit, node, i, [s], [w])[0]
 
 
 @op("ConvTranspose", **CONVOLUTION, cost=lambda shape: prod(shape) // max(shape[1], 1))

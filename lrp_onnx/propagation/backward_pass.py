@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.builder import Emit
+from lrp_onnx.graph.names import name_of
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.propagation.bodies import through_bodies
 from lrp_onnx.propagation.conservation import Audit
@@ -59,8 +60,8 @@ def _total(
     if value not in pending:
         return None
     r, *others = pending[value]
-    if others:
-        (r,) = emit.dialect("Sum", [r, *others], [value])
+    for other in others:
+        (r,) = emit.dialect("Sum", [r, other], [value])
     if value in masks:
         (r,) = emit.dialect("Mask", [r, masks.pop(value)], [value])
     pending[value] = [r]
@@ -73,8 +74,8 @@ def _propagate(
     """The relevance that goes to each value from the node: pairs of value and relevance."""
     node = site.step.node
     inputs = [v for i in site.step.active if (v := node.inputs[i]) is not None]
-    operands = [*arriving, *node.inputs]
-    propagated = emit.dialect("Propagate", operands, inputs, site, rule=site.rule.name)
+    said = {"node": name_of(node), "rule": site.rule.name}
+    propagated = emit.dialect("Propagate", arriving, inputs, site, **said)
     if audit is not None:
         audit.of_rule(emit, site, arriving, propagated)
     return list(zip(inputs, propagated, strict=True))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, Input
+from lrp_onnx.ops.linear import linear_vjp
 from lrp_onnx.propagation.shares import Layer
 
 __all__ = ["backward", "backward_sum", "forward"]
@@ -37,11 +38,8 @@ def backward(
 
     sₖ: shaped like the layer's output    wₖⱼ: like its weight    ->    each like its input.
     """
-    (i,), columns = layer.active, len(ws[0])
-    x = layer.node.inputs[i]
-    assert x is not None
-    operands = [emit.at_least_float(v) for v in (*ss, *(w for row in ws for w in row))]
-    return emit.dialect("LinearVjp", operands, [x] * columns, layer.node, i=i)
+    (i,), columns = layer.active, [w for row in ws for w in row]
+    return linear_vjp(emit, layer.node, i, ss, columns)
 
 
 def backward_sum(

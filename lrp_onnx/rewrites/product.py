@@ -23,7 +23,6 @@ __all__ = [
     "DoesNotApply",
     "Moved",
     "Relevance",
-    "form_products",
     "late",
     "masked",
     "summed",
@@ -116,19 +115,16 @@ def late(emit: Emit, c: ir.Value, always: bool = False) -> ir.Value:
     A share of the forward pass is then one tensor to keep instead of the two that it is made of.
     `always`: also where no convolution makes the coefficient.
     """
-    return emit.dialect("Late", [c], [c], always=int(always))[0]
+    return emit.dialect("Late", [c], [c], **({"always": 1} if always else {}))[0]
 
 
 def summed(emit: Emit, node: ir.Node) -> list[ir.Value]:
-    """Sum(x·c₁, x·c₂) = x·(c₁ + c₂): relevance stays a product if all parts share a factor."""
-    parts = [Relevance.of(value) for value in node.inputs if value is not None]
-    factors = {part.factor for part in parts}
-    shared = factors.pop() if len(factors) == 1 else None
-    summands = [p.coefficient if shared is not None else p.whole(emit) for p in parts]
-    r, *others = summands
-    for other in others:
-        r = emit.op("Add", r, other)
-    return [Relevance(emit.shaped(r, node.outputs[0]), shared).value(emit)]
+    """Sum(x·c₁, x·c₂) = x·(c₁ + c₂); products of other factors are formed."""
+    a, b = (Relevance.of(value) for value in node.inputs if value is not None)
+    shared = a.factor if a.factor is b.factor else None
+    pair = (a.whole(emit), b.whole(emit)) if shared is None else (a.coefficient, b.coefficient)
+    total = emit.shaped(emit.op("Add", *pair), node.outputs[0])
+    return [Relevance(total, shared).value(emit)]
 
 
 def masked(emit: Emit, node: ir.Node) -> list[ir.Value]:
@@ -145,11 +141,3 @@ def whole(emit: Emit, node: ir.Node) -> list[ir.Value]:
     (r,) = node.inputs
     assert r is not None
     return [Relevance.of(r).whole(emit)]
-
-
-def form_products(emit: Emit, node: ir.Node) -> None:
-    """Let a node that is no relevance node read products formed."""
-    for k, value in enumerate(node.inputs):
-        if value is not None and is_dialect(value, "Product"):
-            with emit.in_place_of(node, value.producer()):
-                node.replace_input_with(k, Relevance.of(value).whole(emit))

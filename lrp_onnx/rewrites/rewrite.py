@@ -40,7 +40,6 @@ from lrp_onnx.rewrites.one_signed_input import OneSignedInput
 from lrp_onnx.rewrites.product import (
     DoesNotApply,
     Relevance,
-    form_products,
     masked,
     summed,
     whole,
@@ -163,7 +162,7 @@ def rewrite(emit: Emit) -> list[str]:
         "Mask": masked,
         "Whole": whole,
     }
-    write_out(emit, rewrites, form_products)
+    write_out(emit, rewrites)
     if emit.refused:
         raise refusal(dict(reversed(emit.refused.items())))
     return [f"{name}: as its rule says, since {why}" for name, why in reasons.items()]
@@ -172,10 +171,9 @@ def rewrite(emit: Emit) -> list[str]:
 def _propagated(reasons: dict[str, str], emit: Emit, node: ir.Node) -> Sequence[ir.Value]:
     """The relevance of each active input."""
     site: Assigned = meant_by(node)
-    first = len(site.step.node.outputs)
-    arriving = [None if r is None else Relevance.of(r) for r in node.inputs[:first]]
+    arriving = [None if r is None else Relevance.of(r) for r in node.inputs]
     emit.at(site.step.node, site.rule.name)
-    inputs = {i: v for i in site.step.active if (v := node.inputs[first + i]) is not None}
+    inputs = {i: v for i in site.step.active if (v := site.step.node.inputs[i]) is not None}
     try:
         propagated = _cheapest(reasons, emit, site, arriving)
     except UnsupportedError as e:
@@ -195,13 +193,14 @@ def _cheapest(
 ) -> Propagated:
     if emit.optimize and site.rule.shares:
         site = replace(site, rule=canonical(site.rule, site.settings))
-        linear, failed = Linear(emit, site, arriving), dict[str, None]()
-        for rule in LINEAR.values():
+        linear, failed = Linear(emit, site, arriving), dict[str, list[str]]()
+        for name, rule in LINEAR.items():
             try:
                 return rule(linear)
             except DoesNotApply as reason:
-                failed[str(reason)] = None
-        reasons[name_of(site.step.node)] = "; ".join(failed)
+                failed.setdefault(str(reason), []).append(name)
+        parts = (f"{reason} ({', '.join(names)})" for reason, names in failed.items())
+        reasons[name_of(site.step.node)] = "; ".join(parts)
     elif emit.optimize and any(r is not None and r.factor is not None for r in arriving):
         moved = moves.moved_products(emit, site, arriving)
         if moved is not None:

@@ -22,8 +22,8 @@ from lrp_onnx.data.samples import random_feeds
 from lrp_onnx.graph.session import Wanted
 from lrp_onnx.ops.registry import REGISTRY
 from lrp_onnx.options import CompileOptions
-from lrp_onnx.propagation import backward_pass as backward
-from lrp_onnx.propagation.factored.relevance import Relevance
+from lrp_onnx.rewrites.product import Relevance
+from lrp_onnx.rewrites.rewrite import LINEAR
 from lrp_onnx.validate import bench
 from lrp_onnx.validate.verify import CLOSES, Line, verify
 
@@ -265,14 +265,19 @@ def test_the_simplified_graph_is_compared_with_the_rules_as_they_stand():
 
 
 def test_a_simplification_that_changes_relevance_is_told(monkeypatch):
-    propagate_factored = backward.propagate_factored
+    def doubled(rewrite):
+        def wrong(linear):
+            right = rewrite(linear)
+            pairs = {i: (linear.emit.op("Mul", r.coefficient, 2.0), r) for i, r in right.items()}
+            return {i: Relevance(twice, r.factor) for i, (twice, r) in pairs.items()}
 
-    def wrong(emit, site, arriving):
-        found = propagate_factored(emit, site, arriving) or {}
-        doubled = {i: (emit.op("Mul", r.coefficient, 2.0), r.factor) for i, r in found.items()}
-        return {i: Relevance(*parts) for i, parts in doubled.items()} or None
+        return wrong
 
-    monkeypatch.setattr(backward, "propagate_factored", wrong)
-    problems = verify(residual_net(), CompileOptions(composite="epsilon-plus")).problems
-    assert any("differs from the rules as they stand" in text for text in problems)
-    assert any("--no-optimize" in text for text in problems)
+    for name, rewrite in LINEAR.items():
+        monkeypatch.setitem(LINEAR, name, doubled(rewrite))
+    verdict = verify(residual_net(), CompileOptions(composite="epsilon-plus"))
+    assert any("differs from the rules as they stand" in text for text in verdict.problems)
+    assert any("--no-optimize" in text for text in verdict.problems)
+    wrong = [line for line in verdict.lines if not line.closes]
+    assert wrong, "the accounts are of the graph that ships"
+    assert all(line.residual == pytest.approx(-line.received / 2, rel=1e-3) for line in wrong)
