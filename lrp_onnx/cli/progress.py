@@ -66,7 +66,7 @@ class StageProgress(Progress):
 
 def _stage_text(model: ir.Model, result: object) -> str:
     """The result of a stage: the rules of `assign`, the signs of `analyze`, else the graph; behind
-    that of `propagate` which nodes got no cheaper form than their rules say.
+    that of `rewrite` which nodes got no cheaper form than their rules say.
     """
     if isinstance(result, Assignment):
         report = result.report(model.graph)

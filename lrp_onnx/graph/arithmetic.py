@@ -25,10 +25,17 @@ __all__ = [
     "sign",
     "signed",
     "subtract",
+    "tensor",
 ]
 
 Operand = ir.Value | float
 """A tensor of the graph, or a number known at compile time."""
+
+
+def tensor(a: Operand) -> ir.Value:
+    """An operand that is no number."""
+    assert isinstance(a, ir.Value)
+    return a
 
 
 def sign(emit: Emit, a: Operand) -> int:

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.arithmetic import Operand, add
 from lrp_onnx.graph.builder import Emit, Input, static_shape
 from lrp_onnx.graph.dialect import meant_by
 from lrp_onnx.lowering.conv_backward_data import over_input
@@ -38,11 +37,8 @@ def linear_sum(emit: Emit, written: ir.Node) -> list[ir.Value]:
     if _side_by_side(node, i):
         x, w = emit.op("Concat", *xs, axis=CHANNELS), emit.op("Concat", *ws, axis=CHANNELS)
         return [_once(emit, node, i, x, w, b)]
-    total: Operand = 0.0
-    for k, pair in enumerate(zip(xs, ws, strict=True)):
-        total = add(emit, total, _once(emit, node, i, *pair, None if k else b))
-    assert isinstance(total, ir.Value)
-    return [total]
+    pairs = enumerate(zip(xs, ws, strict=True))
+    return [emit.total([_once(emit, node, i, x, w, None if k else b) for k, (x, w) in pairs])]
 
 
 def _once(emit: Emit, node: ir.Node, i: int, x: Input, w: Input, b: Input) -> ir.Value:
@@ -82,11 +78,9 @@ def _backward(
     operator = find(node)
     assert operator is not None
     assert operator.vjp is not None
-    total: Operand = 0.0
-    for s, w in pairs:
-        total = add(emit, total, emit.shaped(operator.vjp(emit, node, s, i, w), node.inputs[i]))
-    assert isinstance(total, ir.Value)
-    return total
+    x = node.inputs[i]
+    parts = [emit.shaped(operator.vjp(emit, node, s, i, w), x) for s, w in pairs]
+    return emit.total(parts)
 
 
 def _side_by_side(node: ir.Node, i: int) -> bool:

@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import RuleError
 from lrp_onnx.graph.annotations import PADDING_OF
-from lrp_onnx.graph.arithmetic import Operand, add, multiply, sign
+from lrp_onnx.graph.arithmetic import Operand, add, multiply, sign, tensor
 from lrp_onnx.graph.builder import HALF, Emit, Input, known_rank
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.lrp.rule import Setting, Share, Term
@@ -270,8 +270,7 @@ def _masked(emit: Emit, layer: Layer, share: Share, relevance: ir.Value) -> ir.V
     """The relevance this share takes: all, or that where its condition holds."""
     if share.where is None:
         return relevance
-    mask = evaluate(emit, share.where, {**layer.values, "z": layer.z(emit)})
-    assert isinstance(mask, ir.Value)
+    mask = tensor(evaluate(emit, share.where, {**layer.values, "z": layer.z(emit)}))
     return emit.op("Where", mask, relevance, 0.0)
 
 

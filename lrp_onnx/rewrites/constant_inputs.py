@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.graph.arithmetic import Operand, add, divide, multiply, subtract
+from lrp_onnx.graph.arithmetic import Operand, add, divide, multiply, subtract, tensor
 from lrp_onnx.graph.builder import Emit, Input, static_shape
 from lrp_onnx.lrp.rule import Share
 from lrp_onnx.ops.stabilize import ratio
@@ -76,8 +76,7 @@ def _around_own_output(
     z = layer.node.outputs[0]
     if relevance.is_of_relu(z) and relevance.factor is not None:
         z = relevance.factor  # where they differ relevance is 0
-    own_sum = add(emit, z, constant)
-    assert isinstance(own_sum, ir.Value)
+    own_sum = tensor(add(emit, z, constant))
     s = ratio(emit, relevance.whole(emit), own_sum, epsilon)
     by_constants: Operand = 0.0  # the constants stand in the weights: x'·vjp(s; w') = vjp(s; x'·w')
     for term in rest:
@@ -88,8 +87,7 @@ def _around_own_output(
     if isinstance(by_constants, float):
         raise DoesNotApply("its constants are 0")
     by_own, by_rest = backward(emit, layer, [s], [[own_w, by_constants]])
-    total = add(emit, multiply(emit, own.x[i], by_own), by_rest)
-    assert isinstance(total, ir.Value)
+    total = tensor(add(emit, multiply(emit, own.x[i], by_own), by_rest))
     return Relevance(total)
 
 
@@ -115,11 +113,9 @@ def _alike_in_all_channels(
         replaced[2] = None
     z = subtract(emit, emit.forward(layer.node, replaced), -epsilon)
     whole = emit.op("ReduceSum", relevance.whole(emit), emit.ints(1), keepdims=1)
-    s = divide(emit, whole, z)
-    assert isinstance(s, ir.Value)
+    s = tensor(divide(emit, whole, z))
     (c,) = backward(emit, layer, [s], [[one]])
-    total = multiply(emit, term.x[i], c)
-    assert isinstance(total, ir.Value)
+    total = tensor(multiply(emit, term.x[i], c))
     return Relevance(total)
 
 

@@ -7,6 +7,8 @@ forward pass computes.  A sum whose sign is known carries its stabilizer in its 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import onnx_ir as ir
@@ -19,17 +21,17 @@ from lrp_onnx.graph.arithmetic import (
     multiply,
     negative,
     positive,
-    side,
     sign,
+    tensor,
 )
 from lrp_onnx.graph.builder import Emit, Input, static_shape
 from lrp_onnx.ops.scatter_add import constant_array
 from lrp_onnx.propagation.shares import Layer
-from lrp_onnx.rewrites.linear_nodes import backward, backward_sum, forward
-from lrp_onnx.rewrites.normal_form import NormalForm
-from lrp_onnx.rewrites.product import DoesNotApply, Relevance, late
+from lrp_onnx.rewrites.linear_nodes import backward, forward
+from lrp_onnx.rewrites.normal_form import NormalForm, Parts
+from lrp_onnx.rewrites.product import Relevance, late
 
-__all__ = ["Contributions", "values_of"]
+__all__ = ["Contributions", "Part", "values_of"]
 
 DIRECT_BELOW = 32
 """Weights per output below which z₋ is computed and not subtracted: z - z₊ cancels there.
@@ -41,6 +43,16 @@ ONE_SIDED = 64
 """So many times its negative weights an output's positive ones may be for the same.  Against
 float64 with input mostly positive, max|Δ| of max|R|: 4e-4 with a thousandth, 7e-4 with 3 of 64
 weights that are not 0."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A share p·z₊ + q·z₋ of an input, bias included."""
+
+    p: float
+    q: float
+    factor: float
+    where: str
 
 
 class Contributions:
@@ -67,25 +79,15 @@ class Contributions:
         """Whether relevance is 0 wherever z ≤ 0."""
         self.shares = [s for s in shares if s.factor and not (self.zero_below and s.where == "<")]
         """Those that get any relevance: where z < 0 none may arrive."""
+        parts = [self._part(share) for share in self.shares]
+        self.parts = [part for part in parts if part is not None] if all(parts) else []
+        """The shares as parts, if they all are."""
 
-    def positive_weights(self, multiple: float) -> Operand:
-        """The weights of positive contributions, times a number."""
-        part = positive if self.sign >= 0 else negative
-        return multiply(self.emit, multiple, part(self.emit, self.w))
-
-    def negative_weights(self, multiple: float) -> Operand:
-        """The weights of negative contributions, times a number."""
-        part = negative if self.sign >= 0 else positive
-        return multiply(self.emit, multiple, part(self.emit, self.w))
-
-    def weight(self, p: float, q: float) -> Operand:
-        """p of the weights of positive, q of those of negative contributions."""
-        if not q:
-            return self.positive_weights(p)
-        if not p:
-            return self.negative_weights(q)
-        own = multiply(self.emit, q, self.w)
-        return own if p == q else add(self.emit, own, self.positive_weights(p - q))
+    @cached_property
+    def sides(self) -> list[tuple[int, ir.Value]]:
+        """x⁺ and x⁻, those that are not 0 everywhere, with their rows of a normal form."""
+        both = enumerate((positive(self.emit, self.x), negative(self.emit, self.x)))
+        return [(k, v) for k, v in both if isinstance(v, ir.Value)]
 
     def mixed(self, p: float, q: float) -> Operand:
         """p·w⁺ + q·w⁻."""
@@ -101,14 +103,37 @@ class Contributions:
         up = multiply(emit, p, positive(emit, b))
         return add(emit, up, multiply(emit, q, negative(emit, b)))
 
+    def sum_of(self, of: tuple[Parts, Parts], bias: Parts, shift: float, known: int) -> ir.Value:
+        """f(x⁺; Q[+]) + f(x⁻; Q[-]) + p·b⁺ + q·b⁻ + a shift; with its sign, if it has one."""
+        ws = [self.mixed(*of[k]) for k, _ in self.sides]
+        b = add(self.emit, self.bias(*bias), shift)
+        return self.forward([x for _, x in self.sides], ws, b, known)
+
+    def back(self, ss: Sequence[ir.Value], rows: Sequence[NormalForm]) -> Relevance:
+        """x⁺·c₊ + x⁻·c₋ from the quotient of every share; a product where x has one sign.
+
+        A Where would choose between the two, but ONNX Runtime computes it on one thread, since 1.32
+        in five times the time.
+        """
+        ws = [
+            values_of([multiply(self.emit, r.factor, self.mixed(*r.of[k])) for k, _ in self.sides])
+            for r in rows
+        ]
+        cs = backward(self.emit, self.layer, ss, ws)
+        if len(cs) == 1:
+            return Relevance(cs[0], self.x)
+        total: Operand = 0.0
+        for (_, x), c in zip(self.sides, cs, strict=True):
+            total = add(self.emit, total, multiply(self.emit, x, c))
+        return Relevance(tensor(total))
+
     def forward(
         self, xs: Sequence[Operand], ws: Sequence[Operand], b: Operand, known: int
     ) -> ir.Value:
         """Σ f(xₖ; wₖ) + b, whose sign is known."""
         emit, bias = self.emit, self._as_bias(b)
         own = forward(emit, self.layer, values_of(xs), values_of(ws), bias)
-        z = add(emit, own, b if bias is None else 0.0)
-        assert isinstance(z, ir.Value)
+        z = tensor(add(emit, own, b if bias is None else 0.0))
         if known:
             emit.signs[z] = known
         return z
@@ -122,71 +147,12 @@ class Contributions:
         w = multiply(emit, multiple, absolute(emit, self.w))
         return self.forward([absolute(emit, self.x)], [w], add(emit, b, epsilon), 1)
 
-    def mirrored_shares(self) -> Relevance:
-        """Of two shares, one above and one below z = 0, each counts contributions of z's own sign
-        more, and both as the other one's mirror image: gamma.  See `by_sizes`.
-        """
-        if len(self.shares) != 2 or [share.where for share in self.shares] != [">", "<"]:
-            raise DoesNotApply("there is no share above and one below z = 0")
-        above, below = self.shares
-        p, q = above.parts(self.sign) or (0.0, 0.0)
-        mirrored = below.parts(self.sign) == (q, p) and above.factor == below.factor
-        if not (mirrored and all(map(self.takes_bias, self.shares)) and p > q >= 0):
-            raise DoesNotApply("the shares above and below z = 0 are no mirror images")
-        return self.by_sizes(above, mirrored=True)
-
-    def opposite_shares_of_own_output(self) -> Relevance:
-        """See `OneSignedInput`."""
-        raise DoesNotApply("its input may be of both signs")
-
-    def takes_bias(self, share: NormalForm) -> bool:
-        """Whether the bias counts as contributions of its sign do."""
-        return self.layer.bias is None or share.bias == share.parts(self.sign)
-
-    def by_sizes(self, share: NormalForm, mirrored: bool) -> Relevance:
-        """R_in of a share p·z₊ + q·z₋, p > q, where z > 0, and where z < 0 of its mirror image or,
-        without, of no relevance at all.
-
-        With k = (p + q)/2, κ = (p - q)/(p + q) and t = f(|x|; κ·|w|, κ·|b|) the denominator is
-        |Z| = k·(|z| + t) on both sides of 0, and with u = k·R/|Z|, 0 where z is,
-        R_in = x·vjp(sgn(z)·u; w) + |x|·vjp(u; κ·|w|).
-        """
-        emit, (p, q) = self.emit, share.parts(self.sign) or (0.0, 0.0)
-        kappa = (p - q) / (p + q)
-        t = self.of_sizes(kappa, 2 * self.epsilon / (p + q))
-        if mirrored:
-            ss = self._on_both_sides(add(emit, absolute(emit, self.z), t))
-        else:
-            ss = self.quotients([add(emit, self.relu(), t)])
-        by_size = multiply(emit, share.factor * kappa, absolute(emit, self.w))
-        by_x = multiply(emit, share.factor, self.w)
-        ws = [by_size, by_x]
-        if self.sign:
-            ws[0] = by_size = multiply(emit, float(self.sign), by_size)
-            ws = ws if mirrored else [add(emit, by_x, by_size)]
-            return Relevance(backward_sum(emit, self.layer, ss, values_of(ws)), self.x)
-        if mirrored:
-            pairs = zip(ss, values_of(ws), strict=True)
-            c_of_size, c = (backward_sum(emit, self.layer, [s], [w]) for s, w in pairs)
-        else:
-            c_of_size, c = backward(emit, self.layer, ss, [values_of(ws)])
-        of_size = multiply(emit, absolute(emit, self.x), c_of_size)
-        (total,) = values_of([add(emit, multiply(emit, self.x, c), of_size)])
-        return Relevance(total)
-
-    def _on_both_sides(self, size: Operand) -> list[ir.Value]:
-        """u and sgn(z)·u, in the order in which the runtime keeps one tensor of the forward pass
-        (see `late`).
-        """
-        emit = self.emit
-        if self.relevance.is_of(self.z):
-            u, y = self.share(self.z, size)
-            size_of_y = absolute(emit, y)
-            c = late(emit, self.relevance.coefficient, always=True)
-            return values_of([u, multiply(emit, size_of_y, c)])
-        sgn = side(emit, self.z)
-        own = divide(emit, multiply(emit, sgn, self.relevance.whole(emit)), size)
-        return values_of([multiply(emit, sgn, own), own])
+    def _part(self, share: NormalForm) -> Part | None:
+        """The share as a part; None where the bias counts other than contributions of its sign."""
+        parts = share.parts(self.sign)
+        if parts is None or (self.layer.bias is not None and share.bias != parts):
+            return None
+        return Part(*parts, share.factor, share.where)
 
     def _as_bias(self, b: Operand) -> Input:
         """b in the shape of the operator's bias; None where the operator takes none, or of a size
@@ -214,56 +180,25 @@ class Contributions:
     def share(self, of: Operand, divisor: Operand) -> tuple[ir.Value, ir.Value]:
         """c · (a / Z) for R = c·a, and a / Z: the one tensor of the forward pass that is kept."""
         c = late(self.emit, self.relevance.coefficient)
-        share = divide(self.emit, of, divisor)
-        assert isinstance(share, ir.Value)
-        return self._multiple(c, share), share
+        share = tensor(divide(self.emit, of, divisor))
+        return self.multiple(c, share), share
 
-    def both_quotients(self, size: Operand, times: float = 1.0) -> tuple[ir.Value, ir.Value]:
-        """R / (z₊ + ε) and R / size, where relevance is 0 at z ≤ 0.
-
-        size: times·(ε - z₋).  There z₊ = z - z₋ is a sum of positive numbers, and with
-        t = z / size the former is R / size / (1/times + t).
-        """
-        emit, a, relu = self.emit, self.relevance.factor, self.relu()
-        assert a is not None
-        if relu is a:
-            # 1/times + t stands before c·t, so that it is computed after it and not kept (see
-            # `late`)
-            c = late(emit, self.relevance.coefficient)
-            t = divide(emit, a, size)
-            divisor = add(emit, t, 1 / times)
-            over_negative = self._multiple(c, t)
-        else:
-            over_negative, _ = self.share(a, size)
-            divisor = add(emit, divide(emit, relu, size), 1 / times)
-        over_positive = divide(emit, over_negative, divisor)
-        assert isinstance(over_positive, ir.Value)
-        return over_positive, over_negative
-
-    def _multiple(self, c: ir.Value, share: Operand) -> ir.Value:
+    def multiple(self, c: ir.Value, share: Operand) -> ir.Value:
         """c · share, shaped like the output."""
-        s = multiply(self.emit, c, share)
-        assert isinstance(s, ir.Value)
-        return s
+        return tensor(multiply(self.emit, c, share))
 
     def quotients(self, divisors: Sequence[Operand]) -> list[ir.Value]:
         """R over each of the sums."""
         if len(divisors) == 1 and self.relevance.factor is not None:
             return [self.share(self.relevance.factor, divisors[0])[0]]
-        whole, quotients = self.relevance.whole(self.emit), []
-        for divisor in divisors:
-            s = divide(self.emit, whole, divisor)
-            assert isinstance(s, ir.Value)
-            quotients.append(s)
-        return quotients
+        whole = self.relevance.whole(self.emit)
+        return [tensor(divide(self.emit, whole, divisor)) for divisor in divisors]
 
     def relu(self) -> ir.Value:
         """relu(z), which is z wherever relevance arrives."""
         if self.relevance.is_of_relu(self.z) and self.relevance.factor is not None:
             return self.relevance.factor
-        z = positive(self.emit, self.z)
-        assert isinstance(z, ir.Value)
-        return z
+        return tensor(positive(self.emit, self.z))
 
     def subtracts(self) -> bool:
         """Whether enough weights meet in each output, and enough of either sign, for z - z₊ to lose
@@ -310,6 +245,4 @@ class Contributions:
 
 def values_of(operands: Sequence[Operand]) -> list[ir.Value]:
     """Operands of which none is a number."""
-    values = [v for v in operands if isinstance(v, ir.Value)]
-    assert len(values) == len(operands)
-    return values
+    return [tensor(operand) for operand in operands]

@@ -12,8 +12,9 @@ z₊ + z₋ = z is what the forward pass computes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from lrp_onnx.lrp.expression import Expression
 from lrp_onnx.lrp.rule import Rule, Setting, Share, Term
@@ -69,26 +70,37 @@ def _rounded(number: float) -> float:
     return float(f"{number:.12g}")
 
 
-def normal_forms(shares: Sequence[Share], settings: Mapping[str, Setting]) -> list[NormalForm]:
+def normal_forms(
+    shares: tuple[Share, ...], settings: Mapping[str, Setting]
+) -> tuple[NormalForm, ...]:
     """Those of all shares, in one order, of which shares of one denominator are one; empty where a
     share has none.
     """
-    factors: dict[NormalForm, float] = {}
-    for share in shares:
-        form = normal_form(share, settings)
-        if form is None:
-            return []
-        alike = replace(form, factor=1.0)
-        factors[alike] = factors.get(alike, 0.0) + form.factor
-    merged = [replace(form, factor=factor) for form, factor in factors.items()]
-    return sorted(merged, key=lambda form: (form.where, form.of, form.bias), reverse=True)
+    return _normalized(shares, tuple(settings.items()))[0]
 
 
 def canonical(rule: Rule, settings: Mapping[str, Setting]) -> Rule:
     """The rule in the one spelling that all rules of its normal form get; as it is without one."""
-    forms = normal_forms(rule.shares, settings)
-    spelled = [_spelled(form) for form in forms]
-    return replace(rule, shares=tuple(spelled)) if all(s.terms for s in spelled) and forms else rule
+    spelled = _normalized(rule.shares, tuple(settings.items()))[1]
+    return replace(rule, shares=spelled) if spelled else rule
+
+
+@lru_cache(maxsize=64)
+def _normalized(
+    shares: tuple[Share, ...], settings: tuple[tuple[str, Setting], ...]
+) -> tuple[tuple[NormalForm, ...], tuple[Share, ...]]:
+    """The normal forms of a rule's shares, and the shares spelled by them; nothing without one."""
+    factors: dict[NormalForm, float] = {}
+    for share in shares:
+        form = normal_form(share, dict(settings))
+        if form is None:
+            return (), ()
+        alike = replace(form, factor=1.0)
+        factors[alike] = factors.get(alike, 0.0) + form.factor
+    merged = [replace(form, factor=factor) for form, factor in factors.items()]
+    forms = sorted(merged, key=lambda form: (form.where, form.of, form.bias), reverse=True)
+    spelled = tuple(map(_spelled, forms))
+    return tuple(forms), spelled if all(share.terms for share in spelled) else ()
 
 
 def _spelled(form: NormalForm) -> Share:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.arithmetic import absolute, add, divide, multiply, positive
+from lrp_onnx.graph.arithmetic import absolute, add, divide, multiply, positive, tensor
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.ops.stabilize import ratio
@@ -36,8 +36,7 @@ def by_own_output(
     form = normal_form(site.rule.shares[0], site.settings)
     if form is None:
         raise DoesNotApply("the factor of its share is no number")
-    s = multiply(emit, form.factor, _quotient(emit, relevance, layer.z(emit), epsilon))
-    assert isinstance(s, ir.Value)
+    s = tensor(multiply(emit, form.factor, _quotient(emit, relevance, layer.z(emit), epsilon)))
     return {
         i: Relevance(vjp(emit, layer.op, layer.node, [s], i, detached=True), layer.node.inputs[i])
         for i in layer.active
@@ -55,9 +54,7 @@ def _quotient(emit: Emit, relevance: Relevance, z: ir.Value, epsilon: float) -> 
         share = divide(emit, relevance.factor, add(emit, positive(emit, z), epsilon))
     else:
         share = ratio(emit, relevance.factor, z, epsilon)
-    s = multiply(emit, c, share)
-    assert isinstance(s, ir.Value)
-    return s
+    return tensor(multiply(emit, c, share))
 
 
 def _own_share(emit: Emit, relevance: Relevance, epsilon: float) -> ir.Value:
@@ -66,6 +63,4 @@ def _own_share(emit: Emit, relevance: Relevance, epsilon: float) -> ir.Value:
         return relevance.moved.move(_own_share(emit, relevance.moved.product, epsilon))
     assert relevance.factor is not None
     c, size = late(emit, relevance.coefficient), absolute(emit, relevance.factor)
-    s = multiply(emit, c, divide(emit, size, add(emit, size, epsilon)))
-    assert isinstance(s, ir.Value)
-    return s
+    return tensor(multiply(emit, c, divide(emit, size, add(emit, size, epsilon))))

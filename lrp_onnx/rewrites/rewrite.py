@@ -33,10 +33,7 @@ from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.propagation.interpreter import account, interpret
 from lrp_onnx.propagation.shares import EPSILON, Layer, layer_of
 from lrp_onnx.rewrites import constant_inputs, moves, own_output
-from lrp_onnx.rewrites.contributions import Contributions
-from lrp_onnx.rewrites.mixed_sign_input import MixedSignInput
 from lrp_onnx.rewrites.normal_form import canonical, normal_forms
-from lrp_onnx.rewrites.one_signed_input import OneSignedInput
 from lrp_onnx.rewrites.product import (
     DoesNotApply,
     Relevance,
@@ -44,6 +41,7 @@ from lrp_onnx.rewrites.product import (
     summed,
     whole,
 )
+from lrp_onnx.rewrites.signed_shares import SignedShares
 
 __all__ = ["LINEAR", "rewrite"]
 
@@ -92,22 +90,20 @@ class Linear:
         return self.layer
 
     @cached_property
-    def contributions(self) -> Contributions:
+    def signed(self) -> SignedShares:
         """Its positive and negative contributions, under shares in normal form."""
         layer, emit = self.weighted, self.emit
         shares = normal_forms(self.site.rule.shares, self.site.settings)
         if not shares:
             raise DoesNotApply("its terms are no sums of parts of x and w")
-        x, w = (layer.node.inputs[i] for i in (layer.active[0], 1 - layer.active[0]))
-        assert x is not None
+        w = layer.node.inputs[1 - layer.active[0]]
         assert w is not None
         if sign(emit, w):
             raise DoesNotApply("all weights have one sign, so that half of the terms are 0")
-        form = OneSignedInput if sign(emit, x) else MixedSignInput
-        contributions = form(emit, layer, self.relevance, self.epsilon, shares)
-        if not contributions.shares:
+        signed = SignedShares(emit, layer, self.relevance, self.epsilon, shares)
+        if not signed.shares:
             raise DoesNotApply("no share gets any relevance")
-        return contributions
+        return signed
 
 
 def own_output_of(linear: Linear) -> Propagated:
@@ -118,13 +114,9 @@ def own_output_of(linear: Linear) -> Propagated:
     return own_output.by_own_output(*parts)
 
 
-def by_contributions(name: str) -> Callable[[Linear], Propagated]:
-    """The rewrite of that name of `Contributions`."""
-
-    def rewrite(linear: Linear) -> Propagated:
-        return {linear.weighted.active[0]: getattr(linear.contributions, name)()}
-
-    return rewrite
+def by_signs(method: Callable[[SignedShares], Relevance]) -> Callable[[Linear], Propagated]:
+    """A rewrite of `SignedShares`."""
+    return lambda linear: {linear.weighted.active[0]: method(linear.signed)}
 
 
 def constants(linear: Linear) -> Propagated:
@@ -138,11 +130,11 @@ def constants(linear: Linear) -> Propagated:
 
 LINEAR: dict[str, Callable[[Linear], Propagated]] = {
     "own output": own_output_of,
-    "mirrored shares": by_contributions("mirrored_shares"),
-    "share above zero": by_contributions("share_above_zero"),
-    "opposite shares above zero": by_contributions("opposite_shares_above_zero"),
-    "opposite shares of own output": by_contributions("opposite_shares_of_own_output"),
-    "shares of one sign": by_contributions("shares_of_one_sign"),
+    "mirrored shares": by_signs(SignedShares.mirrored_shares),
+    "share above zero": by_signs(SignedShares.share_above_zero),
+    "opposite shares above zero": by_signs(SignedShares.opposite_shares_above_zero),
+    "opposite shares of own output": by_signs(SignedShares.opposite_shares_of_own_output),
+    "shares of one sign": by_signs(SignedShares.shares_of_one_sign),
     "constant inputs": constants,
 }
 """The rewrites of rules made of shares, the first that applies is taken."""
