@@ -13,6 +13,7 @@ from lrp_onnx.gradients.integrated_gradients import integrated_gradients
 from lrp_onnx.gradients.source import cut_at_sources
 from lrp_onnx.graph.annotations import AUDIT, PLAIN, RELEVANCE, TOPK_INDEX, provenance
 from lrp_onnx.graph.builder import Emit, append_node, compute_dtype, known_rank, make_room
+from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.tensors import tensor_of
 from lrp_onnx.lrp.assignment import Assignment
 from lrp_onnx.lrp.methods import attribution
@@ -75,7 +76,8 @@ def emit_relevance(
         account = ir.Value(
             name=f"{AUDIT}{k}", shape=ir.Shape([len(COLUMNS)]), type=ir.TensorType(dtype)
         )
-        append_node(graph, "Identity", [sums], [account], f"lrp/audit_{k}")
+        props = provenance(name_of(site.step.node), "account")
+        append_node(graph, "Identity", [sums], [account], f"lrp/audit_{k}", metadata=props)
         graph.outputs.append(account)
     return emit
 

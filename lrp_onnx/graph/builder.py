@@ -19,7 +19,7 @@ import onnx
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.graph.annotations import RULE, SOURCE, provenance
+from lrp_onnx.graph.annotations import RULE, SOURCE
 from lrp_onnx.graph.constants import loose_constant
 from lrp_onnx.graph.dialect import DIALECT, OF
 from lrp_onnx.graph.names import tensor_name
@@ -39,6 +39,8 @@ __all__ = [
 Input = ir.Value | float | None
 
 HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+
+RELEVANCE_TYPES = tuple(map(ir.TensorType, (ir.DataType.FLOAT, ir.DataType.DOUBLE)))
 
 
 def compute_dtype(dtype: ir.DataType | None) -> ir.DataType:
@@ -213,19 +215,30 @@ class Emit:
     ) -> tuple[ir.Value, ...]:
         """Emit one node of the dialect `lrp` (see `dialect`), whose operands stay as they are.
 
-        like: of what each output has the shape, and the relevance. of: the forward node, or what
-        else the node stands for.
+        like: of what each output has the shape, and the relevance. of: what the node stands for.
         """
-        attributes = attributes if self.optimize else {**attributes, "plain": 1}
-        key = (DIALECT, op_type, id(of), tuple(inputs), _attribute_key(attributes))
+        key = (DIALECT, op_type, self.optimize, id(of), tuple(inputs), _attribute_key(attributes))
         if key not in self._emitted:
-            node = self._add(DIALECT, op_type, inputs, attributes, len(like))
-            node.meta[OF] = of
-            for value, source in zip(node.outputs, like, strict=True):
-                value.shape = source.shape
-                value.type = ir.TensorType(compute_dtype(source.dtype))
-            self._emitted[key] = tuple(node.outputs)
+            self._emitted[key] = self.relevance(op_type, inputs, like, of, **attributes)
         return self._emitted[key]
+
+    def relevance(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        like: Sequence[ir.Value],
+        of: Any = None,
+        **attributes: Any,
+    ) -> tuple[ir.Value, ...]:
+        """The same, a node of its own however many are equal."""
+        if not self.optimize:
+            attributes["plain"] = 1
+        node = self._add(DIALECT, op_type, inputs, attributes, len(like))
+        node.meta[OF] = of
+        for value, source in zip(node.outputs, like, strict=True):
+            value.shape = source.shape
+            value.type = RELEVANCE_TYPES[source.dtype == ir.DataType.DOUBLE]
+        return tuple(node.outputs)
 
     def _add(
         self,
@@ -243,7 +256,7 @@ class Emit:
             [_attribute(k, v) for k, v in attributes.items()],
             outputs=[ir.Value(name=self.fresh("lrp")) for _ in range(count)],
             name=self._node_name(op_type),
-            metadata_props=provenance(self.source, self.rule),
+            metadata_props={SOURCE: self.source, RULE: self.rule},
         )
         if self._before is None:
             self.graph.append(node)
@@ -261,19 +274,17 @@ class Emit:
                _attribute_key(node.attributes))  # fmt: skip
         self._emitted.setdefault(key, tuple(node.outputs))
 
-    @contextmanager
-    def in_place_of(self, node: ir.Node, behalf: ir.Node | None = None) -> Iterator[None]:
-        """Write in front of a node, and on its behalf or on that of another."""
-        optimize, self._before = self.optimize, node
-        behalf = node if behalf is None else behalf
-        self.optimize = not behalf.attributes.get_int("plain", 0)
-        self.source, self.rule = behalf.metadata_props[SOURCE], behalf.metadata_props[RULE]
-        if node.outputs[0].dtype is not None:
-            self.dtype = compute_dtype(node.outputs[0].dtype)
-        try:
-            yield
-        finally:
-            self.optimize, self._before = optimize, None
+    def write_before(self, node: ir.Node | None, on_behalf_of: ir.Node | None = None) -> None:
+        """Write in front of a node from now on, on its behalf or on that of another; at the end for
+        None.
+        """
+        self._before = node
+        source = node if on_behalf_of is None else on_behalf_of
+        if source is None:
+            return
+        self.optimize = "plain" not in source.attributes
+        self.source, self.rule = source.metadata_props[SOURCE], source.metadata_props[RULE]
+        self.dtype = compute_dtype(source.outputs[0].dtype)
 
     def total(self, parts: Sequence[ir.Value], shape: Sequence[Any] | None = None) -> ir.Value:
         """The sum of tensors of one shape, which is told to runtimes if it is known: ONNX Runtime
@@ -304,7 +315,7 @@ class Emit:
         """The value, known to have the shape of another, or these sizes, if they are known."""
         shape = like.shape if isinstance(like, ir.Value) else like
         if shape is not None:
-            value.shape = ir.Shape(shape)
+            value.shape = shape if isinstance(shape, ir.Shape) else ir.Shape(shape)
         return value
 
     def _shared_attributes(self, node: ir.Node, op_type: str) -> dict[str, ir.Attr]:

@@ -59,24 +59,27 @@ def write_out(
 ) -> None:
     """Write out the nodes of these operators in order, in bodies too.
 
-    prepare: called with every other node.
+    prepare: called with every other emitted node.
     """
     emit.forget()
+    optimize = emit.optimize
     for node in tuple(emit.graph):
+        if RULE not in node.metadata_props:
+            continue
         if node.domain == DIALECT and node.op_type in expansions:
             if any(value.uses() for value in node.outputs):
-                with emit.in_place_of(node):
-                    values = expansions[node.op_type](emit, node)
+                emit.write_before(node)
+                values = expansions[node.op_type](emit, node)
                 for old, new in zip(node.outputs, values, strict=True):
                     new.shape = old.shape if new.shape is None else new.shape
                     old.replace_all_uses_with(new)
             emit.graph.remove(node, safe=True)
             continue
         prepare(emit, node)
-        if RULE not in node.metadata_props:
-            continue
-        bodies = list(bodies_of(node))
+        bodies = bodies_of(node)
         for body in bodies:
             write_out(emit.inside(body), expansions, prepare)
         if not bodies:
             emit.remember(node)
+    emit.write_before(None)
+    emit.optimize = optimize

@@ -23,8 +23,8 @@ def form_products(emit: Emit, node: ir.Node) -> None:
         if value is not None and is_dialect(value, "Product"):
             product = value.producer()
             assert product is not None
-            with emit.in_place_of(node, product):
-                node.replace_input_with(k, emit.op("Mul", *product.inputs))
+            emit.write_before(node, on_behalf_of=product)
+            node.replace_input_with(k, emit.op("Mul", *product.inputs))
 
 
 def at_least(emit: Emit, node: ir.Node) -> list[ir.Value]:

@@ -7,7 +7,7 @@ from onnx_ir.passes import common
 
 from lrp_onnx.graph.annotations import RULE
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.graph.dialect import write_out
+from lrp_onnx.graph.dialect import DIALECT, write_out
 from lrp_onnx.graph.names import renumber
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.lowering.elementwise import at_least, at_most, form_products, late, side, stabilize
@@ -31,12 +31,11 @@ RELEVANCE = {
 def lower(model: ir.Model, emit: Emit) -> None:
     """Write out what only the compiler knows and remove what nothing reads."""
     write_out(emit, RELEVANCE, form_products)
-    common.RemoveUnusedNodesPass()(model)
     for clip in [n for n in model.graph if n.op_type == "Clip" and not n.domain]:
         clip_behind_relu(model.graph, clip)
     for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
         graph = node.graph
-        if node.domain == "lrp" and isinstance(graph, ir.Graph):
+        if node.domain == DIALECT and isinstance(graph, ir.Graph) and node.op_type != "Product":
             LOWERINGS[node.op_type](graph, node)
     common.RemoveUnusedNodesPass()(model)
     renumber(model.graph, "lrp")

@@ -240,11 +240,12 @@ def _explained(
     floats = [v for v in graph.inputs if v.dtype is not None and v.dtype.is_floating_point()]
     integers = [v for v in graph.inputs if v.dtype is not None and v.dtype.is_integer()]
     for candidates in (floats, integers):
-        reached = _reaching(graph, start_at, candidates, composite)
+        reached, path = _reaching(graph, start_at, candidates, composite)
         if candidates is integers:  # beside token ids, what becomes floats is a mask or a length
             reached = _ids(graph, start_at, reached, composite) or reached
         if reached:
-            return reached, composite.path(graph, reached, start_at)
+            every = len(reached) == len(candidates)
+            return reached, path if every else composite.path(graph, reached, start_at)
     listing = "; ".join(f"{v.name!r} {v.dtype} {v.shape}" for v in graph.inputs)
     raise TargetError(
         f"output {start_at.name!r}: no input reaches it by a path that relevance can take. "
@@ -255,14 +256,15 @@ def _explained(
 
 def _reaching(
     graph: ir.Graph, start_at: ir.Value, candidates: Sequence[ir.Value], composite: Composite
-) -> tuple[ir.Value, ...]:
+) -> tuple[tuple[ir.Value, ...], tuple[Step, ...]]:
+    """Those of the candidates that the target depends on, and the path from all of them."""
     if not candidates:
-        return ()
+        return (), ()
     try:
         path = composite.path(graph, candidates, start_at)
     except TargetError:  # none of them leads there: the next kind of input is tried
-        return ()
-    return tuple(v for v in candidates if _reached(path, start_at, v))
+        return (), ()
+    return tuple(v for v in candidates if _reached(path, start_at, v)), path
 
 
 def _ids(

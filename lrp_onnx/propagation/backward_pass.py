@@ -12,7 +12,6 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.graph.names import name_of
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.propagation.bodies import through_bodies
 from lrp_onnx.propagation.conservation import Audit
@@ -61,9 +60,9 @@ def _total(
         return None
     r, *others = pending[value]
     for other in others:
-        (r,) = emit.dialect("Sum", [r, other], [value])
+        (r,) = emit.relevance("Sum", [r, other], [value])
     if value in masks:
-        (r,) = emit.dialect("Mask", [r, masks.pop(value)], [value])
+        (r,) = emit.relevance("Mask", [r, masks.pop(value)], [value])
     pending[value] = [r]
     return r
 
@@ -74,8 +73,7 @@ def _propagate(
     """The relevance that goes to each value from the node: pairs of value and relevance."""
     node = site.step.node
     inputs = [v for i in site.step.active if (v := node.inputs[i]) is not None]
-    said = {"node": name_of(node), "rule": site.rule.name}
-    propagated = emit.dialect("Propagate", arriving, inputs, site, **said)
+    propagated = emit.relevance("Propagate", arriving, inputs, site, rule=site.rule.name)
     if audit is not None:
         audit.of_rule(emit, site, arriving, propagated)
     return list(zip(inputs, propagated, strict=True))
@@ -87,7 +85,7 @@ def _through_bodies(
     """The same from a node with bodies; what fails in there is told of the node in there."""
     node = site.step.node
     whole = [
-        None if r is None else emit.dialect("Whole", [r], [y])[0]
+        None if r is None else emit.relevance("Whole", [r], [y])[0]
         for r, y in zip(arriving, node.outputs, strict=True)
     ]
     try:

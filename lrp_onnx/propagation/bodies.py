@@ -322,7 +322,8 @@ def _sum(emit: Emit, total: ir.Value, r: ir.Value | None) -> ir.Value:
 def _named(emit: Emit, value: ir.Value, like: ir.Value) -> ir.Value:
     """An Identity, since no value is an output twice and no input one."""
     name, result = emit.fresh("lrp/result"), _relevance_of(emit, like)
-    append_node(emit.graph, "Identity", [value], [result], name)
+    props = provenance(emit.source, emit.rule)
+    append_node(emit.graph, "Identity", [value], [result], name, metadata=props)
     return result
 
 

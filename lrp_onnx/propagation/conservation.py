@@ -93,7 +93,7 @@ class Audit:
     ) -> None:
         """Book a node that propagates by its rule: the relevance that the graph computes."""
         like = ir.Value(shape=ir.Shape([len(COLUMNS)]), type=ir.TensorType(emit.dtype))
-        (sums,) = emit.dialect("Account", [*arriving, *propagated], [like], site)
+        (sums,) = emit.relevance("Account", [*arriving, *propagated], [like], site)
         self.rows.append((site, sums, _conserves(site)))
 
     def of_body(
