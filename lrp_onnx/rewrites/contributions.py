@@ -91,9 +91,14 @@ class Contributions:
 
     def mixed(self, p: float, q: float) -> Operand:
         """p·w⁺ + q·w⁻."""
-        low, emit = min(p, q), self.emit
-        part = positive(emit, self.w) if p > q else negative(emit, self.w)
-        return add(emit, multiply(emit, low, self.w), multiply(emit, max(p, q) - low, part))
+        emit, least = self.emit, 0.0 if 0.0 in (p, q) else min(p, q)
+        own = multiply(emit, least, self.w)
+        own = (
+            own if p == least else add(emit, own, multiply(emit, p - least, positive(emit, self.w)))
+        )
+        return (
+            own if q == least else add(emit, own, multiply(emit, q - least, negative(emit, self.w)))
+        )
 
     def bias(self, p: float, q: float) -> Operand:
         """p·b⁺ + q·b⁻."""
