@@ -158,7 +158,8 @@ def test_stages_are_printed_and_timed(folder: Path, capsys: Capture) -> None:
     wanted = [f"--print-after={stage}" for stage in ("canonize", "assign", "analyze", "rewrite")]
     outcome = run_command(capsys, "compile", "model.onnx", "-o", "o.onnx", "--time-stages", *wanted)
     assert re.findall(r"^(\w+) +\d+\.\d+ s$", outcome.err, re.M) == [
-        "load", "normalize", "canonize", "assign", "analyze", "propagate", "rewrite", "lower", "check",
+        "load", "normalize", "canonize", "assign", "analyze", "propagate", "rewrite", "lower",
+        "check",
     ]  # fmt: skip
     for line in (
         "node   conv: z FLOAT[axis0_1,3,8,8] = Conv(image, w, b) <pads=(1, 1, 1, 1)>",

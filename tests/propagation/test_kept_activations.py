@@ -69,7 +69,7 @@ def test_shares_of_the_forward_pass_are_computed_in_it(composite: str, tmp_path:
 
 def test_what_one_share_makes_of_another_is_computed_when_it_is_needed(tmp_path: Path) -> None:
     target, places = executed_places("epsilon-alpha2-beta1", tmp_path)
-    behind_a_relu = [f"lrp/z{k}/Add" for k in range(1, LAYERS)]
+    behind_a_relu = [f"lrp/z{k}/Add_2" for k in range(1, LAYERS)]
     assert [places[divisor] > target for divisor in behind_a_relu] == [True] * (LAYERS - 1)
 
 

@@ -8,6 +8,7 @@ import onnx
 import onnx_ir as ir
 
 from lrp_onnx.errors import ModelError
+from lrp_onnx.frontend.normalize.equal_sizes import name_equal_sizes
 from lrp_onnx.frontend.normalize.inference import inferred
 from lrp_onnx.frontend.normalize.local import make_local
 from lrp_onnx.graph.annotations import corrections
@@ -27,6 +28,7 @@ def infer_shapes(model: ir.Model, strict: bool = True) -> None:
                 value.shape, value.type = None, None
     try:
         through_proto(model, partial(inferred, strict=strict))
+        name_equal_sizes(model.graph)
     except onnx.shape_inference.InferenceError as e:
         if not (declared := _forget_output_shapes(model)):
             raise ModelError(

@@ -1,0 +1,125 @@
+"""Sizes that only the run knows get one name where they must be equal.
+
+onnx's inference makes up a name for every such size.  A window of stride 1 whose padding makes up
+for its kernel keeps a size; the same window, or the same scale, makes the same size of the same;
+what an elementwise operator reads is broadcast to what it gives, where no size but one name and 1
+meet.  Sums of branches then need no sizes at run time, forward or back.
+
+Spec: ONNX Conv-11, ConvTranspose-11, MaxPool-12, AveragePool-19, Resize-19, broadcasting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import onnx_ir as ir
+
+from lrp_onnx.graph.constants import array_of
+from lrp_onnx.graph.replacement import attribute
+from lrp_onnx.graph.shapes import static_shape
+from lrp_onnx.ops.registry import find
+
+__all__ = ["name_equal_sizes"]
+
+MADE_UP = "unk__"
+"""How the names begin that onnx's inference makes up."""
+
+Size = int | str | None
+
+
+def name_equal_sizes(graph: ir.Graph) -> None:
+    """Rename sizes in the shapes of a graph's tensors; those that the model names stay."""
+    names: dict[str, str] = {}
+    made: dict[Hashable, str] = {}
+    for node in graph:
+        for value in node.outputs if names else ():
+            _rename(value, names)
+        operator, y = find(node), node.outputs[0]
+        if operator is None or y.shape is None or any(_sizes(v) is None for v in _read(node)):
+            continue
+        for axis, size in enumerate(_sizes(y) or ()):
+            if not _is_made_up(size):
+                continue
+            if operator.window or node.op_type == "Resize":
+                same = _of_window(node, axis, made, str(size))
+            else:
+                same = _broadcast(node, axis - len(y.shape)) if operator.elementwise else size
+            if same is not None and same != size:
+                names[str(size)] = str(same)
+        for value in node.outputs if names else ():
+            _rename(value, names)
+
+
+def _rename(value: ir.Value, names: dict[str, str]) -> None:
+    sizes = _sizes(value) or []
+    if any(size in names for size in sizes):
+        value.shape = ir.Shape([names.get(s, s) if isinstance(s, str) else s for s in sizes])
+
+
+def _read(node: ir.Node) -> list[ir.Value]:
+    return [v for v in node.inputs if v is not None]
+
+
+def _sizes(value: ir.Value) -> list[Size] | None:
+    if value.shape is None:
+        return None
+    return [size if isinstance(size, int) else size.value for size in value.shape]
+
+
+def _is_made_up(size: Size) -> bool:
+    return isinstance(size, str) and size.startswith(MADE_UP)
+
+
+def _broadcast(node: ir.Node, axis: int) -> Size:
+    """The only size that is not 1 among those that meet along an axis, counted from the last."""
+    met = {sizes[axis] for v in _read(node) if len(sizes := _sizes(v) or []) >= -axis}
+    met.discard(1)
+    return met.pop() if len(met) == 1 else None
+
+
+def _of_window(node: ir.Node, axis: int, made: dict[Hashable, str], name: str) -> Size:
+    """What the size is called that a node makes of the one that it reads along an axis."""
+    read = (_sizes(_read(node)[0]) or [])[axis]
+    window = _scale(node, axis) if node.op_type == "Resize" else _window(node, axis - 2)
+    if read is None or window is None:
+        return None
+    return read if window == KEEPS else made.setdefault((node.op_type, read, window), name)
+
+
+KEEPS = ("keeps",)
+
+
+def _scale(node: ir.Node, axis: int) -> Hashable:
+    scales = array_of(node.inputs[2]) if len(node.inputs) > 2 else None
+    if scales is None or scales.size <= axis or "axes" in node.attributes:
+        return None
+    return KEEPS if scales[axis] == 1 else float(scales[axis])
+
+
+def _window(node: ir.Node, k: int) -> Hashable:
+    """All that decides what a window makes of a size along spatial axis k; KEEPS where it keeps
+    it.
+    """
+    kernel = _kernel(node)
+    if kernel is None or k < 0 or "output_shape" in node.attributes:
+        return None
+    n = len(kernel)
+    stride, dilation, extra = (
+        attribute(node, name, [default] * n)[k]
+        for name, default in (("strides", 1), ("dilations", 1), ("output_padding", 0))
+    )
+    pads, auto = attribute(node, "pads", [0] * 2 * n), attribute(node, "auto_pad", "NOTSET")
+    reach = (kernel[k] - 1) * dilation
+    padding = reach if auto.startswith("SAME") and stride == 1 else pads[k] + pads[n + k]
+    if stride == 1 and padding == reach and not extra:
+        return KEEPS
+    return kernel[k], stride, dilation, extra, padding, auto, attribute(node, "ceil_mode", 0)
+
+
+def _kernel(node: ir.Node) -> Sequence[int] | None:
+    known = attribute(node, "kernel_shape")
+    if known is not None:
+        return list(known)
+    w = node.inputs[1] if len(node.inputs) > 1 else None
+    shape = None if w is None else static_shape(w)
+    return None if shape is None else shape[2:]

@@ -1,0 +1,82 @@
+"""Sizes that only the run knows have one name where they are equal, and only there."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from models import network, normalized, run
+
+WEIGHTS = {
+    "w": (2, 2, 3, 3),
+    "v": (2, 2, 1, 1),
+    "u": (2, 2, 4, 4),
+    "one": np.ones((2, 1, 1), np.float32),
+    "scales": np.array([1, 1, 2, 2], np.float32),
+}
+AROUND = "pads=[1,1,1,1]"
+HALF = f"a = Conv<{AROUND}, strides=[2,2]>(x, w) "
+POOL = "kernel_shape=[3,3], strides=[2,2]"
+ROWS = {  # nodes, two tensors, whether their sizes are known to be equal
+    "stride 1": (f"a = Conv<{AROUND}>(x, w)", "xa", True),
+    "1x1": ("a = Conv(x, v)", "xa", True),
+    "dilated": ("a = Conv<pads=[2,2,2,2], dilations=[2,2]>(x, w)", "xa", True),
+    "same upper": ('a = Conv<auto_pad="SAME_UPPER">(x, u)', "xa", True),
+    "padded on one side": ("a = Conv<pads=[0,0,3,3]>(x, u)", "xa", True),
+    "maximum": (f"a = MaxPool<kernel_shape=[3,3], {AROUND}>(x)", "xa", True),
+    "average": (f"a = AveragePool<kernel_shape=[3,3], {AROUND}>(x)", "xa", True),
+    "transposed": (f"a = ConvTranspose<{AROUND}>(x, w)", "xa", True),
+    "a branch": (f"b = Conv<{AROUND}>(x, w) a = Add(x, b)", "xa", True),
+    "a constant": ("a = Mul(x, one)", "xa", True),
+    "no padding": ("a = Conv(x, w)", "xa", False),
+    "too much padding": ("a = Conv<pads=[2,2,2,2]>(x, w)", "xa", False),
+    "stride 2": (HALF, "xa", False),
+    "scaled": ("a = Resize(x, , scales)", "xa", False),
+    "one window": (HALF + f"b = MaxPool<{POOL}, {AROUND}>(x) "
+                   f"d = Conv<{AROUND}, strides=[2,2]>(x, w) c = Add(a, d)", "ac", True),
+    "one scale": (HALF + "b = Resize(a, , scales) c = Resize(a, , scales)", "bc", True),
+    "another padding": (HALF + "c = Conv<pads=[2,2,2,2], strides=[2,2]>(x, w)", "ac", False),
+    "another rounding": (f"a = AveragePool<{POOL}>(x) c = AveragePool<{POOL}, ceil_mode=1>(x)",
+                         "ac", False),
+    "another operator": (HALF + "b = ConvTranspose<strides=[2,2]>(a, w) "
+                         f"c = ConvTranspose<{AROUND}, strides=[2,2], output_padding=[1,1]>(a, w)",
+                         "bc", False),
+}  # fmt: skip
+IDS, TEXTS = list(ROWS), [text for text, *_ in ROWS.values()]
+
+
+def inferred(text: str) -> ir.Model:
+    """The network with every tensor of it on the way to the output."""
+    made = re.findall(r"(\w) = ", text)
+    means = " ".join(f"m{name} = GlobalAveragePool({name})" for name in made)
+    body = f"{text} {means} y = Sum({', '.join(f'm{name}' for name in made)})"
+    used = {name: v for name, v in WEIGHTS.items() if f", {name})" in body}
+    return normalized(ir.from_proto(network(body, (1, 2, 8, 8), symbolic=(0, 2, 3), **used)))
+
+
+@pytest.mark.parametrize(("text", "pair", "equal"), ROWS.values(), ids=IDS)
+def test_two_sizes_have_one_name(text: str, pair: str, equal: bool) -> None:
+    graph = inferred(text).graph
+    values = {v.name: v for v in (*graph.inputs, *(v for node in graph for v in node.outputs))}
+    one, other = ([size.value for size in list(values[name].shape)[2:]] for name in pair)
+    assert None not in (*one, *other)
+    assert (one == other) is equal
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=IDS)
+@pytest.mark.parametrize("size", [(12, 12), (13, 9), (7, 16)])
+def test_sizes_of_one_name_are_one_size(text: str, size: tuple[int, int]) -> None:
+    model = ir.to_proto(inferred(text))
+    known = {v.name for v in model.graph.output}
+    model.graph.output.extend(v for v in model.graph.value_info if v.name not in known)
+    x = np.random.default_rng(0).standard_normal((1, 2, *size)).astype(np.float32)
+    arrays = run(model, {"x": x}) | {"x": x}
+    bound: dict[str, int] = {}
+    for value in (*model.graph.input, *model.graph.output):
+        for told, real in zip(
+            value.type.tensor_type.shape.dim, arrays[value.name].shape, strict=True
+        ):
+            if told.dim_param:
+                assert bound.setdefault(told.dim_param, real) == real, value.name
