@@ -62,7 +62,6 @@ def write_out(
     prepare: called with every other emitted node.
     """
     emit.forget()
-    optimize = emit.optimize
     for node in tuple(emit.graph):
         if RULE not in node.metadata_props:
             continue
@@ -82,4 +81,3 @@ def write_out(
         if not bodies:
             emit.remember(node)
     emit.write_before(None)
-    emit.optimize = optimize
