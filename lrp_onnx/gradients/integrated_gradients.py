@@ -148,10 +148,6 @@ def _add_one_more(
         total = emit.op("Add", before, gradient)
         total.shape, total.type = x.shape, before.type
         totals.append(total)
-    for node in emit.graph:
-        for value in node.outputs:
-            if value not in totals:
-                value.shape = None  # as everywhere in a compiled model
     emit.graph.outputs.extend(totals)
     return list(gradients)
 

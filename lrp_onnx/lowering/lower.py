@@ -23,6 +23,7 @@ def lower(model: ir.Model) -> None:
         if node.domain == "lrp" and isinstance(graph, ir.Graph):
             LOWERINGS[node.op_type](graph, node)
     common.RemoveUnusedNodesPass()(model)
+    common.NameFixPass()(model)  # a copy may be named like what is emitted on its behalf
     model.opset_imports.pop("lrp", None)
 
 
