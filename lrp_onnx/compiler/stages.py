@@ -182,13 +182,13 @@ def compile_prepared(prepared: Prepared, accounts: bool = False) -> Compiled:
         facts = signs(model.graph)
     with loaded.stage("propagate", lambda: as_rules_say):
         as_rules_say = emit_relevance(model, assignment, facts, audit)
+    _stamp(model, loaded.source, assignment)  # lowering puts other values under the same names
     with loaded.stage("lower"):
         lower(model)
         if options.fold == "always" or (options.fold, options.runtime) == ("auto", "portable"):
             fold_constants(model, options.fold)
             common.RemoveUnusedNodesPass()(model)
         prepared.ends.restore(model, declares=not options.conditions)
-    _stamp(model, loaded.source, assignment)
     corrected = tuple(notes.corrections(model).values())
     listed = () if audit is None else accounts_of(audit)
     compiled = Compiled(model, report, (*corrected, *assignment.warnings), listed)
