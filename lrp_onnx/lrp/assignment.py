@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from lrp_onnx.analysis.path import Step
-from lrp_onnx.errors import CompositeError, TargetError
+from lrp_onnx.errors import CompositeError, RuleError, TargetError
 from lrp_onnx.graph.names import name_bodies, name_of
 from lrp_onnx.graph.tensors import outputs_of
 from lrp_onnx.lrp.assigned import Assigned
@@ -135,6 +135,7 @@ def assign(
     every = tuple(inner for step in path for inner in step.within())
     layers = [composite.layer_of(step) for step in every]
     _check_used(options, composite, every, layers)
+    _check_weights(every, layers)
     parameters = {**options.parameters, **{k: v for k, v in implied.items() if _taken(k, layers)}}
     nodes = tuple(_assigned(composite, step) for step in path)
     return Assignment(
@@ -178,6 +179,20 @@ def _check_used(
             raise CompositeError(
                 f"parameter {key!r}: no node of this model gets a rule that takes it. Leave it out."
             )
+
+
+def _check_weights(path: Sequence[Step], layers: Sequence[Layer]) -> None:
+    """RuleError that names every node whose rule modifies a weight that it does not have."""
+    wrong = ", ".join(
+        f"node {name_of(step.node)!r} ({step.node.op_type}), rule {layer.rule.name!r}"
+        for step, layer in zip(path, layers, strict=True)
+        if layer.rule.modifies_weights and not (step.op.weighted and len(step.active) == 1)
+    )
+    if wrong:
+        raise RuleError(
+            f"{wrong}: it modifies weights, and the node has none. Choose another rule with "
+            "--rule, such as norm."
+        )
 
 
 def _implied(composite: Composite, ends: Mapping[str, Override]) -> dict[str, Override]:
