@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
+from lrp_onnx.analysis.unused_branch import may_be_unused
 from lrp_onnx.errors import LrpError, RuleError, UnsupportedError
 from lrp_onnx.graph.arithmetic import Operand
-from lrp_onnx.graph.builder import Emit
+from lrp_onnx.graph.builder import Emit, Input
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.refusal import refusal
 from lrp_onnx.lrp.assigned import Assigned
@@ -48,12 +49,15 @@ def walk(
     refused: dict[ir.Node, str] = {}
     pending = {value: [Relevance(r)] for value, r in start.items()}
     masks = {} if masks is None else masks
+    unused = may_be_unused([site.step.node for site in assigned])
     for site in reversed(assigned):
         arriving = [_total(emit, pending, value, masks) for value in site.step.node.outputs]
         if all(r is None for r in arriving):
             continue
         try:
-            propagated = _propagate(emit, site, arriving, audit)
+            propagated = (_propagate_used if site.step.node in unused else _propagate)(
+                emit, site, arriving, audit
+            )
         except UnsupportedError as e:
             refused.update(e.nodes or {site.step.node: str(e)})
             # anything of its shape: only whether the nodes before it are refused too still counts
@@ -108,6 +112,36 @@ def _propagate(
         raise type(e)(
             f"node {name_of(node)!r} ({node.op_type}), rule {site.rule.name!r}: {e}"
         ) from e
+
+
+HARMLESS = {"Acosh": 2.0}
+"""A number at which an operator is finite and has a finite derivative, where that is not 0.5."""
+
+
+def _propagate_used(
+    emit: Emit, site: Assigned, arriving: list[Relevance | None], audit: Audit | None
+) -> list[tuple[ir.Value, Relevance]]:
+    """The same at a node of a branch that may be unused: where nothing arrives its inputs, which
+    may be NaN or infinite, are replaced by a number that gives nothing.
+    """
+    node, first = site.step.node, arriving[0]
+    passes = site.rule.relevance == "R" or site.step.kind == "move"
+    if first is None or passes or not site.step.op.elementwise:
+        return _propagate(emit, site, arriving, audit)
+    emit.at(node, site.rule.name)
+    r = first.whole(emit)
+    nothing, number = emit.op("Equal", r, 0.0), HARMLESS.get(node.op_type, 0.5)
+    replaced: dict[int, Input] = {
+        i: emit.shaped(emit.op("Where", nothing, number, x), node.outputs[0])
+        for i, x in enumerate(node.inputs)
+        if x is not None and (i not in site.step.active or x.shape == node.outputs[0].shape)
+    }
+    calm = emit.forward(node, replaced).producer()
+    assert calm is not None
+    calm_site = replace(site, step=replace(site.step, node=calm))
+    own = dict(zip(calm.inputs, node.inputs, strict=True))
+    pairs = _propagate(emit, calm_site, [Relevance(r)], audit)
+    return [(x, share) for v, share in pairs if (x := own[v]) is not None]
 
 
 def _whole(emit: Emit, arriving: Sequence[Relevance | None]) -> list[ir.Value | None]:
