@@ -50,7 +50,9 @@ def choose_ranks(
 def _lacks_axes(node: ir.Node) -> bool:
     """Whether only the run knows what a Squeeze removes."""
     x = node.inputs[0] if node.op_type == "Squeeze" and not node.domain else None
-    return x is not None and len(node.inputs) == 1 and x.shape is not None
+    if x is None or x.shape is None or len(node.inputs) > 1:
+        return False
+    return not all(isinstance(size, int) for size in x.shape)
 
 
 def _as_if_open(build: Build, node: ir.Node) -> list[ir.Value | None]:
