@@ -192,6 +192,8 @@ class Emit:
         ]
         while values and values[-1] is None:
             values.pop()
+        if op_type.startswith("Reduce") and len(values) > 1:
+            values[1] = self._counted_from_the_front(values[0], values[1])
         key = (domain, op_type, count, tuple(map(id, values)), _attribute_key(attributes))
         if key not in self._emitted:
             results = [ir.Value(name=self.fresh("lrp")) for _ in range(count)]
@@ -210,6 +212,15 @@ class Emit:
                 results[0].shape = inferred(op_type, values, attributes)
                 results[0].type = type_of(op_type, values, attributes)
         return self._emitted[key]
+
+    def _counted_from_the_front(self, value: ir.Value, axes: ir.Value) -> ir.Value:
+        """Constant axes as they are from the first: ONNX Runtime 1.31 ignores those that are
+        counted from the last if the tensor is empty.
+        """
+        if value.shape is None or axes.const_value is None:
+            return axes
+        numbers = axes.const_value.numpy()
+        return self.ints(*(numbers % len(value.shape)).tolist()) if (numbers < 0).any() else axes
 
     def total(self, parts: Sequence[ir.Value], shape: Sequence[Any] | None = None) -> ir.Value:
         """The sum of tensors of one shape, which is told to runtimes if it is known: ONNX Runtime
