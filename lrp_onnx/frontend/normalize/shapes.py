@@ -35,8 +35,9 @@ def infer_shapes(model: ir.Model, strict: bool = True) -> None:
     make_local(model)
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         for value in node.outputs:
+            value.shape = None  # of an output too: it is what an earlier inference found
             if not value.is_graph_output():
-                value.shape, value.type = None, None
+                value.type = None
     try:
         through_proto(model, partial(inferred, strict=strict))
     except onnx.shape_inference.InferenceError as e:
