@@ -9,7 +9,7 @@ does not know.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from onnx.reference import ReferenceEvaluator
 
 from lrp_onnx.errors import InputError, ModelError
 from lrp_onnx.graph.session import CPU, Array, Runtime
+from lrp_onnx.graph.subgraphs import proto_graphs
 
 __all__ = ["Judge", "judge"]
 
@@ -72,7 +73,7 @@ class _Single:
 
     def __init__(self, proto: onnx.ModelProto) -> None:
         single = onnx.ModelProto.FromString(proto.SerializeToString())
-        for graph in _graphs(single.graph):
+        for graph in proto_graphs(single.graph):
             _to_single(graph)
         self.runtime = Runtime(single.SerializeToString(), [CPU], plain=True)
         self.outputs = self.runtime.outputs
@@ -98,14 +99,6 @@ def judge(form: str | bytes, plain: bool = True) -> Judge:
             with contextlib.suppress(ModelError, ValueError):
                 return other(proto)
         raise e
-
-
-def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == AttributeProto.GRAPH:
-                yield from _graphs(attribute.g)
 
 
 def _has_doubles(graph: GraphProto) -> bool:

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from lrp_onnx.errors import ModelError
 from lrp_onnx.graph.annotations import VERSION
 from lrp_onnx.graph.map_outputs import deserialized, serialized
+from lrp_onnx.graph.sparse import without_sparse
 
 __all__ = [
     "LARGEST_FILE",
@@ -112,6 +113,7 @@ def _parse(data: bytes, name: str) -> onnx.ModelProto:
 
 
 def _from_proto(proto: onnx.ModelProto, name: str, path: Path | None) -> ir.Model:
+    proto = without_sparse(proto)
     try:
         model = deserialized(proto)
     except ir.serde.SerdeError as e:
