@@ -32,7 +32,7 @@ from lrp_onnx.graph.subgraphs import Ports, bodies_of, captures, ports_of
 from lrp_onnx.ops.codes import NOTHING, arithmetic_on_codes
 from lrp_onnx.ops.registry import Op, find
 
-__all__ = ["Body", "Step", "explanation_path"]
+__all__ = ["Body", "Step", "ends_of_paths", "explanation_path"]
 
 LAYER_KINDS = ("linear", "activation", "maximum")
 """Kinds that count as layers, all operators of them."""
@@ -129,6 +129,17 @@ def explanation_path(
     if refused := flow.refused_among(needed):
         raise refusal(refused)
     return tuple(_steps(flow, needed, None, Counter()))
+
+
+def ends_of_paths(
+    graph: ir.Graph, inputs: Sequence[ir.Value], target: ir.Value, constant_gates: bool
+) -> str:
+    """In words, the nodes without relevance through which alone the target depends on the
+    inputs.
+    """
+    flow = _Flow(set(inputs), constant_gates, False)
+    flow.visit_all(graph)
+    return _but_through(flow, target)
 
 
 class _Flow:
@@ -342,14 +353,17 @@ def _but_through(flow: _Flow, target: ir.Value) -> str:
     """The nodes without relevance through which alone the target depends on the inputs."""
     pending, seen, silent = [target], set(), []
     while pending:
-        node = pending.pop().producer()
-        if node is None or node in seen:
+        value = pending.pop()
+        node = value.producer()
+        if node is None or value in seen:
             continue
-        seen.add(node)
-        if node in flow.silent:
+        seen.add(value)
+        numbers_it = node in flow.operators and value not in flow.active  # as TopK its places
+        if node in flow.silent or numbers_it:
             silent.append(f"{name_of(node)!r} ({type_of(node)})")
         else:
             pending += [v for v in node.inputs if v is not None]
+    silent = list(dict.fromkeys(silent))
     return f" but through {', '.join(silent)}, which carry no relevance" if silent else ""
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from lrp_onnx.analysis.path import Step
+from lrp_onnx.analysis.path import Step, ends_of_paths
 from lrp_onnx.errors import CompositeError, RuleError, TargetError
 from lrp_onnx.graph.names import name_bodies, name_of
 from lrp_onnx.graph.tensors import outputs_of
@@ -260,11 +260,18 @@ def _explained(
             reached = _ids(graph, start_at, reached, composite) or reached
         if reached:
             return reached, composite.path(graph, reached, start_at)
+    raise _unreached(graph, start_at, [*floats, *integers], composite)
+
+
+def _unreached(
+    graph: ir.Graph, start_at: ir.Value, inputs: Sequence[ir.Value], composite: Composite
+) -> TargetError:
+    """The error for an output without a path, with the nodes at which all of them end."""
     listing = "; ".join(f"{v.name!r} {v.dtype} {v.shape}" for v in graph.inputs)
-    raise TargetError(
-        f"output {start_at.name!r}: no input reaches it by a path that relevance can take. "
-        f"Inputs: {listing}. Choose "
-        "another --output."
+    through = ends_of_paths(graph, inputs, start_at, composite.constant_gates)
+    return TargetError(
+        f"output {start_at.name!r}: no input reaches it by a path that relevance can take{through}."
+        f" Inputs: {listing}. Choose another --output."
     )
 
 
