@@ -29,9 +29,10 @@ from lrp_onnx.graph.annotations import CELL, GATE, REFUSED
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.refusal import refusal, type_of
 from lrp_onnx.graph.subgraphs import Ports, bodies_of, captures, ports_of
+from lrp_onnx.ops.codes import NOTHING, arithmetic_on_codes
 from lrp_onnx.ops.registry import Op, find
 
-__all__ = ["Body", "Step", "explanation_path"]
+__all__ = ["Body", "Step", "ends_of_paths", "explanation_path"]
 
 LAYER_KINDS = ("linear", "activation", "maximum")
 """Kinds that count as layers, all operators of them."""
@@ -130,6 +131,17 @@ def explanation_path(
     return tuple(_steps(flow, needed, None, Counter()))
 
 
+def ends_of_paths(
+    graph: ir.Graph, inputs: Sequence[ir.Value], target: ir.Value, constant_gates: bool
+) -> str:
+    """In words, the nodes without relevance through which alone the target depends on the
+    inputs.
+    """
+    flow = _Flow(set(inputs), constant_gates, False)
+    flow.visit_all(graph)
+    return _but_through(flow, target)
+
+
 class _Flow:
     """The forward half: which values are active, through which inputs, and what is refused."""
 
@@ -141,6 +153,9 @@ class _Flow:
         self.constant_attention = constant_attention
         self.carried: dict[ir.Node, tuple[int, ...]] = {}
         self.kinds: dict[ir.Node, str] = {}
+        self.operators: dict[ir.Node, Op] = {}
+        self.codes = {v for v in active if v.dtype is not None and v.dtype.is_integer()}
+        """Integers that are made of nothing but integer inputs: ids and positions."""
         self.captured: dict[ir.Node, tuple[ir.Value, ...]] = {}
         self.inside: dict[ir.Node, list[_Inside]] = {}
         self.refused: dict[ir.Node, str] = {}
@@ -164,6 +179,7 @@ class _Flow:
         if operator.kind == "body":
             self.visit_bodies(node, active)
             return
+        operator = self.of_codes(node, operator, active)
         if operator.kind == "none":
             self.silent.add(node)
             return
@@ -196,9 +212,24 @@ class _Flow:
         alone = {"product": "scale", "bilinear": "linear"} if len(carried) == 1 else {}
         in_cell = node.metadata_props.get(CELL) if self.constant_gates else None
         self.kinds[node] = in_cell or alone.get(kind, kind)
-        self.carried[node] = carried
+        self.carried[node], self.operators[node] = carried, operator
         constant = operator.constant_outputs
         self.active.update(v for k, v in enumerate(node.outputs) if k not in constant)
+
+    def of_codes(self, node: ir.Node, operator: Op, active: tuple[int, ...]) -> Op:
+        """The operator, or what it is where it makes codes of codes: sharing, if it does not only
+        move them; an operator over whole axes counts, and its result is none.
+        """
+        signals = [i for i in active if i not in operator.gates]
+        made = [v for v in node.outputs if v.dtype is not None and v.dtype.is_integer()]
+        if not made or not signals or any(node.inputs[i] not in self.codes for i in signals):
+            return operator
+        if operator.elementwise and operator.kinds != ("move",):
+            operator = arithmetic_on_codes(len(signals))
+        if operator.kinds != ("move",):
+            return NOTHING
+        self.codes.update(made)
+        return operator
 
     def visit_bodies(self, node: ir.Node, active: tuple[int, ...]) -> None:
         """Look into the bodies of If, Loop or Scan: what of them is active, and from where."""
@@ -322,14 +353,17 @@ def _but_through(flow: _Flow, target: ir.Value) -> str:
     """The nodes without relevance through which alone the target depends on the inputs."""
     pending, seen, silent = [target], set(), []
     while pending:
-        node = pending.pop().producer()
-        if node is None or node in seen:
+        value = pending.pop()
+        node = value.producer()
+        if node is None or value in seen:
             continue
-        seen.add(node)
-        if node in flow.silent:
+        seen.add(value)
+        numbers_it = node in flow.operators and value not in flow.active  # as TopK its places
+        if node in flow.silent or numbers_it:
             silent.append(f"{name_of(node)!r} ({type_of(node)})")
         else:
             pending += [v for v in node.inputs if v is not None]
+    silent = list(dict.fromkeys(silent))
     return f" but through {', '.join(silent)}, which carry no relevance" if silent else ""
 
 
@@ -374,7 +408,7 @@ def _steps(
     for k, node in enumerate(nodes):
         parents = [value.producer() for value in flow.receivers(node)]
         graph.add_edges_from((position[p], k) for p in parents if p in position)
-        operator, kind = find(node), flow.kinds[node]
+        operator, kind = flow.operators.get(node) or find(node), flow.kinds[node]
         assert operator is not None
         captured = flow.captured.get(node, ())
         place = Place(k, steps, graph, outer)

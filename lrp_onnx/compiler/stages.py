@@ -32,6 +32,7 @@ from lrp_onnx.graph.model_file import Source, check_original, load, sha256_of
 from lrp_onnx.graph.subgraphs import graphs_of
 from lrp_onnx.lowering.fold import fold_constants
 from lrp_onnx.lowering.lower import lower
+from lrp_onnx.lowering.shared_weights import part_shared_weights
 from lrp_onnx.lrp.assignment import Assignment, assign
 from lrp_onnx.lrp.methods import method_of
 from lrp_onnx.options import CompileOptions
@@ -196,13 +197,15 @@ def compile_prepared(prepared: Prepared, accounts: bool = False) -> Compiled:
         emit = emit_relevance(model, assignment, facts, audit)
     with loaded.stage("rewrite", lambda: as_rules_say):
         as_rules_say = rewrite(emit)
+    _stamp(model, loaded.source, assignment)  # lowering puts other values under the same names
     with loaded.stage("lower"):
         lower(model, emit)
         if options.fold == "always" or (options.fold, options.runtime) == ("auto", "portable"):
             fold_constants(model, options.fold)
             common.RemoveUnusedNodesPass()(model)
+        if options.runtime == "portable":
+            part_shared_weights(model.graph)
         prepared.ends.restore(model, declares=not options.conditions)
-    _stamp(model, loaded.source, assignment)
     corrected = tuple(notes.corrections(model).values())
     listed = () if audit is None else accounts_of(audit)
     compiled = Compiled(model, report, (*corrected, *assignment.warnings), listed)

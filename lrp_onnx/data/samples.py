@@ -41,6 +41,8 @@ GUESSES = (
     Guess(1, 512, 512, 9),
     Guess(1, 16, 1, 0),
     Guess(1, 640, 1024, 1),
+    Guess(64, 64, 64, 9),  # the first axis is no batch: a spectrogram, a table of edges
+    Guess(256, 256, 256, 1),
 )
 
 

@@ -91,7 +91,8 @@ def _inner(
 def _moved_along(emit: Emit, path: Path, x: ir.Value, g: ir.Value, share: ir.Value) -> ir.Value:
     """g and the share of the way."""
     emit.write_for(x)
-    column = emit.op("Reshape", in_dtype(emit, share), emit.ints(-1, *[1] * (known_rank(x) - 1)))
+    behind_batch = [-1, *[1] * known_rank(x)][: known_rank(x)]  # a number has no axes
+    column = emit.op("Reshape", in_dtype(emit, share), emit.ints(*behind_batch))
     return emit.op("Add", g, emit.op("Mul", path.way[x], column))
 
 

@@ -196,6 +196,8 @@ class Emit:
         ]
         while values and values[-1] is None:
             values.pop()
+        if op_type.startswith("Reduce") and len(values) > 1:
+            values[1] = self._counted_from_the_front(values[0], values[1])
         key = (domain, op_type, count, tuple(values), _attribute_key(attributes))
         if key not in self._emitted:
             node = self._add(domain, op_type, values, attributes, count)
@@ -285,6 +287,15 @@ class Emit:
         self.optimize = "plain" not in source.attributes
         self.source, self.rule = source.metadata_props[SOURCE], source.metadata_props[RULE]
         self.dtype = compute_dtype(source.outputs[0].dtype)
+
+    def _counted_from_the_front(self, value: ir.Value, axes: ir.Value) -> ir.Value:
+        """Constant axes as they are from the first: ONNX Runtime 1.31 ignores those that are
+        counted from the last if the tensor is empty.
+        """
+        if value.shape is None or axes.const_value is None:
+            return axes
+        numbers = axes.const_value.numpy()
+        return self.ints(*(numbers % len(value.shape)).tolist()) if (numbers < 0).any() else axes
 
     def total(self, parts: Sequence[ir.Value], shape: Sequence[Any] | None = None) -> ir.Value:
         """The sum of tensors of one shape, which is told to runtimes if it is known: ONNX Runtime

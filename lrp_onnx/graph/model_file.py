@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from lrp_onnx.errors import ModelError
 from lrp_onnx.graph.annotations import VERSION
 from lrp_onnx.graph.map_outputs import deserialized, serialized
+from lrp_onnx.graph.sparse import without_sparse
 
 __all__ = [
     "LARGEST_FILE",
@@ -112,6 +113,7 @@ def _parse(data: bytes, name: str) -> onnx.ModelProto:
 
 
 def _from_proto(proto: onnx.ModelProto, name: str, path: Path | None) -> ir.Model:
+    proto = without_sparse(proto)
     try:
         model = deserialized(proto)
     except ir.serde.SerdeError as e:
@@ -135,12 +137,16 @@ RUNTIME_ONLY = ("SimplifiedLayerNormalization",)
 
 
 def _name_domains(model: ir.Model) -> None:
-    """Give operators that are not the standard's the domain of the runtime that knows them."""
+    """Give operators that are not the standard's the domain of the runtime that knows them, and
+    import the domains that the file forgot: what the runtime's optimizer leaves in memory lacks
+    them, and the runtime runs it.
+    """
     graphs: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
     for graph in graphs:
         for node in graph.all_nodes():
             if node.op_type in RUNTIME_ONLY and not node.domain:
                 node.domain = "com.microsoft"
+            if node.domain.startswith("com.microsoft"):
                 model.graph.opset_imports.setdefault(node.domain, 1)
 
 

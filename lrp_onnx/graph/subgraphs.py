@@ -8,11 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import onnx
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 
-__all__ = ["CONTROL", "Ports", "Sequence", "bodies_of", "captures", "graphs_of", "ports_of"]
+__all__ = [
+    "CONTROL",
+    "Ports",
+    "Sequence",
+    "bodies_of",
+    "captures",
+    "graphs_of",
+    "ports_of",
+    "proto_graphs",
+]
 
 CONTROL = ("If", "Loop", "Scan")
 
@@ -63,6 +73,15 @@ def graphs_of(graph: ir.Graph) -> list[ir.Graph]:
     """The graph and those inside its nodes, each before those inside it."""
     inner = (body for node in graph for body in bodies_of(node))
     return [graph, *(nested for body in inner for nested in graphs_of(body))]
+
+
+def proto_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """The same of a graph that is not in onnx-ir's form."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from proto_graphs(attribute.g)
 
 
 def captures(node: ir.Node) -> Iterator[ir.Value]:

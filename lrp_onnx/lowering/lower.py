@@ -38,6 +38,7 @@ def lower(model: ir.Model, emit: Emit) -> None:
         if node.domain == DIALECT and isinstance(graph, ir.Graph) and node.op_type != "Product":
             LOWERINGS[node.op_type](graph, node)
     common.RemoveUnusedNodesPass()(model)
+    common.NameFixPass()(model)  # a copy may be named like what is emitted on its behalf
     renumber(model.graph, "lrp")
     model.opset_imports.pop("lrp", None)
 

@@ -21,3 +21,5 @@ class Assigned:
     reason: str
     bodies: tuple[tuple[Assigned, ...], ...] = ()
     """The nodes on the path in each of its bodies."""
+    may_be_unused: bool = False
+    """Whether its values may be NaN or infinite where no relevance arrives."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from lrp_onnx.analysis.path import Step
-from lrp_onnx.errors import CompositeError, TargetError
+from lrp_onnx.analysis.path import Step, ends_of_paths
+from lrp_onnx.errors import CompositeError, RuleError, TargetError
 from lrp_onnx.graph.names import name_bodies, name_of
 from lrp_onnx.graph.tensors import outputs_of
 from lrp_onnx.lrp.assigned import Assigned
@@ -135,6 +135,7 @@ def assign(
     every = tuple(inner for step in path for inner in step.within())
     layers = [composite.layer_of(step) for step in every]
     _check_used(options, composite, every, layers)
+    _check_weights(every, layers)
     parameters = {**options.parameters, **{k: v for k, v in implied.items() if _taken(k, layers)}}
     nodes = tuple(_assigned(composite, step) for step in path)
     return Assignment(
@@ -178,6 +179,20 @@ def _check_used(
             raise CompositeError(
                 f"parameter {key!r}: no node of this model gets a rule that takes it. Leave it out."
             )
+
+
+def _check_weights(path: Sequence[Step], layers: Sequence[Layer]) -> None:
+    """RuleError that names every node whose rule modifies a weight that it does not have."""
+    wrong = ", ".join(
+        f"node {name_of(step.node)!r} ({step.node.op_type}), rule {layer.rule.name!r}"
+        for step, layer in zip(path, layers, strict=True)
+        if layer.rule.modifies_weights and not (step.op.weighted and len(step.active) == 1)
+    )
+    if wrong:
+        raise RuleError(
+            f"{wrong}: it modifies weights, and the node has none. Choose another rule with "
+            "--rule, such as norm."
+        )
 
 
 def _implied(composite: Composite, ends: Mapping[str, Override]) -> dict[str, Override]:
@@ -246,11 +261,18 @@ def _explained(
         if reached:
             every = len(reached) == len(candidates)
             return reached, path if every else composite.path(graph, reached, start_at)
+    raise _unreached(graph, start_at, [*floats, *integers], composite)
+
+
+def _unreached(
+    graph: ir.Graph, start_at: ir.Value, inputs: Sequence[ir.Value], composite: Composite
+) -> TargetError:
+    """The error for an output without a path, with the nodes at which all of them end."""
     listing = "; ".join(f"{v.name!r} {v.dtype} {v.shape}" for v in graph.inputs)
-    raise TargetError(
-        f"output {start_at.name!r}: no input reaches it by a path that relevance can take. "
-        f"Inputs: {listing}. Choose "
-        "another --output."
+    through = ends_of_paths(graph, inputs, start_at, composite.constant_gates)
+    return TargetError(
+        f"output {start_at.name!r}: no input reaches it by a path that relevance can take{through}."
+        f" Inputs: {listing}. Choose another --output."
     )
 
 

@@ -143,6 +143,11 @@ class Rule:
         terms = [term for share in self.shares for term in share.terms]
         return bool(terms) and all(isinstance(e, float) for t in terms for e in (t.x, t.w))
 
+    @property
+    def modifies_weights(self) -> bool:
+        """Whether it needs a node with a weight."""
+        return any(term.w != "w" for share in self.shares for term in share.terms)
+
     def settings(self, values: Mapping[str, object]) -> dict[str, Setting]:
         """The value of every parameter: the given ones checked, the others by default."""
         for name in values:

@@ -48,8 +48,12 @@ def _taps(emit: Emit, node: ir.Node, axis: int) -> tuple[list[Tap], ir.Value | f
     flat = emit.op("Reshape", along, emit.op("Concat", batch, emit.ints(-1), axis=0))
     aligned = node.attributes.get_int("align_corners", 0)
     factor = emit.op("Mul", emit.op("Sub", size, 1.0) if aligned else size, 0.5)
-    shift = 1.0 if aligned else emit.op("Sub", 1.0, emit.op("Reciprocal", size))
-    p = emit.op("Mul", emit.op("Add", flat, shift), factor)
+    # in the runtime's own order: at halves the last digit decides what the nearest element is
+    p = emit.op("Add", flat, 1.0)
+    if aligned:
+        p = emit.op("Mul", emit.op("Mul", p, 0.5), emit.op("Sub", size, 1.0))
+    else:
+        p = emit.op("Mul", emit.op("Sub", emit.op("Mul", p, size), 1.0), 0.5)
     return [_padded(emit, node, tap, size) for tap in _read(emit, node, p)], factor
 
 

@@ -26,7 +26,8 @@ RANDOM = (
     "Multinomial",
 )
 
-no_relevance([*SHAPES, *INDICES, *WINDOWS, *BITS, *RANDOM, *COUNTS])
+no_relevance([*SHAPES, *INDICES, *WINDOWS, *RANDOM, *COUNTS])
+no_relevance(BITS, elementwise=True)
 no_relevance(["ConstantOfShape"], fills=True, folds=True, grows=True)
 no_relevance(["NonZero"], folds=True, grows=True)
 no_relevance(["ArgMax", "ArgMin"], samples_apart=along(0))

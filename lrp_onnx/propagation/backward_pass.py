@@ -7,9 +7,11 @@ What the rules of the nodes come to is written out behind it (see `graph/dialect
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import onnx_ir as ir
 
+from lrp_onnx.analysis.unused_branch import may_be_unused
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.lrp.assigned import Assigned
@@ -37,12 +39,15 @@ def walk(
     """
     pending = {value: [r] for value, r in start.items()}
     masks = {} if masks is None else masks
+    unused = may_be_unused([site.step.node for site in assigned])
     for site in reversed(assigned):
         arriving = [_total(emit, pending, value, masks) for value in site.step.node.outputs]
         if all(r is None for r in arriving):
             continue
         emit.at(site.step.node, site.rule.name)
         through = _through_bodies if site.step.bodies else _propagate
+        if site.step.node in unused:
+            site = replace(site, may_be_unused=True)
         for value, r in through(emit, site, arriving, audit):
             pending.setdefault(value, []).append(r)
     totals = {value: _total(emit, pending, value, masks) for value in wanted}

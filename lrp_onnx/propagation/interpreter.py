@@ -3,23 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import onnx_ir as ir
 
 from lrp_onnx.graph.arithmetic import Operand, subtract
-from lrp_onnx.graph.builder import Emit
+from lrp_onnx.graph.builder import Emit, Input
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.propagation.conservation import columns, of_inactive, total
 from lrp_onnx.propagation.expression_rule import by_expression, expressed
 from lrp_onnx.propagation.shares import booked_by_shares, by_shares
 
-__all__ = ["account", "interpret"]
+__all__ = ["account", "calmed", "interpret"]
 
 Relevances = Sequence[ir.Value | None]
 
 
+HARMLESS = {"Acosh": 2.0}
+"""A number at which an operator is finite and has a finite derivative, where that is not 0.5."""
+
+
+def calmed(emit: Emit, site: Assigned, arriving: Relevances) -> Assigned:
+    """The same at a node of a branch that may be unused: where nothing arrives its inputs, which
+    may be NaN or infinite, are replaced by a number that gives nothing.
+    """
+    node, r = site.step.node, arriving[0]
+    passes = site.rule.relevance == "R" or site.step.kind == "move"
+    if not site.may_be_unused or r is None or passes or not site.step.op.elementwise:
+        return site
+    nothing, number = emit.op("Equal", r, 0.0), HARMLESS.get(node.op_type, 0.5)
+    replaced: dict[int, Input] = {
+        i: emit.shaped(emit.op("Where", nothing, number, x), node.outputs[0])
+        for i, x in enumerate(node.inputs)
+        if x is not None and (i not in site.step.active or x.shape == node.outputs[0].shape)
+    }
+    calm = emit.forward(node, replaced).producer()
+    assert calm is not None
+    return replace(site, step=replace(site.step, node=calm), may_be_unused=False)
+
+
 def interpret(emit: Emit, site: Assigned, arriving: Relevances) -> dict[int, ir.Value]:
     """The relevance of each active input, given that of each output."""
+    site = calmed(emit, site, arriving)
     by_rule = by_shares if site.rule.shares else by_expression
     return by_rule(emit, site, arriving)
 
@@ -30,6 +55,7 @@ def account(
     """What became of the relevance that arrives, as COLUMNS; `propagated` is what the graph passes
     on.
     """
+    site = calmed(emit, site, arriving)
     relevance = [r for r in arriving if r is not None]
     booked: tuple[Operand, Operand, Operand] = (0.0, 0.0, 0.0)
     if site.rule.shares:

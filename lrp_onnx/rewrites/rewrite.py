@@ -30,7 +30,7 @@ from lrp_onnx.graph.dialect import Expansion, meant_by, write_out
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.refusal import refusal
 from lrp_onnx.lrp.assigned import Assigned
-from lrp_onnx.propagation.interpreter import account, interpret
+from lrp_onnx.propagation.interpreter import account, calmed, interpret
 from lrp_onnx.propagation.shares import EPSILON, Layer, layer_of
 from lrp_onnx.rewrites import constant_inputs, moves, own_output
 from lrp_onnx.rewrites.normal_form import canonical, normal_forms
@@ -183,6 +183,10 @@ def _propagated(reasons: dict[str, str], emit: Emit, node: ir.Node) -> Sequence[
 def _cheapest(
     reasons: dict[str, str], emit: Emit, site: Assigned, arriving: Sequence[Relevance | None]
 ) -> Propagated:
+    if site.may_be_unused:
+        whole = [None if r is None else r.whole(emit) for r in arriving]
+        site = calmed(emit, site, whole)
+        arriving = [None if r is None else Relevance(r) for r in whole]
     if emit.optimize and site.rule.shares:
         site = replace(site, rule=canonical(site.rule, site.settings))
         linear, failed = Linear(emit, site, arriving), dict[str, list[str]]()

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lrp_onnx.compiler.check import extra_feeds, judged_on_random
+from lrp_onnx.compiler.check import judged_on_random
 from lrp_onnx.compiler.compiled import Compiled
+from lrp_onnx.compiler.differences import extra_feeds
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.annotations import CLASS_AXIS

@@ -23,17 +23,11 @@ from typing import Any
 import numpy as np
 
 from lrp_onnx.compiler.accounts import NodeAccount
-from lrp_onnx.compiler.check import (
-    check_graph,
-    extra_feeds,
-    forward_differences,
-    judge,
-    judged_on_random,
-    relative_difference,
-    weight_warnings,
-)
+from lrp_onnx.compiler.check import check_graph, judged_on_random, weight_warnings
 from lrp_onnx.compiler.compiled import Compiled
+from lrp_onnx.compiler.differences import extra_feeds, forward_differences, relative_difference
 from lrp_onnx.compiler.input_range import Ranges
+from lrp_onnx.compiler.judge import judge
 from lrp_onnx.compiler.stages import Loaded, compile_prepared, load_original, prepare
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError

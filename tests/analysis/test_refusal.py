@@ -68,3 +68,27 @@ def test_selected_boxes_keep_their_relevance() -> None:
     x = np.array([[0, 0, 1, 1, 5, 5, 6, 6, 0, 0, 1, 1.1]], np.float32)
     relevance = lrp_onnx.Explainer(compiled)(x).relevance["x"]
     np.testing.assert_allclose(relevance[0], [*x[0, :8], 0, 0, 0, 0])
+
+
+ENDS = {
+    "neighbors": ("d = Sub(x, train)\n q = Mul(d, d)\n s = ReduceSum<keepdims=0>(q, axis)\n"
+                  " v, i = TopK<largest=0>(s, one)\n y = Gather(labels, i)", "'v' (TopK)"),
+    "steps": ("u = Less(x, edges)\n y = Where(u, labels, edges)", "'u' (Less)"),
+    "votes": ("i = ArgMax<axis=1>(x)\n y = OneHot(i, depth, values)", "'i' (ArgMax)"),
+    "rounded": ("r = Round(x)\n h = Mul(r, two)\n f = Floor(x)\n y = Add(h, f)", "'r' (Round)"),
+}  # fmt: skip
+CONSTANTS = {"train": (1, 5), "axis": [1], "one": [1], "labels": (5,), "edges": (5,),
+             "depth": [3], "values": np.float32([0, 1]), "two": np.float32(2)}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_what_ends_every_path_is_named(name: str) -> None:
+    """Neighbors, isotonic steps, votes: the inputs were not chosen by hand."""
+    body, node = ENDS[name]
+    used = {k: v for k, v in CONSTANTS.items() if k in body.replace("(", " ").replace(")", " ")
+            .replace(",", " ").split()}  # fmt: skip
+    model = network(body, (2, 5), (0,), **used)
+    with pytest.raises(TargetError) as told:
+        lrp_onnx.compile(model, "epsilon")
+    assert node in str(told.value)
+    assert "carry no relevance" in str(told.value)

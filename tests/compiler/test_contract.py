@@ -273,3 +273,29 @@ def test_nodes_that_share_a_changed_weight_share_the_copy():
     model = lrp_onnx.compile(onnx.parser.parse_model(text), composite="gradient").model
     weights = [tuple(t.dims) for t in model.graph.initializer if t.dims]
     assert weights.count((4, 3)) == 2
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        "m = MatMul(x, w)  y = Add(m, b)",
+        "y = GroupNormalization<num_groups=2>(x, s, s)",
+        "m = ReduceMean<axes=[-1]>(x)  d = Sub(x, m)  q = Mul(d, d)  v = ReduceMean<axes=[-1]>(q)"
+        "  e = Add(v, tiny)  r = Sqrt(e)  n = Div(d, r)  y = Mul(n, b)",
+    ],
+    ids=["dense", "group norm", "norm"],
+)  # fmt: skip
+def test_names_in_the_metadata_are_those_of_the_file(layer: str) -> None:
+    """Also of an output that lowering writes in other operators and that another node reads."""
+    text = (
+        f'<ir_version: 8, opset_import: ["": {21 if "Group" in layer else 17}]> g (float[N,4,3] x)'
+        " => (float[N,4,3] y, float[N,4,3] p) <float[3,3] w = {1,2,3,4,5,6,7,8,9}, float[3] b ="
+        f" {{1,2,3}}, float[4] s = {{1,2,3,4}}, float tiny = {{0.1}}> {{ {layer}  p = Softmax(y) }}"
+    )
+    compiled = lrp_onnx.compile(onnx.parser.parse_model(text), output="y", target="seed")
+    props = {p.key: p.value for p in compiled.model.metadata_props}
+    assert props["lrp.output"] == "y"
+    explainer = lrp_onnx.Explainer(compiled)
+    x = np.random.default_rng(0).standard_normal((2, 4, 3)).astype(np.float32)
+    result = explainer(x, np.ones((2, 4, 3), np.float32))
+    assert set(result.outputs) == {"y", "p"}

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from indexing import ROWS
 from models import Case, assert_close, network, run
-from reference import Network
+from reference import Network, finite_difference
 from test_vjp import differences
 
 import lrp_onnx
@@ -114,3 +114,36 @@ def test_a_zero_factor_of_several_is_differentiated() -> None:
     compiled = lrp_onnx.compile(model, composite="gradient", target="all", start="one")
     outputs = run(compiled.model, {"x": np.array([2, 0, 3], np.float32)})
     assert_close(outputs["x_relevance"], np.array([0, 1 + 6, 1], np.float32))
+
+
+@pytest.mark.parametrize("reduction", ["none", "add", "mul", "max", "min"])
+@pytest.mark.parametrize("chosen", [0, 3], ids=["nothing", "something"])
+def test_how_many_are_written_only_the_run_knows(reduction: str, chosen: int) -> None:
+    """Longformer writes where a token attends globally: often nowhere."""
+    model = network(
+        f"f = Greater(x, high)\n n = NonZero(f)\n i = Transpose<perm=[1,0]>(n)\n v = GatherND(x, i)"
+        f"\n t = Tanh(v)\n u = Mul(t, t)\n y = ScatterND<reduction=\"{reduction}\">(x, i, u)",
+        (3, 4), (0, 1), high=np.float32(2),
+    )  # fmt: skip
+    x = np.random.default_rng(2).uniform(-1, 1, (3, 4)).astype(np.float32)
+    x.ravel()[: 2 * chosen : 2] += 4
+    seed = np.random.default_rng(3).standard_normal((3, 4)).astype(np.float32)
+    compiled = lrp_onnx.compile(model, method="gradient", target="seed", start="one", check=False)
+    found = run(compiled.model, {"x": x, "y_seed": seed})["x_relevance"]
+    expected = finite_difference(
+        lambda v: Network(model).forward({"x": v})["y"], x.astype(float), seed, 1e-5
+    )
+    assert_close(found, expected, 1e-4)
+
+
+def test_axes_of_emitted_reductions_count_from_the_first() -> None:
+    """ONNX Runtime 1.31 ignores others where a tensor is empty."""
+    model = network("s = Softmax<axis=-1>(x)\n y = ReduceMax<keepdims=0>(s, a)", (2, 3, 4), (0, 1),
+                    a=[-1])  # fmt: skip
+    graph = lrp_onnx.compile(model, "attnlrp").graph.graph
+    emitted = [
+        n for n in graph if n.op_type.startswith("Reduce") and "lrp.rule" in n.metadata_props
+    ]
+    assert emitted
+    for node in emitted:
+        assert (node.inputs[1].const_value.numpy() >= 0).all()

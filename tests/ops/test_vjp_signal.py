@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference_signal  # noqa: F401 (adds forwards)
 from models import Case, assert_close, run
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from reference import Network
 from tables_signal import ROWS
 from test_vjp import check_jacobian
@@ -105,3 +105,32 @@ def test_axes_computed_at_run_time(op: str, keepdims: int) -> None:
                                     check=False)  # fmt: skip
         found.append(run(compiled.model, {**feeds, **given})["x_relevance"])
     assert_close(*found)
+
+
+@pytest.mark.parametrize("onesided", [0, 1])
+@pytest.mark.parametrize("sizes", [(2, 12), ("N", "L")], ids=["sized", "open"])
+def test_a_real_signal_without_an_axis_for_its_part(
+    sizes: tuple[int | str, ...], onesided: int
+) -> None:
+    """Exporters of opset 17 leave it out, and runtimes take that: it is as with the axis."""
+    x = np.random.default_rng(4).standard_normal((2, 12)).astype(np.float32)
+    constants = {"two": np.array([2]), "three": np.array([3]), "step": np.array(3),
+                 "window": np.float32([0.2, 1, 0.8, 0.3])}  # fmt: skip
+    results = []
+    for signal in ("x", "u"):
+        nodes = [
+            helper.make_node("Unsqueeze", ["x", "two"], ["u"], "unsqueeze"),
+            helper.make_node("STFT", [signal, "step", "window"], ["s"], "stft", onesided=onesided),
+            helper.make_node("Mul", ["s", "s"], ["p"], "power"),
+            helper.make_node("ReduceSum", ["p", "three"], ["y"], "sum", keepdims=0),
+        ]
+        graph = helper.make_graph(
+            nodes, "g", [helper.make_tensor_value_info("x", FLOAT, sizes)],
+            [helper.make_tensor_value_info("y", FLOAT, [None] * 3)],
+            [numpy_helper.from_array(v, k) for k, v in constants.items()],
+        )  # fmt: skip
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        compiled = lrp_onnx.compile(model, method="gradient", target="all")
+        results.append(run(compiled.model, {"x": x}))
+    for name in ("y", "x_relevance"):
+        assert_close(results[0][name], results[1][name], what=name)

@@ -218,12 +218,26 @@ def inside(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("composite", SURROGATES)
 @pytest.mark.parametrize("node", ["Relu(a)", "Clip(a, zero, six)", "Clip(a, zero, one)"])
-def test_only_relu_changes(composite: str, node: str) -> None:
+def test_relu_and_clip_change(composite: str, node: str) -> None:
+    """A softplus for both ends of a Clip is not among the rules: it stays, and that is told."""
     seed, found = relevance(f"y = {node}", composite, scale=1.0)
     x = np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32)
-    rule = SURROGATES[composite if node == "Relu(a)" else "gradient"]
+    kept = composite == "beta-smooth" and node != "Relu(a)"
+    rule = SURROGATES["gradient" if kept else composite]
     expected = rule(x.astype(float), found["y"], seed)
     np.testing.assert_allclose(found["x_relevance"], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("composite", "others"),
+    [("guided-backprop", "Tanh"), ("deconvnet", "Tanh"), ("beta-smooth", "Clip, Tanh")],
+)
+def test_what_a_surrogate_leaves_alone_is_told(composite: str, others: str) -> None:
+    body = "r = Relu(x) c = Clip(r, zero, one) y = Tanh(c)"
+    constants = {"zero": np.float32(0), "one": np.float32(1)}
+    compiled = lrp_onnx.compile(network(body, SHAPE, **constants), composite, check=False)
+    (told,) = compiled.warnings
+    assert told.endswith(f"the path also has {others}.")
 
 
 @pytest.mark.parametrize("composite", SURROGATES)

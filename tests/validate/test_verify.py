@@ -16,7 +16,8 @@ from models import network
 from lrp_onnx import CheckError, InputError
 from lrp_onnx.compiler import check
 from lrp_onnx.compiler import stages as compiler
-from lrp_onnx.compiler.check import check_compiled, relative_difference
+from lrp_onnx.compiler.check import check_compiled
+from lrp_onnx.compiler.differences import relative_difference
 from lrp_onnx.compiler.stages import run_stages
 from lrp_onnx.data.samples import random_feeds
 from lrp_onnx.graph.session import Wanted
@@ -200,7 +201,7 @@ def test_relative_difference(a: np.ndarray, b: np.ndarray, holds: bool) -> None:
     assert (difference <= allowed) == holds
 
 
-def test_a_double_convolution_is_judged_by_the_reference_evaluator() -> None:
+def test_a_double_convolution_is_judged_in_single_precision() -> None:
     model = onnx.parser.parse_model(
         """<ir_version: 10, opset_import: ["" : 18]>
         g (double[N,1,4,4] x) => (double[N,1,3,3] y)

@@ -68,9 +68,11 @@ def stft(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Frames of the signal, times the window, each by DFT.
 
     signal: (N, length, 1 or 2)    ->    (N, frames, frame_length // 2 + 1 or frame_length, 2).
-    Spec: ONNX STFT-17.
+    Spec: ONNX STFT-17; exporters write (N, length) for a real signal, and runtimes take it.
     """
     signal, step, window, length = (_input(node, i) for i in range(4))
+    if rank_of(signal) == 2:
+        signal = build.op("Unsqueeze", signal, build.ints(2))
     if length is None and window is None:
         raise UnsupportedError("it has neither a window nor a frame_length")
     size = build.op("Shape", window) if length is None else _vector(build, length)

@@ -21,7 +21,7 @@ from lrp_onnx.frontend.quantized.unsigned import make_unsigned
 from lrp_onnx.graph.annotations import FORWARD_KEPT, REFUSED
 from lrp_onnx.graph.replacement import Build
 
-__all__ = ["decompose"]
+__all__ = ["decompose", "replace_node"]
 
 
 def decompose(model: ir.Model, only: Collection[tuple[str, str]] | None = None) -> bool:
@@ -38,14 +38,14 @@ def decompose(model: ir.Model, only: Collection[tuple[str, str]] | None = None) 
         key = node.domain, node.op_type
         decomposition = layers.get(node) or DECOMPOSITIONS.get(key)
         if decomposition is not None and (only is None or key in only):
-            changed |= _replaced(model, node, decomposition)
+            changed |= replace_node(model, node, decomposition)
     if changed:
         common.NameFixPass()(model)
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     return changed
 
 
-def _replaced(model: ir.Model, node: ir.Node, decomposition: Decomposition) -> bool:
+def replace_node(model: ir.Model, node: ir.Node, decomposition: Decomposition) -> bool:
     """Whether the decomposition took the node's place; a node that what it emits reads stays."""
     if FORWARD_KEPT in node.metadata_props:
         return False

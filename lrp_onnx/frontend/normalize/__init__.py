@@ -17,7 +17,11 @@ from lrp_onnx.frontend.normalize.fold import fold
 from lrp_onnx.frontend.normalize.no_ops import drop_no_ops
 from lrp_onnx.frontend.normalize.opsets import bring_to_opset
 from lrp_onnx.frontend.normalize.ranks import choose_ranks
-from lrp_onnx.frontend.normalize.shapes import infer_shapes
+from lrp_onnx.frontend.normalize.shapes import (
+    believe_declared,
+    forget_declared,
+    infer_shapes,
+)
 
 __all__ = ["infer_shapes", "normalize"]
 
@@ -35,6 +39,7 @@ def normalize(model: ir.Model, to_opset: int | None = None) -> None:
     Raises ModelError where the model's opset cannot be converted or its shapes contradict each
     other.
     """
+    declared = forget_declared(model)
     common.InlinePass()(model)
     common.RemoveInitializersFromInputsPass()(model)
     _lift_constants(model)
@@ -48,6 +53,7 @@ def normalize(model: ir.Model, to_opset: int | None = None) -> None:
     while choose_ranks(model, partial(run_passes, strict=False), undecided):
         run_passes(model)
     common.RemoveUnusedNodesPass()(model)
+    believe_declared(model, declared)
 
 
 def run_passes(model: ir.Model, strict: bool = True) -> None:

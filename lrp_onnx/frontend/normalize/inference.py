@@ -26,7 +26,7 @@ def inferred(proto: ModelProto, strict: bool = True) -> ModelProto:
     """The model with the types and shapes of its tensors; onnx's InferenceError where they
     contradict each other, if strict.
     """
-    others, unknown = {}, {o for n in _nodes(proto.graph) if n.domain for o in n.output}
+    others, unknown = {}, {o for n in _nodes(proto.graph) if _has_no_shape(n) for o in n.output}
     for node in _nodes(proto.graph):
         if node.domain == "lrp" and node.op_type == "ExplainedBy":
             # what onnx has no shape for has that of its explanation
@@ -45,6 +45,11 @@ def inferred(proto: ModelProto, strict: bool = True) -> ModelProto:
         if node.op_type == "Identity" and node.output[0] in grouped:
             node.CopyFrom(grouped[node.output[0]])
     return result
+
+
+def _has_no_shape(node: NodeProto) -> bool:
+    """Whether onnx cannot tell: the operator is another domain's, or the run decides the rank."""
+    return bool(node.domain) or (node.op_type == "Squeeze" and len(node.input) == 1)
 
 
 def _as_identities(graph: GraphProto) -> dict[str, NodeProto]:

@@ -6,7 +6,7 @@ not, infer again, and keep the assumptions that the body's own outputs bear out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from onnx import GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto
 from onnx.shape_inference import InferenceError
@@ -22,27 +22,33 @@ Carried = tuple[str, int]
 
 def inferred_steady(proto: ModelProto, infer: Infer) -> ModelProto:
     """The model after `infer`, the shapes of carried values included where they stay the same."""
-    result = infer(proto)
-    assumed = {key: first for key, first, _ in _open(result)}
-    while assumed:
+    first_try = known = infer(proto)
+    assumed, refuted = dict[Carried, TypeProto](), set[Carried]()
+    while True:
+        # what one Loop hands on may be what another, inside it too, begins with
+        more = {k: v for k, v, _ in _open(known) if k not in refuted and k not in assumed}
+        broken = [] if more else _broken(known, assumed)
+        if not more and not broken:
+            return known
+        refuted.update(broken)
+        assumed = {k: v for k, v in {**assumed, **more}.items() if k not in refuted}
         trial = ModelProto()
         trial.CopyFrom(proto)
         _assume(trial.graph, assumed)
         try:
-            inferred = infer(trial)
+            known = infer(trial)
         except InferenceError:
-            return result
-        broken = [
-            key
-            for graph, node in _loops(inferred.graph)
-            for key, first in assumed.items()
-            if key[0] == _name(node) and not _same(_body(node).output[1 + key[1]].type, first)
-        ]
-        if not broken:
-            return inferred
-        for key in broken:
-            del assumed[key]
-    return result
+            return first_try
+
+
+def _broken(model: ModelProto, assumed: Mapping[Carried, TypeProto]) -> list[Carried]:
+    """The assumptions that the bodies' own outputs do not bear out."""
+    return [
+        key
+        for _, node in _loops(model.graph)
+        for key, first in assumed.items()
+        if key[0] == _name(node) and not _same(_body(node).output[1 + key[1]].type, first)
+    ]
 
 
 def _open(model: ModelProto) -> Iterator[tuple[Carried, TypeProto, NodeProto]]:
@@ -97,11 +103,14 @@ def _assume(graph: GraphProto, assumed: dict[Carried, TypeProto]) -> None:
             if name != _name(node):
                 continue
             _body(node).input[2 + k].type.CopyFrom(first)
-            if not node.output[k] or any(v.name == node.output[k] for v in around.output):
-                continue
+            result = [v for v in around.output if v.name == node.output[k]]
             others = [v for v in around.value_info if v.name != node.output[k]]
+            for value in result:
+                value.type.CopyFrom(first)
+            if node.output[k] and not result:
+                others.append(ValueInfoProto(name=node.output[k], type=first))
             del around.value_info[:]
-            around.value_info.extend([*others, ValueInfoProto(name=node.output[k], type=first)])
+            around.value_info.extend(others)
 
 
 def _same(a: TypeProto, b: TypeProto) -> bool:

@@ -3,7 +3,8 @@
 An exported `squeeze(dim)` is an If: Squeeze where the size is 1, Identity elsewhere; behind it
 stands a network that takes one rank only.  So each way is tried: if it leads to a node that no run
 survives, in a graph that runs whenever the choice is made, the other way is taken whenever the
-model runs at all.  A Squeeze without axes is decided alike.
+model runs at all.  A Squeeze without axes is decided alike; where both of its ways survive it is
+explained as if no open size were 1, and the forward keeps it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import onnx_ir as ir
 
+from lrp_onnx.frontend.decompose import replace_node
 from lrp_onnx.frontend.normalize.branch import inline
 from lrp_onnx.frontend.normalize.contradiction import contradictions
 from lrp_onnx.graph.annotations import RUNS_ALWAYS
+from lrp_onnx.graph.replacement import Build
 from lrp_onnx.graph.subgraphs import bodies_of, graphs_of
 
 __all__ = ["choose_ranks"]
@@ -41,7 +44,24 @@ def choose_ranks(
             left[0](model, node)
             return True
         undecided.add(node.outputs[0].name)
-    return False
+    return sum(replace_node(model, node, _as_if_open) for node in nodes if _lacks_axes(node)) > 0
+
+
+def _lacks_axes(node: ir.Node) -> bool:
+    """Whether only the run knows what a Squeeze removes."""
+    x = node.inputs[0] if node.op_type == "Squeeze" and not node.domain else None
+    if x is None or x.shape is None or len(node.inputs) > 1:
+        return False
+    return not all(isinstance(size, int) for size in x.shape)
+
+
+def _as_if_open(build: Build, node: ir.Node) -> list[ir.Value | None]:
+    """The axes that are known to be 1 are removed, no other is."""
+    x = node.inputs[0]
+    assert x is not None
+    ones = [axis for axis, size in enumerate(x.shape or ()) if size == 1]
+    z = build.op("Squeeze", x, build.ints(*ones)) if ones else build.op("Identity", x)
+    return [build.explained(node.outputs[0], z)]
 
 
 def _ways(node: ir.Node) -> list[Way]:
@@ -50,9 +70,7 @@ def _ways(node: ir.Node) -> list[Way]:
         return []
     if node.op_type == "If" and _ranks_differ(node):
         return [_taking(name) for name in ("then_branch", "else_branch")]
-    if node.op_type == "Squeeze" and len(node.inputs) == 1:
-        return _squeezings(node)
-    return []
+    return _squeezings(node) if _lacks_axes(node) else []
 
 
 def _ranks_differ(node: ir.Node) -> bool:
@@ -70,9 +88,8 @@ def _taking(branch: str) -> Way:
 
 def _squeezings(node: ir.Node) -> list[Way]:
     """With the one axis whose size is unknown, and without it."""
-    shape = node.inputs[0].shape if node.inputs[0] is not None else None
-    if shape is None:
-        return []
+    x = node.inputs[0]
+    shape = () if x is None or x.shape is None else x.shape
     ones = [axis for axis, size in enumerate(shape) if size == 1]
     unknown = [axis for axis, size in enumerate(shape) if not isinstance(size, int)]
     if len(unknown) != 1:
@@ -108,9 +125,6 @@ def _survives(
     assert isinstance(node.graph, ir.Graph)
     for graph in _around(trial.graph, node.graph):
         graph.metadata_props[RUNS_ALWAYS] = "1"
-    for value in trial.graph.outputs:  # what is declared may be wrong
-        if value.producer() is not None:
-            value.shape = None
     way(trial, node)
     normalized(trial)
     here = [graph for graph in graphs_of(trial.graph) if RUNS_ALWAYS in graph.metadata_props]

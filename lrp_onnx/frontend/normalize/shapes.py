@@ -1,7 +1,15 @@
-"""Shapes and types of every tensor of a model, and what its outputs declare."""
+"""Shapes and types of every tensor of a model.
+
+A declared shape is a claim: exporters and scripts that open a batch leave old ones behind.  What
+the graph computes decides, so those of all but the inputs are forgotten and inferred, and a claim
+that the graph contradicts is told.  Of one that it neither bears out nor contradicts the rank is
+believed, and the sizes where no input has an open one, which may have been opened after they were
+written down.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import onnx
@@ -13,8 +21,12 @@ from lrp_onnx.frontend.normalize.inference import inferred
 from lrp_onnx.frontend.normalize.local import make_local
 from lrp_onnx.graph.annotations import corrections
 from lrp_onnx.graph.model_file import through_proto
+from lrp_onnx.graph.subgraphs import graphs_of
 
-__all__ = ["infer_shapes"]
+__all__ = ["believe_declared", "forget_declared", "infer_shapes"]
+
+Size = int | ir.SymbolicDimProtocol | None
+Declared = dict[str | None, ir.Shape]
 
 
 def infer_shapes(model: ir.Model, strict: bool = True) -> None:
@@ -24,48 +36,75 @@ def infer_shapes(model: ir.Model, strict: bool = True) -> None:
     make_local(model)
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         for value in node.outputs:
+            value.shape = None  # of an output too: it is what an earlier inference found
             if not value.is_graph_output():
-                value.shape, value.type = None, None
+                value.type = None
     try:
         through_proto(model, partial(inferred, strict=strict))
         name_equal_sizes(model.graph)
     except onnx.shape_inference.InferenceError as e:
-        if not (declared := _forget_output_shapes(model)):
-            raise ModelError(
-                f"the model's shapes contradict each other: {e}. Export it again."
-            ) from e
-        infer_shapes(model)
-        _keep_declared(model, declared)
+        raise ModelError(f"the model's shapes contradict each other: {e}. Export it again.") from e
 
 
-def _forget_output_shapes(model: ir.Model) -> dict[str, ir.Shape]:
-    """Take the declared shapes off the outputs; returns what they were, by name."""
-    known = [v for v in model.graph.outputs if v.shape is not None and v.producer() is not None]
-    declared = {str(v.name): v.shape for v in known if v.shape is not None}
-    for value in known:
-        value.shape = None
+def forget_declared(model: ir.Model) -> Declared:
+    """Take the shapes off the outputs, those of bodies included, and give each nameless axis of an
+    input a name, so that it is known again where the graph leaves it; returns what the model's
+    outputs declared, by name.
+    """
+    for value in model.graph.inputs:
+        if value.shape is not None:
+            sizes = (d if isinstance(d, int) else d.value for d in value.shape)
+            named = [f"{value.name}_axis_{k}" if d is None else d for k, d in enumerate(sizes)]
+            value.shape = ir.Shape(named)
+    outputs = [v for v in model.graph.outputs if v.producer() is not None]
+    declared = {v.name: v.shape for v in outputs if v.shape is not None}
+    for graph in graphs_of(model.graph):
+        for value in graph.outputs:
+            if value.producer() is not None:
+                value.shape = None
     return declared
 
 
-def _keep_declared(model: ir.Model, declared: dict[str, ir.Shape]) -> None:
-    """Keep each declared shape unless the graph computes another rank or size: then the graph is
-    right, and `annotations.corrections` says so.
+def believe_declared(model: ir.Model, declared: Declared) -> None:
+    """Give outputs what the graph does not tell and their declarations do, and tell of those that
+    the graph contradicts, in `annotations.corrections`.
     """
+    open_sizes = _open_sizes(model.graph)
     for value in model.graph.outputs:
-        shape = declared.get(str(value.name))
-        if shape is None:
+        claim = declared.get(value.name)
+        if claim is None or value.producer() is None:
             continue
-        if value.shape is None or _agree(value.shape, shape):
-            value.shape = value.shape or shape
+        computed = list(value.shape or [None] * len(claim))
+        if _contradicts(computed, claim, open_sizes):
+            names = ["?" if _is_made_up(c, open_sizes) else c for c in computed]
+            corrections(model)[value.name] = (
+                f"output {value.name!r}: the model declares the shape {claim}, and its graph "
+                f"computes {ir.Shape(names)}; the compiled model declares the latter."
+            )
             continue
-        corrections(model)[value.name] = (
-            f"output {value.name!r}: the model declares the shape {shape}, and its graph computes "
-            f"{value.shape}; the compiled model declares the latter."
-        )
+        pairs = zip(computed, claim, strict=True)
+        believed = [d if isinstance(d, int) and not open_sizes else c for c, d in pairs]
+        value.shape = ir.Shape(believed)
 
 
-def _agree(a: ir.Shape, b: ir.Shape) -> bool:
-    if len(a) != len(b):
-        return False
-    pairs = zip(a, b, strict=True)
-    return all(m == n or not (isinstance(m, int) and isinstance(n, int)) for m, n in pairs)
+def _is_made_up(size: Size, open_sizes: set[str | None]) -> bool:
+    """Whether onnx gave a size that it does not know a name."""
+    return not isinstance(size, int) and (size is None or size.value not in open_sizes)
+
+
+def _open_sizes(graph: ir.Graph) -> set[str | None]:
+    """The names of the sizes that only the run knows."""
+    shapes = [v.shape for v in graph.inputs if v.shape is not None]
+    return {d.value for shape in shapes for d in shape if not isinstance(d, int)}
+
+
+def _contradicts(computed: Sequence[Size], claim: ir.Shape, open_sizes: set[str | None]) -> bool:
+    """Whether there are runs whose shape is not the one claimed."""
+    if len(computed) != len(claim):
+        return True
+    pairs = zip(computed, claim, strict=True)
+    return any(
+        c != size if isinstance(c, int) else not _is_made_up(c, open_sizes)
+        for c, size in pairs
+        if isinstance(size, int)
+    )
