@@ -14,10 +14,9 @@ from onnx_ir.passes import common
 from lrp_onnx.frontend.canonize.batchnorm import fold_batchnorm_before, fold_batchnorm_behind
 from lrp_onnx.frontend.canonize.cells import mark_cells
 from lrp_onnx.frontend.canonize.dense import add_biases, plain_gemms
-from lrp_onnx.frontend.canonize.group_norm import group_norms
-from lrp_onnx.frontend.canonize.layer_norm import layer_norms
 from lrp_onnx.frontend.canonize.masked import finite_twins
 from lrp_onnx.frontend.canonize.padding import explicit_pads, fold_pads
+from lrp_onnx.frontend.canonize.recognize import recognize
 from lrp_onnx.frontend.canonize.variadic import binary_sums
 from lrp_onnx.graph.annotations import share_aliases
 from lrp_onnx.graph.model_file import SMALL
@@ -28,8 +27,7 @@ __all__ = ["REWRITES", "canonize"]
 REWRITES = (
     binary_sums,
     finite_twins,
-    group_norms,
-    layer_norms,  # its scale and bias are its own, not of a linear node near it
+    recognize,  # a norm's scale and bias are its own, not of a linear node near it
     plain_gemms,
     explicit_pads,
     fold_pads,
