@@ -39,6 +39,8 @@ EPSILON: dict[str, Callable[[float, float], float]] = {
 }
 """ε, given √v and d."""
 LARGE, OFFSET = 1e5, 0.7
+CLOSE = 1e-4
+"""So far √v/d may be from what ε and its place say."""
 DECADES = 10.0 ** -np.arange(10)
 
 
@@ -196,7 +198,7 @@ def _with_epsilon(
     for place, epsilon_of in EPSILON.items():
         epsilon = float(epsilon_of(root, d))
         expected = DECADES / DEVIATIONS[place](DECADES, epsilon)
-        if np.abs(expected - ratios).max() < 1e-4:
+        if np.abs(expected - ratios).max() < CLOSE:
             return Norm(met, gamma, beta, epsilon, place)
     return None
 

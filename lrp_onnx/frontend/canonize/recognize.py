@@ -85,7 +85,7 @@ def _regions(end: ir.Node, dominators: Dominators) -> Iterator[Region]:
             region = dominators.between(entry, exit) if k < FARTHEST else None
             if region is None:
                 break
-            if end in region.own and region.has(NONLINEAR) and region.has(OVER_AXES):
+            if end in region.own and len(region.own) > 1 and region.has(NONLINEAR) and region.has(OVER_AXES):
                 yield region
 
 
@@ -114,7 +114,7 @@ def _write(graph: ir.Graph, region: Region, concept: Concept) -> bool:
     """One operator in place of the region; its result keeps the name."""
     last, x = region.exit.producer(), region.entry
     assert last is not None
-    build = Build(graph, last)
+    build = Build(graph, last, "concept")
     y = concept.write(build, x)
     if y is None:
         return False

@@ -112,6 +112,8 @@ def _power(y: Float | None) -> Float | None:
 def _read(at_zero: Float, axes: tuple[int, ...], logarithm: bool) -> Softmax | None:
     """w and k of y at 0."""
     present = at_zero > 0
+    if not present.any():
+        return None
     lacks = 1 - at_zero.sum(axes, keepdims=True)
     weights = np.where(present, at_zero, np.nan)
     with np.errstate(all="ignore"):
