@@ -32,15 +32,17 @@ FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 class Evaluators:
-    """Those of a model, by the structure of what they evaluate."""
+    """Those of a model's regions, and what is known of these, by their structure."""
 
     def __init__(self, opset: int) -> None:
         self.opset = opset
         self.by_structure: dict[object, ReferenceEvaluator | None] = {}
-        self.known: dict[object, Any] = {}
-        """What was found out about a structure, kept by who found it out."""
+        self.concepts: dict[object, Any] = {}
+        """By structure and content; by structure alone the last concept that was found."""
 
-    def of(self, structure: object, region: Region, names: dict[ir.Value, str]) -> Any:
+    def of(
+        self, structure: object, region: Region, names: dict[ir.Value, str]
+    ) -> ReferenceEvaluator | None:
         """The evaluator of a region."""
         if structure not in self.by_structure:
             self.by_structure[structure] = _evaluator(region, names, self.opset)
@@ -55,25 +57,28 @@ class Probe:
         names = {region.entry: "x"}
         parts: list[object] = []
         for node in region.nodes:
-            for v in (*node.inputs, *node.outputs):
+            for v in node.inputs:
                 if v is not None and v not in names:
                     names[v] = f"v{len(names)}"
-                    parts += [] if v in node.outputs else [self._read(v, names[v])]
-            parts.append((node.op_type, *(names.get(v, "") for v in node.inputs if v is not None)))
+                    self._read(v, names[v])
+            names.update((v, f"v{len(names) + k}") for k, v in enumerate(node.outputs))
+            parts.append((node.op_type, *("" if v is None else names[v] for v in node.inputs)))
             parts += [_content(a) for a in node.attributes.values()]
-        self.structure = (*parts, names[region.exit])
+        forms = [(name, c.shape, c.dtype.kind) for name, c in self.constants.items()]
+        self.structure = (*parts, *forms, names[region.exit])
         self.evaluator = evaluators.of(self.structure, region, names)
 
-    def _read(self, value: ir.Value, name: str) -> object:
-        """Keep a constant in float64; what of it belongs to the structure."""
-        if value.const_value is None:
-            return None
-        array = value.const_value.numpy()
-        is_float = value.const_value.dtype.is_floating_point()
-        self.constants[name] = array.astype(np.float64) if is_float else array
-        if not is_float or array.size == 1:
-            return (array.dtype.kind, array.shape, array.tobytes())
-        return (array.shape, bool((array == array.flat[0]).all()) if array.size else True)
+    @property
+    def content(self) -> object:
+        """What tells it from others of the same structure."""
+        return tuple(c.tobytes() for c in self.constants.values())
+
+    def _read(self, value: ir.Value, name: str) -> None:
+        """Keep a constant, of floats in float64."""
+        if value.const_value is not None:
+            array = value.const_value.numpy()
+            is_float = value.const_value.dtype.is_floating_point()
+            self.constants[name] = array.astype(np.float64) if is_float else array
 
     def __call__(self, x: Float) -> Float | None:
         if self.evaluator is None:
@@ -87,24 +92,35 @@ class Probe:
         return y if y.shape == x.shape and np.isfinite(y).all() else None
 
     def shapes(self) -> Iterator[tuple[int, ...]]:
-        """Sizes to try: small ones, then those of the model."""
+        """Sizes to try: small ones, then those of the model if a product of them may matter."""
         own = self.region.entry.shape
         if own is None or not len(own):
             return
-        small = tuple(self._size(axis, own[axis], len(own)) for axis in range(len(own)))
+        numbers = self._numbers()
+        small = tuple(self._size(axis, own[axis], len(own), numbers) for axis in range(len(own)))
         yield small
         whole = tuple(d if isinstance(d, int) else n for d, n in zip(own, small, strict=True))
-        if whole != small and np.prod(whole) <= MOST:
+        shrunk = sum(m != n for m, n in zip(whole, small, strict=True))
+        scalars = any(c.size == 1 and c.dtype.kind == "f" for c in self.constants.values())
+        fails = self(np.ones(small)) is None
+        if shrunk and np.prod(whole) <= MOST and (fails or (scalars and shrunk > 1)):
             yield whole
 
-    def _size(self, axis: int, size: object, rank: int) -> int:
+    def _numbers(self) -> set[int]:
+        """The sizes that constants may have to do with: n, 1/n, √n and their own."""
+        numbers = {n for c in self.constants.values() for n in c.shape}
+        for c in self.constants.values():
+            if c.dtype.kind == "i":
+                numbers.update(int(n) for n in c.reshape(-1)[:SMALL])
+            elif c.size == 1 and 1e-6 < (number := abs(float(c.flat[0]))) < 1e6:
+                numbers.update(round(number**power) for power in (1, -1, 2, -2))
+        return numbers
+
+    def _size(self, axis: int, size: object, rank: int, numbers: set[int]) -> int:
         free = 2 if axis == 0 else 3 + axis
-        shapes = [c.shape for c in self.constants.values()]
         if isinstance(size, int):
-            numbers = {n for shape in shapes for n in shape}
-            numbers |= {int(n) for c in self.constants.values() if c.dtype.kind == "i"
-                        for n in c.reshape(-1)[:8]}  # fmt: skip
             return size if size <= SMALL or size in numbers else free
+        shapes = [c.shape for c in self.constants.values()]
         aligned = (shape[axis - rank] for shape in shapes if len(shape) >= rank - axis)
         return next((n for n in aligned if n > 1), free)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
+from lrp_onnx.frontend.canonize.dependence import together
 from lrp_onnx.frontend.canonize.norm import Norm, norm_of
 from lrp_onnx.frontend.canonize.probe import Evaluators, Probe
 from lrp_onnx.frontend.canonize.regions import Dominators, Region
@@ -30,38 +31,33 @@ NONLINEAR = frozenset(
 """One of these is in every softmax and norm."""
 OVER_AXES = frozenset(
     {"ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL2", "ReduceLogSumExp", "ReduceLogSum"}
-    | {"MatMul", "Gemm", "Einsum", "GlobalAveragePool", "AveragePool", "Conv", "Softmax"}
+    | {"MatMul", "Gemm", "Einsum", "GlobalAveragePool", "AveragePool", "Softmax"}
     | {"LogSoftmax", "InstanceNormalization", "MeanVarianceNormalization", "LayerNormalization"}
 )
 """So is one of these: by them elements depend on each other."""
 WHOLE = ("Softmax", "LogSoftmax", "Exp", "InstanceNormalization")
 """Functions of one tensor that may end a region alone."""
 AFFINE = ("Mul", "Add", "Sub", "Div", "Cast", "Reshape")
-FARTHEST = 6
+BEGINS = ("Exp", "Sub", "Add", "Mul", "Where", "Cast", "Reshape", "Identity", "Clip", "Neg", "Pow")
+FARTHEST = 4
 """As many dominators are tried as entries, and as many nodes behind the end."""
-ROUNDS = 3
-"""A concept may be part of another one: exp of a log-softmax."""
+MOVED = ("LogSoftmax", "Reshape", "Cast")
+"""What may stand in front of such a function, besides where values meet."""
 
 
 def recognize(model: ir.Model) -> bool:
-    """Put one operator in the place of each region that behaves as one."""
-    evaluators = Evaluators(model.graph.opset_imports.get("", 18))
-    changed = False
-    for _ in range(ROUNDS):
-        written = _round(model.graph, evaluators)
-        changed |= written
-        if not written:
-            break
-    return changed
+    """Put one operator in the place of each region that behaves as one.
 
-
-def _round(graph: ir.Graph, evaluators: Evaluators) -> bool:
+    The last ends come first: a concept may be part of another one, exp of a log-softmax.
+    """
+    graph = model.graph
     ends = [node for node in graph if not node.domain and _may_end(node)]
     if not ends:
         return False
+    evaluators = Evaluators(model.graph.opset_imports.get("", 18))
     dominators, taken = Dominators(graph), set[ir.Node]()
-    for end in ends:
-        if end in taken or not (end.op_type in WHOLE or len(dominators.active(end)) > 1):
+    for end in reversed(ends):
+        if end in taken or not _meets(end, dominators):
             continue
         for region in _regions(end, dominators):
             if not taken.isdisjoint(region.own) or not region.alone():
@@ -77,16 +73,36 @@ def _may_end(node: ir.Node) -> bool:
     return node.op_type in WHOLE or len({v for v in node.inputs if v is not None}) > 1
 
 
+def _meets(node: ir.Node | None, dominators: Dominators) -> bool:
+    """Whether values that vary meet there, or in front of it where it is such a function."""
+    if node is None:
+        return False
+    if node.op_type not in WHOLE:
+        return len(dominators.active(node)) > 1
+    before = None if node.inputs[0] is None else node.inputs[0].producer()
+    if before is None or before.op_type in WHOLE[:1]:
+        return False
+    return before.op_type in MOVED or len(dominators.active(before)) > 1
+
+
 def _regions(end: ir.Node, dominators: Dominators) -> Iterator[Region]:
     """The regions around a node, those that end farthest behind it first."""
-    ends = [end.outputs[0], *_behind(end, dominators)]
-    for exit in reversed(ends):
-        for k, entry in enumerate(dominators.entries(exit)):
-            region = dominators.between(entry, exit) if k < FARTHEST else None
-            if region is None:
-                break
-            if end in region.own and len(region.own) > 1 and region.has(NONLINEAR) and region.has(OVER_AXES):
+    needs = (NONLINEAR, OVER_AXES, frozenset({end}))
+    for exit in reversed([end.outputs[0], *_behind(end, dominators)]):
+        for k, region in enumerate(dominators.regions(exit, needs)):
+            if len(region.own) > 1:
                 yield region
+            if k == FARTHEST or not _leads_on(region.entry, dominators):
+                break
+
+
+def _leads_on(entry: ir.Value, dominators: Dominators) -> bool:
+    """Whether a concept may begin before its producer: with an exponential, a shift, a mask."""
+    node = entry.producer()
+    if node is None or node.op_type not in BEGINS:
+        return False
+    constants = [v for v in node.inputs if v in dominators.constants]
+    return node.op_type not in ("Mul", "Add") or all((v.shape or ()) != () for v in constants if v)
 
 
 def _behind(node: ir.Node, dominators: Dominators) -> Iterator[ir.Value]:
@@ -103,10 +119,24 @@ def _behind(node: ir.Node, dominators: Dominators) -> Iterator[ir.Value]:
 
 def _concept(region: Region, evaluators: Evaluators) -> Concept | None:
     probe = Probe(region, evaluators)
+    key = probe.structure, probe.content, str(region.entry.shape)
+    if key not in evaluators.concepts:
+        like = evaluators.concepts.get(probe.structure)
+        found = evaluators.concepts[key] = _tried(probe, like)
+        evaluators.concepts[probe.structure] = found or like
+    concept: Concept | None = evaluators.concepts[key]
+    return concept
+
+
+def _tried(probe: Probe, like: Concept | None) -> Concept | None:
+    """The concept on one of the probe's shapes; `like` is that of a region of the same structure."""
     for shape in probe.shapes():
-        concept = softmax_of(probe, shape) or norm_of(probe, shape)
-        if concept is not None:
-            return concept
+        if isinstance(like, Norm) and (again := like.again(probe, shape)) is not None:
+            return again
+        if (met := together(probe, shape)) is not None:
+            concept = softmax_of(probe, met, shape) or norm_of(probe, met, shape)
+            if concept is not None:
+                return concept
     return None
 
 
@@ -123,5 +153,5 @@ def _write(graph: ir.Graph, region: Region, concept: Concept) -> bool:
         y = build.op("Cast", y, to=int(region.exit.dtype or ir.DataType.FLOAT))
     build.insert_before(last)
     take_place(region.exit, y)
-    graph.remove([node for node in reversed(graph) if node in set(region.own)], safe=True)
+    graph.remove(region.own[::-1], safe=True)
     return True

@@ -7,14 +7,14 @@ between (Cooper, Harvey and Kennedy 2001, A simple, fast dominance algorithm).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
 import onnx_ir as ir
 
 from lrp_onnx.graph.constants import constants_of
-from lrp_onnx.graph.subgraphs import captures
+from lrp_onnx.graph.subgraphs import CONTROL, captures
 
 __all__ = ["Dominators", "Region"]
 
@@ -22,6 +22,9 @@ MOST_NODES = 40
 """As many nodes spell a concept at most."""
 MOST_ELEMENTS = 1 << 16
 """Larger constants are weights, not statistics or scales."""
+
+LAYERS = (*CONTROL, "Conv", "ConvTranspose", "LSTM", "GRU", "RNN")
+"""No concept is spelled with these."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,6 @@ class Region:
     nodes: tuple[ir.Node, ...]
     own: tuple[ir.Node, ...]
     """The nodes without those that compute constants."""
-
-    def has(self, op_types: frozenset[str]) -> bool:
-        """Whether one of these operators is in it."""
-        return any(node.op_type in op_types for node in self.nodes)
 
     def alone(self) -> bool:
         """Whether nothing else reads what is computed on the way."""
@@ -72,31 +71,33 @@ class Dominators:
         """Whether a value is no constant."""
         return value not in self.constants
 
-    def entries(self, value: ir.Value) -> Iterator[ir.Value]:
-        """The dominators of a value, the nearest first."""
-        above = self.above.get(value)
-        while isinstance(above, ir.Value):
-            yield above
-            above = self.above.get(above)
+    def regions(self, exit: ir.Value, needs: Sequence[frozenset[object]]) -> Iterator[Region]:
+        """Those that end in a value, the smallest first, as far as they may spell a concept.
 
-    def between(self, entry: ir.Value, exit: ir.Value) -> Region | None:
-        """The region; None where it holds more than spells a concept, or a node with a body."""
-        nodes, pending = set[ir.Node](), [exit]
-        while pending:
-            value = pending.pop()
-            node = value.producer()
-            if value is entry or node is None or node in nodes:
-                continue
-            nodes.add(node)
-            if len(nodes) > MOST_NODES or node.domain or any(captures(node)) or _heavy(node):
-                return None
-            pending += [v for v in node.inputs if v is not None]
-        known = [node for node in nodes if node in self.order]
-        if len(known) < len(nodes):  # something of a graph around it
-            return None
-        ordered = tuple(sorted(known, key=self.order.__getitem__))
-        own = tuple(node for node in ordered if any(map(self.varies, node.outputs)))
-        return Region(entry, exit, ordered, own)
+        needs: of each of these sets a region has a node, or a node's operator.
+        """
+        nodes, pending, entry = dict[ir.Node, None](), [exit], self.above.get(exit)
+        lacks = list(needs)
+        while isinstance(entry, ir.Value):
+            while pending:
+                node = None if (value := pending.pop()) is entry else value.producer()
+                if node is None or node in nodes:
+                    continue
+                nodes[node] = None
+                if len(nodes) > MOST_NODES or not self._may_hold(node):
+                    return
+                lacks = [need for need in lacks if not {node, node.op_type} & need]
+                pending += [v for v in node.inputs if v is not None]
+            if not lacks:
+                ordered = tuple(sorted(nodes, key=self.order.__getitem__))
+                own = tuple(node for node in ordered if any(map(self.varies, node.outputs)))
+                yield Region(entry, exit, ordered, own)
+            pending, entry = [entry], self.above.get(entry)
+
+    def _may_hold(self, node: ir.Node) -> bool:
+        """Whether a region may have it: no body, no large constant, nothing of a graph around."""
+        own = node in self.order and not node.domain and node.op_type not in LAYERS
+        return own and not _heavy(node)
 
 
 def _heavy(node: ir.Node) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.frontend.canonize.dependence import TOLERANCE, agree, together
+from lrp_onnx.frontend.canonize.dependence import TOLERANCE, Together, agree
 from lrp_onnx.frontend.canonize.probe import Probe
 from lrp_onnx.graph.constants import Float
 from lrp_onnx.graph.replacement import Build
@@ -86,20 +86,16 @@ def _one_more(shape: ir.Shape | None, axis: int) -> ir.Shape:
     return ir.Shape(sizes)
 
 
-def softmax_of(probe: Probe, shape: tuple[int, ...]) -> Softmax | None:
+def softmax_of(probe: Probe, met: Together, shape: tuple[int, ...]) -> Softmax | None:
     """The softmax that a region is on inputs of a shape."""
+    at_zero = probe(np.zeros(shape))
+    if at_zero is None or met.groups > 1 or at_zero.max() > 1 + TOLERANCE:
+        return None
+    logarithm = bool(at_zero.max() <= 0)
+    of = (lambda x: _power(probe(x))) if logarithm else probe
+    softmax = _read(np.exp(at_zero) if logarithm else at_zero, met.axes, logarithm)
     rng = np.random.default_rng(0)
     draws = [rng.standard_normal(shape) * scale for scale in (1, 3, 0.3)]
-    y = probe(draws[0])
-    if y is None or y.max() > 1 + TOLERANCE:
-        return None
-    logarithm = bool(y.max() <= 0)
-    of = (lambda x: _power(probe(x))) if logarithm else probe
-    met = together(probe, draws[0])
-    at_zero = of(np.zeros(shape))
-    if met is None or met.groups > 1 or at_zero is None or at_zero.min() < 0:
-        return None
-    softmax = _read(at_zero, met.axes, logarithm)
     if softmax is None or not all(agree(of(x), softmax(x)) for x in draws):
         return None
     return softmax
@@ -112,7 +108,7 @@ def _power(y: Float | None) -> Float | None:
 def _read(at_zero: Float, axes: tuple[int, ...], logarithm: bool) -> Softmax | None:
     """w and k of y at 0."""
     present = at_zero > 0
-    if not present.any():
+    if at_zero.min() < 0 or not present.any():
         return None
     lacks = 1 - at_zero.sum(axes, keepdims=True)
     weights = np.where(present, at_zero, np.nan)
