@@ -55,9 +55,11 @@ class Norm:
     bias: Float | None
     epsilon: float = 0.0
     place: str = "in the root"
+    centered: bool = True
+    """Whether the mean is subtracted; where it is not v is the mean of x²."""
 
     def __call__(self, x: Float) -> Float:
-        n, root = standardized(x, self.met)
+        n, root = standardized(x, self.met, self.centered)
         d = DEVIATIONS[self.place](root, self.epsilon)
         y = (n * root / d).reshape(x.shape) * (1.0 if self.scale is None else self.scale)
         return np.asarray(y + (0.0 if self.bias is None else self.bias))
@@ -65,13 +67,15 @@ class Norm:
 
     def again(self, probe: Probe, shape: tuple[int, ...]) -> Norm | None:
         """The norm of a region with other γ and β, if it is one with the same ε."""
-        norm, _ = _affine_norm(probe, self.met, shape)
+        norm, _ = _affine_norm(probe, self.met, shape, self.centered)
         found = norm and replace(norm, epsilon=self.epsilon, place=self.place)
         return found if found and _holds(probe, found, shape) else None
 
     def write(self, build: Build, x: ir.Value) -> ir.Value | None:
         """The operator that says it; None where no operator does."""
         name, rank, double = build.node.name, len(x.shape or ()), x.dtype == ir.DataType.DOUBLE
+        if not self.centered:
+            return None if self.met.groups > 1 else self._by_size(build, x, rank)
         plain = self.place == "in the root" and not (double and self.met.groups == 1)
         channels = x.shape[1] if x.shape is not None and rank > 1 else None
         if self.met.groups > 1:
@@ -121,40 +125,54 @@ class Norm:
 
     def _by_statistics(self, build: Build, x: ir.Value, rank: int) -> ir.Value:
         """`lrp::Norm`, which reads the mean and the deviation."""
-        assert x.dtype is not None
         axes = build.ints(*(axis - rank for axis in self.met.axes))
         mean = build.op("ReduceMean", x, axes, keepdims=1)
-        centered = build.op("Sub", x, mean, like=x)
-        squares = build.op("Mul", centered, centered, like=x)
-        variance = build.op("ReduceMean", squares, axes, keepdims=1)
-        epsilon = build.like(self.epsilon, x)
-        if self.place == "in the root":
-            deviation = build.op("Sqrt", build.op("Add", variance, epsilon))
-        else:
-            op_type = "Add" if self.place == "behind the root" else "Max"
-            deviation = build.op(op_type, build.op("Sqrt", variance), epsilon)
-        for value in (mean, variance, deviation):
-            value.type, value.shape = x.type, self._reduced(x)
-        parts = {"scale": self.scale, "bias": self.bias}
-        constants = [None if a is None else build.constant(a, x.dtype, k) for k, a in parts.items()]
+        mean.type, mean.shape = x.type, self._reduced(x)
+        deviation = self._deviation(build, build.op("Sub", x, mean, like=x), axes)
+        constants = [None if a is None else _like(build, a, x) for a in (self.scale, self.bias)]
         own = {"domain": "lrp", "named": build.node.name, "axes": [a - rank for a in self.met.axes]}
         return build.outputs("Norm", 1, x, *constants, mean, deviation, **own)[0]
+
+    def _by_size(self, build: Build, x: ir.Value, rank: int) -> ir.Value:
+        """x/d·γ + β, whose divisor relevance passes by."""
+        deviation = self._deviation(build, x, build.ints(*(a - rank for a in self.met.axes)))
+        y = build.op("Div", x, deviation, like=x)
+        y = y if self.scale is None else build.op("Mul", y, _like(build, self.scale, x), like=x)
+        return y if self.bias is None else build.op("Add", y, _like(build, self.bias, x), like=x)
+
+    def _deviation(self, build: Build, centered: ir.Value, axes: ir.Value) -> ir.Value:
+        """d."""
+        squares = build.op("Mul", centered, centered, like=centered)
+        variance = build.op("ReduceMean", squares, axes, keepdims=1)
+        variance.type, variance.shape = centered.type, self._reduced(centered)
+        epsilon = build.like(self.epsilon, centered)
+        if self.place == "in the root":
+            return build.op("Sqrt", build.op("Add", variance, epsilon, like=variance), like=variance)
+        op_type = "Add" if self.place == "behind the root" else "Max"
+        return build.op(op_type, build.op("Sqrt", variance, like=variance), epsilon, like=variance)
 
     def _reduced(self, x: ir.Value) -> ir.Shape:
         return ir.Shape([1 if k in self.met.axes else n for k, n in enumerate(x.shape or ())])
 
 
-def standardized(x: Float, met: Together) -> tuple[Float, Float]:
+def _like(build: Build, array: Float, x: ir.Value) -> ir.Value:
+    assert x.dtype is not None
+    return build.constant(array, x.dtype)
+
+
+def standardized(x: Float, met: Together, centered: bool) -> tuple[Float, Float]:
     """(x − m)/√v and √v, the groups on an axis of their own."""
     apart, axes = met.apart(x), met.apart_axes
-    centered = apart - apart.mean(axes, keepdims=True)
-    root = np.sqrt((centered * centered).mean(axes, keepdims=True))
-    return centered / np.where(root > 0, root, 1.0), root
+    deviations = apart - apart.mean(axes, keepdims=True) if centered else apart
+    root = np.sqrt((deviations * deviations).mean(axes, keepdims=True))
+    return deviations / np.where(root > 0, root, 1.0), root
 
 
-def norm_of(probe: Probe, met: Together, shape: tuple[int, ...]) -> Norm | None:
+def norm_of(
+    probe: Probe, met: Together, shape: tuple[int, ...], centered: bool = True
+) -> Norm | None:
     """The norm that a region is on inputs of a shape."""
-    norm, n = _affine_norm(probe, met, shape)
+    norm, n = _affine_norm(probe, met, shape, centered)
     if norm is None:
         return None
     place = _epsilon_of(probe, n, norm)
@@ -162,20 +180,28 @@ def norm_of(probe: Probe, met: Together, shape: tuple[int, ...]) -> Norm | None:
     return found if found and _holds(probe, found, shape) else None
 
 
-def _affine_norm(probe: Probe, met: Together, shape: tuple[int, ...]) -> tuple[Norm | None, Float]:
+def _affine_norm(
+    probe: Probe, met: Together, shape: tuple[int, ...], centered: bool
+) -> tuple[Norm | None, Float]:
     """The norm as far as large inputs tell it, and (x − m)/√v of what was tried."""
     x = np.random.default_rng(0).standard_normal(shape)
-    n = standardized(x, met)[0].reshape(shape)
+    n = standardized(x, met, centered)[0].reshape(shape)
     if np.prod([met.apart(x).shape[axis] for axis in met.apart_axes]) < FEWEST:
         return None, n
-    above, below = (probe(sign * LARGE * (n + OFFSET)) for sign in (1, -1))
+    above, below = (probe(sign * LARGE * _of_root_one(n, centered)) for sign in (1, -1))
     if above is not None and below is not None:
         for axes in _parameter_axes(met, x.ndim):
             scale, bias = _affine(n, above, below, axes)
             if agree(above, n * scale + bias) and np.abs(scale).max() > 0:
                 gamma = None if np.abs(scale - 1).max() < 1e-9 else scale
-                return Norm(met, gamma, bias if bias.any() else None), n
+                beta = bias if bias.any() else None
+                return Norm(met, gamma, beta, centered=centered), n
     return None, n
+
+
+def _of_root_one(n: Float, centered: bool) -> Float:
+    """An input whose v is 1."""
+    return n + OFFSET if centered else n
 
 
 def _parameter_axes(met: Together, rank: int) -> Iterator[tuple[int, ...]]:
@@ -217,7 +243,7 @@ def _epsilon_of(probe: Probe, n: Float, norm: Norm) -> tuple[float, str] | None:
 
 def _ratio(probe: Probe, n: Float, root: float, norm: Norm) -> float:
     """√v/d at a √v."""
-    y = probe(root * (n + OFFSET))
+    y = probe(root * _of_root_one(n, norm.centered))
     if y is None:
         return np.nan
     whole = n * (1.0 if norm.scale is None else norm.scale)

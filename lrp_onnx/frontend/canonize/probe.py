@@ -81,6 +81,11 @@ class Probe:
             self.constants[name] = array.astype(np.float64) if is_float else array
 
     def __call__(self, x: Float) -> Float | None:
+        y = self.any(x)
+        return y if y is not None and np.isfinite(y).all() else None
+
+    def any(self, x: Float) -> Float | None:
+        """The result, whether finite or not."""
         if self.evaluator is None:
             return None
         try:
@@ -88,8 +93,7 @@ class Probe:
                 (y,) = self.evaluator.run(None, {"x": x, **self.constants})
         except Exception:  # noqa: BLE001 (an evaluator that fails tells nothing, whatever it raises)
             return None
-        y = np.asarray(y)
-        return y if y.shape == x.shape and np.isfinite(y).all() else None
+        return np.asarray(y) if np.shape(y) == x.shape else None
 
     def shapes(self) -> Iterator[tuple[int, ...]]:
         """Sizes to try: small ones, then those of the model if a product of them may matter."""

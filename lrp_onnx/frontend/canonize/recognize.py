@@ -19,6 +19,7 @@ from lrp_onnx.frontend.canonize.regions import Dominators, Region
 from lrp_onnx.frontend.canonize.softmax import Softmax, softmax_of
 from lrp_onnx.graph.constants import sole_reader
 from lrp_onnx.graph.replacement import Build, take_place
+from lrp_onnx.ops.registry import find
 
 __all__ = ["recognize"]
 
@@ -57,16 +58,39 @@ def recognize(model: ir.Model) -> bool:
     evaluators = Evaluators(model.graph.opset_imports.get("", 18))
     dominators, taken = Dominators(graph), set[ir.Node]()
     for end in reversed(ends):
-        if end in taken or not _meets(end, dominators):
-            continue
-        for region in _regions(end, dominators):
-            if not taken.isdisjoint(region.own) or not region.alone():
-                continue
-            concept = _concept(region, evaluators)
-            if concept is not None and _write(graph, region, concept):
+        if end not in taken and _meets(end, dominators):
+            region, concept = _largest(_regions(end, dominators), taken, evaluators)
+            if region is not None and concept is not None and _write(graph, region, concept):
                 taken.update(region.own)
-                break
     return bool(taken)
+
+
+def _largest(
+    regions: Iterator[Region], taken: set[ir.Node], evaluators: Evaluators
+) -> tuple[Region | None, Concept | None]:
+    """The first softmax or norm, else the first norm that subtracts no mean: x less its mean is the
+    entry of such a one.
+    """
+    second: tuple[Region | None, Concept | None] = None, None
+    for region in regions:
+        if not taken.isdisjoint(region.own) or not region.alone():
+            continue
+        concept = _concept(region, evaluators)
+        if isinstance(concept, Softmax) or (concept is not None and concept.centered):
+            return region, concept
+        if second[0] is None and concept is not None and not _is_quotient(region):
+            second = region, concept
+    return second
+
+
+def _is_quotient(region: Region) -> bool:
+    """Whether it is spelled so that its divisor is known as a gate."""
+    operators = [find(node) for node in region.own]
+    last = region.own[-1].op_type
+    return last in ("Mul", "Div", "Cast") and all(
+        operator is not None and (operator.elementwise or operator.statistic)
+        for operator in operators
+    )
 
 
 def _may_end(node: ir.Node) -> bool:
@@ -135,6 +159,7 @@ def _tried(probe: Probe, like: Concept | None) -> Concept | None:
             return again
         if (met := together(probe, shape)) is not None:
             concept = softmax_of(probe, met, shape) or norm_of(probe, met, shape)
+            concept = concept or norm_of(probe, met, shape, centered=False)
             if concept is not None:
                 return concept
     return None

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.frontend.canonize.dependence import TOLERANCE, Together, agree
+from lrp_onnx.frontend.canonize.dependence import TOLERANCE, Together
 from lrp_onnx.frontend.canonize.probe import Probe
 from lrp_onnx.graph.constants import Float
 from lrp_onnx.graph.replacement import Build
@@ -35,7 +35,7 @@ class Softmax:
     logarithm: bool = False
 
     def __call__(self, x: Float) -> Float:
-        largest = x.max(self.axes, keepdims=True)
+        largest = np.maximum(x.max(self.axes, keepdims=True), np.finfo(float).min)
         powers = np.exp(x - largest) * (1.0 if self.mask is None else self.mask)
         total = powers.sum(self.axes, keepdims=True) + self.rest * np.exp(-largest)
         return np.asarray(powers / total)
@@ -92,17 +92,28 @@ def softmax_of(probe: Probe, met: Together, shape: tuple[int, ...]) -> Softmax |
     if at_zero is None or met.groups > 1 or at_zero.max() > 1 + TOLERANCE:
         return None
     logarithm = bool(at_zero.max() <= 0)
-    of = (lambda x: _power(probe(x))) if logarithm else probe
     softmax = _read(np.exp(at_zero) if logarithm else at_zero, met.axes, logarithm)
+    if softmax is None:
+        return None
     rng = np.random.default_rng(0)
     draws = [rng.standard_normal(shape) * scale for scale in (1, 3, 0.3)]
-    if softmax is None or not all(agree(of(x), softmax(x)) for x in draws):
-        return None
+    with np.errstate(all="ignore"):
+        for x in (*draws, _masked(draws[0], met)):
+            y = probe.any(x)
+            if y is None or not np.allclose(
+                np.exp(y) if logarithm else y, softmax(x), TOLERANCE, TOLERANCE, equal_nan=True
+            ):
+                return None
     return softmax
 
 
-def _power(y: Float | None) -> Float | None:
-    return None if y is None else np.asarray(np.exp(y))
+def _masked(x: Float, met: Together) -> Float:
+    """With -inf at one element of each row, and in all of the first row."""
+    first = tuple(slice(None) if axis in met.axes else 0 for axis in range(x.ndim))
+    one = tuple(0 if axis in met.axes else slice(None) for axis in range(x.ndim))
+    x = x.copy()
+    x[first] = x[one] = -np.inf
+    return x
 
 
 def _read(at_zero: Float, axes: tuple[int, ...], logarithm: bool) -> Softmax | None:
