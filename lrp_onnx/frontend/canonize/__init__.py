@@ -11,6 +11,7 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from lrp_onnx.frontend.canonize.apart import bring_together
 from lrp_onnx.frontend.canonize.batchnorm import fold_batchnorm_before, fold_batchnorm_behind
 from lrp_onnx.frontend.canonize.cells import mark_cells
 from lrp_onnx.frontend.canonize.dense import add_biases, plain_gemms
@@ -27,6 +28,7 @@ __all__ = ["REWRITES", "canonize"]
 REWRITES = (
     binary_sums,
     finite_twins,
+    bring_together,
     recognize,  # a norm's scale and bias are its own, not of a linear node near it
     plain_gemms,
     explicit_pads,

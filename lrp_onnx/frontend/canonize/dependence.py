@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lrp_onnx.frontend.canonize.probe import Probe
 from lrp_onnx.graph.constants import Float
@@ -35,26 +36,52 @@ class Together:
 
 
 def together(probe: Probe, shape: tuple[int, ...]) -> Together | None:
-    """Change one element and see which others of the result change; None for no such form."""
+    """Change one element and see which others of the result change; None for no such form.
+
+    What is 0 before and behind, masked, may be one of them.
+    """
     x = np.random.default_rng(0).standard_normal(shape)
-    at = tuple(n // 2 for n in x.shape)
+    before = probe(x)
+    if before is None:
+        return None
+    place = _middle_of_what_counts(before)
     other = x.copy()
-    other[at] += 0.5
-    before, behind = probe(x), probe(other)
-    if before is None or behind is None:
+    other[place] += 0.5
+    behind = probe(other)
+    if behind is None:
         return None
     changed = np.abs(behind - before) > 1e-12 * np.abs(before).max()
     met = [np.flatnonzero(changed.any(tuple(k for k in range(x.ndim) if k != axis)))
            for axis in range(x.ndim)]  # fmt: skip
     axes = tuple(axis for axis, places in enumerate(met) if len(places) > 1)
-    if not axes or changed.sum() != np.prod([len(places) for places in met]):
+    box = tuple(slice(None) if axis in axes else place[axis] for axis in range(x.ndim))
+    if not axes or changed.sum() != changed[box].sum():
         return None
-    partly = [axis for axis in axes if len(met[axis]) < x.shape[axis]]
-    if not partly:
+    if (changed | ((before == 0) & (behind == 0)))[box].all():
         return Together(axes)
-    size, block = x.shape[1] if x.ndim > 1 else 0, len(met[1]) if x.ndim > 1 else 1
-    first = at[1] // block * block if partly == [1] else -1
-    if partly != [1] or size % block or list(met[1]) != list(range(first, first + block)):
+    return _in_groups(changed, met, axes, place)
+
+
+def _middle_of_what_counts(y: Float) -> tuple[int, ...]:
+    """The element nearest to the middle that is not 0."""
+    places = np.argwhere(y != 0) if y.any() else np.argwhere(y == 0)
+    distance = np.abs(places - np.array(y.shape) // 2).sum(1)
+    return tuple(int(k) for k in places[distance.argmin()])
+
+
+def _in_groups(
+    changed: NDArray[np.bool_],
+    met: list[NDArray[np.intp]],
+    axes: tuple[int, ...],
+    place: tuple[int, ...],
+) -> Together | None:
+    """Where one block of the channels changed."""
+    partly = [axis for axis in axes if len(met[axis]) < changed.shape[axis]]
+    if partly != [1] or changed.sum() != np.prod([len(places) for places in met]):
+        return None
+    size, block = changed.shape[1], len(met[1])
+    first = place[1] // block * block
+    if size % block or list(met[1]) != list(range(first, first + block)):
         return None
     return Together(axes, size // block)
 

@@ -39,7 +39,7 @@ OVER_AXES = frozenset(
 WHOLE = ("Softmax", "LogSoftmax", "Exp", "InstanceNormalization")
 """Functions of one tensor that may end a region alone."""
 AFFINE = ("Mul", "Add", "Sub", "Div", "Cast", "Reshape")
-BEGINS = ("Exp", "Sub", "Add", "Mul", "Where", "Cast", "Reshape", "Identity", "Clip", "Neg", "Pow")
+BEGINS = ("Exp", "Sub", "Add", "Mul", "Div", "Where", "Cast", "Reshape", "Identity", "Clip", "Neg", "Pow")
 FARTHEST = 4
 """As many dominators are tried as entries, and as many nodes behind the end."""
 MOVED = ("LogSoftmax", "Reshape", "Cast")
@@ -125,8 +125,9 @@ def _leads_on(entry: ir.Value, dominators: Dominators) -> bool:
     node = entry.producer()
     if node is None or node.op_type not in BEGINS:
         return False
-    constants = [v for v in node.inputs if v in dominators.constants]
-    return node.op_type not in ("Mul", "Add") or all((v.shape or ()) != () for v in constants if v)
+    if node.op_type in ("Mul", "Div", "Add") and any(v in dominators.constants and not v.shape for v in node.inputs):
+        return any(reader.op_type == "Pow" for reader, _ in entry.uses())
+    return True
 
 
 def _behind(node: ir.Node, dominators: Dominators) -> Iterator[ir.Value]:

@@ -71,6 +71,13 @@ class Dominators:
         """Whether a value is no constant."""
         return value not in self.constants
 
+    def entries(self, value: ir.Value) -> Iterator[ir.Value]:
+        """The dominators of a value, the nearest first."""
+        above = self.above.get(value)
+        while isinstance(above, ir.Value):
+            yield above
+            above = self.above.get(above)
+
     def regions(self, exit: ir.Value, needs: Sequence[frozenset[object]]) -> Iterator[Region]:
         """Those that end in a value, the smallest first, as far as they may spell a concept.
 

@@ -12,7 +12,7 @@ Source: Bridle 1990, Probabilistic interpretation of feedforward classification 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -33,12 +33,15 @@ class Softmax:
     rest: float = 0.0
     mask: Float | None = None
     logarithm: bool = False
+    guarded: bool = False
+    """Whether rows that are masked whole are 0, not NaN."""
 
     def __call__(self, x: Float) -> Float:
         largest = np.maximum(x.max(self.axes, keepdims=True), np.finfo(float).min)
         powers = np.exp(x - largest) * (1.0 if self.mask is None else self.mask)
         total = powers.sum(self.axes, keepdims=True) + self.rest * np.exp(-largest)
-        return np.asarray(powers / total)
+        y = np.asarray(powers / total)
+        return np.where(np.isnan(y), 0.0, y) if self.guarded else y
 
     def write(self, build: Build, x: ir.Value) -> ir.Value | None:
         """The nodes that compute it of x; None where the shapes that they need are not known."""
@@ -53,7 +56,8 @@ class Softmax:
             seen = build.constant(self.mask != 0, ir.DataType.BOOL)
             x = build.op("Where", seen, x, build.like(-np.inf, x), like=x)
         if not self.rest:
-            return build.outputs(op_type, 1, x, named=name, axis=axis - rank, like=x)[0]
+            (y,) = build.outputs(op_type, 1, x, named=name, axis=axis - rank, like=x)
+            return self._guard(build, y) if self.guarded else y
         ends = [0] * (2 * rank)
         ends[rank + axis] = 1
         wide = build.op("Pad", x, build.ints(*ends), build.like(float(np.log(self.rest)), x))
@@ -61,6 +65,13 @@ class Softmax:
         y = build.outputs(op_type, 1, wide, named=name, axis=axis - rank, like=wide)[0]
         bounds = (build.ints(0), build.ints(-1), build.ints(axis), build.ints(1))
         return build.op("Slice", y, *bounds, like=x)
+
+    def _guard(self, build: Build, y: ir.Value) -> ir.Value:
+        """0 in place of NaN."""
+        zero = build.like(0.0, y)
+        is_number = build.op("GreaterOrEqual", y, zero, like=y)
+        is_number.type = ir.TensorType(ir.DataType.BOOL)
+        return build.op("Where", is_number, y, zero, like=y)
 
     def _flattened(self, build: Build, x: ir.Value, rank: int) -> ir.Value | None:
         """Over the last axes: as one."""
@@ -97,14 +108,21 @@ def softmax_of(probe: Probe, met: Together, shape: tuple[int, ...]) -> Softmax |
         return None
     rng = np.random.default_rng(0)
     draws = [rng.standard_normal(shape) * scale for scale in (1, 3, 0.3)]
+    if not all(_is(probe, softmax, x) for x in draws):
+        return None
+    guarded = replace(softmax, guarded=True)
+    masked = _masked(draws[0], met)
+    return next((s for s in (softmax, guarded) if _is(probe, s, masked)), None)
+
+
+def _is(probe: Probe, softmax: Softmax, x: Float) -> bool:
+    """Whether a region gives what a softmax gives, where it gives numbers."""
+    y = probe.any(x)
+    if y is None:
+        return False
     with np.errstate(all="ignore"):
-        for x in (*draws, _masked(draws[0], met)):
-            y = probe.any(x)
-            if y is None or not np.allclose(
-                np.exp(y) if logarithm else y, softmax(x), TOLERANCE, TOLERANCE, equal_nan=True
-            ):
-                return None
-    return softmax
+        y, expected = np.exp(y) if softmax.logarithm else y, softmax(x)
+    return bool((np.isnan(y) | (np.abs(y - expected) <= TOLERANCE)).all())
 
 
 def _masked(x: Float, met: Together) -> Float:
