@@ -17,12 +17,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import onnx_ir as ir
 
 from lrp_onnx.frontend.canonize.dependence import Together, agree
 from lrp_onnx.frontend.canonize.probe import Probe
 from lrp_onnx.graph.constants import Float
-from lrp_onnx.graph.replacement import Build
 
 __all__ = ["DEVIATIONS", "Norm", "norm_of"]
 
@@ -43,7 +41,7 @@ FEWEST = 3
 LARGE, OFFSET = 1e5, 0.7
 CLOSE = 1e-4
 """So far √v/d may be from what ε and its place say."""
-DECADES = 10.0 ** -np.arange(10)
+DECADES: Float = 10.0 ** -np.arange(10.0)
 
 
 @dataclass(frozen=True)
@@ -59,105 +57,17 @@ class Norm:
     """Whether the mean is subtracted; where it is not v is the mean of x²."""
 
     def __call__(self, x: Float) -> Float:
+        """y."""
         n, root = standardized(x, self.met, self.centered)
         d = DEVIATIONS[self.place](root, self.epsilon)
         y = (n * root / d).reshape(x.shape) * (1.0 if self.scale is None else self.scale)
         return np.asarray(y + (0.0 if self.bias is None else self.bias))
-
 
     def again(self, probe: Probe, shape: tuple[int, ...]) -> Norm | None:
         """The norm of a region with other γ and β, if it is one with the same ε."""
         norm, _ = _affine_norm(probe, self.met, shape, self.centered)
         found = norm and replace(norm, epsilon=self.epsilon, place=self.place)
         return found if found and _holds(probe, found, shape) else None
-
-    def write(self, build: Build, x: ir.Value) -> ir.Value | None:
-        """The operator that says it; None where no operator does."""
-        name, rank, double = build.node.name, len(x.shape or ()), x.dtype == ir.DataType.DOUBLE
-        if not self.centered:
-            return None if self.met.groups > 1 else self._by_size(build, x, rank)
-        plain = self.place == "in the root" and not (double and self.met.groups == 1)
-        channels = x.shape[1] if x.shape is not None and rank > 1 else None
-        if self.met.groups > 1:
-            if not plain or not isinstance(channels, int):
-                return None
-            constants = self._constants(build, x, (channels,), always=False)
-            groups = {"num_groups": self.met.groups, "epsilon": self.epsilon, "domain": "lrp"}
-            return build.outputs("GroupNormalization", 1, x, *constants, named=name, **groups)[0]
-        sizes = self._last_sizes(x)
-        if plain and sizes is not None and self._varies_along(self.met.axes):
-            constants = self._constants(build, x, sizes, always=False)
-            own = {"axis": self.met.axes[0] - rank, "epsilon": self.epsilon}
-            return build.outputs("LayerNormalization", 1, x, *constants, named=name, **own)[0]
-        if plain and self.met.axes == tuple(range(2, rank)) and isinstance(channels, int):
-            if self._varies_along((1,)) and (self.scale is not None or self.bias is not None):
-                constants = self._constants(build, x, (channels,), always=True)
-                own = {"named": name, "epsilon": self.epsilon}
-                return build.outputs("InstanceNormalization", 1, x, *constants, **own)[0]
-        return self._by_statistics(build, x, rank)
-
-    def _last_sizes(self, x: ir.Value) -> tuple[int, ...] | None:
-        """The sizes of the axes, if these are the last ones and all is known."""
-        shape = [*(x.shape or ())]
-        sizes = tuple(n for axis in self.met.axes if isinstance(n := shape[axis], int))
-        last = self.met.axes == tuple(range(len(shape) - len(self.met.axes), len(shape)))
-        return sizes if last and len(sizes) == len(self.met.axes) else None
-
-    def _varies_along(self, axes: tuple[int, ...]) -> bool:
-        """Whether γ and β vary along no other axes."""
-        arrays = [a for a in (self.scale, self.bias) if a is not None]
-        return all(n == 1 or axis in axes for a in arrays for axis, n in enumerate(a.shape))
-
-    def _constants(
-        self, build: Build, x: ir.Value, sizes: tuple[int, ...], always: bool
-    ) -> list[ir.Value]:
-        """γ and β of those sizes; β only where there is one, or always."""
-        assert x.dtype is not None
-        ones, zeros = np.ones(1), np.zeros(1) if always else None
-        parts = {"scale": self.scale if self.scale is not None else ones,
-                 "bias": self.bias if self.bias is not None else zeros}  # fmt: skip
-        return [
-            build.constant(np.broadcast_to(a.reshape(-1) if a.size == 1 else a.reshape(
-                [n for n in a.shape if n != 1] if len(sizes) == 1 else a.shape[-len(sizes):]
-            ), sizes), x.dtype, part)
-            for part, a in parts.items() if a is not None
-        ]  # fmt: skip
-
-    def _by_statistics(self, build: Build, x: ir.Value, rank: int) -> ir.Value:
-        """`lrp::Norm`, which reads the mean and the deviation."""
-        axes = build.ints(*(axis - rank for axis in self.met.axes))
-        mean = build.op("ReduceMean", x, axes, keepdims=1)
-        mean.type, mean.shape = x.type, self._reduced(x)
-        deviation = self._deviation(build, build.op("Sub", x, mean, like=x), axes)
-        constants = [None if a is None else _like(build, a, x) for a in (self.scale, self.bias)]
-        own = {"domain": "lrp", "named": build.node.name, "axes": [a - rank for a in self.met.axes]}
-        return build.outputs("Norm", 1, x, *constants, mean, deviation, **own)[0]
-
-    def _by_size(self, build: Build, x: ir.Value, rank: int) -> ir.Value:
-        """x/d·γ + β, whose divisor relevance passes by."""
-        deviation = self._deviation(build, x, build.ints(*(a - rank for a in self.met.axes)))
-        y = build.op("Div", x, deviation, like=x)
-        y = y if self.scale is None else build.op("Mul", y, _like(build, self.scale, x), like=x)
-        return y if self.bias is None else build.op("Add", y, _like(build, self.bias, x), like=x)
-
-    def _deviation(self, build: Build, centered: ir.Value, axes: ir.Value) -> ir.Value:
-        """d."""
-        squares = build.op("Mul", centered, centered, like=centered)
-        variance = build.op("ReduceMean", squares, axes, keepdims=1)
-        variance.type, variance.shape = centered.type, self._reduced(centered)
-        epsilon = build.like(self.epsilon, centered)
-        if self.place == "in the root":
-            return build.op("Sqrt", build.op("Add", variance, epsilon, like=variance), like=variance)
-        op_type = "Add" if self.place == "behind the root" else "Max"
-        return build.op(op_type, build.op("Sqrt", variance, like=variance), epsilon, like=variance)
-
-    def _reduced(self, x: ir.Value) -> ir.Shape:
-        return ir.Shape([1 if k in self.met.axes else n for k, n in enumerate(x.shape or ())])
-
-
-def _like(build: Build, array: Float, x: ir.Value) -> ir.Value:
-    assert x.dtype is not None
-    return build.constant(array, x.dtype)
 
 
 def standardized(x: Float, met: Together, centered: bool) -> tuple[Float, Float]:

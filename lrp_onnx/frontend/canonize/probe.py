@@ -81,6 +81,7 @@ class Probe:
             self.constants[name] = array.astype(np.float64) if is_float else array
 
     def __call__(self, x: Float) -> Float | None:
+        """The result, if all of it is finite."""
         y = self.any(x)
         return y if y is not None and np.isfinite(y).all() else None
 
@@ -91,7 +92,7 @@ class Probe:
         try:
             with np.errstate(all="ignore"):
                 (y,) = self.evaluator.run(None, {"x": x, **self.constants})
-        except Exception:  # noqa: BLE001 (an evaluator that fails tells nothing, whatever it raises)
+        except Exception:  # an evaluator that fails tells nothing, whatever it raises
             return None
         return np.asarray(y) if np.shape(y) == x.shape else None
 
@@ -136,9 +137,7 @@ def _content(attribute: ir.Attr) -> object:
     return attribute.name, str(value)
 
 
-def _evaluator(
-    region: Region, names: dict[ir.Value, str], opset: int
-) -> ReferenceEvaluator | None:
+def _evaluator(region: Region, names: dict[ir.Value, str], opset: int) -> ReferenceEvaluator | None:
     protos = []
     for node in region.nodes:
         proto = ir.serde.serialize_node(node)

@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from lrp_onnx.frontend.canonize.dependence import together
 from lrp_onnx.frontend.canonize.norm import Norm, norm_of
+from lrp_onnx.frontend.canonize.norm_operator import write_norm
 from lrp_onnx.frontend.canonize.probe import Evaluators, Probe
 from lrp_onnx.frontend.canonize.regions import Dominators, Region
 from lrp_onnx.frontend.canonize.softmax import Softmax, softmax_of
@@ -39,7 +40,20 @@ OVER_AXES = frozenset(
 WHOLE = ("Softmax", "LogSoftmax", "Exp", "InstanceNormalization")
 """Functions of one tensor that may end a region alone."""
 AFFINE = ("Mul", "Add", "Sub", "Div", "Cast", "Reshape")
-BEGINS = ("Exp", "Sub", "Add", "Mul", "Div", "Where", "Cast", "Reshape", "Identity", "Clip", "Neg", "Pow")
+BEGINS = (
+    "Exp",
+    "Sub",
+    "Add",
+    "Mul",
+    "Div",
+    "Where",
+    "Cast",
+    "Reshape",
+    "Identity",
+    "Clip",
+    "Neg",
+    "Pow",
+)
 FARTHEST = 4
 """As many dominators are tried as entries, and as many nodes behind the end."""
 MOVED = ("LogSoftmax", "Reshape", "Cast")
@@ -125,9 +139,15 @@ def _leads_on(entry: ir.Value, dominators: Dominators) -> bool:
     node = entry.producer()
     if node is None or node.op_type not in BEGINS:
         return False
-    if node.op_type in ("Mul", "Div", "Add") and any(v in dominators.constants and not v.shape for v in node.inputs):
-        return any(reader.op_type == "Pow" for reader, _ in entry.uses())
-    return True
+    scalars = [
+        v for v in node.inputs if v in dominators.constants and v is not None and not v.shape
+    ]
+    return not scalars or node.op_type == "Pow" or _exponent(entry)
+
+
+def _exponent(value: ir.Value) -> bool:
+    """Whether it is one: log 2 belongs to a power of two."""
+    return any(reader.op_type == "Pow" for reader, _ in value.uses())
 
 
 def _behind(node: ir.Node, dominators: Dominators) -> Iterator[ir.Value]:
@@ -171,7 +191,10 @@ def _write(graph: ir.Graph, region: Region, concept: Concept) -> bool:
     last, x = region.exit.producer(), region.entry
     assert last is not None
     build = Build(graph, last, "concept")
-    y = concept.write(build, x)
+    if isinstance(concept, Norm):
+        y = write_norm(build, concept, x)
+    else:
+        y = concept.write(build, x)
     if y is None:
         return False
     if region.exit.dtype not in (None, x.dtype):

@@ -53,7 +53,7 @@ class Dominators:
     def __init__(self, graph: ir.Graph) -> None:
         self.constants = constants_of(graph)
         self.order = {node: k for k, node in enumerate(graph)}
-        flow, start = nx.DiGraph(), "start"
+        flow, start = nx.DiGraph(), ir.Value(name="start")
         own = {v for node in graph for v in node.outputs}
         for node in graph:
             sources = [v for v in (*self.active(node), *captures(node)) if v not in self.constants]
@@ -62,6 +62,7 @@ class Dominators:
                 if value not in self.constants:
                     flow.add_edges_from((v, value) for v in sources or [start])
         self.above = nx.immediate_dominators(flow, start) if start in flow else {}
+        self.start = start
 
     def active(self, node: ir.Node) -> list[ir.Value]:
         """The inputs that are no constants, each once."""
@@ -74,7 +75,7 @@ class Dominators:
     def entries(self, value: ir.Value) -> Iterator[ir.Value]:
         """The dominators of a value, the nearest first."""
         above = self.above.get(value)
-        while isinstance(above, ir.Value):
+        while above is not None and above is not self.start:
             yield above
             above = self.above.get(above)
 
@@ -85,7 +86,7 @@ class Dominators:
         """
         nodes, pending, entry = dict[ir.Node, None](), [exit], self.above.get(exit)
         lacks = list(needs)
-        while isinstance(entry, ir.Value):
+        while entry is not None and entry is not self.start:
             while pending:
                 node = None if (value := pending.pop()) is entry else value.producer()
                 if node is None or node in nodes:

@@ -4,9 +4,9 @@ With weights w and a constant k every spelling is
 
     y = w·exp(x) / (k + Σ w·exp(x)),
 
-over some axes: w is 1, or 0 where a mask leaves out; k is 0, or 1 in a "quiet" softmax, which is one
-over x and a constant log k.  y at x = 0 tells both, since Σ y is 1 less k's share.  x is what is
-computed before any maximum is subtracted: a shift cancels, whatever it is.
+over some axes: w is 1, or 0 where a mask leaves out; k is 0, or 1 in a "quiet" softmax, which is
+one over x and a constant log k.  y at x = 0 tells both, since Σ y is 1 less k's share.  x is what
+is computed before any maximum is subtracted: a shift cancels, whatever it is.
 Source: Bridle 1990, Probabilistic interpretation of feedforward classification network outputs.
 """
 
@@ -37,6 +37,7 @@ class Softmax:
     """Whether rows that are masked whole are 0, not NaN."""
 
     def __call__(self, x: Float) -> Float:
+        """y."""
         largest = np.maximum(x.max(self.axes, keepdims=True), np.finfo(float).min)
         powers = np.exp(x - largest) * (1.0 if self.mask is None else self.mask)
         total = powers.sum(self.axes, keepdims=True) + self.rest * np.exp(-largest)
@@ -78,7 +79,7 @@ class Softmax:
         if self.axes != tuple(range(self.axes[0], rank)) or self.rest or self.mask is not None:
             return None
         flat = build.op("Reshape", x, build.ints(*[0] * self.axes[0], -1))
-        flat.type, flat.shape = x.type, ir.Shape([*(x.shape or ())][: self.axes[0]] + [None])
+        flat.type, flat.shape = x.type, ir.Shape([*[*(x.shape or ())][: self.axes[0]], None])
         op_type = "LogSoftmax" if self.logarithm else "Softmax"
         y = build.outputs(op_type, 1, flat, named=build.node.name, axis=-1, like=flat)[0]
         return build.op("Reshape", y, build.op("Shape", x), like=x)
