@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lrp_onnx.frontend.canonize.probe import Probe
 from lrp_onnx.graph.constants import Float
 
-__all__ = ["TOLERANCE", "Together", "agree", "together"]
+__all__ = ["TOLERANCE", "Together", "agree", "rescales", "together"]
 
 TOLERANCE = 2e-6
 """Relative: constants such as 1/n are rounded to float32."""
@@ -84,6 +84,21 @@ def _in_groups(
     if size % block or list(met[1]) != list(range(first, first + block)):
         return None
     return Together(axes, size // block)
+
+
+def rescales(probe: Probe, shape: tuple[int, ...]) -> bool:
+    """Whether it is a norm of any kind: each element is divided by a size that its row shares,
+    which is twice as large for inputs twice as large.
+    """
+    met = together(probe, shape)
+    if met is None:
+        return False
+    draws = 1e5 * np.random.default_rng(0).uniform(0.5, 2, (2, *shape))
+    y, other, twice = probe(draws[0]), probe(draws[1]), probe(2 * draws[0])
+    if y is None or other is None or not other.all() or not agree(twice, y):
+        return False
+    ratio = met.apart((y / draws[0]) / (other / draws[1]))
+    return bool((np.ptp(ratio, met.apart_axes) < TOLERANCE * np.abs(ratio).max()).all())
 
 
 def agree(a: Float | None, b: Float) -> bool:

@@ -8,23 +8,22 @@ on random inputs in float64.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import onnx_ir as ir
 
-from lrp_onnx.frontend.canonize.dependence import together
-from lrp_onnx.frontend.canonize.norm import Norm, norm_of
+from lrp_onnx.frontend.canonize.concept import Concept, concept_of
+from lrp_onnx.frontend.canonize.dependence import rescales
 from lrp_onnx.frontend.canonize.norm_operator import write_norm
 from lrp_onnx.frontend.canonize.probe import Evaluators, Probe
 from lrp_onnx.frontend.canonize.regions import Dominators, Region
-from lrp_onnx.frontend.canonize.softmax import Softmax, softmax_of
+from lrp_onnx.frontend.canonize.softmax import Softmax, write_softmax
+from lrp_onnx.graph.annotations import RESEMBLES
 from lrp_onnx.graph.constants import sole_reader
 from lrp_onnx.graph.replacement import Build, take_place
 from lrp_onnx.ops.registry import find
 
 __all__ = ["recognize"]
-
-Concept = Softmax | Norm
 
 NONLINEAR = frozenset(
     {"Div", "Reciprocal", "Pow", "Sqrt", "Exp", "LogSoftmax", "Softmax", "ReduceLogSumExp"}
@@ -71,16 +70,25 @@ def recognize(model: ir.Model) -> bool:
         return False
     evaluators = Evaluators(model.graph.opset_imports.get("", 18))
     dominators, taken = Dominators(graph), set[ir.Node]()
+    left: list[tuple[ir.Node, list[Region]]] = []
     for end in reversed(ends):
-        if end not in taken and _meets(end, dominators):
-            region, concept = _largest(_regions(end, dominators), taken, evaluators)
-            if region is not None and concept is not None and _write(graph, region, concept):
-                taken.update(region.own)
+        if end in taken or not _meets(end, dominators):
+            continue
+        regions = list(_regions(end, dominators))
+        region, concept = _largest(regions, taken, evaluators)
+        if region is not None and concept is not None and _write(graph, region, concept):
+            taken.update(region.own)
+        elif regions and _divides(end, dominators):
+            left.append((end, [region for region in regions if region.exit is end.outputs[0]]))
+    for end, regions in left:
+        apart = taken.isdisjoint(node for region in regions[:1] for node in region.own)
+        if apart and not any(_is_known(region, evaluators) for region in regions):
+            end.meta[RESEMBLES] = True
     return bool(taken)
 
 
 def _largest(
-    regions: Iterator[Region], taken: set[ir.Node], evaluators: Evaluators
+    regions: Iterable[Region], taken: set[ir.Node], evaluators: Evaluators
 ) -> tuple[Region | None, Concept | None]:
     """The first softmax or norm, else the first norm that subtracts no mean: x less its mean is the
     entry of such a one.
@@ -89,12 +97,38 @@ def _largest(
     for region in regions:
         if not taken.isdisjoint(region.own) or not region.alone():
             continue
-        concept = _concept(region, evaluators)
+        concept = concept_of(region, evaluators)
         if isinstance(concept, Softmax) or (concept is not None and concept.centered):
             return region, concept
         if second[0] is None and concept is not None and not _is_quotient(region):
             second = region, concept
     return second
+
+
+def _divides(end: ir.Node, dominators: Dominators) -> bool:
+    """Whether it divides by what depends, over axes, on the dividend."""
+    if end.op_type != "Div" and not (end.op_type == "Mul" and any(map(_is_inverse, end.inputs))):
+        return False
+    smallest = next(dominators.regions(end.outputs[0], ()), None)
+    return smallest is not None and any(node.op_type in OVER_AXES for node in smallest.own)
+
+
+def _is_inverse(value: ir.Value | None) -> bool:
+    """Whether it is one over something, copied to more places or not."""
+    node = None if value is None else value.producer()
+    if node is not None and node.op_type in ("Expand", "Unsqueeze", "Reshape"):
+        return _is_inverse(node.inputs[0])
+    if node is not None and node.op_type == "Div":
+        return node.inputs[0] is not None and node.inputs[0].is_initializer()
+    return node is not None and node.op_type in ("Reciprocal", "Pow")
+
+
+def _is_known(region: Region, evaluators: Evaluators) -> bool:
+    """Whether it is a concept, or a norm of another kind, which passes."""
+    if concept_of(region, evaluators) is not None:
+        return region.alone() or _is_quotient(region)
+    probe = Probe(region, evaluators)
+    return any(rescales(probe, shape) for shape in probe.shapes())
 
 
 def _is_quotient(region: Region) -> bool:
@@ -162,39 +196,16 @@ def _behind(node: ir.Node, dominators: Dominators) -> Iterator[ir.Value]:
         yield node.outputs[0]
 
 
-def _concept(region: Region, evaluators: Evaluators) -> Concept | None:
-    probe = Probe(region, evaluators)
-    key = probe.structure, probe.content, str(region.entry.shape)
-    if key not in evaluators.concepts:
-        like = evaluators.concepts.get(probe.structure)
-        found = evaluators.concepts[key] = _tried(probe, like)
-        evaluators.concepts[probe.structure] = found or like
-    concept: Concept | None = evaluators.concepts[key]
-    return concept
-
-
-def _tried(probe: Probe, like: Concept | None) -> Concept | None:
-    """The concept on one of the probe's shapes; `like` is that of a region of the same structure."""
-    for shape in probe.shapes():
-        if isinstance(like, Norm) and (again := like.again(probe, shape)) is not None:
-            return again
-        if (met := together(probe, shape)) is not None:
-            concept = softmax_of(probe, met, shape) or norm_of(probe, met, shape)
-            concept = concept or norm_of(probe, met, shape, centered=False)
-            if concept is not None:
-                return concept
-    return None
-
-
 def _write(graph: ir.Graph, region: Region, concept: Concept) -> bool:
     """One operator in place of the region; its result keeps the name."""
     last, x = region.exit.producer(), region.entry
     assert last is not None
     build = Build(graph, last, "concept")
-    if isinstance(concept, Norm):
-        y = write_norm(build, concept, x)
-    else:
-        y = concept.write(build, x)
+    y = (
+        write_softmax(build, concept, x)
+        if isinstance(concept, Softmax)
+        else (write_norm(build, concept, x))
+    )
     if y is None:
         return False
     if region.exit.dtype not in (None, x.dtype):

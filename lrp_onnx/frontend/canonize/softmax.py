@@ -22,7 +22,7 @@ from lrp_onnx.frontend.canonize.probe import Probe
 from lrp_onnx.graph.constants import Float
 from lrp_onnx.graph.replacement import Build
 
-__all__ = ["Softmax", "softmax_of"]
+__all__ = ["Softmax", "softmax_of", "write_softmax"]
 
 
 @dataclass(frozen=True)
@@ -43,59 +43,6 @@ class Softmax:
         total = powers.sum(self.axes, keepdims=True) + self.rest * np.exp(-largest)
         y = np.asarray(powers / total)
         return np.where(np.isnan(y), 0.0, y) if self.guarded else y
-
-    def write(self, build: Build, x: ir.Value) -> ir.Value | None:
-        """The nodes that compute it of x; None where the shapes that they need are not known."""
-        rank = len(x.shape or ())
-        if len(self.axes) > 1:
-            return self._flattened(build, x, rank)
-        (axis,), op_type = self.axes, "LogSoftmax" if self.logarithm else "Softmax"
-        name = build.node.name
-        if self.mask is not None:
-            if not _fits(self.mask, x):
-                return None
-            seen = build.constant(self.mask != 0, ir.DataType.BOOL)
-            x = build.op("Where", seen, x, build.like(-np.inf, x), like=x)
-        if not self.rest:
-            (y,) = build.outputs(op_type, 1, x, named=name, axis=axis - rank, like=x)
-            return self._guard(build, y) if self.guarded else y
-        ends = [0] * (2 * rank)
-        ends[rank + axis] = 1
-        wide = build.op("Pad", x, build.ints(*ends), build.like(float(np.log(self.rest)), x))
-        wide.type, wide.shape = x.type, _one_more(x.shape, axis)
-        y = build.outputs(op_type, 1, wide, named=name, axis=axis - rank, like=wide)[0]
-        bounds = (build.ints(0), build.ints(-1), build.ints(axis), build.ints(1))
-        return build.op("Slice", y, *bounds, like=x)
-
-    def _guard(self, build: Build, y: ir.Value) -> ir.Value:
-        """0 in place of NaN."""
-        zero = build.like(0.0, y)
-        is_number = build.op("GreaterOrEqual", y, zero, like=y)
-        is_number.type = ir.TensorType(ir.DataType.BOOL)
-        return build.op("Where", is_number, y, zero, like=y)
-
-    def _flattened(self, build: Build, x: ir.Value, rank: int) -> ir.Value | None:
-        """Over the last axes: as one."""
-        if self.axes != tuple(range(self.axes[0], rank)) or self.rest or self.mask is not None:
-            return None
-        flat = build.op("Reshape", x, build.ints(*[0] * self.axes[0], -1))
-        flat.type, flat.shape = x.type, ir.Shape([*[*(x.shape or ())][: self.axes[0]], None])
-        op_type = "LogSoftmax" if self.logarithm else "Softmax"
-        y = build.outputs(op_type, 1, flat, named=build.node.name, axis=-1, like=flat)[0]
-        return build.op("Reshape", y, build.op("Shape", x), like=x)
-
-
-def _fits(mask: Float, x: ir.Value) -> bool:
-    """Whether it has the tensor's own sizes wherever it varies."""
-    sizes = zip(mask.shape, x.shape or (), strict=True)
-    return all(n in (1, size) for n, size in sizes)
-
-
-def _one_more(shape: ir.Shape | None, axis: int) -> ir.Shape:
-    sizes = [*(shape or ())]
-    size = sizes[axis]
-    sizes[axis] = size + 1 if isinstance(size, int) else None
-    return ir.Shape(sizes)
 
 
 def softmax_of(probe: Probe, met: Together, shape: tuple[int, ...]) -> Softmax | None:
@@ -160,3 +107,61 @@ def _varying(mask: Float) -> Float:
         first = mask.take([0], axis)
         mask = first if (mask == first).all() else mask
     return mask
+
+
+def write_softmax(build: Build, softmax: Softmax, x: ir.Value) -> ir.Value | None:
+    """The nodes that compute it of x; None where the shapes that they need are not known."""
+    rank, mask = len(x.shape or ()), softmax.mask
+    if len(softmax.axes) > 1:
+        return _flattened(build, softmax, x, rank)
+    if mask is not None:
+        if not _fits(mask, x):
+            return None
+        seen = build.constant(mask != 0, ir.DataType.BOOL)
+        x = build.op("Where", seen, x, build.like(-np.inf, x), like=x)
+    (axis,) = softmax.axes
+    if softmax.rest:
+        return _quiet(build, softmax, x, axis)
+    y = _operator(build, softmax, x, axis - rank)
+    if not softmax.guarded:
+        return y
+    zero = build.like(0.0, y)
+    is_number = build.op("GreaterOrEqual", y, zero, like=y)
+    is_number.type = ir.TensorType(ir.DataType.BOOL)
+    return build.op("Where", is_number, y, zero, like=y)
+
+
+def _operator(build: Build, softmax: Softmax, x: ir.Value, axis: int) -> ir.Value:
+    op_type = "LogSoftmax" if softmax.logarithm else "Softmax"
+    return build.outputs(op_type, 1, x, named=build.node.name, axis=axis, like=x)[0]
+
+
+def _quiet(build: Build, softmax: Softmax, x: ir.Value, axis: int) -> ir.Value:
+    """With log k behind x, and without its share."""
+    sizes = [*(x.shape or ())]
+    rank, size = len(sizes), sizes[axis]
+    ends = [0] * (2 * rank)
+    ends[rank + axis] = 1
+    rest = build.like(float(np.log(softmax.rest)), x)
+    wide = build.op("Pad", x, build.ints(*ends), rest, like=x)
+    sizes[axis] = size + 1 if isinstance(size, int) else None
+    wide.shape = ir.Shape(sizes)
+    y = _operator(build, softmax, wide, axis - rank)
+    bounds = (build.ints(0), build.ints(-1), build.ints(axis), build.ints(1))
+    return build.op("Slice", y, *bounds, like=x)
+
+
+def _flattened(build: Build, softmax: Softmax, x: ir.Value, rank: int) -> ir.Value | None:
+    """Over the last axes, as one."""
+    first = softmax.axes[0]
+    if softmax.axes != tuple(range(first, rank)) or softmax.rest or softmax.mask is not None:
+        return None
+    flat = build.op("Reshape", x, build.ints(*[0] * first, -1), like=x)
+    flat.shape = ir.Shape([*[*(x.shape or ())][:first], None])
+    return build.op("Reshape", _operator(build, softmax, flat, -1), build.op("Shape", x), like=x)
+
+
+def _fits(mask: Float, x: ir.Value) -> bool:
+    """Whether it has the tensor's own sizes wherever it varies."""
+    sizes = zip(mask.shape, x.shape or (), strict=True)
+    return all(n in (1, size) for n, size in sizes)
