@@ -13,6 +13,7 @@ from onnx_ir.passes import common
 
 from lrp_onnx.frontend.canonize.apart import bring_together
 from lrp_onnx.frontend.canonize.batchnorm import fold_batchnorm_before, fold_batchnorm_behind
+from lrp_onnx.frontend.canonize.branches import merge_branches
 from lrp_onnx.frontend.canonize.cells import mark_cells
 from lrp_onnx.frontend.canonize.dense import add_biases, plain_gemms
 from lrp_onnx.frontend.canonize.masked import finite_twins
@@ -35,6 +36,8 @@ REWRITES = (
     fold_pads,
     add_biases,
     fold_batchnorm_behind,  # what follows a linear node belongs to it, before the next one takes it
+    merge_branches,
+    fold_batchnorm_behind,  # the one behind their sum
     fold_batchnorm_before,
 )
 

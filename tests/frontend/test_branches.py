@@ -1,0 +1,117 @@
+"""Parallel linear branches of one tensor are one linear node: relevance as of the merged network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from models import assert_close, network, run
+from test_canonize import as_proto, assert_same_forward, canonized, counts
+
+import lrp_onnx
+
+SHAPE = (2, 4, 6, 5)
+rng = np.random.default_rng(3)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+STATISTICS = {f"{part}{k}": normal(4) if part in "gbm" else rng.uniform(0.5, 2, 4).astype(np.float32)
+              for k in range(3) for part in "gbmv"}  # fmt: skip
+CONSTANTS = {
+    "w": normal(4, 4, 3, 3), "p": normal(4, 4, 1, 1), "c": normal(4), "w2": normal(4, 2, 3, 3),
+    "d": normal(4, 1, 3, 3), "d1": normal(4, 1, 1, 1), "big": normal(4, 1, 5, 5),
+    "gain": normal(4, 1, 1), "row": normal(4, 4, 1, 3), "whole": normal(4, 4, 6, 5), **STATISTICS,
+}  # fmt: skip
+NORM = "BatchNormalization({0}, g{1}, b{1}, m{1}, v{1})"
+THREE = (
+    f"s = Conv<pads=[1,1,1,1]>(a, w) s1 = {NORM.format('s', 0)} o = Conv(a, p) "
+    f"o1 = {NORM.format('o', 1)}"
+)
+BRANCHES = {
+    "RepVGG": f"{THREE} i = {NORM.format('a', 2)} t = Add(s1, o1) n = Add(t, i)",
+    "RepVGG, summed at once": f"{THREE} i = {NORM.format('a', 2)} n = Sum(i, s1, o1)",
+    "no norm of the input": f"{THREE} n = Add(s1, o1)",
+    "the input itself": f"{THREE} t = Add(a, s1) n = Add(t, o1)",
+    "biases": "s = Conv<pads=[1,1,1,1]>(a, w, c) o = Conv(a, p, c) n = Add(s, o)",
+    "strided": "s = Conv<pads=[1,1,1,1], strides=[2,2]>(a, w) o = Conv<strides=[2,2]>(a, p, c) "
+        "n = Add(o, s)",
+    "depthwise": "s = Conv<pads=[1,1,1,1], group=4>(a, d) o = Conv<group=4>(a, d1, c) t = Add(s, o) "
+        "n = Add(t, a)",
+    "large and small kernel": "s = Conv<pads=[2,2,2,2], group=4>(a, big) "
+        "o = Conv<pads=[1,1,1,1], group=4>(a, d) n = Add(s, o)",
+    "dilated": "s = Conv<pads=[2,2,2,2], group=4>(a, big) "
+        "o = Conv<pads=[2,2,2,2], dilations=[2,2], group=4>(a, d) n = Add(s, o)",
+    "groups of two sizes": "s = Conv<pads=[1,1,1,1], group=2>(a, w2) "
+        "o = Conv<pads=[1,1,1,1], group=4>(a, d) n = Add(s, o)",
+    "a row and a square": "s = Conv<pads=[1,1,1,1]>(a, w) o = Conv<pads=[0,1,0,1]>(a, row) "
+        "n = Add(s, o)",
+    "windows beside each other": "s = Conv<pads=[1,1,1,1]>(a, w) o = Conv<pads=[0,0,2,2]>(a, w) "
+        "n = Add(s, o)",
+    "gained input": "s = Conv<pads=[1,1,1,1], group=4>(a, d) o = Mul(a, gain) n = Add(s, o)",
+    "less its mean over windows": "s = AveragePool<kernel_shape=[3,3], pads=[1,1,1,1], "
+        "count_include_pad=1>(a) n = Sub(s, a)",
+    "norm behind": f"s = Conv<pads=[1,1,1,1]>(a, w) o = Conv(a, p) t = Add(s, o) "
+        f"n = {NORM.format('t', 0)}",
+}  # fmt: skip
+APART = {
+    "rows of another number": "s = Conv<pads=[1,1,1,1], strides=[6,5]>(a, w) "
+        "o = Conv<kernel_shape=[6,5]>(a, whole) n = Add(s, o)",
+    "another input": "r = Tanh(a) s = Conv<pads=[1,1,1,1]>(a, w) o = Conv(r, p) n = Add(s, o)",
+    "read elsewhere": "s = Conv<pads=[1,1,1,1]>(a, w) o = Conv(a, p) t = Add(s, o) r = Tanh(o) "
+        "n = Add(t, r)",
+}  # fmt: skip
+
+
+def model_with(branches: str, **more: object):  # type: ignore[no-untyped-def]
+    body = f"a = Relu(x) {branches} y = Relu(n)"
+    given = {**CONSTANTS, **more}
+    return network(body, SHAPE, **{k: v for k, v in given.items() if f" {k}," in body or f" {k})" in body})
+
+
+@pytest.mark.parametrize("name", BRANCHES)
+def test_they_are_one(name: str) -> None:
+    model = model_with(BRANCHES[name])
+    result = canonized(model)
+    assert counts(result) == {"Relu": 2, "Conv": 1}
+    assert_same_forward(model, as_proto(result), {"x": SHAPE})
+
+
+@pytest.mark.parametrize("name", APART)
+def test_what_is_none_stays(name: str) -> None:
+    model = model_with(APART[name])
+    result = canonized(model)
+    assert counts(result)["Conv"] == 2
+    assert_same_forward(model, as_proto(result), {"x": SHAPE})
+
+
+def test_what_is_no_branch_is_added_behind() -> None:
+    model = model_with("t = Tanh(x) s = Conv<pads=[1,1,1,1]>(a, w) u = Add(s, t) o = Conv(a, p) "
+                       "n = Add(u, o)")  # fmt: skip
+    result = canonized(model)
+    assert counts(result) == {"Relu": 2, "Conv": 1, "Tanh": 1, "Add": 1}
+    assert_same_forward(model, as_proto(result), {"x": SHAPE})
+
+
+@pytest.mark.parametrize("composite", ["epsilon", "epsilon-plus-flat", "gamma", "zplus", "gradient"])
+def test_relevance_is_that_of_the_merged_network(composite: str) -> None:
+    """RepVGG's block, merged as its authors do (section 3.3)."""
+    parts = {k: CONSTANTS[k].astype(np.float64) for k in ("w", "p", *STATISTICS)}
+    scale = [parts[f"g{k}"] / np.sqrt(parts[f"v{k}"] + 1e-5) for k in range(3)]
+    kernel = parts["w"] * scale[0].reshape(-1, 1, 1, 1)
+    kernel[:, :, 1:2, 1:2] += parts["p"] * scale[1].reshape(-1, 1, 1, 1)
+    kernel[range(4), range(4), 1, 1] += scale[2]
+    bias = sum(parts[f"b{k}"] - parts[f"m{k}"] * scale[k] for k in range(3))
+    merged = model_with("n = Conv<pads=[1,1,1,1]>(a, kernel, bias)",
+                        kernel=kernel.astype(np.float32), bias=np.float32(bias))  # fmt: skip
+    how = {"method": "gradient"} if composite == "gradient" else {"composite": composite}
+    found = [
+        run(lrp_onnx.compile(model, target="all", **how).model, {"x": normal_input()})  # type: ignore[arg-type]
+        for model in (model_with(BRANCHES["RepVGG"]), merged)
+    ]
+    assert_close(found[0]["x_relevance"], found[1]["x_relevance"], 1e-4)
+
+
+def normal_input() -> np.ndarray:
+    return np.random.default_rng(11).standard_normal(SHAPE).astype(np.float32)
