@@ -29,6 +29,7 @@ CONSTANTS = {
     "gone": np.where(MASK, 0, -np.inf).astype(np.float32),
     "g": rng.uniform(0.5, 2, 6).astype(np.float32), "b": rng.standard_normal(6).astype(np.float32),
     "gr": ROWS_G, "br": ROWS_B, "gc": ROWS_G.reshape(4, 1), "bc": ROWS_B.reshape(4, 1),
+    "gg": ROWS_G.reshape(2, 2, 1), "bg": ROWS_B.reshape(2, 2, 1),
     "grouped": [0, 2, -1], "shape": [0, 4, 6], "og": np.ones(2, np.float32),
     "zg": np.zeros(2, np.float32), "halves": [0, 2, 2, 6], "inner": [2, 3],
     "flat": [0, -1], "pad": [0, 0, 0, 0, 0, 1],
@@ -155,6 +156,11 @@ GROUP_NORM = {
         "v = ReduceMean(q, inner) e = Add(v, eps) i = Pow(e, minus) k = Mul(d, i) "
         "u = Reshape(k, shape) h = Mul(u, gc) n = Add(h, bc)",
 }  # fmt: skip
+GROUP_NORM["scaled in groups"] = (
+    "a2 = Reshape(a, halves) m = ReduceMean(a2, inner) d = Sub(a2, m) q = Mul(d, d) "
+    "v = ReduceMean(q, inner) e = Add(v, eps) r = Sqrt(e) i = Reciprocal(r) s = Mul(i, gg) "
+    "o = Mul(a2, s) j = Neg(m) p = Mul(j, s) t = Add(p, bg) k = Add(o, t) n = Reshape(k, shape)"
+)
 STANDARDIZED = {
     "σ + ε": f"{VARIANCE} r = Sqrt(v) e = Add(r, eps) k = Div(d, e) {SCALED}",
     "norm": f"{CENTERED} l = ReduceL2(d, last) r = Div(l, root) e = Add(r, eps) k = Div(d, e) {SCALED}",

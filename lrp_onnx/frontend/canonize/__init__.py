@@ -16,6 +16,7 @@ from lrp_onnx.frontend.canonize.batchnorm import fold_batchnorm_before, fold_bat
 from lrp_onnx.frontend.canonize.branches import merge_branches
 from lrp_onnx.frontend.canonize.cells import mark_cells
 from lrp_onnx.frontend.canonize.dense import add_biases, plain_gemms
+from lrp_onnx.frontend.canonize.lookup import lookups
 from lrp_onnx.frontend.canonize.masked import finite_twins
 from lrp_onnx.frontend.canonize.padding import explicit_pads, fold_pads
 from lrp_onnx.frontend.canonize.recognize import recognize
@@ -29,6 +30,7 @@ __all__ = ["REWRITES", "canonize"]
 REWRITES = (
     binary_sums,
     finite_twins,
+    lookups,
     bring_together,
     recognize,  # a norm's scale and bias are its own, not of a linear node near it
     plain_gemms,

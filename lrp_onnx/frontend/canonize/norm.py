@@ -115,13 +115,18 @@ def _of_root_one(n: Float, centered: bool) -> Float:
 
 
 def _parameter_axes(met: Together, rank: int) -> Iterator[tuple[int, ...]]:
-    """Along which axes γ and β may vary: those of the norm, else the channels."""
-    if met.groups == 1:
-        yield met.axes
-    if met.groups > 1 or met.axes == tuple(range(2, rank)):
+    """Along which axes γ and β may vary: those of the norm, else the channels, whose groups may
+    have an axis of their own.
+    """
+    if met.groups > 1:
         yield (1,)
-    elif met.axes == tuple(range(1, rank - 1)):
-        yield (rank - 1,)
+        return
+    yield met.axes
+    others = [axis for axis in range(rank) if axis not in met.axes]
+    if len(others) == 2 and others[0] == 0:
+        yield (others[1],)
+        if len(met.axes) > 1:
+            yield (others[1], others[1] + 1)
 
 
 def _affine(n: Float, above: Float, below: Float, axes: tuple[int, ...]) -> tuple[Float, Float]:
