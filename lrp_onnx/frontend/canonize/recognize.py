@@ -75,7 +75,7 @@ def recognize(model: ir.Model) -> bool:
         if end in taken or not _meets(end, dominators):
             continue
         regions = list(_regions(end, dominators))
-        region, concept = _largest(regions, taken, evaluators)
+        region, concept = _largest(regions, dominators, taken, evaluators)
         if region is not None and concept is not None and _write(graph, region, concept):
             taken.update(region.own)
         elif regions and _divides(end, dominators):
@@ -88,21 +88,33 @@ def recognize(model: ir.Model) -> bool:
 
 
 def _largest(
-    regions: Iterable[Region], taken: set[ir.Node], evaluators: Evaluators
+    regions: Iterable[Region], dominators: Dominators, taken: set[ir.Node], evaluators: Evaluators
 ) -> tuple[Region | None, Concept | None]:
-    """The first softmax or norm, else the first norm that subtracts no mean: x less its mean is the
-    entry of such a one.
+    """The first softmax or norm, the softmax from before its shifts; else the first norm that
+    subtracts no mean: x less its mean is the entry of such a one.
     """
-    second: tuple[Region | None, Concept | None] = None, None
+    first: tuple[Region | None, Concept | None] = None, None
+    second = first
     for region in regions:
+        if first[0] is not None and not _is_shifted(first[0], region, dominators):
+            break
         if not taken.isdisjoint(region.own) or not region.alone():
             continue
         concept = concept_of(region, evaluators)
-        if isinstance(concept, Softmax) or (concept is not None and concept.centered):
+        if isinstance(concept, Softmax):
+            first = region, concept
+        elif concept is not None and concept.centered:
             return region, concept
-        if second[0] is None and concept is not None and not _is_quotient(region):
+        elif second[0] is None and concept is not None and not _is_quotient(region):
             second = region, concept
-    return second
+    return second if first[0] is None else first
+
+
+def _is_shifted(region: Region, larger: Region, dominators: Dominators) -> bool:
+    """Whether the larger region is the same with what shifts its entry by something of its own."""
+    shift = region.entry.producer()
+    within = shift in larger.own and region.exit is larger.exit
+    return within and shift is not None and len(dominators.active(shift)) > 1
 
 
 def _divides(end: ir.Node, dominators: Dominators) -> bool:
