@@ -14,6 +14,8 @@ import pytest
 from models import assert_close, network, run
 
 import lrp_onnx
+from lrp_onnx.analysis import path
+from lrp_onnx.frontend import canonize
 
 SHAPE = (2, 4, 6)
 METHODS = ("attnlrp", "cp-lrp", "epsilon", "epsilon-plus-flat", "gamma", "gradient")
@@ -67,8 +69,10 @@ SOFTMAX = {
 AXIS_ONE = {
     "operator": "n = Softmax<axis=1>(a)",
     "exp over sum": "e = Exp(a) s = ReduceSum(e, rows) n = Div(e, s)",
-    "transposed": "t = Transpose<perm=[0, 2, 1]>(a) p = Softmax(t) n = Transpose<perm=[0, 2, 1]>(p)",
-    "transposed, exp over sum": "t = Transpose<perm=[0, 2, 1]>(a) e = Exp(t) s = ReduceSum(e, last) "
+    "transposed": "t = Transpose<perm=[0, 2, 1]>(a) p = Softmax(t) n = Transpose<perm=[0, 2, "
+        "1]>(p)",
+    "transposed, exp over sum": "t = Transpose<perm=[0, 2, 1]>(a) e = Exp(t) s = ReduceSum(e, "
+        "last) "
         "q = Div(e, s) n = Transpose<perm=[0, 2, 1]>(q)",
 }  # fmt: skip
 TWO_AXES = {
@@ -81,7 +85,8 @@ TWO_AXES = {
 QUIET = {
     "operator": "w = Pad(a, pad, zero) p = Softmax(w) n = Slice(p, start, end, axis)",
     "one in the sum": "e = Exp(a) s = ReduceSum(e, last) t = Add(s, one) n = Div(e, t)",
-    "one first": "e = Exp(a) s = ReduceSum(e, last) t = Add(one, s) r = Reciprocal(t) n = Mul(e, r)",
+    "one first": "e = Exp(a) s = ReduceSum(e, last) t = Add(one, s) r = Reciprocal(t) n = Mul(e, "
+        "r)",
     "less the largest": "m = ReduceMax(a, last) d = Sub(a, m) e = Exp(d) s = ReduceSum(e, last) "
         "k = Neg(m) o = Exp(k) t = Add(s, o) n = Div(e, t)",
 }  # fmt: skip
@@ -89,7 +94,8 @@ MASKED = {
     "operator": "s = Where(mask, a, low) n = Softmax(s)",
     "-inf": "s = Add(a, gone) n = Softmax(s)",
     "-inf, exp over sum": "s = Add(a, gone) e = Exp(s) t = ReduceSum(e, last) n = Div(e, t)",
-    "exp masked by Where": "e = Exp(a) k = Where(mask, e, zero) t = ReduceSum(k, last) n = Div(k, t)",
+    "exp masked by Where": "e = Exp(a) k = Where(mask, e, zero) t = ReduceSum(k, last) n = Div(k, "
+        "t)",
     "exp times a mask": "e = Exp(a) k = Mul(e, numbers) t = ReduceSum(k, last) n = Div(k, t)",
     "exp times a cast": "e = Exp(a) c = Cast<to=1>(mask) k = Mul(c, e) t = ReduceSum(k, last) "
         "n = Div(k, t)",
@@ -113,14 +119,16 @@ LAYER_NORM = {
     "operator": "n = LayerNormalization<epsilon=0.001>(a, g, b)",
     "PyTorch": f"{VARIANCE} e = Add(v, eps) r = Sqrt(e) k = Div(d, r) {SCALED}",
     "mean of squares": "m = ReduceMean(a, last) q = Mul(a, a) o = ReduceMean(q, last) "
-        f"p = Mul(m, m) v = Sub(o, p) d = Sub(a, m) e = Add(v, eps) r = Sqrt(e) k = Div(d, r) {SCALED}",
+        f"p = Mul(m, m) v = Sub(o, p) d = Sub(a, m) e = Add(v, eps) r = Sqrt(e) k = Div(d, r) "
+        f"{SCALED}",
     "Flax": "m = ReduceMean(a, last) q = Mul(a, a) o = ReduceMean(q, last) p = Mul(m, m) "
         "v = Sub(o, p) f = Clip(v, zero) d = Sub(a, m) e = Add(f, eps) r = Sqrt(e) "
         "i = Reciprocal(r) s = Mul(i, g) h = Mul(d, s) n = Add(h, b)",
     "Keras": f"{VARIANCE} e = Add(v, eps) r = Sqrt(e) i = Reciprocal(r) s = Mul(i, g) "
         "o = Mul(a, s) j = Neg(m) p = Mul(j, s) t = Add(p, b) n = Add(o, t)",
     "sums over n": "s = ReduceSum(a, last) m = Div(s, six) d = Sub(a, m) q = Pow(d, two) "
-        f"t = ReduceSum(q, last) v = Div(t, six) e = Add(v, eps) r = Sqrt(e) k = Div(d, r) {SCALED}",
+        f"t = ReduceSum(q, last) v = Div(t, six) e = Add(v, eps) r = Sqrt(e) k = Div(d, r) "
+        f"{SCALED}",
     "mean by MatMul": "m = MatMul(a, mean) d = Sub(a, m) q = Mul(d, d) v = MatMul(q, mean) "
         f"e = Add(v, eps) r = Sqrt(e) k = Div(d, r) {SCALED}",
     "norm of x - m": f"{CENTERED} l = ReduceL2(d, last) o = Pow(l, two) v = Div(o, six) "
@@ -139,7 +147,8 @@ LAYER_NORM = {
 }  # fmt: skip
 INSTANCE_NORM = {
     "operator": "n = InstanceNormalization<epsilon=0.001>(a, gr, br)",
-    "spelled": f"{VARIANCE} e = Add(v, eps) r = Sqrt(e) k = Div(d, r) h = Mul(k, gc) n = Add(h, bc)",
+    "spelled": f"{VARIANCE} e = Add(v, eps) r = Sqrt(e) k = Div(d, r) h = Mul(k, gc) n = Add(h, "
+        "bc)",
     "mean of squares": "m = ReduceMean(a, last) q = Mul(a, a) o = ReduceMean(q, last) "
         "p = Mul(m, m) v = Sub(o, p) d = Sub(a, m) e = Add(v, eps) r = Sqrt(e) k = Div(d, r) "
         "h = Mul(k, gc) n = Add(h, bc)",
@@ -163,10 +172,13 @@ GROUP_NORM["scaled in groups"] = (
 )
 STANDARDIZED = {
     "σ + ε": f"{VARIANCE} r = Sqrt(v) e = Add(r, eps) k = Div(d, e) {SCALED}",
-    "norm": f"{CENTERED} l = ReduceL2(d, last) r = Div(l, root) e = Add(r, eps) k = Div(d, e) {SCALED}",
+    "norm": f"{CENTERED} l = ReduceL2(d, last) r = Div(l, root) e = Add(r, eps) k = Div(d, e) "
+        f"{SCALED}",
     "mean of squares": "m = ReduceMean(a, last) q = Mul(a, a) o = ReduceMean(q, last) "
-        f"p = Mul(m, m) v = Sub(o, p) d = Sub(a, m) r = Sqrt(v) e = Add(r, eps) k = Div(d, e) {SCALED}",
-    "power": f"{VARIANCE} r = Pow(v, half) e = Add(r, eps) i = Reciprocal(e) k = Mul(d, i) {SCALED}",
+        f"p = Mul(m, m) v = Sub(o, p) d = Sub(a, m) r = Sqrt(v) e = Add(r, eps) k = Div(d, e) "
+        f"{SCALED}",
+    "power": f"{VARIANCE} r = Pow(v, half) e = Add(r, eps) i = Reciprocal(e) k = Mul(d, i) "
+        f"{SCALED}",
 }  # fmt: skip
 SQUARES = "q = Mul(a, a) v = ReduceMean(q, last) e = Add(v, eps)"
 RMS_NORM = {
@@ -177,7 +189,8 @@ RMS_NORM = {
         "s = Mul(i, g) n = Mul(a, s)",
     "MatMul": "q = Pow(a, two) v = MatMul(q, mean) e = Add(v, eps) i = Pow(e, minus) k = Mul(a, i) "
         "n = Mul(k, g)",
-    "exp of a log": f"{SQUARES} l = Log(e) t = Mul(l, minus) i = Exp(t) k = Mul(a, i) n = Mul(k, g)",
+    "exp of a log": f"{SQUARES} l = Log(e) t = Mul(l, minus) i = Exp(t) k = Mul(a, i) n = Mul(k, "
+        "g)",
     "sum": "q = ReduceSumSquare(a, last) v = Div(q, six) e = Add(v, eps) r = Sqrt(e) k = Div(a, r) "
         "n = Mul(g, k)",
     "norm": "l = ReduceL2(a, last) o = Mul(l, l) v = Div(o, six) e = Add(v, eps) r = Sqrt(e) "
@@ -200,7 +213,8 @@ GATE = {
     "exp over exp": f"{W} e = Exp(a) o = Add(e, one) s = Div(e, o) p = Mul(w, s) n = Mul(p, a)",
     "w less w·σ(-w)": f"{W} m = Neg(a) s = Sigmoid(m) p = Mul(a, s) k = Sub(a, p) n = Mul(w, k)",
     "halved": f"{W} h = Mul(a, half) t = Tanh(h) o = Mul(h, t) k = Add(h, o) n = Mul(w, k)",
-    "three factors": f"{W} s = Sigmoid(a) h = Mul(w, half) p = Mul(h, s) k = Mul(p, a) n = Mul(k, two)",
+    "three factors": f"{W} s = Sigmoid(a) h = Mul(w, half) p = Mul(h, s) k = Mul(p, a) n = Mul(k, "
+        "two)",
 }  # fmt: skip
 
 TABLES = {
@@ -217,7 +231,8 @@ def model_with(fragment: str) -> onnx.ModelProto:
     body = f"a = MatMul(x, w_in) {fragment} t_out = Tanh(n) y = MatMul(t_out, w_out)"
     rows = 4 if "Transpose<perm=[0, 2, 1]>(a) n = MatMul" in body or "MatMul(e, t)" in body else 6
     given = {**CONSTANTS, **WEIGHTS, "w_out": WEIGHTS["w_out"][:rows]}
-    return network(body, SHAPE, **{k: c for k, c in given.items() if re.search(rf"\b{k}[,)]", body)})
+    used = {k: c for k, c in given.items() if re.search(rf"\b{k}[,)]", body)}
+    return network(body, SHAPE, **used)
 
 
 WEIGHTS = {
@@ -242,3 +257,41 @@ def relevance(table: str, name: str, method: str) -> np.ndarray:
 def test_a_spelling_has_the_relevance_of_the_operator(table: str, name: str, method: str) -> None:
     reference = next(iter(TABLES[table]))
     assert_close(relevance(table, name, method), relevance(table, reference, method), 1e-4)
+
+
+RESEMBLING = {
+    "another's exponential": "t = Tanh(a) e = Exp(t) s = ReduceSum(e, last) f = Exp(a) n = Div(f, "
+        "s)",
+    "a sum of squares of exponentials": "e = Exp(a) q = Mul(e, e) s = ReduceSum(q, last) "
+        "n = Div(e, s)",
+    "a cube": f"{CENTERED} q = Pow(d, three) v = ReduceMean(q, last) o = Abs(v) e = Add(o, eps) "
+        "r = Sqrt(e) n = Div(d, r)",
+    "another's deviation": "t = Tanh(a) m = ReduceMean(t, last) c = Sub(t, m) q = Mul(c, c) "
+        "v = ReduceMean(q, last) r = Sqrt(v) w = ReduceMean(a, last) d = Sub(a, w) n = Div(d, r)",
+    "one over": "e = Exp(a) q = Sqrt(e) s = ReduceSum(q, last) r = Reciprocal(s) n = Mul(e, r)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RESEMBLING)
+def test_what_looks_like_one_is_told(name: str) -> None:
+    compiled = lrp_onnx.compile(model_with(RESEMBLING[name]), "attnlrp", check=False)
+    assert any("'n' (" in text and "looks like" in text for text in compiled.warnings)
+    assert [line.name for line in compiled.report if "looks like" in line.reason] == ["n"]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_what_is_one_is_not_told(table: str) -> None:
+    for fragment in TABLES[table].values():
+        compiled = lrp_onnx.compile(model_with(fragment), "attnlrp", check=False)
+        assert not any("looks like" in text for text in compiled.warnings)
+
+
+@pytest.mark.parametrize("name", ["softmax", "LayerNorm", "gate"])
+def test_a_difference_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without recognition the spellings differ."""
+    kept = tuple(r for r in canonize.REWRITES if r.__name__ != "recognize")
+    monkeypatch.setattr(canonize, "REWRITES", kept)
+    monkeypatch.setattr(path._Flow, "factors", lambda self, value: {value})
+    expected = relevance.__wrapped__(name, next(iter(TABLES[name])), "attnlrp")
+    found = [relevance.__wrapped__(name, k, "attnlrp") for k in list(TABLES[name])[1:]]
+    assert any(np.abs(r - expected).max() > 0.05 * np.abs(expected).max() for r in found)
