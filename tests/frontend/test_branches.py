@@ -115,3 +115,29 @@ def test_relevance_is_that_of_the_merged_network(composite: str) -> None:
         compiled = lrp_onnx.compile(model, target="all", **how)  # type: ignore[arg-type]
         found.append(run(compiled.model, feeds)["x_relevance"])
     assert_close(found[0], found[1], 1e-4)
+
+
+DENSE = {
+    "two": "l = MatMul(a, q) r = MatMul(a, u) n = Add(l, r)",
+    "biases": "l0 = MatMul(a, q) l = Add(l0, c5) r0 = MatMul(a, u) r = Add(c5, r0) n = Add(l, r)",
+    "less": "l = MatMul(a, q) r = MatMul(a, u) n = Sub(r, l)",
+    "low rank": "l = MatMul(a, q) e = MatMul(a, f) g = MatMul(e, h) r = Mul(g, half) n = Add(l, r)",
+    "itself": "l = MatMul(a, q) n = Add(a, l)",
+    "scaled itself": "l = MatMul(a, q) r = Mul(a, c5) n = Add(l, r)",
+}
+WEIGHTS = {"q": normal(5, 5), "u": normal(5, 5), "f": normal(5, 2), "h": normal(2, 5),
+           "c5": normal(5), "half": 0.5, "out": normal(5, 3)}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_products_of_one_tensor_are_one(name: str) -> None:
+    body = f"a = Relu(x) {DENSE[name]} t = Tanh(n) y = MatMul(t, out)"
+    used = {
+        k: v for k, v in WEIGHTS.items() if f" {k}," in body or f" {k})" in body or f"({k}," in body
+    }
+    model = network(body, (2, 4, 5), **used)
+    result = canonized(model)
+    kinds = counts(result)
+    assert kinds["MatMul"] + kinds.get("MatMulAdd", 0) == 2
+    assert not set(kinds) & {"Add", "Sub", "Mul"}
+    assert_same_forward(model, as_proto(result), {"x": (2, 4, 5)})

@@ -16,6 +16,7 @@ from lrp_onnx.frontend.canonize.batchnorm import fold_batchnorm_before, fold_bat
 from lrp_onnx.frontend.canonize.branches import merge_branches
 from lrp_onnx.frontend.canonize.cells import mark_cells
 from lrp_onnx.frontend.canonize.dense import add_biases, plain_gemms
+from lrp_onnx.frontend.canonize.dense_branches import merge_dense_branches
 from lrp_onnx.frontend.canonize.lookup import lookups
 from lrp_onnx.frontend.canonize.masked import finite_twins
 from lrp_onnx.frontend.canonize.padding import explicit_pads, fold_pads
@@ -34,6 +35,7 @@ REWRITES = (
     bring_together,
     recognize,  # a norm's scale and bias are its own, not of a linear node near it
     plain_gemms,
+    merge_dense_branches,
     explicit_pads,
     fold_pads,
     add_biases,

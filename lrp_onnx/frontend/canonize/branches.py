@@ -13,7 +13,6 @@ Source: Ding et al. 2021, RepVGG: making VGG-style ConvNets great again, section
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import gcd
 from typing import Any
@@ -23,7 +22,15 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from lrp_onnx.frontend.canonize.affine import Affine, affine_of
-from lrp_onnx.graph.constants import Float, array_of, sole_reader
+from lrp_onnx.frontend.canonize.sums import (
+    Term,
+    common_sources,
+    is_own,
+    sums_of,
+    terms_of,
+    write_sum,
+)
+from lrp_onnx.graph.constants import Float, array_of
 from lrp_onnx.graph.replacement import Build, attribute
 
 __all__ = ["merge_branches"]
@@ -41,7 +48,6 @@ class _Branch:
     bias: Float
     group: int
     windows: Windows
-    weighted: bool = True
 
     def in_groups(self, group: int) -> Float:
         """The kernel for as many groups, a divisor of its own."""
@@ -56,59 +62,31 @@ class _Branch:
 
 
 def merge_branches(model: ir.Model) -> bool:
-    """Each sum of branches of one tensor becomes a convolution or a product, and what is left."""
-    roots = [node for node in model.graph if _is_sum(node) and not _is_inner(node)]
-    merged = sum(_merged(model.graph, root) for root in roots) > 0
+    """Each sum of branches of one tensor becomes a convolution, and what is left."""
+    merged = sum(_merged(model.graph, root) for root in sums_of(model.graph)) > 0
     if merged:
         common.RemoveUnusedNodesPass()(model)
     return merged
 
 
-def _is_sum(node: ir.Node) -> bool:
-    return not node.domain and node.op_type in ("Add", "Sub")
-
-
-def _is_inner(node: ir.Node) -> bool:
-    reader = sole_reader(node.outputs[0])
-    return reader is not None and _is_sum(reader[0])
-
-
 def _merged(graph: ir.Graph, root: ir.Node) -> bool:
-    terms = list(_terms(root, 1, True))
-    read = [(_convolution(v) if _own(v) else None, sign) for v, sign in terms]
-    for like in {b.x: b for b, _ in read if b is not None}.values():
+    terms = list(terms_of(root))
+    for x in common_sources(terms):
+        read = [_convolution(value) if is_own(value) else None for value, _ in terms]
+        like = next((branch for branch in read if branch is not None and branch.x is x), None)
+        if like is None:
+            continue
         own = [
-            branch if branch is not None and branch.x is like.x else _scaled(v, like)
-            for (v, _), (branch, _) in zip(terms, read, strict=True)
+            branch if branch is not None and branch.x is x else _scaled(value, like)
+            for (value, _), branch in zip(terms, read, strict=True)
         ]
-        signs = [sign for _, sign in terms]
-        parts = [(b, sign) for b, sign in zip(own, signs, strict=True) if b is not None]
-        if len(parts) < 2 or not any(b.weighted for b, _ in parts):
-            continue
-        total = _total(parts)
-        if total is None:
-            continue
-        rest = [term for term, b in zip(terms, own, strict=True) if b is None]
-        _write(graph, root, total, rest)
-        return True
+        parts = [(b, sign) for b, (_, sign) in zip(own, terms, strict=True) if b is not None]
+        total = _total(parts) if len(parts) > 1 else None
+        if total is not None:
+            rest = [term for term, b in zip(terms, own, strict=True) if b is None]
+            _write(graph, root, total, rest)
+            return True
     return False
-
-
-def _terms(node: ir.Node, sign: int, is_root: bool = False) -> Iterator[tuple[ir.Value, int]]:
-    """What a tree of sums adds up, and with which sign."""
-    for k, value in enumerate(node.inputs):
-        assert value is not None
-        own = -sign if node.op_type == "Sub" and k == 1 else sign
-        inner = value.producer()
-        if inner is not None and _is_sum(inner) and _own(value):
-            yield from _terms(inner, own)
-        else:
-            yield value, own
-
-
-def _own(value: ir.Value) -> bool:
-    """Whether the sum alone reads it."""
-    return sole_reader(value) is not None
 
 
 def _convolution(value: ir.Value) -> _Branch | None:
@@ -172,7 +150,7 @@ def _scaled(value: ir.Value, like: _Branch) -> _Branch | None:
     total = Affine.identity(channels)
     while value is not x:
         node = value.producer()
-        if node is None or not _own(value):
+        if node is None or not is_own(value):
             return None
         at = next(
             (k for k, v in enumerate(node.inputs) if v is not None and array_of(v) is None), 0
@@ -184,7 +162,7 @@ def _scaled(value: ir.Value, like: _Branch) -> _Branch | None:
         total, value = step.then(total), source
     none = (0,) * rank
     weight = total.scale.reshape(channels, 1, *[1] * rank)
-    return _Branch(x, weight, total.shift, channels, ((1,) * rank, none, none), weighted=False)
+    return _Branch(x, weight, total.shift, channels, ((1,) * rank, none, none))
 
 
 def _total(parts: list[tuple[_Branch, int]]) -> _Branch | None:
@@ -213,16 +191,11 @@ def _total(parts: list[tuple[_Branch, int]]) -> _Branch | None:
     return _Branch(first.x, weight, bias, group, (strides, tuple(begin), end))
 
 
-def _write(
-    graph: ir.Graph, root: ir.Node, total: _Branch, rest: list[tuple[ir.Value, int]]
-) -> None:
-    build, like = Build(graph, root, "merged"), root.outputs[0]
-    assert total.x.dtype is not None
-    parts = [build.constant(a, total.x.dtype, part)
-             for a, part in ((total.weight, "weight"), (total.bias, "bias"))]  # fmt: skip
+def _write(graph: ir.Graph, root: ir.Node, total: _Branch, rest: list[Term]) -> None:
+    build, dtype = Build(graph, root, "merged"), total.x.dtype
+    assert dtype is not None
+    parts = {"weight": total.weight, "bias": total.bias}
+    constants = [build.constant(array, dtype, part) for part, array in parts.items()]
     strides, begin, end = total.windows
     own = {"strides": strides, "pads": begin + end, "group": total.group, "named": root.name}
-    y = build.op("Conv", total.x, *parts, like=like, **own)
-    for value, sign in rest:
-        y = build.op("Add" if sign > 0 else "Sub", y, value, like=like)
-    build.replace(y)
+    write_sum(build, build.op("Conv", total.x, *constants, like=root.outputs[0], **own), rest)
