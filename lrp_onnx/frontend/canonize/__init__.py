@@ -41,7 +41,6 @@ REWRITES = (
     add_biases,
     fold_batchnorm_behind,  # what follows a linear node belongs to it, before the next one takes it
     merge_branches,
-    fold_batchnorm_behind,  # the one behind their sum
     fold_batchnorm_before,
 )
 

@@ -22,6 +22,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from lrp_onnx.frontend.canonize.affine import Affine, affine_of
+from lrp_onnx.frontend.canonize.batchnorm import fold_batchnorm_behind
 from lrp_onnx.frontend.canonize.sums import (
     Term,
     common_sources,
@@ -62,10 +63,13 @@ class _Branch:
 
 
 def merge_branches(model: ir.Model) -> bool:
-    """Each sum of branches of one tensor becomes a convolution, and what is left."""
+    """Each sum of branches of one tensor becomes a convolution, and what is left; what scales and
+    shifts the sum is taken in.
+    """
     merged = sum(_merged(model.graph, root) for root in sums_of(model.graph)) > 0
     if merged:
         common.RemoveUnusedNodesPass()(model)
+        fold_batchnorm_behind(model)
     return merged
 
 

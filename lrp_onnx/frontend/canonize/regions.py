@@ -109,6 +109,14 @@ class Dominators:
 
 
 def _heavy(node: ir.Node) -> bool:
-    """Whether it reads a large constant."""
+    """Whether it reads a large constant, or multiplies by a matrix that takes no mean."""
     constants = [v.const_value for v in node.inputs if v is not None and v.is_initializer()]
-    return any(c is None or c.size > MOST_ELEMENTS for c in constants)
+    if any(c is None or c.size > MOST_ELEMENTS for c in constants):
+        return True
+    matrices = constants if node.op_type in ("MatMul", "Gemm") else []
+    return any(c is not None and min(c.shape, default=1) > 1 and _varies(c) for c in matrices)
+
+
+def _varies(constant: ir.TensorProtocol) -> bool:
+    array = constant.numpy()
+    return bool((array != array.flat[0]).any())
