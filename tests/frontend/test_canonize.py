@@ -221,8 +221,9 @@ SPELLING = [
     Row("y = Sum(x)", (2, 3), {"Identity": 1}),
     Row("y = Gemm<alpha=0.5, beta=3.0>(x, w, b)", (2, 4), {"Gemm": 1}, w=(4, 6), b=(6,)),
     Row("y = Gemm<alpha=0.5, beta=0.0>(x, w, b)", (2, 4), {"Gemm": 1}, w=(4, 6), b=(6,)),
-    Row("y = Gemm<alpha=0.5, beta=2.0>(x, w, x)", (2, 4), {"Gemm": 1, "Mul": 1, "Add": 1},
-        w=(4, 4)),  # the bias depends on the input
+    Row("t = Tanh(x) y = Gemm<alpha=0.5, beta=2.0>(x, w, t)", (2, 4),
+        {"Tanh": 1, "Gemm": 1, "Mul": 1, "Add": 1}, w=(4, 4)),  # the bias depends on the input
+    Row("y = Gemm<alpha=0.5, beta=2.0>(x, w, x)", (2, 4), {"MatMul": 1}, w=(4, 4)),  # linear in x
     Row("r = Relu(x) y = Gemm<alpha=0.5>(x, r)", (4, 4), {"Relu": 1, "Mul": 1, "Gemm": 1}, ()),
     Row("p = Pad(x, a) y = Conv<pads=[1, 0, 0, 2]>(p, w)",
         IMAGE, ONE_CONV, a=[0, 0, 1, 0, 0, 0, 2, 3], **W),
@@ -234,8 +235,8 @@ SPELLING = [
         IMAGE, {"Pad": 1, "Conv": 1}, a=[0, 0, 1, 1, 0, 0, 1, 1], **W),
     Row("p = Pad(x, a) y = Conv(p, w)",
         (2, 3, 5, 5), {"Pad": 1, "Conv": 1}, a=[0, 0, 1, 1, 0, 1, 1, 1], **W),  # adds a channel
-    Row("p = Pad(x, a) c = Conv(p, w) d = Conv(p, w) y = Add(c, d)",
-        IMAGE, {"Pad": 1, "Conv": 2, "Add": 1}, a=[0, 0, 1, 1, 0, 0, 1, 1], **W),
+    Row("p = Pad(x, a) c = Conv(p, w) d = Conv(p, w) y = Max(c, d)",
+        IMAGE, {"Pad": 1, "Conv": 2, "Max": 1}, a=[0, 0, 1, 1, 0, 0, 1, 1], **W),
 ]  # fmt: skip
 
 ROWS = [
@@ -352,10 +353,10 @@ def test_weight_of_an_input_takes_no_scale() -> None:
 
 def test_shared_weight_is_copied_only_where_needed() -> None:
     text = ("a = Conv<pads=[1, 1, 1, 1]>(x, w) b = BatchNormalization(a, g, s, m, v) "
-            "c = Conv<pads=[1, 1, 1, 1]>(x, w) y = Add(b, c)")  # fmt: skip
+            "c = Conv<pads=[1, 1, 1, 1]>(x, w) y = Max(b, c)")  # fmt: skip
     model = network(text, IMAGE, **W, **BN)
     result = canonized(model)
-    assert counts(result) == {"Conv": 2, "Add": 1}
+    assert counts(result) == {"Conv": 2, "Max": 1}
     weights = [v for v in result.graph.initializers.values() if len(v.shape or ()) == 4]
     assert len(weights) == 2
     assert_same_forward(model, as_proto(result), {"x": IMAGE})

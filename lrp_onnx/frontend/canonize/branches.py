@@ -26,6 +26,7 @@ from lrp_onnx.frontend.canonize.batchnorm import fold_batchnorm_behind
 from lrp_onnx.frontend.canonize.sums import (
     Term,
     common_sources,
+    fits,
     is_own,
     sums_of,
     terms_of,
@@ -86,7 +87,7 @@ def _merged(graph: ir.Graph, root: ir.Node) -> bool:
         ]
         parts = [(b, sign) for b, (_, sign) in zip(own, terms, strict=True) if b is not None]
         total = _total(parts) if len(parts) > 1 else None
-        if total is not None:
+        if total is not None and fits(x.dtype, total.weight, total.bias):
             rest = [term for term, b in zip(terms, own, strict=True) if b is None]
             _write(graph, root, total, rest)
             return True

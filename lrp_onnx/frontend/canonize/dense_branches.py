@@ -17,6 +17,7 @@ from onnx_ir.passes import common
 from lrp_onnx.frontend.canonize.sums import (
     Term,
     common_sources,
+    fits,
     is_own,
     sums_of,
     terms_of,
@@ -65,6 +66,8 @@ def _merged(graph: ir.Graph, root: ir.Node) -> bool:
             continue
         matrix = np.sum([sign * m.whole(rows) for m, sign in parts], 0)
         bias = np.sum([sign * np.broadcast_to(m.bias, columns) for m, sign in parts], 0)
+        if not fits(x.dtype, matrix, bias):
+            continue
         rest = [term for term, m in zip(terms, own, strict=True) if m is None]
         _write(graph, root, x, matrix, bias, rest)
         return True

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import networkx as nx
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from lrp_onnx.graph.constants import constants_of
 from lrp_onnx.graph.subgraphs import CONTROL, captures
@@ -114,9 +116,8 @@ def _heavy(node: ir.Node) -> bool:
     if any(c is None or c.size > MOST_ELEMENTS for c in constants):
         return True
     matrices = constants if node.op_type in ("MatMul", "Gemm") else []
-    return any(c is not None and min(c.shape, default=1) > 1 and _varies(c) for c in matrices)
+    return any(c is not None and _varies(c.numpy()) for c in matrices)
 
 
-def _varies(constant: ir.TensorProtocol) -> bool:
-    array = constant.numpy()
-    return bool((array != array.flat[0]).any())
+def _varies(matrix: NDArray[Any]) -> bool:
+    return min(matrix.shape, default=1) > 1 and bool((matrix != matrix.flat[0]).any())

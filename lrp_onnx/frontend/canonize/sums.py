@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.graph.constants import sole_reader
+from lrp_onnx.graph.constants import Float, sole_reader
 from lrp_onnx.graph.replacement import Build
 
-__all__ = ["Term", "common_sources", "is_own", "sums_of", "terms_of", "write_sum"]
+__all__ = ["Term", "common_sources", "fits", "is_own", "sums_of", "terms_of", "write_sum"]
 
 Term = tuple[ir.Value, int]
 """What is added, and its sign."""
@@ -68,6 +69,14 @@ def _sources(value: ir.Value) -> Iterator[ir.Value]:
         if len(active) != 1:
             return
         (value,) = active
+
+
+def fits(dtype: ir.DataType | None, *arrays: Float) -> bool:
+    """Whether the arrays are finite in an element type."""
+    if dtype is None:
+        return False
+    with np.errstate(over="ignore"):
+        return all(bool(np.isfinite(array.astype(dtype.numpy())).all()) for array in arrays)
 
 
 def write_sum(build: Build, y: ir.Value, rest: list[Term]) -> None:
