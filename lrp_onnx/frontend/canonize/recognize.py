@@ -102,6 +102,8 @@ def _largest(
             continue
         concept = concept_of(region, evaluators)
         if isinstance(concept, Softmax):
+            if concept.guarded and any(node.op_type == "Softmax" for node in region.own):
+                continue  # the operator and its guard are there
             first = region, concept
         elif concept is not None and concept.centered:
             return region, concept
@@ -144,12 +146,12 @@ def _is_known(region: Region, evaluators: Evaluators) -> bool:
 
 
 def _is_quotient(region: Region) -> bool:
-    """Whether it is spelled so that its divisor is known as a gate."""
+    """Whether it is spelled so that its divisor is known as one, or its factor as a gate."""
+    last = next(n for n in reversed(region.own) if n.op_type not in ("Cast", "Reshape"))
     operators = [find(node) for node in region.own]
-    last = region.own[-1].op_type
-    return last in ("Mul", "Div", "Cast") and all(
-        operator is not None and (operator.elementwise or operator.statistic)
-        for operator in operators
+    return last.op_type == "Div" or (
+        last.op_type == "Mul"
+        and all(o is not None and (o.elementwise or o.statistic) for o in operators)
     )
 
 
