@@ -266,7 +266,7 @@ class _Flow:
         for value in self.factors(product):
             node = value.producer()
             carried = () if node is None else self.carried.get(node, ())
-            if node is None or self.kinds[node] != "product" or len(value.uses()) > 1:
+            if node is None or self.kinds.get(node) != "product" or len(value.uses()) > 1:
                 continue
             for signal, gate in (carried, carried[::-1]):
                 if self.is_gate(node.inputs[gate], factors):

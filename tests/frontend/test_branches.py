@@ -54,6 +54,9 @@ BRANCHES = {
     "gained input": "s = Conv<pads=[1,1,1,1], group=4>(a, d) o = Mul(a, gain) n = Add(s, o)",
     "less its mean over windows": "s = AveragePool<kernel_shape=[3,3], pads=[1,1,1,1], "
         "count_include_pad=1>(a) n = Sub(s, a)",
+    "a sum of sums, scaled": "s = Conv<pads=[1,1,1,1], group=4>(a, d) "
+        f"o = {NORM.format('a', 0)} t = Sub(s, o) r = Mul(t, gain) u = Conv<group=4>(a, d1) j = "
+        "Add(r, u) n = Add(a, j)",
     "norm behind": f"s = Conv<pads=[1,1,1,1]>(a, w) o = Conv(a, p) t = Add(s, o) "
         f"n = {NORM.format('t', 0)}",
 }  # fmt: skip
@@ -89,6 +92,11 @@ def test_what_is_none_stays(name: str) -> None:
     assert_same_forward(model, as_proto(result), {"x": SHAPE})
 
 
+def test_a_residual_sum_stays_one() -> None:
+    result = canonized(model_with("s = Conv<pads=[1,1,1,1]>(a, w) n = Add(a, s)"))
+    assert counts(result) == {"Relu": 2, "Conv": 1, "Add": 1}
+
+
 def test_what_is_no_branch_is_added_behind() -> None:
     model = model_with("t = Tanh(x) s = Conv<pads=[1,1,1,1]>(a, w) u = Add(s, t) o = Conv(a, p) "
                        "n = Add(u, o)")  # fmt: skip
@@ -122,8 +130,9 @@ DENSE = {
     "biases": "l0 = MatMul(a, q) l = Add(l0, c5) r0 = MatMul(a, u) r = Add(c5, r0) n = Add(l, r)",
     "less": "l = MatMul(a, q) r = MatMul(a, u) n = Sub(r, l)",
     "low rank": "l = MatMul(a, q) e = MatMul(a, f) g = MatMul(e, h) r = Mul(g, half) n = Add(l, r)",
-    "itself": "l = MatMul(a, q) n = Add(a, l)",
-    "scaled itself": "l = MatMul(a, q) r = Mul(a, c5) n = Add(l, r)",
+    "and itself": "l = MatMul(a, q) k = Add(a, l) r = MatMul(a, u) n = Add(k, r)",
+    "and itself, scaled": "l = MatMul(a, q) r = Mul(a, c5) k = MatMul(a, u) p = Add(l, r) "
+    "n = Sub(p, k)",
 }
 WEIGHTS = {"q": normal(5, 5), "u": normal(5, 5), "f": normal(5, 2), "h": normal(2, 5),
            "c5": normal(5), "half": 0.5, "out": normal(5, 3)}  # fmt: skip

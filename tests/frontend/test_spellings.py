@@ -25,7 +25,8 @@ ROWS_G, ROWS_B = np.float32([0.5, 2, 1.5, 0.8]), np.float32([1, -0.3, 0.7, -1.2]
 CONSTANTS = {
     "last": [-1], "rows": [1], "space": [2], "both": [1, 2], "first": [0], "one": 1.0, "two": 2.0,
     "half": 0.5, "minus": -0.5, "neg": -1.0, "zero": 0.0, "six": 6.0, "root": 6**0.5, "eps": 1e-3,
-    "tiny": 1e-12, "low": -1e9, "count": 1.2, "ln2": float(np.log(2)), "base": float(np.e),
+    "tiny": 1e-12, "low": -1e9,
+    "low_seen": -1.0, "count": 1.2, "ln2": float(np.log(2)), "base": float(np.e),
     "ones": np.ones((6, 1), np.float32), "mean": np.full((6, 1), 1 / 6, np.float32),
     "mask": MASK, "numbers": MASK.astype(np.float32),
     "gone": np.where(MASK, 0, -np.inf).astype(np.float32),
@@ -101,6 +102,18 @@ MASKED = {
         "n = Div(k, t)",
     "less the largest": "m = ReduceMax(a, last) d = Sub(a, m) e = Exp(d) k = Mul(e, numbers) "
         "t = ReduceSum(k, last) n = Div(k, t)",
+}  # fmt: skip
+SEEN = "k0 = MatMul(x, w_other) c = Greater(k0, low_seen)"
+MASKED_BY_INPUT = {
+    "operator": f"{SEEN} s = Where(c, a, low) n = Softmax(s)",
+    "exp masked by Where": f"{SEEN} e = Exp(a) k = Where(c, e, zero) t = ReduceSum(k, last) "
+        "n = Div(k, t)",
+    "exp times a cast": f"{SEEN} e = Exp(a) f = Cast<to=1>(c) k = Mul(e, f) t = ReduceSum(k, last) "
+        "n = Div(k, t)",
+    "exp times one less a cast": f"{SEEN} o = Not(c) f = Cast<to=1>(o) g0 = Sub(one, f) e = Exp(a) "
+        "k = Mul(g0, e) t = ReduceSum(k, last) r = Reciprocal(t) n = Mul(k, r)",
+    "exp times a moved cast": f"{SEEN} f = Cast<to=1>(c) g0 = Reshape(f, shape) e = Exp(a) "
+        "k = Mul(g0, e) t = ReduceSum(k, last) n = Div(k, t)",
 }  # fmt: skip
 LATE = {
     "operator": "p = Softmax(a) t = Transpose<perm=[0, 2, 1]>(a) n = MatMul(p, t)",
@@ -219,7 +232,8 @@ GATE = {
 
 TABLES = {
     "softmax": SOFTMAX, "axis one": AXIS_ONE, "two axes": TWO_AXES, "quiet": QUIET,
-    "masked": MASKED, "divided late": LATE, "LayerNorm": LAYER_NORM, "RMSNorm": RMS_NORM,
+    "masked": MASKED, "masked by an input": MASKED_BY_INPUT,
+    "divided late": LATE, "LayerNorm": LAYER_NORM, "RMSNorm": RMS_NORM,
     "InstanceNorm": INSTANCE_NORM, "GroupNorm": GROUP_NORM, "standardized": STANDARDIZED,
     "gate": GATE,
 }  # fmt: skip
@@ -260,6 +274,8 @@ def test_a_spelling_has_the_relevance_of_the_operator(table: str, name: str, met
 
 
 RESEMBLING = {
+    "a mask of any numbers": "e = Exp(a) f = Relu(x) k = Mul(e, f) s = ReduceSum(k, last) "
+        "n = Div(k, s)",
     "another's exponential": "t = Tanh(a) e = Exp(t) s = ReduceSum(e, last) f = Exp(a) n = Div(f, "
         "s)",
     "a sum of squares of exponentials": "e = Exp(a) q = Mul(e, e) s = ReduceSum(q, last) "

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from lrp_onnx.frontend.canonize.regions import Dominators
 from lrp_onnx.graph.constants import array_of, sole_reader
 from lrp_onnx.graph.replacement import Build
+from lrp_onnx.ops.registry import find
 
 __all__ = ["bring_together"]
 
@@ -32,20 +33,21 @@ def bring_together(model: ir.Model) -> bool:
 
 
 def _mask_before(graph: ir.Graph, exponential: ir.Node) -> bool:
-    """c ? exp(s) : 0, or exp(s) times the numbers of c."""
+    """c ? exp(s) : 0, or exp(s) times 0 or 1."""
     reader, at = sole_reader(exponential.outputs[0]) or (None, 0)
     if reader is None or reader.domain:
         return False
+    scores, y = exponential.inputs[0], reader.outputs[0]
+    build = Build(graph, reader)
     if reader.op_type == "Where" and at == 1 and _is_zero(reader.inputs[2]):
         seen = reader.inputs[0]
-    elif reader.op_type == "Mul":
-        seen = _truth(reader.inputs[1 - at])
+    elif reader.op_type == "Mul" and _is_binary(mask := reader.inputs[1 - at]):
+        seen = build.op("Greater", mask, build.like(0.5, mask), like=mask)
+        seen.type = ir.TensorType(ir.DataType.BOOL)
     else:
         return False
-    scores, y = exponential.inputs[0], reader.outputs[0]
     if seen is None or scores is None or y.shape != scores.shape:
         return False
-    build = Build(graph, reader)
     low = build.like(-np.inf, scores)
     build.replace(build.op("Exp", build.op("Where", seen, scores, low, like=scores), like=y))
     graph.remove(exponential, safe=True)
@@ -57,11 +59,20 @@ def _is_zero(value: ir.Value | None) -> bool:
     return array is not None and not array.any()
 
 
-def _truth(value: ir.Value | None) -> ir.Value | None:
-    """The truth values that a value is the numbers of."""
+def _is_binary(value: ir.Value | None) -> bool:
+    """Whether it varies and is 0 or 1, as truth values, less than 1, moved or multiplied."""
     node = None if value is None else value.producer()
-    x = node.inputs[0] if node is not None and node.op_type == "Cast" and not node.domain else None
-    return x if x is not None and x.dtype == ir.DataType.BOOL else None
+    if node is None or node.domain or not node.inputs or node.inputs[0] is None:
+        return False
+    operator, x = find(node), node.inputs[0]
+    if node.op_type == "Cast":
+        return x.dtype == ir.DataType.BOOL or _is_binary(x)
+    if node.op_type == "Sub":
+        one = array_of(x)
+        return one is not None and bool((one == 1).all()) and _is_binary(node.inputs[1])
+    if node.op_type == "Mul":
+        return all(map(_is_binary, node.inputs))
+    return operator is not None and bool(operator.moves) and _is_binary(x)
 
 
 def _divide_before(graph: ir.Graph, product: ir.Node, dominators: Dominators) -> bool:

@@ -7,7 +7,7 @@ as it is where a network was merged before export:
 
 A branch is a convolution, its kernel padded with zeros to the largest; a scale and shift of the
 channels, the identity among them, whose kernel is a unit one; or an average over windows.  Groups
-become as few as the branches need.  Products of one matrix with constants are summed alike.
+become as few as the branches need.  x beside one branch alone is a residual sum and stays one.
 Source: Ding et al. 2021, RepVGG: making VGG-style ConvNets great again, section 3.3.
 """
 
@@ -67,11 +67,12 @@ def merge_branches(model: ir.Model) -> bool:
     """Each sum of branches of one tensor becomes a convolution, and what is left; what scales and
     shifts the sum is taken in.
     """
-    merged = sum(_merged(model.graph, root) for root in sums_of(model.graph)) > 0
-    if merged:
+    changed = False
+    while sum(_merged(model.graph, root) for root in sums_of(model.graph)) > 0:
         common.RemoveUnusedNodesPass()(model)
-        fold_batchnorm_behind(model)
-    return merged
+        fold_batchnorm_behind(model)  # the sum may be a branch of another one then
+        changed = True
+    return changed
 
 
 def _merged(graph: ir.Graph, root: ir.Node) -> bool:
@@ -86,7 +87,10 @@ def _merged(graph: ir.Graph, root: ir.Node) -> bool:
             for (value, _), branch in zip(terms, read, strict=True)
         ]
         parts = [(b, sign) for b, (_, sign) in zip(own, terms, strict=True) if b is not None]
-        total = _total(parts) if len(parts) > 1 else None
+        beside = [
+            term for term, b in zip(terms, own, strict=True) if b is not None and term != (x, 1)
+        ]
+        total = _total(parts) if len(beside) > 1 else None
         if total is not None and fits(x.dtype, total.weight, total.bias):
             rest = [term for term, b in zip(terms, own, strict=True) if b is None]
             _write(graph, root, total, rest)

@@ -2,7 +2,7 @@
 
     x·A + s·(x·B)·C + b = x·(A + s·B·C) + b,
 
-as of a low-rank adapter that was not merged; x itself counts as x·1 beside a product.
+as of a low-rank adapter that was not merged; x itself counts as x·1 beside two of them.
 Source: Hu et al. 2022, LoRA: low-rank adaptation of large language models, section 4.1.
 """
 
@@ -59,7 +59,7 @@ def _merged(graph: ir.Graph, root: ir.Node) -> bool:
         own = [_map_of(value, x) for value, _ in terms]
         parts = [(m, sign) for m, (_, sign) in zip(own, terms, strict=True) if m is not None]
         sizes = {m.matrix.shape for m, _ in parts if m.matrix is not None}
-        if len(parts) < 2 or len(sizes) != 1:
+        if sum(m.matrix is not None for m, _ in parts) < 2 or len(sizes) != 1:
             continue
         rows, columns = sizes.pop()
         if rows != columns and any(m.matrix is None for m, _ in parts):

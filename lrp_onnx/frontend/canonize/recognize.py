@@ -141,8 +141,19 @@ def _is_known(region: Region, evaluators: Evaluators) -> bool:
     """Whether it is a concept, or a norm of another kind, which passes."""
     if concept_of(region, evaluators) is not None:
         return region.alone() or _is_quotient(region)
+    if _is_exponential(region.entry):
+        return False  # a softmax with something between
     probe = Probe(region, evaluators)
     return any(rescales(probe, shape) for shape in probe.shapes())
+
+
+def _is_exponential(value: ir.Value | None) -> bool:
+    """Whether it is one, masked or moved or not."""
+    node = None if value is None else value.producer()
+    if node is None or node.domain or node.op_type == "Exp":
+        return node is not None and not node.domain
+    masks = ("Mul", "Where", "Cast", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "Expand")
+    return node.op_type in masks and any(map(_is_exponential, node.inputs))
 
 
 def _is_quotient(region: Region) -> bool:
