@@ -286,9 +286,23 @@ class _Flow:
             return (0,)
         if kind == "product" and operator.multiplies == (0, 1):
             for signal, gate in ((0, 1), (1, 0)):
-                if self.is_gate(node.inputs[gate], self.rescaled(node.inputs[signal])):
+                if self.is_gate(node.inputs[gate], self.factors(node.inputs[signal])):
                     return (signal,)
+            for factor, product in ((0, 1), (1, 0)):
+                self.find_gates(node.inputs[product], self.factors(node.inputs[factor]))
         return carried
+
+    def find_gates(self, product: ir.Value | None, factors: set[ir.Value]) -> None:
+        """In (u·σ(w))·w, seen once w is, σ(w) is a gate too, if nothing else reads u·σ(w)."""
+        for value in self.factors(product):
+            node = value.producer()
+            carried = () if node is None else self.carried.get(node, ())
+            if node is None or self.kinds.get(node) != "product" or len(value.uses()) > 1:
+                continue
+            for signal, gate in (carried, carried[::-1]):
+                if self.is_gate(node.inputs[gate], factors):
+                    self.carried[node], self.kinds[node] = (signal,), "scale"
+                    break
 
     def attended(self, kind: str, node: ir.Node, carried: tuple[int, ...]) -> tuple[int, ...]:
         """The inputs without those that are attention weights, if there are others."""
@@ -308,26 +322,26 @@ class _Flow:
             value = node.inputs[self.carried[node][0]]
         return False
 
-    def rescaled(self, value: ir.Value | None) -> set[ir.Value]:
-        """The value and those it is a multiple of, by constants or by gates."""
-        multiples: set[ir.Value] = set()
-        while value is not None:
-            multiples.add(value)
+    def factors(self, value: ir.Value | None) -> set[ir.Value]:
+        """The value and those that it is a multiple of, by constants, gates or each other."""
+        factors, pending = set[ir.Value](), [value]
+        while pending:
+            value = pending.pop()
+            if value is None or value in factors:
+                continue
+            factors.add(value)
             node = value.producer()
-            if node is None or not self.multiplies(node):
-                break
-            value = node.inputs[self.carried[node][0]]
-        return multiples
+            operator = None if node is None else find(node)
+            if node is not None and operator is not None:
+                carried = self.carried.get(node, ())
+                if all(i in operator.multiplies for i in carried):
+                    pending += [node.inputs[i] for i in carried]
+        return factors
 
     def receivers(self, node: ir.Node) -> list[ir.Value]:
         """The values that get relevance from a node: inputs, and what its bodies capture."""
         inputs = [v for i in self.carried[node] if (v := node.inputs[i]) is not None]
         return [*inputs, *self.captured.get(node, ())]
-
-    def multiplies(self, node: ir.Node) -> bool:
-        """Whether the output is the one input that relevance goes to, times something."""
-        operator, carried = find(node), self.carried.get(node, ())
-        return len(carried) == 1 and operator is not None and carried[0] in operator.multiplies
 
     def is_gate(self, value: ir.Value | None, signals: set[ir.Value]) -> bool:
         """Whether the value is a function of the signals and constants alone, by operators that are

@@ -34,6 +34,7 @@ __all__ = [
     "PREFIX",
     "REFUSED",
     "RELEVANCE",
+    "RESEMBLES",
     "RULE",
     "RUNS_ALWAYS",
     "RUNTIME",
@@ -100,6 +101,9 @@ NAME = "lrp.name"
 """The name that a node or tensor in a body has in the model."""
 PLACE = "lrp.place"
 """The same behind the names of the nodes around it."""
+RESEMBLES = "lrp.resembles"
+"""On a node that divides by what depends on the dividend, and with it is no softmax or norm that is
+known."""
 
 # names of what is added to a graph's signature
 RELEVANCE = "_relevance"

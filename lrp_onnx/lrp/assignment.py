@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from lrp_onnx.analysis.path import Step, ends_of_paths
 from lrp_onnx.errors import CompositeError, RuleError, TargetError
+from lrp_onnx.graph.annotations import RESEMBLES
 from lrp_onnx.graph.names import name_bodies, name_of
 from lrp_onnx.graph.tensors import outputs_of
 from lrp_onnx.lrp.assigned import Assigned
@@ -21,6 +22,12 @@ from lrp_onnx.lrp.target import Target, choose_output, class_axis_of, parse_targ
 from lrp_onnx.options import CompileOptions
 
 __all__ = ["Assignment", "NodeReport", "assign"]
+
+
+RESEMBLING = (
+    "looks like a softmax or a norm, as it divides by what depends on the dividend, and behaves "
+    "like none that is known, so that its parts are explained one by one"
+)
 
 
 @dataclass(frozen=True)
@@ -94,8 +101,9 @@ def _line(node: ir.Node, assigned: Assigned | None) -> NodeReport:
     name, op_type, outputs = name_of(node), node.op_type, outputs_of(node)
     if assigned is None:
         return NodeReport(name, op_type, "", "", "no relevance passes here", outputs)
-    kind, rule = assigned.step.kind, assigned.rule.name
-    return NodeReport(name, op_type, kind, rule, assigned.reason, outputs)
+    kind, rule, reason = assigned.step.kind, assigned.rule.name, assigned.reason
+    reason = f"{reason}; {RESEMBLING}" if RESEMBLES in node.meta else reason
+    return NodeReport(name, op_type, kind, rule, reason, outputs)
 
 
 def assign(
@@ -152,6 +160,7 @@ def assign(
         warnings=(
             *_warnings(composite, every),
             *_straight_through(composite, every),
+            *_resembling(composite, every),
             *_all_alike(nodes),
             *_open_classes(output, axis, target),
         ),
@@ -336,6 +345,15 @@ def _straight_through(composite: Composite, path: tuple[Step, ...]) -> tuple[str
         f"composite {composite.name!r}: the gradient passes straight through {len(rounded)} "
         "quantizers, whose rounding has none; it is that of the values they stand for.",
     )
+
+
+def _resembling(composite: Composite, path: tuple[Step, ...]) -> tuple[str, ...]:
+    """A warning where something looks like a softmax or a norm and was not recognized as one."""
+    alike = [step for step in path if RESEMBLES in step.node.meta]
+    if not composite.constant_gates or not alike:
+        return ()
+    names = ", ".join(f"{name_of(step.node)!r} ({step.node.op_type})" for step in alike)
+    return (f"{names}: {RESEMBLING}; check whether that is meant.",)
 
 
 def _all_alike(nodes: Sequence[Assigned]) -> tuple[str, ...]:

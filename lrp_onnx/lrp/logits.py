@@ -1,11 +1,8 @@
 """The end of the model: behind a final Softmax, LogSoftmax or Sigmoid relevance starts at the
 logits.
 
-They are known as operators and spelled out, with a ≡ x or x − max(x), Σ along any axes:
-
-    softmax      exp(a)/Σexp(a),  exp(a)·(1/Σexp(a)),  exp(log-softmax)
-    log-softmax  log(softmax),    a − log Σexp(a),     x − ReduceLogSumExp(x)
-    sigmoid      1/(1 + exp(−x)),                      exp(x)/(1 + exp(x))
+The softmax is an operator by now, whatever spelled it; a log-softmax may be its logarithm, and a
+softmax the exponential of one.  A sigmoid is spelled out as 1/(1 + exp(−x)) or exp(x)/(1 + exp(x)).
 
 If only nodes that move, copy, cast or quantize values lie between such a node and the output, those
 that move them are replayed on the logits, so that the start has the output's layout; the output
@@ -130,29 +127,16 @@ def _of_softmax(value: ir.Value | None) -> ir.Value | None:
     """x of softmax(x)."""
     if x := _inputs(value, "Softmax"):
         return x[0]
-    if exponent := _inputs(value, "Exp"):
-        return _of_log_softmax(exponent[0])
-    for powers, total in _quotients(value):
-        a, b = _inputs(powers, "Exp"), _inputs(_sum(total), "Exp")
-        if a and b and a[0] is b[0]:
-            return _uncentered(a[0])
-    return None
+    exponent = _inputs(value, "Exp")
+    return _of_log_softmax(exponent[0]) if exponent else None
 
 
 def _of_log_softmax(value: ir.Value | None) -> ir.Value | None:
     """x of log(softmax(x))."""
     if x := _inputs(value, "LogSoftmax"):
         return x[0]
-    if logarithm := _inputs(value, "Log"):
-        return _of_softmax(logarithm[0])
-    if not (difference := _inputs(value, "Sub")):
-        return None
-    a, subtrahend = difference
-    if (whole := _inputs(subtrahend, "ReduceLogSumExp")) and whole[0] is a:
-        return _uncentered(a)
-    total = _inputs(subtrahend, "Log")
-    powers = _inputs(_sum(total[0]), "Exp") if total else []
-    return _uncentered(a) if powers and powers[0] is a else None
+    logarithm = _inputs(value, "Log")
+    return _of_softmax(logarithm[0]) if logarithm else None
 
 
 def _of_sigmoid(value: ir.Value | None) -> ir.Value | None:
@@ -198,21 +182,6 @@ def _quotients(value: ir.Value | None) -> Iterator[tuple[ir.Value | None, ir.Val
         for a, b in (factors, factors[::-1]):
             if inverted := _inputs(b, "Reciprocal"):
                 yield a, inverted[0]
-
-
-def _sum(value: ir.Value | None) -> ir.Value | None:
-    """What a ReduceSum adds up."""
-    summed = _inputs(value, "ReduceSum")
-    return summed[0] if summed else None
-
-
-def _uncentered(value: ir.Value | None) -> ir.Value | None:
-    """x of x − max(x), else the value itself."""
-    if difference := _inputs(value, "Sub"):
-        largest = _inputs(difference[1], "ReduceMax")
-        if largest and largest[0] is difference[0]:
-            return difference[0]
-    return value
 
 
 def _exponent_beside_one(value: ir.Value | None) -> ir.Value | None:

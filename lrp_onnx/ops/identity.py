@@ -10,7 +10,7 @@ import onnx_ir as ir
 from lrp_onnx.graph.builder import Emit, compute_dtype
 from lrp_onnx.ops.bounds import chosen_range, same_sign
 from lrp_onnx.ops.operands import operand
-from lrp_onnx.ops.registry import op, refuse
+from lrp_onnx.ops.registry import find, op, refuse
 from lrp_onnx.ops.scatter_add import is_zero
 
 __all__: list[str] = []
@@ -46,14 +46,37 @@ def dropout(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 
 def _of_numbers(node: ir.Node, active: tuple[int, ...]) -> str:
     """What becomes an integer or a truth value has no derivative; integers (ids) stay what they are
-    in other integers.
+    in other integers, and so do ids that an input gives as floats.
     """
     x, to = node.inputs[0], node.attributes.get("to")
     dtype = node.outputs[0].dtype if to is None else ir.DataType(to.as_int())
     if x is None or dtype is None:
         return "none"
     integers = x.dtype is not None and x.dtype.is_integer() and dtype.is_integer()
-    return "move" if integers or dtype.is_floating_point() else "none"
+    ids = dtype.is_integer() and _from_input(x) and _names_rows(node.outputs[0])
+    return "move" if integers or ids or dtype.is_floating_point() else "none"
+
+
+def _from_input(value: ir.Value | None) -> bool:
+    """Whether it is an input of the graph, moved or not."""
+    while value is not None and (node := value.producer()) is not None:
+        operator = find(node)
+        if operator is None or operator.moves not in ("reorders", "selects"):
+            return False
+        value = node.inputs[0]
+    return value is not None and value.is_graph_input()
+
+
+def _names_rows(ids: ir.Value) -> bool:
+    """Whether they index a table of constants, moved before or not."""
+    for node, position in ids.uses():
+        operator = find(node)
+        if node.op_type == "Gather" and position == 1:
+            table = node.inputs[0]
+            return table is not None and table.is_initializer()
+        if operator is not None and operator.moves in ("reorders", "selects") and position == 0:
+            return _names_rows(node.outputs[0])
+    return False
 
 
 def _sign_of_cast(node: ir.Node, of: Sequence[int]) -> int:

@@ -261,7 +261,14 @@ def _spatial(node: ir.Node) -> range:
     return range(2, known_rank(x))
 
 
-@op("GlobalAveragePool", kind="sum", sign=same_sign, counts_as_layer=True, samples_apart=by_shape)
+@op(
+    "GlobalAveragePool",
+    kind="sum",
+    sign=same_sign,
+    statistic=True,
+    counts_as_layer=True,
+    samples_apart=by_shape,
+)
 def global_average_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s divided by the number of positions, to each.
 

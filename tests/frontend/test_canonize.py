@@ -234,8 +234,8 @@ SPELLING = [
         IMAGE, {"Pad": 1, "Conv": 1}, a=[0, 0, 1, 1, 0, 0, 1, 1], **W),
     Row("p = Pad(x, a) y = Conv(p, w)",
         (2, 3, 5, 5), {"Pad": 1, "Conv": 1}, a=[0, 0, 1, 1, 0, 1, 1, 1], **W),  # adds a channel
-    Row("p = Pad(x, a) c = Conv(p, w) d = Conv(p, w) y = Add(c, d)",
-        IMAGE, {"Pad": 1, "Conv": 2, "Add": 1}, a=[0, 0, 1, 1, 0, 0, 1, 1], **W),
+    Row("p = Pad(x, a) c = Conv(p, w) d = Conv(p, w) y = Max(c, d)",
+        IMAGE, {"Pad": 1, "Conv": 2, "Max": 1}, a=[0, 0, 1, 1, 0, 0, 1, 1], **W),
 ]  # fmt: skip
 
 ROWS = [
@@ -352,10 +352,10 @@ def test_weight_of_an_input_takes_no_scale() -> None:
 
 def test_shared_weight_is_copied_only_where_needed() -> None:
     text = ("a = Conv<pads=[1, 1, 1, 1]>(x, w) b = BatchNormalization(a, g, s, m, v) "
-            "c = Conv<pads=[1, 1, 1, 1]>(x, w) y = Add(b, c)")  # fmt: skip
+            "c = Conv<pads=[1, 1, 1, 1]>(x, w) y = Max(b, c)")  # fmt: skip
     model = network(text, IMAGE, **W, **BN)
     result = canonized(model)
-    assert counts(result) == {"Conv": 2, "Add": 1}
+    assert counts(result) == {"Conv": 2, "Max": 1}
     weights = [v for v in result.graph.initializers.values() if len(v.shape or ()) == 4]
     assert len(weights) == 2
     assert_same_forward(model, as_proto(result), {"x": IMAGE})

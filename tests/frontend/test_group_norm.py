@@ -26,11 +26,11 @@ ROWS = {
     "unknown sizes": (PYTORCH, CONSTANTS, (0, 2, 3)),
     "no bias": (PYTORCH.replace("Add(d, h)", "Identity(d)"), CONSTANTS, (0,)),
     "no affine": (PYTORCH.replace("d = Mul(c, g) y = Add(d, h)", "y = Neg(c)"), CONSTANTS, ()),
+    "another scale inside": (PYTORCH, {**CONSTANTS, "one": positive(2)}, ()),
     "constants first": (PYTORCH.replace("(c, g)", "(g, c)").replace("(d, h)", "(h, d)"),
                         CONSTANTS, ()),
 }  # fmt: skip
 STAY = {
-    "another scale inside": (PYTORCH, {**CONSTANTS, "one": positive(2)}),
     "scale of another axis": (PYTORCH, {**CONSTANTS, "g": positive(3, 1)}),
     "another shape behind": (SIZED.replace("d = Mul(c, g) y = Add(d, h)", "y = Neg(c)"),
                              {**CONSTANTS, "sizes": [2, 4, 6]}),

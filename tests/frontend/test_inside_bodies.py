@@ -11,6 +11,7 @@ from models import Array, assert_close, normalized, run
 
 import lrp_onnx
 from lrp_onnx.analysis.signs import signs
+from lrp_onnx.frontend.canonize import canonize
 from lrp_onnx.graph.model_file import load
 from lrp_onnx.graph.subgraphs import graphs_of
 
@@ -30,7 +31,14 @@ BRANCH = """
             else_branch = never () => (float[N,2,1,1] y2) { z1 = GlobalMaxPool(x)
               y2 = Floor(z1) }>(yes)
     f1 = Flatten(t1)  q1 = MatMul(f1, k)  y = Add(q1, u)"""
-ROWS = {"convolutional": CONVOLUTIONAL, "branch": BRANCH}
+SPELLED = """
+    c1 = Conv<pads=[1,1,1,1]>(x, w)  c2 = Conv<pads=[1,1,1,1]>(x, w)  c3 = Add(c1, c2)
+    two = Constant<value_ints=[2, 3]>()  last = Constant<value_ints=[-1]>()
+    m1 = ReduceMean(c3, two)  s1 = Mul(c3, c3)  m2 = ReduceMean(s1, two)  s2 = Mul(m1, m1)
+    d1 = Sub(c3, m1)  d2 = Sub(m2, s2)  d3 = Sqrt(d2)  n1 = Div(d1, d3)
+    e1 = Exp(n1)  t1 = ReduceSum(e1, last)  p1 = Div(e1, t1)  o1 = Mul(p1, n1)
+    a1 = ReduceMax<keepdims=0>(o1, two)  q1 = MatMul(a1, v)  y = Add(q1, u)"""
+ROWS = {"convolutional": CONVOLUTIONAL, "branch": BRANCH, "spelled": SPELLED}
 SIZES = {**SHAPES, "k": (2, 3)}
 
 
@@ -65,7 +73,7 @@ X: Array = np.random.default_rng(1).standard_normal((2, 2, 5, 4)).astype(np.floa
 def test_relevance_is_that_of_the_nodes_alone(row: str, composite: str) -> None:
     box = {"zbox.low": -3.0, "zbox.high": 3.0} if composite == "epsilon-gamma-box" else {}
     box = box if row == "convolutional" else {}
-    if row == "branch" and composite == "epsilon-gamma-box":
+    if row != "convolutional" and composite == "epsilon-gamma-box":
         composite = "epsilon"
     models = (inside(ROWS[row]), outside(ROWS[row]))
     compiled = [lrp_onnx.compile(m, composite, parameters=box, target=1) for m in models]
@@ -86,6 +94,14 @@ def test_bodies_are_normalized() -> None:
     model = normalized(load(inside(CONVOLUTIONAL)))
     types = {node.op_type for graph in graphs_of(model.graph) for node in graph}
     assert not {"Identity", "Concat"} & types
+
+
+def test_spellings_in_bodies_are_recognized() -> None:
+    model = normalized(load(inside(SPELLED)))
+    canonize(model)
+    types = [node.op_type for graph in graphs_of(model.graph)[1:] for node in graph]
+    assert [types.count(k) for k in ("Conv", "LayerNormalization", "Softmax")] == [1, 1, 1]
+    assert not {"Exp", "Div"} & set(types)
 
 
 def test_weights_of_bodies_are_stored_once() -> None:

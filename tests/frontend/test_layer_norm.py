@@ -9,7 +9,7 @@ from models import assert_close, model_of, network, run
 from test_canonize import as_proto, assert_same_forward, canonized, counts, positive, signed
 
 import lrp_onnx
-from lrp_onnx.frontend.canonize import layer_norm
+from lrp_onnx.frontend.canonize import norm
 
 MEAN = "m = ReduceMean(x, last) d = Sub(x, m)"
 POWER = "q = Pow(d, two) v = ReduceMean(q, last)"
@@ -105,9 +105,16 @@ def test_several_trailing_axes() -> None:
 
 
 def test_a_scale_of_other_axes_stays_behind_it() -> None:
-    model = network(f"{OVER} y = Mul(n, g)", (2, 3, 4), **{**AFFINE, "g": positive(3, 1)})
+    model = network(f"{OVER} y = Mul(n, g)", (2, 3, 4), **{**AFFINE, "g": positive(2, 1, 1)})
     result = canonized(model)
     assert counts(result) == {"LayerNormalization": 1, "Mul": 1}
+    assert_same_forward(model, as_proto(result), {"x": (2, 3, 4)})
+
+
+def test_a_scale_of_the_channels_makes_it_an_instance_norm() -> None:
+    model = network(f"{OVER} y = Mul(n, g)", (2, 3, 4), **{**AFFINE, "g": positive(3, 1)})
+    result = canonized(model)
+    assert counts(result) == {"InstanceNormalization": 1}
     assert_same_forward(model, as_proto(result), {"x": (2, 3, 4)})
 
 
@@ -219,11 +226,20 @@ def test_graph_output_in_the_middle_stays() -> None:
 
 
 def test_wrong_epsilon_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = layer_norm._number
-    monkeypatch.setattr(
-        layer_norm, "_number", lambda v: 1.5 * n if (n := right(v)) == np.float32(0.01) else n
-    )
+    right = norm.EPSILON["in the root"]
+    monkeypatch.setitem(norm.EPSILON, "in the root", lambda root, d: 1.5 * right(root, d))
+    monkeypatch.setattr(norm, "_holds", lambda *_: True)
+    monkeypatch.setattr(norm, "CLOSE", 1.0)
     model = network(SPELLINGS["pytorch"][0], (2, 3, 4), **AFFINE)
     result = canonized(model)
     with pytest.raises(AssertionError, match="max"):
         assert_same_forward(model, as_proto(result), {"x": (2, 3, 4)})
+
+
+def test_a_wrong_reading_is_no_norm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behavior decides, whatever was read off."""
+    right = norm.EPSILON["in the root"]
+    monkeypatch.setitem(norm.EPSILON, "in the root", lambda root, d: 1.01 * right(root, d))
+    monkeypatch.setattr(norm, "CLOSE", 1.0)
+    model = network(SPELLINGS["pytorch"][0], (2, 3, 4), **AFFINE)
+    assert "LayerNormalization" not in counts(canonized(model))

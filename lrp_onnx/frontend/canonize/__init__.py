@@ -11,13 +11,16 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from lrp_onnx.frontend.canonize.apart import bring_together
 from lrp_onnx.frontend.canonize.batchnorm import fold_batchnorm_before, fold_batchnorm_behind
+from lrp_onnx.frontend.canonize.branches import merge_branches
 from lrp_onnx.frontend.canonize.cells import mark_cells
 from lrp_onnx.frontend.canonize.dense import add_biases, plain_gemms
-from lrp_onnx.frontend.canonize.group_norm import group_norms
-from lrp_onnx.frontend.canonize.layer_norm import layer_norms
+from lrp_onnx.frontend.canonize.dense_branches import merge_dense_branches
+from lrp_onnx.frontend.canonize.lookup import lookups
 from lrp_onnx.frontend.canonize.masked import finite_twins
 from lrp_onnx.frontend.canonize.padding import explicit_pads, fold_pads
+from lrp_onnx.frontend.canonize.recognize import recognize
 from lrp_onnx.frontend.canonize.variadic import binary_sums
 from lrp_onnx.graph.annotations import share_aliases
 from lrp_onnx.graph.model_file import SMALL
@@ -28,13 +31,16 @@ __all__ = ["REWRITES", "canonize"]
 REWRITES = (
     binary_sums,
     finite_twins,
-    group_norms,
-    layer_norms,  # its scale and bias are its own, not of a linear node near it
+    lookups,
+    bring_together,
+    recognize,  # a norm's scale and bias are its own, not of a linear node near it
     plain_gemms,
+    merge_dense_branches,
     explicit_pads,
     fold_pads,
     add_biases,
     fold_batchnorm_behind,  # what follows a linear node belongs to it, before the next one takes it
+    merge_branches,
     fold_batchnorm_before,
 )
 

@@ -1,0 +1,99 @@
+"""A softmax whose parts lie apart: masked behind its exponential, divided behind the product.
+
+With d of one number a row of e, and a mask c of truth values,
+
+    (e·V)/d = (e/d)·V,      c ? exp(s) : 0 = exp(c ? s : −∞).
+
+The division moves only where d depends on the rows of e alone: then e/d is what normalizes e.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from lrp_onnx.frontend.canonize.regions import Dominators
+from lrp_onnx.graph.constants import array_of, sole_reader
+from lrp_onnx.graph.replacement import Build
+from lrp_onnx.ops.registry import find
+
+__all__ = ["bring_together"]
+
+
+def bring_together(model: ir.Model) -> bool:
+    """Mask before the exponential, and divide before the product."""
+    graph = model.graph
+    exponentials = [node for node in graph if node.op_type == "Exp" and not node.domain]
+    if not exponentials:
+        return False
+    masked = [_mask_before(graph, node) for node in exponentials]
+    dominators = Dominators(graph)
+    products = [node for node in graph if node.op_type == "MatMul" and not node.domain]
+    return any([*masked, *(_divide_before(graph, node, dominators) for node in products)])
+
+
+def _mask_before(graph: ir.Graph, exponential: ir.Node) -> bool:
+    """c ? exp(s) : 0, or exp(s) times 0 or 1."""
+    reader, at = sole_reader(exponential.outputs[0]) or (None, 0)
+    if reader is None or reader.domain:
+        return False
+    scores, y = exponential.inputs[0], reader.outputs[0]
+    build = Build(graph, reader)
+    if reader.op_type == "Where" and at == 1 and _is_zero(reader.inputs[2]):
+        seen = reader.inputs[0]
+    elif reader.op_type == "Mul" and _is_binary(mask := reader.inputs[1 - at]):
+        seen = build.op("Greater", mask, build.like(0.5, mask), like=mask)
+        seen.type = ir.TensorType(ir.DataType.BOOL)
+    else:
+        return False
+    if seen is None or scores is None or y.shape != scores.shape:
+        return False
+    low = build.like(-np.inf, scores)
+    build.replace(build.op("Exp", build.op("Where", seen, scores, low, like=scores), like=y))
+    graph.remove(exponential, safe=True)
+    return True
+
+
+def _is_zero(value: ir.Value | None) -> bool:
+    array = array_of(value)
+    return array is not None and not array.any()
+
+
+def _is_binary(value: ir.Value | None) -> bool:
+    """Whether it varies and is 0 or 1, as truth values, less than 1, moved or multiplied."""
+    node = None if value is None else value.producer()
+    if node is None or node.domain or not node.inputs or node.inputs[0] is None:
+        return False
+    operator, x = find(node), node.inputs[0]
+    if node.op_type == "Cast":
+        return x.dtype == ir.DataType.BOOL or _is_binary(x)
+    if node.op_type == "Sub":
+        one = array_of(x)
+        return one is not None and bool((one == 1).all()) and _is_binary(node.inputs[1])
+    if node.op_type == "Mul":
+        return all(map(_is_binary, node.inputs))
+    return operator is not None and bool(operator.moves) and _is_binary(x)
+
+
+def _divide_before(graph: ir.Graph, product: ir.Node, dominators: Dominators) -> bool:
+    """(e·V)/d, or times 1/d."""
+    e, values = product.inputs
+    quotient, at = sole_reader(product.outputs[0]) or (None, 0)
+    if quotient is None or quotient.domain or e is None or not dominators.varies(e):
+        return False
+    if quotient.op_type != "Mul" and not (quotient.op_type == "Div" and at == 0):
+        return False
+    d = quotient.inputs[1 - at]
+    if d is None or e not in dominators.entries(d) or not _one_a_row(d, e):
+        return False
+    build = Build(graph, quotient)
+    weights = build.op(quotient.op_type, e, d, like=e)
+    build.replace(build.op("MatMul", weights, values, like=quotient.outputs[0]))
+    graph.remove(product, safe=True)
+    return True
+
+
+def _one_a_row(d: ir.Value, e: ir.Value) -> bool:
+    """Whether it has the rank of e, and size 1 along its last axis."""
+    ranks = [len(v.shape) for v in (d, e) if v.shape is not None]
+    return len(ranks) == 2 and ranks[0] == ranks[1] > 1 and d.shape is not None and d.shape[-1] == 1

@@ -1,0 +1,173 @@
+"""A region as a function on arrays in float64, evaluated by onnx's reference implementation.
+
+Its sizes are made small where nothing fixes them: an axis may have any size unless a constant of
+the region has the same one.  Regions that differ in their constants alone share one evaluator,
+which takes these as inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from lrp_onnx.frontend.canonize.regions import Region
+from lrp_onnx.graph.constants import Float
+
+__all__ = ["Evaluators", "Probe"]
+
+Array = NDArray[Any]
+
+SMALL = 8
+"""Sizes up to which an axis is left as it is."""
+MOST = 1 << 16
+"""Elements of the largest tensor that a region is tried on."""
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+
+
+class Evaluators:
+    """Those of a model's regions, and what is known of these, by their structure."""
+
+    def __init__(self, opset: int) -> None:
+        self.opset = opset
+        self.by_structure: dict[object, ReferenceEvaluator | None] = {}
+        self.concepts: dict[object, Any] = {}
+        """By structure and content; by structure alone the last concept that was found."""
+
+    def of(
+        self, structure: object, region: Region, names: dict[ir.Value, str]
+    ) -> ReferenceEvaluator | None:
+        """The evaluator of a region."""
+        if structure not in self.by_structure:
+            self.by_structure[structure] = _evaluator(region, names, self.opset)
+        return self.by_structure[structure]
+
+
+class Probe:
+    """One region's function: `probe(x)` is the exit's value, None where it cannot be told."""
+
+    def __init__(self, region: Region, evaluators: Evaluators) -> None:
+        self.region, self.constants = region, dict[str, Array]()
+        names = {region.entry: "x"}
+        parts: list[object] = []
+        for node in region.nodes:
+            for v in node.inputs:
+                if v is not None and v not in names:
+                    names[v] = f"v{len(names)}"
+                    self._read(v, names[v])
+            names.update((v, f"v{len(names) + k}") for k, v in enumerate(node.outputs))
+            parts.append((node.op_type, *("" if v is None else names[v] for v in node.inputs)))
+            parts += [_content(a) for a in node.attributes.values()]
+        forms = [(name, c.shape, c.dtype.kind) for name, c in self.constants.items()]
+        self.structure = (*parts, *forms, names[region.exit])
+        self.evaluator = evaluators.of(self.structure, region, names)
+
+    @property
+    def content(self) -> object:
+        """What tells it from others of the same structure."""
+        return tuple(c.tobytes() for c in self.constants.values())
+
+    def _read(self, value: ir.Value, name: str) -> None:
+        """Keep a constant, of floats in float64."""
+        if value.const_value is not None:
+            array = value.const_value.numpy()
+            is_float = value.const_value.dtype.is_floating_point()
+            self.constants[name] = array.astype(np.float64) if is_float else array
+
+    def __call__(self, x: Float) -> Float | None:
+        """The result, if all of it is finite."""
+        y = self.any(x)
+        return y if y is not None and np.isfinite(y).all() else None
+
+    def any(self, x: Float) -> Float | None:
+        """The result, whether finite or not."""
+        if self.evaluator is None:
+            return None
+        try:
+            with np.errstate(all="ignore"):
+                (y,) = self.evaluator.run(None, {"x": x, **self.constants})
+        except Exception:  # an evaluator that fails tells nothing, whatever it raises
+            return None
+        return np.asarray(y) if np.shape(y) == x.shape else None
+
+    def shapes(self) -> Iterator[tuple[int, ...]]:
+        """Sizes to try: small ones, then those of the model if a product of them may matter."""
+        own = self.region.entry.shape
+        if own is None or not len(own):
+            return
+        numbers = self._numbers()
+        small = tuple(self._size(axis, own[axis], len(own), numbers) for axis in range(len(own)))
+        yield small
+        whole = tuple(d if isinstance(d, int) else n for d, n in zip(own, small, strict=True))
+        shrunk = sum(m != n for m, n in zip(whole, small, strict=True))
+        scalars = any(c.size == 1 and c.dtype.kind == "f" for c in self.constants.values())
+        fails = self(np.ones(small)) is None
+        if shrunk and np.prod(whole) <= MOST and (fails or (scalars and shrunk > 1)):
+            yield whole
+
+    def _numbers(self) -> set[int]:
+        """The sizes that constants may have to do with: n, 1/n, √n and their own."""
+        numbers = {n for c in self.constants.values() for n in c.shape}
+        for c in self.constants.values():
+            if c.dtype.kind == "i":
+                numbers.update(int(n) for n in c.reshape(-1)[:SMALL])
+            elif c.size == 1 and 1e-6 < (number := abs(float(c.flat[0]))) < 1e6:
+                numbers.update(round(number**power) for power in (1, -1, 2, -2))
+        return numbers
+
+    def _size(self, axis: int, size: object, rank: int, numbers: set[int]) -> int:
+        free = 2 if axis == 0 else 3 + axis
+        if isinstance(size, int):
+            return size if size <= SMALL or size in numbers else free
+        shapes = [c.shape for c in self.constants.values()]
+        aligned = (shape[axis - rank] for shape in shapes if len(shape) >= rank - axis)
+        return next((n for n in aligned if n > 1), free)
+
+
+def _content(attribute: ir.Attr) -> object:
+    value = attribute.value
+    if isinstance(value, ir.TensorProtocol):
+        return attribute.name, value.numpy().tobytes()
+    return attribute.name, str(value)
+
+
+def _evaluator(region: Region, names: dict[ir.Value, str], opset: int) -> ReferenceEvaluator | None:
+    protos = []
+    for node in region.nodes:
+        proto = ir.serde.serialize_node(node)
+        del proto.input[:], proto.output[:]
+        proto.input.extend("" if v is None else names[v] for v in node.inputs)
+        proto.output.extend(names[v] for v in node.outputs)
+        _in_double(proto)
+        protos.append(proto)
+    made = {name for proto in protos for name in proto.output}
+    read = dict.fromkeys(n for proto in protos for n in proto.input if n and n not in made)
+    anything = onnx.TypeProto()
+    graph = helper.make_graph(
+        protos,
+        "region",
+        [helper.make_value_info(name, anything) for name in {"x": None, **read}],
+        [helper.make_value_info(names[region.exit], anything)],
+    )
+    try:
+        return ReferenceEvaluator(
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+        )
+    except (ValueError, TypeError, RuntimeError, NotImplementedError):
+        return None
+
+
+def _in_double(proto: onnx.NodeProto) -> None:
+    """Casts to a float, and constants of one, are in float64."""
+    for attribute in proto.attribute:
+        if proto.op_type == "Cast" and attribute.name == "to" and attribute.i in FLOATS:
+            attribute.i = TensorProto.DOUBLE
+        if attribute.HasField("t") and attribute.t.data_type in FLOATS:
+            array = numpy_helper.to_array(attribute.t).astype(np.float64)
+            attribute.t.CopyFrom(numpy_helper.from_array(array))

@@ -1,0 +1,242 @@
+"""Regions become the concept that they behave as: a softmax, a norm, in whatever spelling.
+
+A region ends where several values meet that depend on one tensor, at a function over an axis, or
+behind it, past the constants that scale and shift the result.  Its entry is one of the end's
+dominators.  Operators decide only where it is worth looking; what a region is, its function decides
+on random inputs in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import onnx_ir as ir
+
+from lrp_onnx.frontend.canonize.concept import Concept, concept_of
+from lrp_onnx.frontend.canonize.dependence import rescales
+from lrp_onnx.frontend.canonize.norm_operator import write_norm
+from lrp_onnx.frontend.canonize.probe import Evaluators, Probe
+from lrp_onnx.frontend.canonize.regions import Dominators, Region
+from lrp_onnx.frontend.canonize.softmax import Softmax, write_softmax
+from lrp_onnx.graph.annotations import RESEMBLES
+from lrp_onnx.graph.constants import sole_reader
+from lrp_onnx.graph.replacement import Build, take_place
+from lrp_onnx.ops.registry import find
+
+__all__ = ["recognize"]
+
+NONLINEAR = frozenset(
+    {"Div", "Reciprocal", "Pow", "Sqrt", "Exp", "LogSoftmax", "Softmax", "ReduceLogSumExp"}
+    | {"InstanceNormalization", "ReduceL2", "MeanVarianceNormalization"}
+)
+"""One of these is in every softmax and norm."""
+OVER_AXES = frozenset(
+    {"ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL2", "ReduceLogSumExp", "ReduceLogSum"}
+    | {"MatMul", "Gemm", "Einsum", "GlobalAveragePool", "AveragePool", "Softmax"}
+    | {"LogSoftmax", "InstanceNormalization", "MeanVarianceNormalization", "LayerNormalization"}
+)
+"""So is one of these: by them elements depend on each other."""
+WHOLE = ("Softmax", "LogSoftmax", "Exp", "InstanceNormalization")
+"""Functions of one tensor that may end a region alone."""
+AFFINE = ("Mul", "Add", "Sub", "Div", "Cast", "Reshape")
+BEGINS = (
+    "Exp",
+    "Sub",
+    "Add",
+    "Mul",
+    "Div",
+    "Where",
+    "Cast",
+    "Reshape",
+    "Identity",
+    "Clip",
+    "Neg",
+    "Pow",
+)
+FARTHEST = 4
+"""As many dominators are tried as entries, and as many nodes behind the end."""
+MOVED = ("LogSoftmax", "Reshape", "Cast")
+"""What may stand in front of such a function, besides where values meet."""
+
+
+def recognize(model: ir.Model) -> bool:
+    """Put one operator in the place of each region that behaves as one.
+
+    The last ends come first: a concept may be part of another one, exp of a log-softmax.
+    """
+    graph = model.graph
+    ends = [node for node in graph if not node.domain and _may_end(node)]
+    if not ends:
+        return False
+    evaluators = Evaluators(model.graph.opset_imports.get("", 18))
+    dominators, taken = Dominators(graph), set[ir.Node]()
+    left: list[tuple[ir.Node, list[Region]]] = []
+    for end in reversed(ends):
+        if end in taken or not _meets(end, dominators):
+            continue
+        regions = list(_regions(end, dominators))
+        region, concept = _largest(regions, dominators, taken, evaluators)
+        if region is not None and concept is not None and _write(graph, region, concept):
+            taken.update(region.own)
+        elif regions and _divides(end, dominators):
+            left.append((end, [region for region in regions if region.exit is end.outputs[0]]))
+    for end, regions in left:
+        apart = taken.isdisjoint(node for region in regions[:1] for node in region.own)
+        if apart and not any(_is_known(region, evaluators) for region in regions):
+            end.meta[RESEMBLES] = True
+    return bool(taken)
+
+
+def _largest(
+    regions: Iterable[Region], dominators: Dominators, taken: set[ir.Node], evaluators: Evaluators
+) -> tuple[Region | None, Concept | None]:
+    """The first softmax or norm, the softmax from before its shifts; else the first norm that
+    subtracts no mean: x less its mean is the entry of such a one.
+    """
+    first: tuple[Region | None, Concept | None] = None, None
+    second = first
+    for region in regions:
+        if first[0] is not None and not _is_shifted(first[0], region, dominators):
+            break
+        if not taken.isdisjoint(region.own) or not region.alone():
+            continue
+        concept = concept_of(region, evaluators)
+        if isinstance(concept, Softmax):
+            if concept.guarded and any(node.op_type == "Softmax" for node in region.own):
+                continue  # the operator and its guard are there
+            first = region, concept
+        elif concept is not None and concept.centered:
+            return region, concept
+        elif second[0] is None and concept is not None and not _is_quotient(region):
+            second = region, concept
+    return second if first[0] is None else first
+
+
+def _is_shifted(region: Region, larger: Region, dominators: Dominators) -> bool:
+    """Whether the larger region is the same with what shifts its entry by something of its own."""
+    shift = region.entry.producer()
+    within = shift in larger.own and region.exit is larger.exit
+    return within and shift is not None and len(dominators.active(shift)) > 1
+
+
+def _divides(end: ir.Node, dominators: Dominators) -> bool:
+    """Whether it divides by what depends, over axes, on the dividend."""
+    if end.op_type != "Div" and not (end.op_type == "Mul" and any(map(_is_inverse, end.inputs))):
+        return False
+    smallest = next(dominators.regions(end.outputs[0], ()), None)
+    return smallest is not None and any(node.op_type in OVER_AXES for node in smallest.own)
+
+
+def _is_inverse(value: ir.Value | None) -> bool:
+    """Whether it is one over something, copied to more places or not."""
+    node = None if value is None else value.producer()
+    if node is not None and node.op_type in ("Expand", "Unsqueeze", "Reshape"):
+        return _is_inverse(node.inputs[0])
+    if node is not None and node.op_type == "Div":
+        return node.inputs[0] is not None and node.inputs[0].is_initializer()
+    return node is not None and node.op_type in ("Reciprocal", "Pow")
+
+
+def _is_known(region: Region, evaluators: Evaluators) -> bool:
+    """Whether it is a concept, or a norm of another kind, which passes."""
+    if concept_of(region, evaluators) is not None:
+        return region.alone() or _is_quotient(region)
+    if _is_exponential(region.entry):
+        return False  # a softmax with something between
+    probe = Probe(region, evaluators)
+    return any(rescales(probe, shape) for shape in probe.shapes())
+
+
+def _is_exponential(value: ir.Value | None) -> bool:
+    """Whether it is one, masked or moved or not."""
+    node = None if value is None else value.producer()
+    if node is None or node.domain or node.op_type == "Exp":
+        return node is not None and not node.domain
+    masks = ("Mul", "Where", "Cast", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "Expand")
+    return node.op_type in masks and any(map(_is_exponential, node.inputs))
+
+
+def _is_quotient(region: Region) -> bool:
+    """Whether it is spelled so that its divisor is known as one, or its factor as a gate."""
+    last = next(n for n in reversed(region.own) if n.op_type not in ("Cast", "Reshape"))
+    operators = [find(node) for node in region.own]
+    return last.op_type == "Div" or (
+        last.op_type == "Mul"
+        and all(o is not None and (o.elementwise or o.statistic) for o in operators)
+    )
+
+
+def _may_end(node: ir.Node) -> bool:
+    return node.op_type in WHOLE or len({v for v in node.inputs if v is not None}) > 1
+
+
+def _meets(node: ir.Node | None, dominators: Dominators) -> bool:
+    """Whether values that vary meet there, or in front of it where it is such a function."""
+    if node is None:
+        return False
+    if node.op_type not in WHOLE:
+        return len(dominators.active(node)) > 1
+    before = None if node.inputs[0] is None else node.inputs[0].producer()
+    if before is None or before.op_type in WHOLE[:1]:
+        return False
+    return before.op_type in MOVED or len(dominators.active(before)) > 1
+
+
+def _regions(end: ir.Node, dominators: Dominators) -> Iterator[Region]:
+    """The regions around a node, those that end farthest behind it first."""
+    needs = (NONLINEAR, OVER_AXES, frozenset({end}))
+    for exit in reversed([end.outputs[0], *_behind(end, dominators)]):
+        for k, region in enumerate(dominators.regions(exit, needs)):
+            if len(region.own) > 1:
+                yield region
+            if k == FARTHEST or not _leads_on(region.entry, dominators):
+                break
+
+
+def _leads_on(entry: ir.Value, dominators: Dominators) -> bool:
+    """Whether a concept may begin before its producer: with an exponential, a shift, a mask."""
+    node = entry.producer()
+    if node is None or node.op_type not in BEGINS:
+        return False
+    scalars = [
+        v for v in node.inputs if v in dominators.constants and v is not None and not v.shape
+    ]
+    return not scalars or node.op_type == "Pow" or _exponent(entry)
+
+
+def _exponent(value: ir.Value) -> bool:
+    """Whether it is one: log 2 belongs to a power of two."""
+    return any(reader.op_type == "Pow" for reader, _ in value.uses())
+
+
+def _behind(node: ir.Node, dominators: Dominators) -> Iterator[ir.Value]:
+    """What scales and shifts the result, or moves it."""
+    for _ in range(FARTHEST):
+        reader, _ = sole_reader(node.outputs[0]) or (None, 0)
+        if reader is None or reader.domain or reader.op_type not in AFFINE:
+            return
+        if len(dominators.active(reader)) > 1 and reader.op_type != "Reshape":
+            return
+        node = reader
+        yield node.outputs[0]
+
+
+def _write(graph: ir.Graph, region: Region, concept: Concept) -> bool:
+    """One operator in place of the region; its result keeps the name."""
+    last, x = region.exit.producer(), region.entry
+    assert last is not None
+    build = Build(graph, last, "concept")
+    y = (
+        write_softmax(build, concept, x)
+        if isinstance(concept, Softmax)
+        else (write_norm(build, concept, x))
+    )
+    if y is None:
+        return False
+    if region.exit.dtype not in (None, x.dtype):
+        y.type, y.shape = x.type, region.exit.shape
+        y = build.op("Cast", y, to=int(region.exit.dtype or ir.DataType.FLOAT))
+    build.insert_before(last)
+    take_place(region.exit, y)
+    graph.remove(region.own[::-1], safe=True)
+    return True

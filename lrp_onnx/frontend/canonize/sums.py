@@ -1,0 +1,87 @@
+"""Trees of sums and differences: what they add up, and which terms may come from one tensor."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import onnx_ir as ir
+
+from lrp_onnx.graph.constants import Float, sole_reader
+from lrp_onnx.graph.replacement import Build
+
+__all__ = ["Term", "common_sources", "fits", "is_own", "sums_of", "terms_of", "write_sum"]
+
+Term = tuple[ir.Value, int]
+"""What is added, and its sign."""
+LINEAR = ("Conv", "AveragePool", "MatMul", "Gemm", "BatchNormalization", "Mul", "Div", "Add", "Sub")
+FARTHEST = 8
+"""As many nodes make up a branch at most."""
+
+
+def sums_of(graph: ir.Graph) -> list[ir.Node]:
+    """The last node of each tree."""
+    return [node for node in graph if _is_sum(node) and not _is_inner(node)]
+
+
+def _is_sum(node: ir.Node) -> bool:
+    return not node.domain and node.op_type in ("Add", "Sub")
+
+
+def _is_inner(node: ir.Node) -> bool:
+    reader = sole_reader(node.outputs[0])
+    return reader is not None and _is_sum(reader[0])
+
+
+def terms_of(node: ir.Node, sign: int = 1) -> Iterator[Term]:
+    """What a tree adds up."""
+    for k, value in enumerate(node.inputs):
+        assert value is not None
+        own = -sign if node.op_type == "Sub" and k == 1 else sign
+        inner = value.producer()
+        if inner is not None and _is_sum(inner) and is_own(value):
+            yield from terms_of(inner, own)
+        else:
+            yield value, own
+
+
+def is_own(value: ir.Value) -> bool:
+    """Whether one node alone reads it."""
+    return sole_reader(value) is not None
+
+
+def common_sources(terms: list[Term]) -> list[ir.Value]:
+    """The tensors that two of the terms may be linear maps of, as far as operators tell."""
+    if len(terms) < 2:
+        return []
+    counted = Counter(source for value, _ in terms for source in set(_sources(value)))
+    return [source for source, count in counted.items() if count > 1]
+
+
+def _sources(value: ir.Value) -> Iterator[ir.Value]:
+    for _ in range(FARTHEST):
+        yield value
+        node = value.producer()
+        if node is None or node.domain or node.op_type not in LINEAR or not is_own(value):
+            return
+        active = [v for v in node.inputs if v is not None and not v.is_initializer()]
+        if len(active) != 1:
+            return
+        (value,) = active
+
+
+def fits(dtype: ir.DataType | None, *arrays: Float) -> bool:
+    """Whether the arrays are finite in an element type."""
+    if dtype is None:
+        return False
+    with np.errstate(over="ignore"):
+        return all(bool(np.isfinite(array.astype(dtype.numpy())).all()) for array in arrays)
+
+
+def write_sum(build: Build, y: ir.Value, rest: list[Term]) -> None:
+    """y and the terms that it does not hold, in place of the tree."""
+    like = build.node.outputs[0]
+    for value, sign in rest:
+        y = build.op("Add" if sign > 0 else "Sub", y, value, like=like)
+    build.replace(y)
