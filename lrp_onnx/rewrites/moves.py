@@ -1,4 +1,4 @@
-"""Products through nodes that pass relevance on or only move elements."""
+"""Products of relevance through nodes that pass it on or only move elements."""
 
 from __future__ import annotations
 
@@ -10,36 +10,45 @@ from lrp_onnx.graph.builder import Emit
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.ops.registry import Op
 from lrp_onnx.propagation.node_derivative import alone, vjp
-from lrp_onnx.rewrites.product import Moved, Relevance
+from lrp_onnx.rewrites.product import DoesNotApply, Moved, Relevance
 
-__all__ = ["moved_products"]
+__all__ = ["moved", "passed_on"]
 
 
-def moved_products(
+def passed_on(
     emit: Emit, site: Assigned, arriving: Sequence[Relevance | None]
-) -> dict[int, Relevance] | None:
-    """A product that passes, or whose elements are only moved: of y·c it becomes x·c."""
-    node, op, tree = site.step.node, site.step.op, site.rule.relevance
+) -> dict[int, Relevance]:
+    """R_in = R = y·c: the same product, where it keeps its shape and its element type."""
+    node, op = site.step.node, site.step.op
     first, *others = arriving
-    if tree == "R" and op.elementwise and op.shared is None and not any(others):
-        (i, *more) = site.step.active
-        plain = not more and (not op.broadcasts or alone(node, i)) and node.op_type != "Cast"
-        return {i: first} if plain and first is not None else None
-    if tree != "vjp" or not _keeps_elements(emit, op, node):
-        return None
-    pairs = list(zip(arriving, node.outputs, strict=True))
+    (i, *more) = site.step.active
+    if site.rule.relevance != "R" or not op.elementwise or op.shared is not None:
+        raise DoesNotApply("its rule does not pass relevance on element by element")
+    if first is None or more or any(others) or (op.broadcasts and not alone(node, i)):
+        raise DoesNotApply("relevance goes to several inputs, or is summed over broadcast axes")
+    if node.op_type == "Cast":
+        raise DoesNotApply("the element type changes")
+    return {i: first}
+
+
+def moved(emit: Emit, site: Assigned, arriving: Sequence[Relevance | None]) -> dict[int, Relevance]:
+    """vjp(y·c) = x·vjp(c), where every element of y is one of x and every other one gets 0."""
+    node, op = site.step.node, site.step.op
+    if site.rule.relevance != "vjp" or not _keeps_elements(emit, op, node):
+        raise DoesNotApply("it does more than move elements")
+    pairs = zip(arriving, node.outputs, strict=True)
     if any(r is not None and r.factor is not y for r, y in pairs):
-        return None
+        raise DoesNotApply("relevance is no multiple of its output")
     coefficients = [None if r is None else r.coefficient for r in arriving]
 
     def move(s: ir.Value) -> ir.Value:
         with emit.on_behalf_of(node, site.rule.name):
             return vjp(emit, op, node, [s], 0)
 
-    pooled = node.op_type == "MaxPool" and first is not None
-    moved = Moved(first, move) if pooled and first is not None else None
+    first = arriving[0]
+    smaller = Moved(first, move) if node.op_type == "MaxPool" and first is not None else None
     return {
-        i: Relevance(vjp(emit, op, node, coefficients, i), node.inputs[i], moved)
+        i: Relevance(vjp(emit, op, node, coefficients, i), node.inputs[i], smaller)
         for i in site.step.active
     }
 

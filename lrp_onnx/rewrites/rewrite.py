@@ -30,9 +30,11 @@ from lrp_onnx.graph.dialect import Expansion, meant_by, write_out
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.refusal import refusal
 from lrp_onnx.lrp.assigned import Assigned
+from lrp_onnx.propagation.conservation import COLUMNS
 from lrp_onnx.propagation.interpreter import account, calmed, interpret
 from lrp_onnx.propagation.shares import EPSILON, Layer, layer_of
-from lrp_onnx.rewrites import constant_inputs, moves, own_output
+from lrp_onnx.rewrites import constant_inputs, own_output
+from lrp_onnx.rewrites.moves import moved, passed_on
 from lrp_onnx.rewrites.normal_form import canonical, normal_forms
 from lrp_onnx.rewrites.product import (
     DoesNotApply,
@@ -49,8 +51,8 @@ Propagated = dict[int, Relevance]
 
 
 @dataclass(frozen=True)
-class Linear:
-    """What a rewrite of a linear layer matches: the node, its rule, and what arrives."""
+class Match:
+    """What a rewrite looks at: the node, its rule, what arrives; of a linear layer its parts."""
 
     emit: Emit
     site: Assigned
@@ -106,29 +108,41 @@ class Linear:
         return signed
 
 
-def own_output_of(linear: Linear) -> Propagated:
+Rewrite = Callable[[Match], Propagated]
+
+
+def own_output_of(match: Match) -> Propagated:
     """See `own_output`."""
-    if not own_output.is_unmodified(linear.site):
+    if not own_output.is_unmodified(match.site):
         raise DoesNotApply("the rule changes x, w or b")
-    parts = (linear.emit, linear.site, linear.layer, linear.relevance, linear.epsilon)
+    parts = (match.emit, match.site, match.layer, match.relevance, match.epsilon)
     return own_output.by_own_output(*parts)
 
 
-def by_signs(method: Callable[[SignedShares], Relevance]) -> Callable[[Linear], Propagated]:
+def by_signs(method: Callable[[SignedShares], Relevance]) -> Rewrite:
     """A rewrite of `SignedShares`."""
-    return lambda linear: {linear.weighted.active[0]: method(linear.signed)}
+    return lambda match: {match.weighted.active[0]: method(match.signed)}
 
 
-def constants(linear: Linear) -> Propagated:
+def constants(match: Match) -> Propagated:
     """See `constant_inputs`."""
-    shares, relevance = linear.site.rule.shares, linear.relevance
+    shares, relevance = match.site.rule.shares, match.relevance
     r = constant_inputs.by_constant_inputs(
-        linear.emit, linear.weighted, shares, relevance, linear.epsilon
+        match.emit, match.weighted, shares, relevance, match.epsilon
     )
-    return {linear.layer.active[0]: r}
+    return {match.layer.active[0]: r}
 
 
-LINEAR: dict[str, Callable[[Linear], Propagated]] = {
+def on_product(
+    function: Callable[[Emit, Assigned, Sequence[Relevance | None]], Propagated],
+) -> Rewrite:
+    """A rewrite of `moves`."""
+    return lambda match: function(match.emit, match.site, match.arriving)
+
+
+MOVES: dict[str, Rewrite] = {"passed on": on_product(passed_on), "moved": on_product(moved)}
+"""The rewrites of other rules, where a product arrives."""
+LINEAR: dict[str, Rewrite] = {
     "own output": own_output_of,
     "mirrored shares": by_signs(SignedShares.mirrored_shares),
     "share above zero": by_signs(SignedShares.share_above_zero),
@@ -184,35 +198,34 @@ def _cheapest(
     reasons: dict[str, str], emit: Emit, site: Assigned, arriving: Sequence[Relevance | None]
 ) -> Propagated:
     if site.may_be_unused:
-        whole = [None if r is None else r.whole(emit) for r in arriving]
-        site = calmed(emit, site, whole)
-        arriving = [None if r is None else Relevance(r) for r in whole]
-    if emit.optimize and site.rule.shares:
+        site = calmed(emit, site, _whole(emit, arriving))
+        arriving = [None if r is None else Relevance(r) for r in _whole(emit, arriving)]
+    is_product = any(r is not None and r.factor is not None for r in arriving)
+    if emit.optimize and (site.rule.shares or is_product):
         site = replace(site, rule=canonical(site.rule, site.settings))
-        linear, failed = Linear(emit, site, arriving), dict[str, list[str]]()
-        for name, rule in LINEAR.items():
+        match, failed = Match(emit, site, arriving), dict[str, list[str]]()
+        for name, rewrite in (LINEAR if site.rule.shares else MOVES).items():
             try:
-                return rule(linear)
+                return rewrite(match)
             except DoesNotApply as reason:
                 failed.setdefault(str(reason), []).append(name)
         parts = (f"{reason} ({', '.join(names)})" for reason, names in failed.items())
         reasons[name_of(site.step.node)] = "; ".join(parts)
-    elif emit.optimize and any(r is not None and r.factor is not None for r in arriving):
-        moved = moves.moved_products(emit, site, arriving)
-        if moved is not None:
-            return moved
-    plain = interpret(emit, site, [None if r is None else r.whole(emit) for r in arriving])
+    plain = interpret(emit, site, _whole(emit, arriving))
     return {i: Relevance(r) for i, r in plain.items()}
+
+
+def _whole(emit: Emit, relevance: Sequence[Relevance | None]) -> list[ir.Value | None]:
+    return [None if r is None else r.whole(emit) for r in relevance]
 
 
 def _accounted(emit: Emit, node: ir.Node) -> list[ir.Value]:
     """What became of relevance at a node."""
     site: Assigned = meant_by(node)
     emit.at(site.step.node, site.rule.name)
-    whole = [None if r is None else Relevance.of(r).whole(emit) for r in node.inputs]
+    whole = _whole(emit, [None if r is None else Relevance.of(r) for r in node.inputs])
     first = len(site.step.node.outputs)
     propagated = [r for r in whole[first:] if r is not None]
-    try:
-        return [account(emit, site, whole[:first], propagated)]
-    except UnsupportedError:  # it is refused already
-        return list(node.outputs)
+    if site.step.node in emit.refused:
+        return [emit.constant([0.0] * len(COLUMNS))]
+    return [account(emit, site, whole[:first], propagated)]

@@ -13,7 +13,7 @@ import pytest
 from commands import picture_net, text_net
 from models import network
 
-from lrp_onnx import CheckError, InputError
+from lrp_onnx import CheckError, InputError, UnsupportedError
 from lrp_onnx.compiler import check
 from lrp_onnx.compiler import stages as compiler
 from lrp_onnx.compiler.check import check_compiled
@@ -282,3 +282,10 @@ def test_a_simplification_that_changes_relevance_is_told(monkeypatch):
     wrong = [line for line in verdict.lines if not line.closes]
     assert wrong, "the accounts are of the graph that ships"
     assert all(line.residual == pytest.approx(-line.received / 2, rel=1e-3) for line in wrong)
+
+
+def test_what_cannot_be_explained_is_told_and_not_accounted_for():
+    model = network("r = Conv<pads=[1,1,1,1]>(x, w) y = Relu(r)", (1, 3, 8, 8), w=(6, 3, 3, 3))
+    del model.graph.node[0].attribute[0].ints[2:]
+    with pytest.raises(UnsupportedError, match="2 pads for 2 axes"):
+        verify(model, CompileOptions(composite="epsilon-plus"))
