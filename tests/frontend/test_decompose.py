@@ -20,7 +20,7 @@ import pytest
 from models import assert_close, normalized, run
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
-from reference import Network, finite_difference
+from reference import Network, assert_gradient
 
 import lrp_onnx
 from lrp_onnx.frontend.decompose import (
@@ -527,10 +527,22 @@ def test_vjp_is_the_jacobian(row: Row) -> None:
     outputs = run(compiled.model, {**row.feeds, f"{y}_seed": seed})
     assert_close(outputs[y], expected_outputs(row)[y])
     for name, x in row.floats.items():
-        expected = finite_difference(
-            lambda v, name=name: network.forward({**row.feeds, name: v})[y], x.astype(float), seed
-        )
-        assert_close(outputs[f"{name}_relevance"], expected, what=name)
+        assert_gradient(
+            outputs[f"{name}_relevance"],
+            lambda v, name=name: network.forward({**row.feeds, name: v})[y],
+            x.astype(float), seed, what=name,
+        )  # fmt: skip
+
+
+def test_a_gradient_that_is_off_by_1_percent_is_refused() -> None:
+    x = np.random.default_rng(0).standard_normal((5, 8))
+    assert_gradient(np.cos(x), np.sin, x, np.ones(x.shape))
+    for wrong in (
+        1.01 * np.cos(x),
+        np.where(np.arange(40).reshape(x.shape) == 7, 1.01, 1) * np.cos(x),
+    ):
+        with pytest.raises(AssertionError, match="off by"):
+            assert_gradient(wrong, np.sin, x, np.ones(x.shape))
 
 
 def test_every_expansion_has_a_row() -> None:

@@ -225,24 +225,27 @@ def differences(
 UNKNOWN = [row.unknown() for row in ROWS if not row.symbolic and not row.sized]
 
 
-@pytest.mark.parametrize("case", [*ROWS, *UNKNOWN], ids=str)
+@pytest.mark.parametrize("case", ROWS, ids=str)
 def test_vjp_is_the_jacobian(case: Case) -> None:
     check_jacobian(case)
 
 
 def check_jacobian(case: Case) -> None:
-    """The forward is right, and relevance under `gradient` is the difference quotient."""
-    model, feeds = case.model(), case.feeds()
-    compiled = lrp_onnx.compile(
-        model, composite="gradient", target="seed", start="one", check=False
-    )
-    network = Network(model)
+    """The forward is right, and relevance under `gradient` is the difference quotient, with sizes
+    that are known and with unknown ones.
+    """
+    feeds, network = case.feeds(), Network(case.model())
     forward = network.forward(feeds)["y"]
     seed = np.random.default_rng(0).standard_normal(forward.shape).astype(np.float32)
-    outputs = run(compiled.model, {**feeds, "y_seed": seed})
-    assert_close(outputs["y"], forward)
-    for name, expected in differences(network, feeds, seed).items():
-        assert_close(outputs[f"{name}_relevance"], expected)
+    expected = differences(network, feeds, seed)
+    for row in case.with_unknown():
+        compiled = lrp_onnx.compile(
+            row.model(), composite="gradient", target="seed", start="one", check=False
+        )
+        outputs = run(compiled.model, {**feeds, "y_seed": seed})
+        assert_close(outputs["y"], forward)
+        for name, gradient in expected.items():
+            assert_close(outputs[f"{name}_relevance"], gradient)
 
 
 @pytest.mark.parametrize("case", [row for row in ROWS if row.op in SELECTIONS], ids=str)

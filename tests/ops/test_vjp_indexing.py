@@ -33,36 +33,32 @@ def at_run_time(model: onnx.ModelProto) -> onnx.ModelProto:
     return onnx.shape_inference.infer_shapes(model, strict_mode=True)
 
 
-def assert_jacobian(case: Case, model: onnx.ModelProto, given: dict[str, np.ndarray]) -> None:
-    compiled = lrp_onnx.compile(
-        model, composite="gradient", target="seed", start="one", check=False,
-        explain=list(case.activations),
-    )  # fmt: skip
+@pytest.mark.parametrize("case", ROWS, ids=str)
+def test_vjp_is_the_jacobian(case: Case) -> None:
+    """With sizes that are known and with unknown ones, and with what indexes as a weight and at run
+    time.
+    """
     feeds, network = case.feeds(), Network(case.model())
     forward = network.forward(feeds)["y"]
     seed = np.random.default_rng(0).standard_normal(forward.shape).astype(np.float32)
-    outputs = run(compiled.model, {**feeds, **given, "y_seed": seed})
-    assert_close(outputs["y"], forward)
-    for name, expected in differences(network, feeds, seed).items():
-        assert_close(outputs[f"{name}_relevance"], expected)
-
-
-UNKNOWN = [row.unknown() for row in ROWS if not row.symbolic and not row.sized]
-
-
-@pytest.mark.parametrize("case", [*ROWS, *UNKNOWN], ids=str)
-def test_vjp_is_the_jacobian(case: Case) -> None:
-    assert_jacobian(case, case.model(), {})
-
-
-@pytest.mark.parametrize("case", [*ROWS, *UNKNOWN], ids=str)
-def test_what_indexes_may_come_at_run_time(case: Case) -> None:
-    given = {k: v for k, v in case.constants().items() if v.dtype.kind in "ib"}
-    if case.attributes.get("reduction") == "mul" and "d" in case.inputs:
-        with pytest.raises(UnsupportedError, match="may meet in one element"):
-            lrp_onnx.compile(at_run_time(case.model()), composite="gradient")
-        return
-    assert_jacobian(case, at_run_time(case.model()), given)
+    expected = differences(network, feeds, seed)
+    indices = {k: v for k, v in case.constants().items() if v.dtype.kind in "ib"}
+    for row in case.with_unknown():
+        models = {"a weight": (row.model(), {})}
+        if case.attributes.get("reduction") == "mul" and "d" in case.inputs:
+            with pytest.raises(UnsupportedError, match="may meet in one element"):
+                lrp_onnx.compile(at_run_time(row.model()), composite="gradient")
+        else:
+            models["at run time"] = (at_run_time(row.model()), indices)
+        for model, given in models.values():
+            compiled = lrp_onnx.compile(
+                model, composite="gradient", target="seed", start="one", check=False,
+                explain=list(case.activations),
+            )  # fmt: skip
+            outputs = run(compiled.model, {**feeds, **given, "y_seed": seed})
+            assert_close(outputs["y"], forward)
+            for name, gradient in expected.items():
+                assert_close(outputs[f"{name}_relevance"], gradient)
 
 
 @pytest.mark.parametrize("operator", ["TopK", "Unique"])

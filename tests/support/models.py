@@ -48,6 +48,8 @@ class Case:
         self.symbolic, self.outputs, self.opset = symbolic, outputs, opset
         self.between, self.then, self.sized = between, then, sized
         self.dtype = np.dtype("float32")
+        self.drawn_as = ""
+        """The row whose numbers this one has, where it is not its own."""
         self.activations = {k: v for k, v in inputs.items() if k[0] == "x"}
 
     def __str__(self) -> str:
@@ -67,21 +69,27 @@ class Case:
         return a.astype(self.dtype)
 
     def unknown(self) -> Case:
-        """The same row with no size of its activations known but the channels (axis 1)."""
+        """The same row, numbers and all, with no size of its activations known but the channels
+        (axis 1).
+        """
         rank = max(map(len, self.activations.values()))
         other = copy.copy(self)
-        other.symbolic = tuple(k for k in range(rank) if k != 1)
+        other.symbolic, other.drawn_as = tuple(k for k in range(rank) if k != 1), str(self)
         return other
 
+    def with_unknown(self) -> list[Case]:
+        """The row, and where it makes sense the same with unknown sizes."""
+        return [self] if self.symbolic or self.sized else [self, self.unknown()]
+
     def constants(self) -> dict[str, Array]:
-        rng = np.random.default_rng(zlib.crc32(str(self).encode()))
+        rng = np.random.default_rng(zlib.crc32((self.drawn_as or str(self)).encode()))
         given = {k: v for k, v in self.inputs.items() if k[0] != "x" and v is not None}
         return {k: self._draw(rng, v) if isinstance(v, tuple) else _literal(v)
                 for k, v in given.items()}  # fmt: skip
 
     def feeds(self, kind: str = "signed") -> dict[str, Array]:
         """Activations: `signed`, `positive` (none below 0) or `zeros` (signed, every third 0)."""
-        rng = np.random.default_rng(zlib.crc32(f"{self}{kind}".encode()))
+        rng = np.random.default_rng(zlib.crc32(f"{self.drawn_as or self}{kind}".encode()))
         feeds = {k: self._draw(rng, s) for k, s in self.activations.items()}
         if kind == "positive":
             return {k: np.abs(v) for k, v in feeds.items()}

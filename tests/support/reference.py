@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 import onnx
+from models import TOLERANCE, assert_close
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
@@ -66,6 +67,36 @@ def finite_difference(
         shift[index] = step
         out[index] = np.sum(seed * (f(x + shift) - f(x - shift))) / (2 * step)
     return out
+
+
+FEW = 16
+"""Elements from which on not every one is moved alone."""
+
+
+def assert_gradient(
+    gradient: Array,
+    f: Callable[[Array], Array],
+    x: Array,
+    seed: Array,
+    tolerance: float = TOLERANCE["float32"],
+    what: str = "",
+) -> None:
+    """The gradient of Σ seed·f(x) by central differences: of a few elements one by one, of many
+    along FEW of the axes and three directions in which all elements move.
+    """
+    if x.size <= FEW:
+        assert_close(gradient, finite_difference(f, x, seed), tolerance, what)
+        return
+    assert gradient.shape == x.shape
+    rng, step = np.random.default_rng(0), 1e-5
+    single = np.eye(x.size)[rng.choice(x.size, FEW, replace=False)]
+    directions = np.concatenate([single, rng.standard_normal((3, x.size))])
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    shifts = [step * d.reshape(x.shape) for d in directions]
+    slopes = np.array([np.sum(seed * (f(x + d) - f(x - d))) / (2 * step) for d in shifts])
+    error = np.abs(directions @ gradient.ravel() - slopes).max()
+    assert np.isfinite(slopes).all()
+    assert error <= tolerance * np.abs(gradient).max(), f"{what} off by {error:.2e}"
 
 
 @lru_cache(maxsize=4096)
