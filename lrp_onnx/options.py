@@ -66,7 +66,9 @@ class CompileOptions:
         "argmax",
         "What is explained: the largest class, a class by number, class A minus class B, the K "
         "largest classes one by one, the sum of all entries, or the largest entry. With input or "
-        "seed, whoever runs the model chooses.",
+        "seed, whoever runs the model chooses the class, or an array: relevance starts with it "
+        "times the output (with start one: with it alone). explain takes input=CLASS[,CLASS…] and "
+        "seed=FILE.",
         shown="argmax|INDEX|A-B|top-K|all|max|input|seed",
     )
     class_axis: int | None = option(

@@ -29,7 +29,7 @@ from lrp_onnx.graph.annotations import CELL, GATE, REFUSED
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.refusal import refusal, type_of
 from lrp_onnx.graph.subgraphs import Ports, bodies_of, captures, ports_of
-from lrp_onnx.ops.codes import NOTHING, arithmetic_on_codes
+from lrp_onnx.ops.codes import NOTHING, arithmetic_on_codes, names_rows
 from lrp_onnx.ops.registry import Op, find
 
 __all__ = ["Body", "Step", "ends_of_paths", "explanation_path"]
@@ -155,7 +155,7 @@ class _Flow:
         self.kinds: dict[ir.Node, str] = {}
         self.operators: dict[ir.Node, Op] = {}
         self.codes = {v for v in active if v.dtype is not None and v.dtype.is_integer()}
-        """Integers that are made of nothing but integer inputs: ids and positions."""
+        """Integers that are made of nothing but integer inputs."""
         self.captured: dict[ir.Node, tuple[ir.Value, ...]] = {}
         self.inside: dict[ir.Node, list[_Inside]] = {}
         self.refused: dict[ir.Node, str] = {}
@@ -217,12 +217,14 @@ class _Flow:
         self.active.update(v for k, v in enumerate(node.outputs) if k not in constant)
 
     def of_codes(self, node: ir.Node, operator: Op, active: tuple[int, ...]) -> Op:
-        """The operator, or what it is where it makes codes of codes: sharing, if it does not only
-        move them; an operator over whole axes counts, and its result is none.
+        """The operator, or what it is where it makes an id of ids: sharing, unless it only moves
+        them; an operator over whole axes counts, and its result is none.
         """
         signals = [i for i in active if i not in operator.gates]
         made = [v for v in node.outputs if v.dtype is not None and v.dtype.is_integer()]
         if not made or not signals or any(node.inputs[i] not in self.codes for i in signals):
+            return operator
+        if not any(map(names_rows, made)):  # a number, which becomes a float
             return operator
         if operator.elementwise and operator.kinds != ("move",):
             operator = arithmetic_on_codes(len(signals))

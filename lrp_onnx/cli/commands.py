@@ -188,7 +188,9 @@ def verify(
         tables.show(tables.facts(verification.verdict_facts(verdict, random=not inputs)))
     for problem in verdict.problems:
         note(f"{problem}.", "does not hold: ")
-    return FAILED if verdict.problems else DONE
+    if verdict.ill_conditioned:
+        _warn(f"ill-conditioned: {verdict.ill_conditioned}")
+    return FAILED if verdict.problems or verdict.ill_conditioned else DONE
 
 
 @app.command()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lrp_onnx.cli.explained import explained_entries, explained_rows
+from lrp_onnx.cli.given_target import read_target, target_and_value
 from lrp_onnx.cli.inputs import Inputs, read_inputs, with_baselines
 from lrp_onnx.cli.options import Options, read_conditions
 from lrp_onnx.cli.output_files import check_format, noun_of, write
@@ -24,7 +25,7 @@ from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.stages import Loaded, compile_prepared, load_original, prepare
 from lrp_onnx.data.labels import load_labels
 from lrp_onnx.data.preprocess import Preprocess, load_preprocess
-from lrp_onnx.errors import TargetError
+from lrp_onnx.graph.session import Array
 from lrp_onnx.lrp.methods import METHODS
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.explainer import Explainer, Result
@@ -64,6 +65,8 @@ class OpenModel:
     """Whether LRP rules take the relevance to all inputs: no gradients, no input left out."""
     chosen: Mapping[str, Sequence[int]]
     """The channels that relevance must pass, by tensor."""
+    target: Array | None
+    """What targets `input` and `seed` are run with."""
     listed: Sequence[str]
     """The tensors whose largest channels are shown."""
     hidden: frozenset[str]
@@ -71,7 +74,7 @@ class OpenModel:
 
     def run(self, inputs: Inputs) -> Result:
         """Explain them."""
-        result = self.explainer(inputs.feeds, conditions=self.chosen)
+        result = self.explainer(inputs.feeds, self.target, conditions=self.chosen)
         return maps_as_arrays(self.explainer, result)
 
 
@@ -105,11 +108,7 @@ def open_model(
 
     accounts: whether a path of gradients tells how far its steps alone are off.
     """
-    if options.target in ("input", "seed"):
-        raise TargetError(
-            f"target {options.target!r} is for `lrp-onnx compile`: whoever runs the compiled model "
-            "chooses. Here give the class, such as --target 3."
-        )
+    options, value = target_and_value(options)
     labels = None if request.labels is None else load_labels(request.labels)
     conditions = read_conditions(options.conditions)
     chosen = {name: channels for name, channels in conditions.items() if channels is not None}
@@ -138,6 +137,7 @@ def open_model(
         parameters=", ".join(f"{k}={v}" for k, v in assignment.parameters.items()),
         conserving=not chosen and not gradients and options.explain is None,
         chosen=chosen,
+        target=read_target(explainer, value),
         listed=listed,
         hidden=frozenset({*start, *listed} - {*asked}),
     )

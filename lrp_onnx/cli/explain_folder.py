@@ -94,6 +94,11 @@ def explain_folder(
 
         first = _first(files, read, outcome)
         model = open_model(request, options.compile, loaded, first, preprocess, warn)
+        if model.target is not None:
+            raise InputError(
+                f"--target {options.compile.target}: its value is for one file, and a folder is "
+                "given. Name a file."
+            )
         progress.begin("explain", len(files))
         with _folder(request.out), atomic_group(*outputs) as temporary:
             places = dict(zip(files, temporary, strict=True))

@@ -13,6 +13,7 @@ from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import TOPK_INDEX
 from lrp_onnx.graph.session import Array
 from lrp_onnx.run.explainer import Explainer, Result
+from lrp_onnx.validate.verify import BLOWN_UP
 
 __all__ = ["Labels", "Sample", "missing_labels", "note_on", "samples_of"]
 
@@ -36,6 +37,8 @@ class Sample:
     """Whether all relevance but what is absorbed should arrive there."""
     through: str = ""
     """The channels that relevance had to pass; empty where it was free."""
+    magnitude: float = 0.0
+    """The sum of the absolute relevance over all explained inputs."""
 
     @property
     def title(self) -> str:
@@ -63,6 +66,13 @@ def note_on(samples: Sequence[Sample]) -> str:
     """What to think of relevance that hardly arrived or changed its sign, of all samples at once;
     empty where there is none.
     """
+    blown_up = [s for s in samples if s.start and s.magnitude > BLOWN_UP * abs(s.start)]
+    if blown_up:
+        times = max(s.magnitude / abs(s.start or 1.0) for s in blown_up)
+        return (
+            f"in absolute value relevance adds up to {times:.4g} times what is explained: rounding "
+            "decides the map, which means nothing (lrp-onnx verify shows where)"
+        )
     percents = [sample.absorbed for sample in samples if sample.absorbed is not None]
     if not percents:
         return ""
@@ -93,10 +103,13 @@ def samples_of(
     count, at_output = len(outputs), result.relevance.get(output)
     starts = [None] * count if at_output is None else _sums(at_output, count).tolist()
     totals = sum((_sums(r, count) for r in relevance), np.zeros(count)).tolist()
+    sizes = sum((_sums(np.abs(r), count) for r in relevance), np.zeros(count)).tolist()
     classes = result.outputs.get(f"{output}{TOPK_INDEX}", [None] * count)
     return [
-        Sample(*_prediction(explainer, y, labels, chosen), start, total, conserving, through)
-        for y, chosen, start, total in zip(outputs, classes, starts, totals, strict=True)
+        Sample(*_prediction(explainer, y, labels, chosen), start, total, conserving, through, size)
+        for y, chosen, start, total, size in zip(
+            outputs, classes, starts, totals, sizes, strict=True
+        )
     ]
 
 

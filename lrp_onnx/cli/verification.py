@@ -75,6 +75,7 @@ def verdict_facts(verdict: Verdict, random: bool) -> list[tuple[str, str]]:
         holds += ", every account adds up"
     if verdict.method != "lrp":
         holds += ", everything is finite"
+    holds += ", but the result is ill-conditioned" if verdict.ill_conditioned else ""
     return [*rows, ("verdict", "does not hold" if verdict.problems else holds)]
 
 
@@ -129,4 +130,5 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
         ],
         "warnings": verdict.warnings,
         "problems": verdict.problems,
+        "ill_conditioned": verdict.ill_conditioned,
     }

@@ -60,13 +60,15 @@ def check_compiled(source: Source, compiled: Compiled, seed: int = 0) -> tuple[s
 def _finite_warnings(
     model: ir.Model, feeds: Mapping[str, Array], expected: Mapping[str, Array]
 ) -> tuple[str, ...]:
-    """A warning where relevance of finite input is not; that along a path, of which each step takes
-    as long as one gradient, is left to `explain` if all weights are finite.
+    """A warning where the prediction is finite and its relevance is not; that along a path, of
+    which each step takes as long as one gradient, is left to `explain` if all weights are finite.
     """
     metadata, given = model.metadata_props, {**extra_feeds(model, feeds, expected), **feeds}
     names = [f"{name}{RELEVANCE}" for name in json.loads(metadata[EXPLAINED])]
     weights = [name for name, v in model.graph.initializers.items() if _odd(v)]
-    if METHODS[metadata[METHOD]].path and not weights:
+    long = METHODS[metadata[METHOD]].path and not weights
+    predictions = (y for y in expected.values() if np.asarray(y).dtype.kind == "f")
+    if long or len(given) < len(model.graph.inputs) or not all(map(_is_finite, predictions)):
         return ()
     with runtime_form(model) as form:
         try:
@@ -74,7 +76,7 @@ def _finite_warnings(
         except ModelError:  # float64 without a kernel, or an opset of its own
             return ()
         maps = runtime.run(given, names)
-    broken = [name for name, r in maps.items() if not np.isfinite(r).all()]
+    broken = [name for name, r in maps.items() if not _is_finite(r)]
     if not broken:
         return ()
     why = f", as weight {weights[0]!r} does" if weights else ""
@@ -82,6 +84,10 @@ def _finite_warnings(
         f"{broken[0]!r} holds NaN or infinity on made-up input{why}. Mend the model, or see where "
         "with lrp-onnx verify MODEL INPUT.",
     )
+
+
+def _is_finite(array: Array) -> bool:
+    return bool(np.isfinite(array).all())
 
 
 def forget_false_shapes(model: ir.Model, outputs: Mapping[str, Array]) -> tuple[str, ...]:

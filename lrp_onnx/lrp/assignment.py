@@ -159,6 +159,7 @@ def assign(
         nodes=nodes,
         warnings=(
             *_warnings(composite, every),
+            *_unreached_rules(options, layers),
             *_straight_through(composite, every),
             *_resembling(composite, every),
             *_all_alike(nodes),
@@ -334,6 +335,27 @@ def _open_classes(output: ir.Value, axis: int | None, target: Target) -> tuple[s
         f"target {target}: output {output.name!r} does not say how many classes it has; where "
         f"class {max(target.classes)} does not exist, its relevance is 0.",
     )
+
+
+def _unreached_rules(options: CompileOptions, layers: Sequence[Layer]) -> tuple[str, ...]:
+    """A warning where a parameter that is set without a rule's name leaves one on the path alone,
+    though nothing in the rule's file says so.
+    """
+    told = []
+    for name, value in ((k, v) for k, v in options.parameters.items() if "." not in k):
+        kept = {
+            x.rule.name: x.rule.parameters[name].default
+            for x in layers
+            if name in x.rule.parameters and not x.rule.parameters[name].by_rule_only
+            if not x.takes("", name) and f"{x.rule.name}.{name}" not in options.parameters
+        }
+        others = [f"{rule} ({default})" for rule, default in kept.items() if default != value]
+        if others:
+            told.append(
+                f"--set {name}: it is for the composite's own rules; {', '.join(others)} keep "
+                f"theirs. Give --set RULE.{name}=VALUE for these."
+            )
+    return tuple(told)
 
 
 def _straight_through(composite: Composite, path: tuple[Step, ...]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.ops.registry import Op, record
 
-__all__ = ["NOTHING", "arithmetic_on_codes"]
+__all__ = ["NOTHING", "arithmetic_on_codes", "names_rows"]
 
 NOTHING = record("counts", "none", inputs=())
 """The record of an operator that makes a number of all codes along an axis."""
@@ -29,3 +29,25 @@ def arithmetic_on_codes(operands: int) -> Op:
         return s if operands == 1 else emit.op("Mul", s, 1 / operands)
 
     return record("codes", "move", vjp=shared, inputs=None, broadcasts=True)
+
+
+INDEX = {"Gather": 1, "GatherElements": 1, "GatherND": 1}
+"""Operators that look something up, and the input that says where."""
+
+
+def names_rows(value: ir.Value) -> bool:
+    """Whether the integers say where to look, computed with before or not; what a graph hands
+    out may.
+    """
+    pending, seen = [value], {value}
+    while pending:
+        value = pending.pop()
+        if value.is_graph_output():
+            return True
+        for node, position in value.uses():
+            if INDEX.get(node.op_type) == position:
+                return True
+            made = [v for v in node.outputs if v.dtype is not None and v.dtype.is_integer()]
+            pending += [v for v in made if v not in seen]
+            seen.update(made)
+    return False

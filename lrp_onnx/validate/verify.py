@@ -47,6 +47,7 @@ from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.feeds import fitted
 
 __all__ = [
+    "BLOWN_UP",
     "CLOSES",
     "INCOMPLETE",
     "ROUGH",
@@ -65,6 +66,8 @@ CLOSES = 1e-4
 """Part of Σ|R_out| that an account may be off by."""
 INCOMPLETE = 1e-3
 """Part of f(x) - f(x₀) that integrated gradients may be off by."""
+BLOWN_UP = 100
+"""So many times what is explained Σ|R| of the inputs may be: beyond, roundings decide the map."""
 ROUGH = 0.05
 """Part of it that the gradients at the steps may be off by before they are made complete."""
 
@@ -156,9 +159,11 @@ class Verdict:
     method: str = "lrp"
     completeness: Completeness | None = None
     simplified: dict[str, float] | None = None
-    """Per explained input: max|Δ| / max|R| between the compiled graph and the rules as they stand,
-    on which the accounts are made up; None where nothing is simplified.
+    """Per explained input: max|Δ| / max|R| between the compiled graph and the rules as they stand;
+    None where nothing is simplified.
     """
+    ill_conditioned: str = ""
+    """Why the result means nothing though everything holds; empty where it does not."""
 
 
 def verify(
@@ -195,7 +200,7 @@ def verify(
         *_forward_problems(differences),
         *(f"{name!r} is not finite" for name, y in results.items() if not _finite(y)),
         *(_line_problem(line) for line in lines if not line.closes),
-        *_total_problem(explained, _sums(as_rules or maps), lines),
+        *_total_problem(explained, relevance, lines),
         *_incomplete(completeness),
         *_changed(simplified),
     ]
@@ -211,6 +216,7 @@ def verify(
         metadata[METHOD],
         completeness,
         simplified,
+        _ill_conditioned(maps, lines),
     )
 
 
@@ -302,6 +308,23 @@ def _forward_problems(differences: Mapping[str, tuple[float, float]]) -> list[st
         for name, (difference, allowed) in differences.items()
         if not difference <= allowed
     ]
+
+
+def _ill_conditioned(maps: Mapping[str, Array], lines: Sequence[Line]) -> str:
+    """A sentence where the inputs get far more relevance, of both signs, than is explained."""
+    if not lines or not lines[0].magnitude:
+        return ""
+    name, most = max(((n, float(np.abs(r).sum())) for n, r in maps.items()), key=lambda p: p[1])
+    times = most / lines[0].magnitude
+    if not times > BLOWN_UP:
+        return ""
+    first = next((x for x in lines if x.magnitude > BLOWN_UP * lines[0].magnitude), lines[-1])
+    return (
+        f"relevance of {name!r} adds up to {most:.4g} in absolute value, {times:.4g} times what is "
+        "explained: small sums of large terms were divided by, and roundings decide the map; "
+        f"first in front of node {first.name!r} ({first.op_type}). Try a larger stabilizer, such "
+        "as --set epsilon='0.25*rms(z)', or another composite."
+    )
 
 
 def _line_problem(line: Line) -> str:

@@ -194,7 +194,7 @@ CASES = [
     Case("explain model.onnx image=image.npy image=image.npy -o older.png", ["twice"]),
     Case("explain model.onnx image.npy -o older.jpg", ["older.jpg", ".png, .html or .npz"]),
     Case("explain model.onnx image.npy -o older.png --labels absent.txt", ["absent.txt"]),
-    Case("explain model.onnx image.npy -o older.png --target input", ["--target 3"]),
+    Case("explain model.onnx image.npy -o older.png --target input", ["--target input=3"]),
     Case("explain model.onnx -o older.png", ["FILE"]),
     Case("inspect domain.onnx", ["Swirl", "Twist"]),
     Case("inspect model.onnx --graph older.jpg", ["older.jpg", ".svg"]),

@@ -175,3 +175,21 @@ def model_with_h(model: onnx.ModelProto) -> onnx.ModelProto:
     shape = [N, H]
     more.graph.output.append(helper.make_tensor_value_info("h", onnx.TensorProto.FLOAT, shape))
     return more
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"epsilon": 0.0}, ["cell (0.001)"]),
+        ({"epsilon": 0.001}, []),
+        ({"epsilon": 0.0, "cell.epsilon": 0.0}, []),
+        ({"epsilon.epsilon": 0.0}, []),
+    ],
+    ids=str,
+)
+def test_the_cells_stabilizer_is_its_own(parameters: dict[str, float], told: list[str]) -> None:
+    """Where a parameter is set for all rules and does not reach the cell's, that is said."""
+    compiled = lrp_onnx.compile(model_of(Row("LSTM")), "epsilon", parameters=parameters)
+    said = [text for text in compiled.warnings if text.startswith("--set epsilon")]
+    assert len(said) == len(told)
+    assert all(part in text for part, text in zip(told, said, strict=True))

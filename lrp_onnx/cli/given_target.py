@@ -1,0 +1,55 @@
+"""Targets whose value the command line gives beside their name: `input=3,5` and `seed=FILE`.
+
+The model is compiled with target `input` or `seed`, and run with that value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from lrp_onnx.data.inputs import is_array_file, load_input
+from lrp_onnx.errors import TargetError
+from lrp_onnx.graph.session import Array
+from lrp_onnx.options import CompileOptions
+from lrp_onnx.run.explainer import Explainer
+
+__all__ = ["read_target", "target_and_value"]
+
+KINDS = ("input", "seed")
+
+
+def target_and_value(options: CompileOptions) -> tuple[CompileOptions, str]:
+    """The options with the target's name alone, and what was given behind it; nothing for other
+    targets. Raises TargetError for a name without a value.
+    """
+    kind, equals, value = str(options.target).partition("=")
+    if kind not in KINDS:
+        return options, ""
+    if not equals or not value:
+        raise TargetError(
+            f"target {options.target!r}: here its value is given too. Write --target input=3 (a "
+            "class; one for each sample with commas) or --target seed=FILE.npy (the starting "
+            "relevance is this array times the output)."
+        )
+    return replace(options, target=kind), value
+
+
+def read_target(explainer: Explainer, value: str) -> Array | None:
+    """What a model of such a target is run with. Raises TargetError or InputError where the value
+    does not fit.
+    """
+    kind = explainer.metadata["target"]
+    if not value:
+        return None
+    if kind == "input":
+        if not all(part.strip().isdigit() for part in value.split(",")):
+            raise TargetError(f"target 'input={value}': not classes. Write numbers such as 3,5.")
+        classes = np.array([int(part) for part in value.split(",")])
+        return classes if classes.size > 1 else classes[0]
+    if not is_array_file(value):
+        raise TargetError(f"target 'seed={value}': not an array. Give a .npy or .npz file.")
+    name = f"{explainer.metadata['output']}_seed"
+    want = next(w for w in explainer.inputs if w.name == name)
+    return load_input(value, want.shape, want.dtype, None, name=name)

@@ -1,0 +1,51 @@
+"""Relevance of both signs that is far larger than what is explained means nothing: that is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from commands import run_command
+from models import network
+
+from lrp_onnx.cli.samples import Sample, note_on
+from lrp_onnx.options import CompileOptions
+from lrp_onnx.validate.verify import verify
+
+# the first layer's sum is 1/400 of its terms
+MODEL = network("h = Gemm(x, w)\n y = Gemm(h, v)", (1, 2), w=np.float32([[1], [-1]]), v=(1, 2))
+X = {"blown up": np.float32([[1, 0.995]]), "sound": np.float32([[1, 0.2]])}
+
+
+def test_it_is_said_with_the_node() -> None:
+    request = CompileOptions(composite="epsilon", target=0)
+    verdict = verify(MODEL, request, {"x": X["blown up"]})
+    assert verdict.problems == ()
+    assert "'x'" in verdict.ill_conditioned
+    assert "398.4 times" in verdict.ill_conditioned
+    assert "node 'h'" in verdict.ill_conditioned
+    assert verify(MODEL, request, {"x": X["sound"]}).ill_conditioned == ""
+
+
+@pytest.mark.parametrize("name", X)
+def test_verify_and_explain(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    onnx.save(MODEL, "model.onnx")
+    np.save("x.npy", X[name])
+    asked = ("model.onnx", "x.npy", "--composite", "epsilon")
+    outcome = run_command(capsys, "verify", *asked)
+    ill = name == "blown up"
+    assert outcome.status == int(ill)
+    assert ("ill-conditioned" in outcome.out) == ("ill-conditioned" in outcome.err) == ill
+    outcome = run_command(capsys, "explain", *asked, "-o", "out.npz")
+    assert ("means nothing" in outcome.out) == ill
+
+
+def test_what_is_absorbed_is_no_matter_then() -> None:
+    note = note_on([Sample("", "", 1.0, -5.0, magnitude=1e4)])
+    assert "1e+04 times" in note
+    assert "absorbed" not in note
