@@ -12,10 +12,9 @@ from collections.abc import Iterable, Iterator
 
 import onnx_ir as ir
 
-from lrp_onnx.frontend.canonize.concept import Concept, concept_of
-from lrp_onnx.frontend.canonize.dependence import rescales
+from lrp_onnx.frontend.canonize.concept import Concept, concept_of, is_ratio
 from lrp_onnx.frontend.canonize.norm_operator import write_norm
-from lrp_onnx.frontend.canonize.probe import Evaluators, Probe
+from lrp_onnx.frontend.canonize.probe import Evaluators
 from lrp_onnx.frontend.canonize.regions import Dominators, Region
 from lrp_onnx.frontend.canonize.softmax import Softmax, write_softmax
 from lrp_onnx.graph.annotations import RESEMBLES
@@ -141,10 +140,8 @@ def _is_known(region: Region, evaluators: Evaluators) -> bool:
     """Whether it is a concept, or a norm of another kind, which passes."""
     if concept_of(region, evaluators) is not None:
         return region.alone() or _is_quotient(region)
-    if _is_exponential(region.entry):
-        return False  # a softmax with something between
-    probe = Probe(region, evaluators)
-    return any(rescales(probe, shape) for shape in probe.shapes())
+    # a row of exponentials over another sum is a softmax with something between
+    return not _is_exponential(region.entry) and is_ratio(region, evaluators)
 
 
 def _is_exponential(value: ir.Value | None) -> bool:
