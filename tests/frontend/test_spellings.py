@@ -16,6 +16,7 @@ from models import assert_close, network, run
 import lrp_onnx
 from lrp_onnx.analysis import path
 from lrp_onnx.frontend import canonize
+from lrp_onnx.frontend.canonize import probe
 
 SHAPE = (2, 4, 6)
 METHODS = ("attnlrp", "cp-lrp", "epsilon", "epsilon-plus-flat", "gamma", "gradient")
@@ -311,3 +312,22 @@ def test_a_difference_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     expected = relevance.__wrapped__(name, next(iter(TABLES[name])), "attnlrp")
     found = [relevance.__wrapped__(name, k, "attnlrp") for k in list(TABLES[name])[1:]]
     assert any(np.abs(r - expected).max() > 0.05 * np.abs(expected).max() for r in found)
+
+
+def evaluations(count: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How often a region is evaluated in a row of that many softmaxes."""
+    rows = [
+        f"e{k} = Exp(t{k}) s{k} = ReduceSum(e{k}, last) n{k} = Div(e{k}, s{k}) "
+        f"t{k + 1} = Tanh(n{k})"
+        for k in range(count)
+    ]
+    model = network(f"t0 = Neg(x) {' '.join(rows)} y = Neg(t{count})", SHAPE, last=[-1])
+    calls, evaluated = [], probe.Probe.any
+    monkeypatch.setattr(probe.Probe, "any", lambda p, x: calls.append(1) or evaluated(p, x))
+    lrp_onnx.compile(model, "attnlrp", check=False)
+    monkeypatch.undo()
+    return len(calls)
+
+
+def test_equal_regions_are_probed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 0 < evaluations(2, monkeypatch) == evaluations(20, monkeypatch)

@@ -36,8 +36,6 @@ EPSILON: dict[str, Callable[[float, float], float]] = {
     "at least": lambda root, d: d,
 }
 """ε, given √v and d."""
-FEWEST = 3
-"""Of fewer elements a norm says nothing."""
 LARGE, OFFSET = 1e5, 0.7
 CLOSE = 1e-4
 """So far √v/d may be from what ε and its place say."""
@@ -96,8 +94,6 @@ def _affine_norm(
     """The norm as far as large inputs tell it, and (x − m)/√v of what was tried."""
     x = np.random.default_rng(0).standard_normal(shape)
     n = standardized(x, met, centered)[0].reshape(shape)
-    if np.prod([met.apart(x).shape[axis] for axis in met.apart_axes]) < FEWEST:
-        return None, n
     above, below = (probe(sign * LARGE * _of_root_one(n, centered)) for sign in (1, -1))
     if above is not None and below is not None:
         for axes in _parameter_axes(met, x.ndim):
