@@ -81,7 +81,7 @@ def recognize(model: ir.Model) -> bool:
             left.append((end, [region for region in regions if region.exit is end.outputs[0]]))
     for end, regions in left:
         apart = taken.isdisjoint(node for region in regions[:1] for node in region.own)
-        if apart and not any(_is_known(region, evaluators) for region in regions):
+        if apart and _resembles(regions, evaluators):
             end.meta[RESEMBLES] = True
     return bool(taken)
 
@@ -136,12 +136,18 @@ def _is_inverse(value: ir.Value | None) -> bool:
     return node is not None and node.op_type in ("Reciprocal", "Pow")
 
 
-def _is_known(region: Region, evaluators: Evaluators) -> bool:
-    """Whether it is a concept, or a norm of another kind, which passes."""
-    if concept_of(region, evaluators) is not None:
-        return region.alone() or _is_quotient(region)
-    # a row of exponentials over another sum is a softmax with something between
-    return not _is_exponential(region.entry) and is_ratio(region, evaluators)
+def _resembles(regions: Iterable[Region], evaluators: Evaluators) -> bool:
+    """Whether it is one whose parts are read elsewhere, too, or neither a concept nor a norm of
+    another kind, which passes.
+    """
+    known = False
+    for region in regions:
+        concept = concept_of(region, evaluators)
+        if isinstance(concept, Softmax) or (concept is not None and concept.centered):
+            return True
+        # a row of exponentials over another sum is a softmax with something between
+        known |= not _is_exponential(region.entry) and is_ratio(region, evaluators)
+    return not known
 
 
 def _is_exponential(value: ir.Value | None) -> bool:
