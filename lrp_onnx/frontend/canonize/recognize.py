@@ -38,20 +38,12 @@ OVER_AXES = frozenset(
 WHOLE = ("Softmax", "LogSoftmax", "Exp", "InstanceNormalization")
 """Functions of one tensor that may end a region alone."""
 AFFINE = ("Mul", "Add", "Sub", "Div", "Cast", "Reshape")
+"""What may lie behind its end."""
 BEGINS = (
-    "Exp",
-    "Sub",
-    "Add",
-    "Mul",
-    "Div",
-    "Where",
-    "Cast",
-    "Reshape",
-    "Identity",
-    "Clip",
-    "Neg",
-    "Pow",
+    *("Exp", "Pow", "Sub", "Add", "Mul", "Div", "Neg", "Clip", "Where"),
+    *("Cast", "Reshape", "Identity"),
 )
+"""What a concept may begin with, in front of where its values part."""
 FARTHEST = 4
 """As many dominators are tried as entries, and as many nodes behind the end."""
 MOVED = ("LogSoftmax", "Reshape", "Cast")
@@ -129,8 +121,8 @@ def _divides(end: ir.Node, dominators: Dominators) -> bool:
 def _is_inverse(value: ir.Value | None) -> bool:
     """Whether it is one over something, copied to more places or not."""
     node = None if value is None else value.producer()
-    if node is not None and node.op_type in ("Expand", "Unsqueeze", "Reshape"):
-        return _is_inverse(node.inputs[0])
+    while node is not None and node.op_type in ("Expand", "Unsqueeze", "Reshape"):
+        node = None if node.inputs[0] is None else node.inputs[0].producer()
     if node is not None and node.op_type == "Div":
         return node.inputs[0] is not None and node.inputs[0].is_initializer()
     return node is not None and node.op_type in ("Reciprocal", "Pow")
@@ -150,13 +142,14 @@ def _resembles(regions: Iterable[Region], evaluators: Evaluators) -> bool:
     return not known
 
 
-def _is_exponential(value: ir.Value | None) -> bool:
+def _is_exponential(value: ir.Value | None, left: int = FARTHEST) -> bool:
     """Whether it is one, masked or moved or not."""
     node = None if value is None else value.producer()
     if node is None or node.domain or node.op_type == "Exp":
         return node is not None and not node.domain
     masks = ("Mul", "Where", "Cast", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "Expand")
-    return node.op_type in masks and any(map(_is_exponential, node.inputs))
+    within = left > 0 and node.op_type in masks
+    return within and any(_is_exponential(v, left - 1) for v in node.inputs)
 
 
 def _is_quotient(region: Region) -> bool:
@@ -229,11 +222,10 @@ def _write(graph: ir.Graph, region: Region, concept: Concept) -> bool:
     last, x = region.exit.producer(), region.entry
     assert last is not None
     build = Build(graph, last, "concept")
-    y = (
-        write_softmax(build, concept, x)
-        if isinstance(concept, Softmax)
-        else (write_norm(build, concept, x))
-    )
+    if isinstance(concept, Softmax):
+        y = write_softmax(build, concept, x)
+    else:
+        y = write_norm(build, concept, x)
     if y is None:
         return False
     if region.exit.dtype not in (None, x.dtype):
