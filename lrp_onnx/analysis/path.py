@@ -34,6 +34,8 @@ from lrp_onnx.ops.registry import Op, find
 
 __all__ = ["Body", "Step", "ends_of_paths", "explanation_path"]
 
+MOST_FACTORS = 32
+"""As many values are looked at that a product is a multiple of."""
 LAYER_KINDS = ("linear", "activation", "maximum")
 """Kinds that count as layers, all operators of them."""
 
@@ -296,10 +298,16 @@ class _Flow:
 
     def find_gates(self, product: ir.Value | None, factors: set[ir.Value]) -> None:
         """In (u·σ(w))·w, seen once w is, σ(w) is a gate too, if nothing else reads u·σ(w)."""
-        for value in self.factors(product):
-            node = value.producer()
+        pending, left = [product], MOST_FACTORS
+        while pending and left:
+            value, left = pending.pop(), left - 1
+            node = None if value is None or len(value.uses()) > 1 else value.producer()
             carried = () if node is None else self.carried.get(node, ())
-            if node is None or self.kinds.get(node) != "product" or len(value.uses()) > 1:
+            operator = None if node is None else find(node)
+            if node is None or operator is None or not set(carried) <= set(operator.multiplies):
+                continue
+            pending += [node.inputs[i] for i in carried]
+            if self.kinds.get(node) != "product" or len(carried) != 2:
                 continue
             for signal, gate in (carried, carried[::-1]):
                 if self.is_gate(node.inputs[gate], factors):
@@ -327,17 +335,16 @@ class _Flow:
     def factors(self, value: ir.Value | None) -> set[ir.Value]:
         """The value and those that it is a multiple of, by constants, gates or each other."""
         factors, pending = set[ir.Value](), [value]
-        while pending:
+        while pending and len(factors) < MOST_FACTORS:
             value = pending.pop()
             if value is None or value in factors:
                 continue
             factors.add(value)
             node = value.producer()
+            carried = () if node is None else self.carried.get(node, ())
             operator = None if node is None else find(node)
-            if node is not None and operator is not None:
-                carried = self.carried.get(node, ())
-                if all(i in operator.multiplies for i in carried):
-                    pending += [node.inputs[i] for i in carried]
+            if node is not None and operator is not None and set(carried) <= {*operator.multiplies}:
+                pending += [node.inputs[i] for i in carried]
         return factors
 
     def receivers(self, node: ir.Node) -> list[ir.Value]:

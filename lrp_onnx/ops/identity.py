@@ -69,13 +69,14 @@ def _from_input(value: ir.Value | None) -> bool:
 
 def _names_rows(ids: ir.Value) -> bool:
     """Whether they index a table of constants, moved before or not."""
-    for node, position in ids.uses():
-        operator = find(node)
-        if node.op_type == "Gather" and position == 1:
-            table = node.inputs[0]
-            return table is not None and table.is_initializer()
-        if operator is not None and operator.moves in ("reorders", "selects") and position == 0:
-            return _names_rows(node.outputs[0])
+    pending = [ids]
+    while pending:
+        for node, position in pending.pop().uses():
+            operator, table = find(node), node.inputs[0]
+            if node.op_type == "Gather" and position == 1:
+                return table is not None and table.is_initializer()
+            if operator is not None and operator.moves in ("reorders", "selects") and not position:
+                pending.append(node.outputs[0])
     return False
 
 

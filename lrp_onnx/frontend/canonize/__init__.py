@@ -30,10 +30,10 @@ __all__ = ["REWRITES", "canonize"]
 
 REWRITES = (
     binary_sums,
-    finite_twins,
     lookups,
     bring_together,
     recognize,  # a norm's scale and bias are its own, not of a linear node near it
+    finite_twins,
     plain_gemms,
     merge_dense_branches,
     explicit_pads,

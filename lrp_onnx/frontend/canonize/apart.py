@@ -19,6 +19,9 @@ from lrp_onnx.ops.registry import find
 
 __all__ = ["bring_together"]
 
+FARTHEST = 8
+"""As many nodes make a mask at most."""
+
 
 def bring_together(model: ir.Model) -> bool:
     """Mask before the exponential, and divide before the product."""
@@ -59,20 +62,21 @@ def _is_zero(value: ir.Value | None) -> bool:
     return array is not None and not array.any()
 
 
-def _is_binary(value: ir.Value | None) -> bool:
+def _is_binary(value: ir.Value | None, left: int = FARTHEST) -> bool:
     """Whether it varies and is 0 or 1, as truth values, less than 1, moved or multiplied."""
     node = None if value is None else value.producer()
-    if node is None or node.domain or not node.inputs or node.inputs[0] is None:
+    if left < 0 or node is None or node.domain or not node.inputs or node.inputs[0] is None:
         return False
     operator, x = find(node), node.inputs[0]
     if node.op_type == "Cast":
-        return x.dtype == ir.DataType.BOOL or _is_binary(x)
+        return x.dtype == ir.DataType.BOOL or _is_binary(x, left - 1)
     if node.op_type == "Sub":
         one = array_of(x)
-        return one is not None and bool((one == 1).all()) and _is_binary(node.inputs[1])
+        is_one = one is not None and bool((one == 1).all())
+        return is_one and _is_binary(node.inputs[1], left - 1)
     if node.op_type == "Mul":
-        return all(map(_is_binary, node.inputs))
-    return operator is not None and bool(operator.moves) and _is_binary(x)
+        return all(_is_binary(v, left - 1) for v in node.inputs)
+    return operator is not None and bool(operator.moves) and _is_binary(x, left - 1)
 
 
 def _divide_before(graph: ir.Graph, product: ir.Node, dominators: Dominators) -> bool:

@@ -76,7 +76,7 @@ def merge_branches(model: ir.Model) -> bool:
 
 
 def _merged(graph: ir.Graph, root: ir.Node) -> bool:
-    terms = list(terms_of(root))
+    terms = terms_of(root)
     for x in common_sources(terms):
         read = [_convolution(value) if is_own(value) else None for value, _ in terms]
         like = next((branch for branch in read if branch is not None and branch.x is x), None)

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from lrp_onnx.frontend.canonize.dependence import together
+from lrp_onnx.frontend.canonize.dependence import rescales, together
 from lrp_onnx.frontend.canonize.norm import Norm, norm_of
 from lrp_onnx.frontend.canonize.probe import Evaluators, Probe
 from lrp_onnx.frontend.canonize.regions import Region
 from lrp_onnx.frontend.canonize.softmax import Softmax, softmax_of
 
-__all__ = ["Concept", "concept_of"]
+__all__ = ["Concept", "concept_of", "is_ratio"]
 
 Concept = Softmax | Norm
 
 
 def concept_of(region: Region, evaluators: Evaluators) -> Concept | None:
-    """The softmax or the norm that a region is; equal regions are probed once."""
-    probe = Probe(region, evaluators)
-    key = probe.structure, probe.content, str(region.entry.shape)
-    if key not in evaluators.concepts:
-        like = evaluators.concepts.get(probe.structure)
-        found = evaluators.concepts[key] = _tried(probe, like)
-        evaluators.concepts[probe.structure] = found or like
-    concept: Concept | None = evaluators.concepts[key]
-    return concept
+    """The softmax or the norm that a region is."""
+    found: Concept | None = evaluators.once("concept", region, _tried)
+    return found
+
+
+def is_ratio(region: Region, evaluators: Evaluators) -> bool:
+    """Whether a region is a norm of any kind: x over a size that its row shares."""
+    return bool(evaluators.once("ratio", region, _divided))
+
+
+def _divided(probe: Probe, like: object) -> bool | None:
+    return any(rescales(probe, shape) for shape in probe.shapes()) or None
 
 
 def _tried(probe: Probe, like: Concept | None) -> Concept | None:

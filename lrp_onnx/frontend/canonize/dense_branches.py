@@ -15,6 +15,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from lrp_onnx.frontend.canonize.sums import (
+    FARTHEST,
     Term,
     common_sources,
     fits,
@@ -54,7 +55,7 @@ def merge_dense_branches(model: ir.Model) -> bool:
 
 
 def _merged(graph: ir.Graph, root: ir.Node) -> bool:
-    terms = list(terms_of(root))
+    terms = terms_of(root)
     for x in common_sources(terms):
         own = [_map_of(value, x) for value, _ in terms]
         parts = [(m, sign) for m, (_, sign) in zip(own, terms, strict=True) if m is not None]
@@ -74,17 +75,17 @@ def _merged(graph: ir.Graph, root: ir.Node) -> bool:
     return False
 
 
-def _map_of(value: ir.Value, x: ir.Value) -> _Map | None:
+def _map_of(value: ir.Value, x: ir.Value, left: int = FARTHEST) -> _Map | None:
     """The value as a map of x; None where it is none."""
     if value is x:
         return _Map(None, np.ones(1), np.zeros(1))
     node = value.producer()
-    if node is None or node.domain or not is_own(value):
+    if left < 0 or node is None or node.domain or not is_own(value):
         return None
     at = next((k for k, v in enumerate(node.inputs) if v is not None and array_of(v) is None), 0)
     step = _step(node, at) if node.inputs else None
     source = node.inputs[at] if step is not None else None
-    before = None if source is None else _map_of(source, x)
+    before = None if source is None else _map_of(source, x, left - 1)
     if before is None or step is None:
         return None
     if step.matrix is None:

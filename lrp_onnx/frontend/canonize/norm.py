@@ -36,8 +36,6 @@ EPSILON: dict[str, Callable[[float, float], float]] = {
     "at least": lambda root, d: d,
 }
 """ε, given √v and d."""
-FEWEST = 3
-"""Of fewer elements a norm says nothing."""
 LARGE, OFFSET = 1e5, 0.7
 CLOSE = 1e-4
 """So far √v/d may be from what ε and its place say."""
@@ -96,8 +94,6 @@ def _affine_norm(
     """The norm as far as large inputs tell it, and (x − m)/√v of what was tried."""
     x = np.random.default_rng(0).standard_normal(shape)
     n = standardized(x, met, centered)[0].reshape(shape)
-    if np.prod([met.apart(x).shape[axis] for axis in met.apart_axes]) < FEWEST:
-        return None, n
     above, below = (probe(sign * LARGE * _of_root_one(n, centered)) for sign in (1, -1))
     if above is not None and below is not None:
         for axes in _parameter_axes(met, x.ndim):
@@ -167,7 +163,7 @@ def _ratio(probe: Probe, n: Float, root: float, norm: Norm) -> float:
 
 
 def _holds(probe: Probe, norm: Norm, shape: tuple[int, ...]) -> bool:
-    """Whether the region is the norm on inputs of several sizes, each group with its own."""
-    rng = np.random.default_rng(1)
-    draws = [scale * rng.standard_normal(shape) + scale for scale in (1.0, 1e-2)]
-    return all(agree(probe(x), norm(x)) for x in draws)
+    """Whether the region is the norm on an input whose rows are of several sizes."""
+    sizes = np.geomspace(1, 1e-2, shape[0]).reshape(-1, *[1] * (len(shape) - 1))
+    x = sizes * (np.random.default_rng(1).standard_normal(shape) + 1)
+    return agree(probe(x), norm(x))

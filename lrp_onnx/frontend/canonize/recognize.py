@@ -12,10 +12,9 @@ from collections.abc import Iterable, Iterator
 
 import onnx_ir as ir
 
-from lrp_onnx.frontend.canonize.concept import Concept, concept_of
-from lrp_onnx.frontend.canonize.dependence import rescales
+from lrp_onnx.frontend.canonize.concept import Concept, concept_of, is_ratio
 from lrp_onnx.frontend.canonize.norm_operator import write_norm
-from lrp_onnx.frontend.canonize.probe import Evaluators, Probe
+from lrp_onnx.frontend.canonize.probe import Evaluators
 from lrp_onnx.frontend.canonize.regions import Dominators, Region
 from lrp_onnx.frontend.canonize.softmax import Softmax, write_softmax
 from lrp_onnx.graph.annotations import RESEMBLES
@@ -39,20 +38,12 @@ OVER_AXES = frozenset(
 WHOLE = ("Softmax", "LogSoftmax", "Exp", "InstanceNormalization")
 """Functions of one tensor that may end a region alone."""
 AFFINE = ("Mul", "Add", "Sub", "Div", "Cast", "Reshape")
+"""What may lie behind its end."""
 BEGINS = (
-    "Exp",
-    "Sub",
-    "Add",
-    "Mul",
-    "Div",
-    "Where",
-    "Cast",
-    "Reshape",
-    "Identity",
-    "Clip",
-    "Neg",
-    "Pow",
+    *("Exp", "Pow", "Sub", "Add", "Mul", "Div", "Neg", "Clip", "Where"),
+    *("Cast", "Reshape", "Identity"),
 )
+"""What a concept may begin with, in front of where its values part."""
 FARTHEST = 4
 """As many dominators are tried as entries, and as many nodes behind the end."""
 MOVED = ("LogSoftmax", "Reshape", "Cast")
@@ -82,7 +73,7 @@ def recognize(model: ir.Model) -> bool:
             left.append((end, [region for region in regions if region.exit is end.outputs[0]]))
     for end, regions in left:
         apart = taken.isdisjoint(node for region in regions[:1] for node in region.own)
-        if apart and not any(_is_known(region, evaluators) for region in regions):
+        if apart and _resembles(regions, evaluators):
             end.meta[RESEMBLES] = True
     return bool(taken)
 
@@ -130,30 +121,35 @@ def _divides(end: ir.Node, dominators: Dominators) -> bool:
 def _is_inverse(value: ir.Value | None) -> bool:
     """Whether it is one over something, copied to more places or not."""
     node = None if value is None else value.producer()
-    if node is not None and node.op_type in ("Expand", "Unsqueeze", "Reshape"):
-        return _is_inverse(node.inputs[0])
+    while node is not None and node.op_type in ("Expand", "Unsqueeze", "Reshape"):
+        node = None if node.inputs[0] is None else node.inputs[0].producer()
     if node is not None and node.op_type == "Div":
         return node.inputs[0] is not None and node.inputs[0].is_initializer()
     return node is not None and node.op_type in ("Reciprocal", "Pow")
 
 
-def _is_known(region: Region, evaluators: Evaluators) -> bool:
-    """Whether it is a concept, or a norm of another kind, which passes."""
-    if concept_of(region, evaluators) is not None:
-        return region.alone() or _is_quotient(region)
-    if _is_exponential(region.entry):
-        return False  # a softmax with something between
-    probe = Probe(region, evaluators)
-    return any(rescales(probe, shape) for shape in probe.shapes())
+def _resembles(regions: Iterable[Region], evaluators: Evaluators) -> bool:
+    """Whether it is one whose parts are read elsewhere, too, or neither a concept nor a norm of
+    another kind, which passes.
+    """
+    known = False
+    for region in regions:
+        concept = concept_of(region, evaluators)
+        if isinstance(concept, Softmax) or (concept is not None and concept.centered):
+            return True
+        # a row of exponentials over another sum is a softmax with something between
+        known |= not _is_exponential(region.entry) and is_ratio(region, evaluators)
+    return not known
 
 
-def _is_exponential(value: ir.Value | None) -> bool:
+def _is_exponential(value: ir.Value | None, left: int = FARTHEST) -> bool:
     """Whether it is one, masked or moved or not."""
     node = None if value is None else value.producer()
     if node is None or node.domain or node.op_type == "Exp":
         return node is not None and not node.domain
     masks = ("Mul", "Where", "Cast", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "Expand")
-    return node.op_type in masks and any(map(_is_exponential, node.inputs))
+    within = left > 0 and node.op_type in masks
+    return within and any(_is_exponential(v, left - 1) for v in node.inputs)
 
 
 def _is_quotient(region: Region) -> bool:
@@ -226,11 +222,10 @@ def _write(graph: ir.Graph, region: Region, concept: Concept) -> bool:
     last, x = region.exit.producer(), region.entry
     assert last is not None
     build = Build(graph, last, "concept")
-    y = (
-        write_softmax(build, concept, x)
-        if isinstance(concept, Softmax)
-        else (write_norm(build, concept, x))
-    )
+    if isinstance(concept, Softmax):
+        y = write_softmax(build, concept, x)
+    else:
+        y = write_norm(build, concept, x)
     if y is None:
         return False
     if region.exit.dtype not in (None, x.dtype):

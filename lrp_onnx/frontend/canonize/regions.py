@@ -22,7 +22,7 @@ __all__ = ["Dominators", "Region"]
 
 MOST_NODES = 40
 """As many nodes spell a concept at most."""
-MOST_ELEMENTS = 1 << 16
+MOST_ELEMENTS = 1 << 18
 """Larger constants are weights, not statistics or scales."""
 
 LAYERS = (*CONTROL, "Conv", "ConvTranspose", "LSTM", "GRU", "RNN")

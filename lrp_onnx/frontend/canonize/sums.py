@@ -11,7 +11,16 @@ import onnx_ir as ir
 from lrp_onnx.graph.constants import Float, sole_reader
 from lrp_onnx.graph.replacement import Build
 
-__all__ = ["Term", "common_sources", "fits", "is_own", "sums_of", "terms_of", "write_sum"]
+__all__ = [
+    "FARTHEST",
+    "Term",
+    "common_sources",
+    "fits",
+    "is_own",
+    "sums_of",
+    "terms_of",
+    "write_sum",
+]
 
 Term = tuple[ir.Value, int]
 """What is added, and its sign."""
@@ -34,16 +43,20 @@ def _is_inner(node: ir.Node) -> bool:
     return reader is not None and _is_sum(reader[0])
 
 
-def terms_of(node: ir.Node, sign: int = 1) -> Iterator[Term]:
-    """What a tree adds up."""
-    for k, value in enumerate(node.inputs):
-        assert value is not None
-        own = -sign if node.op_type == "Sub" and k == 1 else sign
-        inner = value.producer()
-        if inner is not None and _is_sum(inner) and is_own(value):
-            yield from terms_of(inner, own)
-        else:
-            yield value, own
+def terms_of(root: ir.Node) -> list[Term]:
+    """What a tree adds up, in order."""
+    terms, pending = list[Term](), [(root.outputs[0], 1)]
+    while pending:
+        value, sign = pending.pop()
+        node = value.producer()
+        if node is None or not _is_sum(node) or not (node is root or is_own(value)):
+            terms.append((value, sign))
+            continue
+        first, second = node.inputs
+        assert first is not None
+        assert second is not None
+        pending += [(second, -sign if node.op_type == "Sub" else sign), (first, sign)]
+    return terms
 
 
 def is_own(value: ir.Value) -> bool:
