@@ -46,7 +46,8 @@ def check_compiled(source: Source, compiled: Compiled, seed: int = 0) -> tuple[s
         return (*warnings, f"the forward was not compared with the original's: {judged}. {remedy}.")
     feeds, expected = judged
     warnings += forget_false_shapes(compiled.graph, expected)
-    for name, (difference, allowed) in forward_differences(compiled.graph, feeds, expected).items():
+    differences = forward_differences(source, compiled.graph, feeds, expected)
+    for name, (difference, allowed) in differences.items():
         if not difference <= allowed:
             raise CheckError(
                 f"output {name!r}: the compiled graph differs from the original by "

@@ -184,7 +184,7 @@ def verify(
     compiled = compile_prepared(prepare(loaded, options, ranges), accounts=True)
     check_graph(compiled.graph)
     inputs, expected = _forward(loaded.source, compiled, feeds, seed)
-    differences = forward_differences(compiled.graph, inputs, expected)
+    differences = forward_differences(loaded.source, compiled.graph, inputs, expected)
     with runtime_form(compiled.graph) as form:
         extra = extra_feeds(compiled.graph, inputs, expected)
         outputs = judge(form, plain=False).run({**extra, **inputs})

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from models import network
 from onnx import TensorProto, helper, numpy_helper
@@ -59,9 +60,35 @@ def test_what_is_allowed_follows_from_what_is_inside(inside: int) -> None:
     model = mixed(inside, "all")
     graph = lrp_onnx.compile(model, "epsilon", check=False).graph
     feeds, expected = check.judged_on_random(model, graph)
-    ((difference, allowed),) = differences.forward_differences(graph, feeds, expected).values()
+    ((difference, allowed),) = differences.forward_differences(
+        model, graph, feeds, expected
+    ).values()
     assert allowed == (1e-5 if inside == TensorProto.FLOAT else 1e-3)
     assert difference <= allowed
+
+
+@pytest.mark.parametrize(("factor", "holds"), [(1, True), (1.001, False)])
+def test_what_the_original_differs_from_itself_is_allowed_twice(monkeypatch, factor, holds) -> None:
+    layers = [
+        f"z{k} = Conv<pads=[1,1,1,1]>(a{k}, w) n{k} = BatchNormalization(z{k}, g, b, b, g) "
+        f"a{k + 1} = Tanh(n{k})"
+        for k in range(8)
+    ]
+    body = " ".join(["a0 = Relu(x)", *layers, "y = GlobalAveragePool(a8)"])
+    g = np.linspace(0.5, 2, 16).astype(np.float32)
+    w = np.random.default_rng(0).standard_normal((16, 16, 3, 3)).astype(np.float32) / 12
+    model = network(body, (1, 16, 8, 8), w=w, g=g, b=g - 1)
+    graph = lrp_onnx.compile(model, "epsilon", check=False).graph
+    feeds, expected = check.judged_on_random(model, graph)
+    for name, value in graph.graph.initializers.items():
+        if len(value.shape) == 4:
+            array = (value.const_value.numpy() * factor).astype(np.float32)
+            value.const_value = ir.tensor(array, name=name)
+    monkeypatch.setitem(differences.TOLERANCES, "float32", 1e-9)
+    found = differences.forward_differences(model, graph, feeds, expected).values()
+    ((difference, allowed),) = found
+    assert 1e-9 < allowed < 1e-5
+    assert (difference <= allowed) is holds
 
 
 def broken(monkeypatch: pytest.MonkeyPatch, change: Callable[[np.ndarray], np.ndarray]) -> None:
