@@ -23,7 +23,7 @@ from lrp_onnx.graph.annotations import RULE, SOURCE
 from lrp_onnx.graph.constants import loose_constant
 from lrp_onnx.graph.dialect import DIALECT, OF
 from lrp_onnx.graph.names import tensor_name
-from lrp_onnx.graph.shapes import inferred, of_forward, static_shape, type_of
+from lrp_onnx.graph.shapes import inferred, of_forward, same_sizes, static_shape, type_of
 
 __all__ = [
     "HALF",
@@ -439,11 +439,7 @@ class Emit:
         """Sum `value`, shaped like `shaped_like`, over the axes along which `reference` was
         broadcast to it.
         """
-        if (
-            reference.shape is not None
-            and reference.shape == shaped_like.shape
-            and None not in list(_dims(reference))
-        ):
+        if same_sizes(reference, shaped_like):
             return value
         lead = known_rank(shaped_like) - known_rank(reference)
         pairs = list(zip(_dims(shaped_like)[lead:], _dims(reference), strict=True))

@@ -10,7 +10,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-__all__ = ["broadcast", "inferred", "of_forward", "static_shape", "type_of"]
+__all__ = ["broadcast", "inferred", "of_forward", "same_sizes", "static_shape", "type_of"]
 
 Size = int | ir.SymbolicDim | None
 Operands = Sequence[ir.Value | None]
@@ -34,6 +34,13 @@ def static_shape(value: ir.Value) -> tuple[int, ...] | None:
     if value.shape is None or not all(isinstance(d, int) for d in value.shape):
         return None
     return tuple(int(d) for d in value.shape if isinstance(d, int))
+
+
+def same_sizes(a: ir.Value | None, b: ir.Value | None) -> bool:
+    """Whether two tensors are known to have one shape, of sizes with numbers or names."""
+    if a is None or b is None or a.shape is None or a.shape != b.shape:
+        return False
+    return all(isinstance(size, int) or size.value is not None for size in a.shape)
 
 
 def type_of(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit
+from lrp_onnx.graph.shapes import same_sizes
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.ops.registry import Op
 from lrp_onnx.propagation.node_derivative import alone, vjp
@@ -24,7 +25,8 @@ def passed_on(
     (i, *more) = site.step.active
     if site.rule.relevance != "R" or not op.elementwise or op.shared is not None:
         raise DoesNotApply("its rule does not pass relevance on element by element")
-    if first is None or more or any(others) or (op.broadcasts and not alone(node, i)):
+    summed = op.broadcasts and not (alone(node, i) or same_sizes(node.inputs[i], node.outputs[0]))
+    if first is None or more or any(others) or summed:
         raise DoesNotApply("relevance goes to several inputs, or is summed over broadcast axes")
     if node.op_type == "Cast":
         raise DoesNotApply("the element type changes")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.arithmetic import absolute, add, divide, multiply, positive, tensor
+from lrp_onnx.graph.arithmetic import absolute, add, divide, multiply, positive, sign, tensor
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.ops.stabilize import ratio
@@ -49,6 +49,13 @@ def _quotient(emit: Emit, relevance: Relevance, z: ir.Value, epsilon: float) -> 
         return ratio(emit, relevance.coefficient, z, epsilon)
     if relevance.is_of(z) or relevance.is_of_relu(z):
         return _own_share(emit, relevance, epsilon)
+    if (gate := relevance.gate_of(z)) is not None:
+        size = absolute(emit, z)
+        # |z·g|, so that runtimes compute z·g at once where nothing else reads g
+        own = sign(emit, gate) > 0
+        gated = absolute(emit, relevance.factor) if own else multiply(emit, gate, size)
+        share = divide(emit, gated, add(emit, size, epsilon))
+        return tensor(multiply(emit, late(emit, relevance.coefficient), share))
     c = late(emit, relevance.coefficient)
     if relevance.is_zero_below(z):
         share = divide(emit, relevance.factor, add(emit, positive(emit, z), epsilon))

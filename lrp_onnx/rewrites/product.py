@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.builder import HALF, Emit
 from lrp_onnx.graph.dialect import is_dialect, meant_by
+from lrp_onnx.graph.shapes import same_sizes
 from lrp_onnx.ops.scatter_add import constant_array
 
 __all__ = [
@@ -80,6 +81,14 @@ class Relevance:
     def is_of(self, z: ir.Value) -> bool:
         """Whether R = z · c, so that it is 0 where z is."""
         return self.factor is z and z.dtype not in HALF
+
+    def gate_of(self, z: ir.Value) -> ir.Value | None:
+        """g where R = z·g·c, since the factor is z·g; None where it is another."""
+        gate = None if self.factor is None else self.factor.producer()
+        if gate is None or (gate.domain, gate.op_type) != ("", "Mul") or z.dtype in HALF:
+            return None
+        others = [v for v in gate.inputs if v is not z]
+        return others[0] if len(others) == 1 and same_sizes(z, gate.outputs[0]) else None
 
     def is_of_relu(self, z: ir.Value) -> bool:
         """Whether R = relu(z) · c."""

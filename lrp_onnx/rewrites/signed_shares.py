@@ -25,6 +25,7 @@ from lrp_onnx.graph.arithmetic import (
     divide,
     multiply,
     side,
+    sign,
     subtract,
     tensor,
 )
@@ -92,17 +93,20 @@ class SignedShares(Contributions):
         return self._back_from(divide(emit, over_negative, divisor), over_negative, -times)
 
     def opposite_shares_of_own_output(self) -> Relevance:
-        """The same where R = c·z.  With t = z / (z₊ + ε), the one tensor of the forward pass that
-        is kept, it is c·t, and c·t / (t - 1) since z₋ - ε = z - (z₊ + ε).
+        """The same where R = c·z or c·z·g.  With t = z / (z₊ + ε), the one tensor of the forward
+        pass that is kept, it is c·t, and c·t / (t - 1) since z₋ - ε = z - (z₊ + ε).
         """
         self._require_opposite()
-        if not (self.relevance.is_of(self.z) and self.subtracts()):
+        factor = self.relevance.factor
+        of_own = self.relevance.is_of(self.z) or self.relevance.gate_of(self.z) is not None
+        if factor is None or not (of_own and self.subtracts()):
             raise DoesNotApply("relevance is no multiple of z, or z - z₊ loses digits")
         emit, least = self.emit, float(np.finfo(self.emit.dtype.numpy()).epsneg)
         t = divide(emit, self.z, self._stabilized(POSITIVE, 1))
+        share = t if factor is self.z else divide(emit, factor, self._stabilized(POSITIVE, 1))
         # t - 1 < 0 stands before c·t, so that it is not kept (see `late`)
         rest = at_most(emit, tensor(add(emit, t, -1.0)), -least)
-        over_positive = self.multiple(late(emit, self.relevance.coefficient), t)
+        over_positive = self.multiple(late(emit, self.relevance.coefficient), share)
         return self._back_from(over_positive, divide(emit, over_positive, rest), 1.0)
 
     def shares_of_one_sign(self) -> Relevance:
@@ -217,8 +221,10 @@ class SignedShares(Contributions):
         (see `late`).
         """
         emit = self.emit
-        if self.relevance.is_of(self.z):
-            u, y = self.share(self.z, size)
+        gate, factor = self.relevance.gate_of(self.z), self.relevance.factor
+        signed_like_z = self.relevance.is_of(self.z) or (gate is not None and sign(emit, gate) > 0)
+        if signed_like_z and factor is not None:
+            u, y = self.share(factor, size)
             size_of_y = absolute(emit, y)
             c = late(emit, self.relevance.coefficient, always=True)
             return values_of([u, multiply(emit, size_of_y, c)])
