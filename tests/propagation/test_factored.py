@@ -308,6 +308,17 @@ NETWORKS = {
         r = Add(z, a)""" + BEHIND,
         IMAGES, w=(8, 3, 3, 3), b=(8,), v=LITTLE,
     ),
+    "gates": network(
+        """z = Conv<pads=[1,1,1,1]>(x, w, b) s = Sigmoid(z) h = Mul(z, s)
+        m = GlobalAveragePool(h) e = Conv(m, c, d) g = Sigmoid(e) k = Mul(h, g)
+        l = Conv<pads=[1,1,1,1]>(k, v) t = Tanh(l) r = Mul(t, l)""" + BEHIND,
+        IMAGES, w=(32, 3, 3, 3), b=(32,), c=(32, 32, 1, 1), d=(32,), v=(8, 32, 3, 3),
+    ),
+    "a scale below 0": network(
+        """z = Conv<pads=[1,1,1,1]>(x, w, b) m = Mul(z, scale) p = Sigmoid(m) r = Mul(m, p)"""
+        + BEHIND,
+        IMAGES, w=(8, 3, 3, 3), b=(8,), scale=np.full((8, 1, 1), -1.5, np.float32),
+    ),
     "few weights that are not 0": network(
         """a = Conv<pads=[1,1,1,1]>(x, w, b) p = LeakyRelu<alpha=0.001>(a) z = Conv(p, v)
         r = Relu(z)""" + BEHIND,
