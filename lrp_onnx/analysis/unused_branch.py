@@ -2,8 +2,9 @@
 
 log(x) for x < 0 behind a Where that takes something else, a −inf that a softmax makes 0: the
 prediction is finite, relevance there is 0, and 0 · NaN must be 0 too.  Such a value begins where an
-operator is not defined everywhere, or at a constant that is not finite; elementwise operators hand
-it on; it ends where a Where leaves it out, or where a function has a finite limit.
+operator is not defined everywhere, or at a constant that is not finite; elementwise operators and
+those that move elements hand it on; it ends where a Where leaves it out, or where a function has a
+finite limit.
 """
 
 from __future__ import annotations
@@ -32,26 +33,26 @@ LIMITED = CHOOSES | {
 
 
 def may_be_unused(nodes: Sequence[ir.Node]) -> set[ir.Node]:
-    """Those of the nodes, in their order, whose inputs or outputs may be NaN or infinite though
-    the prediction is finite.
+    """The elementwise ones of the nodes, in their order, whose inputs or outputs may be NaN or
+    infinite though the prediction is finite.
     """
     undefined = (node for node in nodes if node.op_type in PARTIAL)
     infinite = (
         node for node in nodes if _is_elementwise(node) and any(map(_is_infinite, node.inputs))
     )
-    return _between(nodes, undefined, CHOOSES) | _between(nodes, infinite, LIMITED)
+    found = _between(nodes, undefined, CHOOSES) | _between(nodes, infinite, LIMITED)
+    return set(filter(_is_elementwise, found))
 
 
 def _between(
     nodes: Sequence[ir.Node], first: Iterable[ir.Node], last: frozenset[str]
 ) -> set[ir.Node]:
-    """The elementwise nodes behind the first ones, themselves included, on the way to a last."""
+    """The nodes behind the first ones, themselves included, on the way to a last."""
     behind = set(first)
     if not behind:
         return behind
     for node in nodes:
-        hands_on = _is_elementwise(node) and node.op_type not in CHOOSES
-        if hands_on and any(v is not None and v.producer() in behind for v in node.inputs):
+        if _hands_on(node) and any(v is not None and v.producer() in behind for v in node.inputs):
             behind.add(node)
     ending = set[ir.Node]()
     for node in reversed(nodes):
@@ -59,6 +60,14 @@ def _between(
         if node in behind and any(r.op_type in last or r in ending for r in readers):
             ending.add(node)
     return ending
+
+
+def _hands_on(node: ir.Node) -> bool:
+    """Whether each element of an output comes of one of each input."""
+    operator = find(node)
+    if operator is None or node.op_type in CHOOSES:
+        return False
+    return operator.elementwise or operator.kind == "move"
 
 
 def _is_elementwise(node: ir.Node) -> bool:

@@ -122,8 +122,8 @@ def _one_hot(emit: Emit, classes: ir.Value, chosen: ir.Value) -> ir.Value:
 
 def _class_numbers(emit: Emit, y: ir.Value, axis: int) -> ir.Value:
     """0, 1, 2, … along the class axis, shaped to broadcast against y."""
-    assert y.shape is not None
-    size, rank = y.shape[axis], known_rank(y)
+    rank = known_rank(y)
+    size = list(y.shape or ())[axis]
     shape = [-1 if k == axis else 1 for k in range(rank)]
     if isinstance(size, int):
         return emit.constant(np.arange(size).reshape(shape), ir.DataType.INT64)

@@ -93,7 +93,9 @@ def give_back_mean(emit: Emit, node: ir.Node, s: ir.Value, axes: Sequence[int] |
     if len(known) == len(sizes):
         share = emit.op("Mul", s, 1 / prod(known))
     else:
-        count = emit.op("Div", emit.op("Size", x), emit.op("Size", s))
+        one = emit.constant(1, ir.DataType.INT64)
+        means = emit.op("Max", emit.op("Size", s), one)  # none in an empty batch
+        count = emit.op("Div", emit.op("Size", x), means)
         share = emit.op("Div", s, emit.op("Cast", count, to=int(emit.dtype)))
     return _copied(emit, node, share)
 

@@ -21,7 +21,8 @@ def ratio(emit: Emit, relevance: ir.Value, z: ir.Value, epsilon: Operand) -> ir.
         shifted = add(emit, z, epsilon) if known > 0 else subtract(emit, z, epsilon)
     else:
         number = emit.constant(epsilon) if isinstance(epsilon, float) else epsilon
-        (shifted,) = emit.dialect("Stabilize", [emit.at_least_float(z), number], [z])
+        like = z if isinstance(epsilon, float) else relevance  # z may be that of one sample
+        (shifted,) = emit.dialect("Stabilize", [emit.at_least_float(z), number], [like])
     assert isinstance(shifted, ir.Value)
     if isinstance(epsilon, ir.Value):  # computed from z, so 0 where all of z is
         return _ratio_or_zero(emit, relevance, shifted)

@@ -39,7 +39,8 @@ def walk(
     """
     pending = {value: [r] for value, r in start.items()}
     masks = {} if masks is None else masks
-    unused = may_be_unused([site.step.node for site in assigned])
+    # what is not on the path, such as a gate, may be where it begins
+    unused = may_be_unused(list(emit.graph)) if assigned else set()
     for site in reversed(assigned):
         arriving = [_total(emit, pending, value, masks) for value in site.step.node.outputs]
         if all(r is None for r in arriving):

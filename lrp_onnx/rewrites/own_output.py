@@ -36,6 +36,8 @@ def by_own_output(
     form = normal_form(site.rule.shares[0], site.settings)
     if form is None:
         raise DoesNotApply("the factor of its share is no number")
+    if not form.factor:
+        raise DoesNotApply("no share gets any relevance")
     s = tensor(multiply(emit, form.factor, _quotient(emit, relevance, layer.z(emit), epsilon)))
     return {
         i: Relevance(vjp(emit, layer.op, layer.node, [s], i, detached=True), layer.node.inputs[i])

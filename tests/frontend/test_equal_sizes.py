@@ -40,6 +40,10 @@ ROWS = {  # nodes, two tensors, whether their sizes are known to be equal
     "another padding": (HALF + "c = Conv<pads=[2,2,2,2], strides=[2,2]>(x, w)", "ac", False),
     "another rounding": (f"a = AveragePool<{POOL}>(x) c = AveragePool<{POOL}, ceil_mode=1>(x)",
                          "ac", False),
+    "rounded up behind another padding": (
+        "a = MaxPool<kernel_shape=[2,2], strides=[3,3], pads=[0,0,1,1], ceil_mode=1>(x) "
+        "c = MaxPool<kernel_shape=[2,2], strides=[3,3], pads=[1,1,0,0], ceil_mode=1>(x)",
+        "ac", False),
     "another operator": (HALF + "b = ConvTranspose<strides=[2,2]>(a, w) "
                          f"c = ConvTranspose<{AROUND}, strides=[2,2], output_padding=[1,1]>(a, w)",
                          "bc", False),

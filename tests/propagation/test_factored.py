@@ -373,6 +373,7 @@ def test_gamma_in_doubles() -> None:
 RULES = {
     "nothing where z > 0": 'where = "z < 0"\nterms = [{ x = "x", w = "pos(w)", b = "b" }]',
     "nothing at all": 'factor = "0"\nterms = [{ x = "x", w = "pos(w)", b = "b" }]',
+    "nothing of the layer as it is": 'factor = "0"\nterms = [{ x = "x", w = "w", b = "b" }]',
     "a constant input, thrice": 'terms = [{ x = "2", w = "1", b = "0", factor = "3" }]',
     "bounds, thrice": """terms = [{ x = "x", w = "w" }, { x = "2", w = "pos(w)", factor = "-1" },
         { x = "3", w = "neg(w)", factor = "-2" }]""",
@@ -401,6 +402,20 @@ def written(folder: Path, share: str, more: str = "") -> str:
     file = folder / "own.toml"
     file.write_text(f'summary = "s"\nformula = "f"\nreference = "r"\n{more}\n[[share]]\n{share}\n')
     return str(file)
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_one_sum_for_all_samples_and_a_stabilizer_for_each(optimize: bool, tmp_path: Path) -> None:
+    rule = written(tmp_path, 'terms = [{ x = "1", w = "w" }]', "parameters = { epsilon = 0 }")
+    model = network("y = MatMul(x, w)", (2, 3), symbolic=(), w=(3, 4))
+    options = {"rules": {"y": rule}, "parameters": {"epsilon": "0.25*rms(z)"}}
+    compiled = lrp_onnx.compile(model, "epsilon", target="all", optimize=optimize, **options)
+    x = np.random.default_rng(0).standard_normal((2, 3)).astype(np.float32)
+    (w,) = map(numpy_helper.to_array, model.graph.initializer)
+    z, one = x @ w, np.ones((1, 3)) @ w
+    epsilon = 0.25 * np.sqrt((z**2).mean(1, keepdims=True))
+    s = z / (one + np.where(one < 0, -epsilon, epsilon))
+    assert_close(session(compiled.model)({"x": x})["x_relevance"], s @ w.T)
 
 
 @pytest.mark.parametrize("optimize", [True, False])

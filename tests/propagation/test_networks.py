@@ -169,6 +169,15 @@ def test_batch_equals_single_samples(name: str, composite: str) -> None:
         assert empty["x_relevance"].shape == (0, *x.shape[1:])
 
 
+def test_no_sample_of_unknown_size() -> None:
+    model = network(
+        "z = Conv(x, w) y = GlobalAveragePool(z)", (1, 2, 5, 5), (0, 2, 3), w=(3, 2, 3, 3)
+    )
+    explaining = session(lrp_onnx.compile(model, "epsilon").model, blocked=False)
+    found = explaining({"x": np.empty((0, 2, 6, 4), np.float32)})["x_relevance"]
+    assert found.shape == (0, 2, 6, 4)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_walk_by_gradient_is_the_gradient(name: str) -> None:
     model, x, R = NETWORKS[name], *start_of(NETWORKS[name], "one")

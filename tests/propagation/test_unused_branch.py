@@ -25,6 +25,10 @@ CHOSEN = {
     " q = Tanh(m)\n s = Where(n, h, q)",
     "sum of a logarithm": "n = Less(h, zero)\n l = Log(h)\n k = Add(l, h)\n s = Where(n, h, k)",
     "product": "n = Less(h, zero)\n l = Log(h)\n k = Mul(l, h)\n s = Where(n, h, k)",
+    "sum behind a gate": "n = Less(h, zero)\n l = Log(h)\n k = Mul(l, h)\n m = Sub(h, k)\n"
+    " s = Where(n, h, m)",
+    "turned sum": "g = Transpose(h)\n n = Less(g, zero)\n l = Log(h)\n m = Add(l, h)\n"
+    " t = Transpose(m)\n s = Where(n, g, t)",
     "itself": "n = Less(h, zero)\n l = Log(h)\n k = Add(l, l)\n s = Where(n, h, k)",
     "quotient": "r = Relu(h)\n n = Equal(r, zero)\n l = Div(h, r)\n s = Where(n, h, l)",
     "reciprocal": "r = Relu(h)\n n = Equal(r, zero)\n l = Reciprocal(r)\n s = Where(n, h, l)",

@@ -113,7 +113,10 @@ def _window(node: ir.Node, k: int) -> Hashable:
     padding = reach if auto.startswith("SAME") and stride == 1 else pads[k] + pads[n + k]
     if stride == 1 and padding == reach and not extra:
         return KEEPS
-    return kernel[k], stride, dilation, extra, padding, auto, attribute(node, "ceil_mode", 0)
+    # rounded up, a last window that would start behind the input is left out: where it starts
+    # depends on the padding in front
+    up = (pads[k],) if attribute(node, "ceil_mode", 0) else ()
+    return kernel[k], stride, dilation, extra, padding, auto, up
 
 
 def _kernel(node: ir.Node) -> Sequence[int] | None:
