@@ -65,9 +65,7 @@ def _between(
 def _hands_on(node: ir.Node) -> bool:
     """Whether each element of an output comes of one of each input."""
     operator = find(node)
-    if operator is None or node.op_type in CHOOSES:
-        return False
-    return operator.elementwise or operator.kind == "move"
+    return operator is not None and (operator.elementwise or operator.kind == "move")
 
 
 def _is_elementwise(node: ir.Node) -> bool:

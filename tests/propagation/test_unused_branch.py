@@ -29,6 +29,8 @@ CHOSEN = {
     " s = Where(n, h, m)",
     "turned sum": "g = Transpose(h)\n n = Less(g, zero)\n l = Log(h)\n m = Add(l, h)\n"
     " t = Transpose(m)\n s = Where(n, g, t)",
+    "chosen twice": "n = Less(h, zero)\n m = Less(h, one)\n l = Log(h)\n k = Where(m, l, h)\n"
+    " a = Add(k, h)\n s = Where(n, h, a)",
     "itself": "n = Less(h, zero)\n l = Log(h)\n k = Add(l, l)\n s = Where(n, h, k)",
     "quotient": "r = Relu(h)\n n = Equal(r, zero)\n l = Div(h, r)\n s = Where(n, h, l)",
     "reciprocal": "r = Relu(h)\n n = Equal(r, zero)\n l = Reciprocal(r)\n s = Where(n, h, l)",
