@@ -54,8 +54,10 @@ class Account:
         emit = self.emit
         taken = multiply(emit, times * factor, relevance)
         s = emit.op("Mul", s, float(times)) if times > 1 else s
-        absorbed = subtract(emit, taken, multiply(emit, s, z))
         dead = emit.op("Equal", z, 0.0)
+        # where nothing is shared out z may be infinite, such as that of a masked score
+        z = emit.op("Where", emit.op("Equal", s, 0.0), 0.0, z)
+        absorbed = subtract(emit, taken, multiply(emit, s, z))
         of_epsilon = _sum(emit, emit.op("Where", dead, 0.0, absorbed))
         self.stabilizer = add(emit, self.stabilizer, of_epsilon)
         self.dropped = add(emit, self.dropped, _sum(emit, emit.op("Where", dead, absorbed, 0.0)))

@@ -289,3 +289,13 @@ def test_what_cannot_be_explained_is_told_and_not_accounted_for():
     del model.graph.node[0].attribute[0].ints[2:]
     with pytest.raises(UnsupportedError, match="2 pads for 2 axes"):
         verify(model, CompileOptions(composite="epsilon-plus"))
+
+
+def test_a_score_that_is_masked_by_infinity_is_accounted_for():
+    model = network(
+        "h = MatMul(x, w) m = Add(h, b) y = Tanh(m)",
+        (2, 3), w=(3, 4), b=np.array([0, -np.inf, 0, 0], np.float32),
+    )  # fmt: skip
+    verdict = verify(model, CompileOptions(composite="epsilon", target="all"))
+    assert np.isfinite([line.bias for line in verdict.lines]).all()
+    assert not verdict.problems
