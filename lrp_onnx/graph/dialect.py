@@ -12,6 +12,7 @@
 | LinearVjp | s₁ … s_K, w₁₁ … w_1J … w_KJ → c₁ … c_J | Σ_k vjp(s_k; w_kj) for every j |
 | Stabilize | z, ε → z + ε·sgn(z) | sgn(0) = 1 |
 | Side | z → sgn(z) | sgn(0) = 0 |
+| AtLeast, AtMost | a, bound → max(a, bound), min(a, bound) | |
 | Late | c → c | computed after what stands before it |
 
 The first five come from the backward pass, one for each forward node (`propagation`), and are gone
