@@ -9,42 +9,58 @@ and along an axis whose last window is kept the padding behind grows by what tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import onnx
 from onnx import helper
 
 from lrp_onnx.errors import ModelError
+from lrp_onnx.frontend.opset.scope import subgraphs
 from lrp_onnx.ops.registry import REGISTRY
 
 __all__ = ["settle_ceil_mode"]
 
+Infer = Callable[[onnx.ModelProto], onnx.ModelProto]
+Node = onnx.NodeProto
+Graphs = tuple[onnx.GraphProto, ...]
 
-def settle_ceil_mode(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Rewrite, in place, every pooling node whose inferred size would be wrong.
 
-    Raises ModelError for the one that has no other spelling.
+def settle_ceil_mode(proto: onnx.ModelProto, infer: Infer) -> onnx.ModelProto:
+    """Rewrite, in place, every pooling node whose inferred size would be wrong, those of bodies
+    included.
+
+    infer: shape inference of a model.  Raises ModelError for the node that has no other spelling.
     """
-    for node in proto.graph.node:
+    for k, (node, _) in enumerate(_nodes(proto.graph)):
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         operator = REGISTRY.get((node.domain, node.op_type))
         if operator is None or operator.window != "pool" or not attributes.get("ceil_mode"):
             continue
-        sizes = _spatial_sizes(proto, node.input[0])
+        sizes = _spatial_sizes(infer(proto), k)
         if sizes is not None and attributes.get("auto_pad", b"NOTSET") == b"NOTSET":
             _settle(node, attributes, sizes)
     return proto
 
 
-def _spatial_sizes(proto: onnx.ModelProto, name: str) -> list[int] | None:
-    """The input's sizes behind batch and channel, inferred with all earlier nodes settled; 0 where
-    only the run knows one.
+def _nodes(graph: onnx.GraphProto, *around: onnx.GraphProto) -> Iterator[tuple[Node, Graphs]]:
+    """Every node in the order of the run, with the graph that it is in and those around that."""
+    for node in graph.node:
+        yield node, (graph, *around)
+        for inner in subgraphs(node):
+            yield from _nodes(inner, graph, *around)
+
+
+def _spatial_sizes(inferred: onnx.ModelProto, k: int) -> list[int] | None:
+    """The sizes behind batch and channel of what the k-th node reads, inferred with all earlier
+    nodes settled; 0 where only the run knows one.
     """
-    inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
-    for value in (*inferred.input, *inferred.value_info, *inferred.output):
-        if value.name == name:
-            sizes = [d.dim_value for d in value.type.tensor_type.shape.dim[2:]]
-            return sizes if any(sizes) else None
+    node, graphs = next(islice(_nodes(inferred.graph), k, None))
+    for graph in graphs:
+        for value in (*graph.input, *graph.value_info, *graph.output):
+            if value.name == node.input[0]:
+                sizes = [d.dim_value for d in value.type.tensor_type.shape.dim[2:]]
+                return sizes if any(sizes) else None
     return None
 
 

@@ -35,7 +35,7 @@ def inferred(proto: ModelProto, strict: bool = True) -> ModelProto:
             node.domain, node.op_type = "", "Identity"
     grouped = _as_identities(proto.graph)
     _declare_captured(proto.graph)
-    settled = settle_ceil_mode(proto)
+    settled = settle_ceil_mode(proto, lambda model: inferred_steady(model, _known))
     result = inferred_steady(settled, _shaped if strict else _known)
     for node in _nodes(result.graph) if others else ():
         if node.op_type == "Identity" and node.output[0] in others:
