@@ -44,8 +44,7 @@ def _taps(emit: Emit, node: ir.Node, axis: int) -> tuple[list[Tap], ir.Value | f
     size = _size(emit, node, axis)
     # the grid's last axis counts from the last spatial axis: x, y, z
     along = emit.op("Gather", grid, emit.constant(n - 1 - axis, ir.DataType.INT64), axis=-1)
-    batch = emit.op("Shape", along, start=0, end=1)
-    flat = emit.op("Reshape", along, emit.op("Concat", batch, emit.ints(-1), axis=0))
+    flat = emit.op("Flatten", along, axis=1)
     aligned = node.attributes.get_int("align_corners", 0)
     factor = emit.op("Mul", emit.op("Sub", size, 1.0) if aligned else size, 0.5)
     # in the runtime's own order: at halves the last digit decides what the nearest element is
@@ -183,8 +182,9 @@ def _copied(emit: Emit, indices: ir.Value, like: ir.Value) -> ir.Value:
 
 def _flat(emit: Emit, value: ir.Value) -> ir.Value:
     """(N, C, *size) as (N, C, Πsize)."""
-    lead = emit.op("Shape", value, start=0, end=2)
-    return emit.op("Reshape", value, emit.op("Concat", lead, emit.ints(-1), axis=0))
+    lead, sizes = emit.op("Shape", value, start=0, end=2), emit.op("Shape", value, start=2)
+    size = emit.op("ReduceProd", sizes)  # where there is no sample, -1 would be any size
+    return emit.op("Reshape", value, emit.op("Concat", lead, size, axis=0))
 
 
 def _sign_of_interpolation(node: ir.Node, of: Sequence[int]) -> int:

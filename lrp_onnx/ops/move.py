@@ -48,14 +48,17 @@ def tile(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     x, counts = operand(node), optional(node, 1)
     rank, repeats = known_rank(x), constant_ints(counts)
     sizes: list[Size] = []
+    copied: list[int] = []
     for k in range(rank):
         count = slice_axis(emit, counts, 0, k, k + 1) if repeats is None and counts else None
-        sizes += [repeats[k] if repeats else count or 1, size_of(emit, x, k)]
-    copied = [2 * k for k in range(rank) if sizes[2 * k] != 1]
+        copies = repeats[k] if repeats else count or 1
+        if copies != 1:
+            copied.append(len(sizes))
+            sizes.append(copies)
+        sizes.append(size_of(emit, x, k))
     if not copied:
         return s
-    total = emit.op("ReduceSum", reshape(emit, s, sizes), emit.ints(*copied), keepdims=0)
-    return emit.reshape_like(total, x) if len(copied) < rank else total
+    return emit.op("ReduceSum", reshape(emit, s, sizes), emit.ints(*copied), keepdims=0)
 
 
 @op("Concat", kind="move", inputs=None, moves="joins", samples_apart=along(0))

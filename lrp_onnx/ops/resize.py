@@ -237,7 +237,10 @@ def _applied(emit: Emit, s: ir.Value, matrix: ir.Value, axis: int, rank: int) ->
     if axis == rank - 1:
         return emit.op("MatMul", s, matrix)
     if axis == rank - 2:
-        return emit.op("MatMul", emit.op("Transpose", matrix, perm=[1, 0]), s)
+        turned, samples = emit.op("Transpose", matrix, perm=[1, 0]), size_of(emit, s, 0)
+        if rank > 2 and not isinstance(samples, int):  # runtimes broadcast nothing to no sample
+            turned = emit.op("Expand", turned, vector(emit, [samples, *[1] * (rank - 1)]))
+        return emit.op("MatMul", turned, s)
     swapped = list(range(rank))
     swapped[axis], swapped[-1] = swapped[-1], axis
     last = emit.op("MatMul", emit.op("Transpose", s, perm=swapped), matrix)

@@ -97,10 +97,21 @@ def counted(emit: Emit, size: Size) -> ir.Value:
 
 
 def reshape(emit: Emit, value: ir.Value, sizes: Sequence[Size]) -> ir.Value:
-    """`value` in a new shape; 0 keeps the size at that place, a single unknown size becomes -1."""
+    """`value` in a new shape; 0 keeps the size at that place, a single unknown size becomes -1.
+
+    Not where a size that is kept may be none, as of an empty batch: any other would fit beside it.
+    """
+    sizes = list(sizes)
     unknown = [k for k, v in enumerate(sizes) if not isinstance(v, int)]
     if len(unknown) == 1:
-        sizes = [-1 if k in unknown else v for k, v in enumerate(sizes)]
+        kept = {k: size_of(emit, value, k) for k, v in enumerate(sizes) if v == 0}
+        # runtimes put -1 for a size that they do not know beside zeros alone: they see these sizes
+        sizes = [
+            size if k not in kept or isinstance(kept[k], int) else kept[k]
+            for k, size in enumerate(sizes)
+        ]
+        if all(isinstance(size, int) for size in kept.values()):
+            sizes[unknown[0]] = -1
     return emit.op("Reshape", value, vector(emit, sizes))
 
 
