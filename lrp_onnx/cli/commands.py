@@ -190,7 +190,7 @@ def verify(
         note(f"{problem}.", "does not hold: ")
     if verdict.ill_conditioned:
         _warn(f"ill-conditioned: {verdict.ill_conditioned}")
-    return FAILED if verdict.problems or verdict.ill_conditioned else DONE
+    return DONE if verdict.holds_fully else FAILED
 
 
 @app.command()

@@ -75,7 +75,11 @@ def verdict_facts(verdict: Verdict, random: bool) -> list[tuple[str, str]]:
         holds += ", every account adds up"
     if verdict.method != "lrp":
         holds += ", everything is finite"
-    holds += ", but the result is ill-conditioned" if verdict.ill_conditioned else ""
+    but = ["the result is ill-conditioned"] if verdict.ill_conditioned else []
+    if verdict.unrecognized:
+        names = ", ".join(verdict.unrecognized)
+        but.append(f"what looks like a softmax or a norm was not recognized as one: {names}")
+    holds += f", but {', and '.join(but)}" if but else ""
     return [*rows, ("verdict", "does not hold" if verdict.problems else holds)]
 
 
@@ -131,4 +135,5 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
         "warnings": verdict.warnings,
         "problems": verdict.problems,
         "ill_conditioned": verdict.ill_conditioned,
+        "unrecognized": verdict.unrecognized,
     }

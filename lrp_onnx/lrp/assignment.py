@@ -64,6 +64,8 @@ class Assignment:
     inputs: tuple[ir.Value, ...]
     nodes: tuple[Assigned, ...]
     warnings: tuple[str, ...]
+    unrecognized: tuple[str, ...] = ()
+    """The nodes on the path that look like a softmax or a norm and were not recognized as one."""
 
     @property
     def composite_name(self) -> str:
@@ -146,6 +148,7 @@ def assign(
     _check_weights(every, layers)
     parameters = {**options.parameters, **{k: v for k, v in implied.items() if _taken(k, layers)}}
     nodes = tuple(_assigned(composite, step) for step in path)
+    alike = _unrecognized(composite, every)
     return Assignment(
         options=options,
         method=method,
@@ -161,10 +164,11 @@ def assign(
             *_warnings(composite, every),
             *_unreached_rules(options, layers),
             *_straight_through(composite, every),
-            *_resembling(composite, every),
+            *_resembling(alike),
             *_all_alike(nodes),
             *_open_classes(output, axis, target),
         ),
+        unrecognized=alike,
     )
 
 
@@ -369,13 +373,15 @@ def _straight_through(composite: Composite, path: tuple[Step, ...]) -> tuple[str
     )
 
 
-def _resembling(composite: Composite, path: tuple[Step, ...]) -> tuple[str, ...]:
-    """A warning where something looks like a softmax or a norm and was not recognized as one."""
-    alike = [step for step in path if RESEMBLES in step.node.meta]
-    if not composite.constant_gates or not alike:
-        return ()
-    names = ", ".join(f"{name_of(step.node)!r} ({step.node.op_type})" for step in alike)
-    return (f"{names}: {RESEMBLING}; check whether that is meant.",)
+def _unrecognized(composite: Composite, path: tuple[Step, ...]) -> tuple[str, ...]:
+    """What looks like a softmax or a norm and was not recognized as one; a gradient needs not."""
+    alike = [step.node for step in path if RESEMBLES in step.node.meta]
+    return tuple(f"{name_of(n)!r} ({n.op_type})" for n in alike if composite.constant_gates)
+
+
+def _resembling(alike: Sequence[str]) -> tuple[str, ...]:
+    """A warning that names them."""
+    return (f"{', '.join(alike)}: {RESEMBLING}; check whether that is meant.",) if alike else ()
 
 
 def _all_alike(nodes: Sequence[Assigned]) -> tuple[str, ...]:

@@ -8,6 +8,9 @@ within 1e-4 · Σ|R_out|; `dropped` is what the rule itself loses, a fact to rep
 Over the whole graph the same must hold between the explained value, the relevance of the inputs
 and everything booked on the way: a branch forgotten where relevance fans out shows only there.
 
+All of that may hold and the result mean little: where it is ill-conditioned, and where something
+looks like a softmax or a norm and was not recognized as one.
+
 Gradients conserve nothing, so there are no accounts; integrated gradients sum to f(x) - f(x₀) to
 within INCOMPLETE, and what the steps alone give, the better the more there are, to within ROUGH.
 """
@@ -164,6 +167,15 @@ class Verdict:
     """
     ill_conditioned: str = ""
     """Why the result means nothing though everything holds; empty where it does not."""
+    unrecognized: tuple[str, ...] = ()
+    """The nodes that look like a softmax or a norm and are explained part by part, since they were
+    not recognized as one: everything holds, and the result may depend on how they are spelled.
+    """
+
+    @property
+    def holds_fully(self) -> bool:
+        """Whether everything holds and nothing is to be said against the result."""
+        return not (self.problems or self.ill_conditioned or self.unrecognized)
 
 
 def verify(
@@ -181,7 +193,8 @@ def verify(
     """
     options = replace(options, check=False)
     loaded = source if isinstance(source, Loaded) else load_original(source)
-    compiled = compile_prepared(prepare(loaded, options, ranges), accounts=True)
+    prepared = prepare(loaded, options, ranges)
+    compiled = compile_prepared(prepared, accounts=True)
     check_graph(compiled.graph)
     inputs, expected = _forward(loaded.source, compiled, feeds, seed)
     differences = forward_differences(loaded.source, compiled.graph, inputs, expected)
@@ -217,6 +230,7 @@ def verify(
         completeness,
         simplified,
         _ill_conditioned(maps, lines),
+        prepared.assignment.unrecognized,
     )
 
 
