@@ -21,6 +21,7 @@ from lrp_onnx.frontend.canonize.lookup import lookups
 from lrp_onnx.frontend.canonize.masked import finite_twins
 from lrp_onnx.frontend.canonize.padding import explicit_pads, fold_pads
 from lrp_onnx.frontend.canonize.recognize import recognize
+from lrp_onnx.frontend.canonize.scans import mark_scans
 from lrp_onnx.frontend.canonize.variadic import binary_sums
 from lrp_onnx.graph.annotations import share_aliases
 from lrp_onnx.graph.model_file import SMALL
@@ -59,6 +60,7 @@ def canonize(model: ir.Model) -> None:
             _lift_weights(model.graph, graph)
         common.NameFixPass()(model)  # new constants of a body are named within it
     mark_cells(model)
+    mark_scans(model)
     common.RemoveUnusedNodesPass()(model)
 
 
