@@ -14,7 +14,7 @@ from lrp_onnx.propagation.conservation import columns, of_inactive, total
 from lrp_onnx.propagation.expression_rule import by_expression, expressed
 from lrp_onnx.propagation.shares import booked_by_shares, by_shares
 
-__all__ = ["account", "calmed", "interpret"]
+__all__ = ["account", "calmed", "has_sizes_of_output", "interpret", "own_sizes"]
 
 Relevances = Sequence[ir.Value | None]
 
@@ -35,7 +35,7 @@ def calmed(emit: Emit, site: Assigned, arriving: Relevances) -> Assigned:
     replaced: dict[int, Input] = {
         i: emit.shaped(emit.op("Where", nothing, number, x), node.outputs[0])
         for i, x in enumerate(node.inputs)
-        if x is not None and (i not in site.step.active or x.shape == node.outputs[0].shape)
+        if x is not None
     }
     calm = emit.forward(node, replaced).producer()
     assert calm is not None
@@ -44,9 +44,22 @@ def calmed(emit: Emit, site: Assigned, arriving: Relevances) -> Assigned:
 
 def interpret(emit: Emit, site: Assigned, arriving: Relevances) -> dict[int, ir.Value]:
     """The relevance of each active input, given that of each output."""
-    site = calmed(emit, site, arriving)
+    calm = calmed(emit, site, arriving)
     by_rule = by_shares if site.rule.shares else by_expression
-    return by_rule(emit, site, arriving)
+    found = by_rule(emit, calm, arriving)
+    return found if calm is site else {i: own_sizes(emit, site, i, r) for i, r in found.items()}
+
+
+def own_sizes(emit: Emit, site: Assigned, i: int, r: ir.Value) -> ir.Value:
+    """Relevance of a replaced input, which has the output's shape, in that of input i."""
+    x, y = site.step.node.inputs[i], site.step.node.outputs[0]
+    return r if x is None or has_sizes_of_output(site, i) else emit.sum_to(r, x, y)
+
+
+def has_sizes_of_output(site: Assigned, i: int) -> bool:
+    """Whether input i is known to have the output's shape."""
+    x = site.step.node.inputs[i]
+    return x is not None and x.shape == site.step.node.outputs[0].shape
 
 
 def account(

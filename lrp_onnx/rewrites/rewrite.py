@@ -31,7 +31,13 @@ from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.refusal import refusal
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.propagation.conservation import COLUMNS
-from lrp_onnx.propagation.interpreter import account, calmed, interpret
+from lrp_onnx.propagation.interpreter import (
+    account,
+    calmed,
+    has_sizes_of_output,
+    interpret,
+    own_sizes,
+)
 from lrp_onnx.propagation.shares import EPSILON, Layer, layer_of
 from lrp_onnx.rewrites import constant_inputs, own_output
 from lrp_onnx.rewrites.moves import moved, passed_on
@@ -198,8 +204,12 @@ def _cheapest(
     reasons: dict[str, str], emit: Emit, site: Assigned, arriving: Sequence[Relevance | None]
 ) -> Propagated:
     if site.may_be_unused:
-        site = calmed(emit, site, _whole(emit, arriving))
+        calm = calmed(emit, site, _whole(emit, arriving))
         arriving = [None if r is None else Relevance(r) for r in _whole(emit, arriving)]
+        found = _cheapest(reasons, emit, replace(calm, may_be_unused=False), arriving)
+        apart = [i for i in found if calm is not site and not has_sizes_of_output(site, i)]
+        summed = {i: own_sizes(emit, site, i, found[i].whole(emit)) for i in apart}
+        return {**found, **{i: Relevance(r) for i, r in summed.items()}}
     is_product = any(r is not None and r.factor is not None for r in arriving)
     if emit.optimize and (site.rule.shares or is_product):
         site = replace(site, rule=canonical(site.rule, site.settings))

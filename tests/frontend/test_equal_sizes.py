@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 from models import network, normalized, run
+
+import lrp_onnx
 
 WEIGHTS = {
     "w": (2, 2, 3, 3),
@@ -84,3 +87,45 @@ def test_sizes_of_one_name_are_one_size(text: str, size: tuple[int, int]) -> Non
         ):
             if told.dim_param:
                 assert bound.setdefault(told.dim_param, real) == real, value.name
+
+
+KEPT = {
+    "target": "r = Reshape(x, joined) y = Relu(r)",
+    "two unknown": "s = Shape<start=0, end=2>(x) t = Concat<axis=0>(s, six) r = Reshape(x, t) "
+    "y = Relu(r)",
+    "behind a product": "r = Reshape(x, turned) m = MatMul(x, r) y = Relu(m)",
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_reshape_keeps_the_one_unknown_size(name: str) -> None:
+    constants = {"joined": [-1, 12], "six": [6], "turned": [-1, 6, 2]}
+    used = {k: np.array(v) for k, v in constants.items() if k in KEPT[name]}
+    model = normalized(ir.from_proto(network(KEPT[name], (2, 2, 6), symbolic=(0,), **used)))
+    assert model.graph.outputs[0].shape[0] == model.graph.inputs[0].shape[0]
+
+
+def test_a_reshape_of_two_unknown_sizes_keeps_none() -> None:
+    body = "r = Reshape(x, joined) y = Relu(r)"
+    sizes = {"joined": np.array([-1, 6])}
+    model = normalized(ir.from_proto(network(body, (2, 2, 6), symbolic=(0, 1), **sizes)))
+    assert model.graph.outputs[0].shape[0] != model.graph.inputs[0].shape[0]
+
+
+@pytest.mark.parametrize(("rows", "gone"), [("N", True), ("M", False)])
+def test_expand_to_the_shape_that_is_there_is_nothing(rows: str, gone: bool) -> None:
+    """Of another name the size may be 1, and relevance is summed over the copies."""
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 18]>'
+        f"g (float[N,3] x, float[{rows},3] k) => (float[{rows},3] y) {{ s = Shape(k) t = Tanh(x)"
+        " e = Expand(t, s) y = Mul(e, e) }"
+    )
+    compiled = lrp_onnx.compile(
+        model, "gradient", target="all", start="one", explain=["x"], check=False
+    )
+    expanded = [node for node in compiled.model.graph.node if node.output[0] == "e"]
+    assert bool(expanded) is not gone
+    x, k = np.float32([[1, -2, 0.5]]), np.zeros((1 if gone else 4, 3), np.float32)
+    found = run(compiled.model, {"x": x, "k": k})["x_relevance"]
+    slope = 2 * np.tanh(x) * (1 - np.tanh(x) ** 2)
+    np.testing.assert_allclose(found, len(k) * slope, rtol=1e-5)

@@ -16,7 +16,10 @@ from lrp_onnx.options import CompileOptions
 from lrp_onnx.validate.verify import verify
 
 MASK = np.triu(np.full((4, 4), -np.inf, np.float32), 1)
-NUMBERS = {"zero": 0.0, "half": 0.5, "one": 1.0, "huge": 1000.0}
+NUMBERS = {
+    **{"zero": 0.0, "half": 0.5, "one": 1.0, "huge": 1000.0},
+    **{"column": [[-np.inf], [0], [0], [0]], "mean": [[0.25]] * 4},
+}
 CHOSEN = {
     "logarithm": "n = Less(h, zero)\n l = Log(h)\n s = Where(n, zero, l)",
     "root": "n = Less(h, zero)\n l = Sqrt(h)\n s = Where(n, h, l)",
@@ -45,6 +48,7 @@ LIMITED = {
     "attention": "a = Add(h, mask)\n b = Add(a, h)\n s = Softmax<axis=1>(b)",
     "chosen mask": "t = Less(mask, zero)\n c = Abs(mask)\n d = Where(t, mask, h)\n b = Add(d, h)\n"
     " s = Softmax<axis=1>(b)",
+    "decay of rows": "c = MatMul(h, mean)\n a = Add(c, column)\n b = Add(h, a)\n s = Exp(b)",
     "sigmoid": "a = Add(h, mask)\n m = Mul(a, half)\n b = Add(m, h)\n s = Sigmoid(b)",
 }
 BODIES = CHOSEN | LIMITED

@@ -3,14 +3,17 @@
 onnx's inference makes up a name for every such size.  A window of stride 1 whose padding makes up
 for its kernel keeps a size; the same window, or the same scale, makes the same size of the same;
 what an elementwise operator reads is broadcast to what it gives, where no size but one name and 1
-meet.  Sums of branches then need no sizes at run time, forward or back.
+meet; a Reshape keeps the one size that is unknown where the others have one product.  Sums of
+branches then need no sizes at run time, forward or back.
 
-Spec: ONNX Conv-11, ConvTranspose-11, MaxPool-12, AveragePool-19, Resize-19, broadcasting.
+Spec: ONNX Conv-11, ConvTranspose-11, MaxPool-12, AveragePool-19, Resize-19, Reshape-14, MatMul-13,
+broadcasting.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from math import prod
 
 import onnx_ir as ir
 
@@ -42,8 +45,12 @@ def name_equal_sizes(graph: ir.Graph) -> None:
                 continue
             if operator.window or node.op_type == "Resize":
                 same = _of_window(node, axis, made, str(size))
+            elif node.op_type == "Reshape":
+                same = _kept(node)
+            elif node.op_type == "Expand":
+                same = _expanded(node, axis - len(y.shape))
             else:
-                same = _broadcast(node, axis - len(y.shape)) if operator.elementwise else size
+                same = _broadcast(node, axis - len(y.shape)) if _meet(node, axis) else size
             if same is not None and same != size:
                 names[str(size)] = str(same)
         for value in node.outputs if names else ():
@@ -70,11 +77,55 @@ def _is_made_up(size: Size) -> bool:
     return isinstance(size, str) and size.startswith(MADE_UP)
 
 
+def _meet(node: ir.Node, axis: int) -> bool:
+    """Whether the sizes of what a node reads are broadcast to each other along an axis."""
+    operator, y = find(node), node.outputs[0]
+    if node.op_type == "MatMul" and not node.domain and y.shape is not None:
+        return axis < len(y.shape) - 2
+    return operator is not None and operator.elementwise
+
+
 def _broadcast(node: ir.Node, axis: int) -> Size:
     """The only size that is not 1 among those that meet along an axis, counted from the last."""
     met = {sizes[axis] for v in _read(node) if len(sizes := _sizes(v) or []) >= -axis}
     met.discard(1)
     return met.pop() if len(met) == 1 else None
+
+
+def _kept(node: ir.Node) -> Size:
+    """The unknown size that Reshape reads, where the one that it gives has as many elements beside
+    it.
+    """
+    read, given = (_sizes(v) or [] for v in (_read(node)[0], node.outputs[0]))
+    unknown = [size for size in read if not isinstance(size, int)]
+    counts = [prod(s for s in sizes if isinstance(s, int)) for sizes in (read, given)]
+    alone = len(unknown) == 1 == sum(not isinstance(size, int) for size in given)
+    return unknown[0] if alone and counts[0] == counts[1] != 0 else None
+
+
+def _expanded(node: ir.Node, axis: int) -> Size:
+    """The size that Expand reads along an axis, counted from the last, where that is the one asked
+    for: of another name it may be 1.
+    """
+    x, target = _read(node)
+    read, asked = _sizes(x) or [], _sizes_in(target)
+    known = asked is not None and min(len(read), len(asked)) >= -axis
+    return read[axis] if known and asked is not None and asked[axis] == read[axis] else None
+
+
+def _sizes_in(value: ir.Value) -> list[Size] | None:
+    """The sizes that a tensor of them holds, joined from numbers and the shapes of others."""
+    node = value.producer()
+    if value.const_value is not None:
+        return [int(n) for n in value.const_value.numpy().reshape(-1)]
+    if node is not None and node.op_type == "Concat":
+        parts = [None if v is None else _sizes_in(v) for v in node.inputs]
+        return None if None in parts else [n for part in parts for n in part or ()]
+    if node is None or node.op_type != "Shape" or node.inputs[0] is None:
+        return None
+    sizes = _sizes(node.inputs[0])
+    start, end = node.attributes.get_int("start", 0), node.attributes.get("end")
+    return None if sizes is None else sizes[start : None if end is None else end.as_int()]
 
 
 def _of_window(node: ir.Node, axis: int, made: dict[Hashable, str], name: str) -> Size:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.graph.annotations import aliases
+from lrp_onnx.graph.shapes import same_sizes
 
 __all__ = ["drop_no_ops"]
 
 
 def drop_no_ops(model: ir.Model) -> bool:
-    """Remove Identity, Dropout at inference and Cast to the same type, in bodies too, wherever that
-    renames no graph output.
+    """Remove Identity, Dropout at inference, Cast to the same type and Expand to the same shape, in
+    bodies too, wherever that renames no graph output.
 
     What became of a removed tensor is kept in `annotations.aliases`, removed name → name.
     """
@@ -38,4 +39,6 @@ def _is_no_op(node: ir.Node) -> bool:
         return len(node.inputs) < 3 and not any(
             v.uses() or v.is_graph_output() for v in node.outputs[1:]
         )
+    if node.op_type == "Expand":  # to the shape that its input has
+        return same_sizes(node.inputs[0], node.outputs[0])
     return node.op_type == "Identity"
