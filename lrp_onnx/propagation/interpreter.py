@@ -35,7 +35,7 @@ def calmed(emit: Emit, site: Assigned, arriving: Relevances) -> Assigned:
     replaced: dict[int, Input] = {
         i: emit.shaped(emit.op("Where", nothing, number, x), node.outputs[0])
         for i, x in enumerate(node.inputs)
-        if x is not None
+        if x is not None and x.dtype is not None and x.dtype.is_floating_point()
     }
     calm = emit.forward(node, replaced).producer()
     assert calm is not None

@@ -99,3 +99,16 @@ def test_so_are_integrated_gradients(name: str) -> None:
 def test_the_accounts_close(name: str) -> None:
     options = CompileOptions(composite="epsilon", target=1)
     assert verify(model_of(name), options, {"x": X}).problems == ()
+
+
+@pytest.mark.parametrize("request_", REQUESTS)
+def test_a_quantized_mask_is_replaced_as_a_float_alone(request_: str) -> None:
+    """Not the zero point, which is an integer."""
+    body = """h = Gemm(x, w) a = Add(h, mask) q = QuantizeLinear(a, step, point)
+              d = DequantizeLinear(q, step, point) s = Softmax<axis=1>(d) y = Gemm(s, v)"""
+    numbers = {"step": np.float32(0.05), "point": np.array(200, np.uint8)}
+    model = network(body, (4, 4), (), w=(4, 4), v=(4, 3), mask=MASK, **numbers)
+    compiled = lrp_onnx.compile(model, target=1, **REQUESTS[request_])
+    found = Explainer(compiled)(X).relevance["x"]
+    assert np.isfinite(found).all()
+    assert np.abs(found).max() > 0
