@@ -17,6 +17,7 @@ from lrp_onnx.frontend.canonize.branches import merge_branches
 from lrp_onnx.frontend.canonize.cells import mark_cells
 from lrp_onnx.frontend.canonize.dense import add_biases, plain_gemms
 from lrp_onnx.frontend.canonize.dense_branches import merge_dense_branches
+from lrp_onnx.frontend.canonize.knots import open_at_knots
 from lrp_onnx.frontend.canonize.lookup import lookups
 from lrp_onnx.frontend.canonize.masked import finite_twins
 from lrp_onnx.frontend.canonize.padding import explicit_pads, fold_pads
@@ -35,6 +36,7 @@ REWRITES = (
     bring_together,
     recognize,  # a norm's scale and bias are its own, not of a linear node near it
     finite_twins,
+    open_at_knots,
     plain_gemms,
     merge_dense_branches,
     explicit_pads,
