@@ -99,6 +99,11 @@ def sum_of_steps(explainer: Explainer, result: Result) -> str | None:
     if completeness is None:
         return None
     del result.outputs[COMPLETENESS]
+    if completeness.is_rounding:
+        return (
+            f"f(x) - f(baseline) is {completeness.explained:.3g}, no more than f is rounded by: "
+            "the map means nothing. Give another --baseline"
+        )
     error = completeness.error_of_steps
     return (
         f"the gradients at {steps} step{'s' * (steps != 1)} alone sum to "

@@ -72,8 +72,8 @@ def _at_baseline(emit: Emit, path: Path) -> ir.Value:
 
 def _summed(emit: Emit, value: ir.Value, samples_apart: bool) -> ir.Value:
     """The sum [N], or [1] of everything."""
-    shape = emit.ints(0, -1) if samples_apart else emit.ints(1, -1)
-    return emit.op("ReduceSum", emit.op("Reshape", value, shape), emit.ints(1), keepdims=0)
+    flat = emit.op("Flatten", value, axis=int(samples_apart))
+    return emit.op("ReduceSum", flat, emit.ints(1), keepdims=0)
 
 
 def _inner(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from lrp_onnx.analysis.common_shift import ignores_common_shift
 from lrp_onnx.analysis.path import Step, ends_of_paths
 from lrp_onnx.errors import CompositeError, RuleError, TargetError
 from lrp_onnx.graph.annotations import RESEMBLES
@@ -164,6 +165,7 @@ def assign(
             *_warnings(composite, every),
             *_unreached_rules(options, layers),
             *_straight_through(composite, every),
+            *(_common_shift(inputs, path, start_at) if method.name == "gradient" else ()),
             *_resembling(alike),
             *_all_alike(nodes),
             *_open_classes(output, axis, target),
@@ -370,6 +372,21 @@ def _straight_through(composite: Composite, path: tuple[Step, ...]) -> tuple[str
     return (
         f"composite {composite.name!r}: the gradient passes straight through {len(rounded)} "
         "quantizers, whose rounding has none; it is that of the values they stand for.",
+    )
+
+
+def _common_shift(
+    inputs: Sequence[ir.Value], path: Sequence[Step], target: ir.Value
+) -> tuple[str, ...]:
+    """A warning where a token's gradient, the sum over its embedding, is 0 but for rounding."""
+    ids = [v for v in inputs if v.dtype is not None and v.dtype.is_integer()]
+    found = [repr(v.name) for v in ids if ignores_common_shift(path, v, target)]
+    if not found:
+        return ()
+    return (
+        f"method 'gradient', input {', '.join(found)}: its embeddings are read by LayerNorms "
+        "alone, which a shift of a whole embedding does not change; so the gradient, summed over "
+        "an embedding, is 0, and what is left is rounding. Take input-x-gradient, saliency or lrp.",
     )
 
 

@@ -75,6 +75,10 @@ ROUGH = 0.05
 """Part of it that the gradients at the steps may be off by before they are made complete."""
 
 
+ROUNDED = 32
+"""So many times the last digit of f its value may be off."""
+
+
 @dataclass(frozen=True)
 class Line:
     """The account of one node, in the unit of the explained output, summed over the batch."""
@@ -126,6 +130,13 @@ class Completeness:
     of_steps: float
     """What the gradients at the steps sum to before they are made complete."""
     steps: int
+    rounding: float = 0.0
+    """How far f(x) - f(x₀) may be off since both are rounded."""
+
+    @property
+    def is_rounding(self) -> bool:
+        """Whether f(x) - f(x₀) is no more than that, so that there is nothing to decompose."""
+        return self.rounding > 0 and abs(self.explained) <= self.rounding
 
     @property
     def error(self) -> float:
@@ -139,7 +150,7 @@ class Completeness:
 
     def _off(self, total: float) -> float:
         difference = abs(total - self.explained)
-        if not difference:
+        if difference <= self.rounding:
             return 0.0
         return difference / abs(self.explained) if self.explained else math.inf
 
@@ -229,7 +240,7 @@ def verify(
         metadata[METHOD],
         completeness,
         simplified,
-        _ill_conditioned(maps, lines),
+        _ill_conditioned(maps, lines) or _nothing_to_explain(completeness),
         prepared.assignment.unrecognized,
     )
 
@@ -289,8 +300,10 @@ def completeness_of(
     """The account of integrated gradients; None where the model has no such output."""
     if COMPLETENESS not in outputs:
         return None
-    here, there, reached = map(float, outputs[COMPLETENESS])
-    return Completeness(sum(relevance.values()), here - there, reached, steps)
+    account = np.asarray(outputs[COMPLETENESS])
+    here, there, reached = map(float, account)
+    rounding = ROUNDED * float(np.finfo(account.dtype).eps) * max(abs(here), abs(there))
+    return Completeness(sum(relevance.values()), here - there, reached, steps, rounding)
 
 
 def _incomplete(account: Completeness | None) -> list[str]:
@@ -338,6 +351,17 @@ def _ill_conditioned(maps: Mapping[str, Array], lines: Sequence[Line]) -> str:
         "explained: small sums of large terms were divided by, and roundings decide the map; "
         f"first in front of node {first.name!r} ({first.op_type}). Try a larger stabilizer, such "
         "as --set epsilon='0.25*rms(z)', or another composite."
+    )
+
+
+def _nothing_to_explain(account: Completeness | None) -> str:
+    """A sentence where integrated gradients decompose a rounding."""
+    if account is None or not account.is_rounding:
+        return ""
+    return (
+        f"f(x) - f(baseline) is {account.explained:.3g}, no more than f is rounded by: the output "
+        "does not change on the way from the baseline, and the integrated gradients are rounding. "
+        "Give another --baseline, or another method."
     )
 
 
