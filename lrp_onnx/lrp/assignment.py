@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from lrp_onnx.analysis.common_shift import ignores_common_shift
 from lrp_onnx.analysis.path import Step, ends_of_paths
-from lrp_onnx.errors import CompositeError, RuleError, TargetError
+from lrp_onnx.errors import CompositeError, RuleError, TargetError, UnsupportedError
 from lrp_onnx.graph.annotations import RESEMBLES
 from lrp_onnx.graph.names import name_bodies, name_of
 from lrp_onnx.graph.tensors import outputs_of
@@ -166,6 +166,7 @@ def assign(
             *_unreached_rules(options, layers),
             *_straight_through(composite, every),
             *(_common_shift(inputs, path, start_at) if method.name == "gradient" else ()),
+            *_left_out(graph, start_at, inputs, options, composite),
             *_resembling(alike),
             *_all_alike(nodes),
             *_open_classes(output, axis, target),
@@ -373,6 +374,32 @@ def _straight_through(composite: Composite, path: tuple[Step, ...]) -> tuple[str
         f"composite {composite.name!r}: the gradient passes straight through {len(rounded)} "
         "quantizers, whose rounding has none; it is that of the values they stand for.",
     )
+
+
+def _left_out(
+    graph: ir.Graph,
+    start_at: ir.Value,
+    inputs: Sequence[ir.Value],
+    options: CompileOptions,
+    composite: Composite,
+) -> tuple[str, ...]:
+    """A warning that names integer inputs beside float ones, if they lead to the target too."""
+    if options.explain or not any(_is_float(v) for v in inputs):
+        return ()
+    integers = [v for v in graph.inputs if v.dtype is not None and v.dtype.is_integer()]
+    try:
+        reached, _ = _reaching(graph, start_at, integers, composite)
+    except UnsupportedError:  # nor could they be explained
+        return ()
+    if not reached:
+        return ()
+    ids = ", ".join(repr(v.name) for v in reached)
+    also = " ".join(f"--explain {v.name}" for v in (*inputs, *reached))
+    return (f"input {ids}: integers, left out beside inputs of floats; {also} takes both.",)
+
+
+def _is_float(value: ir.Value) -> bool:
+    return value.dtype is not None and value.dtype.is_floating_point()
 
 
 def _common_shift(

@@ -135,3 +135,18 @@ def test_a_code_of_several_ids_is_shared_alike(request_: dict[str, str]) -> None
     expected[:, 1:] += of_pair / 2
     found = relevance_of("int64[2,3] ids", body, ids, request_)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_integers_beside_floats_are_named() -> None:
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 18]>'
+        " g (float[N,3] x, int64[N] ids, int64 k) => (float[N,3] y) { e = Gather(t, ids)"
+        " s = Add(x, e) n = Shape(k) y = Relu(s) }"
+    )
+    table = np.ones((5, 3), np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(table, "t"))
+    told = [text for text in lrp_onnx.compile(model, "epsilon").warnings if "left out" in text]
+    assert [text.partition(":")[0] for text in told] == ["input 'ids'"]
+    assert "--explain x --explain ids" in told[0]
+    assert lrp_onnx.compile(model, "epsilon", explain=["x", "ids"]).warnings == ()
+    assert lrp_onnx.compile(model, "epsilon", explain=["x"]).warnings == ()
