@@ -13,7 +13,7 @@ from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import TOPK_INDEX
 from lrp_onnx.graph.session import Array
 from lrp_onnx.run.explainer import Explainer, Result
-from lrp_onnx.validate.verify import BLOWN_UP
+from lrp_onnx.validate.verify import BLOWN_UP, is_against
 
 __all__ = ["Labels", "Sample", "missing_labels", "note_on", "samples_of"]
 
@@ -56,10 +56,15 @@ class Sample:
 
     @property
     def absorbed(self) -> float | None:
-        """Percent of the starting relevance, where hardly any arrived or its sign changed."""
+        """Percent of the starting relevance, where hardly any arrived."""
         if not self.conserving or not self.start or self.total / self.start >= LITTLE:
             return None
         return 100 * (1 - self.total / self.start)
+
+    @property
+    def against(self) -> bool:
+        """Whether the sum of relevance has the other sign."""
+        return self.conserving and bool(self.start) and is_against(self.total, self.start or 0.0)
 
 
 def note_on(samples: Sequence[Sample]) -> str:
@@ -72,6 +77,15 @@ def note_on(samples: Sequence[Sample]) -> str:
         return (
             f"in absolute value relevance adds up to {times:.4g} times what is explained: rounding "
             "decides the map, which means nothing (lrp-onnx verify shows where)"
+        )
+    against = [s for s in samples if s.against]
+    if against:
+        worst = max(against, key=lambda s: abs(s.total / (s.start or 1.0)))
+        some = f" ({len(against)} of {len(samples)} times)" if len(against) < len(samples) else ""
+        return (
+            f"relevance sums to {worst.total:.4g} where {worst.start:.4g} is explained{some}: the "
+            "sign is against the prediction's, so that the map cannot be trusted (lrp-onnx verify "
+            "shows what took the rest; try another composite)"
         )
     percents = [sample.absorbed for sample in samples if sample.absorbed is not None]
     if not percents:

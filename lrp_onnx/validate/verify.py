@@ -8,8 +8,9 @@ within 1e-4 · Σ|R_out|; `dropped` is what the rule itself loses, a fact to rep
 Over the whole graph the same must hold between the explained value, the relevance of the inputs
 and everything booked on the way: a branch forgotten where relevance fans out shows only there.
 
-All of that may hold and the result mean little: where it is ill-conditioned, and where something
-looks like a softmax or a norm and was not recognized as one.
+All of that may hold and the result mean little: where it is ill-conditioned, where the sum of
+relevance has the other sign than what is explained, and where something looks like a softmax or a
+norm and was not recognized as one.
 
 Gradients conserve nothing, so there are no accounts; integrated gradients sum to f(x) - f(x₀) to
 within INCOMPLETE, and what the steps alone give, the better the more there are, to within ROUGH.
@@ -58,6 +59,7 @@ __all__ = [
     "Line",
     "Verdict",
     "completeness_of",
+    "is_against",
     "verify",
 ]
 
@@ -75,6 +77,8 @@ ROUGH = 0.05
 """Part of it that the gradients at the steps may be off by before they are made complete."""
 
 
+AGAINST = 0.1
+"""Part of what is explained beyond which a sum of relevance of the other sign is told."""
 ROUNDED = 32
 """So many times the last digit of f its value may be off."""
 
@@ -240,7 +244,9 @@ def verify(
         metadata[METHOD],
         completeness,
         simplified,
-        _ill_conditioned(maps, lines) or _nothing_to_explain(completeness),
+        _ill_conditioned(maps, lines)
+        or _against(explained, relevance, lines)
+        or _nothing_to_explain(completeness),
         prepared.assignment.unrecognized,
     )
 
@@ -351,6 +357,28 @@ def _ill_conditioned(maps: Mapping[str, Array], lines: Sequence[Line]) -> str:
         "explained: small sums of large terms were divided by, and roundings decide the map; "
         f"first in front of node {first.name!r} ({first.op_type}). Try a larger stabilizer, such "
         "as --set epsilon='0.25*rms(z)', or another composite."
+    )
+
+
+def is_against(total: float, explained: float) -> bool:
+    """Whether a sum of relevance has the other sign than what is explained."""
+    return total * explained < 0 and abs(total) > AGAINST * abs(explained)
+
+
+def _against(explained: float, relevance: Mapping[str, float], lines: Sequence[Line]) -> str:
+    """A sentence where that is so of all inputs together, though rules that conserve were taken."""
+    total = sum(relevance.values())
+    if not all(line.conserves for line in lines) or not lines or not is_against(total, explained):
+        return ""
+    took = {
+        "the biases": sum(line.bias for line in lines),
+        "the stabilizers": sum(line.stabilizer for line in lines),
+        "the rules": sum(line.dropped for line in lines),
+    }
+    most = max(took, key=lambda name: abs(took[name]))
+    return (
+        f"relevance sums to {total:.4g} where {explained:.4g} is explained: its sign is against "
+        f"the prediction's, since {most} took {took[most]:.4g}. Try another composite."
     )
 
 

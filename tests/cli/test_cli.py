@@ -149,7 +149,7 @@ def test_a_model_is_read_and_prepared_once(
     names = ("load", "normalize", "canonize", "assign")
     for name in names:
         monkeypatch.setattr(stages, name, counted(name))
-    wanted = ["--preprocess=imagenet", "--composite=epsilon-gamma-box"]
+    wanted = ["--preprocess=imagenet", "--composite=epsilon-gamma-box", "--target=0"]
     assert run_command(capsys, *command.split(), *wanted).status == 0
     assert counts == dict.fromkeys(names, 1)
 
@@ -218,7 +218,8 @@ def test_explain_says_how_many_labels_are_missing(folder: Path, capsys: Capture)
 NOTES = {
     "most arrived": (Sample("", "", 2.0, 1.9), ""),
     "a little arrived": (Sample("", "", 2.0, 0.1), "absorbed 95 %"),
-    "the sign changed": (Sample("", "", 2.0, -1.0), "absorbed 150 %"),
+    "the sign changed": (Sample("", "", 2.0, -1.0), "sums to -1 where 2 is explained: the sign"),
+    "a little of another sign": (Sample("", "", 2.0, -0.1), "absorbed 105 %"),
     "all negative": (Sample("", "", -2.0, -1.9), ""),
     "nothing to explain": (Sample("", "", 0.0, 0.1), ""),
     "a gradient": (Sample("", "", 2.0, -1.0, conserving=False), ""),

@@ -96,12 +96,12 @@ def test_verify_finds_the_node_that_explain_speaks_of(folder: Path, capsys: Capt
 def test_a_picture_is_prepared_as_for_explain(command: str, folder: Path, capsys: Capture) -> None:
     given = [*command.split(), "three.onnx", "photo.png"]
     assert "Give --preprocess imagenet" in run_command(capsys, *given).err
-    outcome = run_command(capsys, *given, "--preprocess", "imagenet")
+    asked = ("--preprocess", "imagenet", "--target", "3")
+    outcome = run_command(capsys, *given, *asked)
     assert (outcome.status, outcome.err) == (0, "")
     assert "image [1, 3, 8, 8]" in outcome.out
     # the bounds of zbox come from the pictures' preprocessing
-    box = run_command(capsys, *given, "--preprocess", "imagenet", "--composite",
-                      "epsilon-gamma-box")  # fmt: skip
+    box = run_command(capsys, *given, *asked, "--composite", "epsilon-gamma-box")
     assert (box.status, box.err) == (0, "")
 
 

@@ -49,3 +49,25 @@ def test_what_is_absorbed_is_no_matter_then() -> None:
     note = note_on([Sample("", "", 1.0, -5.0, magnitude=1e4)])
     assert "1e+04 times" in note
     assert "absorbed" not in note
+
+
+BIASED = network("y = Gemm(x, w, b)", (1, 1), w=np.float32([[-1]]), b=np.float32([3]))
+"""At 1 the bias gives 3 of 2, and the input -1."""
+
+
+def test_a_sum_against_the_prediction_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    onnx.save(BIASED, "model.onnx")
+    request = CompileOptions(composite="epsilon", target=0)
+    for x, against in ((1, True), (-1, False), (0.1, False)):
+        np.save("x.npy", np.float32([[x]]))
+        verdict = verify(BIASED, request, {"x": np.float32([[x]])})
+        assert verdict.problems == ()
+        assert ("sums to -1 where 2 is explained" in verdict.ill_conditioned) is against
+        assert ("the biases took 3" in verdict.ill_conditioned) is against
+        asked = ("model.onnx", "x.npy", "--composite", "epsilon")
+        assert run_command(capsys, "verify", *asked).status == int(against)
+        said = run_command(capsys, "explain", *asked, "-o", "out.npz").out
+        assert ("cannot be trusted" in " ".join(said.split())) is against

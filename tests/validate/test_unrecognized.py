@@ -23,11 +23,11 @@ MODELS = {
 
 
 def test_the_node_is_named_and_everything_holds() -> None:
-    verdict = verify(MODELS["squares"], CompileOptions(composite="attnlrp"))
+    verdict = verify(MODELS["squares"], CompileOptions(composite="attnlrp", target=0))
     assert verdict.problems == ()
     assert verdict.unrecognized == ("'n' (Div)",)
     assert not verdict.holds_fully
-    assert verify(MODELS["softmax"], CompileOptions(composite="attnlrp")).holds_fully
+    assert verify(MODELS["softmax"], CompileOptions(composite="attnlrp", target=0)).holds_fully
 
 
 def test_a_gradient_needs_no_recognition() -> None:
@@ -41,7 +41,7 @@ def test_the_command(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     onnx.save(MODELS[name], "model.onnx")
-    asked = ("verify", "model.onnx", "--composite", "attnlrp")
+    asked = ("verify", "model.onnx", "--composite", "attnlrp", "--target", "0")
     outcome = run_command(capsys, *asked)
     told = name == "squares"
     assert outcome.status == int(told)
