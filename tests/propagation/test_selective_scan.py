@@ -53,7 +53,13 @@ AC, C = f"{H} at, {H} qt", "float[N,2] ct"
 SCANNED = "y = Transpose<perm=[1,0,2]>(yf)"
 
 
-def written_out(stacked: bool = False) -> str:
+EINSUM = """
+    d0 = MatMul(u, wd) d1 = Add(d0, bd) d2 = Softplus(d1) b0 = MatMul(u, wb) c0 = MatMul(u, wc)
+    e = Einsum<equation="nti,is->ntis">(d2, decay) a = Exp(e)
+    q = Einsum<equation="nti,nts,nti->ntis">(d2, b0, u)"""
+
+
+def written_out(stacked: bool = False, by: str = "matmul") -> str:
     """Every step as nodes of its own; the product with c at each, or of all states at once."""
     steps, before = [], "h0"
     for t in range(STEPS):
@@ -65,6 +71,11 @@ def written_out(stacked: bool = False) -> str:
         before = f"h_{t}"
         if stacked:
             steps.append(f"s_{t} = Unsqueeze(h_{t}, one)")
+        elif by == "einsum":
+            steps.append(
+                f"c_{t} = Gather<axis=1>(c0, k_{t}) "
+                f'y_{t} = Einsum<equation="nis,ns->ni">(h_{t}, c_{t}) s_{t} = Unsqueeze(y_{t}, one)'
+            )
         else:
             steps.append(
                 f"c_{t} = Gather<axis=1>(c0, k_{t}) cu_{t} = Unsqueeze(c_{t}, two) "
@@ -82,6 +93,9 @@ SPELLINGS = {
     "states stacked": f"{GATES} {ADDED} {written_out(stacked=True)}",
     "the signal first": f"{GATES} du0 = Mul(d, uu) q = Mul(du0, b) {written_out()}",
     "the signal inside": f"{GATES} bu = Mul(b, uu) q = Mul(bu, d) {written_out()}",
+    "an outer product": f"{GATES} dt = Mul(d, uu) bt = Unsqueeze(b0, two) q = MatMul(dt, bt) "
+        f"{written_out()}",
+    "Einsum": f"{EINSUM} {written_out(by='einsum')}",
     "Scan": f"{GATES} {ADDED} {FIRST} hn, yf = Scan<num_scan_inputs=3, body ="
         f" step ({H} h, {AC}, {C}) => ({H} h1, {Y} yt) {{ p = Mul(at, h)"
         f" h1 = Add(p, qt) cu = Unsqueeze(ct, one) m = Mul(h1, cu)"

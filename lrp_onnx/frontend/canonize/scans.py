@@ -156,7 +156,7 @@ class _Values:
         """The product of two activations that a value comes from."""
         source = self.source(value)
         node = None if source is None else source.producer()
-        return node if node is not None and node.op_type == "Mul" and not node.domain else None
+        return node if node is not None and _multiplies(node) and not _sums(node) else None
 
     def updates(self, node: ir.Node) -> Iterator[tuple[ir.Node, int, ir.Value | None]]:
         """As what a sum may be read: a product, which of its factors is the state, and the other
@@ -272,6 +272,16 @@ def _moves(node: ir.Node, k: int) -> bool:
 def _multiplies(node: ir.Node) -> bool:
     """Whether it is a product of two."""
     return not node.domain and node.op_type in ("Mul", "MatMul", "Einsum") and len(node.inputs) == 2
+
+
+def _sums(node: ir.Node) -> bool:
+    """Whether products are summed up, too."""
+    if node.op_type == "Einsum":
+        terms, _, result = node.attributes.get_string("equation", "").partition("->")
+        return not {*terms} - {",", " "} <= {*result}
+    x = node.inputs[0]
+    size = x.shape[-1] if x is not None and x.shape is not None and len(x.shape) else None
+    return node.op_type == "MatMul" and size != 1
 
 
 def _is_float(value: ir.Value) -> bool:
