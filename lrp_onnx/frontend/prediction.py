@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
+import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
@@ -23,6 +24,7 @@ from lrp_onnx.graph.annotations import CHANGED, RULE, branches_taken, provenance
 from lrp_onnx.graph.clone import reads, written
 from lrp_onnx.graph.constants import rename
 from lrp_onnx.graph.model_file import SMALL
+from lrp_onnx.graph.replacement import Build
 from lrp_onnx.graph.subgraphs import bodies_of, graphs_of
 from lrp_onnx.ops.registry import REGISTRY
 
@@ -114,6 +116,7 @@ class Prediction:
         for own in self.nodes:
             restored.visit(own)
         if restored.changed:
+            restored.move_back()
             common.RemoveUnusedNodesPass()(model)
             restored.settle()
 
@@ -134,6 +137,8 @@ class _Restored:
         self.exact = _integers(self.weights)
         """Tensors that weights or sizes decide without rounding, and whether they are integers."""
         self.signature = {v.name for v in (*graph.inputs, *graph.outputs)}
+        self.linked = dict[ir.Value, ir.Value]()
+        """The prediction's tensor in the place of one of the view."""
         self.own = set[ir.Node]()
         self.last: ir.Node | None = None
         self.changed = False
@@ -223,6 +228,7 @@ class _Restored:
             if twin is not None and k not in apart and not _is_apart(twin):
                 value.type, value.shape = twin.type, twin.shape
                 twin.replace_all_uses_with(value)
+                self.linked[twin] = value
             if value.name and not value.is_graph_output():
                 value.name = self._free(value.name)
             self._put_aside(twin)
@@ -258,6 +264,37 @@ class _Restored:
                 name += "_"
             self.view[name] = value
             rename(value, name)
+
+    def move_back(self) -> None:
+        """Let the explanation read a tensor whose elements the model has in another order there,
+        instead of computing it.
+        """
+        for value in [v for node in self.graph for v in node.outputs if CHANGED in v.meta]:
+            if any(user is not value.meta[CHANGED] for user, _ in value.uses()):
+                self._moved_back(value)
+
+    def _moved_back(self, value: ir.Value) -> ir.Value | None:
+        """What stands for a tensor of the view; None where that has to be computed."""
+        move = value.meta.get(CHANGED)
+        if not isinstance(move, ir.Node):
+            return self.linked.get(value)
+        source = self._moved_back(move.outputs[0])
+        if source is None or not isinstance(move.graph, ir.Graph):
+            return None
+        build = Build(self.graph, move, "back")
+        sizes = [d if isinstance(d, int) else -1 for d in value.shape or ()]
+        if move.op_type == "Transpose" and "perm" in move.attributes:
+            back = np.argsort(move.attributes["perm"].as_ints())
+            moved = build.op("Transpose", source, perm=back.tolist(), like=value)
+        elif value.shape is not None and sizes.count(-1) < 2 and 0 not in sizes:
+            moved = build.op("Reshape", source, build.ints(*sizes), like=value)
+        else:
+            return None
+        build.insert_before(move)
+        value.replace_all_uses_with(moved)
+        self.linked[value] = moved
+        value.meta[CHANGED] = True
+        return moved
 
     def settle(self) -> None:
         """Put the nodes in order, and say which are the view's."""

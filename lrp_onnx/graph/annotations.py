@@ -101,7 +101,9 @@ EXPLAINED = "lrp.explained"
 
 # meta of a node or value
 CHANGED = "lrp.changed"
-"""On a tensor of the canonical view that is another than the model's of that name."""
+"""On a tensor of the canonical view that is another than the model's of that name: the node that
+moves its elements into one of the model's tensors, or True.
+"""
 NAME = "lrp.name"
 """The name that a node or tensor in a body has in the model."""
 PLACE = "lrp.place"

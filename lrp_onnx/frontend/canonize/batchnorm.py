@@ -36,8 +36,8 @@ def _layers(model: ir.Model) -> Iterator[Layer]:
 
 def _folded_behind(model: ir.Model, layer: Layer) -> bool:
     total, absorbed = Affine.identity(layer.size), []
-    value, axis, changed = layer.node.outputs[0], layer.out_axis, list[ir.Value]()
-    path = [value]
+    value, axis, changed = layer.node.outputs[0], layer.out_axis, 0
+    moves = list[ir.Node]()
     while (reader := sole_reader(value)) is not None:
         node, position = reader
         step = affine_of(node, position, axis, layer.size)
@@ -46,20 +46,21 @@ def _folded_behind(model: ir.Model, layer: Layer) -> bool:
         if step is not None:
             total = total.then(step)
             absorbed.append(node)
-            changed = path[:-1]
+            changed = len(moves)
         else:
             moved = axis_behind(node, position, axis)
             if moved is None:
                 break
             axis = moved
-            path.append(node.outputs[0])
+            moves.append(node)
         value = node.outputs[0]
     if not absorbed or not layer.follow(model.graph, total):
         return False
     for node in absorbed:
         bypass(model, node, _activation(node))
-    for value in changed:
-        value.meta[CHANGED] = True
+    for move in moves[:changed]:
+        if (before := move.inputs[0]) is not None:
+            before.meta[CHANGED] = move
     return True
 
 
