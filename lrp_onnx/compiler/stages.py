@@ -26,6 +26,7 @@ from lrp_onnx.compiler.input_range import Ranges, input_ends
 from lrp_onnx.compiler.signature import takes_options
 from lrp_onnx.frontend.canonize import canonize
 from lrp_onnx.frontend.normalize import normalize
+from lrp_onnx.frontend.prediction import Prediction
 from lrp_onnx.gradients.baseline import described, read_baselines
 from lrp_onnx.graph import annotations as notes
 from lrp_onnx.graph.model_file import Source, check_original, load, sha256_of
@@ -126,6 +127,7 @@ class Prepared:
     loaded: Loaded
     ends: Ends
     assignment: Assignment
+    prediction: Prediction
 
     def with_relevance_at(self, names: Iterable[str]) -> Prepared:
         """The same with the relevance of more tensors."""
@@ -171,13 +173,13 @@ def prepare(loaded: Loaded, options: CompileOptions, ranges: Ranges | None = Non
     if method_of(options).path:
         options = replace(options, baseline=read_baselines(loaded.model, options.baseline))
     with loaded.stage("normalize"):
-        normalize(loaded.model, options.opset)
+        prediction = normalize(loaded.model, options.opset)
     with loaded.stage("canonize"):
         canonize(loaded.model)
     with loaded.stage("assign", lambda: assignment):
         of_input = input_ends(loaded.model, ranges or {})
         assignment = assign(loaded.model, options, of_input)
-    return Prepared(loaded, ends, assignment)
+    return Prepared(loaded, ends, assignment, prediction)
 
 
 @_older_objects_set_aside()
@@ -200,6 +202,7 @@ def compile_prepared(prepared: Prepared, accounts: bool = False) -> Compiled:
     _stamp(model, loaded.source, assignment)  # lowering puts other values under the same names
     with loaded.stage("lower"):
         lower(model, emit)
+        prepared.prediction.put_back(model)
         if options.fold == "always" or (options.fold, options.runtime) == ("auto", "portable"):
             fold_constants(model, options.fold)
             common.RemoveUnusedNodesPass()(model)

@@ -16,6 +16,7 @@ __all__ = [
     "AUDIT",
     "BASELINE",
     "CELL",
+    "CHANGED",
     "CLASS_AXIS",
     "COMPLETENESS",
     "COMPOSITE",
@@ -47,10 +48,12 @@ __all__ = [
     "TOPK_INDEX",
     "VERSION",
     "aliases",
+    "branches_taken",
     "corrections",
     "local_copies",
     "provenance",
     "share_aliases",
+    "spelled_anew",
     "stamp_of",
     "weight_copies",
 ]
@@ -97,6 +100,10 @@ EXPLAINED = "lrp.explained"
 """The explained inputs, as JSON."""
 
 # meta of a node or value
+CHANGED = "lrp.changed"
+"""On a tensor of the canonical view that is another than the model's of that name: the node that
+moves its elements into one of the model's tensors, or True.
+"""
 NAME = "lrp.name"
 """The name that a node or tensor in a body has in the model."""
 PLACE = "lrp.place"
@@ -143,6 +150,19 @@ def share_aliases(model: ir.Model, part: ir.Model) -> None:
 def corrections(model: ir.Model) -> dict[str | None, str]:
     """For each output whose declared shape was wrong a sentence that says so."""
     return _dictionary(model, "lrp.corrected")
+
+
+def branches_taken(model: ir.Model) -> dict[str | None, str]:
+    """For each If whose branch took its place the attribute of that branch, by the name of its
+    first output.
+    """
+    return _dictionary(model, "lrp.taken")
+
+
+def spelled_anew(model: ir.Model) -> set[str | None]:
+    """The tensors that the prediction computes as the canonical view does."""
+    names: set[str | None] = model.meta.setdefault("lrp.spelled_anew", set())
+    return names
 
 
 def local_copies(model: ir.Model) -> dict[str | None, int]:

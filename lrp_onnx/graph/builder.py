@@ -20,7 +20,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.annotations import RULE, SOURCE
-from lrp_onnx.graph.constants import loose_constant
+from lrp_onnx.graph.constants import loose_constant, rename
 from lrp_onnx.graph.dialect import DIALECT, OF
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.graph.shapes import inferred, of_forward, same_sizes, static_shape, type_of
@@ -70,9 +70,7 @@ def make_room(graph: ir.Graph, name: str) -> None:
     for value in inner:
         if value.name == name and not value.is_graph_output():
             free = next(n for k in count() if (n := f"{name}/inner_{k}") not in taken)
-            if (tensor := value.const_value) is not None:  # its own may be the caller's
-                value.const_value = ir.Tensor(tensor, dtype=tensor.dtype, name=free)
-            value.name = free
+            rename(value, free)
 
 
 def append_node(

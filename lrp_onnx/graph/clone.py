@@ -10,7 +10,7 @@ from lrp_onnx.graph.annotations import NAME, PLACE, provenance
 from lrp_onnx.graph.names import name_of, tensor_name
 from lrp_onnx.graph.subgraphs import bodies_of, captures
 
-__all__ = ["cone", "copied", "paired", "reads"]
+__all__ = ["cone", "copied", "paired", "reads", "written"]
 
 
 def reads(node: ir.Node) -> Iterator[ir.Value]:
@@ -90,6 +90,22 @@ def _attribute(attribute: ir.Attr, values: Mapping[ir.Value, ir.Value]) -> ir.At
             if value is not None and value in values:
                 node.replace_input_with(i, values[value])
     return ir.AttrGraph(attribute.name, body)
+
+
+def written(
+    domain: str,
+    op_type: str,
+    name: str | None,
+    inputs: Sequence[ir.Value | None],
+    outputs: Sequence[str | None],
+    attributes: Sequence[ir.Attr],
+) -> ir.Node:
+    """A node as another graph has it, in none yet; its outputs have these names."""
+    count = len(outputs)
+    node = ir.Node(domain, op_type, inputs, attributes, num_outputs=count, name=name)
+    for value, own in zip(node.outputs, outputs, strict=True):
+        value.name = own
+    return node
 
 
 def paired(

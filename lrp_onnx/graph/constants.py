@@ -13,15 +13,18 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import ArrayLike, NDArray
 
-from lrp_onnx.graph.annotations import aliases, weight_copies
+from lrp_onnx.graph.annotations import CHANGED, aliases, weight_copies
+from lrp_onnx.graph.model_file import SMALL
 
 __all__ = [
     "Float",
     "array_of",
     "bypass",
     "constants_of",
+    "lift_weights",
     "loose_constant",
     "new_constant",
+    "rename",
     "set_constant",
     "sole_reader",
     "stored",
@@ -90,6 +93,7 @@ def set_constant(graph: ir.Graph, node: ir.Node, position: int, array: NDArray[A
     if old is not None and len(old.uses()) == 1 and not old.is_graph_output():
         tensor = ir.Tensor(array.astype(dtype.numpy(), copy=False), name=old.name)
         old.const_value, old.shape = tensor, ir.Shape(tensor.shape)
+        old.meta[CHANGED] = True
         return
     part = {1: "weight", 2: "bias"}.get(position, f"input_{position}")
     name = f"{node.name}/{part}"
@@ -103,6 +107,26 @@ def set_constant(graph: ir.Graph, node: ir.Node, position: int, array: NDArray[A
     if copy is None or copy.name not in graph.initializers:
         copy = copies[key] = new_constant(graph, name, content, dtype)
     node.replace_input_with(position, copy)
+
+
+def rename(value: ir.Value, name: str) -> None:
+    """Give a tensor or weight another name; what a weight holds may be the caller's, and keeps
+    its own.
+    """
+    if (tensor := value.const_value) is not None:
+        value.const_value = ir.Tensor(tensor, dtype=tensor.dtype, name=name)
+    value.name = name
+
+
+def lift_weights(root: ir.Graph, body: ir.Graph) -> None:
+    """Move a body's weights to the main graph, so that copies of the body share them."""
+    for name, value in list(body.initializers.items()):
+        if value.const_value is None or value.const_value.nbytes <= SMALL:
+            continue
+        del body.initializers[name]
+        while value.name in root.initializers:
+            value.name = f"{value.name}_"
+        root.register_initializer(value)
 
 
 def sole_reader(value: ir.Value) -> tuple[ir.Node, int] | None:

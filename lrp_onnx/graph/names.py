@@ -13,7 +13,7 @@ import onnx_ir as ir
 from lrp_onnx.graph.annotations import NAME, PLACE
 from lrp_onnx.graph.subgraphs import bodies_of, graphs_of
 
-__all__ = ["name_bodies", "name_of", "names_of", "renumber", "tensor_name"]
+__all__ = ["name_apart", "name_bodies", "name_of", "names_of", "renumber", "tensor_name"]
 
 
 def name_bodies(graph: ir.Graph, around: str = "") -> None:
@@ -37,6 +37,20 @@ def name_of(node: ir.Node) -> str:
 def names_of(node: ir.Node) -> tuple[str, ...]:
     """The names that a pattern may give: its own, and that behind those around it."""
     return str(node.meta.get(NAME) or node.name or ""), name_of(node)
+
+
+def name_apart(graph: ir.Graph) -> None:
+    """Give tensors in bodies names that no other graph of the model uses, so that they keep them
+    where a body takes its node's place.
+    """
+    taken = set[str | None]()
+    for part in graphs_of(graph):
+        results = (v for node in part for v in node.outputs)
+        for value in (*part.inputs, *part.initializers.values(), *results):
+            name = value.name
+            if part is not graph and name in taken:
+                value.name = next(n for k in count(1) if (n := f"{name}_{k}") not in taken)
+            taken.add(value.name)
 
 
 def renumber(graph: ir.Graph, prefix: str) -> None:

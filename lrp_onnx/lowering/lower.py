@@ -5,11 +5,10 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from lrp_onnx.graph.annotations import RULE
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.dialect import DIALECT, write_out
 from lrp_onnx.graph.names import renumber
-from lrp_onnx.graph.replacement import Build
+from lrp_onnx.graph.replacement import Build, take_place
 from lrp_onnx.lowering.elementwise import at_least, at_most, form_products, late, side, stabilize
 from lrp_onnx.lowering.linear import linear_sum, linear_vjp
 from lrp_onnx.lowering.norms import spell_group_norm, spell_norm
@@ -31,8 +30,6 @@ RELEVANCE = {
 def lower(model: ir.Model, emit: Emit) -> None:
     """Write out what only the compiler knows and remove what nothing reads."""
     write_out(emit, RELEVANCE, form_products)
-    for clip in [n for n in model.graph if n.op_type == "Clip" and not n.domain]:
-        clip_behind_relu(model.graph, clip)
     for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
         graph = node.graph
         if node.domain == DIALECT and isinstance(graph, ir.Graph) and node.op_type != "Product":
@@ -41,30 +38,6 @@ def lower(model: ir.Model, emit: Emit) -> None:
     common.NameFixPass()(model)  # a copy may be named like what is emitted on its behalf
     renumber(model.graph, "lrp")
     model.opset_imports.pop("lrp", None)
-
-
-def clip_behind_relu(graph: ir.Graph, clip: ir.Node) -> None:
-    """Clip(z, 0, high) = Clip(relu(z), high) where the backward reads relu(z) too.
-
-    Then nothing reads z itself, so that runtimes compute it together with its Relu.  A lower bound
-    beside it would fail: ONNX Runtime's fusion of Relu and Clip takes none on doubles.
-    """
-    z, low, high = [*clip.inputs, None, None][:3]
-    if z is None or low is None or high is None or low.const_value is None:
-        return
-    # the model's own Relu may have readers in front of the Clip
-    emitted = [n for n in z.consumers() if n.graph is graph and RULE in n.metadata_props]
-    relus = [n for n in emitted if n.op_type == "Relu"]
-    if not relus or low.const_value.numpy().any():
-        return
-    graph.remove(relus[0])
-    producer = z.producer()
-    if producer is None:
-        graph.insert_before(graph[0], relus[0])
-    else:
-        graph.insert_after(producer, relus[0])
-    clip.replace_input_with(0, relus[0].outputs[0])
-    clip.replace_input_with(1, None)
 
 
 def lower_matmul_add(graph: ir.Graph, node: ir.Node) -> None:
@@ -79,16 +52,10 @@ def lower_matmul_add(graph: ir.Graph, node: ir.Node) -> None:
 
 
 def lower_explained_by(graph: ir.Graph, node: ir.Node) -> None:
-    """The value itself; an output of the graph keeps its name by an Identity."""
+    """The value itself, under its name."""
     value, result = node.inputs[0], node.outputs[0]
     assert value is not None
-    if value.type is None:
-        value.type, value.shape = result.type, result.shape
-    if result.is_graph_output():
-        node.domain, node.op_type = "", "Identity"
-        node.resize_inputs(1)
-        return
-    result.replace_all_uses_with(value)
+    take_place(result, value)
     graph.remove(node, safe=True)
 
 

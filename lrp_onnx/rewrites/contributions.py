@@ -199,11 +199,15 @@ class Contributions:
         whole = self.relevance.whole(self.emit)
         return [tensor(divide(self.emit, whole, divisor)) for divisor in divisors]
 
-    def relu(self) -> ir.Value:
-        """relu(z), which is z wherever relevance arrives."""
+    def magnitude(self, is_added: bool = False) -> ir.Value:
+        """relu(z) or |z|: where relevance is 0 at z ≤ 0 both serve as z.
+
+        is_added: to a convolution, which runtimes do in one go with relu(z), in the layout in which
+        they convolve.
+        """
         if self.relevance.is_of_relu(self.z) and self.relevance.factor is not None:
             return self.relevance.factor
-        return tensor(positive(self.emit, self.z))
+        return tensor((positive if is_added else absolute)(self.emit, self.z))
 
     def subtracts(self) -> bool:
         """Whether enough weights meet in each output, and enough of either sign, for z - z₊ to lose

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.arithmetic import absolute, add, divide, multiply, positive, sign, tensor
+from lrp_onnx.graph.arithmetic import absolute, add, divide, multiply, sign, tensor
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.ops.stabilize import ratio
@@ -60,7 +60,8 @@ def _quotient(emit: Emit, relevance: Relevance, z: ir.Value, epsilon: float) -> 
         return tensor(multiply(emit, late(emit, relevance.coefficient), share))
     c = late(emit, relevance.coefficient)
     if relevance.is_zero_below(z):
-        share = divide(emit, relevance.factor, add(emit, positive(emit, z), epsilon))
+        # |z| for z: the factor is 0 where z is negative
+        share = divide(emit, relevance.factor, add(emit, absolute(emit, z), epsilon))
     else:
         share = ratio(emit, relevance.factor, z, epsilon)
     return tensor(multiply(emit, c, share))

@@ -59,14 +59,14 @@ class SignedShares(Contributions):
         return self._by_sizes(above, mirrored=True)
 
     def share_above_zero(self) -> Relevance:
-        """One share p·z₊ + q·z₋, p > q, with z at hand as relu(z).  See `_by_sizes`."""
+        """One share p·z₊ + q·z₋, p > q, where R is 0 at z ≤ 0.  See `_by_sizes`."""
         if len(self.parts) != 1 or not self.parts[0].p > self.parts[0].q >= 0:
             raise DoesNotApply("it is not one share that counts positive contributions more")
         (part,) = self._everywhere()
         if self.sign and not (part.q and self.zero_below):
             raise DoesNotApply("with an input of one sign z₊ alone is as cheap")
-        if not self.sign and not self._has_relu():
-            raise DoesNotApply("relu(z) is not at hand")
+        if not self.sign and not self._is_cheap():
+            raise DoesNotApply("a second convolution is as cheap")
         return self._by_sizes(part, mirrored=False)
 
     def opposite_shares_above_zero(self) -> Relevance:
@@ -76,12 +76,12 @@ class SignedShares(Contributions):
         R / (z₊ + ε) is R / size / (1/k + t).
         """
         self._require_opposite()
-        if not self.zero_below or not (self.sign or self._has_relu()):
-            raise DoesNotApply("relevance may be other than 0 at z ≤ 0, or relu(z) is not at hand")
+        if not self.zero_below or not (self.sign or self._is_cheap()):
+            raise DoesNotApply("relevance may be other than 0 at z ≤ 0, or convolutions are cheap")
         emit, (size, times) = self.emit, self._size()
-        a, relu = self.relevance.factor, self.relu()
+        a, size_of_z = self.relevance.factor, self.magnitude()
         assert a is not None
-        if relu is a:
+        if size_of_z is a:
             # 1/k + t stands before c·t, so that it is computed after it and not kept (see `late`)
             c = late(emit, self.relevance.coefficient)
             t = divide(emit, a, size)
@@ -89,7 +89,7 @@ class SignedShares(Contributions):
             over_negative = self.multiple(c, t)
         else:
             over_negative, _ = self.share(a, size)
-            divisor = add(emit, divide(emit, relu, size), 1 / times)
+            divisor = add(emit, divide(emit, size_of_z, size), 1 / times)
         return self._back_from(divide(emit, over_negative, divisor), over_negative, -times)
 
     def opposite_shares_of_own_output(self) -> Relevance:
@@ -136,8 +136,8 @@ class SignedShares(Contributions):
         rows = [s if part.p else replace(s, factor=times * s.factor) for part, s in pairs]
         return self.back(values_of(ss), rows)
 
-    def _has_relu(self) -> bool:
-        """Whether relu(z) costs less than a second convolution: behind a Clip it is two passes."""
+    def _is_cheap(self) -> bool:
+        """Whether |z| costs less than a second convolution: behind a Clip it is two passes."""
         own = self.relevance.is_of_relu(self.z)
         return own or (self.zero_below and self.weights_per_output() >= FOLDED_FROM)
 
@@ -149,7 +149,7 @@ class SignedShares(Contributions):
             of = ((0.0, -1.0), (-1.0, 0.0))
             return self.sum_of(of, (0.0, -1.0), self.epsilon, 1), 1.0
         epsilon = 2 * self.epsilon
-        size = subtract(self.emit, self.of_sizes(1.0, epsilon), self.relu())
+        size = subtract(self.emit, self.of_sizes(1.0, epsilon), self.magnitude())
         return at_least(self.emit, tensor(size), epsilon), 2.0
 
     def _stabilized(
@@ -199,7 +199,7 @@ class SignedShares(Contributions):
         if mirrored:
             ss = self._on_both_sides(add(emit, absolute(emit, self.z), t))
         else:
-            ss = self.quotients([add(emit, self.relu(), t)])
+            ss = self.quotients([add(emit, self.magnitude(is_added=True), t)])
         by_size = multiply(emit, part.factor * kappa, absolute(emit, self.w))
         by_x = multiply(emit, part.factor, self.w)
         ws = [by_size, by_x]

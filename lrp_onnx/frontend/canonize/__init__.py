@@ -25,7 +25,7 @@ from lrp_onnx.frontend.canonize.recognize import recognize
 from lrp_onnx.frontend.canonize.scans import mark_scans
 from lrp_onnx.frontend.canonize.variadic import binary_sums
 from lrp_onnx.graph.annotations import share_aliases
-from lrp_onnx.graph.model_file import SMALL
+from lrp_onnx.graph.constants import lift_weights
 from lrp_onnx.graph.subgraphs import graphs_of
 
 __all__ = ["REWRITES", "canonize"]
@@ -59,22 +59,11 @@ def canonize(model: ir.Model) -> None:
             rewrite(part)
     if len(graphs) > 1:
         for graph in graphs[1:]:
-            _lift_weights(model.graph, graph)
+            lift_weights(model.graph, graph)
         common.NameFixPass()(model)  # new constants of a body are named within it
     mark_cells(model)
     mark_scans(model)
     common.RemoveUnusedNodesPass()(model)
-
-
-def _lift_weights(root: ir.Graph, body: ir.Graph) -> None:
-    """Move a body's weights to the main graph, so that its copies in the backward share them."""
-    for name, value in list(body.initializers.items()):
-        if value.const_value is None or value.const_value.nbytes <= SMALL:
-            continue
-        del body.initializers[name]
-        while value.name in root.initializers:
-            value.name = f"{value.name}_"
-        root.register_initializer(value)
 
 
 def _alone(model: ir.Model, graph: ir.Graph) -> ir.Model:

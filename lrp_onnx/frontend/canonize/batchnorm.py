@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from lrp_onnx.frontend.canonize.affine import Affine, affine_of, axis_before, axis_behind
 from lrp_onnx.frontend.canonize.linear_node import Layer, layer_of
-from lrp_onnx.graph.annotations import aliases
+from lrp_onnx.graph.annotations import CHANGED, aliases
 from lrp_onnx.graph.constants import bypass, constants_of, sole_reader
 
 __all__ = ["fold_batchnorm_before", "fold_batchnorm_behind"]
@@ -36,7 +36,8 @@ def _layers(model: ir.Model) -> Iterator[Layer]:
 
 def _folded_behind(model: ir.Model, layer: Layer) -> bool:
     total, absorbed = Affine.identity(layer.size), []
-    value, axis = layer.node.outputs[0], layer.out_axis
+    value, axis, changed = layer.node.outputs[0], layer.out_axis, 0
+    moves = list[ir.Node]()
     while (reader := sole_reader(value)) is not None:
         node, position = reader
         step = affine_of(node, position, axis, layer.size)
@@ -45,16 +46,21 @@ def _folded_behind(model: ir.Model, layer: Layer) -> bool:
         if step is not None:
             total = total.then(step)
             absorbed.append(node)
+            changed = len(moves)
         else:
             moved = axis_behind(node, position, axis)
             if moved is None:
                 break
             axis = moved
+            moves.append(node)
         value = node.outputs[0]
     if not absorbed or not layer.follow(model.graph, total):
         return False
     for node in absorbed:
         bypass(model, node, _activation(node))
+    for move in moves[:changed]:
+        if (before := move.inputs[0]) is not None:
+            before.meta[CHANGED] = move
     return True
 
 
@@ -72,6 +78,7 @@ def fold_batchnorm_before(model: ir.Model) -> bool:
 
 def _folded_before(model: ir.Model, layer: Layer) -> bool:
     total, absorbed = Affine.identity(layer.in_size), list[ir.Node]()
+    path, changed = list[ir.Value](), list[ir.Value]()
     value, axis = layer.node.inputs[layer.x], layer.in_axis
     while value is not None and sole_reader(value) is not None:
         node = value.producer()
@@ -82,11 +89,13 @@ def _folded_before(model: ir.Model, layer: Layer) -> bool:
         if step is not None:
             total = step.then(total)
             absorbed.insert(0, node)
+            changed = list(path)
         else:
             moved = axis_before(node, axis)
             if moved is None:
                 break
             axis, position = moved, 0
+            path.append(value)
         value = node.inputs[position]
     if value is None or not _is_batchnorm(absorbed) or _normalized(value):
         return False
@@ -94,6 +103,8 @@ def _folded_before(model: ir.Model, layer: Layer) -> bool:
         return False
     for node in absorbed:
         _hand_on(model, node)
+    for value in changed:
+        value.meta[CHANGED] = True
     return True
 
 

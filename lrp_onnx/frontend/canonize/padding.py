@@ -21,7 +21,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.graph.annotations import PADDING_OF
+from lrp_onnx.graph.annotations import CHANGED, PADDING_OF
 from lrp_onnx.graph.constants import array_of, sole_reader
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.ops.registry import find
@@ -260,4 +260,5 @@ def _takes_pads(
     for move in moves:
         sizes = [sizes[k] for k in move.attributes["perm"].as_ints()]
         move.outputs[0].shape = ir.Shape(sizes)
+        move.outputs[0].meta[CHANGED] = True
     return True

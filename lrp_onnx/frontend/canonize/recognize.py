@@ -13,11 +13,12 @@ from collections.abc import Iterable, Iterator
 import onnx_ir as ir
 
 from lrp_onnx.frontend.canonize.concept import Concept, concept_of, is_ratio
+from lrp_onnx.frontend.canonize.norm import Norm
 from lrp_onnx.frontend.canonize.norm_operator import write_norm
 from lrp_onnx.frontend.canonize.probe import Evaluators
 from lrp_onnx.frontend.canonize.regions import Dominators, Region
 from lrp_onnx.frontend.canonize.softmax import Softmax, write_softmax
-from lrp_onnx.graph.annotations import RESEMBLES
+from lrp_onnx.graph.annotations import RESEMBLES, spelled_anew
 from lrp_onnx.graph.constants import sole_reader
 from lrp_onnx.graph.replacement import Build, take_place
 from lrp_onnx.ops.registry import find
@@ -67,8 +68,12 @@ def recognize(model: ir.Model) -> bool:
             continue
         regions = list(_regions(end, dominators))
         region, concept = _largest(regions, dominators, taken, evaluators)
+        name = None if region is None else region.exit.name
         if region is not None and concept is not None and _write(graph, region, concept):
             taken.update(region.own)
+            if isinstance(concept, Norm) and any(n.op_type == "Cast" for n in region.own):
+                # ONNX Runtime's own fusion of it fails where the explanation reads what is cast
+                spelled_anew(model).add(name)
         elif regions and _divides(end, dominators):
             left.append((end, [region for region in regions if region.exit is end.outputs[0]]))
     for end, regions in left:

@@ -23,11 +23,29 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.replacement import Build
 
-__all__ = ["DECOMPOSITIONS", "Decomposition", "decomposes"]
+__all__ = ["DECOMPOSITIONS", "OWN_LAYOUT", "WITHOUT_KERNEL", "Decomposition", "decomposes"]
 
 Decomposition = Callable[[Build, ir.Node], Sequence[ir.Value | None] | None]
 
 DECOMPOSITIONS: dict[tuple[str, str], Decomposition] = {}
+WITHOUT_KERNEL = {
+    ("ai.onnx.preview", "FlexAttention"),
+    ("com.microsoft", "BiasAdd"),
+    ("com.microsoft", "BiasDropout"),
+    ("com.microsoft", "BiasSoftmax"),
+    ("com.microsoft", "BiasSplitGelu"),
+    ("com.microsoft", "FusedMatMulActivation"),
+    ("com.microsoft", "GemmFastGelu"),
+    ("com.microsoft", "GroupNorm"),
+    ("com.microsoft", "SimplifiedLayerNormalization"),
+    ("com.microsoft", "SkipGroupNorm"),
+    ("com.microsoft", "TorchEmbedding"),
+}
+"""Operators that ONNX Runtime cannot run on a CPU, under that name at least: the prediction is
+written out too.
+"""
+OWN_LAYOUT = {("com.microsoft", "GroupQueryAttention"): (1, 2)}
+"""Outputs that the decomposition lays out in another way than the runtime does."""
 
 
 def decomposes(op_type: str, domain: str = "") -> Callable[[Decomposition], Decomposition]:

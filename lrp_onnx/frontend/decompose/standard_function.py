@@ -6,7 +6,7 @@ function and inlined, attributes with their defaults included.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import onnx
@@ -29,12 +29,14 @@ them.
 DOMAIN = "lrp.function"
 
 
-def write_out_functions(model: ir.Model) -> bool:
-    """Inline the function of each node in BY_FUNCTION; says whether there was one."""
+def write_out_functions(model: ir.Model, only: Callable[[ir.Node], bool] | None = None) -> bool:
+    """Inline the function of each node in BY_FUNCTION, with `only` of those alone that it accepts;
+    says whether there was one.
+    """
     nodes = [
         node
         for node in ir.traversal.RecursiveGraphIterator(model.graph)
-        if (node.domain, node.op_type) in BY_FUNCTION
+        if (node.domain, node.op_type) in BY_FUNCTION and (only is None or only(node))
     ]
     written = False
     for k, node in enumerate(nodes):

@@ -7,7 +7,7 @@ rounds.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable
 
 import onnx_ir as ir
 from onnx_ir.passes import common
@@ -17,27 +17,23 @@ from lrp_onnx.frontend.decompose.registry import DECOMPOSITIONS, Decomposition
 from lrp_onnx.frontend.decompose.standard_function import write_out_functions
 from lrp_onnx.frontend.quantized.integer import integer_layers
 from lrp_onnx.frontend.quantized.qdq import dequantized_layers
-from lrp_onnx.frontend.quantized.unsigned import make_unsigned
 from lrp_onnx.graph.annotations import FORWARD_KEPT, REFUSED
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["decompose", "replace_node"]
 
 
-def decompose(model: ir.Model, only: Collection[tuple[str, str]] | None = None) -> bool:
+def decompose(model: ir.Model, only: Callable[[ir.Node], bool] | None = None) -> bool:
     """Put its decomposition in the place of each node that has one; says whether there was one.
 
-    A use that a decomposition refuses stays as it is.  With `only`, nodes of these domains and
-    operators alone.
+    A use that a decomposition refuses stays as it is.  With `only`, nodes alone that it accepts.
     """
-    changed, layers = False, dict[ir.Node, Decomposition]()
+    changed, layers = write_out_functions(model, only), dict[ir.Node, Decomposition]()
     if only is None:
-        changed = any([write_out_functions(model), make_unsigned(model)])
         layers = dict([*integer_layers(model), *dequantized_layers(model)])
     for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
-        key = node.domain, node.op_type
-        decomposition = layers.get(node) or DECOMPOSITIONS.get(key)
-        if decomposition is not None and (only is None or key in only):
+        decomposition = layers.get(node) or DECOMPOSITIONS.get((node.domain, node.op_type))
+        if decomposition is not None and (only is None or only(node)):
             changed |= replace_node(model, node, decomposition)
     if changed:
         common.NameFixPass()(model)

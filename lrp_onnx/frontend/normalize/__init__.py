@@ -22,6 +22,11 @@ from lrp_onnx.frontend.normalize.shapes import (
     forget_declared,
     infer_shapes,
 )
+from lrp_onnx.frontend.prediction import Prediction
+from lrp_onnx.frontend.quantized.unsigned import make_unsigned
+from lrp_onnx.graph.constants import lift_weights
+from lrp_onnx.graph.names import name_apart
+from lrp_onnx.graph.subgraphs import graphs_of
 
 __all__ = ["infer_shapes", "normalize"]
 
@@ -32,9 +37,9 @@ ROUNDS = 6
 """How often they are run again because something was changed."""
 
 
-def normalize(model: ir.Model, to_opset: int | None = None) -> None:
+def normalize(model: ir.Model, to_opset: int | None = None) -> Prediction:
     """Bring a model into the form the other stages expect; the forward and its inputs and outputs
-    stay the same.
+    stay the same.  Returns the nodes that the model computes its outputs by.
 
     Raises ModelError where the model's opset cannot be converted or its shapes contradict each
     other.
@@ -45,15 +50,22 @@ def normalize(model: ir.Model, to_opset: int | None = None) -> None:
     _lift_constants(model)
     bring_to_opset(model, to_opset)
     model.ir_version = min(max(model.ir_version, 8), IR_VERSION)
+    common.NameFixPass()(model)
+    name_apart(model.graph)
+    for body in graphs_of(model.graph)[1:]:
+        lift_weights(model.graph, body)
+    make_unsigned(model)
+    prediction = Prediction.of(model)
     if write_out_functions(model):  # shape inference does not know all of them
         _lift_constants(model)
-    common.NameFixPass()(model)
+        common.NameFixPass()(model)
     run_passes(model)
     undecided = set[str | None]()
     while choose_ranks(model, partial(run_passes, strict=False), undecided):
         run_passes(model)
     common.RemoveUnusedNodesPass()(model)
     believe_declared(model, declared)
+    return prediction
 
 
 def run_passes(model: ir.Model, strict: bool = True) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from lrp_onnx.graph.annotations import branches_taken
 from lrp_onnx.graph.replacement import Build, take_place
 
 __all__ = ["inline", "inline_branches"]
@@ -27,6 +28,7 @@ def inline_branches(model: ir.Model) -> bool:
 def inline(model: ir.Model, taken: Sequence[tuple[ir.Node, str]]) -> None:
     """Put one branch, given by name, in the place of each of these Ifs."""
     for node, name in reversed(taken):  # those inside another one first
+        branches_taken(model)[node.outputs[0].name] = name
         assert isinstance(node.graph, ir.Graph)
         _inline(node.graph, node, node.attributes[name].as_graph())
     if taken:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import onnx
 import onnx_ir as ir
 from onnx import version_converter
@@ -9,7 +11,7 @@ from onnx_ir.passes import common
 
 from lrp_onnx.errors import ModelError
 from lrp_onnx.frontend import opset
-from lrp_onnx.frontend.decompose import DECOMPOSITIONS, decompose
+from lrp_onnx.frontend.decompose import DECOMPOSITIONS, WITHOUT_KERNEL, decompose
 from lrp_onnx.frontend.normalize.shapes import infer_shapes
 from lrp_onnx.graph.annotations import REFUSED
 from lrp_onnx.graph.model_file import through_proto
@@ -30,37 +32,43 @@ def bring_to_opset(model: ir.Model, wanted: int | None) -> None:
     """
     if model.graph.opset_imports.get("", 0) > OPSETS[-1]:
         opset.widen_weights(model)
-        _write_out_newer(model)
+        _write_out(model, _is_newer)
+        # its function would spell what the decomposition refused, and need not be one that
+        # relevance gets through rightly
+        nodes = model.graph.all_nodes()
+        refused = {n: n.metadata_props[REFUSED] for n in nodes if _is_refused(n)}
+        if refused:
+            raise refusal(refused)
     if model.graph.opset_imports.get("", 0) not in OPSETS:
         through_proto(model, opset.convert)
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     if wanted is not None:
         _convert(model, wanted)
+    _write_out(model, _lacks_kernel)
 
 
-def _write_out_newer(model: ir.Model) -> None:
-    """Write out the operators that OPSETS lack by their decompositions, where there are some; the
-    others are lowered by their functions.
-
-    Raises UnsupportedError where a decomposition refuses what its function would then spell: its
-    spelling need not be one that relevance gets through rightly.
-    """
-    newer = [op for op in DECOMPOSITIONS if not op[0] and not onnx.defs.has(op[1], OPSETS[-1], "")]
-    if not any((n.domain, n.op_type) in newer for n in model.graph.all_nodes()):
-        return
-    for _ in range(ROUNDS):
+def _write_out(model: ir.Model, which: Callable[[ir.Node], bool]) -> None:
+    """Write out these operators by their decompositions, and what those are written in."""
+    for _ in range(ROUNDS if any(map(which, model.graph.all_nodes())) else 0):
         infer_shapes(model)
-        if not decompose(model, newer):
+        if not decompose(model, which):
             break
-    refused = {n: n.metadata_props[REFUSED] for n in model.graph.all_nodes() if _too_new(n)}
-    if refused:
-        raise refusal(refused)
 
 
-def _too_new(node: ir.Node) -> bool:
-    """Whether its decomposition refused it, and it does not exist at OPSETS."""
-    newest = not node.domain and not onnx.defs.has(node.op_type, OPSETS[-1], "")
-    return newest and REFUSED in node.metadata_props
+def _is_newer(node: ir.Node) -> bool:
+    """Whether it has a decomposition and does not exist at OPSETS."""
+    known = not node.domain and ("", node.op_type) in DECOMPOSITIONS
+    return known and not onnx.defs.has(node.op_type, OPSETS[-1], "")
+
+
+def _is_refused(node: ir.Node) -> bool:
+    return _is_newer(node) and REFUSED in node.metadata_props
+
+
+def _lacks_kernel(node: ir.Node) -> bool:
+    """Whether ONNX Runtime cannot run it, so that the prediction is written out too."""
+    batch_first = node.attributes.get_int("layout", 0) and not node.domain
+    return (node.domain, node.op_type) in WITHOUT_KERNEL or bool(batch_first)
 
 
 def _convert(model: ir.Model, wanted: int) -> None:

@@ -2,7 +2,8 @@
 
 (q - z)·s with q and z in -128 … 127 is (q' - z')·s with q' = q + 128 and z' = z + 128, and both
 saturate alike.  ONNX Runtime does this on x86, where its integer kernels want it, but only to a
-tensor that nothing else reads, and the explanation reads them all; so it is done here.
+tensor that nothing else reads, and the explanation reads them all; so it is done here, in the
+prediction too.
 """
 
 from __future__ import annotations

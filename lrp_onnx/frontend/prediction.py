@@ -1,0 +1,343 @@
+"""The prediction stays the model's own: its nodes are recorded, and put back once all is written.
+
+The canonical view computes the same outputs by other nodes: a folded BatchNormalization, a norm in
+one operator, the parts of an LSTM.  A tensor of the view has the name of the tensor of the model
+that it equals, so in the end every reader of such a tensor, in the explanation too, gets the
+model's, and of what only the view computes that stays which the explanation reads.
+
+What is recorded is the model with its functions inlined, at its new opset.  A node goes where the
+view has a constant in place of its results, if computing them rounds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from lrp_onnx.frontend.decompose.registry import OWN_LAYOUT
+from lrp_onnx.graph.annotations import CHANGED, RULE, branches_taken, provenance, spelled_anew
+from lrp_onnx.graph.clone import reads, written
+from lrp_onnx.graph.constants import rename
+from lrp_onnx.graph.model_file import SMALL
+from lrp_onnx.graph.replacement import Build
+from lrp_onnx.graph.subgraphs import bodies_of, graphs_of
+from lrp_onnx.ops.registry import REGISTRY
+
+__all__ = ["Prediction"]
+
+VIEW = "view"
+"""The rule of a node that computes what the prediction does not; also behind names."""
+Tensors = dict[str | None, ir.TensorProtocol]
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """One node of the model; tensors by name, None for an input that is left out."""
+
+    domain: str
+    op_type: str
+    name: str | None
+    inputs: tuple[str | None, ...]
+    outputs: tuple[str | None, ...]
+    attributes: tuple[ir.Attr, ...]
+
+    @staticmethod
+    def of(node: ir.Node) -> _Own:
+        return _Own(
+            node.domain,
+            node.op_type,
+            node.name,
+            tuple(None if v is None else v.name for v in node.inputs),
+            tuple(v.name for v in node.outputs),
+            tuple(map(_kept, node.attributes.values())),
+        )
+
+    def is_now(self, node: ir.Node, inputs: Sequence[ir.Value | None]) -> bool:
+        """Whether the node is this one, unchanged."""
+        if (node.domain, node.op_type) != (self.domain, self.op_type):
+            return False
+        if node.inputs != inputs or tuple(v.name for v in node.outputs) != self.outputs:
+            return False
+        known = tuple(node.attributes.values())
+        if any(a.name == "ceil_mode" for a in self.attributes):
+            return True  # written so that onnx infers the size that runtimes give
+        return len(known) == len(self.attributes) and all(map(_same, known, self.attributes))
+
+
+def _tensors(graph: ir.Graph) -> Iterator[ir.Value]:
+    """The tensors that the graph itself names."""
+    yield from graph.inputs
+    yield from graph.initializers.values()
+    yield from (v for node in graph for v in node.outputs)
+
+
+def _weights_of(graph: ir.Graph) -> Tensors:
+    pairs = ((name, v.const_value) for name, v in graph.initializers.items())
+    return {name: tensor for name, tensor in pairs if tensor is not None}
+
+
+def _kept(attribute: ir.Attr) -> ir.Attr:
+    """The attribute; of a body a copy, which later stages do not change."""
+    if attribute.type != ir.AttributeType.GRAPH:
+        return attribute
+    return ir.AttrGraph(attribute.name, attribute.as_graph().clone(allow_outer_scope_values=True))
+
+
+def _same(one: ir.Attr, other: ir.Attr) -> bool:
+    if one is other:
+        return True
+    simple = one.type not in (ir.AttributeType.GRAPH, ir.AttributeType.TENSOR)
+    return simple and (one.name, one.type, one.value) == (other.name, other.type, other.value)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The nodes of a model in order, and its weights."""
+
+    inputs: tuple[str | None, ...]
+    nodes: tuple[_Own, ...]
+    weights: Tensors
+
+    @staticmethod
+    def of(model: ir.Model) -> Prediction:
+        """What computes the model's outputs now."""
+        graph = model.graph
+        inputs = tuple(v.name for v in graph.inputs)
+        return Prediction(inputs, tuple(map(_Own.of, graph)), _weights_of(graph))
+
+    def put_back(self, model: ir.Model) -> None:
+        """Let these nodes compute the outputs, and the explanation read their tensors."""
+        restored = _Restored(self, model)
+        for own in self.nodes:
+            restored.visit(own)
+        if restored.changed:
+            restored.move_back()
+            common.RemoveUnusedNodesPass()(model)
+            restored.settle()
+
+
+class _Restored:
+    """A graph while the recorded nodes come back to it."""
+
+    def __init__(self, prediction: Prediction, model: ir.Model) -> None:
+        self.graph = graph = model.graph
+        self.weights = dict(prediction.weights)
+        self.taken, self.anew = branches_taken(model), spelled_anew(model)
+        results = [v for node in graph for v in node.outputs]
+        self.view = {v.name: v for v in (*graph.initializers.values(), *results)}
+        """The tensors of the canonical view by name."""
+        own = (v for v in graph.inputs if v.name in prediction.inputs)
+        self.known: dict[str | None, ir.Value] = {v.name: v for v in own}
+        """Those of the prediction."""
+        self.exact = _integers(self.weights)
+        """Tensors that weights or sizes decide without rounding, and whether they are integers."""
+        self.signature = {v.name for v in (*graph.inputs, *graph.outputs)}
+        self.linked = dict[ir.Value, ir.Value]()
+        """The prediction's tensor in the place of one of the view."""
+        self.own = set[ir.Node]()
+        self.last: ir.Node | None = None
+        self.changed = False
+
+    def visit(self, own: _Own) -> None:
+        """Keep, write anew or leave out one node."""
+        if self._is_folded(own):
+            return
+        if own.outputs[0] in self.anew:
+            self.known[own.outputs[0]] = self.view[own.outputs[0]]
+            return
+        if own.outputs[0] in self.taken:
+            self._visit_branch(own, self.taken[own.outputs[0]])
+            return
+        inputs = tuple(None if name is None else self._tensor(name) for name in own.inputs)
+        first = self.view.get(own.outputs[0])
+        node = None if first is None else first.producer()
+        if node is None or not own.is_now(node, inputs):
+            node = self._written(own, inputs)
+        self.own.add(node)
+        self.last = node
+        self.known.update(zip(own.outputs, node.outputs, strict=True))
+
+    def _visit_branch(self, own: _Own, name: str) -> None:
+        """The nodes of the branch that is always taken in place of an If."""
+        branch = next(a for a in own.attributes if a.name == name).as_graph()
+        weights = _weights_of(branch)
+        self.weights |= weights
+        self.exact |= _integers(weights)
+        for node in branch:
+            self.visit(_Own.of(node))
+        for output, result in zip(own.outputs, branch.outputs, strict=True):
+            self.known[output] = self._tensor(str(result.name))
+
+    def _is_folded(self, own: _Own) -> bool:
+        """Whether the view has constants in place of the results, and they are the same."""
+        integer = self._integer(own)
+        if integer is None:
+            return False
+        self.exact.update(dict.fromkeys(own.outputs, integer))
+        return all(_is_constant(self.view.get(name)) for name in own.outputs if name)
+
+    def _integer(self, own: _Own) -> bool | None:
+        """Whether the results are integers; None where computing them rounds."""
+        if own.domain:
+            return None
+        if own.op_type in ("Shape", "Size"):
+            return True
+        inputs = [self.exact.get(name) for name in own.inputs if name]
+        operator = REGISTRY.get((own.domain, own.op_type))
+        if None in inputs or operator is None or (operator.statistic and not all(inputs)):
+            return None
+        if own.op_type == "Cast":
+            return _is_integer(ir.DataType(own.attributes[0].as_int()))
+        if own.op_type == "ConstantOfShape":
+            return bool(own.attributes) and _is_integer(own.attributes[0].as_tensor().dtype)
+        moves = bool(operator.moves) or own.op_type == "Expand"
+        return bool(inputs[0]) if moves else (True if all(inputs) else None)
+
+    def _tensor(self, name: str) -> ir.Value:
+        """What the prediction reads under that name."""
+        if name not in self.known:
+            value, tensor = self.view.get(name), self.weights.get(name)
+            if tensor is not None and (value is None or not _holds(value, tensor)):
+                self._put_aside(value)
+                value = ir.Value(name=name, const_value=tensor)
+                value.type = ir.TensorType(tensor.dtype)
+                value.shape = ir.Shape(tensor.shape.numpy())
+                if (free := self._free(name)) != name:
+                    rename(value, free)
+                self.graph.register_initializer(value)
+                self.changed = True
+            assert value is not None
+            self.known[name] = value
+        return self.known[name]
+
+    def _written(self, own: _Own, inputs: Sequence[ir.Value | None]) -> ir.Node:
+        """The node, and its tensors in place of the view's."""
+        self.changed = True
+        attributes = [self._attribute(a) for a in own.attributes]
+        node = written(own.domain, own.op_type, own.name, inputs, own.outputs, attributes)
+        apart = OWN_LAYOUT.get((own.domain, own.op_type), ())
+        for k, value in enumerate(node.outputs):
+            twin = self.view.get(value.name) if value.name else None
+            if twin is not None and twin.is_graph_output():
+                self.graph.outputs[self.graph.outputs.index(twin)] = value
+            if twin is not None and k not in apart and not _is_apart(twin):
+                value.type, value.shape = twin.type, twin.shape
+                twin.replace_all_uses_with(value)
+                self.linked[twin] = value
+            if value.name and not value.is_graph_output():
+                value.name = self._free(value.name)
+            self._put_aside(twin)
+        if self.last is not None:
+            self.graph.insert_after(self.last, node)
+        elif len(self.graph):
+            self.graph.insert_before(self.graph[0], node)
+        else:
+            self.graph.append(node)
+        return node
+
+    def _attribute(self, attribute: ir.Attr) -> ir.Attr:
+        """The attribute; a body reads the tensors of the prediction around it."""
+        if attribute.type != ir.AttributeType.GRAPH:
+            return attribute
+        graphs = graphs_of(attribute.as_graph())
+        inside = {v for graph in graphs for v in _tensors(graph)}
+        for node in (node for graph in graphs for node in graph):
+            for position, value in enumerate(node.inputs):
+                if value is not None and value not in inside:
+                    node.replace_input_with(position, self._tensor(str(value.name)))
+        return attribute
+
+    def _free(self, name: str) -> str:
+        """The name, or another where the signature of the compiled model has it."""
+        return f"{name}/own" if name in self.signature else name
+
+    def _put_aside(self, value: ir.Value | None) -> None:
+        """Give a tensor of the view another name."""
+        if value is not None:
+            name = f"{value.name}/{VIEW}"
+            while name in self.view:
+                name += "_"
+            self.view[name] = value
+            rename(value, name)
+
+    def move_back(self) -> None:
+        """Let the explanation read a tensor whose elements the model has in another order there,
+        instead of computing it.
+        """
+        for value in [v for node in self.graph for v in node.outputs if CHANGED in v.meta]:
+            if any(user is not value.meta[CHANGED] for user, _ in value.uses()):
+                self._moved_back(value)
+
+    def _moved_back(self, value: ir.Value) -> ir.Value | None:
+        """What stands for a tensor of the view; None where that has to be computed."""
+        move = value.meta.get(CHANGED)
+        if not isinstance(move, ir.Node):
+            return self.linked.get(value)
+        source = self._moved_back(move.outputs[0])
+        if source is None or not isinstance(move.graph, ir.Graph):
+            return None
+        build = Build(self.graph, move, "back")
+        sizes = [d if isinstance(d, int) else -1 for d in value.shape or ()]
+        if move.op_type == "Transpose" and "perm" in move.attributes:
+            back = np.argsort(move.attributes["perm"].as_ints())
+            moved = build.op("Transpose", source, perm=back.tolist(), like=value)
+        elif value.shape is not None and sizes.count(-1) < 2 and 0 not in sizes:
+            moved = build.op("Reshape", source, build.ints(*sizes), like=value)
+        else:
+            return None
+        build.insert_before(move)
+        value.replace_all_uses_with(moved)
+        self.linked[value] = moved
+        value.meta[CHANGED] = True
+        return moved
+
+    def settle(self) -> None:
+        """Put the nodes in order, and say which are the view's."""
+        places = {node: k for k, node in enumerate(self.graph)}
+        producers = ((n, v.producer()) for n in self.graph for v in reads(n))
+        if any(places.get(p, -1) > places[n] for n, p in producers if p is not None):
+            self.graph.sort()
+        bodies = (body for node in self.own for body in bodies_of(node))
+        inside = {v.name for body in bodies for graph in graphs_of(body) for v in _tensors(graph)}
+        for value in _tensors(self.graph):
+            if value.name in inside and value.producer() not in self.own:
+                self._put_aside(value)
+        taken = set[str | None]()
+        for node in sorted(self.graph, key=lambda node: node not in self.own):
+            name = node.name
+            if node not in self.own and RULE not in node.metadata_props:
+                node.metadata_props.update(provenance(str(name), VIEW))
+            if name in taken:
+                node.name = next(n for k in count(1) if (n := f"{name}_{k}") not in taken)
+            taken.add(node.name)
+
+
+def _is_apart(value: ir.Value) -> bool:
+    """Whether the tensor of the view is another than the model's of that name."""
+    return value.is_initializer() or CHANGED in value.meta
+
+
+def _is_constant(value: ir.Value | None) -> bool:
+    return value is not None and value.is_initializer() and CHANGED not in value.meta
+
+
+def _integers(weights: Tensors) -> dict[str | None, bool]:
+    return {name: _is_integer(tensor.dtype) for name, tensor in weights.items()}
+
+
+def _is_integer(dtype: ir.DataType) -> bool:
+    return not dtype.is_floating_point()
+
+
+def _holds(value: ir.Value, tensor: ir.TensorProtocol) -> bool:
+    """Whether a weight still is this tensor; large ones are the same object then."""
+    now = value.const_value if _is_constant(value) else None
+    if now is None or now is tensor:
+        return now is tensor
+    small = tensor.nbytes <= SMALL and (now.dtype, now.shape) == (tensor.dtype, tensor.shape)
+    return small and now.tobytes() == tensor.tobytes()
