@@ -55,6 +55,8 @@ def normalize(model: ir.Model, to_opset: int | None = None) -> Prediction:
     for body in graphs_of(model.graph)[1:]:
         lift_weights(model.graph, body)
     make_unsigned(model)
+    if any(map(_rounds_up, graphs_of(model.graph)[1:])):
+        infer_shapes(model, strict=False)  # bodies are recorded whole, their pooling settled
     prediction = Prediction.of(model)
     if write_out_functions(model):  # shape inference does not know all of them
         _lift_constants(model)
@@ -79,6 +81,10 @@ def run_passes(model: ir.Model, strict: bool = True) -> None:
         common.RemoveUnusedNodesPass()(model)
         infer_shapes(model, strict)
         drop_no_ops(model)
+
+
+def _rounds_up(graph: ir.Graph) -> bool:
+    return any(node.attributes.get_int("ceil_mode", 0) for node in graph if not node.domain)
 
 
 def _lift_constants(model: ir.Model) -> None:
