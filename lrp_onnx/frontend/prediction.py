@@ -188,8 +188,10 @@ class _Restored:
         if own.op_type in ("Shape", "Size"):
             return True
         inputs = [self.exact.get(name) for name in own.inputs if name]
+        if None in inputs:
+            return None
         operator = REGISTRY.get((own.domain, own.op_type))
-        if None in inputs or operator is None or (operator.statistic and not all(inputs)):
+        if operator is None or (operator.statistic and not all(inputs)):
             return None
         if own.op_type == "Cast":
             return _is_integer(ir.DataType(own.attributes[0].as_int()))
