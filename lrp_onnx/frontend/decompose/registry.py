@@ -10,9 +10,9 @@ A decomposition is one function next to its operator's name:
 
 It returns one value for each output of the node that may be read, None for those that it does not
 compute; or None for a node that stays as it is.  What it emits takes the node's place in the
-canonical view; the prediction keeps the node, if a runtime has a kernel for it.  It raises `refuse(reason)` for a use that
-cannot be explained; then the node stays, and the explanation path names it if relevance would have
-to go through it.
+canonical view; the prediction keeps the node, if a runtime has a kernel for it.  It raises
+`refuse(reason)` for a use that cannot be explained; then the node stays, and the explanation path
+names it if relevance would have to go through it.
 """
 
 from __future__ import annotations
