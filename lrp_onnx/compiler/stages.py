@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
-from onnx_ir.passes import common
 
 from lrp_onnx.analysis.signs import signs
 from lrp_onnx.compiler.accounts import accounts_of
@@ -30,6 +29,7 @@ from lrp_onnx.gradients.baseline import described, read_baselines
 from lrp_onnx.graph import annotations as notes
 from lrp_onnx.graph.model_file import Source, check_original, load, sha256_of
 from lrp_onnx.graph.subgraphs import graphs_of
+from lrp_onnx.graph.unused import remove_unused
 from lrp_onnx.lowering.fold import fold_constants
 from lrp_onnx.lowering.lower import lower
 from lrp_onnx.lowering.shared_weights import part_shared_weights
@@ -202,7 +202,7 @@ def compile_prepared(prepared: Prepared, accounts: bool = False) -> Compiled:
         lower(model, emit)
         if options.fold == "always" or (options.fold, options.runtime) == ("auto", "portable"):
             fold_constants(model, options.fold)
-            common.RemoveUnusedNodesPass()(model)
+            remove_unused(model)
         if options.runtime == "portable":
             part_shared_weights(model.graph)
         prepared.ends.restore(model, declares=not options.conditions)

@@ -25,6 +25,7 @@ from lrp_onnx.frontend.canonize.variadic import binary_sums
 from lrp_onnx.graph.annotations import share_aliases
 from lrp_onnx.graph.model_file import SMALL
 from lrp_onnx.graph.subgraphs import graphs_of
+from lrp_onnx.graph.unused import remove_unused
 
 __all__ = ["REWRITES", "canonize"]
 
@@ -59,7 +60,7 @@ def canonize(model: ir.Model) -> None:
             _lift_weights(model.graph, graph)
         common.NameFixPass()(model)  # new constants of a body are named within it
     mark_cells(model)
-    common.RemoveUnusedNodesPass()(model)
+    remove_unused(model)
 
 
 def _lift_weights(root: ir.Graph, body: ir.Graph) -> None:

@@ -22,6 +22,7 @@ from lrp_onnx.frontend.normalize.shapes import (
     forget_declared,
     infer_shapes,
 )
+from lrp_onnx.graph.unused import remove_unused
 
 __all__ = ["infer_shapes", "normalize"]
 
@@ -52,7 +53,7 @@ def normalize(model: ir.Model, to_opset: int | None = None) -> None:
     undecided = set[str | None]()
     while choose_ranks(model, partial(run_passes, strict=False), undecided):
         run_passes(model)
-    common.RemoveUnusedNodesPass()(model)
+    remove_unused(model)
     believe_declared(model, declared)
 
 
@@ -64,7 +65,7 @@ def run_passes(model: ir.Model, strict: bool = True) -> None:
         changes = [change(model) for change in PASSES]  # all: what is folded may be a condition
         if not any(changes):
             break
-        common.RemoveUnusedNodesPass()(model)
+        remove_unused(model)
         infer_shapes(model, strict)
         drop_no_ops(model)
 
