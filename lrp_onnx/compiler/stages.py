@@ -28,7 +28,7 @@ from lrp_onnx.frontend.normalize import normalize
 from lrp_onnx.gradients.baseline import described, read_baselines
 from lrp_onnx.graph import annotations as notes
 from lrp_onnx.graph.model_file import Source, check_original, load, sha256_of
-from lrp_onnx.graph.subgraphs import graphs_of
+from lrp_onnx.graph.subgraphs import graphs_of, nodes_of
 from lrp_onnx.graph.unused import remove_unused
 from lrp_onnx.lowering.fold import fold_constants
 from lrp_onnx.lowering.lower import lower
@@ -238,7 +238,7 @@ class Ends:
             if value.name in self.known and value.name not in notes.corrections(model):
                 value.type, shape = self.known[value.name]
                 value.shape = value.shape if shape is None else shape
-        for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        for node in nodes_of(model.graph):
             for value in node.outputs:
                 if value in ends or value.is_graph_output() or node.domain:
                     continue

@@ -10,6 +10,7 @@ from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.dialect import DIALECT, write_out
 from lrp_onnx.graph.names import renumber
 from lrp_onnx.graph.replacement import Build
+from lrp_onnx.graph.subgraphs import nodes_of
 from lrp_onnx.graph.unused import remove_unused
 from lrp_onnx.lowering.elementwise import at_least, at_most, form_products, late, side, stabilize
 from lrp_onnx.lowering.linear import linear_sum, linear_vjp
@@ -34,7 +35,7 @@ def lower(model: ir.Model, emit: Emit) -> None:
     write_out(emit, RELEVANCE, form_products)
     for clip in [n for n in model.graph if n.op_type == "Clip" and not n.domain]:
         clip_behind_relu(model.graph, clip)
-    for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
+    for node in list(nodes_of(model.graph)):
         graph = node.graph
         if node.domain == DIALECT and isinstance(graph, ir.Graph) and node.op_type != "Product":
             LOWERINGS[node.op_type](graph, node)

@@ -13,6 +13,8 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from lrp_onnx.graph.subgraphs import nodes_of
+
 __all__ = ["BY_FUNCTION", "write_out_functions"]
 
 BY_FUNCTION: set[tuple[str, str]] = {
@@ -31,11 +33,7 @@ DOMAIN = "lrp.function"
 
 def write_out_functions(model: ir.Model) -> bool:
     """Inline the function of each node in BY_FUNCTION; says whether there was one."""
-    nodes = [
-        node
-        for node in ir.traversal.RecursiveGraphIterator(model.graph)
-        if (node.domain, node.op_type) in BY_FUNCTION
-    ]
+    nodes = [node for node in nodes_of(model.graph) if (node.domain, node.op_type) in BY_FUNCTION]
     written = False
     for k, node in enumerate(nodes):
         function = _function(node, model.graph.opset_imports)

@@ -20,6 +20,7 @@ from lrp_onnx.frontend.quantized.qdq import dequantized_layers
 from lrp_onnx.frontend.quantized.unsigned import make_unsigned
 from lrp_onnx.graph.annotations import FORWARD_KEPT, REFUSED
 from lrp_onnx.graph.replacement import Build
+from lrp_onnx.graph.subgraphs import nodes_of
 
 __all__ = ["decompose", "replace_node"]
 
@@ -34,7 +35,7 @@ def decompose(model: ir.Model, only: Collection[tuple[str, str]] | None = None) 
     if only is None:
         changed = any([write_out_functions(model), make_unsigned(model)])
         layers = dict([*integer_layers(model), *dequantized_layers(model)])
-    for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
+    for node in list(nodes_of(model.graph)):
         key = node.domain, node.op_type
         decomposition = layers.get(node) or DECOMPOSITIONS.get(key)
         if decomposition is not None and (only is None or key in only):
