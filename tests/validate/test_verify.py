@@ -247,6 +247,7 @@ def test_open_sizes_are_guessed_alike_for_the_same_name() -> None:
     assert all(np.array_equal(tried[0][name], again[name]) for name in again)
 
 
+@pytest.mark.usefixtures("memory_unmeasured")
 def test_bench_measures_both() -> None:
     model = picture_net()
     costs = bench.bench(model, run_stages(model, CompileOptions(check=False)), runs=4)
