@@ -154,6 +154,7 @@ def _older_objects_set_aside() -> Iterator[None]:
     if gc.get_freeze_count():
         yield
         return
+    gc.collect(1)  # what is set aside counts as old: garbage would be kept for long
     gc.freeze()
     try:
         yield
