@@ -24,7 +24,7 @@ def exported(tree: ast.Module) -> list[str] | None:
 
 @pytest.mark.parametrize("file", MODULES, ids=lambda f: str(f.relative_to(PACKAGE)))
 def test_every_module_says_what_it_is_and_what_it_offers(file):
-    gc.disable()  # a tree holds no circles, and the search would go through all other tests' objects
+    gc.disable()  # a tree holds no circles, and the search is through everybody's objects
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     finally:
