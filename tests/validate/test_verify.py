@@ -260,6 +260,7 @@ def test_a_model_that_the_runtimes_settings_change_is_told() -> None:
         assert any("by whether ONNX Runtime optimizes it" in text for text in warnings) is told
 
 
+@pytest.mark.usefixtures("memory_unmeasured")
 def test_bench_measures_both() -> None:
     model = picture_net()
     costs = bench.bench(model, run_stages(model, CompileOptions(check=False)), runs=4)
