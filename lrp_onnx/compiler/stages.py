@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
-from onnx_ir.passes import common
 
 from lrp_onnx.analysis.signs import signs
 from lrp_onnx.compiler.accounts import accounts_of
@@ -30,7 +29,8 @@ from lrp_onnx.frontend.prediction import Prediction
 from lrp_onnx.gradients.baseline import described, read_baselines
 from lrp_onnx.graph import annotations as notes
 from lrp_onnx.graph.model_file import Source, check_original, load, sha256_of
-from lrp_onnx.graph.subgraphs import graphs_of
+from lrp_onnx.graph.subgraphs import graphs_of, nodes_of
+from lrp_onnx.graph.unused import remove_unused
 from lrp_onnx.lowering.fold import fold_constants
 from lrp_onnx.lowering.lower import lower
 from lrp_onnx.lowering.shared_weights import part_shared_weights
@@ -156,6 +156,7 @@ def _older_objects_set_aside() -> Iterator[None]:
     if gc.get_freeze_count():
         yield
         return
+    gc.collect(1)  # what is set aside counts as old: garbage would be kept for long
     gc.freeze()
     try:
         yield
@@ -205,7 +206,7 @@ def compile_prepared(prepared: Prepared, accounts: bool = False) -> Compiled:
         prepared.prediction.put_back(model)
         if options.fold == "always" or (options.fold, options.runtime) == ("auto", "portable"):
             fold_constants(model, options.fold)
-            common.RemoveUnusedNodesPass()(model)
+            remove_unused(model)
         if options.runtime == "portable":
             part_shared_weights(model.graph)
         prepared.ends.restore(model, declares=not options.conditions)
@@ -241,7 +242,7 @@ class Ends:
             if value.name in self.known and value.name not in notes.corrections(model):
                 value.type, shape = self.known[value.name]
                 value.shape = value.shape if shape is None else shape
-        for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        for node in nodes_of(model.graph):
             for value in node.outputs:
                 if value in ends or value.is_graph_output() or node.domain:
                     continue

@@ -17,7 +17,6 @@ from itertools import count
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes import common
 
 from lrp_onnx.frontend.decompose.registry import OWN_LAYOUT
 from lrp_onnx.graph.annotations import CHANGED, RULE, branches_taken, provenance, spelled_anew
@@ -26,6 +25,7 @@ from lrp_onnx.graph.constants import rename
 from lrp_onnx.graph.model_file import SMALL
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.graph.subgraphs import bodies_of, graphs_of
+from lrp_onnx.graph.unused import remove_unused
 from lrp_onnx.ops.registry import REGISTRY
 
 __all__ = ["Prediction"]
@@ -117,7 +117,7 @@ class Prediction:
             restored.visit(own)
         if restored.changed:
             restored.move_back()
-            common.RemoveUnusedNodesPass()(model)
+            remove_unused(model)
             restored.settle()
 
 
@@ -188,8 +188,10 @@ class _Restored:
         if own.op_type in ("Shape", "Size"):
             return True
         inputs = [self.exact.get(name) for name in own.inputs if name]
+        if None in inputs:
+            return None
         operator = REGISTRY.get((own.domain, own.op_type))
-        if None in inputs or operator is None or (operator.statistic and not all(inputs)):
+        if operator is None or (operator.statistic and not all(inputs)):
             return None
         if own.op_type == "Cast":
             return _is_integer(ir.DataType(own.attributes[0].as_int()))

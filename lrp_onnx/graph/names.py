@@ -43,8 +43,8 @@ def name_apart(graph: ir.Graph) -> None:
     """Give tensors in bodies names that no other graph of the model uses, so that they keep them
     where a body takes its node's place.
     """
-    taken = set[str | None]()
-    for part in graphs_of(graph):
+    taken, graphs = set[str | None](), graphs_of(graph)
+    for part in graphs if len(graphs) > 1 else ():
         results = (v for node in part for v in node.outputs)
         for value in (*part.inputs, *part.initializers.values(), *results):
             name = value.name

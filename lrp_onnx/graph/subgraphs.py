@@ -20,6 +20,7 @@ __all__ = [
     "bodies_of",
     "captures",
     "graphs_of",
+    "nodes_of",
     "ports_of",
     "proto_graphs",
 ]
@@ -65,8 +66,16 @@ class Ports:
 
 def bodies_of(node: ir.Node) -> tuple[ir.Graph, ...]:
     """The graphs inside a node."""
-    graphs = (a for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH)
-    return tuple(a.as_graph() for a in graphs)
+    attributes = node.attributes.data  # asked for so often that a view of them shows
+    return tuple(a.as_graph() for a in attributes.values() if a.type is ir.AttributeType.GRAPH)
+
+
+def nodes_of(graph: ir.Graph | ir.Function) -> Iterator[ir.Node]:
+    """The nodes of a graph, each before those of its bodies."""
+    for node in graph:
+        yield node
+        for body in bodies_of(node):
+            yield from nodes_of(body)
 
 
 def graphs_of(graph: ir.Graph) -> list[ir.Graph]:
@@ -87,7 +96,7 @@ def proto_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 def captures(node: ir.Node) -> Iterator[ir.Value]:
     """Values that the node's bodies read, those of outer graphs among them."""
     for body in bodies_of(node):
-        for inner in ir.traversal.RecursiveGraphIterator(body):
+        for inner in nodes_of(body):
             yield from (v for v in inner.inputs if v is not None)
 
 

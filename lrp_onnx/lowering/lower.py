@@ -9,6 +9,8 @@ from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.dialect import DIALECT, write_out
 from lrp_onnx.graph.names import renumber
 from lrp_onnx.graph.replacement import Build, take_place
+from lrp_onnx.graph.subgraphs import nodes_of
+from lrp_onnx.graph.unused import remove_unused
 from lrp_onnx.lowering.elementwise import at_least, at_most, form_products, late, side, stabilize
 from lrp_onnx.lowering.linear import linear_sum, linear_vjp
 from lrp_onnx.lowering.norms import spell_group_norm, spell_norm
@@ -30,11 +32,11 @@ RELEVANCE = {
 def lower(model: ir.Model, emit: Emit) -> None:
     """Write out what only the compiler knows and remove what nothing reads."""
     write_out(emit, RELEVANCE, form_products)
-    for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
+    for node in list(nodes_of(model.graph)):
         graph = node.graph
         if node.domain == DIALECT and isinstance(graph, ir.Graph) and node.op_type != "Product":
             LOWERINGS[node.op_type](graph, node)
-    common.RemoveUnusedNodesPass()(model)
+    remove_unused(model)
     common.NameFixPass()(model)  # a copy may be named like what is emitted on its behalf
     renumber(model.graph, "lrp")
     model.opset_imports.pop("lrp", None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,10 @@ def load_composite(name: str) -> Composite:
 
     Raises CompositeError naming file, key and remedy.
     """
+    return _read(name) if name.endswith(".toml") else _of_library(name)
+
+
+def _read(name: str) -> Composite:
     try:
         place, table = read_toml(name, library().joinpath("composites"), "composite")
     except RuleError as e:
@@ -208,6 +213,9 @@ def load_composite(name: str) -> Composite:
         return _composite(Path(name).name.removesuffix(".toml"), table, Path(name).parent)
     except LrpError as e:
         raise CompositeError(f"composite file {place!r}: {e}") from e
+
+
+_of_library = cache(_read)  # a file of the user's may change, one of the library does not
 
 
 def _composite(name: str, table: dict[str, Any], folder: Path) -> Composite:

@@ -15,6 +15,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -230,11 +231,18 @@ def load_rule(name: str) -> Rule:
     Raises RuleError naming file, key and remedy for an unknown key, a wrong type, a range or a
     missing reference.
     """
+    return _read(name) if name.endswith(".toml") else _of_library(name)
+
+
+def _read(name: str) -> Rule:
     place, table = read_toml(name, library(), "rule")
     try:
         return _rule(Path(name).name.removesuffix(".toml"), table)
     except LrpError as e:
         raise RuleError(f"rule file {place!r}: {e}") from e
+
+
+_of_library = cache(_read)  # a file of the user's may change, one of the library does not
 
 
 def _rule(name: str, table: dict[str, Any]) -> Rule:

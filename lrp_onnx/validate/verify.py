@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,7 +29,12 @@ import numpy as np
 from lrp_onnx.compiler.accounts import NodeAccount
 from lrp_onnx.compiler.check import check_graph, judged_on_random, weight_warnings
 from lrp_onnx.compiler.compiled import Compiled
-from lrp_onnx.compiler.differences import extra_feeds, forward_differences, relative_difference
+from lrp_onnx.compiler.differences import (
+    extra_feeds,
+    forward_differences,
+    own_differences,
+    relative_difference,
+)
 from lrp_onnx.compiler.input_range import Ranges
 from lrp_onnx.compiler.judge import judge
 from lrp_onnx.compiler.stages import Loaded, compile_prepared, load_original, prepare
@@ -73,6 +78,8 @@ INCOMPLETE = 1e-3
 """Part of f(x) - f(x₀) that integrated gradients may be off by."""
 BLOWN_UP = 100
 """So many times what is explained Σ|R| of the inputs may be: beyond, roundings decide the map."""
+UNSTEADY = 1e-3
+"""Part of its largest value that optimizing the original may change an output by."""
 ROUGH = 0.05
 """Part of it that the gradients at the steps may be off by before they are made complete."""
 
@@ -232,7 +239,8 @@ def verify(
         *_incomplete(completeness),
         *_changed(simplified),
     ]
-    warnings = (*compiled.warnings, *weight_warnings(compiled.graph))
+    unsteady = _unsteady(own_differences(loaded.source, inputs, expected))
+    warnings = (*compiled.warnings, *weight_warnings(compiled.graph), *unsteady)
     return Verdict(
         differences,
         explained if completeness is None else completeness.explained,
@@ -341,6 +349,17 @@ def _forward_problems(differences: Mapping[str, tuple[float, float]]) -> list[st
         for name, (difference, allowed) in differences.items()
         if not difference <= allowed
     ]
+
+
+def _unsteady(own: Mapping[str, float]) -> Iterator[str]:
+    """A sentence for each output that the runtime's settings decide in part."""
+    for name, difference in own.items():
+        if difference > UNSTEADY:
+            yield (
+                f"output {name!r}: the original model itself gives results that differ by "
+                f"{difference:.2g} of its largest value, by whether ONNX Runtime optimizes it. "
+                "Roundings decide as much of its relevance."
+            )
 
 
 def _ill_conditioned(maps: Mapping[str, Array], lines: Sequence[Line]) -> str:

@@ -159,7 +159,9 @@ def test_the_explained_spelling_computes_the_same(
 @pytest.mark.parametrize(("row", "output"), OUTPUTS, ids=str)
 def test_gradient(row: Row, output: int) -> None:
     model, feeds = time_first(model_of(row, output)), feeds_of(row)
-    compiled = lrp_onnx.compile(model_of(row, output), "gradient", start="one", target="seed").model
+    compiled = lrp_onnx.compile(
+        model_of(row, output), "gradient", start="one", target="seed", check=False
+    ).model
     assert any(node.op_type == row.op for node in compiled.graph.node)
     y = outputs_of(model, feeds)["y"]
     seed = np.random.default_rng(5).standard_normal(y.shape).astype(np.float32)

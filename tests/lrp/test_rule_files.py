@@ -4,6 +4,8 @@ key and remedy.
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from models import network
 
@@ -238,3 +240,11 @@ def test_wrong_keys_of_a_parameter(tmp_path, text, fact):
     file.write_text(f"{GOOD}parameters = {{ a = {text} }}\n{SHARE}")
     with pytest.raises(RuleError, match=fact):
         load_rule(str(file))
+
+
+@pytest.mark.parametrize(("load", "folder"), [(load_rule, "."), (load_composite, "composites")])
+def test_a_file_of_the_users_may_change(load, folder, tmp_path):
+    file, text = tmp_path / "own.toml", library().joinpath(folder, "epsilon.toml").read_text()
+    for summary in ("before", "after"):
+        file.write_text(re.sub(r"(?m)^summary = .*$", f'summary = "{summary}"', text))
+        assert load(str(file)).summary == summary

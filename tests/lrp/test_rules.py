@@ -142,6 +142,12 @@ def expected_relevance(case: Case, rule: RuleRow, x: np.ndarray, seed: np.ndarra
     return oracle.RULES[name](layer, flat, R, **given).reshape(x.shape)
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all rows: to make and remove a thousand takes seconds."""
+    return tmp_path_factory.mktemp("rules")
+
+
 def composite_of(rule: RuleRow, folder: Path) -> str:
     """The library's composite, or a file naming the rule for every linear node."""
     if rule.composite:
@@ -174,8 +180,8 @@ def compile_row(model: object, rule: RuleRow, folder: Path) -> object:
 
 
 @pytest.mark.parametrize(("case", "rule"), TABLE, ids=str)
-def test_rule_on_operator(case: Case, rule: RuleRow, tmp_path: Path) -> None:
-    compiled = session(compile_row(model_of(case), rule, tmp_path))
+def test_rule_on_operator(case: Case, rule: RuleRow, folder: Path) -> None:
+    compiled = session(compile_row(model_of(case), rule, folder))
     seed = seed_of(case)
     for kind in KINDS:
         x = case.feeds(kind)["x"]
@@ -187,11 +193,11 @@ def test_rule_on_operator(case: Case, rule: RuleRow, tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
 @pytest.mark.parametrize("case", [BIASED, STRIDED, CUT, DENSE_LAYER, SEQUENCE], ids=str)
 @pytest.mark.parametrize("rule", EVERYWHERE, ids=str)
-def test_rule_in_dtype(case: Case, rule: RuleRow, dtype: str, tmp_path: Path) -> None:
+def test_rule_in_dtype(case: Case, rule: RuleRow, dtype: str, folder: Path) -> None:
     case = case.in_dtype(dtype)
     # a seed is relevance, which a float16 model has in float32
     x, seed = case.feeds()["x"], seed_of(case).astype("float32" if dtype == "float16" else dtype)
-    compiled, feeds = compile_row(case.model(), rule, tmp_path), {"x": x, "y_seed": seed}
+    compiled, feeds = compile_row(case.model(), rule, folder), {"x": x, "y_seed": seed}
     # the runtime has no float64 convolution: the reference evaluator takes its place
     found = Network(compiled).forward(feeds) if dtype == "float64" else run(compiled, feeds)
     assert found["x_relevance"].dtype == dtype
@@ -207,10 +213,10 @@ BETWEEN_CASES = [BIASED, STRIDED, DEPTHWISE, CUT, GROUPED, NEGATED, SEQUENCE]
 
 @pytest.mark.parametrize("case", BETWEEN_CASES, ids=str)
 @pytest.mark.parametrize("rule", BETWEEN, ids=str)
-def test_rule_between_relus(case: Case, rule: RuleRow, tmp_path: Path) -> None:
+def test_rule_between_relus(case: Case, rule: RuleRow, folder: Path) -> None:
     """Input and output of known sign: the compiler may drop terms and shares there."""
     model, x, seed = case.between_relus(), case.feeds()["x"], seed_of(case)
-    outputs = run(compile_row(model, rule, tmp_path), {"x": x, "y_seed": seed})
+    outputs = run(compile_row(model, rule, folder), {"x": x, "y_seed": seed})
     y = Network(model).forward({"x": x})["y"]
     relu = rule.composite.removesuffix("-backprop") if rule in RELU_ROWS else "pass"
     rules = {"*": rule.of_oracle(), "Relu": (relu, {})}

@@ -5,6 +5,7 @@ network without control flow.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import onnx
@@ -132,8 +133,13 @@ def feeds_of(row: Row) -> dict[str, Array]:
     return {name: rng.standard_normal(shape) for name, shape in row.inputs.items()}
 
 
+@lru_cache(maxsize=4)
+def opened(model: bytes) -> ort.InferenceSession:
+    return ort.InferenceSession(model, ort.SessionOptions(), ["CPUExecutionProvider"])
+
+
 def outputs_of(model: onnx.ModelProto, feeds: dict[str, Array]) -> dict[str, Array]:
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = opened(model.SerializeToString(deterministic=True))
     names = [o.name for o in session.get_outputs()]
     return dict(zip(names, session.run(names, feeds), strict=True))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import onnx
@@ -203,6 +204,13 @@ def session(
     `exact_integers` sums of uint8 times int8 saturate on processors with AVX2 and no VNNI; with it
     ONNX Runtime refuses a graph of which two nodes share such a weight.
     """
+    runtime = _opened(model.SerializeToString(deterministic=True), blocked, exact_integers)
+    names = [o.name for o in runtime.get_outputs()]
+    return lambda feeds: dict(zip(names, runtime.run(names, dict(feeds)), strict=True))
+
+
+@lru_cache(maxsize=8)
+def _opened(model: bytes, blocked: bool, exact_integers: bool) -> ort.InferenceSession:
     options = ort.SessionOptions()
     if not blocked:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
@@ -210,9 +218,7 @@ def session(
     options.log_severity_level = 3
     if exact_integers:
         options.add_session_config_entry("session.x64quantprecision", "1")
-    runtime = ort.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-    names = [o.name for o in runtime.get_outputs()]
-    return lambda feeds: dict(zip(names, runtime.run(names, dict(feeds)), strict=True))
+    return ort.InferenceSession(model, options, ["CPUExecutionProvider"])
 
 
 def run(

@@ -249,6 +249,18 @@ def test_open_sizes_are_guessed_alike_for_the_same_name() -> None:
     assert all(np.array_equal(tried[0][name], again[name]) for name in again)
 
 
+def test_a_model_that_the_runtimes_settings_change_is_told() -> None:
+    """A large mean is taken off in float32: of what is left, roundings decide much."""
+    ones = np.ones(4, np.float32)
+    body = "c = Conv(x, w, b) n = BatchNormalization(c, g, g, m, g) y = Relu(n)"
+    for mean, told in ((3e6, True), (3.0, False)):
+        mean_of = np.full(4, mean, np.float32)
+        model = network(body, (1, 4, 6, 6), w=(4, 4, 3, 3), b=mean_of, g=ones, m=mean_of)
+        warnings = verify(model, CompileOptions(target="all")).warnings
+        assert any("by whether ONNX Runtime optimizes it" in text for text in warnings) is told
+
+
+@pytest.mark.usefixtures("memory_unmeasured")
 def test_bench_measures_both() -> None:
     model = picture_net()
     costs = bench.bench(model, run_stages(model, CompileOptions(check=False)), runs=4)

@@ -27,6 +27,7 @@ from lrp_onnx.frontend.canonize.variadic import binary_sums
 from lrp_onnx.graph.annotations import share_aliases
 from lrp_onnx.graph.constants import lift_weights
 from lrp_onnx.graph.subgraphs import graphs_of
+from lrp_onnx.graph.unused import remove_unused
 
 __all__ = ["REWRITES", "canonize"]
 
@@ -63,7 +64,7 @@ def canonize(model: ir.Model) -> None:
         common.NameFixPass()(model)  # new constants of a body are named within it
     mark_cells(model)
     mark_scans(model)
-    common.RemoveUnusedNodesPass()(model)
+    remove_unused(model)
 
 
 def _alone(model: ir.Model, graph: ir.Graph) -> ir.Model:

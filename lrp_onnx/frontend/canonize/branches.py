@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes import common
 
 from lrp_onnx.frontend.canonize.affine import Affine, affine_of
 from lrp_onnx.frontend.canonize.batchnorm import fold_batchnorm_behind
@@ -34,6 +33,7 @@ from lrp_onnx.frontend.canonize.sums import (
 )
 from lrp_onnx.graph.constants import Float, array_of
 from lrp_onnx.graph.replacement import Build, attribute
+from lrp_onnx.graph.unused import remove_unused
 
 __all__ = ["merge_branches"]
 
@@ -69,7 +69,7 @@ def merge_branches(model: ir.Model) -> bool:
     """
     changed = False
     while sum(_merged(model.graph, root) for root in sums_of(model.graph)) > 0:
-        common.RemoveUnusedNodesPass()(model)
+        remove_unused(model)
         fold_batchnorm_behind(model)  # the sum may be a branch of another one then
         changed = True
     return changed

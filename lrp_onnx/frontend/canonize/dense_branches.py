@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes import common
 
 from lrp_onnx.frontend.canonize.sums import (
     FARTHEST,
@@ -26,6 +25,7 @@ from lrp_onnx.frontend.canonize.sums import (
 )
 from lrp_onnx.graph.constants import Float, array_of
 from lrp_onnx.graph.replacement import Build, attribute
+from lrp_onnx.graph.unused import remove_unused
 
 __all__ = ["merge_dense_branches"]
 
@@ -50,7 +50,7 @@ def merge_dense_branches(model: ir.Model) -> bool:
     """Each sum of products of one tensor becomes a product, and what is left."""
     merged = sum(_merged(model.graph, root) for root in sums_of(model.graph)) > 0
     if merged:
-        common.RemoveUnusedNodesPass()(model)
+        remove_unused(model)
     return merged
 
 

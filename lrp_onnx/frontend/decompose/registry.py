@@ -9,10 +9,10 @@ A decomposition is one function next to its operator's name:
         return [build.op("Mul", x, build.op("Sigmoid", build.op("Mul", x, build.like(alpha, x))))]
 
 It returns one value for each output of the node that may be read, None for those that it does not
-compute; or None for a node that stays as it is.  What it emits takes the node's place, so the
-forward of the compiled model is computed by it too.  It raises `refuse(reason)` for a use that
-cannot be explained; then the node stays, and the explanation path names it if relevance would have
-to go through it.
+compute; or None for a node that stays as it is.  What it emits takes the node's place in the
+canonical view; the prediction keeps the node, if a runtime has a kernel for it.  It raises
+`refuse(reason)` for a use that cannot be explained; then the node stays, and the explanation path
+names it if relevance would have to go through it.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from lrp_onnx.graph.subgraphs import nodes_of
+
 __all__ = ["BY_FUNCTION", "write_out_functions"]
 
 BY_FUNCTION: set[tuple[str, str]] = {
@@ -35,7 +37,7 @@ def write_out_functions(model: ir.Model, only: Callable[[ir.Node], bool] | None 
     """
     nodes = [
         node
-        for node in ir.traversal.RecursiveGraphIterator(model.graph)
+        for node in nodes_of(model.graph)
         if (node.domain, node.op_type) in BY_FUNCTION and (only is None or only(node))
     ]
     written = False

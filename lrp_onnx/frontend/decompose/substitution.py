@@ -19,6 +19,7 @@ from lrp_onnx.frontend.quantized.integer import integer_layers
 from lrp_onnx.frontend.quantized.qdq import dequantized_layers
 from lrp_onnx.graph.annotations import FORWARD_KEPT, REFUSED
 from lrp_onnx.graph.replacement import Build
+from lrp_onnx.graph.subgraphs import nodes_of
 
 __all__ = ["decompose", "replace_node"]
 
@@ -31,7 +32,7 @@ def decompose(model: ir.Model, only: Callable[[ir.Node], bool] | None = None) ->
     changed, layers = write_out_functions(model, only), dict[ir.Node, Decomposition]()
     if only is None:
         layers = dict([*integer_layers(model), *dequantized_layers(model)])
-    for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
+    for node in list(nodes_of(model.graph)):
         decomposition = layers.get(node) or DECOMPOSITIONS.get((node.domain, node.op_type))
         if decomposition is not None and (only is None or only(node)):
             changed |= replace_node(model, node, decomposition)

@@ -27,6 +27,7 @@ from lrp_onnx.frontend.quantized.unsigned import make_unsigned
 from lrp_onnx.graph.constants import lift_weights
 from lrp_onnx.graph.names import name_apart
 from lrp_onnx.graph.subgraphs import graphs_of
+from lrp_onnx.graph.unused import remove_unused
 
 __all__ = ["infer_shapes", "normalize"]
 
@@ -65,7 +66,7 @@ def normalize(model: ir.Model, to_opset: int | None = None) -> Prediction:
     undecided = set[str | None]()
     while choose_ranks(model, partial(run_passes, strict=False), undecided):
         run_passes(model)
-    common.RemoveUnusedNodesPass()(model)
+    remove_unused(model)
     believe_declared(model, declared)
     return prediction
 
@@ -78,7 +79,7 @@ def run_passes(model: ir.Model, strict: bool = True) -> None:
         changes = [change(model) for change in PASSES]  # all: what is folded may be a condition
         if not any(changes):
             break
-        common.RemoveUnusedNodesPass()(model)
+        remove_unused(model)
         infer_shapes(model, strict)
         drop_no_ops(model)
 

@@ -9,6 +9,7 @@ from onnx_ir.passes import common
 
 from lrp_onnx.graph.annotations import branches_taken
 from lrp_onnx.graph.replacement import Build, take_place
+from lrp_onnx.graph.subgraphs import nodes_of
 
 __all__ = ["inline", "inline_branches"]
 
@@ -19,7 +20,7 @@ def inline_branches(model: ir.Model) -> bool:
 
     A branch reads the tensors around it directly and has no inputs of its own.
     """
-    nodes = ir.traversal.RecursiveGraphIterator(model.graph)
+    nodes = nodes_of(model.graph)
     decided = [(n, c) for n in nodes if (c := _condition(n)) is not None]
     inline(model, [(n, "then_branch" if c else "else_branch") for n, c in decided])
     return bool(decided)

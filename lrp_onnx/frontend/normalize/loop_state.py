@@ -23,6 +23,8 @@ Carried = tuple[str, int]
 def inferred_steady(proto: ModelProto, infer: Infer) -> ModelProto:
     """The model after `infer`, the shapes of carried values included where they stay the same."""
     first_try = known = infer(proto)
+    if not any(True for _ in _loops(known.graph)):
+        return known
     assumed, refuted = dict[Carried, TypeProto](), set[Carried]()
     while True:
         # what one Loop hands on may be what another, inside it too, begins with

@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.annotations import aliases
 from lrp_onnx.graph.shapes import same_sizes
+from lrp_onnx.graph.subgraphs import nodes_of
 
 __all__ = ["drop_no_ops"]
 
@@ -17,7 +18,7 @@ def drop_no_ops(model: ir.Model) -> bool:
     What became of a removed tensor is kept in `annotations.aliases`, removed name → name.
     """
     removed, changed = aliases(model), False
-    for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
+    for node in list(nodes_of(model.graph)):
         source, result = (node.inputs[0] if node.inputs else None), node.outputs[0]
         if source is None or not _is_no_op(node) or result.is_graph_output():
             continue

@@ -21,7 +21,7 @@ from lrp_onnx.frontend.normalize.inference import inferred
 from lrp_onnx.frontend.normalize.local import make_local
 from lrp_onnx.graph.annotations import corrections
 from lrp_onnx.graph.model_file import through_proto
-from lrp_onnx.graph.subgraphs import graphs_of
+from lrp_onnx.graph.subgraphs import graphs_of, nodes_of
 
 __all__ = ["believe_declared", "forget_declared", "infer_shapes"]
 
@@ -34,7 +34,7 @@ def infer_shapes(model: ir.Model, strict: bool = True) -> None:
     contradict each other, if strict.
     """
     make_local(model)
-    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+    for node in nodes_of(model.graph):
         for value in node.outputs:
             value.shape = None  # of an output too: it is what an earlier inference found
             if not value.is_graph_output():

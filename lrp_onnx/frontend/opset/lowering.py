@@ -10,6 +10,7 @@ that start in the right padding; ONNX Runtime always has.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 from onnx import NodeProto, TensorProto, TypeProto, defs, helper
 
@@ -55,6 +56,7 @@ def drop_defaults(node: NodeProto, opset: int) -> None:
                 node.attribute.remove(attribute)
 
 
+@cache
 def find_schema(op_type: str, opset: int) -> defs.OpSchema | None:
     """Return the standard operator as of `opset`, None where it does not exist (yet)."""
     return defs.get_schema(op_type, opset, "") if defs.has(op_type, opset, "") else None

@@ -24,6 +24,7 @@ from lrp_onnx.graph.builder import known_rank
 from lrp_onnx.graph.constants import sole_reader
 from lrp_onnx.graph.dequantize import dequantized
 from lrp_onnx.graph.replacement import Build
+from lrp_onnx.graph.subgraphs import nodes_of
 
 __all__ = ["as_float", "integer_layers"]
 
@@ -96,7 +97,7 @@ class _Chain:
 
 def integer_layers(model: ir.Model) -> Iterator[tuple[ir.Node, Decomposition]]:
     """The last node of each product of integers that is scaled back, and what stands for it."""
-    for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
+    for node in list(nodes_of(model.graph)):
         if node.op_type in FLOAT_OF and not node.domain and FORWARD_KEPT not in node.metadata_props:
             chain = _chain(node)
             if chain is not None:

@@ -22,6 +22,7 @@ from lrp_onnx.frontend.decompose.operands import varies
 from lrp_onnx.frontend.decompose.registry import Decomposition, decomposes
 from lrp_onnx.graph.dequantize import dequantized
 from lrp_onnx.graph.replacement import Build
+from lrp_onnx.graph.subgraphs import nodes_of
 from lrp_onnx.ops.registry import find
 
 __all__ = ["dequantized_layers"]
@@ -131,7 +132,7 @@ def _explanation(node: ir.Node, value: ir.Value) -> ir.Value:
 
 def dequantized_layers(model: ir.Model) -> Iterator[tuple[ir.Node, Decomposition]]:
     """Each linear node with a dequantized weight, whatever is in front of it and behind it."""
-    for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
+    for node in list(nodes_of(model.graph)):
         operator = find(node)
         if operator is not None and operator.weighted and any(map(_is_weight, node.inputs)):
             yield node, _layer

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.graph.constants import new_constant
+from lrp_onnx.graph.subgraphs import nodes_of
 
 __all__ = ["make_unsigned"]
 
@@ -21,7 +22,7 @@ SHIFT = 128
 def make_unsigned(model: ir.Model) -> bool:
     """Shift each int8 tensor between a quantizer and dequantizers; says whether there was one."""
     quantizers = []
-    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+    for node in nodes_of(model.graph):
         q = node.outputs[0] if node.op_type == "QuantizeLinear" else None
         if q is None or q.is_graph_output() or not _has_whole_zero_point(node):
             continue
