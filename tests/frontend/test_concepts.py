@@ -33,6 +33,7 @@ CONSTANTS = {
     "gone": np.where(MASK, 0, -np.inf).astype(np.float32),
     "g": rng.uniform(0.5, 2, 6).astype(np.float32), "b": rng.standard_normal(6).astype(np.float32),
     "gr": ROWS_G, "br": ROWS_B, "gc": ROWS_G.reshape(4, 1), "bc": ROWS_B.reshape(4, 1),
+    "o6": np.ones(6, np.float32), "or": np.ones(4, np.float32), "zr": np.zeros(4, np.float32),
     "gg": ROWS_G.reshape(2, 2, 1), "bg": ROWS_B.reshape(2, 2, 1),
     "grouped": [0, 2, -1], "shape": [0, 4, 6], "og": np.ones(2, np.float32),
     "zg": np.zeros(2, np.float32), "halves": [0, 2, 2, 6], "inner": [2, 3],
@@ -131,6 +132,7 @@ VARIANCE = f"{CENTERED} q = Mul(d, d) v = ReduceMean(q, last)"
 SCALED = "h = Mul(k, g) n = Add(h, b)"
 LAYER_NORM = {
     "operator": "n = LayerNormalization<epsilon=0.001>(a, g, b)",
+    "scaled behind": f"k = LayerNormalization<epsilon=0.001>(a, o6) {SCALED}",
     "PyTorch": f"{VARIANCE} e = Add(v, eps) r = Sqrt(e) k = Div(d, r) {SCALED}",
     "mean of squares": "m = ReduceMean(a, last) q = Mul(a, a) o = ReduceMean(q, last) "
         f"p = Mul(m, m) v = Sub(o, p) d = Sub(a, m) e = Add(v, eps) r = Sqrt(e) k = Div(d, r) "
@@ -166,6 +168,10 @@ INSTANCE_NORM = {
     "mean of squares": "m = ReduceMean(a, last) q = Mul(a, a) o = ReduceMean(q, last) "
         "p = Mul(m, m) v = Sub(o, p) d = Sub(a, m) e = Add(v, eps) r = Sqrt(e) k = Div(d, r) "
         "h = Mul(k, gc) n = Add(h, bc)",
+    "scaled behind": "k = InstanceNormalization<epsilon=0.001>(a, or, zr) h = Mul(k, gc) "
+        "n = Add(bc, h)",
+    "scaled twice": "k = InstanceNormalization<epsilon=0.001>(a, gr, zr) h = Div(k, half) "
+        "t = Mul(h, half) n = Add(t, bc)",
     "groups equal to channels": "u = Reshape(a, shape) k = InstanceNormalization<epsilon=0.001>"
         "(u, gr, br) n = Reshape(k, shape)",
 }  # fmt: skip

@@ -26,7 +26,7 @@ __all__ = ["recognize"]
 
 NONLINEAR = frozenset(
     {"Div", "Reciprocal", "Pow", "Sqrt", "Exp", "LogSoftmax", "Softmax", "ReduceLogSumExp"}
-    | {"InstanceNormalization", "ReduceL2", "MeanVarianceNormalization"}
+    | {"InstanceNormalization", "LayerNormalization", "ReduceL2", "MeanVarianceNormalization"}
 )
 """One of these is in every softmax and norm."""
 OVER_AXES = frozenset(
@@ -37,7 +37,10 @@ OVER_AXES = frozenset(
 """So is one of these: by them elements depend on each other."""
 WHOLE = ("Softmax", "LogSoftmax", "Exp", "InstanceNormalization")
 """Functions of one tensor that may end a region alone."""
-AFFINE = ("Mul", "Add", "Sub", "Div", "Cast", "Reshape")
+NORMS = ("InstanceNormalization", "LayerNormalization", "MeanVarianceNormalization")
+"""Norms that a scale or a shift behind them belongs to."""
+SCALES = ("Mul", "Add", "Sub", "Div")
+AFFINE = (*SCALES, "Cast", "Reshape")
 """What may lie behind its end."""
 BEGINS = (
     *("Exp", "Pow", "Sub", "Add", "Mul", "Div", "Neg", "Clip", "Where"),
@@ -163,19 +166,28 @@ def _is_quotient(region: Region) -> bool:
 
 
 def _may_end(node: ir.Node) -> bool:
-    return node.op_type in WHOLE or len({v for v in node.inputs if v is not None}) > 1
+    ends = node.op_type in (*WHOLE, *NORMS)
+    return ends or len({v for v in node.inputs if v is not None}) > 1
 
 
 def _meets(node: ir.Node | None, dominators: Dominators) -> bool:
     """Whether values that vary meet there, or in front of it where it is such a function."""
     if node is None:
         return False
+    if node.op_type in NORMS and _is_scaled(node, dominators):
+        return True
     if node.op_type not in WHOLE:
         return len(dominators.active(node)) > 1
     before = None if node.inputs[0] is None else node.inputs[0].producer()
     if before is None or before.op_type in WHOLE[:1]:
         return False
     return before.op_type in MOVED or len(dominators.active(before)) > 1
+
+
+def _is_scaled(node: ir.Node, dominators: Dominators) -> bool:
+    """Whether constants scale or shift its result."""
+    readers = (value.producer() for value in _behind(node, dominators))
+    return any(reader is not None and reader.op_type in SCALES for reader in readers)
 
 
 def _regions(end: ir.Node, dominators: Dominators) -> Iterator[Region]:
