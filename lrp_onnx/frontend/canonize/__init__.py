@@ -21,6 +21,7 @@ from lrp_onnx.frontend.canonize.lookup import lookups
 from lrp_onnx.frontend.canonize.masked import finite_twins
 from lrp_onnx.frontend.canonize.padding import explicit_pads, fold_pads
 from lrp_onnx.frontend.canonize.recognize import recognize
+from lrp_onnx.frontend.canonize.scaled import scale_first_factor
 from lrp_onnx.frontend.canonize.variadic import binary_sums
 from lrp_onnx.graph.annotations import share_aliases
 from lrp_onnx.graph.model_file import SMALL
@@ -34,6 +35,7 @@ REWRITES = (
     bring_together,
     recognize,  # a norm's scale and bias are its own, not of a linear node near it
     finite_twins,
+    scale_first_factor,
     plain_gemms,
     merge_dense_branches,
     explicit_pads,
