@@ -14,6 +14,7 @@ from onnx_ir.passes import common
 from lrp_onnx.frontend.decompose import decompose, write_out_functions
 from lrp_onnx.frontend.normalize.branch import inline_branches
 from lrp_onnx.frontend.normalize.fold import fold
+from lrp_onnx.frontend.normalize.generated_names import free_generated_names
 from lrp_onnx.frontend.normalize.no_ops import drop_no_ops
 from lrp_onnx.frontend.normalize.opsets import bring_to_opset
 from lrp_onnx.frontend.normalize.ranks import choose_ranks
@@ -48,6 +49,7 @@ def normalize(model: ir.Model, to_opset: int | None = None) -> None:
     if write_out_functions(model):  # shape inference does not know all of them
         _lift_constants(model)
     common.NameFixPass()(model)
+    free_generated_names(model)
     run_passes(model)
     undecided = set[str | None]()
     while choose_ranks(model, partial(run_passes, strict=False), undecided):
