@@ -41,7 +41,7 @@ NETWORKS = {
 }  # fmt: skip
 FUSED_AS = {"llama": "gpt2", "vit": "vit", "swin": "swin", "t5": "t5", "convnext": "vit",
             "wav2vec2": "bert", "bert": "bert"}  # fmt: skip
-ATTENTIONS = {name: ("eager", "sdpa") for name in NETWORKS} | {"convnext": ("eager",)}
+ATTENTIONS = dict.fromkeys(NETWORKS, ("eager", "sdpa")) | {"convnext": ("eager",)}
 EXPORTERS = ("legacy", "dynamo")
 
 

@@ -49,5 +49,5 @@ def _rename(value: ir.Value, name: str) -> None:
     if isinstance(tensor, ir.ExternalTensor):
         value.const_value = copy(tensor)
     elif tensor is not None:
-        value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, shape=tensor.shape)
+        value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype)
     value.name = name
