@@ -2,8 +2,9 @@
 
 They are if the batch is axis 0, of a size that only the run knows or of a fixed one, and every node
 that the explained value depends on leaves it there: what it makes has that size along axis 0 and
-along no other, and the operator does not mix entries along axis 0, as its record says.  Any other,
-and any body, counts as mixing.
+along no other, and the operator does not mix entries along axis 0, as its record says.  A fixed
+batch of N may also be flattened with other axes: where axis 0 has k·N entries, k of each sample,
+row by row operators keep the samples apart.  Any other, and any body, counts as mixing.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from lrp_onnx.graph.clone import reads
 from lrp_onnx.ops.registry import find
 
 __all__ = ["batch_size", "batched_inputs", "fixed_batch_size", "independent"]
+
+BY_ROWS = ("Gemm", "MatMul", "MatMulAdd", "Softmax", "LayerNormalization")
+"""What keeps rows along axis 0 apart, besides what is elementwise."""
 
 
 def batch_size(sources: Sequence[ir.Value]) -> str | None:
@@ -42,7 +46,7 @@ def batched_inputs(graph: ir.Graph, batch: str) -> list[ir.Value]:
 
 def independent(nodes: Sequence[ir.Node], roots: Collection[ir.Value], batch: str | int) -> bool:
     """Whether no node mixes samples; `nodes` are all that depend on the `roots`, in order."""
-    samples, sizes = set(roots), set[ir.Value]()
+    samples, sizes, blocks = set(roots), set[ir.Value](), set[ir.Value]()
     if not all(_is_batched(value, batch) for value in roots):
         return False
     for node in nodes:
@@ -54,12 +58,29 @@ def independent(nodes: Sequence[ir.Node], roots: Collection[ir.Value], batch: st
             continue
         if not of_samples and not _fills(node):
             return False  # a number made of the batch's size
-        if not all(_is_batched(v, batch) for v in node.outputs if v.uses()):
-            return False
+        batched = all(_is_batched(v, batch) for v in node.outputs if v.uses())
+        if not batched or not blocks.isdisjoint(of_samples):
+            if not _keeps_blocks(node, samples, batch):
+                return False
+            blocks.update(() if batched else node.outputs)
         if of_samples and not _keeps_apart(node, samples):
             return False
         samples.update(node.outputs)
     return True
+
+
+def _keeps_blocks(node: ir.Node, samples: Collection[ir.Value], batch: str | int) -> bool:
+    """Whether rows along axis 0, as many of each sample, stay in their order."""
+    operator, inputs = find(node), [v for v in node.inputs if v is not None and v in samples]
+    rows = [_first(v) for v in (*inputs, node.outputs[0])]
+    if operator is None or not inputs or not isinstance(batch, int):
+        return False
+    if any(not isinstance(n, int) or n % batch for n in rows):
+        return False
+    if node.op_type in ("Reshape", "Flatten"):
+        return True
+    alike = operator.elementwise or node.op_type in BY_ROWS
+    return alike and len({*rows}) == 1 and not node.attributes.get_int("transA", 0)
 
 
 def _keeps_apart(node: ir.Node, samples: Collection[ir.Value]) -> bool:

@@ -201,6 +201,10 @@ MIXING = {
     "layers of rank 3": BODY + "u = Unsqueeze(t, axes)\n g = MatMul(u, w)\n a = Add(g, b)\n"
     "m = ReduceMean<keepdims=1>(a, zero)\n q = Mul(a, m)\n y = Squeeze(q, axes)",
     "sorted": BODY + "u = Slice(t, last, first, zero, minus)\n y = Mul(t, u)",
+    "rows flattened": BODY + "u = Unsqueeze(t, axes)\n p = Transpose<perm=[0,2,1]>(u)\n"
+    "f = Reshape(p, rows)\n g = Gemm(f, one)\n s = Tanh(g)\n y = Reshape(s, whole)",
+    "rows exchanged": BODY + "f = Reshape(t, rows)\n u = Reshape(f, turned)\n"
+    "p = Transpose<perm=[1,0]>(u)\n y = Gemm(p, w)",
     "shifted": BODY + "u = Pad(t, shift)\n y = Mul(t, u)",
 }  # fmt: skip
 CONSTANTS = {"zero": [0], "zero0": 0, "last": [-1], "first": [-(2**31)], "minus": [-1],
@@ -216,7 +220,9 @@ APART = {
     "d = Gemm(c, v)\n y = Tanh(d)",
     "normalized": BODY + "m = ReduceMean<keepdims=1>(t, minus)\n y = Sub(t, m)",
 }  # fmt: skip
-MORE = {"v": (2, 4), "axes": [1], "behind": [2], "k": (4, 1, 3), "minus": [-1]}
+MORE = {"rows": [-1, 1], "one": (1, 1), "whole": [-1, 4], "turned": [4, 3], "v": (2, 4),
+        "axes": [1], "behind": [2], "k": (4, 1, 3), "minus": [-1]}  # fmt: skip
+APART_IF_FIXED = ("divided by its size", "rows flattened")
 
 
 def made(body: str, batch_axis: tuple[int, ...] = (0,)) -> onnx.ModelProto:
@@ -239,8 +245,8 @@ def test_samples_are_independent_where_no_node_mixes_them(name: str, fixed: bool
     size = batch.fixed_batch_size([x]) if fixed else batch.batch_size([x])
     assert size is not None
     nodes = cone(model.graph, {x}, [y])
-    constant = fixed and name == "divided by its size"
-    assert batch.independent(nodes, {x}, size) == (name in APART or constant)
+    apart = name in APART or (fixed and name in APART_IF_FIXED)
+    assert batch.independent(nodes, {x}, size) == apart
 
 
 def seed_of(model: onnx.ModelProto) -> np.ndarray:
@@ -255,7 +261,7 @@ def test_steps_are_batched_only_where_samples_are_independent(name: str, fixed: 
     compiled = lrp_onnx.compile(model, method="integrated-gradients", steps=5, target="seed")
     assert scans(compiled.model) == (fixed or name in MIXING)
     onnx.checker.check_model(compiled.model, full_check=True)
-    apart = name in APART or (fixed and name == "divided by its size")  # which is then a constant
+    apart = name in APART or (fixed and name in APART_IF_FIXED)
     expected = reference(model, X, 0.0, 5, seed_of(model), "seed", apart=apart)
     assert_close(run(compiled.model, {"x": X, "y_seed": seed_of(model)})["x_relevance"], expected)
 
