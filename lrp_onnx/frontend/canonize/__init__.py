@@ -22,6 +22,7 @@ from lrp_onnx.frontend.canonize.masked import finite_twins
 from lrp_onnx.frontend.canonize.padding import explicit_pads, fold_pads
 from lrp_onnx.frontend.canonize.recognize import recognize
 from lrp_onnx.frontend.canonize.scaled import scale_first_factor
+from lrp_onnx.frontend.canonize.transposed import single_transposes
 from lrp_onnx.frontend.canonize.variadic import binary_sums
 from lrp_onnx.graph.annotations import share_aliases
 from lrp_onnx.graph.model_file import SMALL
@@ -32,6 +33,7 @@ __all__ = ["REWRITES", "canonize"]
 REWRITES = (
     binary_sums,
     lookups,
+    single_transposes,
     bring_together,
     recognize,  # a norm's scale and bias are its own, not of a linear node near it
     finite_twins,
