@@ -44,7 +44,7 @@ AFFINE = (*SCALES, "Cast", "Reshape")
 """What may lie behind its end."""
 BEGINS = (
     *("Exp", "Pow", "Sub", "Add", "Mul", "Div", "Neg", "Clip", "Where"),
-    *("Cast", "Reshape", "Identity"),
+    *("Cast", "Reshape", "Identity", "MatMul", "Gemm"),
 )
 """What a concept may begin with, in front of where its values part."""
 FARTHEST = 4
@@ -71,7 +71,7 @@ def recognize(model: ir.Model) -> bool:
         regions = list(_regions(end, dominators))
         region, concept = _largest(regions, dominators, taken, evaluators)
         if region is not None and concept is not None and _write(graph, region, concept):
-            taken.update(region.own)
+            taken.update(node for node in region.own if node.graph is None)
         elif regions and _divides(end, dominators):
             left.append((end, [region for region in regions if region.exit is end.outputs[0]]))
     for end, regions in left:
@@ -92,7 +92,7 @@ def _largest(
     for region in regions:
         if first[0] is not None and not _is_shifted(first[0], region, dominators):
             break
-        if not taken.isdisjoint(region.own) or not region.alone():
+        if not taken.isdisjoint(region.own):
             continue
         concept = concept_of(region, evaluators)
         if isinstance(concept, Softmax):
@@ -132,8 +132,8 @@ def _is_inverse(value: ir.Value | None) -> bool:
 
 
 def _resembles(regions: Iterable[Region], evaluators: Evaluators) -> bool:
-    """Whether it is one whose parts are read elsewhere, too, or neither a concept nor a norm of
-    another kind, which passes.
+    """Whether it is one that no operator says, or neither a concept nor a norm of another kind, which
+    passes.
     """
     known = False
     for region in regions:
@@ -245,5 +245,7 @@ def _write(graph: ir.Graph, region: Region, concept: Concept) -> bool:
         y = build.op("Cast", y, to=int(region.exit.dtype or ir.DataType.FLOAT))
     build.insert_before(last)
     take_place(region.exit, y)
-    graph.remove(region.own[::-1], safe=True)
+    for node in region.own[::-1]:  # a part may be read elsewhere, and stays
+        if not any(v.uses() or v.is_graph_output() for v in node.outputs):
+            graph.remove(node, safe=True)
     return True
