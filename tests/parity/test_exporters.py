@@ -50,7 +50,7 @@ ROWS = [
     for name in architectures.NETWORKS
     for attention, *row in (*FEW, *([OTHERS[name]] if name in OTHERS else []))
 ]
-FEW_METHODS = ("attnlrp", "epsilon-plus-flat", "gamma", "integrated-gradients")
+FEW_METHODS = ("attnlrp", "epsilon-plus-flat", "integrated-gradients")
 
 
 def run(model, method, x, level=ALL):
