@@ -132,7 +132,7 @@ def _is_inverse(value: ir.Value | None) -> bool:
 
 
 def _resembles(regions: Iterable[Region], evaluators: Evaluators) -> bool:
-    """Whether it is one that no operator says, or neither a concept nor a norm of another kind, which
+    """Whether no operator says it, or it is neither a concept nor a norm of another kind, which
     passes.
     """
     known = False
