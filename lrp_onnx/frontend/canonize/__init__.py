@@ -17,6 +17,7 @@ from lrp_onnx.frontend.canonize.branches import merge_branches
 from lrp_onnx.frontend.canonize.cells import mark_cells
 from lrp_onnx.frontend.canonize.dense import add_biases, plain_gemms
 from lrp_onnx.frontend.canonize.dense_branches import merge_dense_branches
+from lrp_onnx.frontend.canonize.dense_einsum import dense_einsums
 from lrp_onnx.frontend.canonize.lookup import lookups
 from lrp_onnx.frontend.canonize.masked import finite_twins
 from lrp_onnx.frontend.canonize.padding import explicit_pads, fold_pads
@@ -39,6 +40,7 @@ REWRITES = (
     finite_twins,
     scale_first_factor,
     plain_gemms,
+    dense_einsums,
     merge_dense_branches,
     explicit_pads,
     fold_pads,
