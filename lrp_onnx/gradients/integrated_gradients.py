@@ -24,7 +24,14 @@ from numpy.typing import NDArray
 from lrp_onnx.errors import TargetError
 from lrp_onnx.gradients.baseline import starting_points
 from lrp_onnx.gradients.completeness import completed
-from lrp_onnx.gradients.path_points import COPY, BatchOfPoints, OnePoint, Path, at_once
+from lrp_onnx.gradients.path_points import (
+    COPY,
+    BatchOfPoints,
+    OnePoint,
+    Path,
+    at_once,
+    samples_apart,
+)
 from lrp_onnx.gradients.quadrature import quadrature
 from lrp_onnx.gradients.source import Cut, cut_at_sources
 from lrp_onnx.graph.builder import Emit
@@ -50,7 +57,8 @@ def integrated_gradients(
     path = Path(model, cut, assignment.start_at, mask, begin, way)
     side_by_side = at_once(path)
     means = _means(emit, path, assignment.steps, side_by_side)
-    means = completed(emit, path, means, side_by_side is not None, account)
+    apart = side_by_side is not None or samples_apart(path)
+    means = completed(emit, path, means, apart, account)
     relevance = {}
     for x, g in means.items():
         emit.write_for(x, str(x.name), "integrated-gradients")

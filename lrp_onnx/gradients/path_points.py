@@ -12,7 +12,12 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from lrp_onnx.analysis.sample_independence import batch_size, batched_inputs, independent
+from lrp_onnx.analysis.sample_independence import (
+    batch_size,
+    batched_inputs,
+    fixed_batch_size,
+    independent,
+)
 from lrp_onnx.gradients.source import Cut
 from lrp_onnx.graph.builder import HALF, Emit, known_rank
 from lrp_onnx.graph.clone import cone, copied
@@ -28,6 +33,7 @@ __all__ = [
     "at_once",
     "cast_like",
     "in_dtype",
+    "samples_apart",
 ]
 
 COPY = "lrp/path"
@@ -112,6 +118,12 @@ class OnePoint:
             _on_behalf(emit, x)
             gradients[x] = emit.op("Mul", g, in_dtype(emit, weight))
         return gradients
+
+
+def samples_apart(path: Path) -> bool:
+    """Whether the batch's size is fixed and no sample meets another."""
+    size = fixed_batch_size([*path.sources, path.y])
+    return size is not None and independent(path.nodes_behind(path.sources), path.sources, size)
 
 
 class BatchOfPoints:

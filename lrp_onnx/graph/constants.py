@@ -7,6 +7,7 @@ the node that needs another, so that the file grows only where it must.
 from __future__ import annotations
 
 import hashlib
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,10 @@ def rename(value: ir.Value, name: str) -> None:
     """Give a tensor or weight another name; what a weight holds may be the caller's, and keeps
     its own.
     """
-    if (tensor := value.const_value) is not None:
+    tensor = value.const_value
+    if isinstance(tensor, ir.ExternalTensor):
+        value.const_value = copy(tensor)
+    elif tensor is not None:
         value.const_value = ir.Tensor(tensor, dtype=tensor.dtype, name=name)
     value.name = name
 

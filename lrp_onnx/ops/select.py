@@ -13,7 +13,7 @@ from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.ops.gather_transpose import give_back, give_back_constant, positions
 from lrp_onnx.ops.operands import operand, optional
 from lrp_onnx.ops.registry import op, refuse
-from lrp_onnx.ops.samples import by_shape, rank_of
+from lrp_onnx.ops.samples import rank_of
 from lrp_onnx.ops.scatter_add import (
     LAST,
     Size,
@@ -31,7 +31,25 @@ from lrp_onnx.ops.scatter_add import (
 __all__: list[str] = []
 
 
-@op("Slice", kind="move", gates=(1, 2, 3, 4), moves="selects")
+def _slices_keep_rows(node: ir.Node, inputs: Sequence[int]) -> bool:
+    """All rows in their order are read where as many are made and the step is 1."""
+    rank, steps = rank_of(node.inputs[0]), optional(node, 4)
+    if _only_run_knows_axes(node) or not rank:
+        return False
+    axes = _slice_axes(node, rank)
+    if 0 not in axes or steps is None:
+        return True
+    known = constant_ints(steps)
+    return known is not None and known[axes.index(0)] == 1
+
+
+@op(
+    "Slice",
+    kind="move",
+    gates=(1, 2, 3, 4),
+    moves="selects",
+    samples_apart=_slices_keep_rows,
+)
 def slice_(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s at the places that were read, zeros elsewhere.  Spec: ONNX Slice-13."""
     x = operand(node)
@@ -181,6 +199,17 @@ def _sign_of_pad(node: ir.Node, of: Sequence[int]) -> int:
     return of[0] if of[0] == of[2] else 0
 
 
+def _pads_keep_rows(node: ir.Node, inputs: Sequence[int]) -> bool:
+    """No row is added in front or behind."""
+    rank, axes = rank_of(node.inputs[0]), optional(node, 3)
+    chosen = [*range(rank)] if axes is None else constant_ints(axes)
+    amounts = constant_ints(optional(node, 1))
+    if chosen is None or amounts is None or not rank:
+        return False
+    ends = zip([axis % rank for axis in chosen] * 2, amounts, strict=True)
+    return not any(amount for axis, amount in ends if axis == 0)
+
+
 @op(
     "Pad",
     kind="move",
@@ -188,7 +217,7 @@ def _sign_of_pad(node: ir.Node, of: Sequence[int]) -> int:
     sign=_sign_of_pad,
     folds=True,
     grows=True,
-    samples_apart=by_shape,
+    samples_apart=_pads_keep_rows,
 )
 def pad_(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s without the padding; that of reflected, repeated and wrapped elements goes back to them.

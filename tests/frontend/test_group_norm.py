@@ -30,6 +30,7 @@ ROWS = {
     "constants first": (PYTORCH.replace("(c, g)", "(g, c)").replace("(d, h)", "(h, d)"),
                         CONSTANTS, ()),
 }  # fmt: skip
+ONE_GROUP = PYTORCH.replace("groups", "group")
 STAY = {
     "scale of another axis": (PYTORCH, {**CONSTANTS, "g": positive(3, 1)}),
     "another shape behind": (SIZED.replace("d = Mul(c, g) y = Add(d, h)", "y = Neg(c)"),
@@ -72,3 +73,19 @@ def test_relevance_is_that_of_the_operator(name: str, composite: str) -> None:
         compiled = lrp_onnx.compile(model, composite, target="all", check=False)
         found.append(run(compiled.model, {"x": signed(*SHAPE)})["x_relevance"])
     assert_close(found[0], found[1])
+
+
+@pytest.mark.parametrize("composite", ["attnlrp", "gradient"])
+def test_one_group_of_unknown_sizes(composite: str) -> None:
+    """γ and β vary along the channels alone, whatever the other sizes."""
+    given = {**CONSTANTS, "group": [0, 1, -1], "one": np.ones(1, np.float32),
+             "zero": np.zeros(1, np.float32)}  # fmt: skip
+    used = {k: v for k, v in given.items() if k not in ("groups", "sizes")}
+    found = []
+    for symbolic in ((), (0, 2, 3)):
+        model = network(ONE_GROUP + " z = Tanh(y)", SHAPE, symbolic, **used)
+        model.graph.output[0].name = "z"
+        compiled = lrp_onnx.compile(model, composite, target="all", check=False)
+        assert "norm" in {line.kind for line in compiled.report}
+        found.append(run(compiled.model, {"x": signed(*SHAPE)})["x_relevance"])
+    assert_close(*found)

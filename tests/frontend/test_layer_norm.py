@@ -51,9 +51,8 @@ SPELLINGS = {
 TWO_AXES = {"last": [1, 2], "two": 2.0, "eps": 0.01, "g": positive(3, 4), "b": signed(3, 4)}
 
 READ = f"{OVER} h = Mul(n, g) k = Add(h, b) y = Add(k, "
+PARTS_READ = {"deviation": f"{READ}r)", "mean": f"{READ}m)", "centered": f"{READ}d)"}
 STAY = {
-    "deviation read elsewhere": (f"{READ}r)", AFFINE),
-    "mean read elsewhere": (f"{READ}m)", AFFINE),
     "axes differ": ("m = ReduceMean(x, first) d = Sub(x, m) "
                     f"{POWER} {ROOT} y = Div(d, r)", {**KEPT, "first": [1]}),
     "fourth power": (f"{OVER} y = Mul(n, g)", {**AFFINE, "two": 4.0}),
@@ -115,6 +114,17 @@ def test_a_scale_of_the_channels_makes_it_an_instance_norm() -> None:
     model = network(f"{OVER} y = Mul(n, g)", (2, 3, 4), **{**AFFINE, "g": positive(3, 1)})
     result = canonized(model)
     assert counts(result) == {"InstanceNormalization": 1}
+    assert_same_forward(model, as_proto(result), {"x": (2, 3, 4)})
+
+
+@pytest.mark.parametrize("name", PARTS_READ)
+def test_it_is_one_whose_part_is_read_elsewhere(name: str) -> None:
+    """The part is computed as before."""
+    model = network(PARTS_READ[name], (2, 3, 4), **AFFINE)
+    result = canonized(model)
+    means = 2 if name == "deviation" else 1
+    assert (counts(result)["LayerNormalization"], counts(result)["ReduceMean"]) == (1, means)
+    assert "Div" not in counts(result)
     assert_same_forward(model, as_proto(result), {"x": (2, 3, 4)})
 
 

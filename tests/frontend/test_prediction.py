@@ -14,6 +14,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
+import test_concepts
 from models import Array, network
 
 import lrp_onnx
@@ -70,6 +71,9 @@ TEXTS = {
     "softmax": "e = Exp(x) i = ReduceSum(e, last) r = Div(e, i)",
     "masked": "c = Where(mask, x, low) e = Softmax(c) r = MatMul(e, x)",
     "late division": "e = Exp(x) i = ReduceSum(e, last) c = MatMul(e, x) r = Div(c, i)",
+    "scores": "i = Transpose<perm=[0,2,1]>(x) c = MatMul(x, i) e = Reshape(c, wide)"
+        " h = Mul(e, half) j = Softmax(h) o = Reshape(j, tokens) r = MatMul(o, x)",
+    "Einsum": 'c = Einsum<equation="nij,jk->nik">(x, u) r = Add(c, bias)',
     "branches": "c = MatMul(x, u) e = MatMul(x, p) r = Sub(c, e)",
     "gate": "e = Erf(x) i = Add(e, one) j = Mul(x, i) r = Mul(j, half)",
     "sizes": "i = Shape(x) j = Gather(i, c1) h = Concat<axis=0>(start, j, minus)"
@@ -90,7 +94,13 @@ COMPOSITES = ("epsilon-plus-flat", "epsilon-gamma-box", "attnlrp", "gradient")
 
 
 def model_of(name: str) -> onnx.ModelProto:
-    constants = {**CONSTANTS, "rows6": [-1, 6], "tokens": [-1, 6, 6], "rows": [2, 36]}
+    constants = {
+        **CONSTANTS,
+        "rows6": [-1, 6],
+        "tokens": [-1, 6, 6],
+        "wide": [-1, 1, 6, 6],
+        "rows": [2, 36],
+    }
     shape = PICTURE if name.startswith("picture") else TOKENS
     return network(MODELS[name], shape, **used(constants, MODELS[name]))
 
@@ -253,6 +263,14 @@ def test_a_tensor_of_the_view_is_the_models_of_its_name(name: str, views: list[i
     assert not wrong
 
 
+@pytest.mark.parametrize("table", test_concepts.TABLES)
+def test_so_it_is_in_every_spelling_of_a_concept(table: str, views: list[ir.Model]) -> None:
+    for fragment in test_concepts.TABLES[table].values():
+        model = test_concepts.model_with(fragment)
+        lrp_onnx.compile(model, "epsilon", check=False)
+        assert disagreements(views.pop(), model)[1] == [], fragment
+
+
 @pytest.mark.parametrize("name", ["picture, transposed in front", "picture, padded, transposed"])
 def test_a_tensor_that_is_another_is_noticed(name: str, views: list[ir.Model]) -> None:
     compiled.__wrapped__(name, "epsilon")
@@ -261,7 +279,7 @@ def test_a_tensor_that_is_another_is_noticed(name: str, views: list[ir.Model]) -
 
 
 @pytest.mark.parametrize(("name", "most"), [("picture, channels last", 0), ("text, LayerNorm", 1),
-                                            ("picture, branches", 0)])  # fmt: skip
+                                            ("picture, branches", 0), ("text, scores", 2)])  # fmt: skip
 def test_the_explanation_reads_the_models_tensors(name: str, most: int) -> None:
     """No convolution or product of the view is computed beside the model's."""
     nodes = compiled(name, "epsilon").graph.node

@@ -201,17 +201,28 @@ MIXING = {
     "layers of rank 3": BODY + "u = Unsqueeze(t, axes)\n g = MatMul(u, w)\n a = Add(g, b)\n"
     "m = ReduceMean<keepdims=1>(a, zero)\n q = Mul(a, m)\n y = Squeeze(q, axes)",
     "sorted": BODY + "u = Slice(t, last, first, zero, minus)\n y = Mul(t, u)",
+    "rows flattened": BODY + "u = Unsqueeze(t, axes)\n p = Transpose<perm=[0,2,1]>(u)\n"
+    "f = Reshape(p, rows)\n g = Gemm(f, one)\n s = Tanh(g)\n y = Reshape(s, whole)",
+    "rows exchanged": BODY + "f = Reshape(t, rows)\n u = Reshape(f, turned)\n"
+    "p = Transpose<perm=[1,0]>(u)\n y = Gemm(p, w)",
+    "shifted": BODY + "u = Pad(t, shift)\n y = Mul(t, u)",
 }  # fmt: skip
-CONSTANTS = {"zero": [0], "zero0": 0, "last": [-1], "first": [-(2**31)], "minus": [-1]}
+CONSTANTS = {"zero": [0], "zero0": 0, "last": [-1], "first": [-(2**31)], "minus": [-1],
+             "shift": [1, 0, -1, 0], "along": [0, 1, 0, -1], "starts": [2],
+             "ends": [2**31]}  # fmt: skip
 APART = {
     "dense": BODY + "y = Gemm(t, w)",
     "convolution": "u = Unsqueeze(x, axes)\n c = Conv(u, k)\n t = Tanh(c)\n s = Shape<end=1>(x)\n"
     "m = Concat<axis=0>(s, minus)\n y = Reshape(t, m)",
     "attention": BODY + "u = Unsqueeze(t, axes)\n p = Transpose<perm=[0,2,1]>(u)\n"
     "a = MatMul(p, u)\n s = Softmax<axis=-1>(a)\n o = MatMul(s, p)\n y = Squeeze(o, behind)",
+    "cut and padded": BODY + "u = Pad(t, along)\n c = Slice(u, starts, ends, minus)\n"
+    "d = Gemm(c, v)\n y = Tanh(d)",
     "normalized": BODY + "m = ReduceMean<keepdims=1>(t, minus)\n y = Sub(t, m)",
 }  # fmt: skip
-MORE = {"axes": [1], "behind": [2], "k": (4, 1, 3), "minus": [-1]}
+MORE = {"rows": [-1, 1], "one": (1, 1), "whole": [-1, 4], "turned": [4, 3], "v": (2, 4),
+        "axes": [1], "behind": [2], "k": (4, 1, 3), "minus": [-1]}  # fmt: skip
+APART_IF_FIXED = ("divided by its size", "rows flattened")
 
 
 def made(body: str, batch_axis: tuple[int, ...] = (0,)) -> onnx.ModelProto:
@@ -227,13 +238,15 @@ def scans(model: onnx.ModelProto) -> bool:
 
 
 @pytest.mark.parametrize("name", [*MIXING, *APART])
-def test_samples_are_independent_where_no_node_mixes_them(name: str) -> None:
-    model = normalized(load(made({**MIXING, **APART}[name])))
+@pytest.mark.parametrize("fixed", [False, True], ids=["open", "fixed"])
+def test_samples_are_independent_where_no_node_mixes_them(name: str, fixed: bool) -> None:
+    model = normalized(load(made({**MIXING, **APART}[name], () if fixed else (0,))))
     (x,), (y,) = model.graph.inputs, model.graph.outputs
-    size = batch.batch_size([x])
+    size = batch.fixed_batch_size([x]) if fixed else batch.batch_size([x])
     assert size is not None
     nodes = cone(model.graph, {x}, [y])
-    assert batch.independent(nodes, {x}, size) == (name in APART)
+    apart = name in APART or (fixed and name in APART_IF_FIXED)
+    assert batch.independent(nodes, {x}, size) == apart
 
 
 def seed_of(model: onnx.ModelProto) -> np.ndarray:
@@ -248,9 +261,8 @@ def test_steps_are_batched_only_where_samples_are_independent(name: str, fixed: 
     compiled = lrp_onnx.compile(model, method="integrated-gradients", steps=5, target="seed")
     assert scans(compiled.model) == (fixed or name in MIXING)
     onnx.checker.check_model(compiled.model, full_check=True)
-    expected = reference(
-        model, X, 0.0, 5, seed_of(model), "seed", apart=name in APART and not fixed
-    )
+    apart = name in APART or (fixed and name in APART_IF_FIXED)
+    expected = reference(model, X, 0.0, 5, seed_of(model), "seed", apart=apart)
     assert_close(run(compiled.model, {"x": X, "y_seed": seed_of(model)})["x_relevance"], expected)
 
 

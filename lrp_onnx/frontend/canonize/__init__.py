@@ -17,12 +17,15 @@ from lrp_onnx.frontend.canonize.branches import merge_branches
 from lrp_onnx.frontend.canonize.cells import mark_cells
 from lrp_onnx.frontend.canonize.dense import add_biases, plain_gemms
 from lrp_onnx.frontend.canonize.dense_branches import merge_dense_branches
+from lrp_onnx.frontend.canonize.dense_einsum import dense_einsums
 from lrp_onnx.frontend.canonize.knots import open_at_knots
 from lrp_onnx.frontend.canonize.lookup import lookups
 from lrp_onnx.frontend.canonize.masked import finite_twins
 from lrp_onnx.frontend.canonize.padding import explicit_pads, fold_pads
 from lrp_onnx.frontend.canonize.recognize import recognize
+from lrp_onnx.frontend.canonize.scaled import scale_first_factor
 from lrp_onnx.frontend.canonize.scans import mark_scans
+from lrp_onnx.frontend.canonize.transposed import single_transposes
 from lrp_onnx.frontend.canonize.variadic import binary_sums
 from lrp_onnx.graph.annotations import share_aliases
 from lrp_onnx.graph.constants import lift_weights
@@ -34,11 +37,14 @@ __all__ = ["REWRITES", "canonize"]
 REWRITES = (
     binary_sums,
     lookups,
+    single_transposes,
     bring_together,
     recognize,  # a norm's scale and bias are its own, not of a linear node near it
     finite_twins,
     open_at_knots,
+    scale_first_factor,
     plain_gemms,
+    dense_einsums,
     merge_dense_branches,
     explicit_pads,
     fold_pads,

@@ -4,7 +4,8 @@ With d of one number a row of e, and a mask c of truth values,
 
     (e·V)/d = (e/d)·V,      c ? exp(s) : 0 = exp(c ? s : −∞).
 
-The division moves only where d depends on the rows of e alone: then e/d is what normalizes e.
+The division moves only where d depends on the rows of e alone: then e/d is what normalizes e.  The
+product and d may be transposed alike before they meet.
 """
 
 from __future__ import annotations
@@ -80,21 +81,45 @@ def _is_binary(value: ir.Value | None, left: int = FARTHEST) -> bool:
 
 
 def _divide_before(graph: ir.Graph, product: ir.Node, dominators: Dominators) -> bool:
-    """(e·V)/d, or times 1/d."""
-    e, values = product.inputs
-    quotient, at = sole_reader(product.outputs[0]) or (None, 0)
-    if quotient is None or quotient.domain or e is None or not dominators.varies(e):
+    """(e·V)/d, or times 1/d; also where both are transposed first."""
+    (e, values), moves = product.inputs, list[ir.Node]()
+    use = sole_reader(product.outputs[0])
+    while use is not None and use[0].op_type == "Transpose" and not use[0].domain:
+        moves.append(use[0])
+        use = sole_reader(use[0].outputs[0])
+    if use is None or use[0].domain or e is None or not dominators.varies(e):
         return False
+    quotient, at = use
     if quotient.op_type != "Mul" and not (quotient.op_type == "Div" and at == 0):
         return False
-    d = quotient.inputs[1 - at]
-    if d is None or e not in dominators.entries(d) or not _one_a_row(d, e):
+    build, d = Build(graph, quotient), quotient.inputs[1 - at]
+    if d is None or e not in dominators.entries(d):
         return False
-    build = Build(graph, quotient)
+    for move in moves[::-1]:
+        d = _moved_back(build, move, d)
+    if d is None or not _one_a_row(d, e):
+        return False
     weights = build.op(quotient.op_type, e, d, like=e)
-    build.replace(build.op("MatMul", weights, values, like=quotient.outputs[0]))
-    graph.remove(product, safe=True)
+    y = build.op("MatMul", weights, values, like=product.outputs[0])
+    for move in moves:
+        (y,) = build.copy(move, [y], like=move.outputs[0])
+    build.replace(y)
+    graph.remove([*moves[::-1], product], safe=True)
     return True
+
+
+def _moved_back(build: Build, move: ir.Node, d: ir.Value | None) -> ir.Value | None:
+    """What a Transpose would make d of."""
+    if d is None or d.shape is None:
+        return None
+    sizes, backwards = [*d.shape], [*range(len(d.shape))][::-1]
+    perm = move.attributes.get_ints("perm", backwards)
+    if len(perm) != len(sizes):
+        return None
+    inverse = [perm.index(axis) for axis in range(len(perm))]
+    y = build.op("Transpose", d, perm=inverse, like=d)
+    y.shape = ir.Shape([sizes[axis] for axis in inverse])
+    return y
 
 
 def _one_a_row(d: ir.Value, e: ir.Value) -> bool:

@@ -2,12 +2,15 @@
 
 MatMul → Add of a constant is one layer with a bias if the constant varies only along axes that the
 weight has, its output channels and its batch; one that varies along the data's axes (a position
-code, a mask) is none.  alpha·A'B' + beta·C is A'·(alpha·B') + (beta·C).  A C that is no constant is
-no bias: it becomes an Add.
+code, a mask) is none.  The channels may be parted in between, [T, h·d] -> [T, h, d].
+
+alpha·A'B' + beta·C is A'·(alpha·B') + (beta·C).  A C that is no constant is no bias: it becomes an
+Add.
 """
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import onnx_ir as ir
@@ -35,12 +38,16 @@ def add_biases(model: ir.Model) -> bool:
 def _takes_bias(model: ir.Model, node: ir.Node, constants: set[ir.Value]) -> bool:
     """Take the Add behind the product into it; says whether there was a bias."""
     product, reader = node.outputs[0], sole_reader(node.outputs[0])
-    if reader is None or reader[0].op_type != "Add" or reader[0].domain:
+    weights = [v for v in node.inputs[:2] if v in constants]
+    if reader is None or reader[0].domain or len(weights) != 1 or weights[0] is None:
+        return False
+    if reader[0].op_type == "Reshape" and weights[0] is node.inputs[1]:
+        reader = _bias_before(model, node, reader[0], constants)
+    if reader is None or reader[0].op_type != "Add":
         return False
     add, position = reader
     bias = add.inputs[1 - position]
-    weights = [v for v in node.inputs[:2] if v in constants]
-    if bias is None or bias not in constants or len(weights) != 1 or weights[0] is None:
+    if bias is None or bias not in constants:
         return False
     if not _is_bias(bias, product, _owned(node, weights[0])):
         return False
@@ -51,6 +58,43 @@ def _takes_bias(model: ir.Model, node: ir.Node, constants: set[ir.Value]) -> boo
     if bias.producer() is not None:  # computed between the two nodes, perhaps
         model.graph.sort()
     return True
+
+
+def _bias_before(
+    model: ir.Model, node: ir.Node, reshape: ir.Node, constants: set[ir.Value]
+) -> tuple[ir.Node, int] | None:
+    """The Add behind a Reshape that parts the output channels, brought before it."""
+    product, y = node.outputs[0], reshape.outputs[0]
+    add, position = sole_reader(y) or (None, 0)
+    bias = None if add is None or add.op_type != "Add" or add.domain else add.inputs[1 - position]
+    if add is None or bias is None or bias not in constants or bias.shape is None:
+        return None
+    if product.shape is None or y.shape is None or y.shape != add.outputs[0].shape:
+        return None
+    parts = _parts_of([*y.shape], product.shape[-1])
+    if not parts or any(n != 1 for n in [*bias.shape][: -len(parts)]):
+        return None
+    build, channels = Build(model.graph, add, "bias"), product.shape[-1]
+    whole = build.op("Expand", bias, build.ints(*parts), like=bias)
+    flat = build.op("Reshape", whole, build.ints(-1), like=bias)
+    flat.shape = ir.Shape([channels])
+    constants.add(flat)
+    total = build.op("Add", product, flat, like=product)
+    (moved,) = build.copy(reshape, [total, reshape.inputs[1]], like=y)
+    before = total.producer()
+    build.replace(moved)
+    model.graph.remove(reshape, safe=True)
+    return None if before is None else (before, 0)
+
+
+def _parts_of(sizes: list[int | ir.SymbolicDim], channels: int | ir.SymbolicDim) -> list[int]:
+    """The last sizes, if they multiply to the channels."""
+    parts: list[int] = []
+    for size in sizes[::-1]:
+        if prod(parts) == channels or not isinstance(size, int):
+            break
+        parts.insert(0, size)
+    return parts if prod(parts) == channels and len(parts) > 1 else []
 
 
 def _owned(node: ir.Node, weight: ir.Value) -> set[int]:

@@ -132,7 +132,15 @@ def _affine(n: Float, above: Float, below: Float, axes: tuple[int, ...]) -> tupl
     scale = ((above - below) / 2 * n).sum(others, keepdims=True) / squares
     bias = ((above + below) / 2).mean(others, keepdims=True)
     noise = 1e-9 * np.abs(above).max()
-    return scale, np.where(np.abs(bias) < noise, 0.0, bias)
+    return _varying(scale, noise), _varying(np.where(np.abs(bias) < noise, 0.0, bias), noise)
+
+
+def _varying(parameter: Float, noise: float) -> Float:
+    """With size 1 along the axes where it does not vary: these may have other sizes."""
+    for axis in range(parameter.ndim):
+        if np.ptp(parameter, axis).max() < noise:
+            parameter = parameter.mean(axis, keepdims=True)
+    return parameter
 
 
 def _epsilon_of(probe: Probe, n: Float, norm: Norm) -> tuple[float, str] | None:

@@ -27,7 +27,7 @@ __all__ = ["recognize"]
 
 NONLINEAR = frozenset(
     {"Div", "Reciprocal", "Pow", "Sqrt", "Exp", "LogSoftmax", "Softmax", "ReduceLogSumExp"}
-    | {"InstanceNormalization", "ReduceL2", "MeanVarianceNormalization"}
+    | {"InstanceNormalization", "LayerNormalization", "ReduceL2", "MeanVarianceNormalization"}
 )
 """One of these is in every softmax and norm."""
 OVER_AXES = frozenset(
@@ -38,11 +38,14 @@ OVER_AXES = frozenset(
 """So is one of these: by them elements depend on each other."""
 WHOLE = ("Softmax", "LogSoftmax", "Exp", "InstanceNormalization")
 """Functions of one tensor that may end a region alone."""
-AFFINE = ("Mul", "Add", "Sub", "Div", "Cast", "Reshape")
+NORMS = ("InstanceNormalization", "LayerNormalization", "MeanVarianceNormalization")
+"""Norms that a scale or a shift behind them belongs to."""
+SCALES = ("Mul", "Add", "Sub", "Div")
+AFFINE = (*SCALES, "Cast", "Reshape")
 """What may lie behind its end."""
 BEGINS = (
     *("Exp", "Pow", "Sub", "Add", "Mul", "Div", "Neg", "Clip", "Where"),
-    *("Cast", "Reshape", "Identity"),
+    *("Cast", "Reshape", "Identity", "MatMul", "Gemm"),
 )
 """What a concept may begin with, in front of where its values part."""
 FARTHEST = 4
@@ -70,7 +73,7 @@ def recognize(model: ir.Model) -> bool:
         region, concept = _largest(regions, dominators, taken, evaluators)
         name = None if region is None else region.exit.name
         if region is not None and concept is not None and _write(graph, region, concept):
-            taken.update(region.own)
+            taken.update(node for node in region.own if node.graph is None)
             if isinstance(concept, Norm) and any(n.op_type == "Cast" for n in region.own):
                 # ONNX Runtime's own fusion of it fails where the explanation reads what is cast
                 spelled_anew(model).add(name)
@@ -94,7 +97,7 @@ def _largest(
     for region in regions:
         if first[0] is not None and not _is_shifted(first[0], region, dominators):
             break
-        if not taken.isdisjoint(region.own) or not region.alone():
+        if not taken.isdisjoint(region.own):
             continue
         concept = concept_of(region, evaluators)
         if isinstance(concept, Softmax):
@@ -134,8 +137,8 @@ def _is_inverse(value: ir.Value | None) -> bool:
 
 
 def _resembles(regions: Iterable[Region], evaluators: Evaluators) -> bool:
-    """Whether it is one whose parts are read elsewhere, too, or neither a concept nor a norm of
-    another kind, which passes.
+    """Whether no operator says it, or it is neither a concept nor a norm of another kind, which
+    passes.
     """
     known = False
     for region in regions:
@@ -168,19 +171,28 @@ def _is_quotient(region: Region) -> bool:
 
 
 def _may_end(node: ir.Node) -> bool:
-    return node.op_type in WHOLE or len({v for v in node.inputs if v is not None}) > 1
+    ends = node.op_type in (*WHOLE, *NORMS)
+    return ends or len({v for v in node.inputs if v is not None}) > 1
 
 
 def _meets(node: ir.Node | None, dominators: Dominators) -> bool:
     """Whether values that vary meet there, or in front of it where it is such a function."""
     if node is None:
         return False
+    if node.op_type in NORMS and _is_scaled(node, dominators):
+        return True
     if node.op_type not in WHOLE:
         return len(dominators.active(node)) > 1
     before = None if node.inputs[0] is None else node.inputs[0].producer()
     if before is None or before.op_type in WHOLE[:1]:
         return False
     return before.op_type in MOVED or len(dominators.active(before)) > 1
+
+
+def _is_scaled(node: ir.Node, dominators: Dominators) -> bool:
+    """Whether constants scale or shift its result."""
+    readers = (value.producer() for value in _behind(node, dominators))
+    return any(reader is not None and reader.op_type in SCALES for reader in readers)
 
 
 def _regions(end: ir.Node, dominators: Dominators) -> Iterator[Region]:
@@ -238,5 +250,7 @@ def _write(graph: ir.Graph, region: Region, concept: Concept) -> bool:
         y = build.op("Cast", y, to=int(region.exit.dtype or ir.DataType.FLOAT))
     build.insert_before(last)
     take_place(region.exit, y)
-    graph.remove(region.own[::-1], safe=True)
+    for node in region.own[::-1]:  # a part may be read elsewhere, and stays
+        if not any(v.uses() or v.is_graph_output() for v in node.outputs):
+            graph.remove(node, safe=True)
     return True

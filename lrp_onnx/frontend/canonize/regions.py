@@ -1,8 +1,8 @@
 """Parts of a graph that are functions of one tensor: one entry, one exit, constants else.
 
 What an exit is computed from passes through its dominators, the nearest first; the nodes between
-one of them and the exit are a function of that tensor alone, if nothing else reads what lies
-between (Cooper, Harvey and Kennedy 2001, A simple, fast dominance algorithm).
+one of them and the exit are a function of that tensor alone (Cooper, Harvey and Kennedy 2001, A
+simple, fast dominance algorithm).  What lies between may be read elsewhere, too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import networkx as nx
+import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
@@ -38,15 +39,6 @@ class Region:
     nodes: tuple[ir.Node, ...]
     own: tuple[ir.Node, ...]
     """The nodes without those that compute constants."""
-
-    def alone(self) -> bool:
-        """Whether nothing else reads what is computed on the way."""
-        own = set(self.own)
-        parts = [v for node in own for v in node.outputs if v is not self.exit]
-        return all(
-            not part.is_graph_output() and all(reader in own for reader, _ in part.uses())
-            for part in parts
-        )
 
 
 class Dominators:
@@ -111,7 +103,9 @@ class Dominators:
 
 
 def _heavy(node: ir.Node) -> bool:
-    """Whether it reads a large constant, or multiplies by a matrix that takes no mean."""
+    """Whether it reads a large constant, or multiplies by a matrix that takes no mean and subtracts
+    none.
+    """
     constants = [v.const_value for v in node.inputs if v is not None and v.is_initializer()]
     if any(c is None or c.size > MOST_ELEMENTS for c in constants):
         return True
@@ -120,4 +114,12 @@ def _heavy(node: ir.Node) -> bool:
 
 
 def _varies(matrix: NDArray[Any]) -> bool:
-    return min(matrix.shape, default=1) > 1 and bool((matrix != matrix.flat[0]).any())
+    """Whether its columns are of different kinds: those of a·1 and of I - a·1 are not."""
+    if min(matrix.shape, default=1) < 2:
+        return False
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        return bool((matrix != matrix.flat[0]).any())
+    others = matrix[~np.eye(len(matrix), dtype=bool)]
+    diagonal = matrix.diagonal()
+    unlike = (others != others[0]).any() or (diagonal != diagonal[0]).any()
+    return bool(unlike or (not others[0] and diagonal[0]))  # a multiple of I takes no mean

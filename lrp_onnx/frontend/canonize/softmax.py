@@ -152,13 +152,23 @@ def _quiet(build: Build, softmax: Softmax, x: ir.Value, axis: int) -> ir.Value:
 
 
 def _flattened(build: Build, softmax: Softmax, x: ir.Value, rank: int) -> ir.Value | None:
-    """Over the last axes, as one."""
-    first = softmax.axes[0]
-    if softmax.axes != tuple(range(first, rank)) or softmax.rest or softmax.mask is not None:
+    """Over several axes, as one: they go last."""
+    if softmax.rest or softmax.mask is not None:
         return None
-    flat = build.op("Reshape", x, build.ints(*[0] * first, -1), like=x)
-    flat.shape = ir.Shape([*[*(x.shape or ())][:first], None])
-    return build.op("Reshape", _operator(build, softmax, flat, -1), build.op("Shape", x), like=x)
+    order = [axis for axis in range(rank) if axis not in softmax.axes] + [*softmax.axes]
+    first, moved = rank - len(softmax.axes), order != sorted(order)
+    last = _transposed(build, x, order) if moved else x
+    flat = build.op("Reshape", last, build.ints(*[0] * first, -1), like=x)
+    flat.shape = ir.Shape([*[*(last.shape or ())][:first], None])
+    y = build.op("Reshape", _operator(build, softmax, flat, -1), build.op("Shape", last), like=last)
+    return _transposed(build, y, [order.index(axis) for axis in range(rank)]) if moved else y
+
+
+def _transposed(build: Build, x: ir.Value, perm: list[int]) -> ir.Value:
+    y = build.op("Transpose", x, perm=perm, like=x)
+    sizes = [*(x.shape or ())]
+    y.shape = ir.Shape([sizes[axis] for axis in perm])
+    return y
 
 
 def _fits(mask: Float, x: ir.Value) -> bool:

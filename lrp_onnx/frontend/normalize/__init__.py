@@ -14,6 +14,7 @@ from onnx_ir.passes import common
 from lrp_onnx.frontend.decompose import decompose, write_out_functions
 from lrp_onnx.frontend.normalize.branch import inline_branches
 from lrp_onnx.frontend.normalize.fold import fold
+from lrp_onnx.frontend.normalize.generated_names import free_generated_names
 from lrp_onnx.frontend.normalize.no_ops import drop_no_ops
 from lrp_onnx.frontend.normalize.opsets import bring_to_opset
 from lrp_onnx.frontend.normalize.ranks import choose_ranks
@@ -53,6 +54,7 @@ def normalize(model: ir.Model, to_opset: int | None = None) -> Prediction:
     model.ir_version = min(max(model.ir_version, 8), IR_VERSION)
     common.NameFixPass()(model)
     name_apart(model.graph)
+    free_generated_names(model)
     for body in graphs_of(model.graph)[1:]:
         lift_weights(model.graph, body)
     make_unsigned(model)
