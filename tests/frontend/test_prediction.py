@@ -278,8 +278,10 @@ def test_a_tensor_that_is_another_is_noticed(name: str, views: list[ir.Model]) -
     assert disagreements(views[0], model_of(name))[1] == [v.name for v in marked] == ["h"]
 
 
-@pytest.mark.parametrize(("name", "most"), [("picture, channels last", 0), ("text, LayerNorm", 1),
-                                            ("picture, branches", 0), ("text, scores", 2)])  # fmt: skip
+FEW = {"picture, channels last": 0, "picture, branches": 0, "text, scores": 2, "text, LayerNorm": 1}
+
+
+@pytest.mark.parametrize(("name", "most"), FEW.items())
 def test_the_explanation_reads_the_models_tensors(name: str, most: int) -> None:
     """No convolution or product of the view is computed beside the model's."""
     nodes = compiled(name, "epsilon").graph.node
