@@ -255,7 +255,9 @@ class _Restored:
         return attribute
 
     def _free(self, name: str) -> str:
-        """The name, or another where the signature of the compiled model has it."""
+        """The name, or another where the signature of the compiled model has it, which is not the
+        model's alone.
+        """
         return f"{name}/own" if name in self.signature else name
 
     def _put_aside(self, value: ir.Value | None) -> None:
@@ -305,7 +307,10 @@ class _Restored:
         if any(places.get(p, -1) > places[n] for n, p in producers if p is not None):
             self.graph.sort()
         bodies = (body for node in self.own for body in bodies_of(node))
-        inside = {v.name for body in bodies for graph in graphs_of(body) for v in _tensors(graph)}
+        within = [v for body in bodies for graph in graphs_of(body) for v in _tensors(graph)]
+        for value in within:
+            rename(value, self._free(str(value.name)))
+        inside = {v.name for v in within}
         for value in _tensors(self.graph):
             if value.name in inside and value.producer() not in self.own:
                 self._put_aside(value)

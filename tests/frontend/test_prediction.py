@@ -296,3 +296,17 @@ def test_a_prediction_that_is_not_put_back_is_noticed(monkeypatch: pytest.Monkey
         with pytest.raises((AssertionError, KeyError)):
             check("picture, scale and shift", "epsilon-plus-flat")
     compiled.cache_clear()
+
+
+def test_a_body_gives_up_the_names_that_the_signature_takes() -> None:
+    body = (
+        "l = Loop<body = turn (int64 i, bool c, float[A,B,C] s0) => (bool c1_, float[A,B,C] s1)"
+        " { c1_ = Identity(c) target = Add(s0, one) x_relevance = Mul(target, half)"
+        " s1 = Tanh(x_relevance) }>(turns, yes, x) r = Reshape(l, tokens)"
+    )
+    constants = {**CONSTANTS, "tokens": [-1, 6, 6]}
+    model = network(f"{body} {END}", TOKENS, **used(constants, body))
+    result = lrp_onnx.compile(model, "epsilon", target="input").model
+    onnx.checker.check_model(result, full_check=True)
+    assert [v.name for v in result.graph.input] == ["x", "target"]
+    assert [v.name for v in result.graph.output] == ["y", "x_relevance"]
