@@ -128,9 +128,12 @@ class _Restored:
         self.graph = graph = model.graph
         self.weights = dict(prediction.weights)
         self.taken, self.anew = branches_taken(model), spelled_anew(model)
-        results = [v for node in graph for v in node.outputs]
+        emitted = [v for n in graph if RULE in n.metadata_props for v in n.outputs]
+        results = [v for n in graph if RULE not in n.metadata_props for v in n.outputs]
         self.view = {v.name: v for v in (*graph.initializers.values(), *results)}
         """The tensors of the canonical view by name."""
+        self.emitted = {v.name: v for v in emitted}
+        """Those of the explanation."""
         own = (v for v in graph.inputs if v.name in prediction.inputs)
         self.known: dict[str | None, ir.Value] = {v.name: v for v in own}
         """Those of the prediction."""
@@ -234,6 +237,7 @@ class _Restored:
             if value.name and not value.is_graph_output():
                 value.name = self._free(value.name)
             self._put_aside(twin)
+            self._put_aside(self.emitted.pop(value.name, None))
         if self.last is not None:
             self.graph.insert_after(self.last, node)
         elif len(self.graph):
@@ -264,7 +268,7 @@ class _Restored:
         """Give a tensor of the view another name."""
         if value is not None:
             name = f"{value.name}/{VIEW}"
-            while name in self.view:
+            while name in self.view or name in self.emitted:
                 name += "_"
             self.view[name] = value
             rename(value, name)

@@ -10,7 +10,7 @@ from itertools import count
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.annotations import NAME, PLACE
+from lrp_onnx.graph.annotations import NAME, PLACE, RULE
 from lrp_onnx.graph.subgraphs import bodies_of, graphs_of
 
 __all__ = ["name_apart", "name_bodies", "name_of", "names_of", "renumber", "tensor_name"]
@@ -54,11 +54,12 @@ def name_apart(graph: ir.Graph) -> None:
 
 
 def renumber(graph: ir.Graph, prefix: str) -> None:
-    """Number the results named `<prefix>_<number>` anew, in the order of the file."""
+    """Number the emitted results named `<prefix>_<number>` anew, in the order of the file."""
     numbered, taken = list[ir.Value](), set[str | None]()
     for part in graphs_of(graph):
         results = [v for node in part for v in node.outputs]
-        numbered += [v for v in results if _is_numbered(str(v.name), prefix)]
+        emitted = [v for node in part if RULE in node.metadata_props for v in node.outputs]
+        numbered += [v for v in emitted if _is_numbered(str(v.name), prefix)]
         taken.update(v.name for v in (*part.inputs, *part.initializers.values(), *results))
     taken -= {v.name for v in numbered}
     free = (name for k in count(1) if (name := f"{prefix}_{k}") not in taken)

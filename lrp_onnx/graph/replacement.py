@@ -10,6 +10,7 @@ import onnx_ir as ir
 from numpy.typing import ArrayLike
 
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.graph.annotations import CHANGED
 from lrp_onnx.graph.constants import loose_constant, new_constant
 
 __all__ = ["Build", "attribute", "take_place"]
@@ -25,9 +26,11 @@ def attribute(node: ir.Node, name: str, default: Any = None) -> Any:
 
 def take_place(old: ir.Value, new: ir.Value, left: str = "replaced") -> None:
     """`new` gets the readers, the type, the shape and the name of `old`, which is left under
-    another name.
+    another name, and what is noted of its content.
     """
     name, new.type, new.shape = old.name, old.type, old.shape
+    if CHANGED in old.meta:
+        new.meta[CHANGED] = old.meta[CHANGED]
     old.replace_all_uses_with(new, replace_graph_outputs=True)
     old.name, new.name = f"{name}/{left}", name
 

@@ -30,8 +30,9 @@ CONSTANTS: dict[str, object] = {
     "gain": ROW, "beta": ROW - 1, "last": [-1], "one": 1.0, "two": 2.0, "eps": 1e-3, "six": 6.0,
     "zero": 0.0, "half": 0.5, "low": -np.inf, "minus": [-1], "c0": [0], "c1": [1], "rows": [2, -1],
     "pads": [0, 0, 1, 1, 0, 0, 1, 1], "mask": np.tril(np.ones((6, 6))) > 0, "start": [0],
-    "yes": np.array(True), "turns": 3, "flat": [0, -1],
+    "heads": (6, 2, 3), "shifts": ROW.reshape(2, 3), "yes": np.array(True), "turns": 3,
 }  # fmt: skip
+U = np.random.default_rng(3).standard_normal((6, 6)).astype(np.float32)
 PICTURE, TOKENS = (2, 4, 6, 6), (2, 6, 6)
 CLASSIFIER = "q = GlobalAveragePool(a) f = Flatten(q) y = MatMul(f, out)"
 END = "t = Add(r, x) y = Tanh(t)"
@@ -74,6 +75,11 @@ TEXTS = {
     "scores": "i = Transpose<perm=[0,2,1]>(x) c = MatMul(x, i) e = Reshape(c, wide)"
         " h = Mul(e, half) j = Softmax(h) o = Reshape(j, tokens) r = MatMul(o, x)",
     "Einsum": 'c = Einsum<equation="nij,jk->nik">(x, u) r = Add(c, bias)',
+    "two moves": "c = MatMul(x, u) e = Transpose<perm=[0,2,1]>(c) h = Transpose<perm=[0,2,1]>(e)"
+        " r = Add(h, bias)",
+    "two reshapes": "c = MatMul(x, u) e = Unsqueeze(c, c1) h = Squeeze(e, c1) r = Add(h, bias)",
+    "heads": 'c = Einsum<equation="bij,jhd->bihd">(x, heads) e = Add(c, shifts) h = Relu(e)'
+        " r = Reshape(h, tokens)",
     "branches": "c = MatMul(x, u) e = MatMul(x, p) r = Sub(c, e)",
     "gate": "e = Erf(x) i = Add(e, one) j = Mul(x, i) r = Mul(j, half)",
     "sizes": "i = Shape(x) j = Gather(i, c1) h = Concat<axis=0>(start, j, minus)"
@@ -278,7 +284,8 @@ def test_a_tensor_that_is_another_is_noticed(name: str, views: list[ir.Model]) -
     assert disagreements(views[0], model_of(name))[1] == [v.name for v in marked] == ["h"]
 
 
-FEW = {"picture, channels last": 0, "picture, branches": 0, "text, scores": 2, "text, LayerNorm": 1}
+FEW = {"picture, channels last": 0, "picture, branches": 0, "text, scores": 2, "text, LayerNorm": 1,
+       "text, heads": 1}  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "most"), FEW.items())
@@ -310,3 +317,24 @@ def test_a_body_gives_up_the_names_that_the_signature_takes() -> None:
     onnx.checker.check_model(result, full_check=True)
     assert [v.name for v in result.graph.input] == ["x", "target"]
     assert [v.name for v in result.graph.output] == ["y", "x_relevance"]
+
+
+@pytest.mark.parametrize("composite", ["epsilon-plus-flat", "gradient"])
+@pytest.mark.parametrize("name", ["x_relevance", "c_relevance", "lrp_1", "lrp_2", "lrp_3", "lrp_9"])
+def test_a_tensor_may_have_a_name_that_is_emitted(name: str, composite: str) -> None:
+    found = []
+    for own in ("neutral", name):
+        body = f"c = MatMul(x, u) {own} = Tanh(c) d = Add({own}, bias) y = MatMul(d, p)"
+        model = network(body, TOKENS, **{**used(CONSTANTS, body), "u": U, "p": U[::-1].copy()})
+        options = {"target": "all", "relevance_at": ["c"]}
+        result = lrp_onnx.compile(model, composite, **options).model
+        x = np.linspace(-1, 1, 72, dtype=np.float32).reshape(TOKENS)
+        found.append(outputs(result, x))
+    assert all(np.array_equal(found[0][each], found[1][each]) for each in found[0])
+
+
+def test_scores_in_front_of_their_scale_have_relevance() -> None:
+    options = {"target": "all", "relevance_at": ["c", "h"]}
+    model = model_of("text, scores")
+    found = outputs(lrp_onnx.compile(model, "epsilon", **options).model, picture(model))
+    np.testing.assert_array_equal(found["c_relevance"].ravel(), found["h_relevance"].ravel())

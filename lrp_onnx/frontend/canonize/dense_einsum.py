@@ -11,6 +11,7 @@ from math import prod
 
 import onnx_ir as ir
 
+from lrp_onnx.graph.annotations import CHANGED
 from lrp_onnx.graph.constants import constants_of
 from lrp_onnx.graph.replacement import Build, attribute
 
@@ -57,7 +58,9 @@ def _write(node: ir.Node, at: int) -> bool:
     y = build.op("MatMul", x, w, like=x, named=node.name)
     y.shape = ir.Shape([*ahead, n])
     if len(outer) > 1:
+        product = y
         y = _reshaped(build, y, [*ahead, *(sizes[c] for c in outer)])
+        product.meta[CHANGED] = y.producer()  # the model has its elements in this shape
     build.replace(y)
     return True
 

@@ -13,7 +13,7 @@ from collections.abc import Collection
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.annotations import CHANGED
+from lrp_onnx.graph.annotations import CHANGED, aliases
 from lrp_onnx.graph.constants import constants_of, sole_reader
 from lrp_onnx.graph.replacement import Build
 
@@ -31,7 +31,7 @@ def scale_first_factor(model: ir.Model) -> bool:
     for first in products:
         product: ir.Node | None = first if constants.isdisjoint(first.inputs) else None
         while product is not None:
-            product = _from_behind(graph, product, constants) or _from_second(
+            product = _from_behind(model, product, constants) or _from_second(
                 graph, product, constants
             )
             changed |= product is not None
@@ -39,9 +39,10 @@ def scale_first_factor(model: ir.Model) -> bool:
 
 
 def _from_behind(
-    graph: ir.Graph, product: ir.Node, constants: Collection[ir.Value]
+    model: ir.Model, product: ir.Node, constants: Collection[ir.Value]
 ) -> ir.Node | None:
     """The product that stands for the scaled one."""
+    graph = model.graph
     between, (y,), (a, b) = list[ir.Node](), product.outputs, product.inputs
     while (use := sole_reader(y)) is not None and use[0].op_type in MOVES and use[1] == 0:
         between.append(use[0])
@@ -60,6 +61,9 @@ def _from_behind(
             before.meta[CHANGED] = node
     if z.shape != scale.outputs[0].shape:
         return None
+    name = scale.outputs[0].name
+    for node in (product, *between):
+        aliases(model)[node.outputs[0].name] = name
     build.replace(z)
     graph.remove([*between[::-1], product], safe=True)
     return scaled.producer()
