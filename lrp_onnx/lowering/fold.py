@@ -53,9 +53,10 @@ def fold_constants(model: ir.Model, fold: str) -> None:
         room -= sizes[value]
         if room >= 0:
             chosen.add(value)
+    taken = {v.name for node in graph for v in node.outputs}
     for part in _parts([v for v in values if v in chosen], sizes):
         for value, array in _computed(model, part):
-            _replace(graph, value, array)
+            _replace(graph, value, array, taken)
 
 
 def _constant_nodes(graph: ir.Graph) -> dict[ir.Node, None]:
@@ -143,6 +144,9 @@ def _weights_behind(values: Sequence[ir.Value]) -> dict[ir.Value, Array]:
     return weights
 
 
-def _replace(graph: ir.Graph, value: ir.Value, array: Array) -> None:
+def _replace(graph: ir.Graph, value: ir.Value, array: Array, taken: Collection[str | None]) -> None:
     dtype = ir.DataType.from_numpy(np.asarray(array).dtype)
-    value.replace_all_uses_with(new_constant(graph, f"{value.name}/folded", array, dtype))
+    name = f"{value.name}/folded"
+    while name in taken:
+        name += "_"
+    value.replace_all_uses_with(new_constant(graph, name, array, dtype))

@@ -320,12 +320,15 @@ def test_a_body_gives_up_the_names_that_the_signature_takes() -> None:
 
 
 @pytest.mark.parametrize("composite", ["epsilon-plus-flat", "gradient"])
-@pytest.mark.parametrize("name", ["x_relevance", "c_relevance", "lrp_1", "lrp_2", "lrp_3", "lrp_9"])
+@pytest.mark.parametrize("name", ["x_relevance", "c_relevance", *(f"lrp_{k}" for k in (1, 2, 3, 9)),
+                                  *(f"lrp_{k}/folded" for k in range(8, 14))])  # fmt: skip
 def test_a_tensor_may_have_a_name_that_is_emitted(name: str, composite: str) -> None:
     found = []
     for own in ("neutral", name):
-        body = f"c = MatMul(x, u) {own} = Tanh(c) d = Add({own}, bias) y = MatMul(d, p)"
+        body = "c = MatMul(x, u) neutral = Tanh(c) d = Add(neutral, bias) y = MatMul(d, p)"
         model = network(body, TOKENS, **{**used(CONSTANTS, body), "u": U, "p": U[::-1].copy()})
+        model.graph.node[1].output[0] = model.graph.node[2].input[0] = own
+        del model.graph.value_info[:]
         options = {"target": "all", "relevance_at": ["c"]}
         result = lrp_onnx.compile(model, composite, **options).model
         x = np.linspace(-1, 1, 72, dtype=np.float32).reshape(TOKENS)
@@ -333,8 +336,10 @@ def test_a_tensor_may_have_a_name_that_is_emitted(name: str, composite: str) -> 
     assert all(np.array_equal(found[0][each], found[1][each]) for each in found[0])
 
 
-def test_scores_in_front_of_their_scale_have_relevance() -> None:
-    options = {"target": "all", "relevance_at": ["c", "h"]}
-    model = model_of("text, scores")
+@pytest.mark.parametrize(("name", "pair"), [("scores", "ch"), ("heads", "ce")])
+def test_what_is_scaled_or_gets_a_bias_has_relevance(name: str, pair: str) -> None:
+    options = {"target": "all", "relevance_at": [*pair]}
+    model = model_of(f"text, {name}")
     found = outputs(lrp_onnx.compile(model, "epsilon", **options).model, picture(model))
-    np.testing.assert_array_equal(found["c_relevance"].ravel(), found["h_relevance"].ravel())
+    before, behind = (found[f"{each}_relevance"].ravel() for each in pair)
+    np.testing.assert_array_equal(before, behind)

@@ -16,7 +16,7 @@ from typing import Any
 import onnx_ir as ir
 
 from lrp_onnx.frontend.canonize.linear_node import becomes_biased
-from lrp_onnx.graph.annotations import CHANGED
+from lrp_onnx.graph.annotations import CHANGED, aliases
 from lrp_onnx.graph.constants import (
     array_of,
     bypass,
@@ -83,7 +83,8 @@ def _bias_before(
     total = build.op("Add", product, flat, like=product)
     (moved,) = build.copy(reshape, [total, reshape.inputs[1]], like=y)
     product.meta[CHANGED] = moved.producer()  # it takes the bias, and the model has it parted
-    before = total.producer()
+    before, name = total.producer(), y.name
+    aliases(model)[name] = add.outputs[0].name  # a bias keeps its share
     build.replace(moved)
     model.graph.remove(reshape, safe=True)
     return None if before is None else (before, 0)
