@@ -4,9 +4,10 @@
 
 Each model is obtained, compiled with its composite (epsilon-plus-flat unless zoo.toml says
 otherwise) and run on its real or seeded input, on the CPU. Checked: the prediction is the right
-one; the outputs are the original's bit for bit where the runtime optimizes neither, else within
-1e-6 or what optimizing the original changes, whichever is more; relevance is finite; the weights
-take no more than `--fold auto` allows, 3 times the model or 200 MB, and 300 bytes per emitted node.
+one; the outputs are the original's within 1e-6 or what optimizing the original changes, whichever
+is more, and where the runtime optimizes neither within the latter: nearly all bit for bit, but a
+weight that is folded may be packed for another kernel; relevance is finite; the weights take no
+more than `--fold auto` allows, 3 times the model or 200 MB, and 300 bytes per emitted node.
 Printed: the sum of relevance over the value explained, which is 1 where nothing is lost to biases,
 stabilizers and rules that leak. With --readme the table replaces that of the README.
 
@@ -47,7 +48,7 @@ TOLERANCE = 1e-6
 WIDTH = 150  # of the table, also in a pipe, where the console would be 80 wide
 CPU = ["CPUExecutionProvider"]
 COLUMNS = (
-    *("model", "composite", "prediction", "forward differs", "ΣR / explained", "compile s"),
+    *("model", "composite", "prediction", "forward differs, plain", "ΣR / explained", "compile s"),
     *("run s", "nodes"),
 )
 README = Path(__file__).with_name("README.md")
@@ -134,7 +135,8 @@ def run(name: str, composite: str | None) -> list[str]:
     said = prediction(name, result.outputs[output])
     moved = difference(wanted, result.outputs)
     unoptimized = difference(plain, outputs_of(compiled.model, feeds, True, list(plain)))
-    if moved > max(TOLERANCE, difference(plain, wanted)) or unoptimized:
+    own = difference(plain, wanted)
+    if moved > max(TOLERANCE, own) or unoptimized > own:
         raise CheckFailed(f"forward differs by {moved:.1e}, not optimized by {unoptimized:.1e}")
     explained = result.relevance.pop(output)
     if broken := sum(int((~np.isfinite(r)).sum()) for r in result.relevance.values()):
@@ -144,7 +146,8 @@ def run(name: str, composite: str | None) -> list[str]:
     if bytes_after > most:
         raise CheckFailed(f"{bytes_after} bytes of weights, more than the {most} that are allowed")
     kept = sum(float(r.sum()) for r in result.relevance.values()) / float(explained.sum())
-    cells = (said, f"{moved:.0e}", f"{kept:.3g}", f"{seconds:.1f}", f"{explaining:.1f}")
+    differs = f"{moved:.0e}, {f'{unoptimized:.0e}' if unoptimized else 'no bit'}"
+    cells = (said, differs, f"{kept:.3g}", f"{seconds:.1f}", f"{explaining:.1f}")
     return [name, composite, *cells, f"{before} → {after}"]
 
 
