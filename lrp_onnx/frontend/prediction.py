@@ -197,7 +197,8 @@ class _Restored:
         if operator is None or (operator.statistic and not all(inputs)):
             return None
         if own.op_type == "Cast":
-            return _is_integer(ir.DataType(own.attributes[0].as_int()))
+            (to,) = (a.as_int() for a in own.attributes if a.name == "to")
+            return _is_integer(ir.DataType(to))
         if own.op_type == "ConstantOfShape":
             return bool(own.attributes) and _is_integer(own.attributes[0].as_tensor().dtype)
         moves = bool(operator.moves) or own.op_type == "Expand"

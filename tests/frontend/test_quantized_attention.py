@@ -62,7 +62,7 @@ QUANTIZED = "i_Y = QuantizeLinear(X, step, point) Y = DequantizeLinear(i_Y, step
 @pytest.mark.parametrize("how", METHODS, ids=str)
 def test_as_near_as_noise_of_half_a_step(how: dict[str, object]) -> None:
     def relevance(model: onnx.ModelProto) -> Array:
-        compiled = lrp_onnx.compile(model, target=1, **how)  # type: ignore[arg-type]
+        compiled = lrp_onnx.compile(model, target=1, **how)
         return run(compiled.model, {"x": X})["x_relevance"]
 
     exact = relevance(model_of("Y = Identity(X)"))
