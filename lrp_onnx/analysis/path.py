@@ -56,6 +56,11 @@ class Step:
     place: Place = field(repr=False, compare=False)
     bodies: tuple[Body, ...] = ()
 
+    @property
+    def depth(self) -> float:
+        """The share of the linear layers that lies before it, from 0 to 1."""
+        return self.place.depth
+
     def receivers(self) -> list[ir.Value]:
         """The values that get relevance from it: inputs, and what its bodies capture."""
         inputs = [v for i in self.active if (v := self.node.inputs[i]) is not None]
@@ -91,6 +96,8 @@ class Place:
     steps: list[Step]
     graph: nx.DiGraph
     outer: Step | None
+    depth: float = 0.0
+    """See `lrp_onnx.analysis.depth`."""
 
 
 @dataclass(frozen=True)

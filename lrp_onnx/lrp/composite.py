@@ -14,6 +14,7 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
+from lrp_onnx.analysis.depth import is_linear_layer, set_depths
 from lrp_onnx.analysis.path import Step, explanation_path
 from lrp_onnx.errors import CompositeError, LrpError, RuleError
 from lrp_onnx.graph.names import names_of
@@ -41,7 +42,7 @@ COMPOSITE_KEYS = {
     "activations",
     "layer",
 }
-LAYER_KEYS = {"op", "kind", "name", "first", "last", "index", "rule", "parameters"}
+LAYER_KEYS = {"op", "kind", "name", "first", "last", "index", "depth", "rule", "parameters"}
 GATES = {"constant": True, "differentiated": False}
 ATTENTION = {"constant": True, "shared": False}
 
@@ -61,6 +62,7 @@ class Layer:
     first: bool = False
     last: bool = False
     index: tuple[int, int] | None = None
+    depth: tuple[float, float] | None = None
     parameters: Mapping[str, object] = field(default_factory=dict)
     own: bool = True
     """Whether the composite's own file (not its base) names the rule."""
@@ -68,13 +70,15 @@ class Layer:
     """The user's pattern that put it in front, if one did."""
 
     def selects(self, step: Step) -> bool:
-        """Whether a node on the path matches op, kind, name and index."""
+        """Whether a node on the path matches op, kind, name, index and depth."""
         low, high = self.index or (0, step.index)
+        upper, lower = self.depth or (0.0, 1.0)
         return (
             (not self.ops or step.node.op_type in self.ops)
             and (not self.kinds or step.kind in self.kinds)
             and any(fnmatch.fnmatchcase(name, self.name) for name in names_of(step.node))
             and low <= step.index <= high
+            and upper <= step.depth <= lower
         )
 
     def takes(self, rule_name: str, name: str) -> bool:
@@ -91,7 +95,8 @@ class Layer:
         what = ", ".join(self.ops or self.kinds) or "any node"
         named = "" if self.name == "*" else f" named {self.name}"
         at = f" at {self.index[0]}-{self.index[1]}" if self.index else ""
-        return f"{position}{what}{named}{at}"
+        deep = f" at depth {self.depth[0]:g} to {self.depth[1]:g}" if self.depth else ""
+        return f"{position}{what}{named}{at}{deep}"
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,9 @@ class Composite:
         self, graph: ir.Graph, inputs: Sequence[ir.Value], target: ir.Value
     ) -> tuple[Step, ...]:
         """The explanation path with what this composite holds constant (see `path`)."""
-        return explanation_path(graph, inputs, target, self.constant_gates, self.constant_attention)
+        path = explanation_path(graph, inputs, target, self.constant_gates, self.constant_attention)
+        set_depths(path)
+        return path
 
     def with_rules(self, rules: Mapping[str, str]) -> Composite:
         """Put `PATTERN → rule` in front; a pattern is an operator type or a name.
@@ -173,8 +180,7 @@ def _placed(layer: Layer, step: Step) -> bool:
 
 def _counts(layer: Layer, step: Step) -> bool:
     """Whether the selector matches, the weights of a recurrent cell taken as linear."""
-    weights = step.kind in ("cell", "recurrent") and step.op.weighted
-    return layer.selects(replace(step, kind="linear") if weights else step)
+    return layer.selects(replace(step, kind="linear") if is_linear_layer(step) else step)
 
 
 def _reach(pattern: str, rule: Rule) -> tuple[str, ...]:
@@ -275,6 +281,7 @@ def _layer(table: object, folder: Path) -> Layer:
         first=typed(table, "first", bool, False),
         last=typed(table, "last", bool, False),
         index=_index(table),
+        depth=_depth(table),
         parameters=parameters,
     )
 
@@ -300,3 +307,16 @@ def _index(table: Mapping[str, Any]) -> tuple[int, int] | None:
     if not (isinstance(value, list) and len(value) == 2 and all(type(v) is int for v in value)):
         raise CompositeError(f"key 'index' is {value!r}. Give [first, last], counted from 0.")
     return value[0], value[1]
+
+
+def _depth(table: Mapping[str, Any]) -> tuple[float, float] | None:
+    value = table.get("depth")
+    if value is None:
+        return None
+    numbers = isinstance(value, list) and all(type(v) in (int, float) for v in value)
+    if not (numbers and len(value) == 2 and 0 <= value[0] <= value[1] <= 1):
+        raise CompositeError(
+            f"key 'depth' is {value!r}. Give [from, to]: shares of the depth, 0 at the first "
+            "linear layer and 1 at the last."
+        )
+    return float(value[0]), float(value[1])

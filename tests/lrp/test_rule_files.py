@@ -44,6 +44,10 @@ NAMED = [
     "flat",
     "wsquare",
     "zbox",
+    "graded",
+    "graded-box",
+    "epsilon-relative",
+    "attnlrp-gamma",
     "montavon-vgg16",
 ]
 
@@ -115,6 +119,8 @@ BAD_COMPOSITES = {
     "no layer": (GOOD, "'layer' is missing"),
     "no reference": ('summary = "s"\n' + LAYER, "'reference' is missing"),
     "bad index": (GOOD + LAYER + "index = [1]", "'index' is [1]"),
+    "bad depth": (GOOD + LAYER + "depth = [0.5, 0.25]", "'depth' is [0.5, 0.25]"),
+    "depth past the end": (GOOD + LAYER + "depth = [0, 2]", "'depth' is [0, 2]"),
     "no operator": (GOOD + LAYER + 'op = "Cnv"', "'Cnv' is no ONNX operator"),
     "bad op": (GOOD + LAYER + "op = 3", "'op' is 3"),
     "bad gates": ('gates = "open"\n' + GOOD + LAYER, "'gates' is 'open'"),
