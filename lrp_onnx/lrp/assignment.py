@@ -11,12 +11,13 @@ import onnx_ir as ir
 
 from lrp_onnx.analysis.common_shift import ignores_common_shift
 from lrp_onnx.analysis.path import Step, ends_of_paths
+from lrp_onnx.analysis.rectifier import is_rectifier
 from lrp_onnx.errors import CompositeError, RuleError, TargetError, UnsupportedError
 from lrp_onnx.graph.annotations import RESEMBLES
 from lrp_onnx.graph.names import name_bodies, name_of
 from lrp_onnx.graph.tensors import outputs_of
 from lrp_onnx.lrp.assigned import Assigned
-from lrp_onnx.lrp.composite import Composite, Layer, Override, chosen_composite
+from lrp_onnx.lrp.composite import RECTIFIER, Composite, Layer, Override, chosen_composite
 from lrp_onnx.lrp.logits import logits_behind
 from lrp_onnx.lrp.methods import Method, method_of
 from lrp_onnx.lrp.target import Target, choose_output, class_axis_of, parse_target
@@ -29,6 +30,7 @@ RESEMBLING = (
     "looks like a softmax or a norm, as it divides by what depends on the dividend, and behaves "
     "like none that is known, so that its parts are explained one by one"
 )
+RECTIFIERS = "rectifiers (Relu, ReLU6, Clip from 0)"
 
 
 @dataclass(frozen=True)
@@ -449,11 +451,24 @@ def _sees_all(step: Step) -> bool:
 
 
 def _warnings(composite: Composite, path: tuple[Step, ...]) -> tuple[str, ...]:
-    met = {step.node.op_type for step in path if step.kind == "activation"}
-    if not composite.activations or met <= set(composite.activations):
+    """A warning where the path has other activations than those that the composite is meant for."""
+    if not composite.activations:
         return ()
-    others = ", ".join(sorted(met - set(composite.activations)))
+    by_rectifier = RECTIFIER in composite.activations
+    met = [s for s in path if not (by_rectifier and is_rectifier(s.node))]
+    types = {s.node.op_type for s in met if s.kind == "activation"} - {*composite.activations}
+    others = ", ".join(sorted(types))
+    if by_rectifier and len(met) == len(path):
+        has = f"its activations are {others}" if others else "it has no activation"
+        return (
+            f"composite {composite.name!r} changes the gradient at rectifiers alone (Relu, ReLU6, "
+            f"Clip from 0), and there is none on the path, {has}: the map is the plain gradient. "
+            "Choose another composite.",
+        )
+    if not types:
+        return ()
+    known = [RECTIFIERS if name == RECTIFIER else name for name in composite.activations]
     return (
-        f"composite {composite.name!r} is meant for {', '.join(composite.activations)}; the path "
-        f"also has {others}.",
+        f"composite {composite.name!r} is meant for {', '.join(known)}; the path also has "
+        f"{others}.",
     )

@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from lrp_onnx.analysis.depth import is_linear_layer, set_depths
 from lrp_onnx.analysis.path import Step, explanation_path
+from lrp_onnx.analysis.rectifier import is_rectifier
 from lrp_onnx.errors import CompositeError, LrpError, RuleError
 from lrp_onnx.graph.names import names_of
 from lrp_onnx.lrp.rule import (
@@ -30,7 +31,7 @@ from lrp_onnx.lrp.rule import (
 )
 from lrp_onnx.ops.registry import KINDS, REGISTRY
 
-__all__ = ["Composite", "Layer", "Override", "chosen_composite", "load_composite"]
+__all__ = ["RECTIFIER", "Composite", "Layer", "Override", "chosen_composite", "load_composite"]
 
 COMPOSITE_KEYS = {
     "summary",
@@ -43,6 +44,8 @@ COMPOSITE_KEYS = {
     "layer",
 }
 LAYER_KEYS = {"op", "kind", "name", "first", "last", "index", "depth", "rule", "parameters"}
+RECTIFIER = "rectifier"
+"""As a kind: every ReLU, bounded above or not, whatever operator spells it."""
 GATES = {"constant": True, "differentiated": False}
 ATTENTION = {"constant": True, "shared": False}
 
@@ -75,11 +78,14 @@ class Layer:
         upper, lower = self.depth or (0.0, 1.0)
         return (
             (not self.ops or step.node.op_type in self.ops)
-            and (not self.kinds or step.kind in self.kinds)
+            and (not self.kinds or step.kind in self.kinds or self._rectifies(step))
             and any(fnmatch.fnmatchcase(name, self.name) for name in names_of(step.node))
             and low <= step.index <= high
             and upper <= step.depth <= lower
         )
+
+    def _rectifies(self, step: Step) -> bool:
+        return RECTIFIER in self.kinds and is_rectifier(step.node)
 
     def takes(self, rule_name: str, name: str) -> bool:
         """Whether `--set [RULE.]NAME` reaches its rule."""
@@ -112,7 +118,8 @@ class Composite:
     constant_gates: bool
     constant_attention: bool = False
     activations: tuple[str, ...] = ()
-    """The activations it is meant for; others are a warning in the report. Empty: any."""
+    """The activations it is meant for: operators, or RECTIFIER; others are a warning. Empty: any.
+    """
     base_only: bool = False
     """Whether it is there for others to extend and leaves linear layers without a rule."""
 
@@ -262,8 +269,9 @@ def _layer(table: object, folder: Path) -> Layer:
     for op in _strings(table, "op"):
         if not onnx.defs.has(op) and not any(op == name for _, name in REGISTRY):
             raise CompositeError(f"key 'op': {op!r} is no ONNX operator. Mend its spelling.")
-    if unknown := set(kinds) - set(KINDS):
-        raise CompositeError(f"key 'kind' is {unknown.pop()!r}. Give some of {', '.join(KINDS)}.")
+    if unknown := set(kinds) - {*KINDS, RECTIFIER}:
+        known = ", ".join((*KINDS, RECTIFIER))
+        raise CompositeError(f"key 'kind' is {unknown.pop()!r}. Give some of {known}.")
     rule = _rule_of(typed(table, "rule", str), folder)
     parameters = typed(table, "parameters", dict, {})
     for name, value in parameters.items():

@@ -204,40 +204,95 @@ def test_constants_pass(op: str, shape: tuple[int, ...], symbolic: tuple[int, ..
 
 
 SURROGATES = {
-    "gradient": lambda x, y, seed: seed * inside(x, y),
-    "guided-backprop": lambda x, y, seed: seed * inside(x, y) * (seed > 0),
-    "deconvnet": lambda x, y, seed: np.maximum(seed, 0),
-    "beta-smooth": lambda x, y, seed: seed / (1 + np.exp(-10 * x)),
+    "gradient": lambda x, seed, bound: seed * ((x > 0) & (x < bound)),
+    "guided-backprop": lambda x, seed, bound: seed * ((x > 0) & (x < bound)) * (seed > 0),
+    "deconvnet": lambda x, seed, bound: np.maximum(seed, 0),
+    "beta-smooth": lambda x, seed, bound: seed * (x < bound) / (1 + np.exp(-10 * x)),
 }
-
-
-def inside(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Where Relu and Clip have slope 1."""
-    return (x == y) & (y > 0)
+RECTIFIERS = {
+    "y = Relu(a)": np.inf,
+    "y = Clip(a, zero)": np.inf,
+    "y = Clip(a, zero, six)": 6,
+    "y = Clip(a, zero, one)": 1,
+    "y = Max(a, zero)": np.inf,
+    "y = Max(zero, a)": np.inf,
+    "m = Max(a, zero) y = Min(m, one)": 1,
+    "r = Relu(a) y = Min(r, one)": 1,
+    "r = Relu(a) y = Clip(r, none, one)": 1,
+    "y = LeakyRelu<alpha=0.0>(a)": np.inf,
+    "y = PRelu(a, zero)": np.inf,
+    "y = ThresholdedRelu<alpha=0.0>(a)": np.inf,
+    "g = Greater(a, zero) y = Where(g, a, zero)": np.inf,
+    "l = Less(zero, a) y = Where(l, a, zero)": np.inf,
+    "l = LessOrEqual(a, zero) y = Where(l, zero, a)": np.inf,
+}
+BOUNDS = {"zero": np.float32(0), "one": np.float32(1), "six": np.float32(6)}
 
 
 @pytest.mark.parametrize("composite", SURROGATES)
-@pytest.mark.parametrize("node", ["Relu(a)", "Clip(a, zero, six)", "Clip(a, zero, one)"])
-def test_relu_and_clip_change(composite: str, node: str) -> None:
-    """A softplus for both ends of a Clip is not among the rules: it stays, and that is told."""
-    seed, found = relevance(f"y = {node}", composite, scale=1.0)
-    x = np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32)
-    kept = composite == "beta-smooth" and node != "Relu(a)"
-    rule = SURROGATES["gradient" if kept else composite]
-    expected = rule(x.astype(float), found["y"], seed)
+@pytest.mark.parametrize("body", RECTIFIERS)
+def test_surrogates_change_rectifiers(composite: str, body: str) -> None:
+    """An upper bound keeps its gradient."""
+    seed, found = relevance(body.replace("none", ""), composite, scale=1.0, **used(body))
+    x = np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32).astype(float)
+    bound = RECTIFIERS[body]
+    slope = (x > 0) & (x < bound)
+    if composite == "deconvnet" and ("Min" in body or "none" in body):
+        seed = seed * (x < bound)  # what bounds is a node of its own there
+    expected = SURROGATES[composite](x, seed, bound)
+    assert slope.any()
     np.testing.assert_allclose(found["x_relevance"], expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("composite", "others"),
-    [("guided-backprop", "Tanh"), ("deconvnet", "Tanh"), ("beta-smooth", "Clip, Tanh")],
-)
-def test_what_a_surrogate_leaves_alone_is_told(composite: str, others: str) -> None:
-    body = "r = Relu(x) c = Clip(r, zero, one) y = Tanh(c)"
-    constants = {"zero": np.float32(0), "one": np.float32(1)}
+def used(body: str) -> dict[str, np.ndarray]:
+    return {name: bound for name, bound in BOUNDS.items() if name in body}
+
+
+OTHERS = {
+    "y = Clip(a, below, one)": lambda x: (x > -1) & (x < 1),
+    "y = Clip(a, none, one)": lambda x: x < 1,
+    "y = Max(a, one)": lambda x: x > 1,
+    "y = LeakyRelu<alpha=0.5>(a)": lambda x: np.where(x > 0, 1, 0.5),
+    "y = ThresholdedRelu<alpha=1.0>(a)": lambda x: x > 1,
+}
+
+
+@pytest.mark.parametrize("composite", SURROGATES)
+@pytest.mark.parametrize("body", OTHERS)
+def test_what_is_no_rectifier_keeps_its_gradient(composite: str, body: str) -> None:
+    constants = {**used(body), **({"below": np.float32(-1)} if "below" in body else {})}
+    seed, found = relevance(body.replace("none", ""), composite, scale=1.0, **constants)
+    x = np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32).astype(float)
+    np.testing.assert_allclose(found["x_relevance"], seed * OTHERS[body](x), rtol=1e-5, atol=1e-6)
+
+
+TOLD = {
+    "r = Relu(x) y = Tanh(r)": "the path also has Tanh.",
+    "r = Relu(x) c = Clip(r, below, one) y = Tanh(c)": "the path also has Clip, Tanh.",
+    "c = Clip(x, zero, six) y = Neg(c)": "",
+    "y = Tanh(x)": "its activations are Tanh: the map is the plain gradient.",
+    "y = Neg(x)": "it has no activation: the map is the plain gradient.",
+}
+
+
+@pytest.mark.parametrize("composite", ["guided-backprop", "deconvnet", "beta-smooth"])
+@pytest.mark.parametrize("body", TOLD)
+def test_what_a_surrogate_leaves_alone_is_told(composite: str, body: str) -> None:
+    constants = {**used(body), **({"below": np.float32(-1)} if "below" in body else {})}
     compiled = lrp_onnx.compile(network(body, SHAPE, **constants), composite, check=False)
-    (told,) = compiled.warnings
-    assert told.endswith(f"the path also has {others}.")
+    assert all(repr(composite) in told for told in compiled.warnings)
+    told = "".join(compiled.warnings)
+    assert TOLD[body] in told
+    assert bool(told) == bool(TOLD[body])
+
+
+@pytest.mark.parametrize("composite", SURROGATES)
+@pytest.mark.parametrize("body", [text for name, text in GATES.items() if "HardSwish" in name])
+def test_a_hard_sigmoid_is_no_rectifier(composite: str, body: str) -> None:
+    seed, found = relevance(body, composite, scale=1.0)
+    x = np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32).astype(float)
+    slope = np.where(x < -3, 0, np.where(x < 3, x / 3 + 0.5, 1))
+    np.testing.assert_allclose(found["x_relevance"], seed * slope, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("composite", SURROGATES)
