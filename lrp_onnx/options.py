@@ -102,6 +102,12 @@ class CompileOptions:
         shown="[NAME=]zero|mean|FILE",
         repeatable=True,
     )
+    layer: str | None = option(
+        None,
+        "The layer whose activations grad-cam weighs, by its tensor or node [the last "
+        "convolution].",
+        shown="TENSOR|NODE",
+    )
     runtime: str = option("portable", f"The runtime to compile for: {', '.join(RUNTIMES)}.")
     fold: str = option(
         "auto",

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import onnx_ir as ir
 
 from lrp_onnx.errors import TargetError
+from lrp_onnx.gradients.grad_cam import grad_cam
 from lrp_onnx.gradients.integrated_gradients import integrated_gradients
 from lrp_onnx.gradients.source import cut_at_sources
 from lrp_onnx.graph.annotations import AUDIT, PLAIN, RELEVANCE, TOPK_INDEX, provenance
@@ -108,6 +109,8 @@ def _explained(
         return walk(emit, assignment.nodes, start, wanted, audit, masks)
     if assignment.method.path:
         return integrated_gradients(emit, model, assignment, first, audit is not None)
+    if assignment.method.layer:
+        return grad_cam(emit, assignment, first)
     return _by_gradient(emit, assignment, start, wanted, masks)
 
 

@@ -29,6 +29,7 @@ from lrp_onnx.frontend.prediction import Prediction
 from lrp_onnx.gradients.baseline import described, read_baselines
 from lrp_onnx.graph import annotations as notes
 from lrp_onnx.graph.model_file import Source, check_original, load, sha256_of
+from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.graph.subgraphs import graphs_of, nodes_of
 from lrp_onnx.graph.unused import remove_unused
 from lrp_onnx.lowering.fold import fold_constants
@@ -258,7 +259,7 @@ def _is_named(value: ir.Value) -> bool:
 
 def _stamp(model: ir.Model, source: Source, assignment: Assignment) -> None:
     """Record in the model's metadata where it comes from and what was asked."""
-    options, method = assignment.options, assignment.method
+    options = assignment.options
     model.metadata_props.update(
         {
             notes.VERSION: version(),
@@ -266,11 +267,11 @@ def _stamp(model: ir.Model, source: Source, assignment: Assignment) -> None:
             notes.COMPOSITE: assignment.composite_name,
             notes.TARGET: str(assignment.target),
             notes.START: assignment.start,
-            notes.METHOD: method.name,
+            notes.METHOD: assignment.method.name,
             notes.RUNTIME: options.runtime,
             notes.OPTIMIZED: str(options.optimize).lower(),
             notes.CONDITIONS: json.dumps(list(options.conditions)),
-            **(_path_metadata(assignment) if method.path else {}),
+            **_method_metadata(assignment),
             notes.OUTPUT: assignment.output.name or "",
             notes.STARTS_AT: "output" if assignment.start_at is assignment.output else "logits",
             notes.CLASS_AXIS: "" if assignment.class_axis is None else str(assignment.class_axis),
@@ -279,8 +280,13 @@ def _stamp(model: ir.Model, source: Source, assignment: Assignment) -> None:
     )
 
 
-def _path_metadata(assignment: Assignment) -> dict[str, str]:
-    return {
-        notes.STEPS: str(assignment.steps),
-        notes.BASELINE: described(assignment.options.baseline),
-    }
+def _method_metadata(assignment: Assignment) -> dict[str, str]:
+    """What only some methods are set by."""
+    if assignment.layer is not None:
+        return {notes.LAYER: tensor_name(assignment.layer)}
+    if assignment.method.path:
+        return {
+            notes.STEPS: str(assignment.steps),
+            notes.BASELINE: described(assignment.options.baseline),
+        }
+    return {}

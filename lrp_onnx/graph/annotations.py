@@ -25,6 +25,7 @@ __all__ = [
     "EXPLAINED",
     "FORWARD_KEPT",
     "GATE",
+    "LAYER",
     "METHOD",
     "NAME",
     "OPTIMIZED",
@@ -93,6 +94,8 @@ CONDITIONS = "lrp.conditions"
 """The conditioned tensors, as JSON."""
 STEPS = "lrp.steps"
 BASELINE = "lrp.baseline"
+LAYER = "lrp.layer"
+"""The tensor that grad-cam is formed at."""
 OUTPUT = "lrp.output"
 CLASS_AXIS = "lrp.class_axis"
 """A number, or nothing where the output has no class axis."""

@@ -18,6 +18,7 @@ from lrp_onnx.graph.names import name_bodies, name_of
 from lrp_onnx.graph.tensors import outputs_of
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.lrp.composite import RECTIFIER, Composite, Layer, Override, chosen_composite
+from lrp_onnx.lrp.layer import layer_of
 from lrp_onnx.lrp.logits import logits_behind
 from lrp_onnx.lrp.methods import Method, method_of
 from lrp_onnx.lrp.target import Target, choose_output, class_axis_of, parse_target
@@ -66,6 +67,8 @@ class Assignment:
     class_axis: int | None
     inputs: tuple[ir.Value, ...]
     nodes: tuple[Assigned, ...]
+    layer: ir.Value | None
+    """The tensor that grad-cam is formed at."""
     warnings: tuple[str, ...]
     unrecognized: tuple[str, ...] = ()
     """The nodes on the path that look like a softmax or a norm and were not recognized as one."""
@@ -163,6 +166,7 @@ def assign(
         class_axis=axis,
         inputs=inputs,
         nodes=nodes,
+        layer=layer_of(model, path, inputs, options.layer) if method.layer else None,
         warnings=(
             *_warnings(composite, every),
             *_unreached_rules(options, layers),

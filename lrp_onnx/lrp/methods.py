@@ -8,7 +8,8 @@ tensor that it becomes (its embedding), then summed over it.  So a token's salie
 of its embedding's gradient, and its input × gradient the product of both.
 
 A new method is a record here and the function that forms it: `of_gradient` where the gradient at
-the input is enough, else a function in `lrp_onnx.compiler.explanation`.
+the input is enough, else a module of `lrp_onnx/gradients`, called in
+`lrp_onnx.compiler.explanation`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from lrp_onnx.options import CompileOptions
 
 __all__ = ["METHODS", "Method", "attribution", "method_of"]
 
+OWN_OPTIONS = ("steps", "baseline", "layer")
+"""Options that only some methods take."""
 Attribution = Callable[[Emit, ir.Value, ir.Value], ir.Value]
 """Forms the relevance of a float tensor x from x and its gradient, both of one shape."""
 
@@ -45,6 +48,10 @@ class Method:
     path: bool = False
     """Whether it follows the input from a baseline in steps. Then there is no relevance in between,
     and one class at a time."""
+    layer: bool = False
+    """Whether it is formed at one inner layer, so that no other tensor has it."""
+    options: tuple[str, ...] = ()
+    """Which of OWN_OPTIONS it takes."""
     steps: int = 0
     """How many steps it takes unless the user says."""
     of_gradient: Attribution | None = None
@@ -62,24 +69,25 @@ class Method:
         """
         if self.path:
             return f"{self.name} ({metadata['steps']} steps from {metadata['baseline']})"
+        if self.layer:
+            return f"{self.name} at {metadata['layer']}"
         return metadata["composite"] if self.rules else self.name
 
     def check(self, options: CompileOptions) -> None:
         """Raise TargetError or CompositeError for an option that the method cannot take."""
-        if not self.path:
-            self._refuse_path(options)
+        self._refuse_options_of_others(options)
         if not self.rules:
             self._refuse_rules(options)
-        if self.path:
+        if self.path or self.layer:
             self._refuse_inner_tensors(options)
 
-    def _refuse_path(self, options: CompileOptions) -> None:
-        option = "steps" if options.steps is not None else "baseline"
-        if options.steps is not None or options.baseline is not None:
-            others = ", ".join(m.name for m in METHODS.values() if m.path)
-            raise TargetError(
-                f"{option}: method {self.name!r} takes none. Choose {others}, or leave it out."
-            )
+    def _refuse_options_of_others(self, options: CompileOptions) -> None:
+        for option in OWN_OPTIONS:
+            if getattr(options, option) is not None and option not in self.options:
+                others = ", ".join(m.name for m in METHODS.values() if option in m.options)
+                raise TargetError(
+                    f"{option}: method {self.name!r} takes none. Choose {others}, or leave it out."
+                )
 
     def _refuse_rules(self, options: CompileOptions) -> None:
         if options.composite is not None or options.rules or options.parameters:
@@ -140,8 +148,17 @@ METHODS = {
             "(x - x₀) · mean of g on the way from x₀ to x",
             "Sundararajan et al. 2017",
             path=True,
+            options=("steps", "baseline"),
             steps=32,
             settings=("steps", "baseline"),
+        ),
+        Method(
+            "grad-cam",
+            "max(0, Σ α·A), A a layer's activations, α the mean of its gradient in each channel",
+            "Selvaraju et al. 2017",
+            layer=True,
+            options=("layer",),
+            settings=("layer",),
         ),
     )
 }

@@ -1,0 +1,68 @@
+"""The layer whose activations Grad-CAM weighs: the one that is named, or the last convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from lrp_onnx.analysis.path import Step
+from lrp_onnx.analysis.positions import Axes, continued_axes, positions_of
+from lrp_onnx.errors import TargetError
+from lrp_onnx.graph.annotations import aliases
+from lrp_onnx.graph.names import name_of, tensor_name
+from lrp_onnx.graph.tensors import tensor_of
+
+__all__ = ["layer_of"]
+
+CONVOLUTIONS = ("Conv", "ConvTranspose", "DeformConv")
+
+
+def layer_of(
+    model: ir.Model, path: Sequence[Step], inputs: Sequence[ir.Value], name: str | None
+) -> ir.Value:
+    """The tensor of that name, or the output of the node of that name; without one that of the last
+    convolution on the path with several positions that stand for parts of every explained input.
+
+    Raises TargetError where it does not lie on the path, or there is none.
+    """
+    if name is not None:
+        return _named(model, path, name)
+    convolutions = [s.node.outputs[0] for s in path if s.node.op_type in CONVOLUTIONS]
+    axes = [continued_axes(path, x) for x in inputs]
+    layers = [v for v in convolutions if all(_has_positions(v, of.get(v, ())) for of in axes)]
+    if layers:
+        return layers[-1]
+    fact = "there is no convolution on the explanation path"
+    if convolutions:
+        names = ", ".join(repr(v.name) for v in inputs)
+        fact = f"no convolution on the explanation path has several positions of input {names}"
+    raise TargetError(
+        f"method 'grad-cam': {fact}, so that there are no feature maps to weigh. Name a tensor "
+        "that has them with --layer, leave inputs without positions out with --explain, or choose "
+        "another method."
+    )
+
+
+def _named(model: ir.Model, path: Sequence[Step], name: str) -> ir.Value:
+    node = next((node for node in model.graph if name in (node.name, name_of(node))), None)
+    if any(v.name == name for n in model.graph for v in n.outputs) or name in aliases(model):
+        value = tensor_of(model, name)
+    else:
+        value = node.outputs[0] if node is not None else tensor_of(model, name)
+    if name in aliases(model):
+        raise TargetError(
+            f"layer {name!r}: the node behind it is one layer with it here, as a "
+            f"BatchNormalization with its convolution. Give tensor {tensor_name(value)!r}."
+        )
+    if not any(value in step.node.outputs for step in path):
+        raise TargetError(
+            f"layer {name!r}: it does not lie between the explained input and the output. "
+            "`lrp-onnx inspect` lists the nodes that do."
+        )
+    return value
+
+
+def _has_positions(value: ir.Value, axes: Axes) -> bool:
+    """Whether axes of the input go on in it, with more than one place as far as its shape shows."""
+    return any(value.shape is None or value.shape[n] != 1 for n in positions_of(axes).values())
