@@ -26,6 +26,9 @@ CASES = {
     "erased": "f = SequenceConstruct(x, x, z) o = Constant<value = int64 {0}> () "
     "s = SequenceErase(f, o) " + AT,
     "single": f"s = SplitToSequence<axis = 1, keepdims = 0>(z) {AT}",
+    "unbound": "n = Constant<value = int64 {1}> () "
+    "s = SplitToSequence<axis = 1, keepdims = 0>(z, n) i = Constant<value = int64 {1}> () "
+    "p = SequenceAt(s, i) h = Shape(p) r = Shape(h) f = Cast<to = 1>(r) y = Mul(p, f)",
     "parts": "n = Constant<value = int64 {2}> () s = SplitToSequence<axis = 1>(z, n) " + AT,
     "lengths": "n = Constant<value = int64[2] {1, 2}> () s = SplitToSequence<axis = 1>(z, n) " + AT,
     "length": "s = SequenceConstruct(x, z) n = SequenceLength(s) f = Cast<to = 1>(n) y = Mul(z, f)",

@@ -23,6 +23,7 @@ from lrp_onnx.frontend.normalize.shapes import (
     forget_declared,
     infer_shapes,
 )
+from lrp_onnx.frontend.normalize.unbind import unbind_without_length
 from lrp_onnx.frontend.prediction import Prediction
 from lrp_onnx.frontend.quantized.unsigned import make_unsigned
 from lrp_onnx.graph.constants import lift_weights
@@ -57,6 +58,7 @@ def normalize(model: ir.Model, to_opset: int | None = None) -> Prediction:
     free_generated_names(model)
     for body in graphs_of(model.graph)[1:]:
         lift_weights(model.graph, body)
+    unbind_without_length(model)
     make_unsigned(model)
     if any(map(_rounds_up, graphs_of(model.graph)[1:])):
         infer_shapes(model, strict=False)  # bodies are recorded whole, their pooling settled
