@@ -3,7 +3,8 @@
 A float input is its own source.  An integer one (token ids, bytes of a picture) becomes one or
 several by Gather, Cast or DequantizeLinear, perhaps after it was reshaped or sliced.  So the path
 is cut at the sources: behind them it is differentiated, before them relevance only moves.  Integers
-that a quantizer makes of floats inside the network lie behind, too.
+that a quantizer makes of floats inside the network lie behind, too.  Ids that are given as floats
+and become integers before anything is computed with them are integers here.
 """
 
 from __future__ import annotations
@@ -40,8 +41,10 @@ class Cut:
 
 def cut_at_sources(inputs: Sequence[ir.Value], nodes: Sequence[Assigned]) -> Cut:
     """Cut the path from the explained inputs at their sources."""
-    behind, before, embedded = [], [], []
-    floats = tuple(v for v in inputs if not _is_integer(v))
+    behind, before = list[Assigned](), list[Assigned]()
+    embedded = list[ir.Value]()
+    ids = {v for x in inputs if not _is_integer(x) for v in _float_ids(x, nodes)}
+    floats = tuple(v for v in inputs if not _is_integer(v) and v not in ids)
     differentiable = set(floats)  # integers too: what a quantizer made of floats
     for site in nodes:
         if site.step.bodies and any(
@@ -53,18 +56,44 @@ def cut_at_sources(inputs: Sequence[ir.Value], nodes: Sequence[Assigned]) -> Cut
                 "Choose method lrp, or other inputs with --explain"
             )
         read, written = site.step.node.inputs, site.step.node.outputs
+        if site.step.node.op_type == "ExplainedBy" and read[1] in embedded:
+            # what stands for it in the forward may be computed where it cannot be, as one-hot rows
+            # times a table for ids outside of the table
+            before.append(site)
+            embedded[embedded.index(read[1])] = written[0]
+            differentiable.update(written)
+            continue
         integers = tuple(
-            i for i in site.step.active if _is_integer(read[i]) and read[i] not in differentiable
+            i
+            for i in site.step.active
+            if (_is_integer(read[i]) or read[i] in ids) and read[i] not in differentiable
         )
         others = tuple(i for i in site.step.active if i not in integers)
         if integers:
             before.append(_with_active(site, integers))
-            embedded += [v for v in written if not _is_integer(v)]
+            embedded += [v for v in written if not _is_integer(v) and v not in ids]
         if others or site.step.captured:
             behind.append(_with_active(site, others))
             differentiable.update(written)
-        differentiable.update(v for v in written if not _is_integer(v))
+        differentiable.update(v for v in written if not _is_integer(v) and v not in ids)
     return Cut(tuple(behind), tuple(before), floats, tuple(embedded))
+
+
+def _float_ids(x: ir.Value, nodes: Sequence[Assigned]) -> set[ir.Value]:
+    """The float input and what it is moved to, if all of that becomes integers; else nothing."""
+    ids, read = {x}, set[ir.Value]()
+    for site in nodes:
+        node = site.step.node
+        values = set(site.step.receivers())
+        if not values & ids:
+            continue
+        written = [v for v in node.outputs if not _is_integer(v)]
+        moved = site.step.kind == "move" and (written or node.op_type in ("Cast", "CastLike"))
+        if not moved or not values <= ids:
+            return set()
+        ids.update(written)
+        read |= values
+    return ids if ids == read else set()
 
 
 def _with_active(site: Assigned, active: tuple[int, ...]) -> Assigned:

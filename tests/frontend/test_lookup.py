@@ -57,8 +57,12 @@ def model_with(body: str, name: str = "ids", dtype: str = "int64") -> onnx.Model
     return helper.make_model(graph, opset_imports=opsets, ir_version=10)
 
 
-def relevance(model: onnx.ModelProto, x: np.ndarray, composite: str) -> np.ndarray:
-    compiled = lrp_onnx.compile(model, composite, target="all")
+HOW = ("attnlrp", "epsilon", "input-x-gradient", "integrated-gradients")
+
+
+def relevance(model: onnx.ModelProto, x: np.ndarray, how: str) -> np.ndarray:
+    named = {"method": how} if "gradient" in how else {"composite": how}
+    compiled = lrp_onnx.compile(model, target="all", **named)
     name = model.graph.input[0].name
     return run(compiled.model, {name: x})[f"{name}_relevance"]
 
@@ -66,12 +70,12 @@ def relevance(model: onnx.ModelProto, x: np.ndarray, composite: str) -> np.ndarr
 IDS = np.array([[1, 5, 0], [3, 3, 2]])
 
 
-@pytest.mark.parametrize("composite", ["attnlrp", "epsilon"])
+@pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("name", SPELLINGS)
-def test_a_one_hot_product_is_a_lookup(name: str, composite: str) -> None:
-    expected = relevance(model_with("r = Gather(table, ids)"), IDS, composite)
+def test_a_one_hot_product_is_a_lookup(name: str, how: str) -> None:
+    expected = relevance(model_with("r = Gather(table, ids)"), IDS, how)
     assert np.abs(expected).max() > 0
-    assert_close(relevance(model_with(SPELLINGS[name]), IDS, composite), expected)
+    assert_close(relevance(model_with(SPELLINGS[name]), IDS, how), expected)
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -87,9 +91,9 @@ def test_an_id_outside_of_the_table_gives_zeros_as_before() -> None:
     assert_close(run(compiled, {"ids": far})["y"], run(model, {"ids": far})["y"])
 
 
-@pytest.mark.parametrize("composite", ["attnlrp", "epsilon"])
+@pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("name", FLOATS)
-def test_ids_as_floats(name: str, composite: str) -> None:
-    expected = relevance(model_with("r = Gather(table, ids)"), IDS, composite)
+def test_ids_as_floats(name: str, how: str) -> None:
+    expected = relevance(model_with("r = Gather(table, ids)"), IDS, how)
     model = model_with(FLOATS[name], "x", "float32")
-    assert_close(relevance(model, IDS.astype(np.float32), composite), expected)
+    assert_close(relevance(model, IDS.astype(np.float32), how), expected)
