@@ -87,10 +87,15 @@ class Build:
         return tuple(node.outputs)
 
     def copy(
-        self, node: ir.Node, inputs: Sequence[Input], like: ir.Value | None = None
+        self,
+        node: ir.Node,
+        inputs: Sequence[Input],
+        like: ir.Value | None = None,
+        named: str | None = None,
     ) -> tuple[ir.Value, ...]:
-        """Add a node like the given one that reads other inputs."""
-        same: dict[str, Any] = {**node.attributes, "domain": node.domain, "like": like}
+        """Add a node like another one that reads other inputs."""
+        same: dict[str, Any] = {**node.attributes, "domain": node.domain}
+        same |= {"like": like, "named": named}
         return self.outputs(node.op_type, len(node.outputs), *inputs, **same)
 
     def explained(self, y: ir.Value, z: ir.Value) -> ir.Value:

@@ -22,6 +22,7 @@ __all__ = [
     "graphs_of",
     "nodes_of",
     "ports_of",
+    "proto_bodies",
     "proto_graphs",
 ]
 
@@ -88,9 +89,15 @@ def proto_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """The same of a graph that is not in onnx-ir's form."""
     yield graph
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from proto_graphs(attribute.g)
+        for body in proto_bodies(node):
+            yield from proto_graphs(body)
+
+
+def proto_bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs inside a node that is not in onnx-ir's form."""
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.g
 
 
 def captures(node: ir.Node) -> Iterator[ir.Value]:

@@ -11,8 +11,8 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.arithmetic import Operand, multiply, subtract
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.graph.constants import constant_array
 from lrp_onnx.graph.dialect import is_dialect
-from lrp_onnx.ops.scatter_add import constant_array
 
 __all__ = ["at_least", "at_most", "form_products", "late", "side", "stabilize"]
 

@@ -11,9 +11,10 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.graph.constants import constant_ints
 from lrp_onnx.ops.operands import operand, optional
 from lrp_onnx.ops.registry import op
-from lrp_onnx.ops.scatter_add import Size, constant_ints, pad, size_of, slice_axis, vector
+from lrp_onnx.ops.scatter_add import Size, pad, size_of, slice_axis, vector
 
 __all__: list[str] = []
 

@@ -22,11 +22,12 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.builder import Emit, Input, known_rank
+from lrp_onnx.graph.constants import constant_array
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op, refuse
 from lrp_onnx.ops.samples import along
-from lrp_onnx.ops.scatter_add import Size, constant_array, size_of, vector
+from lrp_onnx.ops.scatter_add import Size, size_of, vector
 
 __all__: list[str] = []
 

@@ -8,10 +8,11 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.graph.constants import constant_ints
 from lrp_onnx.ops.operands import operand, optional
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.samples import along
-from lrp_onnx.ops.scatter_add import Size, constant_ints, plus, reshape, size_of, slice_axis
+from lrp_onnx.ops.scatter_add import Size, plus, reshape, size_of, slice_axis
 
 __all__: list[str] = []
 

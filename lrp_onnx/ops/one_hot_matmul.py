@@ -13,7 +13,7 @@ from math import prod
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, static_shape
-from lrp_onnx.ops.scatter_add import is_zero
+from lrp_onnx.graph.constants import is_zero
 
 __all__ = ["class_of", "one_row"]
 

@@ -14,11 +14,12 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.graph.constants import constant_ints
 from lrp_onnx.ops.bounds import same_sign
 from lrp_onnx.ops.operands import operand, optional
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.samples import by_shape
-from lrp_onnx.ops.scatter_add import constant_ints, counted, size_of
+from lrp_onnx.ops.scatter_add import counted, size_of
 
 __all__ = ["REDUCES", "again", "give_back_mean", "give_to_winner", "keeping_axes", "reduced_axes"]
 

@@ -16,18 +16,11 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.graph.constants import constant_array
 from lrp_onnx.ops.operands import operand, optional
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.samples import by_shape
-from lrp_onnx.ops.scatter_add import (
-    Size,
-    constant_array,
-    counted,
-    reshape,
-    size_of,
-    slice_axis,
-    vector,
-)
+from lrp_onnx.ops.scatter_add import Size, counted, reshape, size_of, slice_axis, vector
 
 __all__: list[str] = []
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit
@@ -20,10 +19,7 @@ __all__ = [
     "LAST",
     "Size",
     "columns",
-    "constant_array",
-    "constant_ints",
     "counted",
-    "is_zero",
     "overlap_add",
     "pad",
     "plus",
@@ -40,23 +36,6 @@ Size = int | ir.Value
 
 LAST = 2**31 - 1
 """An end that means the end of any axis; it fits into int32."""
-
-
-def constant_array(value: ir.Value | None) -> np.ndarray | None:
-    """The elements of a constant; None for what the run computes or what is left out."""
-    return None if value is None or value.const_value is None else value.const_value.numpy()
-
-
-def is_zero(value: ir.Value) -> bool:
-    """Whether it is known to be 0 everywhere."""
-    array = constant_array(value)
-    return array is not None and not array.any()
-
-
-def constant_ints(value: ir.Value | None) -> list[int] | None:
-    """The integers of a constant tensor, flattened; None where they are not known."""
-    array = constant_array(value)
-    return None if array is None else [int(v) for v in array.ravel()]
 
 
 def size_of(emit: Emit, value: ir.Value, axis: int) -> Size:

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.graph.constants import constant_ints
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.ops.gather_transpose import give_back, give_back_constant, positions
 from lrp_onnx.ops.operands import operand, optional
@@ -17,7 +18,6 @@ from lrp_onnx.ops.samples import rank_of
 from lrp_onnx.ops.scatter_add import (
     LAST,
     Size,
-    constant_ints,
     counted,
     overlap_add,
     pad,

@@ -6,10 +6,11 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.graph.constants import constant_ints
 from lrp_onnx.ops.bounds import same_sign
 from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op, refuse
-from lrp_onnx.ops.scatter_add import Size, constant_ints, pad, plus, size_of, slice_axis, vector
+from lrp_onnx.ops.scatter_add import Size, pad, plus, size_of, slice_axis, vector
 
 __all__: list[str] = []
 

@@ -25,7 +25,7 @@ from lrp_onnx.graph.arithmetic import (
     tensor,
 )
 from lrp_onnx.graph.builder import Emit, Input, static_shape
-from lrp_onnx.ops.scatter_add import constant_array
+from lrp_onnx.graph.constants import constant_array
 from lrp_onnx.propagation.shares import Layer
 from lrp_onnx.rewrites.linear_nodes import backward, forward
 from lrp_onnx.rewrites.normal_form import NormalForm, Parts

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import HALF, Emit
+from lrp_onnx.graph.constants import constant_array
 from lrp_onnx.graph.dialect import is_dialect, meant_by
 from lrp_onnx.graph.shapes import same_sizes
-from lrp_onnx.ops.scatter_add import constant_array
 
 __all__ = [
     "DoesNotApply",

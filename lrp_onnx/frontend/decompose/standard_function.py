@@ -15,7 +15,7 @@ from onnx_ir.passes import common
 
 from lrp_onnx.graph.subgraphs import nodes_of
 
-__all__ = ["BY_FUNCTION", "write_out_functions"]
+__all__ = ["BY_FUNCTION", "call_function", "inline_functions", "write_out_functions"]
 
 BY_FUNCTION: set[tuple[str, str]] = {
     ("", "CenterCropPad"),
@@ -35,26 +35,38 @@ def write_out_functions(model: ir.Model, only: Callable[[ir.Node], bool] | None 
     """Inline the function of each node in BY_FUNCTION, with `only` of those alone that it accepts;
     says whether there was one.
     """
-    nodes = [
-        node
-        for node in nodes_of(model.graph)
-        if (node.domain, node.op_type) in BY_FUNCTION and (only is None or only(node))
-    ]
-    written = False
-    for k, node in enumerate(nodes):
-        function = _function(node, model.graph.opset_imports)
-        if function is None:
-            continue
-        function.domain, function.name = DOMAIN, f"{node.op_type}_{k}"
-        inlined = ir.serde.deserialize_function(function)
-        model.functions[inlined.identifier()] = inlined
-        node.domain, node.op_type = DOMAIN, inlined.name
-        model.graph.opset_imports[DOMAIN] = 1
-        written = True
-    if written:
-        common.InlinePass()(model)
-        model.graph.opset_imports.pop(DOMAIN, None)
-    return written
+    for node in list(nodes_of(model.graph)):
+        if (node.domain, node.op_type) in BY_FUNCTION and (only is None or only(node)):
+            call_function(model, node)
+    return inline_functions(model)
+
+
+def call_function(model: ir.Model, node: ir.Node) -> bool:
+    """Make the node a call of the function that defines its operator, to be inlined; says whether
+    there is one.  Nodes are named under the node; the one of its first output keeps its name.
+    """
+    function = _function(node, model.graph.opset_imports)
+    if function is None or not _has_outputs(function, len(node.outputs)):
+        return False
+    base, node.name = node.name or node.outputs[0].name, None
+    for inner in function.node:
+        first = function.output[0] in inner.output
+        inner.name = f"{base}" if first else f"{base}/{inner.op_type}"
+    function.domain, function.name = DOMAIN, f"{node.op_type}_{len(model.functions)}"
+    called = ir.serde.deserialize_function(function)
+    model.functions[called.identifier()] = called
+    node.domain, node.op_type = DOMAIN, called.name
+    return True
+
+
+def inline_functions(model: ir.Model) -> bool:
+    """Write out such calls; says whether there was one."""
+    if not model.functions:
+        return False
+    model.graph.opset_imports[DOMAIN] = 1
+    common.InlinePass()(model)
+    model.graph.opset_imports.pop(DOMAIN, None)
+    return True
 
 
 def _function(node: ir.Node, opsets: Mapping[str, int]) -> onnx.FunctionProto | None:
@@ -98,6 +110,13 @@ def _at(function: onnx.FunctionProto, opset: int) -> onnx.FunctionProto:
     del function.opset_import[:]
     function.opset_import.append(onnx.helper.make_opsetid("", opset))
     return function
+
+
+def _has_outputs(function: onnx.FunctionProto, count: int) -> bool:
+    """Whether it computes as many outputs; those behind, which are built for other uses, go."""
+    del function.output[count:]
+    made = {name for node in function.node for name in node.output}
+    return made.issuperset(function.output)
 
 
 def _type(value: ir.Value | None) -> bytes:

@@ -16,7 +16,7 @@ import onnx
 from onnx import helper
 
 from lrp_onnx.errors import ModelError
-from lrp_onnx.frontend.opset.scope import subgraphs
+from lrp_onnx.graph.subgraphs import proto_bodies
 from lrp_onnx.ops.registry import REGISTRY
 
 __all__ = ["settle_ceil_mode"]
@@ -47,7 +47,7 @@ def _nodes(graph: onnx.GraphProto, *around: onnx.GraphProto) -> Iterator[tuple[N
     """Every node in the order of the run, with the graph that it is in and those around that."""
     for node in graph.node:
         yield node, (graph, *around)
-        for inner in subgraphs(node):
+        for inner in proto_bodies(node):
             yield from _nodes(inner, graph, *around)
 
 

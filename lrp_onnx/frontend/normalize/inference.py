@@ -9,7 +9,7 @@ from onnx import GraphProto, ModelProto, NodeProto, helper
 
 from lrp_onnx.frontend.normalize.ceil_mode import settle_ceil_mode
 from lrp_onnx.frontend.normalize.loop_state import inferred_steady
-from lrp_onnx.frontend.opset.scope import subgraphs
+from lrp_onnx.graph.subgraphs import proto_bodies
 
 __all__ = ["inferred"]
 
@@ -67,7 +67,7 @@ def _as_identities(graph: GraphProto) -> dict[str, NodeProto]:
 
 def _declare_captured(graph: GraphProto) -> None:
     """Tell the types of initializers where a body may read them; onnx does not look there."""
-    if not any(True for node in graph.node for _ in subgraphs(node)):
+    if not any(True for node in graph.node for _ in proto_bodies(node)):
         return
     known = {value.name for value in (*graph.input, *graph.value_info)}
     for tensor in graph.initializer:
@@ -100,5 +100,5 @@ def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
     """The nodes of a graph and of the graphs inside it."""
     for node in graph.node:
         yield node
-        for inner in subgraphs(node):
+        for inner in proto_bodies(node):
             yield from _nodes(inner)

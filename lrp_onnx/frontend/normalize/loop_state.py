@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from onnx import GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto
 from onnx.shape_inference import InferenceError
 
-from lrp_onnx.frontend.opset.scope import subgraphs
+from lrp_onnx.graph.subgraphs import proto_bodies
 
 __all__ = ["inferred_steady"]
 
@@ -77,7 +77,7 @@ def _types(graph: GraphProto) -> Iterator[tuple[str, TypeProto]]:
             held.tensor_type.shape.SetInParent()
         yield tensor.name, held
     for node in graph.node:
-        for inner in subgraphs(node):
+        for inner in proto_bodies(node):
             yield from _types(inner)
 
 
@@ -86,7 +86,7 @@ def _loops(graph: GraphProto) -> Iterator[tuple[GraphProto, NodeProto]]:
     for node in graph.node:
         if node.op_type == "Loop" and not node.domain:
             yield graph, node
-        for inner in subgraphs(node):
+        for inner in proto_bodies(node):
             yield from _loops(inner)
 
 
@@ -95,7 +95,7 @@ def _name(node: NodeProto) -> str:
 
 
 def _body(node: NodeProto) -> GraphProto:
-    return next(subgraphs(node))
+    return next(proto_bodies(node))
 
 
 def _assume(graph: GraphProto, assumed: dict[Carried, TypeProto]) -> None:

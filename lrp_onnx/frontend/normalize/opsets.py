@@ -40,7 +40,7 @@ def bring_to_opset(model: ir.Model, wanted: int | None) -> None:
         if refused:
             raise refusal(refused)
     if model.graph.opset_imports.get("", 0) not in OPSETS:
-        through_proto(model, opset.convert)
+        opset.convert(model)
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     if wanted is not None:
         _convert(model, wanted)

@@ -1,57 +1,57 @@
 """Any opset from 7 to 28 becomes one that the compiler and every runtime knows: 18 to 21.
 
-Each operator is looked at by itself. Most mean at the new opset what they meant at the old one and
+Each operator is looked at by itself.  Most mean at the new opset what they meant at the old one and
 stay as they are, so names, text, metadata and the order of nodes survive; the few others are
-rewritten (`opset_raise`, `opset_lower`, `opset_forms`, `opset_function`).
+rewritten (`raising`, `lowering`, `forms`).  A rewrite changes the node in place and returns None,
+or returns what stands for each output; what it builds beside is put in front of the node.  It
+raises UnsupportedError, with the fact alone, where there is no form.
 """
 
 from __future__ import annotations
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, defs, helper, shape_inference
+import onnx_ir as ir
+from onnx import defs, shape_inference
+from onnx_ir.passes import common
 
-from lrp_onnx.errors import ModelError
+from lrp_onnx.errors import ModelError, UnsupportedError
+from lrp_onnx.frontend.decompose.standard_function import call_function, inline_functions
 from lrp_onnx.frontend.opset.lowering import CEILING, lowered
+from lrp_onnx.frontend.opset.node import Rewrite
 from lrp_onnx.frontend.opset.raising import raised
-from lrp_onnx.frontend.opset.scope import Rewrite, Scope, Shared, subgraphs
+from lrp_onnx.graph.model_file import through_proto
+from lrp_onnx.graph.replacement import Build, take_place
+from lrp_onnx.graph.subgraphs import nodes_of
 
 __all__ = ["CEILING", "FLOOR", "NEWEST", "OLDEST", "convert"]
 
 OLDEST, FLOOR, NEWEST = 7, 18, 28
-IR_VERSIONS = range(8, 11)
 STANDARD = ("", "ai.onnx")
 
 
-def convert(proto: ModelProto) -> ModelProto:
-    """Return the model with its standard opset in 18 … 21 and its IR version in 8 … 10.
+def convert(model: ir.Model) -> None:
+    """Bring the model's standard opset into 18 … 21, in place.
 
-    Below 18 it becomes 18, above 21 it becomes 21. Inputs, outputs, names and other domains stay;
-    local functions are taken as they are (inline them before). Large weights may be missing: only
-    small constants are read. Raises ModelError naming every node that has no form there, or the
-    opset if it is outside 7 … 28.
+    Below 18 it becomes 18, above 21 it becomes 21.  Inputs, outputs, names and other domains stay;
+    constants are initializers, functions inlined before.  Raises ModelError naming every node that
+    has no form there, or the opset if it is outside 7 … 28.
     """
-    model = ModelProto()
-    model.CopyFrom(proto)
     opset = _standard_opset(model)
     if opset < FLOOR:
         _rewrite(model, opset, raised, FLOOR)
-        _set_opset(model, FLOOR)
     elif opset > CEILING:
-        # What one function leaves behind may be newer than opset 21 itself.
+        # what one function leaves behind may be newer than opset 21 itself
         while _rewrite(model, opset, lowered, CEILING):
             pass
-        _set_opset(model, CEILING)
-    _set_ir_version(model)
-    return model
+    _set_opset(model, min(max(opset, FLOOR), CEILING))
 
 
-def _standard_opset(model: ModelProto) -> int:
-    """Return the model's standard opset; ModelError unless it is one we know."""
-    versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD]
+def _standard_opset(model: ir.Model) -> int:
+    """The model's standard opset; ModelError unless it is one we know."""
+    imports = model.graph.opset_imports
+    versions = [version for domain, version in imports.items() if domain in STANDARD]
     newest = min(NEWEST, defs.onnx_opset_version())
-    if not versions and model.opset_import:
-        return _set_opset(model, FLOOR)
-    opset = max(versions, default=1)
+    opset = max(versions, default=FLOOR if imports else 1)
     if opset < OLDEST:
         raise ModelError(
             f"the model has opset {opset}, and lrp-onnx reads {OLDEST} to {NEWEST}. Export it "
@@ -62,44 +62,47 @@ def _standard_opset(model: ModelProto) -> int:
             f"the model has opset {opset}, and lrp-onnx with onnx {onnx.__version__} reads "
             f"{OLDEST} to {newest}. Export it with an opset from {FLOOR} to {CEILING}"
         )
+    _set_opset(model, opset)
     return opset
 
 
-def _set_opset(model: ModelProto, opset: int) -> int:
+def _set_opset(model: ir.Model, opset: int) -> None:
     """Give the model one entry for the standard domain."""
-    others = [entry for entry in model.opset_import if entry.domain not in STANDARD]
-    entries = [helper.make_opsetid("", opset), *others]
-    del model.opset_import[:]
-    model.opset_import.extend(entries)
-    return opset
+    imports = model.graph.opset_imports
+    for domain in STANDARD:
+        imports.pop(domain, None)
+    imports[""] = opset
 
 
-def _set_ir_version(model: ModelProto) -> None:
-    """Bring the file format's version into range; device placement, newer than it, is dropped."""
-    model.ir_version = min(max(model.ir_version, IR_VERSIONS[0]), IR_VERSIONS[-1])
-    model.ClearField("configuration")
-
-
-def _rewrite(model: ModelProto, opset: int, rewrite: Rewrite, target: int) -> bool:
+def _rewrite(model: ir.Model, opset: int, rewrite: Rewrite, target: int) -> bool:
     """Rewrite every standard node in place; say whether one was replaced."""
-    shared = Shared(opset)
-    shared.note(model.graph)
-    inferred = _inferred(model)
-    walk = _Walk(rewrite)
-    walk.visit(model.graph, Scope(model.graph, inferred.graph, shared), inferred.graph)
-    if walk.refused:
+    _infer_types(model)
+    changed, refused = False, list[str]()
+    for node in list(nodes_of(model.graph)):
+        if node.domain:
+            continue
+        try:
+            changed |= _rewritten(node, rewrite, opset)
+        except (UnsupportedError, ModelError) as refusal:  # kept for the end, so that all are told
+            has_no_form = rewrite is lowered and isinstance(refusal, UnsupportedError)
+            if not (has_no_form and call_function(model, node)):
+                name = node.name or node.outputs[0].name
+                refused.append(f"node '{name}' ({node.op_type}): {refusal}")
+    if refused:
         raise ModelError(
-            f"the model cannot be brought from opset {opset} to {target}: "
-            f"{'; '.join(walk.refused)}. Export it with an opset from {FLOOR} to {CEILING}, "
-            f"or replace what is named"
+            f"the model cannot be brought from opset {opset} to {target}: {'; '.join(refused)}. "
+            f"Export it with an opset from {FLOOR} to {CEILING}, or replace what is named"
         )
-    return walk.changed
+    changed |= inline_functions(model)
+    if changed:
+        common.NameFixPass()(model)
+    return changed
 
 
-def _inferred(model: ModelProto) -> ModelProto:
-    """Return the model with the types of its tensors, as far as they can be known."""
+def _infer_types(model: ir.Model) -> None:
+    """The types of its tensors, as far as they can be known."""
     try:
-        return shape_inference.infer_shapes(model)
+        through_proto(model, shape_inference.infer_shapes)
     except shape_inference.InferenceError as error:
         raise ModelError(
             f"the model is not valid ONNX: {str(error).splitlines()[0].rstrip('.')}. "
@@ -107,35 +110,15 @@ def _inferred(model: ModelProto) -> ModelProto:
         ) from error
 
 
-class _Walk:
-    """One pass over the graph and the graphs inside it."""
-
-    def __init__(self, rewrite: Rewrite) -> None:
-        self.rewrite = rewrite
-        self.changed = False
-        self.refused: list[str] = []
-
-    def visit(self, graph: GraphProto, scope: Scope, inferred: GraphProto) -> None:
-        """Replace the nodes of one graph."""
-        nodes: list[NodeProto] = []
-        for node, twin in zip(graph.node, inferred.node, strict=True):
-            for inner, inner_twin in zip(subgraphs(node), subgraphs(twin), strict=True):
-                self.visit(inner, Scope(inner, inner_twin, scope.shared, scope), inner_twin)
-            nodes += self.replacement(node, scope)
-        rewritten = GraphProto(node=nodes)
-        del graph.node[:]
-        graph.node.MergeFrom(rewritten.node)
-
-    def replacement(self, node: NodeProto, scope: Scope) -> list[NodeProto]:
-        """Return what stands for one node; a refusal is kept for the end, so that all are told."""
-        node.ClearField("device_configurations")
-        if node.domain not in STANDARD:
-            return [node]
-        node.ClearField("domain")
-        try:
-            nodes = self.rewrite(node, scope)
-        except ModelError as refusal:
-            self.refused.append(str(refusal))
-            return [node]
-        self.changed |= len(nodes) > 1 or nodes[0] is not node
-        return nodes
+def _rewritten(node: ir.Node, rewrite: Rewrite, opset: int) -> bool:
+    """Put what a rewrite makes of a node in its place; says whether that are other nodes."""
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
+    build = Build(graph, node, opset=opset)
+    values = rewrite(build, node)
+    graph.insert_before(node, build.nodes)
+    if values is not None:
+        for old, new in zip(node.outputs, values, strict=False):
+            take_place(old, new)
+        graph.remove(node, safe=True)
+    return bool(build.nodes)

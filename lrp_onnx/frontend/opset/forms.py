@@ -1,216 +1,158 @@
 """Operators that opset 21 lacks, or that meant something else there, spelled out in its words.
 
-A form that cannot be given for lack of a type or a rank returns the node as it is: then its own
+A form that cannot be given for lack of a type or a rank leaves the node as it is: then its own
 function speaks, or the node is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
+import onnx_ir as ir
 
-from lrp_onnx.frontend.opset.scope import Rewrite, Scope, pop
+from lrp_onnx.frontend.decompose.heads import positions, size_of
+from lrp_onnx.frontend.opset.node import Rewrite, pop
+from lrp_onnx.graph.constants import constant_ints
+from lrp_onnx.graph.replacement import Build
 
 __all__ = ["FORMS"]
 
-FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+Values = Sequence[ir.Value] | None
 
 
-def cast(node: NodeProto, scope: Scope, name: str, element_type: int) -> list[NodeProto]:
-    """Return the Cast that brings a tensor to an element type, nothing where it has it."""
-    if scope.element_type(name) == element_type:
-        return []
-    return [scope.node(node, "Cast", [name], to=element_type)]
-
-
-def swish(node: NodeProto, scope: Scope) -> list[NodeProto]:
+def swish(build: Build, node: ir.Node) -> Values:
     """x · σ(αx)."""
-    (x,) = node.input
-    alpha = next((a.f for a in node.attribute if a.name == "alpha"), 1.0)
-    if alpha != 1.0 and not scope.element_type(x):
-        return [node]
-    nodes = []
-    if alpha != 1.0:
-        factor = scope.scalar(node, "alpha", alpha, x)
-        nodes = [scope.node(node, "Mul", [x, factor])]
-    gate = scope.node(node, "Sigmoid", [nodes[0].output[0] if nodes else x])
-    return [*nodes, gate, scope.replaced(node, "Mul", [x, gate.output[0]])]
+    (x,), alpha = node.inputs, node.attributes.get_float("alpha", 1.0)
+    if alpha != 1.0 and (x is None or x.dtype is None):
+        return None
+    scaled = x if alpha == 1.0 else build.op("Mul", x, build.like(alpha, x))
+    return [build.op("Mul", x, build.op("Sigmoid", scaled), named=node.name)]
 
 
-def rms_normalization(node: NodeProto, scope: Scope) -> list[NodeProto]:
+def rms_normalization(build: Build, node: ir.Node) -> Values:
     """x / √(mean(x²) + ε) · scale, the first factor in the precision `stash_type`."""
-    values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    x, scale = node.input
-    axis, shape, held = values.get("axis", -1), scope.shape(x), scope.element_type(x)
-    if not held or (axis >= 0 and shape is None):
-        return [node]
-    first = axis - len(shape) if axis >= 0 and shape is not None else axis
-    stash = values.get("stash_type", TensorProto.FLOAT)
-    before = cast(node, scope, x, stash)
-    precise = before[0].output[0] if before else x
-    dtype = helper.tensor_dtype_to_np_dtype(stash)
-    epsilon = np.array(values.get("epsilon", 1e-5)).astype(dtype)
-    axes = scope.integers(node, "axes", range(first, 0))
-    square = scope.node(node, "Mul", [precise, precise])
-    mean = scope.node(node, "ReduceMean", [square.output[0], axes])
-    safe = scope.node(node, "Add", [mean.output[0], scope.constant(node, "epsilon", epsilon)])
-    root = scope.node(node, "Sqrt", [safe.output[0]])
-    ratio = scope.node(node, "Div", [precise, root.output[0]])
-    after = [scope.node(node, "Cast", [ratio.output[0]], to=held)] if before else []
-    last = scope.replaced(node, "Mul", [(after or [ratio])[0].output[0], scale])
-    return [*before, square, mean, safe, root, ratio, *after, last]
+    x, scale = node.inputs
+    axis = node.attributes.get_int("axis", -1)
+    if x is None or x.dtype is None or (axis >= 0 and x.shape is None):
+        return None
+    first = axis - len(x.shape or ()) if axis >= 0 else axis
+    stash = ir.DataType(node.attributes.get_int("stash_type", int(ir.DataType.FLOAT)))
+    precise = _cast(build, x, stash)
+    epsilon = build.constant(node.attributes.get_float("epsilon", 1e-5), stash)
+    square = build.op("Mul", precise, precise)
+    mean = build.op("ReduceMean", square, build.ints(*range(first, 0)))
+    ratio = build.op("Div", precise, build.op("Sqrt", build.op("Add", mean, epsilon)))
+    ratio = ratio if precise is x else build.op("Cast", ratio, to=int(x.dtype))
+    return [build.op("Mul", ratio, scale, named=node.name)]
 
 
-def quantize_linear(node: NodeProto, scope: Scope) -> list[NodeProto]:
+def _cast(build: Build, x: ir.Value, dtype: Any) -> ir.Value:
+    """A tensor of an element type, itself where it has it."""
+    return x if x.dtype == dtype else build.op("Cast", x, to=int(dtype))
+
+
+def quantize_linear(build: Build, node: ir.Node) -> None:
     """Input and scale of two types, or a `precision` (23): both are cast before."""
-    x, scale, *rest = node.input
-    wanted = pop(node, "precision", 0) or scope.element_type(scale)
-    if not wanted:
-        return [node]
-    casts = [cast(node, scope, name, wanted) for name in (x, scale)]
-    names = [c[0].output[0] if c else n for c, n in zip(casts, (x, scale), strict=True)]
-    node.input[:] = [*names, *rest]
-    return [*casts[0], *casts[1], node]
+    scale = node.inputs[1]
+    wanted = pop(node, "precision", 0) or (None if scale is None else scale.dtype)
+    for k, value in enumerate(node.inputs[:2] if wanted else ()):
+        if value is not None:
+            node.replace_input_with(k, _cast(build, value, wanted))
 
 
-def dequantize_linear(node: NodeProto, scope: Scope) -> list[NodeProto]:
+def dequantize_linear(build: Build, node: ir.Node) -> None:
     """The precision `output_dtype` (23) is that of the scale."""
-    wanted = pop(node, "output_dtype", 0)
-    casts = cast(node, scope, node.input[1], wanted) if wanted else []
-    if casts:
-        node.input[1] = casts[0].output[0]
-    return [*casts, node]
+    wanted, scale = pop(node, "output_dtype", 0), node.inputs[1]
+    if wanted and scale is not None:
+        node.replace_input_with(1, _cast(build, scale, wanted))
 
 
-def mod(node: NodeProto, scope: Scope) -> list[NodeProto]:
+def mod(build: Build, node: ir.Node) -> Values:
     """The floored remainder of floats (28) from the truncated one: add b where the signs differ."""
-    a, b = node.input
-    if scope.element_type(a) not in FLOATS or any(v.name == "fmod" and v.i for v in node.attribute):
-        return [node]
-    zero = scope.scalar(node, "zero", 0.0, a)
-    rest = scope.node(node, "Mod", [a, b], fmod=1)
-    below = scope.node(node, "Less", [rest.output[0], zero])
-    negative = scope.node(node, "Less", [b, zero])
-    differ = scope.node(node, "Xor", [below.output[0], negative.output[0]])
-    moved = scope.node(node, "Add", [rest.output[0], b])
-    whole = scope.node(node, "Equal", [rest.output[0], zero])
-    shift = scope.node(node, "Where", [differ.output[0], moved.output[0], rest.output[0]])
-    last = scope.replaced(node, "Where", [whole.output[0], rest.output[0], shift.output[0]])
-    return [rest, below, negative, differ, moved, whole, shift, last]
+    a, b = node.inputs
+    if a is None or a.dtype is None or not a.dtype.is_floating_point():
+        return None
+    if node.attributes.get_int("fmod", 0):
+        return None
+    zero, rest = build.like(0.0, a), build.op("Mod", a, b, fmod=1)
+    differ = build.op("Xor", build.op("Less", rest, zero), build.op("Less", b, zero))
+    shift = build.op("Where", differ, build.op("Add", rest, b), rest)
+    return [build.op("Where", build.op("Equal", rest, zero), rest, shift, named=node.name)]
 
 
-def cum_prod(node: NodeProto, scope: Scope) -> list[NodeProto]:
+def cum_prod(build: Build, node: ir.Node) -> Values:
     """A Scan that multiplies along the axis; along the middle one of three if the run tells it."""
-    x, axis_name = node.input
-    axis, held = scope.value(axis_name), scope.element_type(x)
-    if not held:
-        return [node]
-    if axis is not None:
-        return _products(node, scope, x, int(axis.reshape(())))
-    before, after = _three_axes(node, scope, x, axis_name)
-    (y,) = node.output
-    node.output[0] = scope.fresh(f"{y}/products")
-    products = _products(node, scope, before[-1].output[0], 1)
-    after.input.insert(0, node.output[0])
-    after.output[0] = y
-    return [*before, *products, after]
-
-
-def _three_axes(
-    node: NodeProto, scope: Scope, x: str, axis_name: str
-) -> tuple[list[NodeProto], NodeProto]:
-    """x as (all before the axis, the axis, all behind it), and the Reshape back, without input."""
-    zero, one = (scope.constant(node, f"{k}", np.array(k, np.int64)) for k in (0, 1))
-    shape = scope.node(node, "Shape", [x])
+    x, axis = node.inputs
+    if x is None or x.dtype is None:
+        return None
+    known = constant_ints(axis)
+    if known is not None:
+        return [_products(build, node, x, known[0], node.name)]
+    # x as (all before the axis, the axis, all behind it)
+    shape, one = build.op("Shape", x), build.constant(1)
     # ONNX Runtime 1.31 takes the Size of a Shape for the number of elements
-    count = scope.node(node, "Shape", [shape.output[0]])
-    rank = scope.node(node, "Squeeze", [count.output[0]])
-    whole = scope.node(node, "Cast", [axis_name], to=TensorProto.INT64)
-    axis = scope.node(node, "Mod", [whole.output[0], rank.output[0]])
-    places = scope.node(node, "Range", [zero, rank.output[0], one])
-    nodes, sizes = [shape, count, rank, whole, axis, places], []
-    for where in ("Less", "Equal", "Greater"):
-        there = scope.node(node, where, [places.output[0], axis.output[0]])
-        counted = scope.node(node, "Where", [there.output[0], shape.output[0], one])
-        size = scope.node(node, "ReduceProd", [counted.output[0]])
-        nodes += [there, counted, size]
-        sizes.append(size.output[0])
-    wanted = scope.node(node, "Concat", sizes, axis=0)
-    before = scope.node(node, "Reshape", [x, wanted.output[0]], allowzero=1)
-    after = scope.node(node, "Reshape", [shape.output[0]], allowzero=1)
-    return [*nodes, wanted, before], after
+    rank = size_of(build, shape, 0)
+    place = build.op("Mod", build.op("Cast", axis, to=int(ir.DataType.INT64)), rank)
+    places = positions(build, rank)
+    sizes = [
+        build.op("ReduceProd", build.op("Where", build.op(where, places, place), shape, one))
+        for where in ("Less", "Equal", "Greater")
+    ]
+    three = build.op("Reshape", x, build.op("Concat", *sizes, axis=0), allowzero=1)
+    three.type = x.type
+    products = _products(build, node, three, 1, node.name)
+    return [build.op("Reshape", products, shape, allowzero=1)]
 
 
-def _products(node: NodeProto, scope: Scope, x: str, step: int) -> list[NodeProto]:
-    """The products of x along the axis `step`, in place of the node."""
-    held, direction = scope.element_type(node.input[0]), int(pop(node, "reverse", 0))
-    axes = scope.integers(node, "axes", [step])
-    one = np.ones(1, helper.tensor_dtype_to_np_dtype(held))
-    # The product starts from ones shaped like one slice.
-    shape = scope.node(node, "Shape", [x])
-    ones = scope.node(
-        node, "ConstantOfShape", [shape.output[0]], value=numpy_helper.from_array(one)
-    )
-    first = scope.node(node, "ReduceMax", [ones.output[0], axes], keepdims=0)
-    body = _product_body(node, scope, held, bool(pop(node, "exclusive", 0)))
-    last = scope.replaced(
-        node,
+def _products(build: Build, node: ir.Node, x: ir.Value, step: int, named: str | None) -> ir.Value:
+    """The products of x along the axis `step`."""
+    assert x.dtype is not None
+    # the product starts from ones shaped like one slice
+    one = ir.Tensor(np.ones(1, x.dtype.numpy()))
+    ones = build.op("ConstantOfShape", build.op("Shape", x), value=one)
+    first = build.op("ReduceMax", ones, build.ints(step), keepdims=0)
+    body, element = Build(None, node, "body"), ir.TensorType(x.dtype)
+    so_far, part = (ir.Value(name=f"{body.prefix}/{name}", type=element) for name in "ab")
+    product = body.op("Mul", so_far, part)
+    written = body.op("Identity", so_far if pop(node, "exclusive", 0) else product)
+    product.type = written.type = element
+    graph = ir.Graph([so_far, part], [product, written], nodes=body.nodes, name=body.prefix)
+    directions = [pop(node, "reverse", 0)]
+    return build.outputs(
         "Scan",
-        [first.output[0], x],
-        body=body,
+        2,
+        *(first, x),
+        named=named,
+        body=graph,
         num_scan_inputs=1,
         scan_input_axes=[step],
         scan_output_axes=[step],
-        scan_input_directions=[direction],
-        scan_output_directions=[direction],
-    )
-    last.output.insert(0, scope.fresh(f"{node.output[0]}/product"))
-    return [shape, ones, first, last]
+        scan_input_directions=directions,
+        scan_output_directions=directions,
+    )[1]
 
 
-def _product_body(node: NodeProto, scope: Scope, element_type: int, exclusive: bool) -> GraphProto:
-    """One step: (product so far, slice) → (product, what is written)."""
-    base = node.name or node.output[0]
-    so_far, part, product, written = (
-        scope.fresh(f"{base}/{name}") for name in ("so_far", "slice", "next", "written")
-    )
-    nodes = [
-        helper.make_node("Mul", [so_far, part], [product]),
-        helper.make_node("Identity", [so_far if exclusive else product], [written]),
-    ]
-    values = [helper.make_tensor_value_info(v, element_type, None) for v in (so_far, part)]
-    results = [helper.make_tensor_value_info(v, element_type, None) for v in (product, written)]
-    return helper.make_graph(nodes, f"{base}/body", values, results)
-
-
-def tensor_scatter(node: NodeProto, scope: Scope) -> list[NodeProto]:
+def tensor_scatter(build: Build, node: ir.Node) -> Values:
     """ScatterElements at the positions start, start + 1, … of each sample along the axis."""
-    values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    cache, update, starts = [*node.input, ""][:3]
-    shape = scope.shape(update)
-    if shape is None:
-        return [node]
-    axis = values.get("axis", -2) % len(shape)
-    others = scope.integers(node, "others", [k for k in range(len(shape)) if k != axis])
-    zero, one = (scope.constant(node, f"{k}", np.array(k, np.int64)) for k in (0, 1))
-    place = scope.constant(node, "axis", np.array(axis, np.int64))
-    sizes = scope.node(node, "Shape", [update])
-    length = scope.node(node, "Gather", [sizes.output[0], place])
-    steps = scope.node(node, "Range", [zero, length.output[0], one])
-    wide = scope.node(node, "Unsqueeze", [steps.output[0], others])
-    nodes = [sizes, length, steps, wide]
-    if starts:
-        column = scope.integers(node, "column", [-1] + [1] * (len(shape) - 1))
-        nodes.append(scope.node(node, "Reshape", [starts, column]))
-        nodes.append(scope.node(node, "Add", [nodes[-1].output[0], wide.output[0]]))
-    if values.get("mode", b"linear") == b"circular":
-        total = scope.node(node, "Shape", [cache], start=axis, end=axis + 1)
-        nodes += [total, scope.node(node, "Mod", [nodes[-1].output[0], total.output[0]])]
-    full = scope.node(node, "Expand", [nodes[-1].output[0], sizes.output[0]])
-    last = scope.replaced(node, "ScatterElements", [cache, full.output[0], update], axis=axis)
-    return [*nodes, full, last]
+    cache, update, starts = [*node.inputs, None][:3]
+    if update is None or update.shape is None:
+        return None
+    rank = len(update.shape)
+    axis = node.attributes.get_int("axis", -2) % rank
+    sizes = build.op("Shape", update)
+    length = build.op("Gather", sizes, build.constant(axis))
+    others = build.ints(*(k for k in range(rank) if k != axis))
+    place = build.op("Unsqueeze", positions(build, length), others)
+    if starts is not None:
+        place = build.op(
+            "Add", build.op("Reshape", starts, build.ints(-1, *[1] * (rank - 1))), place
+        )
+    if node.attributes.get_string("mode", "linear") == "circular":
+        place = build.op("Mod", place, build.op("Shape", cache, start=axis, end=axis + 1))
+    full = build.op("Expand", place, sizes)
+    return [build.op("ScatterElements", cache, full, update, axis=axis, named=node.name)]
 
 
 FORMS: Mapping[str, Rewrite] = {

@@ -9,124 +9,124 @@ OneHot-9, the padding side of an automatically padded ConvTranspose-1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from onnx import AttributeProto, NodeProto, TensorProto, helper
+import onnx_ir as ir
 
-from lrp_onnx.errors import ModelError
-from lrp_onnx.frontend.opset.scope import Rewrite, Scope, label, pop, require_valid, trim
+from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.frontend.opset.node import (
+    Rewrite,
+    append_input,
+    pop,
+    require_valid,
+    set_attributes,
+)
+from lrp_onnx.graph.constants import array_of
+from lrp_onnx.graph.replacement import Build
 
 __all__ = ["RAISE", "raised"]
 
+Values = Sequence[ir.Value] | None
 
-def raised(node: NodeProto, scope: Scope) -> list[NodeProto]:
-    """Return the nodes that compute at opset 18 what `node` computes at the model's opset.
 
-    Raises ModelError where opset 18 has no form for it.
-    """
+def raised(build: Build, node: ir.Node) -> Values:
+    """What computes at opset 18 what `node` computes at the model's opset."""
     version, rewrite = RAISE.get(node.op_type, (0, None))
-    if rewrite is None or scope.opset >= version:
-        return [node]
-    require_valid(node, scope.opset)
-    return rewrite(node, scope)
+    if rewrite is None or build.opset >= version:
+        return None
+    require_valid(node, build.opset)
+    values = rewrite(build, node)
+    while node.inputs and node.inputs[-1] is None:
+        node.resize_inputs(len(node.inputs) - 1)
+    return values
 
 
 def attributes_as_inputs(*names: str) -> Rewrite:
     """Return the rewriting that moves integer attributes to int64 inputs."""
 
-    def rewrite(node: NodeProto, scope: Scope) -> list[NodeProto]:
+    def rewrite(build: Build, node: ir.Node) -> None:
         for name in names:
             value = pop(node, name)
             integers = [value] if isinstance(value, int) else value
-            node.input.append("" if value is None else scope.integers(node, name, integers))
-        return _trimmed(node)
+            append_input(node, None if value is None else build.ints(*integers))
 
     return rewrite
 
 
-def split(node: NodeProto, scope: Scope) -> list[NodeProto]:
+def split(build: Build, node: ir.Node) -> None:
     """Sizes become an input (13); equal parts must say how many (18)."""
     sizes = pop(node, "split")
     if sizes is not None:
-        node.input.append(scope.integers(node, "split", sizes))
-    elif len(trim(node.input)) == 1:
-        node.attribute.append(helper.make_attribute("num_outputs", len(node.output)))
-    return _trimmed(node)
+        append_input(node, build.ints(*sizes))
+    elif not any(node.inputs[1:]):
+        set_attributes(node, num_outputs=len(node.outputs))
 
 
-def pad(node: NodeProto, scope: Scope) -> list[NodeProto]:
+def pad(build: Build, node: ir.Node) -> None:
     """Pads and value become inputs (11)."""
-    node.input.append(scope.integers(node, "pads", pop(node, "pads")))
+    append_input(node, build.ints(*pop(node, "pads")))
     value = pop(node, "value", 0.0)
     if value:
-        node.input.append(scope.scalar(node, "value", value, node.input[0]))
-    return [node]
+        append_input(node, build.like(value, node.inputs[0]))
 
 
-def clip(node: NodeProto, scope: Scope) -> list[NodeProto]:
+def clip(build: Build, node: ir.Node) -> None:
     """Bounds become inputs (11); one that the element type cannot reach is none."""
+    x = node.inputs[0]
+    reach = float(((None if x is None else x.dtype) or ir.DataType.FLOAT).max)
     for name in ("min", "max"):
         value = pop(node, name)
-        element_type = scope.element_type(node.input[0]) or TensorProto.FLOAT
-        dtype = helper.tensor_dtype_to_np_dtype(element_type)
-        reach = np.inf if value is None else float(np.finfo(dtype).max)
         outside = value is None or (value <= -reach if name == "min" else value >= reach)
-        node.input.append("" if outside else scope.scalar(node, name, value, node.input[0]))
-    return _trimmed(node)
+        append_input(node, None if outside else build.like(value, x))
 
 
-def dropout(node: NodeProto, scope: Scope) -> list[NodeProto]:
+def dropout(build: Build, node: ir.Node) -> None:
     """The ratio, unused when predicting, goes (12); what the mask held then was nowhere defined."""
-    if any(mask in scope.shared.read for mask in node.output[1:]):
-        raise ModelError(f"{label(node)}: its mask is read, which only opset 12 gave a meaning")
+    if any(map(_is_read, node.outputs[1:])):
+        raise UnsupportedError("its mask is read, which only opset 12 gave a meaning")
     pop(node, "ratio")
-    del node.output[1:]
-    return [node]
+    node.resize_outputs(1)
 
 
-def batch_normalization(node: NodeProto, scope: Scope) -> list[NodeProto]:
+def _is_read(value: ir.Value) -> bool:
+    return bool(value.uses()) or value.is_graph_output()
+
+
+def batch_normalization(build: Build, node: ir.Node) -> Values:
     """Statistics per element (`spatial = 0`, gone at 9) are spelled out; outputs meant training."""
     spatial = pop(node, "spatial", 1)
-    if len(trim(node.output)) > 1:
-        if not spatial or any(name in scope.shared.read for name in node.output[3:]):
-            raise ModelError(f"{label(node)}: this training form was dropped with opset 14")
-        del node.output[3:]
-        node.attribute.append(helper.make_attribute("training_mode", 1))
-    return [node] if spatial else _normalized_per_element(node, scope)
+    if any(value.name for value in node.outputs[1:]):
+        if not spatial or any(map(_is_read, node.outputs[3:])):
+            raise UnsupportedError("this training form was dropped with opset 14")
+        node.resize_outputs(3)
+        set_attributes(node, training_mode=1)
+    return None if spatial else _normalized_per_element(build, node)
 
 
-def _normalized_per_element(node: NodeProto, scope: Scope) -> list[NodeProto]:
+def _normalized_per_element(build: Build, node: ir.Node) -> Values:
     """y = (x − mean) / √(var + ε) · scale + b, all but x of shape (C, D1 … Dn)."""
-    x, scale, bias, mean, variance = node.input
-    epsilon = scope.scalar(node, "epsilon", pop(node, "epsilon", 1e-5), x)
-    shifted = scope.node(node, "Sub", [x, mean])
-    safe = scope.node(node, "Add", [variance, epsilon])
-    deviation = scope.node(node, "Sqrt", [safe.output[0]])
-    ratio = scope.node(node, "Div", [shifted.output[0], deviation.output[0]])
-    scaled = scope.node(node, "Mul", [ratio.output[0], scale])
-    last = scope.replaced(node, "Add", [scaled.output[0], bias])
-    return [shifted, safe, deviation, ratio, scaled, last]
+    x, scale, bias, mean, variance = node.inputs
+    epsilon = build.like(node.attributes.get_float("epsilon", 1e-5), x)
+    deviation = build.op("Sqrt", build.op("Add", variance, epsilon))
+    ratio = build.op("Div", build.op("Sub", x, mean), deviation)
+    return [build.op("Add", build.op("Mul", ratio, scale), bias, named=node.name)]
 
 
-def softmax(node: NodeProto, scope: Scope) -> list[NodeProto]:
+def softmax(build: Build, node: ir.Node) -> Values:
     """Until 12 everything from `axis` on was one axis. Softmax, LogSoftmax and Hardmax alike."""
-    axis = pop(node, "axis", 1)
-    single = _single_axis(scope.shape(node.input[0]), axis)
+    x, axis = node.inputs[0], pop(node, "axis", 1)
+    single = None if x is None else _single_axis(x.shape, axis)
     if single is not None:
-        node.attribute.append(helper.make_attribute("axis", single))
-        return [node]
-    shape = scope.node(node, "Shape", [node.input[0]])
-    flat = scope.node(node, "Flatten", [node.input[0]], axis=axis)
-    rows = scope.node(node, node.op_type, [flat.output[0]], axis=-1)
-    # The rows keep the name: it belongs to the operator, not to the reshaping behind it.
-    last = scope.replaced(node, "Reshape", [rows.output[0], shape.output[0]])
-    rows.name, last.name = node.name, rows.name
-    return [shape, flat, rows, last]
+        set_attributes(node, axis=single)
+        return None
+    flat = build.op("Flatten", x, axis=axis)
+    # the rows keep the name: it belongs to the operator, not to the reshaping behind it
+    rows = build.op(node.op_type, flat, axis=-1, named=node.name)
+    return [build.op("Reshape", rows, build.op("Shape", x))]
 
 
-def _single_axis(shape: list[int | None] | None, axis: int) -> int | None:
+def _single_axis(shape: ir.Shape | None, axis: int) -> int | None:
     """Return the one axis from `axis` on that is not known to be 1 long, None if there are more."""
     if shape is None:
         return -1 if axis == -1 else None
@@ -137,117 +137,104 @@ def _single_axis(shape: list[int | None] | None, axis: int) -> int | None:
     return long[0] if long else first
 
 
-def upsample(node: NodeProto, scope: Scope) -> list[NodeProto]:
+def upsample(build: Build, node: ir.Node) -> Values:
     """Upsample-7 and -9 are Resize over asymmetric coordinates with the nearest pixel before."""
     scales = pop(node, "scales")
     if scales is not None:
-        node.input.append(scope.constant(node, "scales", np.array(scales, np.float32)))
-    x, factors = node.input
-    return [_resize(node, scope, x, factors, pop(node, "mode", "nearest"), "floor")]
+        append_input(node, build.constant(scales, ir.DataType.FLOAT))
+    x, factors = node.inputs
+    return [_resize(build, x, factors, pop(node, "mode", "nearest"), "floor", node.name)]
 
 
-def resize(node: NodeProto, scope: Scope) -> list[NodeProto]:
+def resize(build: Build, node: ir.Node) -> Values:
     """Resize-10 to -13 in the words of Resize-18."""
-    if scope.opset == 10:
-        return _resize_10(node, scope)
-    if len(node.input) > 3 and node.input[3]:
-        node.input[2] = ""  # an empty tensor until 12
-    if pop_if(node, "coordinate_transformation_mode", "tf_half_pixel_for_nn"):
+    if build.opset == 10:
+        return _resize_10(build, node)
+    if len(node.inputs) > 3 and node.inputs[3] is not None:
+        node.replace_input_with(2, None)  # an empty tensor until 12
+    attributes = node.attributes
+    if attributes.get_string("coordinate_transformation_mode") == "tf_half_pixel_for_nn":
         # ⌊(i + ½)/s⌋ = ⌈(i + ½)/s − ½⌋ with halves rounded up
-        if pop(node, "mode", "nearest") != "nearest" or not pop_if(node, "nearest_mode", "floor"):
-            raise ModelError(
-                f"{label(node)}: tf_half_pixel_for_nn, gone with opset 13, has a later "
-                "form only for mode = nearest with nearest_mode = floor"
+        modes = attributes.get_string("mode", "nearest"), attributes.get_string("nearest_mode")
+        if modes != ("nearest", "floor"):
+            raise UnsupportedError(
+                "tf_half_pixel_for_nn, gone with opset 13, has a later form only for mode = "
+                "nearest with nearest_mode = floor"
             )
-        attributes = {"mode": "nearest", "nearest_mode": "round_prefer_ceil"}
-        node.attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items())
-    return [node]
+        del attributes["coordinate_transformation_mode"]
+        set_attributes(node, mode="nearest", nearest_mode="round_prefer_ceil")
+    return None
 
 
-def pop_if(node: NodeProto, name: str, value: str) -> bool:
-    """Take a string attribute off the node if it has this value; say whether it had."""
-    for position, attribute in enumerate(node.attribute):
-        if attribute.name == name and attribute.s == value.encode():
-            del node.attribute[position]
-            return True
-    return False
-
-
-def _resize_10(node: NodeProto, scope: Scope) -> list[NodeProto]:
+def _resize_10(build: Build, node: ir.Node) -> Values:
     """Enlarge, then shrink: the nearest pixel is the one before in the first, after in the last."""
-    x, scales = node.input
-    mode = pop(node, "mode", "nearest")
-    factors = scope.value(scales)
+    x, scales = node.inputs
+    mode, factors = pop(node, "mode", "nearest"), array_of(scales)
     if mode != "nearest" or (factors is not None and (factors >= 1).all()):
-        return [_resize(node, scope, x, scales, mode, "floor")]
+        return [_resize(build, x, scales, mode, "floor", node.name)]
     if factors is not None and (factors <= 1).all():
-        return [_resize(node, scope, x, scales, mode, "ceil")]
-    one = scope.constant(node, "one", np.ones((), np.float32))
-    up = scope.node(node, "Max", [scales, one])
-    down = scope.node(node, "Min", [scales, one])
-    larger = _resize(scope.node(node, "Resize", [""]), scope, x, up.output[0], mode, "floor")
-    smaller = _resize(node, scope, larger.output[0], down.output[0], mode, "ceil")
-    return [up, down, larger, smaller]
+        return [_resize(build, x, scales, mode, "ceil", node.name)]
+    one = build.constant(np.float32(1), ir.DataType.FLOAT)
+    larger = _resize(build, x, build.op("Max", scales, one), mode, "floor")
+    return [_resize(build, larger, build.op("Min", scales, one), mode, "ceil", node.name)]
 
 
 def _resize(
-    node: NodeProto, scope: Scope, x: str, scales: str, mode: str, nearest: str
-) -> NodeProto:
-    """Return `node` as a Resize over asymmetric coordinates."""
-    attributes: dict[str, Any] = {"mode": mode, "coordinate_transformation_mode": "asymmetric"}
-    if mode == "nearest":
-        attributes["nearest_mode"] = nearest
-    return scope.replaced(node, "Resize", [x, "", scales], **attributes)
+    build: Build,
+    x: ir.Value | None,
+    scales: ir.Value | None,
+    mode: str,
+    nearest: str,
+    named: str | None = None,
+) -> ir.Value:
+    """A Resize over asymmetric coordinates."""
+    rounding = {"nearest_mode": nearest} if mode == "nearest" else {}
+    return build.op(
+        "Resize",
+        *(x, None, scales),
+        named=named,
+        mode=mode,
+        coordinate_transformation_mode="asymmetric",
+        **rounding,
+    )
 
 
-def roi_align(node: NodeProto, scope: Scope) -> list[NodeProto]:
+def roi_align(build: Build, node: ir.Node) -> None:
     """Until 15 coordinates were not shifted by half a pixel."""
-    mode = helper.make_attribute("coordinate_transformation_mode", "output_half_pixel")
-    node.attribute.append(mode)
-    return [node]
+    set_attributes(node, coordinate_transformation_mode="output_half_pixel")
 
 
-def scatter(node: NodeProto, scope: Scope) -> list[NodeProto]:
+def scatter(build: Build, node: ir.Node) -> None:
     """Scatter-9 has been called ScatterElements since 11."""
     node.op_type = "ScatterElements"
-    return [node]
 
 
-def scan(node: NodeProto, scope: Scope) -> list[NodeProto]:
+def scan(build: Build, node: ir.Node) -> Values:
     """Scan-8 ran over each sample: a Scan over the batch around a Scan over the sequence."""
-    lengths, *inputs = node.input
-    if lengths:
-        raise ModelError(f"{label(node)}: sequence lengths per sample were dropped with opset 9")
-    count = pop(node, "num_scan_inputs")
+    lengths, *inputs = node.inputs
+    if lengths is not None:
+        raise UnsupportedError("sequence lengths per sample were dropped with opset 9")
+    count, body = pop(node, "num_scan_inputs"), pop(node, "body")
     directions = pop(node, "directions", [0] * count)
-    (body,) = (
-        attribute.g for attribute in node.attribute if attribute.type == AttributeProto.GRAPH
+    parts = [
+        ir.Value(name=f"{build.prefix}/sample_{k}", type=value.type)
+        for k, value in enumerate(body.inputs)
+    ]
+    inner, results = Build(None, node, "batch"), len(node.outputs)
+    of_sample = inner.outputs(
+        "Scan",
+        results,
+        *parts,
+        body=body,
+        num_scan_inputs=count,
+        scan_input_directions=directions,
     )
-    states = len(inputs) - count
-    inner_inputs = [scope.fresh(f"{name}/sample") for name in inputs]
-    inner_outputs = [scope.fresh(f"{name or 'scan'}/sample") for name in node.output]
-    inner = scope.replaced(node, "Scan", inner_inputs, body=body, num_scan_inputs=count)
-    inner.attribute.append(helper.make_attribute("scan_input_directions", directions))
-    inner.output[:] = inner_outputs
-    outer_body = helper.make_graph(
-        [inner],
-        f"{body.name}/batch",
-        [_of_type(name, value) for name, value in zip(inner_inputs, body.input, strict=True)],
-        [_of_type(name, value) for name, value in zip(inner_outputs, body.output, strict=True)],
+    for value, like in zip(of_sample, body.outputs, strict=True):
+        value.type = like.type
+    outer = ir.Graph(parts, of_sample, nodes=inner.nodes, name=f"{body.name}/batch")
+    return build.outputs(
+        "Scan", results, *inputs, named=node.name, body=outer, num_scan_inputs=len(inputs)
     )
-    outer = scope.replaced(node, "Scan", inputs, body=outer_body, num_scan_inputs=states + count)
-    return [outer]
-
-
-def _of_type(name: str, value: Any) -> Any:
-    """A value named `name` with the element type of `value`, its shape left open."""
-    return helper.make_tensor_value_info(name, value.type.tensor_type.elem_type, None)
-
-
-def _trimmed(node: NodeProto) -> list[NodeProto]:
-    """Return the node without absent inputs at its end."""
-    node.input[:] = trim(node.input)
-    return [node]
 
 
 AXES = attributes_as_inputs("axes")
