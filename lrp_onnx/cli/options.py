@@ -18,8 +18,8 @@ import typer
 from lrp_onnx.compiler.signature import text_of
 from lrp_onnx.compiler.stages import STAGES
 from lrp_onnx.errors import RuleError, TargetError
+from lrp_onnx.graph.expression import parse
 from lrp_onnx.lrp.composite import Override
-from lrp_onnx.lrp.expression import parse
 from lrp_onnx.options import CompileOptions
 
 __all__ = ["Debug", "Format", "Options", "read_conditions", "takes_options"]

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lrp_onnx.errors import LrpError, RuleError
-from lrp_onnx.lrp.expression import Expression, names, parse
+from lrp_onnx.graph.expression import Expression, names, parse
 
 __all__ = [
     "INPUT_ENDS",

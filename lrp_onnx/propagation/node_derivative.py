@@ -11,10 +11,10 @@ import onnx_ir as ir
 from lrp_onnx.errors import RuleError
 from lrp_onnx.graph.arithmetic import Operand
 from lrp_onnx.graph.builder import Emit, Input, static_shape
+from lrp_onnx.graph.evaluation import evaluate
+from lrp_onnx.graph.expression import parse
 from lrp_onnx.lrp.assigned import Assigned
-from lrp_onnx.lrp.expression import parse
 from lrp_onnx.ops.registry import Op
-from lrp_onnx.propagation.expressions import evaluate
 
 __all__ = ["alone", "numbers", "vjp"]
 

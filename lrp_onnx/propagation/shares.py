@@ -20,12 +20,12 @@ from lrp_onnx.errors import RuleError
 from lrp_onnx.graph.annotations import PADDING_OF
 from lrp_onnx.graph.arithmetic import Operand, add, multiply, sign, tensor
 from lrp_onnx.graph.builder import HALF, Emit, Input, known_rank
+from lrp_onnx.graph.evaluation import evaluate
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.lrp.rule import Setting, Share, Term
 from lrp_onnx.ops.registry import REGISTRY, Op
 from lrp_onnx.ops.stabilize import ratio
 from lrp_onnx.propagation.conservation import Account
-from lrp_onnx.propagation.expressions import evaluate
 from lrp_onnx.propagation.node_derivative import numbers, vjp
 
 __all__ = [

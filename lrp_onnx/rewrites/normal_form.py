@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from lrp_onnx.lrp.expression import Expression
+from lrp_onnx.graph.expression import Expression
 from lrp_onnx.lrp.rule import Rule, Setting, Share, Term
 
 __all__ = ["NormalForm", "canonical", "normal_form", "normal_forms"]

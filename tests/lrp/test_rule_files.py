@@ -12,8 +12,8 @@ from models import network
 import lrp_onnx
 from lrp_onnx.compiler.stages import load_original, prepare
 from lrp_onnx.errors import CompositeError, LrpError, RuleError
+from lrp_onnx.graph.expression import names, parse
 from lrp_onnx.lrp.composite import load_composite
-from lrp_onnx.lrp.expression import names, parse
 from lrp_onnx.lrp.rule import library, load_rule
 from lrp_onnx.options import CompileOptions
 
@@ -83,9 +83,9 @@ BAD_RULES = {
     "unknown term key": (GOOD + '[[share]]\nterms = [{ x = "x", y = "w" }]', "unknown key 'y'"),
     "x of w": (GOOD + '[[share]]\nterms = [{ x = "w" }]', "unknown name 'w'"),
     "python": (GOOD + 'relevance = "__import__(R)"', "unknown function '__import__'"),
-    "attribute": (GOOD + 'relevance = "R.shape"', "cannot read '.'"),
-    "unbalanced": (GOOD + 'relevance = "(R"', "')' expected"),
-    "trailing": (GOOD + 'relevance = "R R"', "should end"),
+    "attribute": (GOOD + 'relevance = "R.shape"', "cannot read 'R.shape'"),
+    "unbalanced": (GOOD + 'relevance = "(R"', "cannot read '(R'"),
+    "trailing": (GOOD + 'relevance = "R R"', "cannot read 'R'"),
     "empty expression": (GOOD + 'relevance = ""', "'relevance' is ''"),
     "default out of range": (
         GOOD + "parameters = { e = { default = -1, minimum = 0 } }\n" + SHARE,

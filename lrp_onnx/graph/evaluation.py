@@ -1,9 +1,11 @@
-"""Expressions of rule files as nodes of the graph."""
+"""Expressions of rules and of derivatives as nodes of the graph."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+
+import onnx_ir as ir
 
 from lrp_onnx.errors import RuleError
 from lrp_onnx.graph.arithmetic import (
@@ -18,11 +20,9 @@ from lrp_onnx.graph.arithmetic import (
     subtract,
 )
 from lrp_onnx.graph.builder import Emit, known_rank
-from lrp_onnx.lrp.expression import Expression
+from lrp_onnx.graph.expression import CHOICE, Expression
 
-__all__ = [
-    "evaluate",
-]
+__all__ = ["ELEMENTARY", "evaluate"]
 
 
 def evaluate(emit: Emit, tree: Expression, values: Mapping[str, Operand]) -> Operand:
@@ -69,13 +69,22 @@ def rms(emit: Emit, a: Operand) -> Operand:
     return signed(emit, emit.op("Sqrt", mean), 1)
 
 
-def _comparison(operator: str) -> Callable[[Emit, Operand, Operand], Operand]:
-    def compare(emit: Emit, a: Operand, b: Operand) -> Operand:
-        return emit.op(operator, a, b)
-
-    return compare
+def choose(emit: Emit, a: Operand, b: Operand, condition: ir.Value) -> Operand:
+    """a where the condition holds, else b."""
+    return emit.op("Where", condition, a, b)
 
 
+def _operator(op_type: str) -> Callable[..., Operand]:
+    def emitted(emit: Emit, *operands: Operand) -> Operand:
+        return emit.op(op_type, *operands)
+
+    return emitted
+
+
+ELEMENTARY = {name: _operator(name.capitalize()) for name in (
+    "cos", "cosh", "erf", "exp", "sin", "sinh", "softplus", "sqrt", "tanh",
+)}  # fmt: skip
+"""Functions of derivatives, beside those of rules."""
 _OPERATORS: dict[str, Callable[..., Operand]] = {
     "+": add,
     "-": subtract,
@@ -88,8 +97,11 @@ _OPERATORS: dict[str, Callable[..., Operand]] = {
     "sigmoid": sigmoid,
     "finite": finite,
     "rms": rms,
-    "<": _comparison("Less"),
-    "<=": _comparison("LessOrEqual"),
-    ">": _comparison("Greater"),
-    ">=": _comparison("GreaterOrEqual"),
+    "<": _operator("Less"),
+    "<=": _operator("LessOrEqual"),
+    ">": _operator("Greater"),
+    ">=": _operator("GreaterOrEqual"),
+    "==": _operator("Equal"),
+    CHOICE: choose,
+    **ELEMENTARY,
 }
