@@ -16,6 +16,7 @@ from lrp_onnx.errors import (
     UnsupportedError,
 )
 from lrp_onnx.run.explainer import Explainer
+from lrp_onnx.validate.evaluate import evaluate
 
 if TYPE_CHECKING:
     from lrp_onnx.data import digits
@@ -35,6 +36,7 @@ __all__ = [
     "UnsupportedError",
     "compile",
     "digits",
+    "evaluate",
     "save_heatmap",
 ]
 

@@ -8,8 +8,17 @@ from typing import Annotated
 
 import typer
 
-from lrp_onnx.cli import benchmark, operators, path_drawing, rule_library, tables, verification
+from lrp_onnx.cli import (
+    benchmark,
+    evaluation,
+    operators,
+    path_drawing,
+    rule_library,
+    tables,
+    verification,
+)
 from lrp_onnx.cli.demo import run_demo
+from lrp_onnx.cli.evaluate import EvaluateRequest, evaluate_files
 from lrp_onnx.cli.explain import Request, explain_files
 from lrp_onnx.cli.explain_folder import explain_folder, is_folder
 from lrp_onnx.cli.explained import by_what, explained_line, explained_rows
@@ -191,6 +200,84 @@ def verify(
     if verdict.ill_conditioned:
         _warn(f"ill-conditioned: {verdict.ill_conditioned}")
     return DONE if verdict.holds_fully else FAILED
+
+
+@app.command()
+@takes_options
+def evaluate(
+    model: Model,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NAME=]FILE…|FOLDER",
+            help="Pictures or arrays, or a folder of them; the more the better.",
+        ),
+    ],
+    composite: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|FILE.toml[,…]",
+            help="Composites to compare [the default and a few others]. Repeatable.",
+        ),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[,…]", help="Other methods to compare. Repeatable."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="F.png", help="Draw the curves.")
+    ] = None,
+    preprocess: Preprocessing = None,
+    replacement: Annotated[
+        str | None,
+        typer.Option(
+            "--replace",
+            metavar="blur|mean|zero|ID|FILE",
+            help="What units are replaced by [pictures blur, features mean, tokens 0, else zero].",
+        ),
+    ] = None,
+    unit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|NxM",
+            help="Size of a unit: side of a patch, length of a frame [about 200 units; features "
+            "and tokens 1].",
+        ),
+    ] = None,
+    steps: Annotated[
+        int, typer.Option(min=2, help="In how many steps all units are replaced.")
+    ] = 20,
+    batch: Annotated[int, typer.Option(min=1, help="How many samples run together.")] = 8,
+    seed: Annotated[int, typer.Option(help="Of random numbers and re-drawn weights.")] = 0,
+    json: Json = False,
+    *,
+    options: Options,
+) -> int:
+    """Compare how faithful explanations are on your data."""
+    if out is not None:
+        _check_writable(out, model)
+    request = EvaluateRequest(
+        model=model,
+        inputs=tuple(inputs),
+        out=out,
+        composites=tuple(composite or ()),
+        methods=tuple(method or ()),
+        preprocess=preprocess,
+        replacement=replacement,
+        unit=unit,
+        steps=steps,
+        batch=batch,
+        seed=seed,
+    )
+    found = evaluate_files(request, options, _warn, quiet=json)
+    if json:
+        tables.show_json(evaluation.evaluation_json(found))
+        return DONE
+    tables.show(evaluation.evaluation_table(found), evaluation.LEGEND, "")
+    rows = evaluation.evaluation_facts(found)
+    wrote = [] if out is None else [("wrote", str(out))]
+    tables.show(tables.facts([*rows[:-1], *wrote, rows[-1]]))
+    return DONE
 
 
 @app.command()

@@ -11,18 +11,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image
-
 from lrp_onnx.cli.explain import OpenModel, Request, Warn, open_model, write_result
 from lrp_onnx.cli.explained import explained_rows
-from lrp_onnx.cli.inputs import Inputs, read_inputs
+from lrp_onnx.cli.inputs import Inputs, files_of_folder, read_inputs
 from lrp_onnx.cli.options import Format, Options
 from lrp_onnx.cli.output_files import FORMATS
 from lrp_onnx.cli.progress import StageProgress
 from lrp_onnx.cli.results import maps_as_arrays
 from lrp_onnx.cli.samples import Sample, missing_labels, note_on
 from lrp_onnx.compiler.stages import load_original
-from lrp_onnx.data.inputs import is_array_file
 from lrp_onnx.errors import CheckError, InputError, OutputError
 from lrp_onnx.graph.atomic_files import atomic_group
 from lrp_onnx.graph.session import Array
@@ -81,7 +78,7 @@ def explain_folder(
     InputError where no file can be explained.
     """
     prefix, _, folder = request.inputs[0].rpartition("=")
-    files = _files(Path(folder), warn)
+    files = files_of_folder(Path(folder), warn)
     outputs = _outputs(files, request.out, kind)
     preprocess = request.load_preprocess()
     outcome = _Outcome()
@@ -131,18 +128,6 @@ def _check_some(files: list[Path], outcome: _Outcome) -> None:
     if len(files) == 1:
         raise InputError(first)
     raise InputError(f"none of the {len(files)} files can be explained. The first: {first}")
-
-
-def _files(folder: Path, warn: Warn) -> list[Path]:
-    """The pictures and arrays of a folder, by name; says how many other files there are."""
-    every = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    pictures = Image.registered_extensions()
-    files = [p for p in every if is_array_file(p) or p.suffix.lower() in pictures]
-    if not files:
-        raise InputError(f"folder '{folder}' holds no picture, .npy or .npz. Name another.")
-    if others := len(every) - len(files):
-        warn(f"folder '{folder}': {others} other file{'s' * (others > 1)} left out")
-    return files
 
 
 def _outputs(files: list[Path], folder: Path, kind: Format) -> list[Path]:

@@ -15,7 +15,7 @@ from lrp_onnx.graph.session import Array
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.explainer import Explainer
 
-__all__ = ["read_target", "target_and_value"]
+__all__ = ["classes_of", "read_target", "target_and_value"]
 
 KINDS = ("input", "seed")
 
@@ -36,6 +36,13 @@ def target_and_value(options: CompileOptions) -> tuple[CompileOptions, str]:
     return replace(options, target=kind), value
 
 
+def classes_of(value: str) -> list[int]:
+    """The classes of target `input`. Raises TargetError for anything else."""
+    if not all(part.strip().isdigit() for part in value.split(",")):
+        raise TargetError(f"target 'input={value}': not classes. Write numbers such as 3,5.")
+    return [int(part) for part in value.split(",")]
+
+
 def read_target(explainer: Explainer, value: str) -> Array | None:
     """What a model of such a target is run with. Raises TargetError or InputError where the value
     does not fit.
@@ -44,9 +51,7 @@ def read_target(explainer: Explainer, value: str) -> Array | None:
     if not value:
         return None
     if kind == "input":
-        if not all(part.strip().isdigit() for part in value.split(",")):
-            raise TargetError(f"target 'input={value}': not classes. Write numbers such as 3,5.")
-        classes = np.array([int(part) for part in value.split(",")])
+        classes = np.array(classes_of(value))
         return classes if classes.size > 1 else classes[0]
     if not is_array_file(value):
         raise TargetError(f"target 'seed={value}': not an array. Give a .npy or .npz file.")

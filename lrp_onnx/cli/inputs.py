@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx_ir as ir
+from PIL import Image
 
 from lrp_onnx.compiler.input_range import Ranges
 from lrp_onnx.data.implied import implied_preprocess
@@ -19,7 +20,14 @@ from lrp_onnx.graph.session import Array
 from lrp_onnx.lrp.methods import method_of
 from lrp_onnx.options import CompileOptions
 
-__all__ = ["Inputs", "read_inputs", "read_inputs_if_any", "with_baselines"]
+__all__ = [
+    "Inputs",
+    "files_of_folder",
+    "read_inputs",
+    "read_inputs_if_any",
+    "read_samples",
+    "with_baselines",
+]
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,42 @@ def read_inputs(model: ir.Model, files: Sequence[str], preprocess: Preprocess | 
         want = wanted[name]
         inputs.feeds[name] = load_input(file, want.shape, want.dtype, prepared, name=name)
     return inputs
+
+
+def read_samples(
+    model: ir.Model,
+    files: Sequence[str],
+    preprocess: Preprocess | None,
+    warn: Callable[[str | None], None],
+) -> list[Inputs]:
+    """Samples to compare explanations on: where the model has one input each file is one, or holds
+    several, and a folder stands for its files; else a file for each input, with several samples.
+    """
+    expanded = [own for text in files for own in _files_of(text, warn)]
+    inputs = wanted_by(model)
+    if len(inputs) != 1:
+        return [read_inputs(model, expanded, preprocess)]
+    return [read_inputs(model, [text], preprocess) for text in expanded]
+
+
+def _files_of(text: str, warn: Callable[[str | None], None]) -> list[str]:
+    """The pictures and arrays of a folder; a file itself."""
+    prefix, equals, place = text.rpartition("=")
+    if not Path(place).is_dir():
+        return [text]
+    return [f"{prefix}{equals}{file}" for file in files_of_folder(Path(place), warn)]
+
+
+def files_of_folder(folder: Path, warn: Callable[[str | None], None]) -> list[Path]:
+    """The pictures and arrays of a folder, by name; says how many other files there are."""
+    every = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    pictures = Image.registered_extensions()
+    files = [p for p in every if is_array_file(p) or p.suffix.lower() in pictures]
+    if not files:
+        raise InputError(f"folder '{folder}' holds no picture, .npy or .npz. Name another.")
+    if others := len(every) - len(files):
+        warn(f"folder '{folder}': {others} other file{'s' * (others > 1)} left out")
+    return files
 
 
 def _files_by_input(names: Sequence[str], files: Sequence[str]) -> dict[str, str]:

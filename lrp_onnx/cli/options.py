@@ -62,10 +62,13 @@ def _watched(
 
 
 def takes_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command the shared options; it receives them as one argument `options`."""
-    own = inspect.signature(command, eval_str=True).parameters.values()
-    named = [p.replace(kind=p.KEYWORD_ONLY) for p in own if p.name != "options"]
-    compiling = [_parameter_of(field) for field in fields(CompileOptions)]
+    """Give a command the shared options; it receives them as one argument `options`. Those that it
+    has parameters of its own for it gets as these.
+    """
+    own = inspect.signature(command, eval_str=True).parameters
+    named = [p.replace(kind=p.KEYWORD_ONLY) for p in own.values() if p.name != "options"]
+    shared = [field for field in fields(CompileOptions) if field.name not in own]
+    compiling = [_parameter_of(field) for field in shared]
     watched = inspect.signature(_watched, eval_str=True).parameters.values()
 
     @functools.wraps(command)

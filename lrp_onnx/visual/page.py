@@ -21,7 +21,7 @@ from matplotlib.text import Text
 
 from lrp_onnx.visual.heatmap import COLORS, norm
 
-__all__ = ["FONTS", "PAD", "Page", "boxes_for_missing_letters", "wrapped"]
+__all__ = ["FONTS", "PAD", "TEXT_POINTS", "Page", "boxes_for_missing_letters", "wrapped"]
 
 DPI = 150
 PAD = 0.15  # between whatever stands beside or below each other

@@ -1,0 +1,163 @@
+"""The original model on the user's samples: what is explained of it, and its score.
+
+Perturbed samples run in a session of the original, which computes nothing but the explained output.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
+from lrp_onnx.errors import TargetError
+from lrp_onnx.graph.annotations import RELEVANCE, stamp_of
+from lrp_onnx.graph.map_outputs import numbers_of
+from lrp_onnx.graph.model_file import Source
+from lrp_onnx.graph.session import Array, Runtime, runtime_form
+from lrp_onnx.options import CompileOptions
+from lrp_onnx.run.feeds import check
+from lrp_onnx.validate.batches import Batches, Feeds, samples_of
+from lrp_onnx.validate.evaluation import Clock
+from lrp_onnx.validate.score import Score, class_of, score_of
+
+__all__ = ["Original"]
+
+
+class Original:
+    """The original in a session, and the samples that it is evaluated on.
+
+    source: the model. options: what is explained; its composite and method do not matter.
+    inputs: arrays by input name, each entry one sample or several.
+    classes: of target `input` the class of each sample.
+    Raises TargetError for a target that is no one quantity, InputError where the inputs do not fit.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        options: CompileOptions,
+        inputs: Sequence[Mapping[str, Array]],
+        batch: int,
+        clock: Clock,
+        classes: Sequence[int] | None = None,
+    ) -> None:
+        self.source, self.clock = source, clock
+        began = time.perf_counter()
+        mask = _Mask(source, options)
+        clock.compiled += 1
+        clock.compiled_seconds += time.perf_counter() - began
+        self.metadata = mask.metadata
+        self.names: list[str] = json.loads(mask.metadata["explained"])
+        self.has_attention = mask.has_attention
+        with ExitStack() as stack:
+            self.runtime = Runtime(stack.enter_context(runtime_form(source)))
+            self._files = stack.pop_all()  # a runtime may map a large model's file until the end
+        single = Batches.of(self.runtime.inputs, mask.metadata["class_axis"])
+        self.samples = samples_of([_checked(self.runtime, feeds) for feeds in inputs], single)
+        self.batches = single.together(self._call, self.samples, batch)
+        self.outputs = list(self.predict(self.samples))
+        self.masks = mask.of(self.samples, self.batches, classes)
+        chosen = [class_of(m) for m in self.masks]
+        known = [c for c in chosen if c is not None]
+        self.classes = np.concatenate(known) if len(known) == len(chosen) else None
+        """The class of each sample; None where it is no class that is explained."""
+        self.score: Score = score_of(mask.metadata, self.outputs)
+        self.own = [self.score(y, m) for y, m in zip(self.outputs, self.masks, strict=True)]
+        """The score of each sample as it is."""
+
+    def predict(self, samples: Iterable[Feeds]) -> Iterator[Array]:
+        """The explained output of each sample."""
+        for outputs in self.batches.run(self._call, samples):
+            yield next(iter(outputs.values()))
+
+    def scores(self, changed: Iterable[tuple[int, Feeds]]) -> Iterator[float]:
+        """The score of each changed sample, which comes with the number of the sample it was."""
+        numbers: list[int] = []
+
+        def samples() -> Iterator[Feeds]:
+            for number, feeds in changed:
+                numbers.append(number)
+                yield feeds
+
+        for k, y in enumerate(self.predict(samples())):
+            yield self.score(y, self.masks[numbers[k]])
+
+    def _call(self, feeds: dict[str, Array], numbers: Array) -> dict[str, Array]:
+        began = time.perf_counter()
+        output = self.metadata["output"]
+        if output in self.runtime.outputs:
+            y = self.runtime.run(feeds, [output])[output]
+        else:  # a ZipMap makes maps of it
+            y = next(numbers_of(y) for y in self.runtime.run(feeds).values() if isinstance(y, list))
+        self.clock.forward += len(set(numbers.tolist()))
+        self.clock.forward_seconds += time.perf_counter() - began
+        return {output: y}
+
+
+def _checked(runtime: Runtime, feeds: Mapping[str, Any]) -> dict[str, Array]:
+    """Arrays of the dtype and rank that the model wants, however many samples."""
+    arrays = {name: np.asarray(value) for name, value in feeds.items()}
+    fixed = {w.shape[0] for w in runtime.inputs if len(w.shape)}
+    anything = all(isinstance(size, int) for size in fixed) and len(fixed) == 1
+    opened = [replace(w, shape=(None, *w.shape[1:])) if anything else w for w in runtime.inputs]
+    check(opened, arrays)
+    return {w.name: arrays[w.name] for w in runtime.inputs}
+
+
+class _Mask:
+    """Which entries of the output are explained: what relevance starts with."""
+
+    def __init__(self, source: Source, options: CompileOptions) -> None:
+        if options.target == "seed" or str(options.target).startswith("top-"):
+            raise TargetError(
+                f"target {options.target}: evaluate compares maps of one quantity. Give argmax, a "
+                "class, or another target that is one."
+            )
+        plain = CompileOptions(
+            method="gradient",
+            output=options.output,
+            explain=options.explain,
+            target=options.target,
+            class_axis=options.class_axis,
+            optimize=False,
+            check=False,
+        )
+        prepared = prepare(load_original(source), plain)
+        self.output = str(prepared.assignment.output.name)
+        compiled = compile_prepared(prepared.with_relevance_at([self.output]))
+        self.metadata = stamp_of(compiled.graph.metadata_props)
+        on_path = {line.op_type for line in compiled.report if line.rule}
+        self.has_attention = "Softmax" in on_path
+        with runtime_form(_part(compiled.graph, f"{self.output}{RELEVANCE}")) as form:
+            self.runtime = Runtime(form)
+
+    def of(
+        self, samples: Sequence[Feeds], batches: Batches, classes: Sequence[int] | None
+    ) -> list[Array]:
+        """m of each sample, shaped like its output."""
+        wanted = np.asarray([] if classes is None else classes, np.int64)
+        if self.metadata["target"] == "input" and len(wanted) != len(samples):
+            raise TargetError(
+                f"target input: {len(wanted)} classes for {len(samples)} samples. Give one each."
+            )
+
+        def call(feeds: dict[str, Array], numbers: Array) -> dict[str, Array]:
+            extra = {"target": wanted[numbers]} if self.metadata["target"] == "input" else {}
+            given = {**feeds, **extra}
+            return self.runtime.run({w.name: given[w.name] for w in self.runtime.inputs})
+
+        return [next(iter(y.values())) for y in batches.run(call, samples)]
+
+
+def _part(model: ir.Model, output: str) -> ir.Model:
+    """What of a model computes one output."""
+    ends = [v for v in model.graph.outputs if v.name == output]
+    graph = ir.convenience.extract(model.graph, list(model.graph.inputs), ends)
+    return ir.Model(graph, ir_version=model.ir_version)
