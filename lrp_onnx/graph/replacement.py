@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.annotations import CHANGED
 from lrp_onnx.graph.constants import loose_constant, new_constant
+from lrp_onnx.graph.shapes import infer
 
 __all__ = ["Build", "attribute", "take_place"]
 
@@ -63,7 +64,8 @@ class Build:
     ) -> tuple[ir.Value, ...]:
         """Add one node with `count` outputs.
 
-        named: the node's name. like: what the outputs have type and shape of.
+        named: the node's name. like: what the outputs have type and shape of, where these do not
+        follow from the inputs.
         """
         operands = list(inputs)
         while operands and operands[-1] is None:
@@ -83,6 +85,8 @@ class Build:
             value.name = f"{name}:{k}"
             if like is not None:
                 value.type, value.shape = like.type, like.shape
+        if like is None and not domain:
+            infer(node, attributes)
         self.nodes.append(node)
         return tuple(node.outputs)
 

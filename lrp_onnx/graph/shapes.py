@@ -10,7 +10,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-__all__ = ["broadcast", "inferred", "of_forward", "same_sizes", "static_shape", "type_of"]
+__all__ = ["broadcast", "infer", "inferred", "of_forward", "same_sizes", "static_shape", "type_of"]
 
 Size = int | ir.SymbolicDim | None
 Operands = Sequence[ir.Value | None]
@@ -88,6 +88,14 @@ def inferred(op_type: str, operands: Operands, attributes: Mapping[str, Any]) ->
     plain = {k: a.value if isinstance(a, ir.Attr) else a for k, a in attributes.items()}
     sizes = rule(list(operands[0].shape), operands, plain)
     return None if sizes is None else ir.Shape(sizes)
+
+
+def infer(node: ir.Node, attributes: Mapping[str, Any]) -> None:
+    """Give the node's first output type and shape, where the shape follows from the operands'."""
+    if node.op_type in ELEMENTWISE or node.op_type in BY_OPERATOR:
+        y = node.outputs[0]
+        y.type = type_of(node.op_type, node.inputs, attributes)
+        y.shape = inferred(node.op_type, node.inputs, attributes)
 
 
 def broadcast(operands: Operands) -> ir.Shape | None:

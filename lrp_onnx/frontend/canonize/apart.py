@@ -46,14 +46,13 @@ def _mask_before(graph: ir.Graph, exponential: ir.Node) -> bool:
     if reader.op_type == "Where" and at == 1 and _is_zero(reader.inputs[2]):
         seen = reader.inputs[0]
     elif reader.op_type == "Mul" and _is_binary(mask := reader.inputs[1 - at]):
-        seen = build.op("Greater", mask, build.like(0.5, mask), like=mask)
-        seen.type = ir.TensorType(ir.DataType.BOOL)
+        seen = build.op("Greater", mask, build.like(0.5, mask))
     else:
         return False
     if seen is None or scores is None or y.shape != scores.shape:
         return False
     low = build.like(-np.inf, scores)
-    build.replace(build.op("Exp", build.op("Where", seen, scores, low, like=scores), like=y))
+    build.replace(build.op("Exp", build.op("Where", seen, scores, low), like=y))
     graph.remove(exponential, safe=True)
     return True
 
@@ -112,14 +111,10 @@ def _moved_back(build: Build, move: ir.Node, d: ir.Value | None) -> ir.Value | N
     """What a Transpose would make d of."""
     if d is None or d.shape is None:
         return None
-    sizes, backwards = [*d.shape], [*range(len(d.shape))][::-1]
-    perm = move.attributes.get_ints("perm", backwards)
-    if len(perm) != len(sizes):
+    perm = list(move.attributes.get_ints("perm", range(len(d.shape))[::-1]))
+    if len(perm) != len(d.shape):
         return None
-    inverse = [perm.index(axis) for axis in range(len(perm))]
-    y = build.op("Transpose", d, perm=inverse, like=d)
-    y.shape = ir.Shape([sizes[axis] for axis in inverse])
-    return y
+    return build.op("Transpose", d, perm=[perm.index(axis) for axis in range(len(perm))])
 
 
 def _one_a_row(d: ir.Value, e: ir.Value) -> bool:

@@ -27,7 +27,7 @@ def open_at_knots(model: ir.Model) -> bool:
         compared = _maker(node.inputs[0])
         assert compared is not None
         build = Build(model.graph, node, "knot")
-        strict = build.op(STRICT[compared.op_type], *compared.inputs, like=compared.outputs[0])
+        strict = build.op(STRICT[compared.op_type], *compared.inputs)
         build.insert_before(node)
         node.replace_input_with(0, strict)
     return bool(chosen)

@@ -30,8 +30,7 @@ def _explained(graph: ir.Graph, product: ir.Node) -> bool:
     ids = _ids(build, product.inputs[0], table.shape[1 if turned else 0] if table.shape else 0)
     if ids is None:
         return False
-    rows = build.op("Transpose", table, perm=[1, 0], like=table) if turned else table
-    rows.shape = ir.Shape([*(table.shape or ())][::-1]) if turned else rows.shape
+    rows = build.op("Transpose", table, perm=[1, 0]) if turned else table
     row = build.op("Gather", rows, ids, axis=0, like=y)
     explained = build.explained(y, row)
     graph.insert_after(product, build.nodes)

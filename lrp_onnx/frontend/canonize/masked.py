@@ -88,9 +88,7 @@ def _write(graph: ir.Graph, where: ir.Node, between: list[ir.Node]) -> None:
         for p in node.inputs:
             if p is not None and _is_softmax(p) and p not in twin:
                 zero = build.like(0.0, p)
-                is_finite = build.op("GreaterOrEqual", p, zero, like=p)
-                is_finite.type = ir.TensorType(ir.DataType.BOOL)
-                twin[p] = build.op("Where", is_finite, p, zero, like=p)
+                twin[p] = build.op("Where", build.op("GreaterOrEqual", p, zero), p, zero)
         inputs = [twin.get(v, v) for v in node.inputs]
         (twin[node.outputs[0]],) = build.copy(node, inputs, like=node.outputs[0])
     (finite,) = build.copy(where, [twin.get(v, v) for v in where.inputs], like=y)

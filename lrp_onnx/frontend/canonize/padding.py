@@ -140,11 +140,10 @@ def _pad_at_run_time(
     assert x is not None
     assert x.shape is not None
     build, rank = Build(graph, node, "pads"), len(strides)
-    int64 = ir.Value(shape=ir.Shape([rank]), type=ir.TensorType(ir.DataType.INT64))
 
     def emit(op_type: str, *inputs: ir.Value | Sequence[int], **attributes: int) -> ir.Value:
         values = [v if isinstance(v, ir.Value) else build.ints(*v) for v in inputs]
-        return build.op(op_type, *values, like=int64, **attributes)
+        return build.op(op_type, *values, **attributes)
 
     size = emit("Shape", x, start=2)
     windows = emit("Div", emit("Add", size, [s - 1 for s in strides]), strides)
@@ -154,7 +153,6 @@ def _pad_at_run_time(
     large = emit("Sub", total, small)
     begin, end = (small, large) if more_at_end else (large, small)
     pads = emit("Concat", [0, 0], begin, [0, 0], end, axis=0)
-    pads.shape = ir.Shape([2 * len(x.shape)])
     padded = emit("Pad", x, pads)
     padded.type, padded.shape = x.type, ir.Shape([*x.shape[:2], *[None] * rank])
     for new in build.nodes:

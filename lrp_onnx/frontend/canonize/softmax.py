@@ -118,7 +118,7 @@ def write_softmax(build: Build, softmax: Softmax, x: ir.Value) -> ir.Value | Non
         if not _fits(mask, x):
             return None
         seen = build.constant(mask != 0, ir.DataType.BOOL)
-        x = build.op("Where", seen, x, build.like(-np.inf, x), like=x)
+        x = build.op("Where", seen, x, build.like(-np.inf, x))
     (axis,) = softmax.axes
     if softmax.rest:
         return _quiet(build, softmax, x, axis)
@@ -126,9 +126,7 @@ def write_softmax(build: Build, softmax: Softmax, x: ir.Value) -> ir.Value | Non
     if not softmax.guarded:
         return y
     zero = build.like(0.0, y)
-    is_number = build.op("GreaterOrEqual", y, zero, like=y)
-    is_number.type = ir.TensorType(ir.DataType.BOOL)
-    return build.op("Where", is_number, y, zero, like=y)
+    return build.op("Where", build.op("GreaterOrEqual", y, zero), y, zero)
 
 
 def _operator(build: Build, softmax: Softmax, x: ir.Value, axis: int) -> ir.Value:
@@ -157,18 +155,11 @@ def _flattened(build: Build, softmax: Softmax, x: ir.Value, rank: int) -> ir.Val
         return None
     order = [axis for axis in range(rank) if axis not in softmax.axes] + [*softmax.axes]
     first, moved = rank - len(softmax.axes), order != sorted(order)
-    last = _transposed(build, x, order) if moved else x
-    flat = build.op("Reshape", last, build.ints(*[0] * first, -1), like=x)
-    flat.shape = ir.Shape([*[*(last.shape or ())][:first], None])
+    last = build.op("Transpose", x, perm=order) if moved else x
+    flat = build.op("Reshape", last, build.ints(*[0] * first, -1))
     y = build.op("Reshape", _operator(build, softmax, flat, -1), build.op("Shape", last), like=last)
-    return _transposed(build, y, [order.index(axis) for axis in range(rank)]) if moved else y
-
-
-def _transposed(build: Build, x: ir.Value, perm: list[int]) -> ir.Value:
-    y = build.op("Transpose", x, perm=perm, like=x)
-    sizes = [*(x.shape or ())]
-    y.shape = ir.Shape([sizes[axis] for axis in perm])
-    return y
+    back = [order.index(axis) for axis in range(rank)]
+    return build.op("Transpose", y, perm=back) if moved else y
 
 
 def _fits(mask: Float, x: ir.Value) -> bool:

@@ -49,28 +49,9 @@ def _as_adds(graph: ir.Graph, node: ir.Node) -> None:
     """All but the last Add in front; the node itself becomes the last."""
     (total, *others), build = node.inputs, Build(graph, node)
     for other in others[:-1]:
-        shape = _broadcast(total, other)
-        total = build.op("Add", total, other, like=node.outputs[0])
-        total.shape = shape
+        total = build.op("Add", total, other)
     build.insert_before(node)
     node.resize_inputs(2)
     node.replace_input_with(0, total)
     node.replace_input_with(1, others[-1])
     node.op_type = "Add"
-
-
-def _broadcast(a: ir.Value | None, b: ir.Value | None) -> ir.Shape | None:
-    """The shape of a + b, as far as it is known."""
-    if a is None or b is None or a.shape is None or b.shape is None:
-        return None
-    rank = max(len(a.shape), len(b.shape))
-    left, right = ([*[1] * (rank - len(shape)), *shape] for shape in (a.shape, b.shape))
-    return ir.Shape([_common(m, n) for m, n in zip(left, right, strict=True)])
-
-
-def _common(m: int | ir.SymbolicDim, n: int | ir.SymbolicDim) -> int | ir.SymbolicDim | None:
-    if m == n or n == 1:
-        return m
-    if m == 1:
-        return n
-    return next((size for size in (m, n) if isinstance(size, int)), None)
