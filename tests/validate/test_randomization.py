@@ -1,0 +1,109 @@
+"""Re-drawn weights: from the output downwards, of the spread they had, the same every time."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from models import network
+
+from lrp_onnx import digits
+from lrp_onnx.compiler.stages import load_original
+from lrp_onnx.validate.evaluate import evaluate
+from lrp_onnx.validate.randomization import layers_of, redrawn, stages_of
+
+MODEL, IMAGES, _ = digits.load()
+LAYERS = ("conv1", "conv2", "conv3", "dense4", "dense5")
+
+
+def arrays(model: ir.Model) -> dict[str, np.ndarray]:
+    return {str(n): v.const_value.numpy() for n, v in model.graph.initializers.items()}
+
+
+def test_layers_are_found_in_order() -> None:
+    names = [{str(v.name) for v in layer} for layer in layers_of(load_original(MODEL).model)]
+    assert names == [{f"{name}.weight", f"{name}.bias"} for name in LAYERS]
+
+
+@pytest.mark.parametrize("count", range(1, 6))
+def test_the_last_layers_are_redrawn(count: int) -> None:
+    model = load_original(MODEL).model
+    before, after = arrays(model), arrays(redrawn(model, count, seed=1))
+    for name in LAYERS:
+        for part in ("weight", "bias"):
+            changed = not np.array_equal(before[f"{name}.{part}"], after[f"{name}.{part}"])
+            assert changed == (name in LAYERS[-count:])
+    assert all(np.array_equal(arrays(model)[name], array) for name, array in before.items())
+    weights = [values["dense4.weight"] for values in (before, after)]
+    assert weights[0].std() == pytest.approx(weights[1].std(), rel=0.05)
+    more = arrays(redrawn(model, 5, seed=1))
+    assert np.array_equal(more["dense5.weight"], after["dense5.weight"])  # cascading
+    assert not np.array_equal(arrays(redrawn(model, count, 2))["dense5.bias"], after["dense5.bias"])
+
+
+TEXTS = {
+    "a weight behind a Transpose": (
+        "t = Transpose<perm=[1,0]>(w) y = MatMul(x, t)", {"w": (2, 4)}, ["w"]
+    ),
+    "a shared weight": ("h = MatMul(x, w) y = MatMul(h, w)", {"w": (4, 4)}, ["w"]),
+    "a mask is none": ("h = Add(x, m) y = MatMul(h, w)", {"m": (1, 4), "w": (4, 2)}, ["w"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_what_is_a_weight(name: str) -> None:
+    text, constants, weights = TEXTS[name]
+    model = load_original(network(text, (1, 4), **constants)).model
+    assert [str(v.name) for layer in layers_of(model) for v in layer] == weights
+    before, after = arrays(model), arrays(redrawn(model, 1, 0))
+    assert {n for n in before if not np.array_equal(before[n], after[n])} == set(weights)
+    assert after[weights[0]].dtype == before[weights[0]].dtype
+
+
+def test_a_quantized_weight_is_redrawn() -> None:
+    text = "<ir_version: 8, opset_import: ['': 18]> g (float[1, 4] x) => (float[1, 2] y)"
+    text = text.replace("'", '"') + " { d = DequantizeLinear(w, s) y = MatMul(x, d) }"
+    proto = onnx.parser.parse_model(text)
+    w = np.int8([[-9, 8], [1, 120], [-100, 5], [7, 7]])
+    constants = {"w": w, "s": np.float32(0.1)}
+    proto.graph.initializer.extend(
+        onnx.numpy_helper.from_array(array, name) for name, array in constants.items()
+    )
+    model = load_original(proto).model
+    drawn = arrays(redrawn(model, 1, 0))["w"]
+    assert drawn.dtype == np.int8
+    assert not np.array_equal(drawn, w)
+
+
+def test_stages_go_from_the_last_layer_to_all() -> None:
+    assert [stages_of(count) for count in (0, 1, 2, 5, 50)] == [
+        *((), (1,), (1, 2), (1, 3, 5), (1, 25, 50))
+    ]
+
+
+def test_a_map_of_the_weights_changes_and_one_of_the_input_does_not() -> None:
+    x = np.float32([[1, 2, -1, 4]])
+    model = network("y = MatMul(x, w)", ("N", 4), w=(4, 3))
+    found = evaluate(model, x, ["epsilon", "flat"])
+    assert list(found["epsilon"].redrawn) == [1]
+    assert found.layers == 1
+    assert found["epsilon"].redrawn[1][0] < 0.9
+    assert np.isnan(found["flat"].redrawn[1][0])  # one value everywhere has no ranks
+
+
+def test_the_class_stays_that_of_the_trained_network() -> None:
+    """The largest class of re-drawn weights may be another, whose map would be compared else."""
+    x = (IMAGES[:3, None] / 255).astype(np.float32)
+    found = evaluate(MODEL, x, ["epsilon"], steps=2)
+    fixed = [evaluate(MODEL, x[k : k + 1], ["epsilon"], steps=2, target=int(c)) for k, c in
+             enumerate(_classes(x))]  # fmt: skip
+    for stage, values in found["epsilon"].redrawn.items():
+        alone = [one["epsilon"].redrawn[stage][0] for one in fixed]
+        assert np.allclose(values, alone, atol=1e-6)
+
+
+def _classes(x: np.ndarray) -> np.ndarray:
+    from lrp_onnx import Explainer, compile
+
+    return Explainer(compile(MODEL))(x).outputs["logits"].argmax(1)
