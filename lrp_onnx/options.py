@@ -58,7 +58,12 @@ class CompileOptions:
         flag="--rule",
         repeatable=True,
     )
-    output: str | None = option(None, "The output to explain [the only float output].")
+    output: str | Sequence[str] | None = option(
+        None,
+        "The output to explain [the only float output]. Of several each has relevance of its own, "
+        "named OUTPUT_INPUT_relevance.",
+        repeatable=True,
+    )
     explain: str | Sequence[str] | None = option(
         None, "An input to explain [every float input].", repeatable=True
     )
@@ -126,7 +131,7 @@ class CompileOptions:
     )
 
     def __post_init__(self) -> None:
-        for name in ("explain", "relevance_at", "conditions"):
+        for name in ("output", "explain", "relevance_at", "conditions"):
             value = getattr(self, name)
             if isinstance(value, str):  # one name alone is a name, not its letters
                 object.__setattr__(self, name, (value,))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lrp_onnx.cli.each_output import by_output, output_paths
 from lrp_onnx.cli.explained import explained_entries, explained_rows
 from lrp_onnx.cli.given_target import read_target, target_and_value
 from lrp_onnx.cli.inputs import Inputs, read_inputs, with_baselines
@@ -25,12 +26,14 @@ from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.stages import Loaded, compile_prepared, load_original, prepare
 from lrp_onnx.data.labels import load_labels
 from lrp_onnx.data.preprocess import Preprocess, load_preprocess
+from lrp_onnx.graph.annotations import COMPLETENESS, each_output
+from lrp_onnx.graph.atomic_files import atomic_group
 from lrp_onnx.graph.session import Array
 from lrp_onnx.lrp.methods import METHODS
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.explainer import Explainer, Result
 
-__all__ = ["OpenModel", "Request", "Warn", "explain_files", "open_model", "write_result"]
+__all__ = ["OpenModel", "Request", "Warn", "Written", "explain_files", "open_model", "write_result"]
 
 MOST_SAMPLES = 16
 Warn = Callable[[str | None], None]
@@ -72,6 +75,16 @@ class OpenModel:
     hidden: frozenset[str]
     """Tensors whose relevance is computed for what is shown, and not written."""
 
+    @property
+    def outputs(self) -> list[str]:
+        """The explained outputs."""
+        return [one["output"] for one in each_output(self.explainer.metadata)]
+
+    @property
+    def through(self) -> str:
+        """The channels that relevance must pass, in words."""
+        return "; ".join(f"{name}: {', '.join(map(str, k))}" for name, k in self.chosen.items())
+
     def run(self, inputs: Inputs) -> Result:
         """Explain them."""
         result = self.explainer(inputs.feeds, self.target, conditions=self.chosen)
@@ -90,9 +103,15 @@ def explain_files(request: Request, options: Options, warn: Warn) -> list[tuple[
         inputs = read_inputs(loaded.model, request.inputs, preprocess)
         model = open_model(request, options.compile, loaded, inputs, preprocess, warn, True)
     result = model.run(inputs)
-    warn(missing_labels(model.explainer, result, model.labels))
-    about, samples = write_result(model, inputs, result, request.out)
-    return _shown(model, about, samples)
+    for explainer, own in by_output(model.explainer, result):
+        warn(missing_labels(explainer, own, model.labels))
+    paths = output_paths(request.out, model.outputs)
+    if len(paths) == 1:
+        written = write_result(model, inputs, result, paths)
+    else:
+        with atomic_group(*paths) as temporary:
+            written = write_result(model, inputs, result, temporary)
+    return _shown(model, written, paths)
 
 
 def open_model(
@@ -119,7 +138,7 @@ def open_model(
     prepared = prepare(loaded, options, inputs.ranges)
     assignment = prepared.assignment
     # relevance at the output is what it started with
-    start = [str(assignment.output.name)] if assignment.method.rules else []
+    start = [str(a.output.name) for a in assignment.each] if assignment.method.rules else []
     compiled = compile_prepared(
         prepared.with_relevance_at(start), accounts and assignment.method.path
     )
@@ -143,61 +162,110 @@ def open_model(
     )
 
 
+@dataclass(frozen=True)
+class Written:
+    """What is said of one explained output."""
+
+    explainer: Explainer
+    about: dict[str, str]
+    """What is kept beside the result."""
+    samples: list[Sample]
+
+
 def write_result(
-    model: OpenModel, inputs: Inputs, result: Result, out: Path
-) -> tuple[dict[str, str], list[Sample]]:
-    """Write one result; returns what is kept beside it, and what it says sample by sample."""
-    explainer = model.explainer
-    steps = sum_of_steps(explainer, result)
-    check_finite(explainer, result, inputs, model.request.model)
-    by_class, repeated = class_by_class(explainer, result, inputs)
-    through = "; ".join(f"{name}: {', '.join(map(str, k))}" for name, k in model.chosen.items())
-    samples = samples_of(explainer, by_class, model.labels, model.conserving, through)
-    facts = {
-        "condition": through,
-        "completeness": steps,
-        **{f"channels of {name}": top_channels(by_class.relevance[name]) for name in model.listed},
-        "entries": explained_entries(model.compiled),
-        "parameters": model.parameters,
-    }
-    about = _about(model, inputs) | {name: fact for name, fact in facts.items() if fact}
-    if out.suffix.lower() != ".npz":  # a picture for each class
-        result, inputs = by_class, repeated
-    written = {name: r for name, r in result.relevance.items() if name not in model.hidden}
-    write(out, explainer, Result(result.outputs, written), inputs, samples, about)
-    return about, samples
+    model: OpenModel, inputs: Inputs, result: Result, paths: Sequence[Path]
+) -> list[Written]:
+    """Write one result: a picture or page for each explained output, or one file of arrays.
+
+    paths: as `output_paths` has them.
+    """
+    arrays, written = paths[0].suffix.lower() == ".npz", []
+    for number, (explainer, own) in enumerate(by_output(model.explainer, result)):
+        steps = sum_of_steps(explainer, own)
+        check_finite(explainer, own, inputs, model.request.model)
+        by_class, repeated = class_by_class(explainer, own, inputs)
+        samples = samples_of(explainer, by_class, model.labels, model.conserving, model.through)
+        about = _about(model, explainer, inputs, by_class, steps)
+        written.append(Written(explainer, about, samples))
+        if not arrays:  # a picture for each class
+            shown = Result(by_class.outputs, _visible(model, by_class.relevance))
+            write(paths[number], explainer, shown, repeated, samples, about)
+    if arrays:
+        _write_arrays(model, inputs, result, paths[0], written)
+    return written
 
 
-def _about(model: OpenModel, inputs: Inputs) -> dict[str, str]:
+def _write_arrays(
+    model: OpenModel, inputs: Inputs, result: Result, path: Path, written: Sequence[Written]
+) -> None:
+    """All outputs in one file, under the names that the compiled model has."""
+    outputs = {n: y for n, y in result.outputs.items() if not n.startswith(COMPLETENESS)}
+    relevance = {}
+    for explainer, own in by_output(model.explainer, result):
+        prefix = explainer.metadata.get("prefix", "")
+        relevance.update({f"{prefix}{n}": r for n, r in _visible(model, own.relevance).items()})
+    first, *others = (part.about for part in written)
+    about = {k: "; ".join(dict.fromkeys([v, *(o[k] for o in others if k in o)]))
+             for k, v in first.items()}  # fmt: skip
+    write(path, model.explainer, Result(outputs, relevance), inputs, written[0].samples, about)
+
+
+def _visible(model: OpenModel, relevance: Mapping[str, Array]) -> dict[str, Array]:
+    """What was asked for."""
+    return {name: r for name, r in relevance.items() if name not in model.hidden}
+
+
+def _about(
+    model: OpenModel, explainer: Explainer, inputs: Inputs, result: Result, steps: str | None
+) -> dict[str, str]:
     """What is kept beside every result."""
-    metadata = model.explainer.metadata
+    metadata = explainer.metadata
     settings = METHODS[metadata["method"]].settings
+    listed = {n: result.relevance[n] for n in model.listed if n in result.relevance}
     about = {
         "model": str(model.request.model),
         "input": ", ".join(f"{name}={file}" for name, file in inputs.files.items()),
         **{key: metadata[key] for key in ("method", *settings, "target", "output", "version")},
-        "provider": model.explainer.provider,
+        "provider": explainer.provider,
     }
     for preprocess in inputs.preprocess.values():
         about["preprocess"] = str(preprocess)
-    return about
+    facts = {
+        "condition": model.through,
+        "completeness": steps,
+        **{f"channels of {name}": top_channels(r) for name, r in listed.items()},
+        "entries": explained_entries(model.compiled, metadata),
+        "parameters": model.parameters,
+    }
+    return about | {name: fact for name, fact in facts.items() if fact}
 
 
 def _shown(
-    model: OpenModel, about: Mapping[str, str], samples: Sequence[Sample]
+    model: OpenModel, written: Sequence[Written], paths: Sequence[Path]
 ) -> list[tuple[str, str]]:
-    rows = [(k, about[k]) for k in ("model", "input", "preprocess", "parameters") if k in about]
+    about = written[0].about
+    keys = ("model", "input", "preprocess", "parameters")
+    rows: list[tuple[str, str]] = [(k, about[k]) for k in keys if k in about]
     rows += explained_rows(model.compiled)
-    rows += [row for row in about.items() if row[0].startswith(("condition", "channels of"))]
-    rows += [(k, about[k]) for k in ("completeness",) if k in about]
-    names = _names(len(samples), class_count(model.explainer))
-    for name, sample in list(zip(names, samples, strict=True))[:MOST_SAMPLES]:
+    rows += [("condition", about["condition"])] if "condition" in about else []
+    for part in written:
+        rows += [("output", part.about["output"])] if len(written) > 1 else []
+        rows += _shown_samples(part)
+    rows.append(("ran on", about["provider"]))
+    return [*rows, *(("wrote", str(path)) for path in paths)]
+
+
+def _shown_samples(part: Written) -> list[tuple[str, str]]:
+    """What is said of the samples of one output."""
+    rows = [row for row in part.about.items() if row[0].startswith("channels of")]
+    rows += [(k, part.about[k]) for k in ("completeness",) if k in part.about]
+    names = _names(len(part.samples), class_count(part.explainer))
+    for name, sample in list(zip(names, part.samples, strict=True))[:MOST_SAMPLES]:
         rows.append((name, sample.title))
-        rows.append((noun_of(model.explainer), f"sum {sample.conservation}"))
-    if len(samples) > MOST_SAMPLES:
-        rows.append(("", f"and {len(samples) - MOST_SAMPLES} samples more"))
-    rows += [("note", note)] if (note := note_on(samples)) else []
-    return [*rows, ("ran on", about["provider"]), ("wrote", str(model.request.out))]
+        rows.append((noun_of(part.explainer), f"sum {sample.conservation}"))
+    if len(part.samples) > MOST_SAMPLES:
+        rows.append(("", f"and {len(part.samples) - MOST_SAMPLES} samples more"))
+    return [*rows, *([("note", note)] if (note := note_on(part.samples)) else [])]
 
 
 def _names(count: int, classes: int | None) -> list[str]:

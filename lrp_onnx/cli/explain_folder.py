@@ -6,19 +6,21 @@ A file that cannot be read or explained is left out and named; the others are do
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lrp_onnx.cli.explain import OpenModel, Request, Warn, open_model, write_result
+from lrp_onnx.cli.each_output import by_output, output_paths
+from lrp_onnx.cli.explain import OpenModel, Request, Warn, Written, open_model, write_result
 from lrp_onnx.cli.explained import explained_rows
 from lrp_onnx.cli.inputs import Inputs, files_of_folder, read_inputs
 from lrp_onnx.cli.options import Format, Options
 from lrp_onnx.cli.output_files import FORMATS
 from lrp_onnx.cli.progress import StageProgress
 from lrp_onnx.cli.results import maps_as_arrays
-from lrp_onnx.cli.samples import Sample, missing_labels, note_on
+from lrp_onnx.cli.samples import missing_labels, note_on
 from lrp_onnx.compiler.stages import load_original
 from lrp_onnx.errors import CheckError, InputError, OutputError
 from lrp_onnx.graph.atomic_files import atomic_group
@@ -37,7 +39,7 @@ Read = Callable[[Path], Inputs]
 class _Outcome:
     """What became of the files of a folder."""
 
-    samples: dict[Path, list[Sample]] = field(default_factory=dict)
+    written: dict[Path, list[Written]] = field(default_factory=dict)
     failed: dict[Path, str] = field(default_factory=dict)
     """The reason, by file."""
 
@@ -97,18 +99,20 @@ def explain_folder(
                 "given. Name a file."
             )
         progress.begin("explain", len(files))
-        with _folder(request.out), atomic_group(*outputs) as temporary:
-            places = dict(zip(files, temporary, strict=True))
+        paths = [output_paths(path, model.outputs) for path in outputs]
+        with _folder(request.out), atomic_group(*itertools.chain(*paths)) as temporary:
+            rest = iter(temporary)
+            places = dict(zip(files, zip(*[rest] * len(paths[0]), strict=True), strict=True))
             results = _results(model, files, read, batch, outcome)
             for number, (file, result, inputs) in enumerate(results):
                 if number == 0:
-                    warn(missing_labels(model.explainer, result, model.labels))
+                    for explainer, own in by_output(model.explainer, result):
+                        warn(missing_labels(explainer, own, model.labels))
                 with outcome.attempt(file):
-                    _, samples = write_result(model, inputs, result, places[file])
-                    outcome.samples[file] = samples
+                    outcome.written[file] = write_result(model, inputs, result, places[file])
                 progress.tick()
             _check_some(files, outcome)
-    return _shown(model, files, outcome), outcome.problems()
+    return _shown(model, files, outcome, kind), outcome.problems()
 
 
 def _first(files: list[Path], read: Read, outcome: _Outcome) -> Inputs:
@@ -122,7 +126,7 @@ def _first(files: list[Path], read: Read, outcome: _Outcome) -> Inputs:
 
 def _check_some(files: list[Path], outcome: _Outcome) -> None:
     """Raise InputError where no file could be explained."""
-    if outcome.samples or not outcome.failed:
+    if outcome.written or not outcome.failed:
         return
     first = outcome.problems()[0]
     if len(files) == 1:
@@ -193,9 +197,16 @@ def _results(
                 yield file, model.run(inputs), inputs
 
 
-def _shown(model: OpenModel, files: list[Path], outcome: _Outcome) -> list[tuple[str, str]]:
+def _shown(
+    model: OpenModel, files: list[Path], outcome: _Outcome, kind: Format
+) -> list[tuple[str, str]]:
     request, explainer = model.request, model.explainer
-    named = [(file.name, s) for file, samples in outcome.samples.items() for s in samples]
+    named = [
+        (f"{file.name}, {part.about['output']}" if len(parts) > 1 else file.name, sample)
+        for file, parts in outcome.written.items()
+        for part in parts
+        for sample in part.samples
+    ]
     rows = [
         ("model", str(request.model)),
         ("input", f"{len(files)} files of {request.inputs[0]}"),
@@ -209,7 +220,8 @@ def _shown(model: OpenModel, files: list[Path], outcome: _Outcome) -> list[tuple
     rows += _advice(explainer, request.model)
     if outcome.failed:
         rows.append(("failed", f"{len(outcome.failed)} of {len(files)} files"))
-    wrote = f"{len(outcome.samples)} files into {request.out}"
+    kinds = 1 if kind == Format.NPZ else len(model.outputs)
+    wrote = f"{kinds * len(outcome.written)} files into {request.out}"
     return [*rows, ("ran on", explainer.provider), ("wrote", wrote)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -12,7 +12,7 @@ import onnx_ir as ir
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.data.samples import is_added
-from lrp_onnx.graph.annotations import stamp_of
+from lrp_onnx.graph.annotations import each_output, stamp_of
 from lrp_onnx.graph.session import Dimension
 from lrp_onnx.lrp.methods import METHODS, method_of
 from lrp_onnx.options import CompileOptions
@@ -35,35 +35,59 @@ LONGEST = 16
 
 
 def explained_facts(compiled: Compiled) -> dict[str, Any]:
-    """What is explained, of what, by what; the class axis where the rank leaves a choice."""
-    metadata = stamp_of(compiled.graph.metadata_props)
-    keys = ("method", *METHODS[metadata["method"]].settings, "output", "target")
-    facts: dict[str, Any] = {key: metadata[key] for key in keys}
-    facts["starts_at"] = STARTS_AT[metadata["starts_at"]]
-    if conditions := json.loads(metadata["conditions"]):
+    """What is explained, of what, by what; the class axis where the rank leaves a choice. What
+    differs between several outputs is a dictionary by output.
+    """
+    outputs = each_output(stamp_of(compiled.graph.metadata_props))
+    first, *others = parts = [_facts(compiled, one) for one in outputs]
+    if not others:
+        return first
+    names = [part.pop("output") for part in parts]
+    merged: dict[str, Any] = {"method": first["method"], "output": names}
+    for key in dict.fromkeys(key for part in parts for key in part):
+        values = [part.get(key) for part in parts]
+        known = {n: v for n, v in zip(names, values, strict=True) if v is not None}
+        merged[key] = values[0] if all(v == values[0] for v in values) else known
+    return merged
+
+
+def _facts(compiled: Compiled, one: Mapping[str, str]) -> dict[str, Any]:
+    keys = ("method", *METHODS[one["method"]].settings, "output", "target")
+    facts: dict[str, Any] = {key: one[key] for key in keys}
+    facts["starts_at"] = STARTS_AT[one["starts_at"]]
+    if conditions := json.loads(one["conditions"]):
         facts["conditions"] = conditions
-    output = _output(compiled)
+    output = _output(compiled, one)
     several = output is not None and output.shape is not None and len(output.shape) > 2
-    if several or metadata["class_axis"] == "0":
-        facts["class_axis"] = int(metadata["class_axis"])
-    if entries := explained_entries(compiled):
+    if several or one["class_axis"] == "0":
+        facts["class_axis"] = int(one["class_axis"])
+    if entries := explained_entries(compiled, one):
         facts["entries"] = entries
-    return {**facts, "explained": json.loads(metadata["explained"])}
+    return {**facts, "explained": json.loads(one["explained"])}
 
 
 def explained_rows(compiled: Compiled) -> list[tuple[str, str]]:
-    """The same as names and values: a line, and one more where the output is not [N, classes]."""
-    entries = explained_entries(compiled)
-    line = ("explains", explained_line(compiled))
-    return [line, *([("entries", entries)] if entries else [])]
+    """The same as names and values: a line for each output, and one more where the output is not
+    [N, classes].
+    """
+    rows = []
+    for one in each_output(stamp_of(compiled.graph.metadata_props)):
+        rows.append(("explains", _line(compiled, one)))
+        if entries := explained_entries(compiled, one):
+            rows.append(("entries", entries))
+    return rows
 
 
 def explained_line(compiled: Compiled) -> str:
     """The same in one line."""
-    facts = explained_facts(compiled)
+    outputs = each_output(stamp_of(compiled.graph.metadata_props))
+    return "; ".join(_line(compiled, one) for one in outputs)
+
+
+def _line(compiled: Compiled, one: Mapping[str, str]) -> str:
+    facts = _facts(compiled, one)
     axis = f", class axis {facts['class_axis']}" if "class_axis" in facts else ""
-    metadata = stamp_of(compiled.graph.metadata_props)
-    what = METHODS[metadata["method"]].describe(metadata)
+    what = METHODS[one["method"]].describe(one)
     return f"{facts['target']} of {facts['output']}{axis}, by {what}"
 
 
@@ -73,28 +97,27 @@ def by_what(options: CompileOptions) -> str:
     return options.composite or (method.composite if method.rules else method.name)
 
 
-def explained_entries(compiled: Compiled) -> str:
+def explained_entries(compiled: Compiled, one: Mapping[str, str]) -> str:
     """`output0 has shape [N, 22, 5376]: argmax along axis 2 at each of 22 places, summed; …`.
 
-    Empty for an output [N, classes], such as a ZipMap's.
+    Empty for an output [N, classes], such as a ZipMap's. one: what is said of the output.
     """
-    metadata, output = stamp_of(compiled.graph.metadata_props), _output(compiled)
-    if output is None or output.shape is None or metadata["target"] == "seed":
+    output = _output(compiled, one)
+    if output is None or output.shape is None or one["target"] == "seed":
         return ""
     shape = _sizes(output)
-    axis = int(metadata["class_axis"]) if metadata["class_axis"] else None
+    axis = int(one["class_axis"]) if one["class_axis"] else None
     batched = bool(shape) and axis != 0 and _is_batch(shape[0], compiled.graph)
     if len(shape) == 2 and axis == 1 and shape[1] != 1 and batched:
         return ""
-    entries = _entries(metadata["target"], shape, axis, batched)
+    entries = _entries(one["target"], shape, axis, batched)
     return f"{output.name} has shape {describe_shape([*map(_readable, shape)])}: {entries}"
 
 
-def _output(compiled: Compiled) -> ir.Value | None:
+def _output(compiled: Compiled, one: Mapping[str, str]) -> ir.Value | None:
     """The explained output; None for a ZipMap's tensor, which is no output itself."""
-    metadata = stamp_of(compiled.graph.metadata_props)
     outputs = compiled.graph.graph.outputs
-    return next((v for v in outputs if v.name == metadata["output"]), None)
+    return next((v for v in outputs if v.name == one["output"]), None)
 
 
 def _sizes(value: ir.Value) -> list[Dimension]:

@@ -53,6 +53,11 @@ def read_target(explainer: Explainer, value: str) -> Array | None:
     if kind == "input":
         classes = np.array(classes_of(value))
         return classes if classes.size > 1 else classes[0]
+    if "outputs" in explainer.metadata:
+        raise TargetError(
+            f"target 'seed={value}': it is the starting relevance of one output, and several are "
+            "explained. Name one with --output."
+        )
     if not is_array_file(value):
         raise TargetError(f"target 'seed={value}': not an array. Give a .npy or .npz file.")
     name = f"{explainer.metadata['output']}_seed"

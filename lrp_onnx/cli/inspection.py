@@ -104,6 +104,8 @@ def _tensors_table(report: Sequence[NodeReport]) -> Table:
 
 
 def _words(value: Any) -> str:
+    if isinstance(value, dict):  # by output
+        return "; ".join(f"{name}: {_words(each)}" for name, each in value.items())
     return ", ".join(value) if isinstance(value, list) else str(value)
 
 

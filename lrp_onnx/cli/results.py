@@ -18,7 +18,7 @@ from lrp_onnx.graph.map_outputs import numbers_of
 from lrp_onnx.graph.session import Array
 from lrp_onnx.propagation.condition import channel_axis
 from lrp_onnx.run.explainer import Explainer, Result
-from lrp_onnx.validate.verify import ROUGH, completeness_of
+from lrp_onnx.validate.verdict import ROUGH, completeness_of
 
 __all__ = [
     "check_finite",
@@ -95,10 +95,11 @@ def sum_of_steps(explainer: Explainer, result: Result) -> str | None:
     names = json.loads(explainer.metadata["explained"])
     sums = {n: float(result.relevance[n].sum(dtype=np.float64)) for n in names}
     steps = int(explainer.metadata.get("steps") or 0)
-    completeness = completeness_of(result.outputs, sums, steps)
+    output = explainer.metadata["output"]
+    completeness = completeness_of(result.outputs, output, sums, steps)
     if completeness is None:
         return None
-    del result.outputs[COMPLETENESS]
+    del result.outputs[f"{COMPLETENESS}{output}"]
     if completeness.is_rounding:
         return (
             f"f(x) - f(baseline) is {completeness.explained:.3g}, no more than f is rounded by: "

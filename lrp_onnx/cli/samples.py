@@ -13,7 +13,7 @@ from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import TOPK_INDEX
 from lrp_onnx.graph.session import Array
 from lrp_onnx.run.explainer import Explainer, Result
-from lrp_onnx.validate.verify import BLOWN_UP, is_against
+from lrp_onnx.validate.verdict import BLOWN_UP, is_against
 
 __all__ = ["Labels", "Sample", "missing_labels", "note_on", "samples_of"]
 

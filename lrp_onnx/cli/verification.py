@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from lrp_onnx.validate.verify import Verdict
+from lrp_onnx.validate.verdict import Verdict
 
 __all__ = ["LEGEND", "verdict_facts", "verdict_json", "verdict_table"]
 
@@ -86,10 +86,11 @@ def verdict_facts(verdict: Verdict, random: bool) -> list[tuple[str, str]]:
 def _conservation(verdict: Verdict) -> list[tuple[str, str]]:
     """How much relevance arrived, and what took the rest."""
     rows = []
-    for name, total in verdict.relevance.items():
-        part = f" ({total / verdict.explained:.2%})" if verdict.explained else ""
-        fact = f"{name}: {total:.6g} of {verdict.explained:.6g} explained{part}"
-        rows.append(("relevance", fact))
+    for part in verdict.parts:
+        for name, total in part.relevance.items():
+            share = f" ({total / part.explained:.2%})" if part.explained else ""
+            fact = f"{name}: {total:.6g} of {part.explained:.6g} explained{share}"
+            rows.append(("relevance", fact))
     losses = {"bias": "bias", "stabilizer": "stabilizer", "dropped": "the rules' own loss"}
     for key, what in losses.items():
         total = sum(getattr(line, key) for line in verdict.lines if line.conserves)
@@ -101,11 +102,14 @@ def _completeness(verdict: Verdict) -> list[tuple[str, str]]:
     """What there is to say where no relevance is handed on; completeness where it is defined."""
     sums = verdict.relevance.items()
     rows = [(verdict.method, f"{name}: sums to {total:.6g}") for name, total in sums]
-    if (completeness := verdict.completeness) is not None:
+    for part in verdict.parts:
+        if (completeness := part.completeness) is None:
+            continue
         whole, steps = completeness.explained, completeness.steps
+        front = f"{part.output}: " if len(verdict.parts) > 1 else ""
         fact = f"f(x) - f(baseline) is {whole:.6g}, off by {completeness.error:.2%}"
         alone = f"{completeness.of_steps:.6g}, off by {completeness.error_of_steps:.2%}"
-        rows.append(("completeness", f"{completeness.total:.6g}, {fact}"))
+        rows.append(("completeness", f"{front}{completeness.total:.6g}, {fact}"))
         rows.append(("", f"the gradients at {steps} steps alone: {alone}"))
     return rows
 
@@ -122,6 +126,10 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
         "simplified": verdict.simplified,
         "explained": verdict.explained,
         "relevance": verdict.relevance,
+        "outputs": {
+            part.output: {"explained": part.explained, "relevance": part.relevance}
+            for part in verdict.parts
+        },
         "completeness": completeness
         and {
             **asdict(completeness),

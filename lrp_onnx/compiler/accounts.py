@@ -23,14 +23,17 @@ class NodeAccount:
     conserves: bool
     """Whether the rule conserves relevance but for what is booked."""
     output: str
+    explains: str
+    """The output of the model whose relevance it is."""
 
     def sums(self, outputs: Mapping[str, Array]) -> dict[str, float]:
         """What a run of the model booked, by the columns of `lrp_onnx.propagation.conservation`."""
         return dict(zip(COLUMNS, map(float, outputs[self.output]), strict=True))
 
 
-def accounts_of(audit: Audit) -> tuple[NodeAccount, ...]:
-    """The accounts in the order of the walk, from the output to the input."""
+def accounts_of(audits: Mapping[str, Audit]) -> tuple[NodeAccount, ...]:
+    """The accounts in the order of the walk, from the output to the input, output by output."""
+    rows = [(*row, output) for output, audit in audits.items() for row in audit.rows]
     return tuple(
         NodeAccount(
             name=name_of(site.step.node),
@@ -38,6 +41,7 @@ def accounts_of(audit: Audit) -> tuple[NodeAccount, ...]:
             rule=site.rule.name,
             conserves=conserves,
             output=f"{AUDIT}{k}",
+            explains=explains,
         )
-        for k, (site, _, conserves) in enumerate(audit.rows)
+        for k, (site, _, conserves, explains) in enumerate(rows)
     )

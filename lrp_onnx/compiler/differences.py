@@ -11,7 +11,7 @@ from lrp_onnx.analysis.precision import coarsest
 from lrp_onnx.analysis.quantizer_step import quantizer_step
 from lrp_onnx.compiler.judge import judge
 from lrp_onnx.data.samples import is_added
-from lrp_onnx.graph.annotations import CONDITION, OUTPUT
+from lrp_onnx.graph.annotations import CONDITION, each_output, stamp_of
 from lrp_onnx.graph.map_outputs import numbers_of
 from lrp_onnx.graph.model_file import Source
 from lrp_onnx.graph.session import Array, runtime_form
@@ -107,10 +107,14 @@ def extra_feeds(
     """The inputs that the compiler added: class 0 for each sample, or a seed of ones, and masks of
     ones.
     """
-    y = expected.get(model.metadata_props[OUTPUT])
+    explained = [one["output"] for one in each_output(stamp_of(model.metadata_props))]
     extra: dict[str, Array] = {}
     for value in model.graph.inputs:
-        if not is_added(model, value) or value.name is None or value.name in feeds or y is None:
+        if not is_added(model, value) or value.name is None or value.name in feeds:
+            continue
+        seeded = value.name.removesuffix("_seed")
+        y = expected.get(seeded if seeded in explained else explained[0])
+        if y is None:
             continue
         if value.name == "target":
             size = value.shape[0] if value.shape is not None else None

@@ -31,47 +31,29 @@ def emit_relevance(
     model: ir.Model,
     assignment: Assignment,
     signs: Mapping[ir.Value, int],
-    audit: Audit | None = None,
+    audits: Mapping[str, Audit] | None = None,
 ) -> Emit:
     """Append `<input>_relevance` for each explained input and `<tensor>_relevance` for each
-    `relevance_at`.
+    `relevance_at`; of several outputs each `<output>_<input>_relevance`.
 
     For `top-K` the backward pass is emitted once for each class; what does not depend on relevance
-    is shared. With an `audit`, the sums it collects become outputs `lrp.audit_<k>` too, and where
-    `optimize` makes another graph of them the relevance by the rules as they stand outputs
-    `lrp.plain.<input>_relevance`.  Returns what the next stages write with.
+    is shared. With `audits`, one by output, the sums they collect become outputs `lrp.audit_<k>`
+    too, and where `optimize` makes another graph of them the relevance by the rules as they stand
+    outputs `lrp.plain.<input>_relevance`.  Returns what the next stages write with.
     """
-    graph, options = model.graph, assignment.options
+    graph, options, audits = model.graph, assignment.options, audits or {}
     emit = Emit(graph, options.optimize, options.runtime)
     emit.signs.update(signs)
-    at = _tensors(model, assignment, options.relevance_at)
     conditioned = _tensors(model, assignment, options.conditions)
-    outputs = {str(value.name): value for value in assignment.inputs} | at
-    starts = _starts(emit, graph, assignment)
-    masks = condition_masks(emit, graph, conditioned)
-
-    def explain(emit: Emit, audit: Audit | None, prefix: str = "") -> None:
-        rounds = []
-        for first in starts:
-            own, left = None if audit is None else Audit(), dict(masks)
-            wanted = list(outputs.values())
-            relevance = _explained(emit, model, assignment, first, wanted, own, left)
-            _check_reached(outputs, relevance)
-            _check_reached({n: v for n, v in conditioned.items() if v in left}, ())
-            rounds.append(relevance)
-            if audit is not None and own is not None:
-                audit.include(emit, own)
-        for name, value in outputs.items():
-            emit.write_for(value, str(name), "result")
-            of_all = [relevance[value] for relevance in rounds]
-            _add_relevance(graph, emit, assignment.target, of_all, value, f"{prefix}{name}")
-
-    if audit is not None and options.optimize and assignment.method.rules:
-        explain(emit.as_rules_stand(), None, PLAIN)
-    explain(emit, audit)
-    if assignment.target.kind == "top":
-        _add_classes(graph, emit, assignment)
-    for k, (site, sums, _) in enumerate(audit.rows if audit is not None else []):
+    masks, unused = condition_masks(emit, graph, conditioned), dict(conditioned)
+    unreached = set(options.relevance_at)
+    for one in assignment.each:
+        audit = audits.get(str(one.output.name))
+        reached = _emit_output(emit, model, one, masks, audit)
+        unreached -= reached
+        unused = {name: value for name, value in unused.items() if value not in reached}
+    _check_none([*(n for n in options.relevance_at if n in unreached), *unused])
+    for k, (site, sums, _) in enumerate(row for audit in audits.values() for row in audit.rows):
         dtype = compute_dtype(site.step.node.outputs[0].dtype)
         # equal accounts, as of two nodes that pass on the same relevance, are emitted once
         account = ir.Value(
@@ -81,6 +63,50 @@ def emit_relevance(
         append_node(graph, "Identity", [sums], [account], f"lrp/audit_{k}", metadata=props)
         graph.outputs.append(account)
     return emit
+
+
+def _emit_output(
+    emit: Emit,
+    model: ir.Model,
+    assignment: Assignment,
+    masks: Mapping[ir.Value, ir.Value],
+    audit: Audit | None,
+) -> set[str | ir.Value]:
+    """The relevance of one output; returns the names that relevance was found at, and the tensors
+    whose masks were met.
+    """
+    graph, options = model.graph, assignment.options
+    at = _tensors(model, assignment, options.relevance_at)
+    outputs = {str(value.name): value for value in assignment.inputs} | at
+    starts = _starts(emit, graph, assignment)
+    reached = set[str | ir.Value]()
+
+    def explain(emit: Emit, audit: Audit | None, prefix: str = "") -> None:
+        rounds = []
+        for first in starts:
+            own, left = None if audit is None else Audit(), dict(masks)
+            wanted = list(outputs.values())
+            relevance = _explained(emit, model, assignment, first, wanted, own, left)
+            _check_none([str(v.name) for v in assignment.inputs if v not in relevance])
+            reached.update(n for n, value in outputs.items() if value in relevance)
+            reached.update(value for value in masks if value not in left)
+            rounds.append(relevance)
+            if audit is not None and own is not None:
+                audit.include(emit, own)
+        for name, value in outputs.items():
+            if name not in reached:
+                continue
+            emit.write_for(value, str(name), "result")
+            of_all = [relevance[value] for relevance in rounds]
+            whole = f"{prefix}{assignment.prefix}{name}"
+            _add_relevance(graph, emit, assignment.target, of_all, value, whole)
+
+    if audit is not None and options.optimize and assignment.method.rules:
+        explain(emit.as_rules_stand(), None, PLAIN)
+    explain(emit, audit)
+    if assignment.target.kind == "top":
+        _add_classes(graph, emit, assignment)
+    return reached
 
 
 def _starts(emit: Emit, graph: ir.Graph, assignment: Assignment) -> list[ir.Value]:
@@ -108,7 +134,8 @@ def _explained(
     if assignment.method.rules:
         return walk(emit, assignment.nodes, start, wanted, audit, masks)
     if assignment.method.path:
-        return integrated_gradients(emit, model, assignment, first, audit is not None)
+        account = "" if audit is None else str(assignment.output.name)
+        return integrated_gradients(emit, model, assignment, first, account)
     if assignment.method.layer:
         return grad_cam(emit, assignment, first)
     return _by_gradient(emit, assignment, start, wanted, masks)
@@ -132,19 +159,19 @@ def _by_gradient(
     return formed | walk(emit, cut.before, embedded, wanted, masks=masks)
 
 
-def _check_reached(tensors: Mapping[str, ir.Value], reached: Collection[ir.Value]) -> None:
-    for name, value in tensors.items():
-        if value not in reached:
-            raise TargetError(
-                f"tensor {name!r}: no relevance reaches it. Choose one between the explained "
-                "input and the target."
-            )
+def _check_none(names: Sequence[str]) -> None:
+    """TargetError for tensors that no relevance reaches."""
+    for name in names:
+        raise TargetError(
+            f"tensor {name!r}: no relevance reaches it. Choose one between the explained input and "
+            "the target."
+        )
 
 
 def _tensors(model: ir.Model, assignment: Assignment, names: Iterable[str]) -> dict[str, ir.Value]:
-    """The tensors of those names; the output's is where relevance starts."""
-    output = assignment.output.name
-    return {n: assignment.start_at if n == output else tensor_of(model, n) for n in names}
+    """The tensors of those names; an explained output's is where relevance starts."""
+    starts = {one.output.name: one.start_at for one in assignment.each}
+    return {n: starts.get(n) or tensor_of(model, n) for n in names}
 
 
 def _add_relevance(

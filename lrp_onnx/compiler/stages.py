@@ -35,8 +35,9 @@ from lrp_onnx.graph.unused import remove_unused
 from lrp_onnx.lowering.fold import fold_constants
 from lrp_onnx.lowering.lower import lower
 from lrp_onnx.lowering.shared_weights import part_shared_weights
-from lrp_onnx.lrp.assignment import Assignment, assign
+from lrp_onnx.lrp.assignment import Assignment
 from lrp_onnx.lrp.methods import method_of
+from lrp_onnx.lrp.outputs import assign_outputs
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.propagation.conservation import Audit
 from lrp_onnx.rewrites.rewrite import rewrite
@@ -86,7 +87,8 @@ def compile(source: Source, options: CompileOptions) -> Compiled:
 
     What is repeatable is one name or a list of names. A baseline may be an array, too, or a
     dictionary by input name. With target top-K each relevance has an axis of length K behind the
-    batch, and an output `<output>_topk_index` names the classes.
+    batch, and an output `<output>_topk_index` names the classes. Of several outputs each has
+    relevance of its own, `<output>_<input>_relevance`.
 
     Relevance is in the unit of the explained output and shaped like the input. Raises LrpError:
     ModelError, UnsupportedError, RuleError, CompositeError, TargetError, or CheckError if the check
@@ -132,10 +134,15 @@ class Prepared:
 
     def with_relevance_at(self, names: Iterable[str]) -> Prepared:
         """The same with the relevance of more tensors."""
-        options = self.assignment.options
-        every = tuple(dict.fromkeys((*options.relevance_at, *names)))
-        changed = replace(self.assignment, options=replace(options, relevance_at=every))
-        return replace(self, assignment=changed)
+        more = tuple(names)
+        first, *others = (_with_relevance_at(one, more) for one in self.assignment.each)
+        return replace(self, assignment=replace(first, others=tuple(others)))
+
+
+def _with_relevance_at(assignment: Assignment, names: Iterable[str]) -> Assignment:
+    options = assignment.options
+    every = tuple(dict.fromkeys((*options.relevance_at, *names)))
+    return replace(assignment, options=replace(options, relevance_at=every))
 
 
 def load_original(source: Source, observe: Observer | None = None) -> Loaded:
@@ -180,7 +187,7 @@ def prepare(loaded: Loaded, options: CompileOptions, ranges: Ranges | None = Non
         canonize(loaded.model)
     with loaded.stage("assign", lambda: assignment):
         of_input = input_ends(loaded.model, ranges or {})
-        assignment = assign(loaded.model, options, of_input)
+        assignment = assign_outputs(loaded.model, options, of_input)
     return Prepared(loaded, ends, assignment, prediction)
 
 
@@ -193,12 +200,12 @@ def compile_prepared(prepared: Prepared, accounts: bool = False) -> Compiled:
     """
     loaded, assignment = prepared.loaded, prepared.assignment
     options = assignment.options
-    model, audit = loaded.model, Audit() if accounts else None
+    model, audits = loaded.model, _audits(assignment) if accounts else {}
     report = assignment.report(model.graph)
     with loaded.stage("analyze", lambda: facts):
         facts = signs(model.graph)
     with loaded.stage("propagate"):
-        emit = emit_relevance(model, assignment, facts, audit)
+        emit = emit_relevance(model, assignment, facts, audits)
     with loaded.stage("rewrite", lambda: as_rules_say):
         as_rules_say = rewrite(emit)
     _stamp(model, loaded.source, assignment)  # lowering puts other values under the same names
@@ -212,8 +219,9 @@ def compile_prepared(prepared: Prepared, accounts: bool = False) -> Compiled:
             part_shared_weights(model.graph)
         prepared.ends.restore(model, declares=not options.conditions)
     corrected = tuple(notes.corrections(model).values())
-    listed = () if audit is None else accounts_of(audit)
-    compiled = Compiled(model, report, (*corrected, *assignment.warnings), listed)
+    told = (text for one in assignment.each for text in one.warnings)
+    warnings = tuple(dict.fromkeys((*corrected, *told)))
+    compiled = Compiled(model, report, warnings, accounts_of(audits))
     if options.check:
         with loaded.stage("check"):
             compiled.warnings += check_compiled(loaded.source, compiled)
@@ -266,18 +274,50 @@ def _stamp(model: ir.Model, source: Source, assignment: Assignment) -> None:
             notes.SOURCE_SHA256: sha256_of(source),
             notes.COMPOSITE: assignment.composite_name,
             notes.TARGET: str(assignment.target),
-            notes.START: assignment.start,
             notes.METHOD: assignment.method.name,
             notes.RUNTIME: options.runtime,
             notes.OPTIMIZED: str(options.optimize).lower(),
             notes.CONDITIONS: json.dumps(list(options.conditions)),
-            **_method_metadata(assignment),
-            notes.OUTPUT: assignment.output.name or "",
-            notes.STARTS_AT: "output" if assignment.start_at is assignment.output else "logits",
-            notes.CLASS_AXIS: "" if assignment.class_axis is None else str(assignment.class_axis),
-            notes.EXPLAINED: json.dumps([v.name for v in assignment.inputs]),
+            **_output_metadata(assignment),
+            notes.EXPLAINED: json.dumps(
+                [f"{one.prefix}{v.name}" for one in assignment.each for v in one.inputs]
+            ),
         }
     )
+    if assignment.others:
+        each = [_one_of_several(model, one) for one in assignment.each]
+        model.metadata_props[notes.OUTPUTS] = json.dumps(each)
+
+
+def _output_metadata(assignment: Assignment) -> dict[str, str]:
+    """What is said of each output by itself."""
+    return {
+        **_method_metadata(assignment),
+        notes.START: assignment.start,
+        notes.OUTPUT: assignment.output.name or "",
+        notes.STARTS_AT: "output" if assignment.start_at is assignment.output else "logits",
+        notes.CLASS_AXIS: "" if assignment.class_axis is None else str(assignment.class_axis),
+    }
+
+
+def _one_of_several(model: ir.Model, assignment: Assignment) -> dict[str, str]:
+    """One entry of OUTPUTS."""
+    names = (*(str(v.name) for v in assignment.inputs), *assignment.options.relevance_at)
+    present = {v.name for v in model.graph.outputs}
+    relevance = [n for n in names if f"{assignment.prefix}{n}{notes.RELEVANCE}" in present]
+    own = {
+        **_output_metadata(assignment),
+        notes.EXPLAINED: json.dumps([v.name for v in assignment.inputs]),
+    }
+    return {
+        **notes.stamp_of(own),
+        "prefix": assignment.prefix,
+        "relevance": json.dumps(list(dict.fromkeys(relevance))),
+    }
+
+
+def _audits(assignment: Assignment) -> dict[str, Audit]:
+    return {str(one.output.name): Audit() for one in assignment.each}
 
 
 def _method_metadata(assignment: Assignment) -> dict[str, str]:

@@ -34,17 +34,17 @@ TINY = 1e-30
 
 
 def completed(
-    emit: Emit, path: Path, means: Gradients, samples_apart: bool, account: bool
+    emit: Emit, path: Path, means: Gradients, samples_apart: bool, account: str
 ) -> Gradients:
     """The nearest mean gradients that are complete: for each sample, or for all together where
-    samples may meet; with `account` also COMPLETENESS as an output.
+    samples may meet; with `account` also its COMPLETENESS as an output.
     """
     emit.write_for(path.y, "path", "complete")
     here = _summed(emit, _explained(emit, path, path.y), samples_apart)
     there = _summed(emit, _explained(emit, path, _at_baseline(emit, path)), samples_apart)
     reached = _inner(emit, path.way, means, samples_apart)
     if account:
-        _add_output(emit, [here, there, reached])
+        _add_output(emit, f"{COMPLETENESS}{account}", [here, there, reached])
     lacking = emit.op("Sub", emit.op("Sub", here, there), reached)
     squared = _inner(emit, path.way, path.way, samples_apart)
     share = emit.op("Div", lacking, emit.op("Max", squared, TINY))
@@ -96,11 +96,9 @@ def _moved_along(emit: Emit, path: Path, x: ir.Value, g: ir.Value, share: ir.Val
     return emit.op("Add", g, emit.op("Mul", path.way[x], column))
 
 
-def _add_output(emit: Emit, sums: Sequence[ir.Value]) -> None:
+def _add_output(emit: Emit, name: str, sums: Sequence[ir.Value]) -> None:
     graph = emit.graph
     totals = [emit.op("ReduceSum", v, keepdims=1) for v in sums]
-    sums_of = ir.Value(
-        name=COMPLETENESS, shape=ir.Shape([len(sums)]), type=ir.TensorType(emit.dtype)
-    )
-    append_node(graph, "Concat", totals, [sums_of], "lrp/completeness", {"axis": 0})
+    sums_of = ir.Value(name=name, shape=ir.Shape([len(sums)]), type=ir.TensorType(emit.dtype))
+    append_node(graph, "Concat", totals, [sums_of], f"lrp/{name}", {"axis": 0})
     graph.outputs.append(sums_of)

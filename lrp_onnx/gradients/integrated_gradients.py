@@ -42,7 +42,7 @@ __all__ = ["integrated_gradients"]
 
 
 def integrated_gradients(
-    emit: Emit, model: ir.Model, assignment: Assignment, mask: ir.Value, account: bool
+    emit: Emit, model: ir.Model, assignment: Assignment, mask: ir.Value, account: str
 ) -> dict[ir.Value, ir.Value]:
     """The relevance of each explained input, in its shape; with `account` also COMPLETENESS as an
     output.

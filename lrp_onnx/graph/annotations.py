@@ -7,12 +7,14 @@ too: what was compiled, and how.  `meta` lives in memory only; copies of a graph
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import onnx_ir as ir
 
 __all__ = [
+    "ADDED",
     "AUDIT",
     "BASELINE",
     "CELL",
@@ -30,6 +32,7 @@ __all__ = [
     "NAME",
     "OPTIMIZED",
     "OUTPUT",
+    "OUTPUTS",
     "PADDING_OF",
     "PLACE",
     "PLAIN",
@@ -51,6 +54,7 @@ __all__ = [
     "aliases",
     "branches_taken",
     "corrections",
+    "each_output",
     "local_copies",
     "provenance",
     "share_aliases",
@@ -97,12 +101,18 @@ BASELINE = "lrp.baseline"
 LAYER = "lrp.layer"
 """The tensor that grad-cam is formed at."""
 OUTPUT = "lrp.output"
+OUTPUTS = "lrp.outputs"
+"""Where several outputs are explained, as JSON for each what the keys beside this one say of the
+first, and the `prefix` of the names of its relevance. `explained` then has the names with it.
+"""
 CLASS_AXIS = "lrp.class_axis"
 """A number, or nothing where the output has no class axis."""
 EXPLAINED = "lrp.explained"
 """The explained inputs, as JSON."""
 
 # meta of a node or value
+ADDED = "lrp.added"
+"""On an input that the compiler added."""
 CHANGED = "lrp.changed"
 """On a tensor of the canonical view that is another than the model's of that name: the node that
 moves its elements into one of the model's tensors, or True.
@@ -126,8 +136,9 @@ AUDIT = "lrp.audit_"
 """In front of a number: the output that holds one node's account."""
 PLAIN = "lrp.plain."
 """In front of a name: the output that holds a relevance by the rules as they stand."""
-COMPLETENESS = "lrp.completeness"
-"""The output [m·y(x), m·y(x₀), Δ·G] of integrated gradients that `verify` asks for."""
+COMPLETENESS = "lrp.completeness."
+"""In front of an explained output's name: the output [m·y(x), m·y(x₀), Δ·G] of integrated gradients
+that `verify` asks for."""
 
 
 def provenance(source: str, rule: str) -> dict[str, str]:
@@ -135,9 +146,19 @@ def provenance(source: str, rule: str) -> dict[str, str]:
     return {SOURCE: source, RULE: rule}
 
 
-def stamp_of(metadata: Mapping[str, str]) -> dict[str, str]:
+def stamp_of(metadata: Mapping[str, str], prefix: str = PREFIX) -> dict[str, str]:
     """What a compiled model's metadata says, without the prefix."""
-    return {k.removeprefix(PREFIX): v for k, v in metadata.items() if k.startswith(PREFIX)}
+    return {k.removeprefix(prefix): v for k, v in metadata.items() if k.startswith(prefix)}
+
+
+def each_output(stamp: Mapping[str, str]) -> list[dict[str, str]]:
+    """What `stamp_of` says, once for each explained output; `prefix` is in front of the names of
+    its relevance.
+    """
+    if "outputs" not in stamp:
+        return [{**stamp, "prefix": ""}]
+    shared = {key: value for key, value in stamp.items() if key != "outputs"}
+    return [{**shared, **own} for own in json.loads(stamp["outputs"])]
 
 
 def aliases(model: ir.Model) -> dict[str | None, str | None]:

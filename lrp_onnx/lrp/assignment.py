@@ -5,7 +5,7 @@ propagates.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -24,7 +24,7 @@ from lrp_onnx.lrp.methods import Method, method_of
 from lrp_onnx.lrp.target import Target, choose_output, class_axis_of, parse_target
 from lrp_onnx.options import CompileOptions
 
-__all__ = ["Assignment", "NodeReport", "assign"]
+__all__ = ["Assignment", "NodeReport", "assign", "check_used"]
 
 
 RESEMBLING = (
@@ -72,6 +72,15 @@ class Assignment:
     warnings: tuple[str, ...]
     unrecognized: tuple[str, ...] = ()
     """The nodes on the path that look like a softmax or a norm and were not recognized as one."""
+    others: tuple[Assignment, ...] = ()
+    """Those of the other outputs that are explained in the same file."""
+    prefix: str = ""
+    """What stands in front of the names of its relevance: its output's, if there are others."""
+
+    @property
+    def each(self) -> tuple[Assignment, ...]:
+        """One for each explained output."""
+        return (self, *self.others)
 
     @property
     def composite_name(self) -> str:
@@ -89,8 +98,24 @@ class Assignment:
         return self.options.steps or self.method.steps
 
     def report(self, graph: ir.Graph) -> list[NodeReport]:
-        """A line for every node of the graph, in order."""
-        return list(_lines(graph, self.nodes))
+        """A line for every node of the graph, in order; what other outputs change is in the
+        reason.
+        """
+        nodes = {a.step.node: a for one in reversed(self.each) for a in one.nodes}
+        lines = list(_lines(graph, tuple(nodes.values())))
+        return [_with_others(line, self.each) for line in lines] if self.others else lines
+
+
+def _with_others(line: NodeReport, assignments: Sequence[Assignment]) -> NodeReport:
+    """The line, with the rules that the node has for other outputs."""
+    rules = {
+        str(one.output.name): a.rule.name
+        for one in assignments
+        for a in one.nodes
+        if name_of(a.step.node) == line.name and a.rule.name != line.rule
+    }
+    also = "".join(f"; {rule} for output {output!r}" for output, rule in rules.items())
+    return replace(line, reason=line.reason + also)
 
 
 def _lines(graph: ir.Graph, nodes: Sequence[Assigned]) -> Iterator[NodeReport]:
@@ -117,7 +142,7 @@ def _line(node: ir.Node, assigned: Assigned | None) -> NodeReport:
 def assign(
     model: ir.Model, options: CompileOptions, implied: Mapping[str, Override] | None = None
 ) -> Assignment:
-    """Find the explanation path and give each of its nodes a rule.
+    """Find the explanation path of one output and give each of its nodes a rule.
 
     implied: the least and the largest value of the input, by name of INPUT_ENDS. Parameters that
     stand for them take them where the user set none of these.
@@ -133,7 +158,10 @@ def assign(
     )
     implied = _lacking(composite, options, _implied(composite, implied or {}))
     composite = composite.with_parameters(implied)
-    output, target = choose_output(graph, options.output), parse_target(options.target)
+    output, target = (
+        choose_output(graph, options.output[0] if options.output else None),
+        parse_target(options.target),
+    )
     if target.kind == "top" and method.path:
         raise TargetError(
             f"target {target}: method {method.name!r} explains one class at a time. Choose "
@@ -150,7 +178,6 @@ def assign(
         )
     every = tuple(inner for step in path for inner in step.within())
     layers = [composite.layer_of(step) for step in every]
-    _check_used(options, composite, every, layers)
     _check_weights(every, layers)
     parameters = {**options.parameters, **{k: v for k, v in implied.items() if _taken(k, layers)}}
     nodes = tuple(_assigned(composite, step) for step in path)
@@ -186,13 +213,16 @@ def _fed(graph: ir.Graph) -> list[ir.Value]:
     return [v for v in graph.inputs if not v.is_initializer()]
 
 
-def _check_used(
-    options: CompileOptions, composite: Composite, path: Sequence[Step], layers: Sequence[Layer]
-) -> None:
-    """CompositeError for a rule or parameter of the user's that no node on the path takes."""
+def check_used(options: CompileOptions, assignments: Sequence[Assignment]) -> None:
+    """CompositeError for a rule or parameter of the user's that no node on a path takes."""
+    steps = [(a.composite, step) for a in assignments for n in a.nodes for step in n.step.within()]
+    layers = [composite.layer_of(step) for composite, step in steps]
     for pattern in options.rules:
-        own = [layer for layer in composite.layers if layer.pattern == pattern]
-        if not any(layer.selects(step) for layer in own for step in path):
+        if not any(
+            layer.pattern == pattern and layer.selects(step)
+            for composite, step in steps
+            for layer in composite.layers
+        ):
             raise CompositeError(
                 f"rule pattern {pattern!r}: no node on the explanation path has that name or "
                 "operator type. `lrp-onnx inspect` lists them."

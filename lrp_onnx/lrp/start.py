@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import TargetError
+from lrp_onnx.graph.annotations import ADDED
 from lrp_onnx.graph.builder import Emit, known_rank, make_room
 from lrp_onnx.lrp.target import Target
 
@@ -164,7 +165,9 @@ def _target_input(emit: Emit, graph: ir.Graph, y: ir.Value, axis: int) -> ir.Val
     assert y.shape is not None
     batch_axis = 0 if axis else None
     batch = y.shape[0] if batch_axis == 0 else 1
-    value = graph_input(graph, "target", ir.DataType.INT64, ir.Shape([batch]))
+    value = next((v for v in graph.inputs if v.name == "target" and ADDED in v.meta), None)
+    if value is None:  # else it is that of another output, too
+        value = graph_input(graph, "target", ir.DataType.INT64, ir.Shape([batch]))
     return emit.op("Reshape", value, emit.ints(-1, *[1] * (known_rank(y) - 1)))
 
 
@@ -176,5 +179,6 @@ def graph_input(graph: ir.Graph, name: str, dtype: ir.DataType, shape: ir.Shape 
         )
     make_room(graph, name)
     value = ir.Value(name=name, shape=shape, type=ir.TensorType(dtype))
+    value.meta[ADDED] = True
     graph.inputs.append(value)
     return value

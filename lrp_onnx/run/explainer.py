@@ -15,7 +15,7 @@ import onnx
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.data.samples import added_inputs
 from lrp_onnx.errors import InputError, ModelError
-from lrp_onnx.graph.annotations import CONDITION, RELEVANCE, stamp_of
+from lrp_onnx.graph.annotations import CONDITION, RELEVANCE, each_output, stamp_of
 from lrp_onnx.graph.session import Array, Runtime, Wanted, broken_mix, is_device_value, runtime_form
 from lrp_onnx.run.batching import groups, is_open, parts, stacked
 from lrp_onnx.run.condition_mask import mask_of
@@ -34,7 +34,7 @@ class Result:
     """With target `top-K` also `<output>_topk_index`: the numbers of the classes."""
     relevance: dict[str, Array]
     """Shaped like the tensor, in the unit of the explained output; with target `top-K` there is an
-    axis of length K behind the batch.
+    axis of length K behind the batch. Of several explained outputs by `<output>_<tensor>`.
     """
 
 
@@ -94,7 +94,8 @@ class Explainer:
 
         x: an array, or arrays by input name where there are several.
         target: for a model compiled with target "input" the class of each sample (or one for all),
-            with "seed" the starting relevance shaped like the output.
+            with "seed" the starting relevance shaped like the output; where several outputs are
+            explained a dict of these by output.
         conditions: for a model compiled with conditions, by tensor: a channel, a list of them, or
             float factors, one a channel ([C] or [N, C]); all channels of a tensor left out.
         Raises InputError where a name, dtype, rank, size, class or channel is not what the model
@@ -167,7 +168,7 @@ class Explainer:
         return feeds
 
     def _feeds(self, x: Array | Mapping[str, Array], target: Any) -> dict[str, Any]:
-        extra, added = self._extra_input(), added_inputs(self.metadata)
+        kind, added = self.metadata["target"], added_inputs(self.metadata)
         own = [wanted.name for wanted in self.inputs if wanted.name not in added]
         if isinstance(x, Mapping):
             feeds = dict(x)
@@ -179,18 +180,27 @@ class Explainer:
             )
         if target is None:
             return feeds
-        if extra is None:
-            how = f"target {self.metadata['target']!r}"
-            raise InputError(
-                f"target={target!r}: the model was compiled for {how}. Compile it with "
-                "target='input' or 'seed'."
-            )
-        return {**feeds, extra: self._target(target, feeds, own)}
+        if kind == "input":
+            return {**feeds, "target": self._classes(target, feeds, own)}
+        if kind == "seed":
+            return {**feeds, **self._seeds(target)}
+        raise InputError(
+            f"target={target!r}: the model was compiled for target {kind!r}. Compile it with "
+            "target='input' or 'seed'."
+        )
 
-    def _extra_input(self) -> str | None:
-        """The input that the compiler added for the target."""
-        kind = self.metadata["target"]
-        return {"input": "target", "seed": f"{self.metadata['output']}_seed"}.get(kind)
+    def _seeds(self, target: Any) -> dict[str, Array]:
+        """The starting relevance of each output, as its input wants it."""
+        outputs = [one["output"] for one in each_output(self.metadata)]
+        seeds = target if isinstance(target, Mapping) else {outputs[0]: target}
+        if set(seeds) != set(outputs):
+            raise InputError(
+                f"target: starting relevance is given for {', '.join(map(repr, seeds))}, and the "
+                f"explained outputs are {', '.join(map(repr, outputs))}. Give a dict of arrays by "
+                "output."
+            )
+        dtypes = {wanted.name: wanted.dtype for wanted in self.inputs}
+        return {f"{n}_seed": np.asarray(v, dtypes[f"{n}_seed"]) for n, v in seeds.items()}
 
     def _masks(
         self, conditions: Mapping[str, Any], x: Array | Mapping[str, Array]
@@ -212,10 +222,8 @@ class Explainer:
             if name in conditions or name + CONDITION not in fed
         }
 
-    def _target(self, target: Any, feeds: Mapping[str, Any], own: Sequence[str]) -> Array:
-        wanted = next(w for w in self.inputs if w.name == self._extra_input())
-        if self.metadata["target"] == "seed":
-            return np.asarray(target, wanted.dtype)
+    def _classes(self, target: Any, feeds: Mapping[str, Any], own: Sequence[str]) -> Array:
+        wanted = next(w for w in self.inputs if w.name == "target")
         classes = np.asarray(target)
         if classes.dtype.kind not in "iu":
             raise InputError(f"target={target!r}: not a class. Give an integer, or one per sample.")
@@ -226,28 +234,35 @@ class Explainer:
         return np.broadcast_to(classes, (batch,)) if classes.ndim == 0 else classes
 
     def _check_classes(self, outputs: Mapping[str, Any], target: Array | None) -> None:
-        """A class that the output does not have would get no relevance, silently."""
-        kind, axis = self.metadata["target"], self.metadata.get("class_axis", "")
+        for one in each_output(self.metadata):
+            self._check_classes_of(one, outputs, target)
+
+    def _check_classes_of(
+        self, one: Mapping[str, str], outputs: Mapping[str, Any], target: Array | None
+    ) -> None:
+        """A class that an output does not have would get no relevance, silently."""
+        kind, axis = one["target"], one.get("class_axis", "")
         own = () if kind.startswith("top-") else kind.split("-")
         classes: Array = np.array([int(c) for c in own if c.isdigit()], np.int64)
         if kind == "input" and target is not None:
             classes = target
         if not axis or not classes.size:
             return
-        count = self._class_count(outputs, int(axis))
+        count = _class_count(outputs, one["output"], int(axis))
         if count is None:
             return
         if classes.min() < 0 or classes.max() >= count:
             wrong = classes[(classes < 0) | (classes >= count)][0]
             raise InputError(
-                f"target {wrong}: output {self.metadata['output']!r} has {count} classes. Give one "
+                f"target {wrong}: output {one['output']!r} has {count} classes. Give one "
                 f"from 0 to {count - 1}."
             )
 
-    def _class_count(self, outputs: Mapping[str, Any], axis: int) -> int | None:
-        """How many classes the explained output has; None for maps on a device."""
-        if self.metadata["output"] in outputs:
-            return shape_of(outputs[self.metadata["output"]])[axis]
-        # a ZipMap's tensor is no output itself, the maps that it makes are
-        maps = [y[0] for y in outputs.values() if isinstance(y, list) and y]
-        return max((len(entry) for entry in maps if isinstance(entry, dict)), default=None)
+
+def _class_count(outputs: Mapping[str, Any], name: str, axis: int) -> int | None:
+    """How many classes the explained output has; None for maps on a device."""
+    if name in outputs:
+        return shape_of(outputs[name])[axis]
+    # a ZipMap's tensor is no output itself, the maps that it makes are
+    maps = [y[0] for y in outputs.values() if isinstance(y, list) and y]
+    return max((len(entry) for entry in maps if isinstance(entry, dict)), default=None)

@@ -120,6 +120,11 @@ class _Mask:
                 f"target {options.target}: evaluate compares maps of one quantity. Give argmax, a "
                 "class, or another target that is one."
             )
+        if len(options.output or ()) > 1:
+            names = ", ".join(map(repr, options.output or ()))
+            raise TargetError(
+                f"outputs {names}: evaluate compares maps of one output. Give one --output."
+            )
         plain = CompileOptions(
             method="gradient",
             output=options.output,

@@ -17,7 +17,8 @@ from test_bodies import HEAD
 
 from lrp_onnx.ops.registry import REGISTRY
 from lrp_onnx.options import CompileOptions
-from lrp_onnx.validate.verify import Line, Verdict, verify
+from lrp_onnx.validate.verdict import Line, Verdict
+from lrp_onnx.validate.verify import verify
 
 SHAPES = {"w": (3, 4), "u": (4, 4), "b": (4,), "v": (4, 2), "s": (2, 4)}
 COMPOSITES = ["epsilon", "epsilon-plus-flat", "zplus"]

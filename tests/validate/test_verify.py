@@ -27,7 +27,8 @@ from lrp_onnx.options import CompileOptions
 from lrp_onnx.rewrites.product import Relevance
 from lrp_onnx.rewrites.rewrite import LINEAR
 from lrp_onnx.validate import bench
-from lrp_onnx.validate.verify import CLOSES, Line, verify
+from lrp_onnx.validate.verdict import CLOSES, Line
+from lrp_onnx.validate.verify import verify
 
 COMPOSITES = [
     "epsilon-plus-flat",

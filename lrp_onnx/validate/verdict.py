@@ -1,0 +1,313 @@
+"""What `verify` found: accounts of nodes, completeness of integrated gradients, and what they mean.
+
+Per node the relevance that arrives must be found again,
+
+    Σ R_out = Σ R_in + bias + stabilizer + dropped,
+
+within 1e-4 · Σ|R_out|; `dropped` is what the rule itself loses, a fact to report and no failure.
+Over the whole graph the same must hold between the explained value, the relevance of the inputs
+and everything booked on the way: a branch forgotten where relevance fans out shows only there.
+
+Gradients conserve nothing, so there are no accounts; integrated gradients sum to f(x) - f(x₀) to
+within INCOMPLETE, and what the steps alone give, the better the more there are, to within ROUGH.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lrp_onnx.graph.annotations import COMPLETENESS
+from lrp_onnx.graph.session import Array
+
+__all__ = [
+    "BLOWN_UP",
+    "CLOSES",
+    "INCOMPLETE",
+    "ROUGH",
+    "Completeness",
+    "Line",
+    "Part",
+    "Verdict",
+    "completeness_of",
+    "is_against",
+]
+
+CLOSES = 1e-4
+"""Part of Σ|R_out| that an account may be off by."""
+INCOMPLETE = 1e-3
+"""Part of f(x) - f(x₀) that integrated gradients may be off by."""
+BLOWN_UP = 100
+"""So many times what is explained Σ|R| of the inputs may be: beyond, roundings decide the map."""
+ROUGH = 0.05
+"""Part of it that the gradients at the steps may be off by before they are made complete."""
+AGAINST = 0.1
+"""Part of what is explained beyond which a sum of relevance of the other sign is told."""
+ROUNDED = 32
+"""So many times the last digit of f its value may be off."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """The account of one node, in the unit of the explained output, summed over the batch."""
+
+    name: str
+    op_type: str
+    rule: str
+    out: float
+    magnitude: float
+    received: float
+    bias: float
+    stabilizer: float
+    dropped: float
+    conserves: bool
+    """Whether the rule conserves relevance but for what is booked; else no account can close."""
+    inside: float = 0.0
+    """By how much the accounts of the nodes in its bodies are off, all added up."""
+
+    @property
+    def residual(self) -> float:
+        """What of the relevance is not accounted for."""
+        return self.out - self.received - self.bias - self.stabilizer - self.dropped
+
+    @property
+    def off(self) -> float:
+        """By how much the account fails to close, in its bodies or over the whole."""
+        return max(abs(self.residual), self.inside)
+
+    @property
+    def finite(self) -> bool:
+        """Whether every sum is a number."""
+        return all(map(math.isfinite, (self.residual, self.magnitude, self.inside)))
+
+    @property
+    def closes(self) -> bool:
+        """Whether the account holds."""
+        within = self.off <= CLOSES * self.magnitude
+        return self.finite and (within or not self.conserves)
+
+
+@dataclass(frozen=True)
+class Completeness:
+    """Integrated gradients against what they decompose, summed over the batch."""
+
+    total: float
+    """The sum of relevance over all explained inputs."""
+    explained: float
+    """f(x) - f(x₀)."""
+    of_steps: float
+    """What the gradients at the steps sum to before they are made complete."""
+    steps: int
+    rounding: float = 0.0
+    """How far f(x) - f(x₀) may be off since both are rounded."""
+
+    @property
+    def is_rounding(self) -> bool:
+        """Whether f(x) - f(x₀) is no more than that, so that there is nothing to decompose."""
+        return self.rounding > 0 and abs(self.explained) <= self.rounding
+
+    @property
+    def error(self) -> float:
+        """The relative error."""
+        return self._off(self.total)
+
+    @property
+    def error_of_steps(self) -> float:
+        """That of the steps alone."""
+        return self._off(self.of_steps)
+
+    def _off(self, total: float) -> float:
+        difference = abs(total - self.explained)
+        if difference <= self.rounding:
+            return 0.0
+        return difference / abs(self.explained) if self.explained else math.inf
+
+
+@dataclass(frozen=True)
+class Part:
+    """What was found of one explained output."""
+
+    output: str
+    explained: float
+    """The sum of the starting relevance."""
+    relevance: dict[str, float]
+    """The sum of the relevance of each explained input."""
+    lines: tuple[Line, ...]
+    """From the output to the input."""
+    completeness: Completeness | None = None
+    maps: Mapping[str, Array] = field(default_factory=dict, repr=False)
+    """The relevance of each explained input."""
+
+    def problems(self) -> list[str]:
+        """What does not hold."""
+        return [
+            *(_line_problem(line) for line in self.lines if not line.closes),
+            *_total_problem(self.explained, self.relevance, self.lines),
+            *_incomplete(self.completeness),
+        ]
+
+    def ill_conditioned(self) -> str:
+        """Why the result means nothing though everything holds; empty where it does not."""
+        return (
+            _ill_conditioned(self.maps, self.lines)
+            or _against(self.explained, self.relevance, self.lines)
+            or _nothing_to_explain(self.completeness)
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `verify` found; `problems` is empty if everything holds."""
+
+    differences: dict[str, tuple[float, float]]
+    """Per output of the model: its relative difference from the original, and what is allowed."""
+    parts: tuple[Part, ...]
+    """One for each explained output."""
+    warnings: tuple[str, ...]
+    problems: tuple[str, ...]
+    feeds: dict[str, Array]
+    method: str = "lrp"
+    simplified: dict[str, float] | None = None
+    """Per explained input: max|Δ| / max|R| between the compiled graph and the rules as they stand;
+    None where nothing is simplified.
+    """
+    ill_conditioned: str = ""
+    """Why the result means nothing though everything holds; empty where it does not."""
+    unrecognized: tuple[str, ...] = ()
+    """The nodes that look like a softmax or a norm and are explained part by part, since they were
+    not recognized as one: everything holds, and the result may depend on how they are spelled.
+    """
+
+    @property
+    def explained(self) -> float:
+        """The sum of the starting relevance, of all outputs."""
+        return sum(part.explained for part in self.parts)
+
+    @property
+    def relevance(self) -> dict[str, float]:
+        """The sum of the relevance of each explained input."""
+        return {name: total for part in self.parts for name, total in part.relevance.items()}
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """From the output to the input, output by output."""
+        return tuple(line for part in self.parts for line in part.lines)
+
+    @property
+    def completeness(self) -> Completeness | None:
+        """That of the output, of several the one whose steps are furthest off."""
+        every = [part.completeness for part in self.parts if part.completeness is not None]
+        return max(every, key=lambda each: each.error_of_steps, default=None)
+
+    @property
+    def holds_fully(self) -> bool:
+        """Whether everything holds and nothing is to be said against the result."""
+        return not (self.problems or self.ill_conditioned or self.unrecognized)
+
+
+def completeness_of(
+    outputs: Mapping[str, Array], output: str, relevance: Mapping[str, float], steps: int
+) -> Completeness | None:
+    """The account of an output's integrated gradients; None where the model has no such output."""
+    if f"{COMPLETENESS}{output}" not in outputs:
+        return None
+    account = np.asarray(outputs[f"{COMPLETENESS}{output}"])
+    here, there, reached = map(float, account)
+    rounding = ROUNDED * float(np.finfo(account.dtype).eps) * max(abs(here), abs(there))
+    return Completeness(sum(relevance.values()), here - there, reached, steps, rounding)
+
+
+def _incomplete(account: Completeness | None) -> list[str]:
+    if account is None:
+        return []
+    problems, explained = [], f"f(x) - f(baseline) is {account.explained:.6g}"
+    if account.error > INCOMPLETE:
+        problems.append(
+            f"completeness: relevance sums to {account.total:.6g}, {explained}, off by "
+            f"{account.error:.2%}"
+        )
+    if account.error_of_steps > ROUGH:
+        problems.append(
+            f"completeness: the gradients at {account.steps} steps give {account.of_steps:.6g}, "
+            f"{explained}, off by {account.error_of_steps:.2%}: give more than "
+            f"{account.steps} --steps"
+        )
+    return problems
+
+
+def _ill_conditioned(maps: Mapping[str, Array], lines: Sequence[Line]) -> str:
+    """A sentence where the inputs get far more relevance, of both signs, than is explained."""
+    if not lines or not lines[0].magnitude:
+        return ""
+    name, most = max(((n, float(np.abs(r).sum())) for n, r in maps.items()), key=lambda p: p[1])
+    times = most / lines[0].magnitude
+    if not times > BLOWN_UP:
+        return ""
+    first = next((x for x in lines if x.magnitude > BLOWN_UP * lines[0].magnitude), lines[-1])
+    return (
+        f"relevance of {name!r} adds up to {most:.4g} in absolute value, {times:.4g} times what is "
+        "explained: small sums of large terms were divided by, and roundings decide the map; "
+        f"first in front of node {first.name!r} ({first.op_type}). Try a larger stabilizer, such "
+        "as --set epsilon='0.25*rms(z)', or another composite."
+    )
+
+
+def is_against(total: float, explained: float) -> bool:
+    """Whether a sum of relevance has the other sign than what is explained."""
+    return total * explained < 0 and abs(total) > AGAINST * abs(explained)
+
+
+def _against(explained: float, relevance: Mapping[str, float], lines: Sequence[Line]) -> str:
+    """A sentence where that is so of all inputs together, though rules that conserve were taken."""
+    total = sum(relevance.values())
+    if not all(line.conserves for line in lines) or not lines or not is_against(total, explained):
+        return ""
+    took = {
+        "the biases": sum(line.bias for line in lines),
+        "the stabilizers": sum(line.stabilizer for line in lines),
+        "the rules": sum(line.dropped for line in lines),
+    }
+    most = max(took, key=lambda name: abs(took[name]))
+    return (
+        f"relevance sums to {total:.4g} where {explained:.4g} is explained: its sign is against "
+        f"the prediction's, since {most} took {took[most]:.4g}. Try another composite."
+    )
+
+
+def _nothing_to_explain(account: Completeness | None) -> str:
+    """A sentence where integrated gradients decompose a rounding."""
+    if account is None or not account.is_rounding:
+        return ""
+    return (
+        f"f(x) - f(baseline) is {account.explained:.3g}, no more than f is rounded by: the output "
+        "does not change on the way from the baseline, and the integrated gradients are rounding. "
+        "Give another --baseline, or another method."
+    )
+
+
+def _line_problem(line: Line) -> str:
+    where = f"node {line.name!r} ({line.op_type}), rule {line.rule!r}"
+    if not line.finite:
+        return f"{where}: its relevance is not finite"
+    part = line.off / line.magnitude if line.magnitude else math.inf
+    within = "" if abs(line.residual) >= line.inside else " in its bodies"
+    off = line.inside if within else line.residual
+    return f"{where}: its account is off by {off:.3g}{within}, {part:.1e} of Σ|R|"
+
+
+def _total_problem(
+    explained: float, relevance: Mapping[str, float], lines: Sequence[Line]
+) -> list[str]:
+    """The account of the whole graph, which may be off by what its nodes may be off by."""
+    if not lines or not all(line.conserves and line.closes for line in lines):
+        return []
+    booked = sum(line.bias + line.stabilizer + line.dropped for line in lines)
+    residual = explained - sum(relevance.values()) - booked
+    if abs(residual) <= CLOSES * sum(line.magnitude for line in lines):
+        return []
+    return [
+        f"relevance is lost between nodes: {residual:.3g} of {explained:.3g} is not found again"
+    ]
