@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.analysis.path import Step
+from lrp_onnx.analysis.step import Step
 
 __all__ = ["ignores_common_shift"]
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import networkx as nx
 
-from lrp_onnx.analysis.path import Step
+from lrp_onnx.analysis.step import Step
 
 __all__ = ["is_linear_layer", "set_depths"]
 

@@ -4,114 +4,31 @@ inputs.
 It is descendants(inputs) ∩ ancestors(target) over the edges that carry relevance.  A value is
 *active* if it depends on an explained input along such edges; an active input that no operator fact
 lets relevance through is refused, so that nothing is dropped in silence.
-
-A gate is a factor that is a function of the other factor alone, as in x·σ(x) or 0.5·x·(1 +
-erf(x/√2)); with constant gates it is held constant (Achtibat et al. 2024, section 3.3), which makes
-SiLU, GELU, Mish and HardSwish pass in whatever spelling.  So is a function of the signal's
-reductions, as in x·rsqrt(mean(x²) + ε): RMSNorm and L2 norm pass.  Likewise the divisor of a
-quotient of activations.
-
-With constant attention a factor that is a softmax, moved or scaled, is held constant where it
-multiplies another activation (Ali et al. 2022, section 3.1).
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import networkx as nx
 import onnx_ir as ir
 
+from lrp_onnx.analysis.factors import Factors
+from lrp_onnx.analysis.step import Body, Place, Step
 from lrp_onnx.errors import TargetError, UnsupportedError
-from lrp_onnx.graph.annotations import CELL, GATE, REFUSED
+from lrp_onnx.graph.annotations import CELL, REFUSED
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.refusal import refusal, type_of
 from lrp_onnx.graph.subgraphs import Ports, bodies_of, captures, ports_of
 from lrp_onnx.ops.codes import NOTHING, arithmetic_on_codes, names_rows
 from lrp_onnx.ops.registry import Op, find
 
-__all__ = ["Body", "Step", "ends_of_paths", "explanation_path"]
+__all__ = ["ends_of_paths", "explanation_path"]
 
-MOST_FACTORS = 32
-"""As many values are looked at that a product is a multiple of."""
 LAYER_KINDS = ("linear", "activation", "maximum")
 """Kinds that count as layers, all operators of them."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One node on the path, in topological order."""
-
-    node: ir.Node
-    op: Op
-    kind: str
-    active: tuple[int, ...]
-    """The inputs that receive relevance."""
-    captured: tuple[ir.Value, ...]
-    """The values around it that receive relevance from its bodies."""
-    index: int
-    """Its position among linear, activation and pooling nodes, counted from 0."""
-    place: Place = field(repr=False, compare=False)
-    bodies: tuple[Body, ...] = ()
-
-    @property
-    def depth(self) -> float:
-        """The share of the linear layers that lies before it, from 0 to 1."""
-        return self.place.depth
-
-    def receivers(self) -> list[ir.Value]:
-        """The values that get relevance from it: inputs, and what its bodies capture."""
-        inputs = [v for i in self.active if (v := self.node.inputs[i]) is not None]
-        return [*inputs, *self.captured]
-
-    def before(self) -> Iterator[Step]:
-        """Its ancestors on the path, nearest first, those in bodies and around them included."""
-        for _, k in nx.bfs_edges(self.place.graph, self.place.position, reverse=True):
-            yield from self.place.steps[k].within()
-        if self.place.outer is not None:
-            yield from self.place.outer.before()
-
-    def behind(self) -> Iterator[Step]:
-        """Its descendants on the path, nearest first, those in bodies and around them included."""
-        for _, k in nx.bfs_edges(self.place.graph, self.place.position):
-            yield from self.place.steps[k].within()
-        if self.place.outer is not None:
-            yield from self.place.outer.behind()
-
-    def within(self) -> Iterator[Step]:
-        """Itself and the steps in its bodies."""
-        yield self
-        for body in self.bodies:
-            for step in body.steps:
-                yield from step.within()
-
-
-@dataclass
-class Place:
-    """Where a step stands: its number among the steps of its graph, and what is around them."""
-
-    position: int
-    steps: list[Step]
-    graph: nx.DiGraph
-    outer: Step | None
-    depth: float = 0.0
-    """See `lrp_onnx.analysis.depth`."""
-
-
-@dataclass(frozen=True)
-class Body:
-    """A graph inside a node on the path, with a path of its own from its inputs and from captured
-    values to its outputs.
-    """
-
-    graph: ir.Graph
-    steps: tuple[Step, ...]
-    inputs: frozenset[int]
-    """The inputs that receive relevance."""
-    outputs: frozenset[int]
-    """The outputs that depend on them."""
 
 
 def explanation_path(
@@ -151,17 +68,15 @@ def ends_of_paths(
     return _but_through(flow, target)
 
 
-class _Flow:
+class _Flow(Factors):
     """The forward half: which values are active, through which inputs, and what is refused."""
 
     def __init__(
         self, active: set[ir.Value], constant_gates: bool, constant_attention: bool
     ) -> None:
-        self.active = active
+        super().__init__(active)
         self.constant_gates = constant_gates
         self.constant_attention = constant_attention
-        self.carried: dict[ir.Node, tuple[int, ...]] = {}
-        self.kinds: dict[ir.Node, str] = {}
         self.operators: dict[ir.Node, Op] = {}
         self.codes = {v for v in active if v.dtype is not None and v.dtype.is_integer()}
         """Integers that are made of nothing but integer inputs."""
@@ -287,96 +202,10 @@ class _Flow:
         self.carried[node] = active
         self.active.update(node.outputs)
 
-    def signal(
-        self, node: ir.Node, operator: Op, kind: str, carried: tuple[int, ...]
-    ) -> tuple[int, ...]:
-        """The inputs without the gate, if one of them is a gate."""
-        if GATE in node.metadata_props:
-            return tuple(i for i in carried if i != int(node.metadata_props[GATE]))
-        if kind == "quotient" and len(carried) == 2:
-            return (0,)
-        if kind == "product" and operator.multiplies == (0, 1):
-            for signal, gate in ((0, 1), (1, 0)):
-                if self.is_gate(node.inputs[gate], self.factors(node.inputs[signal])):
-                    return (signal,)
-            for factor, product in ((0, 1), (1, 0)):
-                self.find_gates(node.inputs[product], self.factors(node.inputs[factor]))
-        return carried
-
-    def find_gates(self, product: ir.Value | None, factors: set[ir.Value]) -> None:
-        """In (u·σ(w))·w, seen once w is, σ(w) is a gate too, if nothing else reads u·σ(w)."""
-        pending, left = [product], MOST_FACTORS
-        while pending and left:
-            value, left = pending.pop(), left - 1
-            node = None if value is None or len(value.uses()) > 1 else value.producer()
-            carried = () if node is None else self.carried.get(node, ())
-            operator = None if node is None else find(node)
-            if node is None or operator is None or not set(carried) <= set(operator.multiplies):
-                continue
-            pending += [node.inputs[i] for i in carried]
-            if self.kinds.get(node) != "product" or len(carried) != 2:
-                continue
-            for signal, gate in (carried, carried[::-1]):
-                if self.is_gate(node.inputs[gate], factors):
-                    self.carried[node], self.kinds[node] = (signal,), "scale"
-                    break
-
-    def attended(self, kind: str, node: ir.Node, carried: tuple[int, ...]) -> tuple[int, ...]:
-        """The inputs without those that are attention weights, if there are others."""
-        if kind not in ("product", "bilinear"):
-            return carried
-        values = tuple(i for i in carried if not self.is_attention(node.inputs[i]))
-        return values or carried
-
-    def is_attention(self, value: ir.Value | None) -> bool:
-        """Whether the value is a softmax, moved, selected from or times something."""
-        while value is not None and (node := value.producer()) in self.kinds:
-            assert node is not None
-            if self.kinds[node] == "softmax":
-                return True
-            if self.kinds[node] not in ("move", "scale") or len(self.carried[node]) != 1:
-                return False
-            value = node.inputs[self.carried[node][0]]
-        return False
-
-    def factors(self, value: ir.Value | None) -> set[ir.Value]:
-        """The value and those that it is a multiple of, by constants, gates or each other."""
-        factors, pending = set[ir.Value](), [value]
-        while pending and len(factors) < MOST_FACTORS:
-            value = pending.pop()
-            if value is None or value in factors:
-                continue
-            factors.add(value)
-            node = value.producer()
-            carried = () if node is None else self.carried.get(node, ())
-            operator = None if node is None else find(node)
-            if node is not None and operator is not None and set(carried) <= {*operator.multiplies}:
-                pending += [node.inputs[i] for i in carried]
-        return factors
-
     def receivers(self, node: ir.Node) -> list[ir.Value]:
         """The values that get relevance from a node: inputs, and what its bodies capture."""
         inputs = [v for i in self.carried[node] if (v := node.inputs[i]) is not None]
         return [*inputs, *self.captured.get(node, ())]
-
-    def is_gate(self, value: ir.Value | None, signals: set[ir.Value]) -> bool:
-        """Whether the value is a function of the signals and constants alone, by operators that are
-        elementwise or reduce.
-        """
-        pending, seen = [value], set(signals)
-        while pending:
-            value = pending.pop()
-            if value is None or value not in self.active or value in seen:
-                continue
-            seen.add(value)
-            node = value.producer()
-            operator = None if node is None else find(node)
-            if node is None or operator is None:
-                return False
-            if not (operator.elementwise or operator.statistic):
-                return False
-            pending += node.inputs
-        return True
 
 
 def _but_through(flow: _Flow, target: ir.Value) -> str:

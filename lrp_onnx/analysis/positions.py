@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.analysis.path import Step
+from lrp_onnx.analysis.step import Step
 
 __all__ = ["Axes", "continued_axes", "positions_of"]
 

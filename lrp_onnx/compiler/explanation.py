@@ -13,7 +13,8 @@ from lrp_onnx.gradients.grad_cam import grad_cam
 from lrp_onnx.gradients.integrated_gradients import integrated_gradients
 from lrp_onnx.gradients.source import cut_at_sources
 from lrp_onnx.graph.annotations import AUDIT, PLAIN, RELEVANCE, TOPK_INDEX, provenance
-from lrp_onnx.graph.builder import Emit, append_node, compute_dtype, known_rank, make_room
+from lrp_onnx.graph.appending import append_node, make_room
+from lrp_onnx.graph.builder import Emit, compute_dtype, known_rank
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.tensors import tensor_of
 from lrp_onnx.lrp.assignment import Assignment

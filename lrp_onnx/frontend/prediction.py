@@ -19,6 +19,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.frontend.decompose.registry import OWN_LAYOUT
+from lrp_onnx.frontend.recorded import Recorded
 from lrp_onnx.graph.annotations import CHANGED, RULE, branches_taken, provenance, spelled_anew
 from lrp_onnx.graph.clone import reads, written
 from lrp_onnx.graph.constants import rename
@@ -35,40 +36,6 @@ VIEW = "view"
 Tensors = dict[str | None, ir.TensorProtocol]
 
 
-@dataclass(frozen=True, slots=True)
-class _Own:
-    """One node of the model; tensors by name, None for an input that is left out."""
-
-    domain: str
-    op_type: str
-    name: str | None
-    inputs: tuple[str | None, ...]
-    outputs: tuple[str | None, ...]
-    attributes: tuple[ir.Attr, ...]
-
-    @staticmethod
-    def of(node: ir.Node) -> _Own:
-        return _Own(
-            node.domain,
-            node.op_type,
-            node.name,
-            tuple(None if v is None else v.name for v in node.inputs),
-            tuple(v.name for v in node.outputs),
-            tuple(map(_kept, node.attributes.values())),
-        )
-
-    def is_now(self, node: ir.Node, inputs: Sequence[ir.Value | None]) -> bool:
-        """Whether the node is this one, unchanged."""
-        if (node.domain, node.op_type) != (self.domain, self.op_type):
-            return False
-        if node.inputs != inputs or tuple(v.name for v in node.outputs) != self.outputs:
-            return False
-        known = tuple(node.attributes.values())
-        if any(a.name == "ceil_mode" for a in self.attributes):
-            return True  # written so that onnx infers the size that runtimes give
-        return len(known) == len(self.attributes) and all(map(_same, known, self.attributes))
-
-
 def _tensors(graph: ir.Graph) -> Iterator[ir.Value]:
     """The tensors that the graph itself names."""
     yield from graph.inputs
@@ -81,26 +48,12 @@ def _weights_of(graph: ir.Graph) -> Tensors:
     return {name: tensor for name, tensor in pairs if tensor is not None}
 
 
-def _kept(attribute: ir.Attr) -> ir.Attr:
-    """The attribute; of a body a copy, which later stages do not change."""
-    if attribute.type != ir.AttributeType.GRAPH:
-        return attribute
-    return ir.AttrGraph(attribute.name, attribute.as_graph().clone(allow_outer_scope_values=True))
-
-
-def _same(one: ir.Attr, other: ir.Attr) -> bool:
-    if one is other:
-        return True
-    simple = one.type not in (ir.AttributeType.GRAPH, ir.AttributeType.TENSOR)
-    return simple and (one.name, one.type, one.value) == (other.name, other.type, other.value)
-
-
 @dataclass(frozen=True)
 class Prediction:
     """The nodes of a model in order, and its weights."""
 
     inputs: tuple[str | None, ...]
-    nodes: tuple[_Own, ...]
+    nodes: tuple[Recorded, ...]
     weights: Tensors
 
     @staticmethod
@@ -108,7 +61,7 @@ class Prediction:
         """What computes the model's outputs now."""
         graph = model.graph
         inputs = tuple(v.name for v in graph.inputs)
-        return Prediction(inputs, tuple(map(_Own.of, graph)), _weights_of(graph))
+        return Prediction(inputs, tuple(map(Recorded.of, graph)), _weights_of(graph))
 
     def put_back(self, model: ir.Model) -> None:
         """Let these nodes compute the outputs, and the explanation read their tensors."""
@@ -146,7 +99,7 @@ class _Restored:
         self.last: ir.Node | None = None
         self.changed = False
 
-    def visit(self, own: _Own) -> None:
+    def visit(self, own: Recorded) -> None:
         """Keep, write anew or leave out one node."""
         if self._is_folded(own):
             return
@@ -165,18 +118,18 @@ class _Restored:
         self.last = node
         self.known.update(zip(own.outputs, node.outputs, strict=True))
 
-    def _visit_branch(self, own: _Own, name: str) -> None:
+    def _visit_branch(self, own: Recorded, name: str) -> None:
         """The nodes of the branch that is always taken in place of an If."""
         branch = next(a for a in own.attributes if a.name == name).as_graph()
         weights = _weights_of(branch)
         self.weights |= weights
         self.exact |= _integers(weights)
         for node in branch:
-            self.visit(_Own.of(node))
+            self.visit(Recorded.of(node))
         for output, result in zip(own.outputs, branch.outputs, strict=True):
             self.known[output] = self._tensor(str(result.name))
 
-    def _is_folded(self, own: _Own) -> bool:
+    def _is_folded(self, own: Recorded) -> bool:
         """Whether the view has constants in place of the results, and they are the same."""
         integer = self._integer(own)
         if integer is None:
@@ -184,7 +137,7 @@ class _Restored:
         self.exact.update(dict.fromkeys(own.outputs, integer))
         return all(_is_constant(self.view.get(name)) for name in own.outputs if name)
 
-    def _integer(self, own: _Own) -> bool | None:
+    def _integer(self, own: Recorded) -> bool | None:
         """Whether the results are integers; None where computing them rounds."""
         if own.domain:
             return None
@@ -221,7 +174,7 @@ class _Restored:
             self.known[name] = value
         return self.known[name]
 
-    def _written(self, own: _Own, inputs: Sequence[ir.Value | None]) -> ir.Node:
+    def _written(self, own: Recorded, inputs: Sequence[ir.Value | None]) -> ir.Node:
         """The node, and its tensors in place of the view's."""
         self.changed = True
         attributes = [self._attribute(a) for a in own.attributes]

@@ -23,6 +23,7 @@ from lrp_onnx.data.preprocess import Preprocess
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError, TargetError
 from lrp_onnx.gradients.source import Cut
+from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, compute_dtype, known_rank
 from lrp_onnx.graph.clone import cone, copied
 
@@ -129,7 +130,7 @@ def starting_points(
         elif by_input.get(source, _of_tokens(by_input, source)).kind == "mean":
             points[source] = _mean(emit, source, source in cut.embedded)
         else:
-            points[source] = emit.expand_like(0.0, source)
+            points[source] = expand_like(emit, 0.0, source)
         emit.shaped(points[source], source)
     return points
 
@@ -195,7 +196,7 @@ def _mean(emit: Emit, x: ir.Value, embedded: bool) -> ir.Value:
             f"baseline mean: {x.name!r} of shape {x.shape} has no axis to take it over. Choose "
             "zero or a file."
         )
-    return emit.expand_like(emit.op("ReduceMean", x, emit.ints(*axes), keepdims=1), x)
+    return expand_like(emit, emit.op("ReduceMean", x, emit.ints(*axes), keepdims=1), x)
 
 
 def _positions(x: ir.Value, embedded: bool) -> list[int]:

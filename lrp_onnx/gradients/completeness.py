@@ -24,7 +24,8 @@ import onnx_ir as ir
 
 from lrp_onnx.gradients.path_points import Gradients, Path, cast_like, in_dtype
 from lrp_onnx.graph.annotations import COMPLETENESS
-from lrp_onnx.graph.builder import Emit, append_node, known_rank
+from lrp_onnx.graph.appending import append_node
+from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.graph.clone import copied
 
 __all__ = ["completed"]

@@ -11,28 +11,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import count
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.annotations import RULE, SOURCE
-from lrp_onnx.graph.constants import loose_constant, rename
+from lrp_onnx.graph.attributes import attribute_key, attribute_of
+from lrp_onnx.graph.constants import loose_constant
 from lrp_onnx.graph.dialect import DIALECT, OF
 from lrp_onnx.graph.names import tensor_name
-from lrp_onnx.graph.shapes import inferred, of_forward, same_sizes, static_shape, type_of
+from lrp_onnx.graph.shapes import inferred, static_shape, type_of
 
 __all__ = [
     "HALF",
     "Emit",
     "Input",
-    "append_node",
     "compute_dtype",
     "known_rank",
-    "make_room",
     "static_shape",
 ]
 
@@ -58,44 +55,6 @@ def known_rank(value: ir.Value) -> int:
             "shapes"
         )
     return len(value.shape)
-
-
-def make_room(graph: ir.Graph, name: str) -> None:
-    """Rename the inner tensor or weight that has a name which the compiled model's signature takes.
-
-    Names of inputs and outputs stay.
-    """
-    inner = (*graph.initializers.values(), *(v for node in graph for v in node.outputs))
-    taken = {v.name for v in (*graph.inputs, *inner)}
-    for value in inner:
-        if value.name == name and not value.is_graph_output():
-            free = next(n for k in count() if (n := f"{name}/inner_{k}") not in taken)
-            rename(value, free)
-
-
-def append_node(
-    graph: ir.Graph,
-    op_type: str,
-    inputs: Sequence[ir.Value | None],
-    outputs: Sequence[ir.Value],
-    name: str,
-    attributes: Mapping[str, Any] | None = None,
-    domain: str = "",
-    metadata: Mapping[str, str] | None = None,
-) -> None:
-    """Append one node whose outputs are made already: it stands alone, however many are equal."""
-    converted = [_attribute(k, v) for k, v in (attributes or {}).items()]
-    graph.append(
-        ir.Node(
-            domain,
-            op_type,
-            inputs,
-            converted,
-            outputs=outputs,
-            name=name,
-            metadata_props=dict(metadata or {}),
-        )
-    )
 
 
 class Emit:
@@ -196,7 +155,7 @@ class Emit:
             values.pop()
         if op_type.startswith("Reduce") and len(values) > 1:
             values[1] = self._counted_from_the_front(values[0], values[1])
-        key = (domain, op_type, count, tuple(values), _attribute_key(attributes))
+        key = (domain, op_type, count, tuple(values), attribute_key(attributes))
         if key not in self._emitted:
             node = self._add(domain, op_type, values, attributes, count)
             self._emitted[key] = tuple(node.outputs)
@@ -217,7 +176,7 @@ class Emit:
 
         like: of what each output has the shape, and the relevance. of: what the node stands for.
         """
-        key = (DIALECT, op_type, self.optimize, id(of), tuple(inputs), _attribute_key(attributes))
+        key = (DIALECT, op_type, self.optimize, id(of), tuple(inputs), attribute_key(attributes))
         if key not in self._emitted:
             self._emitted[key] = self.relevance(op_type, inputs, like, of, **attributes)
         return self._emitted[key]
@@ -253,7 +212,7 @@ class Emit:
             domain,
             op_type,
             inputs,
-            [_attribute(k, v) for k, v in attributes.items()],
+            [attribute_of(k, v) for k, v in attributes.items()],
             outputs=[ir.Value(name=self.fresh("lrp")) for _ in range(count)],
             name=self._node_name(op_type),
             metadata_props={SOURCE: self.source, RULE: self.rule},
@@ -271,7 +230,7 @@ class Emit:
     def remember(self, node: ir.Node) -> None:
         """The same operation on the same values, emitted from now on, is this node."""
         key = (node.domain, node.op_type, len(node.outputs), tuple(node.inputs),
-               _attribute_key(node.attributes))  # fmt: skip
+               attribute_key(node.attributes))  # fmt: skip
         self._emitted.setdefault(key, tuple(node.outputs))
 
     def write_before(self, node: ir.Node | None, on_behalf_of: ir.Node | None = None) -> None:
@@ -304,44 +263,12 @@ class Emit:
             c = self.op("Add", c, other)
         return c
 
-    def forward(
-        self, node: ir.Node, replaced: dict[int, Input], op_type: str | None = None
-    ) -> ir.Value:
-        """Emit a copy of a forward node with some inputs replaced; returns output 0, shaped like
-        the node's.
-        """
-        size = max(len(node.inputs), *(i + 1 for i in replaced), 1)
-        inputs = [
-            replaced.get(i, node.inputs[i] if i < len(node.inputs) else None) for i in range(size)
-        ]
-        same = dict(node.attributes) if op_type is None else self._shared_attributes(node, op_type)
-        (value,) = self.outputs(op_type or node.op_type, tuple(inputs), same, domain=node.domain)
-        if value.shape is None and (copy := value.producer()) is not None:
-            self.shaped(value, of_forward(node, copy.inputs))
-        return value
-
     def shaped(self, value: ir.Value, like: ir.Value | ir.Shape | Sequence[Any] | None) -> ir.Value:
         """The value, known to have the shape of another, or these sizes, if they are known."""
         shape = like.shape if isinstance(like, ir.Value) else like
         if shape is not None:
             value.shape = shape if isinstance(shape, ir.Shape) else ir.Shape(shape)
         return value
-
-    def _shared_attributes(self, node: ir.Node, op_type: str) -> dict[str, ir.Attr]:
-        """The attributes that `op_type` has too; UnsupportedError where it cannot stand in."""
-        version = self.opset
-        known = onnx.defs.get_schema(op_type, version).attributes
-        lacking = [k for k, a in known.items() if a.required and k not in node.attributes]
-        lost = {k: a for k, a in node.attributes.items() if k not in known and k != "storage_order"}
-        if "dilations" in lost and set(lost["dilations"].as_ints()) == {1}:
-            del lost["dilations"]
-        if lacking or lost:
-            names = ", ".join([*lacking, *lost])
-            raise UnsupportedError(
-                f"{op_type} at opset {version} cannot stand in for it because of {names}. "
-                "Choose another rule, or compile with a higher --opset"
-            )
-        return {k: a for k, a in node.attributes.items() if k in known}
 
     def at_least_float(self, value: Input) -> Any:
         """A half-precision value cast to float32; everything else as it is."""
@@ -362,7 +289,7 @@ class Emit:
 
     def outputs_of_cast(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
         """`value` cast to `dtype`, once."""
-        key = ("", "Cast", 1, (value,), _attribute_key({"to": int(dtype)}))
+        key = ("", "Cast", 1, (value,), attribute_key({"to": int(dtype)}))
         if key not in self._emitted:
             node = self._add("", "Cast", [value], {"to": int(dtype)}, 1)
             self.shaped(node.outputs[0], value).type = ir.TensorType(dtype)
@@ -411,54 +338,6 @@ class Emit:
         out = self.op("Reshape", value, wanted, **({"allowzero": 1} if empty else {}))
         return self.shaped(out, reference)
 
-    def expand_like(self, value: Input, reference: ir.Value, one_sample: bool = False) -> ir.Value:
-        """A scalar (or broadcastable) value copied to the shape of `reference`.
-
-        With `one_sample` axis 0 has size 1 if the other sizes are known: what it leads to is then a
-        constant, which runtimes compute when they load the model.
-        """
-        sample = list(_dims(reference))[1:] if one_sample else [None]
-        known = all(isinstance(d, int) for d in sample)
-        shape = (
-            self.ints(1, *(d for d in sample if isinstance(d, int)))
-            if known
-            else self.shape_of(reference)
-        )
-        out = self.op("Expand", value, shape)
-        if known:
-            self.shaped(out, [1, *sample])
-        else:
-            self.shaped(out, reference)
-        if isinstance(value, int | float):
-            self.signs[out] = 1 if value >= 0 else -1
-        return out
-
-    def sum_to(self, value: ir.Value, reference: ir.Value, shaped_like: ir.Value) -> ir.Value:
-        """Sum `value`, shaped like `shaped_like`, over the axes along which `reference` was
-        broadcast to it.
-        """
-        if same_sizes(reference, shaped_like):
-            return value
-        lead = known_rank(shaped_like) - known_rank(reference)
-        pairs = list(zip(_dims(shaped_like)[lead:], _dims(reference), strict=True))
-        axes = list(range(lead))
-        axes += [lead + k for k, (out, size) in enumerate(pairs) if size == 1 and out != 1]
-        if any(not isinstance(n, int) and (n is None or n != o) and o != 1 for o, n in pairs):
-            return self._sum_where_unequal(value, reference, lead)
-        if not axes:
-            return value
-        out = self.op("ReduceSum", value, self.ints(*axes), keepdims=1)
-        return self.reshape_like(out, reference) if lead else out
-
-    def _sum_where_unequal(self, value: ir.Value, reference: ir.Value, lead: int) -> ir.Value:
-        """The same where only the run decides which axes were broadcast."""
-        shape = self.shape_of(reference)
-        padded = self.op("Concat", self.ints(*[1] * lead), shape, axis=0) if lead else shape
-        unequal = self.op("Not", self.op("Equal", padded, self.op("Shape", value)))
-        axes = self.op("Squeeze", self.op("NonZero", unequal), self.ints(0))
-        total = self.op("ReduceSum", value, axes, keepdims=1, noop_with_empty_axes=1)
-        return self.op("Reshape", total, shape)
-
     def fresh(self, prefix: str) -> str:
         """A name that no tensor of the graph or of its bodies has."""
         while True:
@@ -471,28 +350,3 @@ class Emit:
         name = f"lrp/{self.source}/{op_type}"
         self._names[name] += 1
         return name if self._names[name] == 1 else f"{name}_{self._names[name]}"
-
-
-def _dims(value: ir.Value) -> list[int | str | None]:
-    """Dimensions as numbers or names; None where nothing is known."""
-    return [d if isinstance(d, int) else d.value for d in value.shape or []]
-
-
-def _attribute(name: str, value: Any) -> ir.Attr:
-    """An attribute from a plain value; onnx-ir's own conversion is slow."""
-    if isinstance(value, ir.Attr):
-        return value
-    if isinstance(value, int):
-        return ir.AttrInt64(name, value)
-    if isinstance(value, float):
-        return ir.AttrFloat32(name, value)
-    if isinstance(value, str):
-        return ir.AttrString(name, value)
-    if isinstance(value, ir.Graph):
-        return ir.AttrGraph(name, value)
-    return ir.AttrInt64s(name, [int(v) for v in value])
-
-
-def _attribute_key(attributes: Mapping[str, Any]) -> Any:
-    plain = {k: a.value if isinstance(a, ir.Attr) else a for k, a in attributes.items()}
-    return tuple(sorted((k, repr(v)) for k, v in plain.items() if v is not None))

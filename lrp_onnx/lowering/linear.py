@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, Input, static_shape
 from lrp_onnx.graph.dialect import meant_by
+from lrp_onnx.graph.forward import forward_copy
 from lrp_onnx.lowering.conv_backward_data import over_input
 from lrp_onnx.ops.registry import find
 
@@ -45,7 +46,7 @@ def _once(emit: Emit, node: ir.Node, i: int, x: Input, w: Input, b: Input) -> ir
     replaced: dict[int, Input] = {i: x, 1 - i: w}
     if b is not None or len(node.inputs) > 2:
         replaced[2] = b
-    return emit.forward(node, replaced)
+    return forward_copy(emit, node, replaced)
 
 
 def linear_vjp(emit: Emit, written: ir.Node) -> list[ir.Value]:

@@ -17,6 +17,7 @@ from itertools import product
 
 import onnx_ir as ir
 
+from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.lowering.flipped_conv import exchanged, has_channels
 from lrp_onnx.ops.conv_geometry import Sliding
@@ -92,7 +93,7 @@ def _interleaved(emit: Emit, parts: Sequence[ir.Value | None], axis: int) -> ir.
     known = [part for part in parts if part is not None]
     if len(parts) == 1 or not known:
         return parts[0]
-    zeros = None if len(known) == len(parts) else emit.expand_like(0.0, known[0])
+    zeros = None if len(known) == len(parts) else expand_like(emit, 0.0, known[0])
     columns = [zeros if part is None else part for part in parts]
     apart = [emit.op("Unsqueeze", column, emit.ints(axis)) for column in columns]
     return emit.op("Concat", *apart, axis=axis)

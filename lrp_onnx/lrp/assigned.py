@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lrp_onnx.analysis.path import Step
+from lrp_onnx.analysis.step import Step
 from lrp_onnx.lrp.rule import Rule, Setting
 
 __all__ = ["Assigned"]

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from lrp_onnx.analysis.common_shift import ignores_common_shift
-from lrp_onnx.analysis.path import Step, ends_of_paths
+from lrp_onnx.analysis.path import ends_of_paths
 from lrp_onnx.analysis.rectifier import is_rectifier
+from lrp_onnx.analysis.step import Step
 from lrp_onnx.errors import CompositeError, RuleError, TargetError, UnsupportedError
 from lrp_onnx.graph.annotations import RESEMBLES
 from lrp_onnx.graph.names import name_bodies, name_of

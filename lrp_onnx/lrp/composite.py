@@ -15,8 +15,9 @@ import onnx
 import onnx_ir as ir
 
 from lrp_onnx.analysis.depth import is_linear_layer, set_depths
-from lrp_onnx.analysis.path import Step, explanation_path
+from lrp_onnx.analysis.path import explanation_path
 from lrp_onnx.analysis.rectifier import is_rectifier
+from lrp_onnx.analysis.step import Step
 from lrp_onnx.errors import CompositeError, LrpError, RuleError
 from lrp_onnx.graph.names import names_of
 from lrp_onnx.lrp.rule import (

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.analysis.path import Step
 from lrp_onnx.analysis.positions import Axes, continued_axes, positions_of
+from lrp_onnx.analysis.step import Step
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import aliases
 from lrp_onnx.graph.names import name_of, tensor_name

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import onnx_ir as ir
 
 from lrp_onnx.graph.annotations import provenance
-from lrp_onnx.graph.builder import append_node
+from lrp_onnx.graph.appending import append_node
 from lrp_onnx.graph.constants import array_of
 from lrp_onnx.ops.registry import find
 

@@ -7,7 +7,9 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import ADDED
-from lrp_onnx.graph.builder import Emit, known_rank, make_room
+from lrp_onnx.graph.appending import make_room
+from lrp_onnx.graph.broadcasting import expand_like
+from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.lrp.target import Target
 
 __all__ = ["STARTS", "graph_input", "largest_classes", "starting_relevance"]
@@ -48,7 +50,7 @@ def _mask(
     place: int,
 ) -> ir.Value:
     if target.kind == "all":
-        return emit.expand_like(1.0, y)
+        return expand_like(emit, 1.0, y)
     if target.kind == "seed":
         return graph_input(graph, f"{output.name}_seed", emit.dtype, y.shape)
     if axis is None:
@@ -57,7 +59,7 @@ def _mask(
                 f"target {target}: output {output.name!r} of shape {y.shape} has one class"
                 f"{_remedy_of_rank(known_rank(y))}"
             )
-        return emit.expand_like(0.0 if target.kind == "difference" else 1.0, y)
+        return expand_like(emit, 0.0 if target.kind == "difference" else 1.0, y)
     if target.kind == "max":
         return _largest_of_sample(emit, y, axis)
     classes = _class_numbers(emit, y, axis)
@@ -141,7 +143,7 @@ def _constant_mask(
     mask = _one_hot(emit, classes, numbers[0])
     if len(numbers) == 2:
         mask = emit.op("Sub", mask, _one_hot(emit, classes, numbers[1]))
-    expanded = emit.expand_like(mask, y)
+    expanded = expand_like(emit, mask, y)
     if len(numbers) == 1:
         _tell_class(emit, expanded, y, axis, numbers[0])
     return expanded

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.bounds import same_sign
 from lrp_onnx.ops.gather_transpose import give_back
@@ -78,7 +79,7 @@ def largest(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     s: (*before, k, *behind)    ->    c: (*before, D, *behind).    Spec: ONNX TopK-11.
     """
     x = operand(node)
-    zeros = emit.expand_like(0.0, x)
+    zeros = expand_like(emit, 0.0, x)
     chosen = _output(emit, node, 1)
     return emit.op("ScatterElements", zeros, chosen, s, axis=node.attributes.get_int("axis", -1))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from lrp_onnx.graph.broadcasting import sum_to
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op, refuse
@@ -56,7 +57,7 @@ def einsum(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Va
     if not unequal:
         return c
     emit.shaped(c, [None if label in unequal else sizes[label] for label in own])
-    return emit.sum_to(c, x, c)
+    return sum_to(emit, c, x, c)
 
 
 def _same(m: int | ir.SymbolicDim, n: int | ir.SymbolicDim) -> bool:

@@ -29,10 +29,7 @@ def dft(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     s: (…, n, …, 2)    ->    c: (…, size, …, 1 or 2).    Spec: ONNX DFT-20.
     """
     x, axis = operand(node), _axis(emit, node)
-    inverse, onesided = (
-        node.attributes.get_int("inverse", 0),
-        node.attributes.get_int("onesided", 0),
-    )
+    inverse, onesided = (node.attributes.get_int(k, 0) for k in ("inverse", "onesided"))
     rank = known_rank(x)
     if inverse and onesided:
         c = _of_half(emit, node, s, axis)

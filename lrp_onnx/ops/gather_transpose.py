@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.scatter_add import LAST, counted, pad, size_of, slice_axis, vector
 
@@ -69,7 +70,7 @@ def give_back_constant(
             high = max(indices[start], indices[start + length - 1])
             part = pad(emit, part, {axis: (low, size - 1 - high)}, rank)
             total = part if total is None else emit.op("Add", total, part)
-        return emit.expand_like(0.0, x) if total is None else total
+        return expand_like(emit, 0.0, x) if total is None else total
     if len(set(indices)) < len(indices):
         return give_back(emit, s, emit.ints(*indices), x, axis)
     table = np.full(size, len(indices))

@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.ops.registry import op
+from lrp_onnx.ops.scatter_add import numbered
 
 __all__: list[str] = []
 
@@ -31,9 +32,7 @@ def arithmetic_sequence(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Va
     s: (K,)    ->    c: ().    Spec: ONNX Range-11.
     """
     if i == 2:
-        zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
-        steps = emit.op("Range", zero, emit.op("Size", s), one)
-        s = emit.op("Mul", s, emit.op("Cast", steps, to=int(emit.dtype)))
+        s = emit.op("Mul", s, emit.op("Cast", numbered(emit, s), to=int(emit.dtype)))
     return emit.op("ReduceSum", s, keepdims=0)
 
 

@@ -15,6 +15,7 @@ from itertools import product
 
 import onnx_ir as ir
 
+from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op
@@ -74,7 +75,7 @@ def _read(emit: Emit, node: ir.Node, p: ir.Value) -> list[Tap]:
     t = emit.op("Sub", p, first)
     if mode in ("cubic", "bicubic"):
         return [_cubic(emit, first, t, k) for k in (-1, 0, 1, 2)]
-    one = emit.expand_like(1.0, t)
+    one = expand_like(emit, 1.0, t)
     less = Tap(first, emit.op("Sub", 1.0, t), emit.op("Neg", one))
     return [less, Tap(emit.op("Add", first, 1.0), t, one)]
 
@@ -222,7 +223,7 @@ def _to_grid(
     """Σ over channels and box elements of s·x·∂weight/∂grid, for each coordinate of the grid."""
     x, grid = operand(node), operand(node, 1)
     if taps[0][0].slope is None:
-        return emit.expand_like(0.0, grid)
+        return expand_like(emit, 0.0, grid)
     read = emit.op("GatherElements", _flat(emit, x), _copied(emit, indices, x), axis=2)
     count = len(list(product(*taps)))
     elements = emit.outputs("Split", (read,), {"axis": 2, "num_outputs": count}, count)

@@ -21,13 +21,14 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, Input, known_rank
 from lrp_onnx.graph.constants import constant_array
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op, refuse
 from lrp_onnx.ops.samples import along
-from lrp_onnx.ops.scatter_add import Size, size_of, vector
+from lrp_onnx.ops.scatter_add import Size, numbered, size_of, vector
 
 __all__: list[str] = []
 
@@ -65,9 +66,7 @@ class Places:
 
     def numbers(self) -> ir.Value:
         """0, 1, 2, … in row-major order, one for each place."""
-        zero, one = (self.emit.constant(v, ir.DataType.INT64) for v in (0, 1))
-        count = self.emit.op("Range", zero, self.emit.op("Size", self.index), one)
-        shape = self.emit.op("Shape", self.index)
+        count, shape = numbered(self.emit, self.index), self.emit.op("Shape", self.index)
         return self.emit.op("Reshape", count, shape, allowzero=1)
 
     def last(self) -> ir.Value:
@@ -178,7 +177,7 @@ def gather_elements(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     if i == 1:
         return s
     if _is_empty(data, index):
-        return emit.expand_like(0.0, data)
+        return expand_like(emit, 0.0, data)
     return Places(emit, index, node.attributes.get_int("axis", 0), data).give_back(s)
 
 
@@ -197,7 +196,7 @@ def gather_nd(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
         s = emit.op("ReduceSum", s, emit.ints(*slices), keepdims=0) if slices else s
         return emit.op("Unsqueeze", s, emit.ints(-1))
     if _is_empty(data, indices, node.outputs[0]):
-        return emit.expand_like(0.0, data)
+        return expand_like(emit, 0.0, data)
     if _tuple_length(indices) == 0:
         raise UnsupportedError("its index tuples have no elements. Leave the node out")
     places, rows = _rows_of(emit, data, indices, s, node.attributes.get_int("batch_dims", 0))
@@ -266,7 +265,7 @@ def scatter_elements(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value
     """
     data, index, updates = (operand(node, k) for k in range(3))
     if _is_empty(data, updates):
-        return s if i == 0 else emit.expand_like(0.0, updates)
+        return s if i == 0 else expand_like(emit, 0.0, updates)
     places = Places(emit, index, node.attributes.get_int("axis", 0), s)
     return _back(
         Scattered(places, data, updates, node.outputs[0], s, _distinct(node)),
@@ -284,7 +283,7 @@ def scatter_nd(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """
     data, indices, updates = (operand(node, k) for k in range(3))
     if _is_empty(data, indices, updates):
-        return s if i == 0 else emit.expand_like(0.0, updates)
+        return s if i == 0 else expand_like(emit, 0.0, updates)
     places, rows = _rows_of(emit, data, indices, updates)
     axis = _tuple_length(indices)
     flat = [emit.op("Flatten", v, axis=axis) for v in (data, node.outputs[0], s)]

@@ -10,6 +10,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from lrp_onnx.graph.broadcasting import sum_to
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.conv_backward_filter import over_kernel
 from lrp_onnx.ops.conv_geometry import sliding
@@ -206,7 +207,7 @@ def _sum_batch(emit: Emit, c: ir.Value, x: ir.Value, z: ir.Value, i: int) -> ir.
     assert x.shape is not None
     assert z.shape is not None
     emit.shaped(c, [*z.shape[:-2], *x.shape[-2:]])
-    return emit.sum_to(c, x, c)
+    return sum_to(emit, c, x, c)
 
 
 @op("MatMulAdd", domain="lrp", **{**MATRIX_PRODUCT, "kind": "linear"}, biased=True)

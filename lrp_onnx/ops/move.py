@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.graph.constants import constant_ints
 from lrp_onnx.ops.operands import operand, optional
@@ -83,7 +84,7 @@ def split(emit: Emit, node: ir.Node, s: Sequence[ir.Value | None], i: int) -> ir
     Spec: ONNX Split-18.
     """
     parts = [
-        emit.expand_like(0.0, value) if part is None else part
+        expand_like(emit, 0.0, value) if part is None else part
         for part, value in zip(s, node.outputs, strict=True)
     ]
     return (
@@ -103,11 +104,8 @@ def depth_to_space(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     x, b = operand(node), node.attributes.get_int("blocksize", 1)
     height, width = (size_of(emit, x, k) for k in (2, 3))
     blocks = reshape(emit, s, [0, 0, height, b, width, b])
-    order = (
-        [0, 3, 5, 1, 2, 4]
-        if node.attributes.get_string("mode", "DCR") == "DCR"
-        else [0, 1, 3, 5, 2, 4]
-    )
+    depth_first = node.attributes.get_string("mode", "DCR") == "DCR"
+    order = [0, 3, 5, 1, 2, 4] if depth_first else [0, 1, 3, 5, 2, 4]
     return emit.reshape_like(emit.op("Transpose", blocks, perm=order), x)
 
 

@@ -36,11 +36,8 @@ def batch_normalization(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Va
 
 
 def _sign_of_lrn(node: ir.Node, of: Sequence[int]) -> int:
-    positive = (
-        node.attributes.get_float("alpha", 1e-4) >= 0
-        and node.attributes.get_float("bias", 1.0) >= 0
-    )
-    return of[0] if positive else 0
+    alpha, bias = (node.attributes.get_float(k, 1.0) for k in ("alpha", "bias"))
+    return of[0] if alpha >= 0 and bias >= 0 else 0
 
 
 @op("LRN", kind="activation", elementwise=False, sign=_sign_of_lrn, samples_apart=by_shape)
@@ -51,10 +48,8 @@ def lrn(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     s: (N, C, *size)    ->    c: (N, C, *size).    Spec: ONNX LRN-13.
     """
     x, y, size = node.inputs[0], node.outputs[0], node.attributes.get_int("size", 1)
-    share, beta = (
-        node.attributes.get_float("alpha", 1e-4) / size,
-        node.attributes.get_float("beta", 0.75),
-    )
+    share = node.attributes.get_float("alpha", 1e-4) / size
+    beta = node.attributes.get_float("beta", 0.75)
     before, behind = (size - 1) // 2, size // 2
     rank = known_rank(y)
     squares = _over_channels(emit, emit.op("Mul", x, x), before, behind, rank)

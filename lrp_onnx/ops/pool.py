@@ -78,11 +78,8 @@ def windows(emit: Emit, node: ir.Node) -> list[Window]:
         reach = (kernel[k] - 1) * dilations[k] + 1
         begin, end = _pads(emit, node, k, rank - 2, size, read, strides[k], reach)
         last = plus(emit, begin, size)
-        counted = (
-            (0, plus(emit, last, end))
-            if node.attributes.get_int("count_include_pad", 0)
-            else (begin, last)
-        )
+        padded = node.attributes.get_int("count_include_pad", 0)
+        counted = (0, plus(emit, last, end)) if padded else (begin, last)
         if isinstance(last, int) and isinstance(read, int):
             end = max(0, (read - 1) * strides[k] + reach - last)
         elif node.attributes.get_int("ceil_mode", 0):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.graph.constants import constant_array
 from lrp_onnx.ops.operands import operand, optional
@@ -73,7 +74,7 @@ def resize(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """
     x = operand(node)
     if 0 in (node.outputs[0].shape or ()):  # a matrix without rows is left unset by runtimes
-        return emit.expand_like(0.0, x)
+        return expand_like(emit, 0.0, x)
     rank = known_rank(x)
     axes = {axis % rank: k for k, axis in enumerate(node.attributes.get_ints("axes", range(rank)))}
     if _one_scale(node):

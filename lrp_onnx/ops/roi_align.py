@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.ops.bounds import same_sign
 from lrp_onnx.ops.operands import operand
@@ -63,9 +64,8 @@ def _region(emit: Emit, node: ir.Node, axis: int) -> tuple[ir.Value, ir.Value]:
     """Start and length of each region in elements of the input, (rois, 1, 1)."""
     first = 3 - axis  # x before y
     rois = emit.in_compute_dtype(node.inputs[1])
-    half = (
-        node.attributes.get_string("coordinate_transformation_mode", "half_pixel") == "half_pixel"
-    )
+    mode = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
+    half = mode == "half_pixel"
     scale = node.attributes.get_float("spatial_scale", 1.0)
     ends = []
     for k in (first, first + 2):
@@ -81,7 +81,7 @@ def _counted(emit: Emit, node: ir.Node, per_bin: ir.Value) -> tuple[ir.Value, ir
     ratio = node.attributes.get_int("sampling_ratio", 0)
     if ratio > 0:
         numbers = number_range(emit, emit.ints(ratio), (-1,))
-        return emit.expand_like(float(ratio), per_bin), numbers
+        return expand_like(emit, float(ratio), per_bin), numbers
     count = emit.op("Max", emit.op("Ceil", per_bin), 0.0)
     most = emit.op("Max", emit.op("ReduceMax", count, keepdims=0), 1.0)
     whole = emit.op("Cast", most, to=int(ir.DataType.INT64))

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
+from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.ops.operands import operand
 
@@ -20,6 +21,7 @@ __all__ = [
     "Size",
     "columns",
     "counted",
+    "numbered",
     "overlap_add",
     "pad",
     "plus",
@@ -73,6 +75,12 @@ def counted(emit: Emit, size: Size) -> ir.Value:
     """0, 1, 2, … as many as `size` says."""
     zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
     return emit.op("Range", zero, emit.op("Squeeze", vector(emit, [size]), emit.ints(0)), one)
+
+
+def numbered(emit: Emit, x: ir.Value | None) -> ir.Value:
+    """0, 1, 2, … one for each element of a tensor."""
+    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
+    return emit.op("Range", zero, emit.op("Size", x), one)
 
 
 def reshape(emit: Emit, value: ir.Value, sizes: Sequence[Size]) -> ir.Value:
@@ -261,5 +269,5 @@ def _interleaved(
 
 def _column(emit: Emit, phases: Mapping[int, ir.Value], r: int, axis: int) -> ir.Value:
     """Phase r with a new axis behind `axis`; zeros where no window reads."""
-    phase = phases[r] if r in phases else emit.expand_like(0.0, next(iter(phases.values())))
+    phase = phases[r] if r in phases else expand_like(emit, 0.0, next(iter(phases.values())))
     return emit.op("Unsqueeze", phase, emit.ints(axis + 1))

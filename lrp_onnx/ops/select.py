@@ -8,8 +8,10 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.graph.constants import constant_ints
+from lrp_onnx.graph.forward import forward_copy
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.ops.gather_transpose import give_back, give_back_constant, positions
 from lrp_onnx.ops.operands import operand, optional
@@ -19,6 +21,7 @@ from lrp_onnx.ops.scatter_add import (
     LAST,
     Size,
     counted,
+    numbered,
     overlap_add,
     pad,
     plus,
@@ -54,7 +57,7 @@ def slice_(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s at the places that were read, zeros elsewhere.  Spec: ONNX Slice-13."""
     x = operand(node)
     if _only_run_knows_axes(node):
-        return _to_origins(emit, s, emit.forward(node, {0: _numbered(emit, x)}), x)
+        return _to_origins(emit, s, forward_copy(emit, node, {0: _numbered(emit, x)}), x)
     rank = known_rank(x)
     axes = _slice_axes(node, rank)
     bounds = [constant_ints(optional(node, k)) for k in (1, 2)]
@@ -74,7 +77,7 @@ def slice_(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
             start = max(start, -size)
         read_by = range(size)[slice(start, end, step)]
         if not len(read_by):
-            return emit.expand_like(0.0, x)
+            return expand_like(emit, 0.0, x)
         if step < 0 and len(read_by) > 1:
             s = slice_axis(emit, s, axis, -1, -LAST, -1)
         if abs(step) > 1 and len(read_by) > 1:
@@ -99,8 +102,7 @@ def _only_run_knows_axes(node: ir.Node) -> bool:
 
 def _numbered(emit: Emit, x: ir.Value) -> ir.Value:
     """The elements of x replaced by their numbers: 0, 1, 2, …"""
-    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
-    return emit.reshape_like(emit.op("Range", zero, emit.op("Size", x), one), x)
+    return emit.reshape_like(numbered(emit, x), x)
 
 
 def _to_origins(emit: Emit, s: ir.Value, origins: ir.Value, x: ir.Value) -> ir.Value:
@@ -227,7 +229,9 @@ def pad_(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     x, mode = operand(node), node.attributes.get_string("mode", "constant")
     if _only_run_knows_axes(node):
         nowhere = emit.constant(-1, ir.DataType.INT64)
-        return _to_origins(emit, s, emit.forward(node, {0: _numbered(emit, x), 2: nowhere}), x)
+        return _to_origins(
+            emit, s, forward_copy(emit, node, {0: _numbered(emit, x), 2: nowhere}), x
+        )
     rank = known_rank(x)
     axes = (
         list(range(rank)) if optional(node, 3) is None else constant_ints(optional(node, 3)) or []

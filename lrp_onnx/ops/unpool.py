@@ -10,7 +10,7 @@ from lrp_onnx.graph.constants import constant_ints
 from lrp_onnx.ops.bounds import same_sign
 from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op, refuse
-from lrp_onnx.ops.scatter_add import Size, pad, plus, size_of, slice_axis, vector
+from lrp_onnx.ops.scatter_add import Size, numbered, pad, plus, size_of, slice_axis, vector
 
 __all__: list[str] = []
 
@@ -21,10 +21,8 @@ def _moves(node: ir.Node, active: tuple[int, ...]) -> str:
     if len(node.inputs) < 3 or x is None or x.shape is None or y.shape is None:
         return "move"
     n = len(x.shape) - 2
-    kernel, strides = (
-        node.attributes.get_ints("kernel_shape", []),
-        node.attributes.get_ints("strides", [1] * n),
-    )
+    kernel = node.attributes.get_ints("kernel_shape", [])
+    strides = node.attributes.get_ints("strides", [1] * n)
     pads = node.attributes.get_ints("pads", [0] * 2 * n)
     for k, (size, out) in enumerate(zip(x.shape[2:], y.shape[2:], strict=True)):
         own = pads[k] + pads[n + k] - kernel[k]
@@ -46,9 +44,8 @@ def max_unpool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """
     x, indices = node.inputs[:2]
     flat = emit.op("Reshape", s, emit.ints(-1))
-    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
     place = emit.op("Reshape", indices, emit.ints(-1))
-    numbers = emit.op("Range", zero, emit.op("Size", x), one)
+    numbers = numbered(emit, x)
     nobody = emit.op("Expand", emit.ints(-1), emit.op("Shape", flat))
     last = emit.op("ScatterElements", nobody, place, numbers, axis=0, reduction="max")
     there = emit.op("Equal", emit.op("Gather", last, place, axis=0), numbers)
@@ -67,10 +64,7 @@ def col2im(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     x, block = operand(node), node.inputs[2]
     y = node.outputs[0]
     n = known_rank(y) - 2
-    strides, dilations = (
-        node.attributes.get_ints("strides", [1] * n),
-        node.attributes.get_ints("dilations", [1] * n),
-    )
+    strides, dilations = (node.attributes.get_ints(k, [1] * n) for k in ("strides", "dilations"))
     pads = node.attributes.get_ints("pads", [0] * 2 * n)
     kernel = _sizes(emit, block, n)
     s = pad(emit, s, {k + 2: (pads[k], pads[n + k]) for k in range(n)}, n + 2)

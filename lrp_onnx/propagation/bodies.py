@@ -18,11 +18,13 @@ from typing import Any
 
 import onnx_ir as ir
 
-from lrp_onnx.analysis.path import Body, Step
+from lrp_onnx.analysis.step import Body, Step
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph import subgraphs
 from lrp_onnx.graph.annotations import provenance
-from lrp_onnx.graph.builder import Emit, append_node, compute_dtype
+from lrp_onnx.graph.appending import append_node
+from lrp_onnx.graph.broadcasting import expand_like
+from lrp_onnx.graph.builder import Emit, compute_dtype
 from lrp_onnx.graph.clone import paired
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.graph.subgraphs import ports_of
@@ -192,7 +194,7 @@ def _scan_backward(
     firsts = [_or_zeros(emit, arriving[k], node, s[0]) for k, s in enumerate(ports.states)]
     outer = [
         *(firsts[ports.states.index(s)] for s in carried),
-        *(emit.expand_like(0.0, v) for v in captured),
+        *(expand_like(emit, 0.0, v) for v in captured),
         *(account.nothing(emit) for account in [account] if account is not None),
         *saved,
         *(node.inputs[s.node] for s in ports.read),
@@ -311,7 +313,7 @@ def _relevance_of(emit: Emit, like: ir.Value) -> ir.Value:
 
 def _result(emit: Emit, r: ir.Value | None, like: ir.Value) -> ir.Value:
     """An output of its own for the relevance of a value, zeros where there is none."""
-    relevance = emit.expand_like(0.0, like) if r is None else r
+    relevance = expand_like(emit, 0.0, like) if r is None else r
     return _named(emit, relevance, like)
 
 
@@ -330,7 +332,7 @@ def _named(emit: Emit, value: ir.Value, like: ir.Value) -> ir.Value:
 def _or_zeros(emit: Emit, r: ir.Value | None, node: ir.Node, i: int) -> ir.Value:
     like = node.inputs[i]
     assert like is not None
-    return emit.expand_like(0.0, like) if r is None else r
+    return expand_like(emit, 0.0, like) if r is None else r
 
 
 def _append(

@@ -19,7 +19,9 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from lrp_onnx.graph.arithmetic import Operand, add, multiply, subtract
+from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit
+from lrp_onnx.graph.forward import forward_copy
 from lrp_onnx.lrp.assigned import Assigned
 
 __all__ = ["COLUMNS", "Account", "Audit", "columns", "of_inactive", "total"]
@@ -153,10 +155,10 @@ def of_inactive(emit: Emit, site: Assigned, relevance: ir.Value) -> Operand:
     for i, value in enumerate(node.inputs):
         if value is None or i in op.gates or _is_integer(value):  # positions are no elements
             continue
-        replaced[i] = emit.expand_like(1.0 if i in site.step.active else 0.0, value)
+        replaced[i] = expand_like(emit, 1.0 if i in site.step.active else 0.0, value)
     if len(replaced) == len(site.step.active) == 1 and node.op_type != "Pad":
         return 0.0
-    own = emit.forward(node, dict(replaced))
+    own = forward_copy(emit, node, dict(replaced))
     return subtract(emit, _sum(emit, relevance), _sum(emit, emit.op("Mul", relevance, own)))
 
 

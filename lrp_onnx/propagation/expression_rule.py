@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import RuleError
 from lrp_onnx.graph.arithmetic import Operand
+from lrp_onnx.graph.broadcasting import sum_to
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.evaluation import evaluate
 from lrp_onnx.graph.expression import names
@@ -72,7 +73,7 @@ def _like_input(emit: Emit, site: Assigned, r: ir.Value, i: int) -> ir.Value:
     if op.shared is not None:
         return op.shared(emit, node, r)
     if op.broadcasts:
-        return r if alone(node, i) else emit.sum_to(r, x, y)
+        return r if alone(node, i) else sum_to(emit, r, x, y)
     if op.elementwise:
         return r
     if x.shape is None or x.shape != y.shape:

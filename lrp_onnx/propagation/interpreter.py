@@ -8,7 +8,9 @@ from dataclasses import replace
 import onnx_ir as ir
 
 from lrp_onnx.graph.arithmetic import Operand, subtract
+from lrp_onnx.graph.broadcasting import sum_to
 from lrp_onnx.graph.builder import Emit, Input
+from lrp_onnx.graph.forward import forward_copy
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.propagation.conservation import columns, of_inactive, total
 from lrp_onnx.propagation.expression_rule import by_expression, expressed
@@ -37,7 +39,7 @@ def calmed(emit: Emit, site: Assigned, arriving: Relevances) -> Assigned:
         for i, x in enumerate(node.inputs)
         if x is not None and x.dtype is not None and x.dtype.is_floating_point()
     }
-    calm = emit.forward(node, replaced).producer()
+    calm = forward_copy(emit, node, replaced).producer()
     assert calm is not None
     return replace(site, step=replace(site.step, node=calm), may_be_unused=False)
 
@@ -53,7 +55,7 @@ def interpret(emit: Emit, site: Assigned, arriving: Relevances) -> dict[int, ir.
 def own_sizes(emit: Emit, site: Assigned, i: int, r: ir.Value) -> ir.Value:
     """Relevance of a replaced input, which has the output's shape, in that of input i."""
     x, y = site.step.node.inputs[i], site.step.node.outputs[0]
-    return r if x is None or has_sizes_of_output(site, i) else emit.sum_to(r, x, y)
+    return r if x is None or has_sizes_of_output(site, i) else sum_to(emit, r, x, y)
 
 
 def has_sizes_of_output(site: Assigned, i: int) -> bool:

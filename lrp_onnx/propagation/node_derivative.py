@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import RuleError
 from lrp_onnx.graph.arithmetic import Operand
+from lrp_onnx.graph.broadcasting import sum_to
 from lrp_onnx.graph.builder import Emit, Input, static_shape
 from lrp_onnx.graph.evaluation import evaluate
 from lrp_onnx.graph.expression import parse
@@ -41,7 +42,7 @@ def vjp(
     x = node.inputs[i]
     c = product(emit, node, s, i)
     if op.broadcasts and x is not None and not alone(node, i):
-        c = emit.sum_to(c, x, node.outputs[0])
+        c = sum_to(emit, c, x, node.outputs[0])
     return emit.shaped(c, x)
 
 

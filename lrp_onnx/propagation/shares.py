@@ -19,8 +19,10 @@ import onnx_ir as ir
 from lrp_onnx.errors import RuleError
 from lrp_onnx.graph.annotations import PADDING_OF
 from lrp_onnx.graph.arithmetic import Operand, add, multiply, sign, tensor
+from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import HALF, Emit, Input, known_rank
 from lrp_onnx.graph.evaluation import evaluate
+from lrp_onnx.graph.forward import forward_copy
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.lrp.rule import Setting, Share, Term
 from lrp_onnx.ops.registry import REGISTRY, Op
@@ -71,7 +73,7 @@ class Layer:
         coarsely.
         """
         z = self.node.outputs[0]
-        return emit.forward(self.node, {}) if z.dtype in HALF else z
+        return forward_copy(emit, self.node, {}) if z.dtype in HALF else z
 
 
 @dataclass
@@ -154,7 +156,7 @@ def layer_of(emit: Emit, site: Assigned) -> Layer:
     node, op = site.step.node, site.step.op
     if site.rule.operator is not None:
         op = REGISTRY["", site.rule.operator]
-        same = emit.forward(node, {}, op_type=op.name).producer()
+        same = forward_copy(emit, node, {}, op_type=op.name).producer()
         assert same is not None
         node = same
     if op.vjp is None or site.step.kind not in LAYERS:
@@ -233,10 +235,10 @@ def _forward(emit: Emit, layer: Layer, term: Modified, b: Operand) -> ir.Value:
     if layer.bias is not None:
         replaced[2] = _bias_in_place(emit, layer, b)
     if layer.weight is None:
-        return emit.forward(node, replaced)
+        return forward_copy(emit, node, replaced)
     assert term.w is not None
     replaced[layer.weight] = _tensor(emit, term.w, node.inputs[layer.weight])
-    value = emit.forward(node, replaced)
+    value = forward_copy(emit, node, replaced)
     product = sign(emit, next(iter(term.x.values()))) * sign(emit, term.w)
     if product and (b == 0.0 or sign(emit, b) == product):
         emit.signs[value] = product
@@ -298,7 +300,7 @@ def _operand(emit: Emit, layer: Layer, value: Operand, i: int) -> ir.Value:
     pad = _own_pad(layer, i)
     x = layer.node.inputs[i] if pad is None else pad.inputs[0]
     assert x is not None
-    copied = emit.expand_like(value, x, one_sample=layer.op.one_sample(layer.node, i))
+    copied = expand_like(emit, value, x, one_sample=layer.op.one_sample(layer.node, i))
     return copied if pad is None else emit.op("Pad", copied, pad.inputs[1])
 
 
@@ -319,7 +321,7 @@ def _tensor(emit: Emit, value: Operand, like: ir.Value | None) -> ir.Value:
     if isinstance(value, ir.Value):
         return value
     assert like is not None
-    return emit.expand_like(value, like)
+    return expand_like(emit, value, like)
 
 
 def _number(value: Operand) -> float:

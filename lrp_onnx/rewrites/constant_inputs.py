@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.arithmetic import Operand, add, divide, multiply, subtract, tensor
 from lrp_onnx.graph.builder import Emit, Input, static_shape
+from lrp_onnx.graph.forward import forward_copy
 from lrp_onnx.lrp.rule import Share
 from lrp_onnx.ops.stabilize import ratio
 from lrp_onnx.propagation.shares import Layer, Modified, constant_input, modified
@@ -71,7 +72,7 @@ def _around_own_output(
         replaced: dict[int, Input] = {i: constant_input(emit, layer, term, i), 1: term.w}
         if layer.bias is not None:  # the own output has it: the first of the others takes it away
             replaced[2] = None if k else layer.bias
-        value = emit.forward(layer.node, replaced)
+        value = forward_copy(emit, layer.node, replaced)
         constant = add(emit, constant, multiply(emit, term.factor, value))
     z = layer.node.outputs[0]
     if relevance.is_of_relu(z) and relevance.factor is not None:
@@ -111,7 +112,7 @@ def _alike_in_all_channels(
     replaced: dict[int, Input] = {i: constant_input(emit, layer, term, i), 1: one}
     if layer.bias is not None:
         replaced[2] = None
-    z = subtract(emit, emit.forward(layer.node, replaced), -epsilon)
+    z = subtract(emit, forward_copy(emit, layer.node, replaced), -epsilon)
     whole = emit.op("ReduceSum", relevance.whole(emit), emit.ints(1), keepdims=1)
     s = tensor(divide(emit, whole, z))
     (c,) = backward(emit, layer, [s], [[one]])

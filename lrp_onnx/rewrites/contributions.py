@@ -24,6 +24,7 @@ from lrp_onnx.graph.arithmetic import (
     sign,
     tensor,
 )
+from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, Input, static_shape
 from lrp_onnx.graph.constants import constant_array
 from lrp_onnx.propagation.shares import Layer
@@ -168,7 +169,7 @@ class Contributions:
         if isinstance(b, ir.Value):
             return b
         if self.layer.bias is not None:
-            return self.emit.expand_like(b, self.layer.bias)
+            return expand_like(self.emit, b, self.layer.bias)
         size = self._outputs()
         return None if size is None else self.emit.constant(np.full(size, b))
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, Input
+from lrp_onnx.graph.forward import forward_copy
 from lrp_onnx.ops.linear import linear_vjp
 from lrp_onnx.propagation.shares import Layer
 
@@ -28,7 +29,7 @@ def forward(
     replaced: dict[int, Input] = {i: xs[0], 1 - i: ws[0]}
     if layer.bias is not None or b is not None:
         replaced[2] = b
-    return emit.forward(layer.node, replaced)
+    return forward_copy(emit, layer.node, replaced)
 
 
 def backward(

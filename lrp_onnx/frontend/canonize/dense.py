@@ -4,14 +4,12 @@ MatMul → Add of a constant is one layer with a bias if the constant varies onl
 weight has, its output channels and its batch; one that varies along the data's axes (a position
 code, a mask) is none.  The channels may be parted in between, [T, h·d] -> [T, h, d].
 
-alpha·A'B' + beta·C is A'·(alpha·B') + (beta·C).  A C that is no constant is no bias: it becomes an
-Add.
+alpha·A'B' + beta·C is A'·(alpha·B') + (beta·C).
 """
 
 from __future__ import annotations
 
 from math import prod
-from typing import Any
 
 import onnx_ir as ir
 
@@ -118,19 +116,14 @@ def _is_bias(bias: ir.Value, product: ir.Value, owned: set[int]) -> bool:
 
 
 def plain_gemms(model: ir.Model) -> bool:
-    """Gemm with factors or with a C that is no constant becomes Gemm, Mul and Add without them."""
+    """Gemm with factors becomes Gemm and Mul without them."""
     constants = constants_of(model.graph)
     gemms = [node for node in model.graph if node.op_type == "Gemm" and not node.domain]
-    others = [node for node in gemms if not _is_plain(node, constants)]
+    others = [node for node in gemms if {"alpha", "beta"} & set(node.attributes)]
     for node in others:
         _without_alpha(model, node, constants)
-        _without_beta(model, node, constants)
+        _without_beta(model, node)
     return bool(others)
-
-
-def _is_plain(node: ir.Node, constants: set[ir.Value]) -> bool:
-    c = node.inputs[2] if len(node.inputs) > 2 else None
-    return not {"alpha", "beta"} & set(node.attributes) and (c is None or c in constants)
 
 
 def _factor(node: ir.Node, name: str) -> float:
@@ -160,21 +153,10 @@ def _scale(model: ir.Model, node: ir.Node, position: int, factor: float) -> None
         build.insert_before(node)
 
 
-def _without_beta(model: ir.Model, node: ir.Node, constants: set[ir.Value]) -> None:
+def _without_beta(model: ir.Model, node: ir.Node) -> None:
     beta, c = _factor(node, "beta"), node.inputs[2] if len(node.inputs) > 2 else None
     if c is None or beta == 0:
         node.resize_inputs(2)
         return
     if beta != 1:
         _scale(model, node, 2, beta)
-    if c not in constants:
-        _add_behind(model, node)
-
-
-def _add_behind(model: ir.Model, node: ir.Node) -> None:
-    """Gemm(a, b, c) as Gemm(a, b) and Add; the sum keeps the name."""
-    c, total = node.inputs[2], node.outputs[0]
-    build = Build(model.graph, node)
-    same: dict[str, Any] = {**node.attributes, "named": node.name, "like": total}
-    (product,) = build.outputs("Gemm", 1, *node.inputs[:2], **same)
-    build.replace(build.op("Add", product, c))

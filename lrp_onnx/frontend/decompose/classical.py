@@ -13,6 +13,7 @@ import onnx_ir as ir
 from numpy.typing import ArrayLike
 
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.frontend.decompose.heads import rank_of
 from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.graph.replacement import Build, attribute
 
@@ -34,20 +35,11 @@ def _constant(build: Build, values: ArrayLike) -> ir.Value:
     return build.constant(np.asarray(values, np.float32), FLOAT)
 
 
-def _rank(x: ir.Value | None) -> int:
-    if x is None or x.shape is None:
-        raise UnsupportedError("the rank of its input is unknown. Export the model with shapes")
-    return len(x.shape)
-
-
 @decomposes("Scaler", domain=ML)
 def scaler(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """(x - offset) · scale, each one number or one per feature."""
-    x, offset, scale = (
-        _floats(build, node.inputs[0]),
-        node.attributes.get_floats("offset"),
-        attribute(node, "scale"),
-    )
+    x = _floats(build, node.inputs[0])
+    offset, scale = (node.attributes.get_floats(k) for k in ("offset", "scale"))
     z = x if offset is None else build.op("Sub", x, _constant(build, offset))
     z = z if scale is None else build.op("Mul", z, _constant(build, scale))
     return [build.explained(node.outputs[0], z)]
@@ -108,7 +100,7 @@ def linear_classifier(build: Build, node: ir.Node) -> Sequence[ir.Value | None]:
 
 def _scores(build: Build, node: ir.Node, w: ArrayLike, b: ArrayLike) -> ir.Value:
     x = _floats(build, node.inputs[0])
-    if _rank(x if x.shape is not None else node.inputs[0]) != 2:
+    if rank_of(x if x.shape is not None else node.inputs[0]) != 2:
         raise UnsupportedError("its input is no matrix. Export the model with a batch axis")
     return build.op("Gemm", x, _constant(build, w), _constant(build, b), transB=1)
 
@@ -141,7 +133,7 @@ def imputer(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
 @decomposes("FeatureVectorizer", domain=ML)
 def feature_vectorizer(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """The features of every input side by side."""
-    if any(_rank(v) != 2 for v in node.inputs):
+    if any(rank_of(v) != 2 for v in node.inputs):
         raise UnsupportedError("an input is no matrix. Export the model with a batch axis")
     parts = [_floats(build, v) for v in node.inputs]
     return [build.explained(node.outputs[0], build.op("Concat", *parts, axis=1))]
@@ -154,6 +146,6 @@ def array_feature_extractor(build: Build, node: ir.Node) -> Sequence[ir.Value] |
     if x is None or x.dtype is None or not x.dtype.is_floating_point():
         return None
     z = build.op("Gather", x, build.op("Reshape", chosen, build.ints(-1)), axis=-1)
-    if _rank(x) == 1:
+    if rank_of(x) == 1:
         z = build.op("Unsqueeze", z, build.ints(0))
     return [build.explained(node.outputs[0], z)]

@@ -56,11 +56,8 @@ def unfold(build: Build, node: ir.Node) -> Sequence[ir.Value]:
 
     Spec: ONNX Runtime contrib operators, UnfoldTensor.
     """
-    x, size, step = (
-        node.inputs[0],
-        node.attributes.get_int("size"),
-        node.attributes.get_int("step", 1),
-    )
+    x, size = node.inputs[0], node.attributes.get_int("size")
+    step = node.attributes.get_int("step", 1)
     rank = rank_of(x, "input")
     axis = node.attributes.get_int("dim", -1) % rank
     count = (known_size(x, axis, "size along the unfolded axis") - size) // step + 1

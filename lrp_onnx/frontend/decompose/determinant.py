@@ -30,18 +30,10 @@ def determinant(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     if not 0 < sizes[0] <= LARGEST:
         raise UnsupportedError(f"its matrices have {sizes[0]} rows, and at most {LARGEST} can be "
                                "explained")  # fmt: skip
-    rows = [_row(build, x, i) for i in range(sizes[0])]
-    elements = [[build.op("Gather", r, _index(build, j), axis=-1) for j in range(sizes[0])]
-                for r in rows]  # fmt: skip
+    places = [build.constant(k) for k in range(sizes[0])]
+    rows = [build.op("Gather", x, k, axis=-2) for k in places]
+    elements = [[build.op("Gather", row, k, axis=-1) for k in places] for row in rows]
     return [build.explained(node.outputs[0], _expanded(build, elements))]
-
-
-def _row(build: Build, x: ir.Value, i: int) -> ir.Value:
-    return build.op("Gather", x, _index(build, i), axis=-2)
-
-
-def _index(build: Build, i: int) -> ir.Value:
-    return build.constant(i)
 
 
 def _expanded(build: Build, elements: Sequence[Sequence[ir.Value]]) -> ir.Value:

@@ -62,10 +62,7 @@ def group_query_attention(build: Build, node: ir.Node) -> Sequence[Value]:
     _require_plain(node)
     inputs = [*node.inputs, *[None] * 12][:11]
     query, key, _, past_key, past_value, lengths, total, _, _, ids, bias = inputs
-    heads, groups = (
-        node.attributes.get_int("num_heads"),
-        node.attributes.get_int("kv_num_heads"),
-    )
+    heads, groups = (node.attributes.get_int(k) for k in ("num_heads", "kv_num_heads"))
     width = known_size(query, 2, "hidden size")
     size = width // (heads if key is not None else heads + 2 * groups)
     q, k, v = _separate(build, node, heads, groups, size)

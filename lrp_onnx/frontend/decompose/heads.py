@@ -23,6 +23,7 @@ __all__ = [
     "Scores",
     "both",
     "causal",
+    "column",
     "known_size",
     "lowest",
     "merged",
@@ -36,7 +37,7 @@ __all__ = [
 Value = ir.Value | None
 
 
-def rank_of(value: Value, what: str) -> int:
+def rank_of(value: Value, what: str = "input") -> int:
     """The rank of an input; UnsupportedError where it is unknown."""
     if value is None or value.shape is None:
         raise UnsupportedError(f"the rank of its {what} is unknown. Export the model with shapes")
@@ -55,6 +56,11 @@ def size_of(build: Build, value: Value, axis: int) -> ir.Value:
     """The size of one axis as a scalar."""
     shape = build.op("Shape", value, start=axis, end=axis + 1 or None)
     return build.op("Squeeze", shape, build.ints(0))
+
+
+def column(build: Build, value: Value) -> ir.Value:
+    """An integer as a tensor of one int64."""
+    return build.op("Reshape", build.op("Cast", value, to=int(ir.DataType.INT64)), build.ints(1))
 
 
 def split_heads(build: Build, x: Value, heads: int) -> ir.Value:

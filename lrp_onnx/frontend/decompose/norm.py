@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.activation import MICROSOFT
-from lrp_onnx.frontend.decompose.heads import known_size, rank_of
+from lrp_onnx.frontend.decompose.heads import known_size, positions, rank_of, size_of
 from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.graph.replacement import Build, attribute
 
@@ -44,17 +44,8 @@ def _last_axes(node: ir.Node) -> list[int]:
     return list(range(axis - len(x.shape), 0))
 
 
-def _in_float(build: Build, x: Value) -> ir.Value:
-    """x in the precision that statistics are computed in: at least float32."""
-    if x is None or x.dtype is None:
-        raise UnsupportedError("the element type of its input is unknown")
-    if x.dtype in (ir.DataType.FLOAT, ir.DataType.DOUBLE):
-        return x
-    return build.op("Cast", x, to=ir.DataType.FLOAT)
-
-
 def _wide(build: Build, x: Value) -> ir.Value:
-    """A value whose element type is that of `_in_float(x)`."""
+    """A value of the element type that statistics of x are computed in: at least float32."""
     if x is not None and x.dtype == ir.DataType.DOUBLE:
         return x
     return build.constant(0.0, ir.DataType.FLOAT)
@@ -175,13 +166,13 @@ def quantized_embed_layer_norm(build: Build, node: ir.Node) -> Sequence[Value]:
     """
     ids, segments, *tables = node.inputs[:7]
     scales, zeros = node.inputs[8:13], node.inputs[13:18]
-    words, positions, segment, gamma, beta = (
+    words, position, segment, gamma, beta = (
         None if table is None else build.op("DequantizeLinear", table, scale, zero)
         for table, scale, zero in zip(tables, scales, zeros, strict=True)
     )
     mask = node.inputs[7]
     outputs = _embedded(
-        build, node, ids, segments, words, positions, segment, gamma, beta, mask, None
+        build, node, ids, segments, words, position, segment, gamma, beta, mask, None
     )
     return outputs[:2]
 
@@ -192,7 +183,7 @@ def _embedded(
     ids: Value,
     segments: Value,
     words: Value,
-    positions: Value,
+    position: Value,
     segment: Value,
     gamma: Value,
     beta: Value,
@@ -201,20 +192,13 @@ def _embedded(
 ) -> Sequence[Value]:
     """The output, the lengths, the sum of the embeddings."""
     if places is None:
-        zero, one = (build.constant(k) for k in (0, 1))
-        places = build.op("Range", zero, _size(build, ids, 1), one)
-    total = build.op("Add", build.op("Gather", words, ids), build.op("Gather", positions, places))
+        places = positions(build, size_of(build, ids, 1))
+    total = build.op("Add", build.op("Gather", words, ids), build.op("Gather", position, places))
     if segments is not None and segment is not None:
         total = build.op("Add", total, build.op("Gather", segment, segments))
     epsilon = node.attributes.get_float("epsilon", 1e-12)
     y = build.op("LayerNormalization", total, gamma, beta, axis=-1, epsilon=epsilon)
     return [y, _lengths(build, ids, mask), total]
-
-
-def _size(build: Build, x: Value, axis: int) -> ir.Value:
-    """The size of one axis as a scalar."""
-    shape = build.op("Shape", x, start=axis, end=axis + 1)
-    return build.op("Squeeze", shape, build.ints(0))
 
 
 def _lengths(build: Build, ids: Value, mask: Value) -> ir.Value:

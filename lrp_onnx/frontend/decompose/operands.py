@@ -14,11 +14,11 @@ from typing import Any
 
 import onnx_ir as ir
 
-from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.frontend.decompose.heads import rank_of
 from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.graph.replacement import Build
 
-__all__ = ["computed", "per_channel", "rank_of", "varies"]
+__all__ = ["computed", "per_channel", "varies"]
 
 
 def varies(value: ir.Value | None) -> bool:
@@ -40,13 +40,6 @@ def computed(value: ir.Value | None) -> bool:
     """Whether it depends on an input of the run by more than its shape."""
     node = None if value is None else value.producer()
     return varies(value) and (node is None or node.op_type != "Expand" or varies(node.inputs[0]))
-
-
-def rank_of(value: ir.Value | None) -> int:
-    """The rank; UnsupportedError where it is unknown."""
-    if value is None or value.shape is None:
-        raise UnsupportedError("the rank of its input is unknown. Export the model with shapes")
-    return len(value.shape)
 
 
 def per_channel(build: Build, value: ir.Value | None, rank: int) -> ir.Value:

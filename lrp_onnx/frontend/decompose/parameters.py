@@ -12,7 +12,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from lrp_onnx.frontend.decompose.operands import computed, per_channel, rank_of
+from lrp_onnx.frontend.decompose.heads import rank_of
+from lrp_onnx.frontend.decompose.operands import computed, per_channel
 from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.graph.replacement import Build, attribute
 

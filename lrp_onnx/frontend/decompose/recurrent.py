@@ -18,6 +18,7 @@ from typing import Any
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.frontend.decompose.heads import positions, size_of
 from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.graph.annotations import GATE
 from lrp_onnx.graph.replacement import Build, attribute
@@ -275,9 +276,7 @@ def _scan(cell: Cell, step: Step, count: int) -> list[Value]:
 
 def _numbers(build: Build, x: Value) -> Value:
     """0, 1, 2, … over the time steps, int32."""
-    length = build.op("Squeeze", build.op("Shape", x, start=0, end=1), build.ints(0))
-    numbers = build.op("Range", build.constant(0), length, build.constant(1))
-    return build.op("Cast", numbers, to=int(ir.DataType.INT32))
+    return build.op("Cast", positions(build, size_of(build, x, 0)), to=int(ir.DataType.INT32))
 
 
 def _functions(node: ir.Node, defaults: list[str]) -> Iterator[Function]:

@@ -80,10 +80,7 @@ def _separate(build: Build, node: ir.Node) -> tuple[tuple[ir.Value, ...], tuple[
         counts = known_size(query, 1, "number of heads"), known_size(key, 1, "number of heads")
         size = known_size(query, 3, "head size")
         return tuple(v for v in node.inputs[:3] if v is not None), counts, size
-    heads, groups = (
-        node.attributes.get_int("q_num_heads"),
-        node.attributes.get_int("kv_num_heads"),
-    )
+    heads, groups = (node.attributes.get_int(f"{k}_num_heads") for k in ("q", "kv"))
     size = known_size(query, 2, "hidden size") // heads
     numbers = (heads, groups, groups)
     parts = [split_heads(build, x, n) for x, n in zip(node.inputs, numbers, strict=False)]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.frontend.decompose.heads import column
 from lrp_onnx.frontend.decompose.known import constant, elements
 from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.graph.replacement import Build
@@ -56,7 +57,7 @@ def _part(build: Build, split: ir.Node, at: Value) -> ir.Value:
     """The part at a position, of SplitToSequence by sizes that only the run knows."""
     x, sizes = [*split.inputs, None][:2]
     axis = int(split.attributes.get_int("axis", 0))
-    place = _column(build, at)
+    place = column(build, at)
     if sizes is not None and sizes.shape is None:
         raise UnsupportedError("how many parts it is split into is unknown")
     if sizes is not None and sizes.shape:
@@ -64,7 +65,7 @@ def _part(build: Build, split: ir.Node, at: Value) -> ir.Value:
         begins = build.op("Sub", ends, build.op("CastLike", sizes, ends))
         begin, end = (build.op("Gather", edge, place) for edge in (begins, ends))
     else:
-        size = build.ints(1) if sizes is None else _column(build, sizes)
+        size = build.ints(1) if sizes is None else column(build, sizes)
         whole = build.op("Gather", build.op("Shape", x), build.ints(axis))
         rounded = build.op("Sub", build.op("Add", whole, size), build.ints(1))
         place = build.op("Mod", place, build.op("Div", rounded, size))  # may count from the end
@@ -74,11 +75,6 @@ def _part(build: Build, split: ir.Node, at: Value) -> ir.Value:
     if sizes is None and not split.attributes.get_int("keepdims", 1):
         return build.op("Squeeze", part, build.ints(axis))
     return part
-
-
-def _column(build: Build, value: Value) -> ir.Value:
-    """An integer as a tensor of one int64."""
-    return build.op("Reshape", build.op("Cast", value, to=int(ir.DataType.INT64)), build.ints(1))
 
 
 @decomposes("ConcatFromSequence")

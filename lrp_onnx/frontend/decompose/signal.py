@@ -8,7 +8,8 @@ from typing import Any
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.frontend.decompose.operands import rank_of, varies
+from lrp_onnx.frontend.decompose.heads import column, rank_of
+from lrp_onnx.frontend.decompose.operands import varies
 from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.graph.replacement import Build, attribute
 
@@ -16,10 +17,6 @@ __all__: list[str] = []
 
 AXIS_IS_INPUT = 20
 """The opset from which the axis of DFT is an input."""
-
-
-def _input(node: ir.Node, i: int) -> ir.Value | None:
-    return node.inputs[i] if i < len(node.inputs) else None
 
 
 @decomposes("LpNormalization")
@@ -41,7 +38,7 @@ def dft(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
 
     Spec: ONNX DFT-20.
     """
-    x, length, axis = (_input(node, i) for i in range(3))
+    x, length, axis = [*node.inputs, None, None][:3]
     if x is None or not varies(axis):
         return None
     lead = rank_of(x) - 1
@@ -70,21 +67,21 @@ def stft(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     signal: (N, length, 1 or 2)    ->    (N, frames, frame_length // 2 + 1 or frame_length, 2).
     Spec: ONNX STFT-17; exporters write (N, length) for a real signal, and runtimes take it.
     """
-    signal, step, window, length = (_input(node, i) for i in range(4))
+    signal, step, window, length = [*node.inputs, None, None][:4]
     if rank_of(signal) == 2:
         signal = build.op("Unsqueeze", signal, build.ints(2))
     if length is None and window is None:
         raise UnsupportedError("it has neither a window nor a frame_length")
-    size = build.op("Shape", window) if length is None else _vector(build, length)
+    size = build.op("Shape", window) if length is None else column(build, length)
     reach = build.op("Shape", signal, start=1, end=2)
     behind = build.op("Add", build.op("Sub", reach, size), build.ints(1))
-    starts = _range(build, behind, _vector(build, step))
+    starts = _range(build, behind, column(build, step))
     within = _range(build, size, build.ints(1))
     places = build.op("Add", build.op("Unsqueeze", starts, build.ints(1)), within)
     frames = build.op("Gather", signal, places, axis=1)
     if window is not None:
-        column = build.op("Unsqueeze", window, build.ints(1))
-        frames = build.op("Mul", frames, build.op("CastLike", column, signal))
+        shaped = build.op("Unsqueeze", window, build.ints(1))
+        frames = build.op("Mul", frames, build.op("CastLike", shaped, signal))
     return [_transform(build, frames, node.attributes.get_int("onesided", 1))]
 
 
@@ -93,12 +90,6 @@ def _transform(build: Build, frames: ir.Value, onesided: int) -> ir.Value:
     if build.opset < AXIS_IS_INPUT:
         return build.op("DFT", frames, axis=2, onesided=onesided)
     return build.op("DFT", frames, None, build.constant(2), onesided=onesided)
-
-
-def _vector(build: Build, value: ir.Value | None) -> ir.Value:
-    """An integer scalar as a tensor of one int64."""
-    whole = build.op("Cast", value, to=int(ir.DataType.INT64))
-    return build.op("Reshape", whole, build.ints(1))
 
 
 def _range(build: Build, end: ir.Value, step: ir.Value) -> ir.Value:

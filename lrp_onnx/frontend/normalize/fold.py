@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
+from lrp_onnx.graph.constants import new_constant
 from lrp_onnx.graph.subgraphs import graphs_of
 from lrp_onnx.ops.registry import Op, find
 
@@ -168,17 +169,8 @@ class _Folding:
         """A new initializer; `freed` gives its name up."""
         if freed is not None:
             freed.name = f"{name}/folded"
-        while name in self.graph.initializers:
-            name += "_"
         array = np.ascontiguousarray(array).reshape(array.shape)
-        value = ir.Value(
-            name=name,
-            shape=ir.Shape(array.shape),
-            type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
-            const_value=ir.Tensor(array, name=name),
-        )
-        self.graph.register_initializer(value)
-        return value
+        return new_constant(self.graph, name, array, ir.DataType.from_numpy(array.dtype))
 
 
 def evaluate(node: ir.Node, arrays: Sequence[Array | None], opset: int) -> list[Array] | None:

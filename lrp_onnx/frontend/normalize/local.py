@@ -10,6 +10,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.graph.annotations import local_copies
+from lrp_onnx.graph.constants import new_constant
 from lrp_onnx.graph.subgraphs import graphs_of
 
 __all__ = ["make_local"]
@@ -43,12 +44,4 @@ def _copied(model: ir.Model, body: ir.Graph, value: ir.Value) -> ir.Value:
     assert tensor is not None
     held = local_copies(model)
     number = held[value.name] = held.get(value.name, 0) + 1
-    name = f"{value.name}/in_body_{number}"
-    copy = ir.Value(
-        name=name,
-        shape=value.shape,
-        type=value.type,
-        const_value=ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=name),
-    )
-    body.register_initializer(copy)
-    return copy
+    return new_constant(body, f"{value.name}/in_body_{number}", tensor.numpy(), tensor.dtype)

@@ -18,6 +18,7 @@ from lrp_onnx.frontend.decompose import replace_node
 from lrp_onnx.frontend.normalize.branch import inline
 from lrp_onnx.frontend.normalize.contradiction import contradictions
 from lrp_onnx.graph.annotations import RUNS_ALWAYS
+from lrp_onnx.graph.constants import new_constant
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.graph.subgraphs import bodies_of, graphs_of
 
@@ -102,14 +103,7 @@ def _squeezing(axes: list[int]) -> Way:
         graph = node.graph
         assert isinstance(graph, ir.Graph)
         name = f"{node.outputs[0].name}/axes"
-        tensor = ir.Tensor(np.array(axes, np.int64), name=name)
-        value = ir.Value(
-            name=name,
-            shape=ir.Shape(tensor.shape),
-            type=ir.TensorType(tensor.dtype),
-            const_value=tensor,
-        )
-        graph.register_initializer(value)
+        value = new_constant(graph, name, np.array(axes), ir.DataType.INT64)
         node.resize_inputs(2)
         node.replace_input_with(1, value)
 

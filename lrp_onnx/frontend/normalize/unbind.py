@@ -25,6 +25,6 @@ def unbind_without_length(model: ir.Model) -> None:
 def _unbinds(node: ir.Node) -> bool:
     length = node.inputs[1] if len(node.inputs) > 1 else None
     number = None if length is None else length.const_value
-    if number is None or number.shape or node.attributes.get_int("keepdims", 1):
+    if number is None or number.shape or bool(node.attributes.get_int("keepdims", 1)):
         return False
     return int(number.numpy()) == 1

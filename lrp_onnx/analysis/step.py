@@ -1,0 +1,87 @@
+"""One node on the explanation path, and where it stands among the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import networkx as nx
+import onnx_ir as ir
+
+from lrp_onnx.ops.registry import Op
+
+__all__ = ["Body", "Place", "Step"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node on the path, in topological order."""
+
+    node: ir.Node
+    op: Op
+    kind: str
+    active: tuple[int, ...]
+    """The inputs that receive relevance."""
+    captured: tuple[ir.Value, ...]
+    """The values around it that receive relevance from its bodies."""
+    index: int
+    """Its position among linear, activation and pooling nodes, counted from 0."""
+    place: Place = field(repr=False, compare=False)
+    bodies: tuple[Body, ...] = ()
+
+    @property
+    def depth(self) -> float:
+        """The share of the linear layers that lies before it, from 0 to 1."""
+        return self.place.depth
+
+    def receivers(self) -> list[ir.Value]:
+        """The values that get relevance from it: inputs, and what its bodies capture."""
+        inputs = [v for i in self.active if (v := self.node.inputs[i]) is not None]
+        return [*inputs, *self.captured]
+
+    def before(self) -> Iterator[Step]:
+        """Its ancestors on the path, nearest first, those in bodies and around them included."""
+        for _, k in nx.bfs_edges(self.place.graph, self.place.position, reverse=True):
+            yield from self.place.steps[k].within()
+        if self.place.outer is not None:
+            yield from self.place.outer.before()
+
+    def behind(self) -> Iterator[Step]:
+        """Its descendants on the path, nearest first, those in bodies and around them included."""
+        for _, k in nx.bfs_edges(self.place.graph, self.place.position):
+            yield from self.place.steps[k].within()
+        if self.place.outer is not None:
+            yield from self.place.outer.behind()
+
+    def within(self) -> Iterator[Step]:
+        """Itself and the steps in its bodies."""
+        yield self
+        for body in self.bodies:
+            for step in body.steps:
+                yield from step.within()
+
+
+@dataclass
+class Place:
+    """Where a step stands: its number among the steps of its graph, and what is around them."""
+
+    position: int
+    steps: list[Step]
+    graph: nx.DiGraph
+    outer: Step | None
+    depth: float = 0.0
+    """See `lrp_onnx.analysis.depth`."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """A graph inside a node on the path, with a path of its own from its inputs and from captured
+    values to its outputs.
+    """
+
+    graph: ir.Graph
+    steps: tuple[Step, ...]
+    inputs: frozenset[int]
+    """The inputs that receive relevance."""
+    outputs: frozenset[int]
+    """The outputs that depend on them."""

@@ -1,0 +1,52 @@
+"""Nodes whose outputs are made already, as those of a graph's signature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Any
+
+import onnx_ir as ir
+
+from lrp_onnx.graph.attributes import attribute_of
+from lrp_onnx.graph.constants import rename
+
+__all__ = ["append_node", "make_room"]
+
+
+def make_room(graph: ir.Graph, name: str) -> None:
+    """Rename the inner tensor or weight that has a name which the compiled model's signature takes.
+
+    Names of inputs and outputs stay.
+    """
+    inner = (*graph.initializers.values(), *(v for node in graph for v in node.outputs))
+    taken = {v.name for v in (*graph.inputs, *inner)}
+    for value in inner:
+        if value.name == name and not value.is_graph_output():
+            free = next(n for k in count() if (n := f"{name}/inner_{k}") not in taken)
+            rename(value, free)
+
+
+def append_node(
+    graph: ir.Graph,
+    op_type: str,
+    inputs: Sequence[ir.Value | None],
+    outputs: Sequence[ir.Value],
+    name: str,
+    attributes: Mapping[str, Any] | None = None,
+    domain: str = "",
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Append one node whose outputs are made already: it stands alone, however many are equal."""
+    converted = [attribute_of(k, v) for k, v in (attributes or {}).items()]
+    graph.append(
+        ir.Node(
+            domain,
+            op_type,
+            inputs,
+            converted,
+            outputs=outputs,
+            name=name,
+            metadata_props=dict(metadata or {}),
+        )
+    )
