@@ -1,4 +1,4 @@
-"""Depth along the explanation path: 0 at the first linear layer, 1 at the last, on the longest way."""
+"""Depth along the explanation path: 0 at the first linear layer, 1 at the last."""
 
 from __future__ import annotations
 

@@ -1,0 +1,139 @@
+"""Integrated gradients take many points of a path in one batch, where no node mixes samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from gradient_models import X, reference
+from models import assert_close, network, normalized, run
+
+import lrp_onnx
+from lrp_onnx.analysis import sample_independence as batch
+from lrp_onnx.gradients import path_points as waypoints
+from lrp_onnx.gradients.quadrature import quadrature
+from lrp_onnx.graph.clone import cone
+from lrp_onnx.graph.model_file import load
+
+BODY = "h = Gemm(x, w, b)\n t = Tanh(h)\n "
+
+
+WEIGHTS = {"w": (4, 4), "b": (4,)}
+
+
+MIXING = {
+    "one sample against all": BODY + "m = ReduceMean<keepdims=1>(t, zero)\n y = Mul(t, m)",
+    "softmax over the batch": BODY + "s = Softmax<axis=0>(t)\n y = Mul(s, t)",
+    "the batch times itself": BODY + "u = Transpose(t)\n g = MatMul(t, u)\n y = MatMul(g, t)",
+    "the batch as a channel": BODY + "u = Transpose(t)\n s = Softmax<axis=1>(u)\n"
+    "q = Transpose(s)\n y = Mul(q, t)",
+    "divided by its size": BODY + "n = Shape(t)\n c = Cast<to=1>(n)\n d = Gather(c, zero0)\n"
+    "y = Div(t, d)",
+    "layers of rank 3": BODY + "u = Unsqueeze(t, axes)\n g = MatMul(u, w)\n a = Add(g, b)\n"
+    "m = ReduceMean<keepdims=1>(a, zero)\n q = Mul(a, m)\n y = Squeeze(q, axes)",
+    "sorted": BODY + "u = Slice(t, last, first, zero, minus)\n y = Mul(t, u)",
+    "rows flattened": BODY + "u = Unsqueeze(t, axes)\n p = Transpose<perm=[0,2,1]>(u)\n"
+    "f = Reshape(p, rows)\n g = Gemm(f, one)\n s = Tanh(g)\n y = Reshape(s, whole)",
+    "rows exchanged": BODY + "f = Reshape(t, rows)\n u = Reshape(f, turned)\n"
+    "p = Transpose<perm=[1,0]>(u)\n y = Gemm(p, w)",
+    "shifted": BODY + "u = Pad(t, shift)\n y = Mul(t, u)",
+}  # fmt: skip
+
+
+CONSTANTS = {"zero": [0], "zero0": 0, "last": [-1], "first": [-(2**31)], "minus": [-1],
+             "shift": [1, 0, -1, 0], "along": [0, 1, 0, -1], "starts": [2],
+             "ends": [2**31]}  # fmt: skip
+
+
+APART = {
+    "dense": BODY + "y = Gemm(t, w)",
+    "convolution": "u = Unsqueeze(x, axes)\n c = Conv(u, k)\n t = Tanh(c)\n s = Shape<end=1>(x)\n"
+    "m = Concat<axis=0>(s, minus)\n y = Reshape(t, m)",
+    "attention": BODY + "u = Unsqueeze(t, axes)\n p = Transpose<perm=[0,2,1]>(u)\n"
+    "a = MatMul(p, u)\n s = Softmax<axis=-1>(a)\n o = MatMul(s, p)\n y = Squeeze(o, behind)",
+    "cut and padded": BODY + "u = Pad(t, along)\n c = Slice(u, starts, ends, minus)\n"
+    "d = Gemm(c, v)\n y = Tanh(d)",
+    "normalized": BODY + "m = ReduceMean<keepdims=1>(t, minus)\n y = Sub(t, m)",
+}  # fmt: skip
+
+
+MORE = {"rows": [-1, 1], "one": (1, 1), "whole": [-1, 4], "turned": [4, 3], "v": (2, 4),
+        "axes": [1], "behind": [2], "k": (4, 1, 3), "minus": [-1]}  # fmt: skip
+
+
+APART_IF_FIXED = ("divided by its size", "rows flattened")
+
+
+def made(body: str, batch_axis: tuple[int, ...] = (0,)) -> onnx.ModelProto:
+    """The network with the constants that it reads."""
+    known = {**WEIGHTS, **CONSTANTS, **MORE}
+    read = {part.strip("() ,\n") for part in body.replace("(", " ").replace(",", " ").split()}
+    used = {name: value for name, value in known.items() if name in read}
+    return network(body, (3, 4), symbolic=batch_axis, **used)
+
+
+def scans(model: onnx.ModelProto) -> bool:
+    return any(node.op_type == "Scan" for node in model.graph.node)
+
+
+@pytest.mark.parametrize("name", [*MIXING, *APART])
+@pytest.mark.parametrize("fixed", [False, True], ids=["open", "fixed"])
+def test_samples_are_independent_where_no_node_mixes_them(name: str, fixed: bool) -> None:
+    model = normalized(load(made({**MIXING, **APART}[name], () if fixed else (0,))))
+    (x,), (y,) = model.graph.inputs, model.graph.outputs
+    size = batch.fixed_batch_size([x]) if fixed else batch.batch_size([x])
+    assert size is not None
+    nodes = cone(model.graph, {x}, [y])
+    apart = name in APART or (fixed and name in APART_IF_FIXED)
+    assert batch.independent(nodes, {x}, size) == apart
+
+
+def seed_of(model: onnx.ModelProto) -> np.ndarray:
+    shape = run(model, {"x": X})["y"].shape
+    return np.random.default_rng(2).standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", [*MIXING, *APART])
+@pytest.mark.parametrize("fixed", [False, True], ids=["open", "fixed"])
+def test_steps_are_batched_only_where_samples_are_independent(name: str, fixed: bool) -> None:
+    model = made({**MIXING, **APART}[name], () if fixed else (0,))
+    compiled = lrp_onnx.compile(model, method="integrated-gradients", steps=5, target="seed")
+    assert scans(compiled.model) == (fixed or name in MIXING)
+    onnx.checker.check_model(compiled.model, full_check=True)
+    apart = name in APART or (fixed and name in APART_IF_FIXED)
+    expected = reference(model, X, 0.0, 5, seed_of(model), "seed", apart=apart)
+    assert_close(run(compiled.model, {"x": X, "y_seed": seed_of(model)})["x_relevance"], expected)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 5, 7])
+@pytest.mark.parametrize("most", [1, 2, 4])
+def test_points_are_taken_in_groups(steps: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waypoints, "BYTES", most * 3 * 4 * 4)  # three tensors of four floats
+    model = made(APART["dense"])
+    compiled = lrp_onnx.compile(model, method="integrated-gradients", steps=steps, target="seed")
+    assert scans(compiled.model) == (steps > most)
+    expected = reference(model, X, 0.0, steps, seed_of(model), "seed", apart=True)
+    assert_close(run(compiled.model, {"x": X, "y_seed": seed_of(model)})["x_relevance"], expected)
+
+
+@pytest.mark.parametrize(("steps", "most"), [(128, 5), (7, 7), (7, 4), (3, 9), (1, 1)])
+def test_groups_hold_every_point_once(steps: int, most: int) -> None:
+    points = quadrature(steps)
+    groups = points.in_groups(most)
+    assert groups.fractions.shape[1] <= most
+    assert_close(groups.fractions.ravel()[:steps], points.fractions)
+    assert_close(groups.weights.ravel()[:steps], points.weights)
+    assert not groups.weights.ravel()[steps:].any()
+    assert abs(groups.weights.sum() - 1) < 1e-12
+
+
+def test_batching_what_is_not_independent_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waypoints, "independent", lambda *given: True)
+    model = made(MIXING["one sample against all"])
+    compiled = lrp_onnx.compile(model, method="integrated-gradients", steps=5, target="seed")
+    assert not scans(compiled.model)
+    expected = reference(model, X, 0.0, 5, seed_of(model), "seed", apart=False)
+    with pytest.raises(AssertionError, match="max"):
+        assert_close(
+            run(compiled.model, {"x": X, "y_seed": seed_of(model)})["x_relevance"], expected
+        )
