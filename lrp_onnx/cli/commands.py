@@ -249,13 +249,24 @@ def evaluate(
     ] = 20,
     batch: Annotated[int, typer.Option(min=1, help="How many samples run together.")] = 8,
     seed: Annotated[int, typer.Option(help="Of random numbers and re-drawn weights.")] = 0,
+    redraw: Annotated[
+        int, typer.Option(min=0, help="In how many stages weights are re-drawn; 0 leaves it out.")
+    ] = 3,
+    tune: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="F.toml",
+            help="Search a graded composite on half of the samples, write it, and compare it on "
+            "the other half.",
+        ),
+    ] = None,
     json: Json = False,
     *,
     options: Options,
 ) -> int:
     """Compare how faithful explanations are on your data."""
-    if out is not None:
-        _check_writable(out, model)
+    for file in filter(None, (out, tune)):
+        _check_writable(file, model)
     request = EvaluateRequest(
         model=model,
         inputs=tuple(inputs),
@@ -268,6 +279,8 @@ def evaluate(
         steps=steps,
         batch=batch,
         seed=seed,
+        redraw=redraw,
+        tune=tune,
     )
     found = evaluate_files(request, options, _warn, quiet=json)
     if json:
@@ -275,7 +288,7 @@ def evaluate(
         return DONE
     tables.show(evaluation.evaluation_table(found), evaluation.LEGEND, "")
     rows = evaluation.evaluation_facts(found)
-    wrote = [] if out is None else [("wrote", str(out))]
+    wrote = [("wrote", str(file)) for file in filter(None, (tune, out))]
     tables.show(tables.facts([*rows[:-1], *wrote, rows[-1]]))
     return DONE
 

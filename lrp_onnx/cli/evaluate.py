@@ -19,9 +19,9 @@ from lrp_onnx.compiler.stages import load_original
 from lrp_onnx.data.preprocess import Preprocess, load_preprocess
 from lrp_onnx.errors import OutputError
 from lrp_onnx.graph.session import Array
-from lrp_onnx.validate.candidate import Candidate
-from lrp_onnx.validate.evaluate import Question, evaluated
+from lrp_onnx.validate.evaluate import tuned_and_evaluated
 from lrp_onnx.validate.evaluation import Evaluation, mean_and_error
+from lrp_onnx.validate.question import Candidate, Question
 from lrp_onnx.validate.replacement import KINDS, Replacement
 
 __all__ = ["EvaluateRequest", "evaluate_files"]
@@ -45,6 +45,8 @@ class EvaluateRequest:
     steps: int = 20
     batch: int = 8
     seed: int = 0
+    redraw: int = 3
+    tune: Path | None = None
 
     @property
     def candidates(self) -> list[Candidate] | None:
@@ -59,7 +61,9 @@ def evaluate_files(
 ) -> Evaluation:
     """Do what the command asks. Raises LrpError as every step on the way does."""
     if request.out is not None:
-        _check_format(request.out)
+        _check_format(request.out, ".png", "curves are drawn")
+    if request.tune is not None:
+        _check_format(request.tune, ".toml", "composites are written")
     compiling, value = target_and_value(options.compile)
     preprocess = None if request.preprocess is None else load_preprocess(request.preprocess)
     with StageProgress(options, quiet) as progress:
@@ -77,8 +81,9 @@ def evaluate_files(
             steps=request.steps,
             batch=request.batch,
             seed=request.seed,
+            redraw=request.redraw,
         )
-        evaluation = evaluated(question, progress)
+        evaluation = tuned_and_evaluated(question, request.tune, progress)
     for text in evaluation.warnings:
         warn(text)
     if request.out is not None:
@@ -116,9 +121,9 @@ def _draw_curves(path: Path, evaluation: Evaluation, model: str) -> None:
     )
 
 
-def _check_format(path: Path) -> None:
-    if path.suffix.lower() != ".png":
-        raise OutputError(f"output '{path}': curves are drawn as .png. Name it with that ending.")
+def _check_format(path: Path, ending: str, what: str) -> None:
+    if path.suffix.lower() != ending:
+        raise OutputError(f"output '{path}': {what} as {ending}. Name it with that ending.")
 
 
 def _listed(texts: Sequence[str]) -> list[str]:

@@ -73,7 +73,6 @@ def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
         "whole": evaluation.whole.tolist(),
         "replaced": evaluation.replaced.tolist(),
         "other_class": evaluation.other_class,
-        "layers": evaluation.layers,
         "replaced_share": share.tolist(),
         "explanations": [_judged_json(j, share) for j in evaluation.judged],
         "time": asdict(evaluation.clock),

@@ -8,70 +8,46 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lrp_onnx.compiler.input_range import Ranges
 from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
 from lrp_onnx.errors import CheckError
 from lrp_onnx.graph.model_file import Source
 from lrp_onnx.graph.session import Array
-from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.explainer import Explainer
 from lrp_onnx.validate.original import Original
+from lrp_onnx.validate.question import Candidate, Question
 from lrp_onnx.validate.units import spatial_axes
 
-__all__ = ["Candidate", "Maps", "Opened"]
+__all__ = ["Maps", "Opened"]
 
 Maps = list[dict[str, Array]]
 """Of every sample the relevance by explained input, summed over its channels."""
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A composite of LRP, None for the default, or another method."""
-
-    composite: str | None = None
-    method: str = "lrp"
-
-    @property
-    def name(self) -> str:
-        """As it is given: the composite or the method."""
-        return (self.composite or "default") if self.method == "lrp" else self.method
-
-    def options(self, base: CompileOptions) -> CompileOptions:
-        """The options of a compilation, those of the base else; what only LRP takes is left out of
-        other methods.
-        """
-        own = replace(base, composite=self.composite, method=self.method)
-        if self.method != "lrp":
-            own = replace(own, rules={}, parameters={}, start=None)
-        return own
-
-
 class Opened:
     """A candidate's compiled model in a session.
 
-    source: the model, which may be the original with other weights.
-    Raises LrpError as a compilation does.
+    source: the original with other weights; None for itself. Raises LrpError as a compilation does.
     """
 
     def __init__(
         self,
         candidate: Candidate,
-        source: Source,
+        question: Question,
         original: Original,
-        options: CompileOptions,
-        ranges: Ranges | None,
+        source: Source | None = None,
     ) -> None:
         self.candidate, self.original = candidate, original
         began = time.perf_counter()
-        own = replace(candidate.options(options), check=False)
+        own = replace(candidate.options(question.options), check=False)
         if original.classes is not None:
             own = replace(own, target="input")
-        compiled = compile_prepared(prepare(load_original(source), own, ranges))
+        loaded = load_original(question.source if source is None else source)
+        compiled = compile_prepared(prepare(loaded, own, question.ranges))
         self.explainer = Explainer(compiled)
         self.warnings = compiled.warnings
         original.clock.compiled += 1

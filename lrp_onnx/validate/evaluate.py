@@ -6,10 +6,11 @@ references, pixel flipping, re-drawn weights.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,75 +21,23 @@ from lrp_onnx.errors import CompositeError, InputError, LrpError
 from lrp_onnx.graph.model_file import Source
 from lrp_onnx.graph.session import Array
 from lrp_onnx.options import CompileOptions
-from lrp_onnx.validate.batches import Feeds
-from lrp_onnx.validate.candidate import Candidate, Maps, Opened
+from lrp_onnx.validate.candidate import Maps, Opened
 from lrp_onnx.validate.evaluation import Clock, Evaluation, Float, Judged
-from lrp_onnx.validate.flipping import Ends, Flipped, flip, grid
 from lrp_onnx.validate.map_statistics import complexity, rank_correlation
 from lrp_onnx.validate.original import Original
+from lrp_onnx.validate.other_class import other_classes
+from lrp_onnx.validate.perturbed import flipping_of, ticking
+from lrp_onnx.validate.question import Candidate, Nobody, Question, Watch
 from lrp_onnx.validate.randomization import layers_of, redrawn, stages_of
 from lrp_onnx.validate.references import references_of
-from lrp_onnx.validate.replacement import Replacement, replacement_of
-from lrp_onnx.validate.units import Units, is_picture, units_in_words, units_of
+from lrp_onnx.validate.replacement import Replacement
+from lrp_onnx.validate.tune import tune as tune_composite
+from lrp_onnx.validate.units import is_picture, units_in_words
 
-__all__ = ["Question", "Watch", "evaluate", "evaluated"]
+__all__ = ["evaluate", "evaluated", "tuned_and_evaluated"]
 
 MOST_REDRAWN = 4
 """Of so many samples the maps of re-drawn weights are made."""
-
-
-class Watch(Protocol):
-    """Whoever is told how far the work is."""
-
-    def begin(self, description: str, total: int) -> None:
-        """A new piece of work starts, of so many steps."""
-
-    def tick(self) -> None:
-        """A step is done."""
-
-
-class _Nobody:
-    """Nobody watches."""
-
-    def begin(self, description: str, total: int) -> None:
-        """Say nothing."""
-
-    def tick(self) -> None:
-        """Say nothing."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is compared, on what, and how."""
-
-    source: Source
-    inputs: Sequence[Mapping[str, Array]]
-    """Arrays by input name, each entry one sample or several."""
-    options: CompileOptions = field(default_factory=CompileOptions)
-    """What is explained, and what all candidates have in common."""
-    candidates: Sequence[Candidate] | None = None
-    """None takes the default and a few others, by the kind of model and input."""
-    ranges: Ranges | None = None
-    """Of inputs where they are known, as `prepare` has them."""
-    classes: Sequence[int] | None = None
-    """Of target `input` the class of each sample."""
-    replacement: Replacement | None = None
-    """What units are replaced by; None chooses by the kind of input."""
-    unit: Sequence[int] | None = None
-    """The size of a unit along each spatial axis, or along all; None chooses."""
-    steps: int = 20
-    """In so many steps all units are replaced."""
-    batch: int = 8
-    seed: int = 0
-    """Of the random reference and of the re-drawn weights."""
-
-    def __post_init__(self) -> None:
-        if self.steps < 2:
-            raise InputError(f"steps {self.steps}: a curve needs at least 2. Give 20 or so.")
-        if self.unit is not None and min(self.unit) < 1:
-            raise InputError(
-                f"unit {min(self.unit)}: a unit has at least one place. Give 1 or more."
-            )
 
 
 def evaluate(
@@ -102,6 +51,8 @@ def evaluate(
     steps: int = 20,
     batch: int = 8,
     seed: int = 0,
+    redraw: int = 3,
+    tune: str | os.PathLike[str] | None = None,
     ranges: Ranges | None = None,
     classes: Sequence[int] | None = None,
     **options: Any,
@@ -117,6 +68,9 @@ def evaluate(
     replacement: what units are replaced by: blur, mean, zero, an id where the input holds tokens,
         or an array (by input name where there are several) that takes the sample's place.
     unit: the size of a unit along each spatial axis, or along all.
+    redraw: in how many stages weights are re-drawn, 0 to leave that out.
+    tune: a composite file to write: graded composites are searched on half of the samples, and the
+        best is compared with the others on the other half.
     ranges: the least and the largest value of an input by its name, ([-1], [1]), for zbox.
     options: of `lrp_onnx.compile`, such as target and explain.
     Raises LrpError as `compile` does, and InputError where the inputs do not fit.
@@ -130,7 +84,7 @@ def evaluate(
     by_name = [x if isinstance(x, Mapping) else {name: np.asarray(x)} for x in several]
     if isinstance(replacement, np.ndarray):
         replacement = {name or _only_input(source): replacement}
-    return evaluated(
+    return tuned_and_evaluated(
         Question(
             source=source,
             inputs=by_name,
@@ -143,7 +97,25 @@ def evaluate(
             steps=steps,
             batch=batch,
             seed=seed,
-        )
+            redraw=redraw,
+        ),
+        tune,
+    )
+
+
+def tuned_and_evaluated(
+    question: Question, file: str | os.PathLike[str] | None, watch: Watch | None = None
+) -> Evaluation:
+    """Answer a question, with a composite that is tuned on half of the samples and written to that
+    file, if one is named, on the other half. Raises LrpError as every step on the way does.
+    """
+    if file is None:
+        return evaluated(question, watch)
+    tuning = tune_composite(question, watch or Nobody())
+    tuning.save(file)
+    candidates = question.candidates or [Candidate(), Candidate("graded")]
+    return evaluated(
+        replace(tuning.question, candidates=[*candidates, Candidate(str(file))]), watch
     )
 
 
@@ -167,33 +139,20 @@ def _only_input(source: Source) -> str:
     return names[0]
 
 
-@dataclass
-class _Explained:
-    """The maps of one candidate."""
-
-    candidate: Candidate
-    name: str
-    maps: Maps
-    other_class: Float | None
-
-
 def evaluated(question: Question, watch: Watch | None = None) -> Evaluation:
     """Answer a question. Raises LrpError as every step on the way does."""
-    watch, clock, began = watch or _Nobody(), Clock(), time.perf_counter()
-    original = Original(
-        question.source, question.options, question.inputs, question.batch, clock, question.classes
-    )
+    watch, clock, began = watch or Nobody(), Clock(), time.perf_counter()
+    original = Original(question, clock)
     samples, names, apart = original.samples, original.names, original.batches.apart
-    others, word = replacement_of(samples, names, apart, question.replacement)
-    pairs = list(zip(samples, others, strict=True))
-    units = [units_of(x, names, apart, question.unit, other) for x, other in pairs]
-    second, classes = _other_classes(original)
+    flipping, replacement = flipping_of(question, original)
+    classes, other_class = other_classes(original.outputs, original.classes)
     explained, warnings = _explained(question, original, classes, watch)
     references = references_of(samples, names, apart, question.seed)
     maps = {e.name: e.maps for e in explained} | references
-    ends = _ends(original, others)
-    flipped = _flipped(original, others, units, ends, maps, question.steps, watch)
-    layers, changed = _redrawn(question, original, explained, watch)
+    watch.begin("replace units", flipping.passes * len(maps))
+    scores = ticking(original.scores, watch)
+    flipped = {name: flipping.curves(scores, own) for name, own in maps.items()}
+    changed = _redrawn(question, original, explained, watch)
     judged = [
         Judged(
             name=e.name,
@@ -215,15 +174,24 @@ def evaluated(question: Question, watch: Watch | None = None) -> Evaluation:
         judged=tuple(judged),
         samples=len(samples),
         score=original.score.words,
-        units=units_in_words(samples[0][names[0]], apart, units, question.unit),
-        replacement=word,
-        whole=np.array([e.whole for e in ends]),
-        replaced=np.array([e.replaced for e in ends]),
-        layers=layers,
-        other_class=second,
+        units=units_in_words(samples[0][names[0]], apart, flipping.units, question.unit),
+        replacement=replacement,
+        whole=np.array([end.whole for end in flipping.ends]),
+        replaced=np.array([end.replaced for end in flipping.ends]),
+        other_class=other_class,
         clock=clock,
         warnings=tuple(warnings),
     )
+
+
+@dataclass
+class _Explained:
+    """The maps of one candidate."""
+
+    candidate: Candidate
+    name: str
+    maps: Maps
+    other_class: Float | None
 
 
 def _explained(
@@ -244,7 +212,7 @@ def _explained(
     watch.begin("explain", len(wanted))
     for candidate in wanted:
         try:
-            model = Opened(candidate, question.source, original, question.options, question.ranges)
+            model = Opened(candidate, question, original)
         except LrpError as error:
             if asked is not None or candidate == Candidate():
                 raise
@@ -271,72 +239,25 @@ def _usual(original: Original) -> list[Candidate]:
     return [Candidate(), *map(Candidate, composites), Candidate(method="input-x-gradient")]
 
 
-def _other_classes(original: Original) -> tuple[str, NDArray[np.int64] | None]:
-    """For each sample the third largest class, of two the other one, and which that is in words;
-    nothing where no class is explained.
-    """
-    if original.classes is None:
-        return "", None
-    count = original.outputs[0].shape[1]
-    classes = []
-    for y, own in zip(original.outputs, original.classes, strict=True):
-        order = np.argsort(-y[0], kind="stable")
-        classes.append(order[order != own][min(1, count - 2)])
-    return "the other class" if count == 2 else "the third largest class", np.array(classes)
-
-
-def _ends(original: Original, others: Sequence[Feeds]) -> list[Ends]:
-    """Of each sample the scores at both ends of every curve."""
-    pairs = zip(original.samples, others, strict=True)
-    scores = original.scores((k, {**feeds, **other}) for k, (feeds, other) in enumerate(pairs))
-    return [Ends(own, other) for own, other in zip(original.own, scores, strict=True)]
-
-
-def _flipped(
-    original: Original,
-    others: Sequence[Feeds],
-    units: Sequence[Units],
-    ends: Sequence[Ends],
-    maps: Mapping[str, Maps],
-    steps: int,
-    watch: Watch,
-) -> dict[str, list[Flipped]]:
-    """The curves of every map."""
-    passes = sum(2 * max(0, len(grid(own.count, steps)) - 2) for own in units)
-    watch.begin("replace units", passes * len(maps))
-
-    def scores(changed: Iterable[tuple[int, Feeds]]) -> Iterator[float]:
-        for score in original.scores(changed):
-            watch.tick()
-            yield score
-
-    flipped = {}
-    for name, of_samples in maps.items():
-        relevance = [own.relevance(m) for own, m in zip(units, of_samples, strict=True)]
-        flipped[name] = flip(scores, original.samples, others, units, relevance, ends, steps)
-    return flipped
-
-
 def _redrawn(
     question: Question, original: Original, explained: Sequence[_Explained], watch: Watch
-) -> tuple[int, dict[str, dict[int, Float]]]:
-    """How many layers can be re-drawn; of each candidate, by how many are, the rank correlation of
-    its maps with those before.
+) -> dict[str, dict[int, Float]]:
+    """Of each candidate, by how many layers are re-drawn, the rank correlation of its maps with
+    those before.
     """
+    found: dict[str, dict[int, Float]] = {e.name: {} for e in explained}
     model = load_original(question.source).model
-    layers = len(layers_of(model))
-    stages = stages_of(layers)
+    stages = stages_of(len(layers_of(model)), question.redraw)
     numbers = range(min(MOST_REDRAWN, len(original.samples)))
     watch.begin("re-draw weights", len(stages) * len(explained))
-    found: dict[str, dict[int, Float]] = {e.name: {} for e in explained}
     for stage in stages:
         other = redrawn(model, stage, question.seed)
         for e in explained:
-            opened = Opened(e.candidate, other, original, question.options, question.ranges)
+            opened = Opened(e.candidate, question, original, other)
             maps = opened.maps(numbers, check=False)
             found[e.name][stage] = _correlations(e.maps[: len(maps)], maps)
             watch.tick()
-    return layers, found
+    return found
 
 
 def _correlations(a: Maps, b: Maps) -> Float:

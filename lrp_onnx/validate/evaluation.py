@@ -80,8 +80,6 @@ class Evaluation:
     """The score of each sample as it is."""
     replaced: Float
     """Its score with all units replaced."""
-    layers: int
-    """How many layers have weights that can be re-drawn."""
     other_class: str
     """Which class the second map is of; empty where there is none."""
     clock: Clock
@@ -119,10 +117,14 @@ def conclusion(judged: Sequence[Judged], samples: int) -> str:
             f"{best.srg.mean():.3f}). Give ten or more to choose by."
         )
     if not _is_ahead(best, reference):
-        return (
-            f"None does better than {reference.name}, which knows nothing of the model (SRG "
-            f"{_worded(reference.srg)}; {best.name} {_worded(best.srg)}): trust none of these maps."
-        )
+        what = f"{reference.name}, which knows nothing of the model"
+        numbers = f"(SRG {_worded(best.srg)} and {_worded(reference.srg)} on {samples} samples)"
+        if _gain(best) > _gain(reference):
+            return (
+                f"{best.name} comes out first, and not surely ahead of {what} {numbers}: give more "
+                "samples before you trust it."
+            )
+        return f"{best.name} comes out first, and does no better than {what} {numbers}: trust none."
     close = [j for j in explanations[-2::-1] if not _is_ahead(best, j)]
     take = next((j for j in (best, *close) if j.is_default), best)
     others = [j.name for j in (best, *close) if j is not take]

@@ -17,16 +17,17 @@ al. 2024, Decoupling pixel flipping and occlusion strategy for consistent XAI be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lrp_onnx.graph.session import Array
 from lrp_onnx.validate.batches import Feeds
 from lrp_onnx.validate.units import Units
 
-__all__ = ["Curve", "Ends", "Flipped", "flip", "grid"]
+__all__ = ["Curve", "Ends", "Flipped", "Flipping", "Scores", "grid"]
 
 Float = NDArray[np.float64]
 Scores = Callable[[Iterable[tuple[int, Feeds]]], Iterator[float]]
@@ -79,34 +80,45 @@ def grid(count: int, steps: int) -> NDArray[np.int64]:
     return np.rint(np.linspace(0, count, min(steps, count) + 1)).astype(np.int64)
 
 
-def flip(
-    score: Scores,
-    samples: Sequence[Feeds],
-    others: Sequence[Feeds],
-    units: Sequence[Units],
-    relevance: Sequence[Float],
-    ends: Sequence[Ends],
-    steps: int,
-) -> list[Flipped]:
-    """The curves of one map of every sample.
+@dataclass(frozen=True)
+class Flipping:
+    """Samples whose units are replaced in the order of one map after the other."""
 
-    others: what replaces each sample. relevance: that of its units. Of equal ones the first in
-    order comes first both ways, so that a map that says nothing gets 0.
-    """
-    orders = [(np.argsort(-r, kind="stable"), np.argsort(r, kind="stable")) for r in relevance]
+    samples: Sequence[Feeds]
+    others: Sequence[Feeds]
+    """What replaces each sample's explained inputs."""
+    units: Sequence[Units]
+    ends: Sequence[Ends]
+    steps: int
+    """In so many steps all units are replaced, in fewer where there are fewer units."""
 
-    def changed() -> Iterator[tuple[int, Feeds]]:
-        for k, (feeds, other, own) in enumerate(zip(samples, others, units, strict=True)):
-            for order in orders[k]:
-                for n in grid(own.count, steps)[1:-1]:
-                    yield k, own.replaced(feeds, other, order[:n])
+    @property
+    def passes(self) -> int:
+        """How many changed samples are scored for one map."""
+        return sum(2 * max(0, len(grid(own.count, self.steps)) - 2) for own in self.units)
 
-    scores = score(changed())
-    results = []
-    for own, end in zip(units, ends, strict=True):
-        points = grid(own.count, steps)
-        inner = [[next(scores) for _ in points[1:-1]] for _ in ("morf", "lerf")]
-        share = points / max(1, own.count)
-        morf, lerf = (Curve(share, np.array([end.whole, *y, end.replaced])) for y in inner)
-        results.append(Flipped(morf, lerf))
-    return results
+    def curves(self, score: Scores, maps: Sequence[Mapping[str, Array]]) -> list[Flipped]:
+        """The curves of one map of every sample, by input.
+
+        Of units of equal relevance the first in order comes first both ways, so that a map that
+        says nothing gets an SRG of 0.
+        """
+        scores = score(self._changed(maps))
+        flipped = []
+        for own, end in zip(self.units, self.ends, strict=True):
+            points = grid(own.count, self.steps)
+            inner = [[next(scores) for _ in points[1:-1]] for _ in ("morf", "lerf")]
+            share = points / max(1, own.count)
+            morf, lerf = (Curve(share, np.array([end.whole, *y, end.replaced])) for y in inner)
+            flipped.append(Flipped(morf, lerf))
+        return flipped
+
+    def _changed(self, maps: Sequence[Mapping[str, Array]]) -> Iterator[tuple[int, Feeds]]:
+        for k, (own, of_sample) in enumerate(zip(self.units, maps, strict=True)):
+            relevance = own.relevance(of_sample)
+            for order in (
+                np.argsort(-relevance, kind="stable"),
+                np.argsort(relevance, kind="stable"),
+            ):
+                for count in grid(own.count, self.steps)[1:-1]:
+                    yield k, own.replaced(self.samples[k], self.others[k], order[:count])

@@ -25,6 +25,7 @@ from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.feeds import check
 from lrp_onnx.validate.batches import Batches, Feeds, samples_of
 from lrp_onnx.validate.evaluation import Clock
+from lrp_onnx.validate.question import Question
 from lrp_onnx.validate.score import Score, class_of, score_of
 
 __all__ = ["Original"]
@@ -33,37 +34,28 @@ __all__ = ["Original"]
 class Original:
     """The original in a session, and the samples that it is evaluated on.
 
-    source: the model. options: what is explained; its composite and method do not matter.
-    inputs: arrays by input name, each entry one sample or several.
-    classes: of target `input` the class of each sample.
     Raises TargetError for a target that is no one quantity, InputError where the inputs do not fit.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        options: CompileOptions,
-        inputs: Sequence[Mapping[str, Array]],
-        batch: int,
-        clock: Clock,
-        classes: Sequence[int] | None = None,
-    ) -> None:
-        self.source, self.clock = source, clock
+    def __init__(self, question: Question, clock: Clock) -> None:
+        self.clock = clock
         began = time.perf_counter()
-        mask = _Mask(source, options)
+        mask = _Mask(question.source, question.options)
         clock.compiled += 1
         clock.compiled_seconds += time.perf_counter() - began
         self.metadata = mask.metadata
         self.names: list[str] = json.loads(mask.metadata["explained"])
-        self.has_attention = mask.has_attention
+        self.has_attention, self.has_convolution = mask.has_attention, mask.has_convolution
         with ExitStack() as stack:
-            self.runtime = Runtime(stack.enter_context(runtime_form(source)))
+            self.runtime = Runtime(stack.enter_context(runtime_form(question.source)))
             self._files = stack.pop_all()  # a runtime may map a large model's file until the end
         single = Batches.of(self.runtime.inputs, mask.metadata["class_axis"])
-        self.samples = samples_of([_checked(self.runtime, feeds) for feeds in inputs], single)
-        self.batches = single.together(self._call, self.samples, batch)
+        self.samples = samples_of(
+            [_checked(self.runtime, feeds) for feeds in question.inputs], single
+        )
+        self.batches = single.together(self._call, self.samples, question.batch)
         self.outputs = list(self.predict(self.samples))
-        self.masks = mask.of(self.samples, self.batches, classes)
+        self.masks = mask.of(self.samples, self.batches, question.classes)
         chosen = [class_of(m) for m in self.masks]
         known = [c for c in chosen if c is not None]
         self.classes = np.concatenate(known) if len(known) == len(chosen) else None
@@ -140,6 +132,7 @@ class _Mask:
         self.metadata = stamp_of(compiled.graph.metadata_props)
         on_path = {line.op_type for line in compiled.report if line.rule}
         self.has_attention = "Softmax" in on_path
+        self.has_convolution = bool({"Conv", "ConvTranspose"} & on_path)
         with runtime_form(_part(compiled.graph, f"{self.output}{RELEVANCE}")) as form:
             self.runtime = Runtime(form)
 

@@ -10,8 +10,6 @@ Source: Adebayo et al. 2018, Sanity checks for saliency maps (cascading); Quantu
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import onnx_ir as ir
 
@@ -58,9 +56,14 @@ def redrawn(model: ir.Model, count: int, seed: int) -> ir.Model:
     return copy
 
 
-def stages_of(count: int) -> tuple[int, ...]:
-    """How many layers from the top are re-drawn: the last, half of them, all."""
-    return tuple(sorted({min(1, count), math.ceil(count / 2), count} - {0}))
+def stages_of(count: int, stages: int = 3) -> tuple[int, ...]:
+    """How many layers from the top are re-drawn in so many stages: the last one, then more, at last
+    all.
+    """
+    if not count or not stages:
+        return ()
+    first = 1 if stages > 1 else count
+    return tuple(np.unique(np.rint(np.linspace(first, count, stages)).astype(int)).tolist())
 
 
 def _drawn(weights: Array, rng: np.random.Generator) -> Array:

@@ -42,9 +42,14 @@ CONCLUSIONS = {
         "Take a: SRG 0.600 ± 0.058 on 3 samples; b is within one standard error of it.",
     ),
     "none": (
-        [judged("a", [0.1, -0.2, 0.1]), RANDOM],
-        "None does better than random, which knows nothing of the model (SRG 0.000 ± 0.006; a "
-        "0.000 ± 0.100): trust none of these maps.",
+        [judged("a", [0, 0, -0.1]), RANDOM],
+        "a comes out first, and does no better than random, which knows nothing of the model (SRG "
+        "-0.033 ± 0.033 and 0.000 ± 0.006 on 3 samples): trust none.",
+    ),
+    "too few": (
+        [judged("a", [0.3, -0.2, 0.1]), RANDOM],
+        "a comes out first, and not surely ahead of random, which knows nothing of the model (SRG "
+        "0.067 ± 0.145 and 0.000 ± 0.006 on 3 samples): give more samples before you trust it.",
     ),
     "one alone": (
         [judged("a", [0.5, 0.6, 0.7]), RANDOM],

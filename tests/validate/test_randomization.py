@@ -78,8 +78,14 @@ def test_a_quantized_weight_is_redrawn() -> None:
 
 def test_stages_go_from_the_last_layer_to_all() -> None:
     assert [stages_of(count) for count in (0, 1, 2, 5, 50)] == [
-        *((), (1,), (1, 2), (1, 3, 5), (1, 25, 50))
+        *((), (1,), (1, 2), (1, 3, 5), (1, 26, 50))
     ]
+
+
+@pytest.mark.parametrize(("asked", "stages"), [(0, []), (1, [5]), (2, [1, 5]), (9, [*range(1, 6)])])
+def test_stages_are_as_many_as_asked_for(asked: int, stages: list[int]) -> None:
+    x = (IMAGES[:1, None] / 255).astype(np.float32)
+    assert list(evaluate(MODEL, x, ["epsilon"], steps=2, redraw=asked)["epsilon"].redrawn) == stages
 
 
 def test_a_map_of_the_weights_changes_and_one_of_the_input_does_not() -> None:
@@ -87,7 +93,6 @@ def test_a_map_of_the_weights_changes_and_one_of_the_input_does_not() -> None:
     model = network("y = MatMul(x, w)", ("N", 4), w=(4, 3))
     found = evaluate(model, x, ["epsilon", "flat"])
     assert list(found["epsilon"].redrawn) == [1]
-    assert found.layers == 1
     assert found["epsilon"].redrawn[1][0] < 0.9
     assert np.isnan(found["flat"].redrawn[1][0])  # one value everywhere has no ranks
 

@@ -1,0 +1,94 @@
+"""What is compared, on what, and how; and who watches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from lrp_onnx.compiler.input_range import Ranges
+from lrp_onnx.errors import InputError
+from lrp_onnx.graph.model_file import Source
+from lrp_onnx.graph.session import Array
+from lrp_onnx.options import CompileOptions
+from lrp_onnx.validate.replacement import Replacement
+
+__all__ = ["Candidate", "Nobody", "Question", "Watch"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A composite of LRP, None for the default, or another method."""
+
+    composite: str | None = None
+    method: str = "lrp"
+
+    @property
+    def name(self) -> str:
+        """As it is given: the composite or the method."""
+        return (self.composite or "default") if self.method == "lrp" else self.method
+
+    def options(self, base: CompileOptions) -> CompileOptions:
+        """The options of a compilation, those of the base else; what only LRP takes is left out of
+        other methods.
+        """
+        own = replace(base, composite=self.composite, method=self.method)
+        if self.method != "lrp":
+            own = replace(own, rules={}, parameters={}, start=None)
+        return own
+
+
+class Watch(Protocol):
+    """Whoever is told how far the work is."""
+
+    def begin(self, description: str, total: int) -> None:
+        """A new piece of work starts, of so many steps."""
+
+    def tick(self) -> None:
+        """A step is done."""
+
+
+class Nobody:
+    """Nobody watches."""
+
+    def begin(self, description: str, total: int) -> None:
+        """Say nothing."""
+
+    def tick(self) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is compared, on what, and how."""
+
+    source: Source
+    inputs: Sequence[Mapping[str, Array]]
+    """Arrays by input name, each entry one sample or several."""
+    options: CompileOptions = field(default_factory=CompileOptions)
+    """What is explained, and what all candidates have in common."""
+    candidates: Sequence[Candidate] | None = None
+    """None takes the default and a few others, by the kind of model and input."""
+    ranges: Ranges | None = None
+    """Of inputs where they are known, as `prepare` has them."""
+    classes: Sequence[int] | None = None
+    """Of target `input` the class of each sample."""
+    replacement: Replacement | None = None
+    """What units are replaced by; None chooses by the kind of input."""
+    unit: Sequence[int] | None = None
+    """The size of a unit along each spatial axis, or along all; None chooses."""
+    steps: int = 20
+    """In so many steps all units are replaced."""
+    batch: int = 8
+    seed: int = 0
+    """Of the random reference and of the re-drawn weights."""
+    redraw: int = 3
+    """In how many stages weights are re-drawn; 0 leaves that out."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 2:
+            raise InputError(f"steps {self.steps}: a curve needs at least 2. Give 20 or so.")
+        if self.unit is not None and min(self.unit) < 1:
+            raise InputError(
+                f"unit {min(self.unit)}: a unit has at least one place. Give 1 or more."
+            )

@@ -1,0 +1,158 @@
+"""A composite for the user's own data: the graded family, searched on half of the samples.
+
+The family, by share of depth among the linear layers: a rule for the first convolution, one for the
+lower third of the others, gamma for the middle third, epsilon on the rest and on every dense layer.
+One choice after the other is varied and the one with the largest mean SRG kept.  What was found is
+judged on the samples that it was not chosen on; on those it was it would look better than it is.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from lrp_onnx.errors import InputError
+from lrp_onnx.graph.atomic_files import atomic
+from lrp_onnx.validate.candidate import Opened
+from lrp_onnx.validate.evaluation import Clock, Float, mean_and_error
+from lrp_onnx.validate.original import Original
+from lrp_onnx.validate.perturbed import flipping_of, ticking
+from lrp_onnx.validate.question import Candidate, Question, Watch
+
+__all__ = ["FEWEST", "Graded", "Tuning", "tune"]
+
+FEWEST = 4
+"""Samples without which nothing is chosen: half of them judge."""
+CONVOLUTION = 'op = ["Conv", "ConvTranspose"]\nkind = "linear"\n'
+LOWER = {"gamma": 'rule = "gamma"\nparameters = { gamma = 1 }', "zplus": 'rule = "zplus"'}
+CHOICES: dict[str, tuple[str | float, ...]] = {
+    "epsilon": (0.25, 0.1, 0.5),
+    "lower": ("gamma", "zplus"),
+    "middle": (0.25, 0.1, 0.5),
+    "first": ("flat", "zbox"),
+}
+"""What is varied, in this order; the first is where the search begins."""
+
+
+@dataclass(frozen=True)
+class Graded:
+    """One composite of the family."""
+
+    first: str | float = "flat"
+    """The rule of the first convolution."""
+    lower: str | float = "gamma"
+    """That of the lower third: gamma with γ = 1, or zplus."""
+    middle: str | float = 0.25
+    """γ of the middle third."""
+    epsilon: str | float = 0.25
+    """ε of the rest, in units of the root mean square of its layer."""
+
+    def toml(self, summary: str) -> str:
+        """The composite's file."""
+        return f"""summary = "{summary}"
+reference = "lrp-onnx evaluate --tune; Montavon et al. 2019, section 10.3"
+base = "base"
+
+[[layer]]
+first = true
+{CONVOLUTION}rule = "{self.first}"
+
+[[layer]]
+{CONVOLUTION}depth = [0, 0.33]
+{LOWER[str(self.lower)]}
+
+[[layer]]
+{CONVOLUTION}depth = [0.33, 0.67]
+rule = "gamma"
+parameters = {{ gamma = {self.middle} }}
+
+[[layer]]
+kind = "linear"
+rule = "epsilon"
+parameters = {{ epsilon = "{self.epsilon}*rms(z)" }}
+"""
+
+    def __str__(self) -> str:
+        lower = "gamma 1" if self.lower == "gamma" else self.lower
+        return f"{self.first}, {lower}, gamma {self.middle}, epsilon {self.epsilon}*rms(z)"
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What was tried, and what is left to judge it on."""
+
+    best: Graded
+    tried: dict[Graded, Float]
+    """The SRG of each of the samples that were chosen on."""
+    question: Question
+    """With the other samples."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the best as a composite. Raises OutputError where the file cannot be written."""
+        with atomic(path) as temporary:
+            temporary.write_text(self.best.toml(self.summary), encoding="utf-8")
+
+    @property
+    def summary(self) -> str:
+        """What was chosen from what, in words."""
+        mean, error = mean_and_error(self.tried[self.best])
+        count = len(self.tried[self.best])
+        chosen = f"SRG {mean:.3f} ± {error:.3f} on the {count} samples it was chosen on"
+        return f"by depth: {self.best}; {chosen}"
+
+
+def tune(question: Question, watch: Watch) -> Tuning:
+    """Search the family on every second sample. Raises InputError where there are too few."""
+    original = Original(question, Clock())
+    samples, classes = original.samples, question.classes
+    if len(samples) < FEWEST:
+        count = f"{len(samples)} sample{'s' * (len(samples) != 1)}"
+        raise InputError(
+            f"tune: {count}, half of which choose and half of which judge. Give {FEWEST} or more."
+        )
+    choosing = replace(
+        question, inputs=samples[::2], classes=None if classes is None else classes[::2]
+    )
+    judging = replace(
+        question, inputs=samples[1::2], classes=None if classes is None else classes[1::2]
+    )
+    best, tried = _search(choosing, _choices(question, original), watch)
+    return Tuning(best, tried, judging)
+
+
+def _choices(question: Question, original: Original) -> dict[str, tuple[str | float, ...]]:
+    """What there is to vary: without a convolution only epsilon, zbox where the range is known."""
+    choices = dict(CHOICES) if original.has_convolution else {"epsilon": CHOICES["epsilon"]}
+    if not question.ranges:
+        choices.pop("first", None)
+    return choices
+
+
+def _search(
+    question: Question, choices: dict[str, tuple[str | float, ...]], watch: Watch
+) -> tuple[Graded, dict[Graded, Float]]:
+    original = Original(question, Clock())
+    flipping, _ = flipping_of(question, original)
+    count = 1 + sum(len(values) - 1 for values in choices.values())
+    watch.begin("tune", count * flipping.passes)
+    tried: dict[Graded, Float] = {}
+    with tempfile.TemporaryDirectory(prefix="lrp-onnx-") as folder:
+
+        def gain(graded: Graded) -> float:
+            if graded not in tried:
+                file = Path(folder) / f"{len(tried)}.toml"
+                file.write_text(graded.toml("tried"), encoding="utf-8")
+                opened = Opened(Candidate(str(file)), question, original)
+                scores = ticking(original.scores, watch)
+                flipped = flipping.curves(scores, opened.maps())
+                tried[graded] = np.array([f.srg for f in flipped])
+            return float(tried[graded].mean())
+
+        best = Graded()
+        for name, values in choices.items():
+            best = max((replace(best, **{name: value}) for value in values), key=gain)
+    return best, tried
