@@ -1,4 +1,4 @@
-"""A composite tuned on the user's samples: what is found, on which it is judged, what is written."""
+"""A composite tuned on the user's samples: what is found, how it is judged, what is written."""
 
 from __future__ import annotations
 
