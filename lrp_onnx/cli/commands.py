@@ -244,8 +244,8 @@ def evaluate(
             "and tokens 1].",
         ),
     ] = None,
-    steps: Annotated[
-        int, typer.Option(min=2, help="In how many steps all units are replaced.")
+    points: Annotated[
+        int, typer.Option(min=2, help="Points of a curve: in how many steps units are replaced.")
     ] = 20,
     batch: Annotated[int, typer.Option(min=1, help="How many samples run together.")] = 8,
     seed: Annotated[int, typer.Option(help="Of random numbers and re-drawn weights.")] = 0,
@@ -276,7 +276,7 @@ def evaluate(
         preprocess=preprocess,
         replacement=replacement,
         unit=unit,
-        steps=steps,
+        points=points,
         batch=batch,
         seed=seed,
         redraw=redraw,

@@ -18,6 +18,7 @@ from lrp_onnx.cli.progress import StageProgress
 from lrp_onnx.compiler.stages import load_original
 from lrp_onnx.data.preprocess import Preprocess, load_preprocess
 from lrp_onnx.errors import OutputError
+from lrp_onnx.gradients.baseline import read_baselines
 from lrp_onnx.graph.session import Array
 from lrp_onnx.validate.evaluate import tuned_and_evaluated
 from lrp_onnx.validate.evaluation import Evaluation, mean_and_error
@@ -42,7 +43,7 @@ class EvaluateRequest:
     preprocess: str | None = None
     replacement: str | None = None
     unit: str | None = None
-    steps: int = 20
+    points: int = 20
     batch: int = 8
     seed: int = 0
     redraw: int = 3
@@ -65,20 +66,24 @@ def evaluate_files(
     if request.tune is not None:
         _check_format(request.tune, ".toml", "composites are written")
     compiling, value = target_and_value(options.compile)
+    compiling = replace(compiling, composite=None, method="lrp")
     preprocess = None if request.preprocess is None else load_preprocess(request.preprocess)
     with StageProgress(options, quiet) as progress:
         model = load_original(request.model, progress).model
+        if compiling.baseline is not None:
+            baselines = read_baselines(model, compiling.baseline, preprocess)
+            compiling = replace(compiling, baseline=baselines)
         inputs = read_samples(model, request.inputs, preprocess, warn)
         question = Question(
             source=request.model,
             inputs=[each.feeds for each in inputs],
-            options=replace(compiling, composite=None, method="lrp"),
+            options=compiling,
             candidates=request.candidates,
             ranges=inputs[0].ranges,
             classes=classes_of(value) if compiling.target == "input" else None,
             replacement=_replacement(request.replacement, model, preprocess),
             unit=_unit(request.unit),
-            steps=request.steps,
+            points=request.points,
             batch=request.batch,
             seed=request.seed,
             redraw=request.redraw,

@@ -23,7 +23,7 @@ from lrp_onnx.errors import CompositeError, TargetError
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.options import CompileOptions
 
-__all__ = ["METHODS", "Method", "attribution", "method_of"]
+__all__ = ["METHODS", "OWN_OPTIONS", "Method", "attribution", "method_of"]
 
 OWN_OPTIONS = ("steps", "baseline", "layer")
 """Options that only some methods take."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lrp_onnx.compiler.fitting import check_of_use
 from lrp_onnx.compiler.input_range import Ranges
 from lrp_onnx.compiler.stages import load_original
 from lrp_onnx.errors import CompositeError, InputError, LrpError
@@ -48,7 +49,7 @@ def evaluate(
     *,
     replacement: Replacement | Array | None = None,
     unit: int | Sequence[int] | None = None,
-    steps: int = 20,
+    points: int = 20,
     batch: int = 8,
     seed: int = 0,
     redraw: int = 3,
@@ -67,7 +68,8 @@ def evaluate(
     methods: other methods than LRP.
     replacement: what units are replaced by: blur, mean, zero, an id where the input holds tokens,
         or an array (by input name where there are several) that takes the sample's place.
-    unit: the size of a unit along each spatial axis, or along all.
+    unit: the size of a unit along each spatial axis, or along all. points: in so many steps all
+        units are replaced.
     redraw: in how many stages weights are re-drawn, 0 to leave that out.
     tune: a composite file to write: graded composites are searched on half of the samples, and the
         best is compared with the others on the other half.
@@ -94,7 +96,7 @@ def evaluate(
             classes=classes,
             replacement=replacement,
             unit=(unit,) if isinstance(unit, int) else unit,
-            steps=steps,
+            points=points,
             batch=batch,
             seed=seed,
             redraw=redraw,
@@ -207,6 +209,7 @@ def _explained(
     """
     asked = question.candidates
     wanted = _usual(original) if asked is None else asked
+    check_of_use(question.options, [candidate.options(question.options) for candidate in wanted])
     explained: dict[str, _Explained] = {}
     warnings: dict[str, None] = {}
     watch.begin("explain", len(wanted))

@@ -75,9 +75,9 @@ class Ends:
     replaced: float
 
 
-def grid(count: int, steps: int) -> NDArray[np.int64]:
-    """How many of `count` units are replaced at each point of a curve of at most `steps` steps."""
-    return np.rint(np.linspace(0, count, min(steps, count) + 1)).astype(np.int64)
+def grid(count: int, points: int) -> NDArray[np.int64]:
+    """How many of `count` units are replaced in each of at most `points` steps, with both ends."""
+    return np.rint(np.linspace(0, count, min(points, count) + 1)).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,13 @@ class Flipping:
     """What replaces each sample's explained inputs."""
     units: Sequence[Units]
     ends: Sequence[Ends]
-    steps: int
+    points: int
     """In so many steps all units are replaced, in fewer where there are fewer units."""
 
     @property
     def passes(self) -> int:
         """How many changed samples are scored for one map."""
-        return sum(2 * max(0, len(grid(own.count, self.steps)) - 2) for own in self.units)
+        return sum(2 * max(0, len(grid(own.count, self.points)) - 2) for own in self.units)
 
     def curves(self, score: Scores, maps: Sequence[Mapping[str, Array]]) -> list[Flipped]:
         """The curves of one map of every sample, by input.
@@ -106,7 +106,7 @@ class Flipping:
         scores = score(self._changed(maps))
         flipped = []
         for own, end in zip(self.units, self.ends, strict=True):
-            points = grid(own.count, self.steps)
+            points = grid(own.count, self.points)
             inner = [[next(scores) for _ in points[1:-1]] for _ in ("morf", "lerf")]
             share = points / max(1, own.count)
             morf, lerf = (Curve(share, np.array([end.whole, *y, end.replaced])) for y in inner)
@@ -120,5 +120,5 @@ class Flipping:
                 np.argsort(-relevance, kind="stable"),
                 np.argsort(relevance, kind="stable"),
             ):
-                for count in grid(own.count, self.steps)[1:-1]:
+                for count in grid(own.count, self.points)[1:-1]:
                     yield k, own.replaced(self.samples[k], self.others[k], order[:count])

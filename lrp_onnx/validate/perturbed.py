@@ -22,7 +22,7 @@ def flipping_of(question: Question, original: Original) -> tuple[Flipping, str]:
     units = [units_of(feeds, names, apart, question.unit, other) for feeds, other in pairs]
     replaced = original.scores((k, {**feeds, **other}) for k, (feeds, other) in enumerate(pairs))
     ends = [Ends(own, other) for own, other in zip(original.own, replaced, strict=True)]
-    return Flipping(samples, others, units, ends, question.steps), words
+    return Flipping(samples, others, units, ends, question.points), words
 
 
 def ticking(scores: Scores, watch: Watch) -> Scores:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from lrp_onnx.compiler.fitting import fitted
 from lrp_onnx.compiler.input_range import Ranges
-from lrp_onnx.errors import InputError
+from lrp_onnx.errors import InputError, TargetError
 from lrp_onnx.graph.model_file import Source
 from lrp_onnx.graph.session import Array
 from lrp_onnx.options import CompileOptions
@@ -29,13 +30,8 @@ class Candidate:
         return (self.composite or "default") if self.method == "lrp" else self.method
 
     def options(self, base: CompileOptions) -> CompileOptions:
-        """The options of a compilation, those of the base else; what only LRP takes is left out of
-        other methods.
-        """
-        own = replace(base, composite=self.composite, method=self.method)
-        if self.method != "lrp":
-            own = replace(own, rules={}, parameters={}, start=None)
-        return own
+        """The options of a compilation, those of the base as far as they fit."""
+        return fitted(base, self.composite, self.method)
 
 
 class Watch(Protocol):
@@ -77,8 +73,8 @@ class Question:
     """What units are replaced by; None chooses by the kind of input."""
     unit: Sequence[int] | None = None
     """The size of a unit along each spatial axis, or along all; None chooses."""
-    steps: int = 20
-    """In so many steps all units are replaced."""
+    points: int = 20
+    """In so many steps all units are replaced: the points of a curve behind the first."""
     batch: int = 8
     seed: int = 0
     """Of the random reference and of the re-drawn weights."""
@@ -86,8 +82,13 @@ class Question:
     """In how many stages weights are re-drawn; 0 leaves that out."""
 
     def __post_init__(self) -> None:
-        if self.steps < 2:
-            raise InputError(f"steps {self.steps}: a curve needs at least 2. Give 20 or so.")
+        if self.points < 2:
+            raise InputError(f"points {self.points}: a curve needs at least 2. Give 20 or so.")
+        for what in ("relevance_at", "conditions"):
+            if tensors := getattr(self.options, what):
+                raise TargetError(
+                    f"{what} {tensors[0]!r}: evaluate compares maps of the inputs. Leave it out."
+                )
         if self.unit is not None and min(self.unit) < 1:
             raise InputError(
                 f"unit {min(self.unit)}: a unit has at least one place. Give 1 or more."

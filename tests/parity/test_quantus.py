@@ -67,7 +67,7 @@ def maps(model: bytes, x: np.ndarray, classes: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="module")
 def found() -> lrp_onnx.validate.evaluation.Evaluation:
     """What evaluate finds, pixel by pixel, replaced by black."""
-    return lrp_onnx.evaluate(MODEL, X, [COMPOSITE], replacement="zero", unit=1, steps=STEPS)
+    return lrp_onnx.evaluate(MODEL, X, [COMPOSITE], replacement="zero", unit=1, points=STEPS)
 
 
 @pytest.fixture(scope="module")

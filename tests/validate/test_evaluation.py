@@ -103,7 +103,7 @@ def test_the_other_class_is_never_the_explained_one() -> None:
 
 
 def test_what_is_not_asked_for_may_be_left_out() -> None:
-    found = evaluate(MODEL, X[:2], steps=2)
+    found = evaluate(MODEL, X[:2], points=2)
     assert any("epsilon-gamma-box is left out" in text for text in found.warnings)
     names = [j.name for j in found.judged]
     assert len(set(names)) == len(names)
@@ -111,9 +111,20 @@ def test_what_is_not_asked_for_may_be_left_out() -> None:
     assert [j.is_default for j in found.judged][:2] == [True, False]
 
 
+def test_options_reach_those_that_take_them() -> None:
+    found = evaluate(
+        MODEL, X[:2], ["epsilon-gamma-box", "epsilon"], ["integrated-gradients"], points=2,
+        redraw=0, parameters={"low": 0, "high": 1}, steps=3,
+    )  # fmt: skip
+    again = evaluate(MODEL, X[:2], ["epsilon"], points=2, redraw=0)
+    names = ["epsilon-gamma-box", "epsilon", "integrated-gradients"]
+    assert [j.name for j in found.judged][:3] == names
+    assert np.array_equal(found["epsilon"].complexity, again["epsilon"].complexity)
+
+
 def test_passes_are_counted_and_none_is_run_twice() -> None:
     steps, count = 5, 3
-    found = evaluate(MODEL, X[:count], ["epsilon"], steps=steps)
+    found = evaluate(MODEL, X[:count], ["epsilon"], points=steps)
     inner = 2 * (steps - 1) * len(found.judged)
     # as it is, all replaced; two samples alone and together, to see that they may be stacked
     assert found.clock.forward == count * (inner + 2) + 4
@@ -137,7 +148,7 @@ COMPOSITES = ("--composite", "epsilon,epsilon-plus", "--composite", "gamma")
 
 
 def test_the_command(folder: Path, capsys: Capture) -> None:
-    asked = ("digits.onnx", "pictures", "--preprocess", "unit", *COMPOSITES, "--steps", "4")
+    asked = ("digits.onnx", "pictures", "--preprocess", "unit", *COMPOSITES, "--points", "4")
     outcome = run_command(capsys, "evaluate", *asked, "-o", "curves.png", "--method", "saliency")
     assert outcome.status == 0, outcome.err
     for text in ("gamma", "epsilon-plus", "saliency", "random", "edges", "center", "SRG"):
@@ -154,7 +165,7 @@ def test_pictures_one_by_one_and_arrays_are_the_same_samples(folder: Path, capsy
     results = []
     for files in (["digits.npy"], ["image=digits.npy"], [*pictures, "--preprocess", "unit"]):
         outcome = run_command(
-            capsys, "evaluate", "digits.onnx", *files, "--composite", "epsilon", "--steps", "4",
+            capsys, "evaluate", "digits.onnx", *files, "--composite", "epsilon", "--points", "4",
             "--json", "--replace", "zero", "--unit", "4",
         )  # fmt: skip
         assert outcome.status == 0, outcome.err

@@ -22,7 +22,7 @@ def expected(contributions: np.ndarray) -> np.ndarray:
 
 
 def test_a_linear_model_falls_by_its_largest_terms_first() -> None:
-    found = evaluate(LINEAR, X, ["epsilon"], replacement="zero", steps=6)
+    found = evaluate(LINEAR, X, ["epsilon"], replacement="zero", points=6)
     assert found.score == "value: argmax of 'y', in its own unit"
     for terms, flipped in zip(X * W[:, 0], found["epsilon"].flipped, strict=True):
         falling = expected(np.sort(terms)[::-1])
@@ -34,14 +34,14 @@ def test_a_linear_model_falls_by_its_largest_terms_first() -> None:
 
 
 def test_no_order_gains_more_than_that_of_the_terms() -> None:
-    found = evaluate(LINEAR, X, ["epsilon", "flat"], replacement="zero", steps=6, seed=3)
+    found = evaluate(LINEAR, X, ["epsilon", "flat"], replacement="zero", points=6, seed=3)
     assert (found["epsilon"].srg > found["random"].srg).all()
     assert np.allclose(found["flat"].srg, 0)  # says nothing: the same order both ways
 
 
 def test_insertion_is_the_other_curve_read_backwards() -> None:
     terms = (X * W[:, 0])[0]
-    found = evaluate(LINEAR, X[:1], ["epsilon"], replacement="zero", steps=6)
+    found = evaluate(LINEAR, X[:1], ["epsilon"], replacement="zero", points=6)
     inserted = np.concatenate([[0], np.sort(terms)[::-1].cumsum()])
     assert np.allclose(found["epsilon"].flipped[0].lerf.score[::-1], inserted, atol=1e-6)
 
@@ -143,7 +143,9 @@ WRONG = {
     "a class each": ({"target": "input", "classes": [0]}, TargetError, "1 classes for 2 samples"),
     "blur of features": ({"replacement": "blur"}, InputError, "Choose mean or zero"),
     "an id": ({"replacement": 0}, InputError, "holds no ids"),
-    "a step": ({"steps": 1}, InputError, "at least 2"),
+    "a condition": ({"conditions": ["y"]}, TargetError, "evaluate compares maps of the inputs"),
+    "a parameter": ({"parameters": {"low": 1}}, CompositeError, "no composite that is compared"),
+    "a point": ({"points": 1}, InputError, "at least 2"),
     "an array": ({"replacement": np.zeros((1, 5), np.float32)}, InputError, "[1, 6]"),
 }
 

@@ -85,7 +85,9 @@ def test_stages_go_from_the_last_layer_to_all() -> None:
 @pytest.mark.parametrize(("asked", "stages"), [(0, []), (1, [5]), (2, [1, 5]), (9, [*range(1, 6)])])
 def test_stages_are_as_many_as_asked_for(asked: int, stages: list[int]) -> None:
     x = (IMAGES[:1, None] / 255).astype(np.float32)
-    assert list(evaluate(MODEL, x, ["epsilon"], steps=2, redraw=asked)["epsilon"].redrawn) == stages
+    assert (
+        list(evaluate(MODEL, x, ["epsilon"], points=2, redraw=asked)["epsilon"].redrawn) == stages
+    )
 
 
 def test_a_map_of_the_weights_changes_and_one_of_the_input_does_not() -> None:
@@ -100,8 +102,8 @@ def test_a_map_of_the_weights_changes_and_one_of_the_input_does_not() -> None:
 def test_the_class_stays_that_of_the_trained_network() -> None:
     """The largest class of re-drawn weights may be another, whose map would be compared else."""
     x = (IMAGES[:3, None] / 255).astype(np.float32)
-    found = evaluate(MODEL, x, ["epsilon"], steps=2)
-    fixed = [evaluate(MODEL, x[k : k + 1], ["epsilon"], steps=2, target=int(c)) for k, c in
+    found = evaluate(MODEL, x, ["epsilon"], points=2)
+    fixed = [evaluate(MODEL, x[k : k + 1], ["epsilon"], points=2, target=int(c)) for k, c in
              enumerate(_classes(x))]  # fmt: skip
     for stage, values in found["epsilon"].redrawn.items():
         alone = [one["epsilon"].redrawn[stage][0] for one in fixed]

@@ -24,7 +24,7 @@ RANGE = {"image": ([0.0], [1.0])}
 
 
 def question(count: int = 6, **more: object) -> Question:
-    return Question(MODEL, [{"image": X[:count]}], steps=4, **more)
+    return Question(MODEL, [{"image": X[:count]}], points=4, **more)
 
 
 def test_the_best_of_what_was_tried_is_kept() -> None:
@@ -52,7 +52,7 @@ def test_the_first_layer_varies_where_the_range_is_known() -> None:
 def test_without_convolutions_only_epsilon_varies() -> None:
     model = network("y = MatMul(x, w)", ("N", 4), w=(4, 3))
     x = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
-    tuning = tune(Question(model, [{"x": x}], steps=4), Nobody())
+    tuning = tune(Question(model, [{"x": x}], points=4), Nobody())
     assert [graded.epsilon for graded in tuning.tried] == list(CHOICES["epsilon"])
 
 
@@ -80,7 +80,7 @@ def test_what_is_written_is_what_was_meant(graded: Graded, tmp_path: Path) -> No
 
 def test_evaluate_compares_it_with_the_default(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    found = evaluate(MODEL, X[:6], tune=file, steps=4, redraw=0)
+    found = evaluate(MODEL, X[:6], tune=file, points=4, redraw=0)
     assert found.samples == 3
     assert [j.is_default for j in found.judged][:1] == [True]
     assert str(file) in [j.name for j in found.judged]
@@ -96,7 +96,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Ca
     monkeypatch.chdir(tmp_path)
     Path("digits.onnx").write_bytes(MODEL)
     np.save("digits.npy", X[:4])
-    asked = ("digits.onnx", "digits.npy", "--steps", "3", "--redraw", "0", "--tune")
+    asked = ("digits.onnx", "digits.npy", "--points", "3", "--redraw", "0", "--tune")
     outcome = run_command(capsys, "evaluate", *asked, "mine.toml")
     assert outcome.status == 0, outcome.err
     assert "mine.toml" in outcome.out
