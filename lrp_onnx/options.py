@@ -6,6 +6,7 @@ its parameters of them; the text of each field is the documentation of both.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ RUNTIMES = ("portable", "cpu", "cuda")
 """What a graph is made for: everything that runs ONNX, or ONNX Runtime's provider of that name."""
 FOLDS = ("auto", "always", "never")
 MOST_STEPS = 10_000
+MOST_SAMPLES = 1_000
 
 
 def option(
@@ -107,6 +109,15 @@ class CompileOptions:
         shown="[NAME=]zero|mean|FILE",
         repeatable=True,
     )
+    samples: int | None = option(
+        None, "How many times smooth-grad adds noise to the input [25].", shown="N"
+    )
+    noise: float | None = option(
+        None,
+        "The standard deviation of smooth-grad's noise, as a part of the range of each sample "
+        "[0.15].",
+        shown="PART",
+    )
     layer: str | None = option(
         None,
         "The layer whose activations grad-cam weighs, by its tensor or node [the last "
@@ -149,3 +160,13 @@ class CompileOptions:
             )
         if self.steps is not None and self.steps > MOST_STEPS:
             raise TargetError(f"steps {self.steps}: at most {MOST_STEPS} are taken. Give fewer.")
+        if self.samples is not None and not 1 <= self.samples <= MOST_SAMPLES:
+            raise TargetError(
+                f"samples {self.samples}: from 1 to {MOST_SAMPLES} are taken. Give a number such "
+                "as 25."
+            )
+        if self.noise is not None and not 0 <= self.noise < math.inf:
+            raise TargetError(
+                f"noise {self.noise}: no standard deviation. Give a part of the input's range such "
+                "as 0.15."
+            )

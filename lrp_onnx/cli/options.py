@@ -88,7 +88,9 @@ def _parameter_of(field: Field[Any]) -> inspect.Parameter:
     """A field as a parameter that typer reads."""
     flag = field.metadata["flag"] or f"--{field.name.replace('_', '-')}"
     text, shown = text_of(field), field.metadata["shown"]
-    kind: Any = int if "int | None" in str(field.type) else str
+    kind: Any = str
+    for number in (int, float):
+        kind = number if f"{number.__name__} | None" in str(field.type) else kind
     default = field.default
     if field.metadata["repeatable"]:
         kind, default, text = list[str] | None, None, f"{text} Repeatable."

@@ -21,6 +21,7 @@ FORMATS = tuple(f".{name}" for name in Format)
 SHARED = "Red speaks for the explained output, blue against it."
 COLORS = {
     "gradient": "Red: the explained output rises with this value, blue: it falls.",
+    "smooth-grad": "Red: the explained output rises with this value, blue: it falls.",
     "grad-cam": "The darker, the more the features of the layer speak for the explained output "
     "around here.",
     "saliency": "The darker, the more the explained output changes with this value.",

@@ -67,7 +67,7 @@ def _finite_warnings(
     metadata, given = model.metadata_props, {**extra_feeds(model, feeds, expected), **feeds}
     names = [f"{name}{RELEVANCE}" for name in json.loads(metadata[EXPLAINED])]
     weights = [name for name, v in model.graph.initializers.items() if _odd(v)]
-    long = METHODS[metadata[METHOD]].path and not weights
+    long = METHODS[metadata[METHOD]].many_points and not weights
     predictions = (y for y in expected.values() if np.asarray(y).dtype.kind == "f")
     if long or len(given) < len(model.graph.inputs) or not all(map(_is_finite, predictions)):
         return ()

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import TargetError
 from lrp_onnx.gradients.grad_cam import grad_cam
 from lrp_onnx.gradients.integrated_gradients import integrated_gradients
+from lrp_onnx.gradients.smooth_grad import smooth_grad
 from lrp_onnx.gradients.source import cut_at_sources
 from lrp_onnx.graph.annotations import AUDIT, PLAIN, RELEVANCE, TOPK_INDEX, provenance
 from lrp_onnx.graph.appending import append_node, make_room
@@ -137,6 +138,8 @@ def _explained(
     if assignment.method.path:
         account = "" if audit is None else str(assignment.output.name)
         return integrated_gradients(emit, model, assignment, first, account)
+    if assignment.method.samples:
+        return smooth_grad(emit, model, assignment, first)
     if assignment.method.layer:
         return grad_cam(emit, assignment, first)
     return _by_gradient(emit, assignment, start, wanted, masks)

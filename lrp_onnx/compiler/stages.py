@@ -329,4 +329,6 @@ def _method_metadata(assignment: Assignment) -> dict[str, str]:
             notes.STEPS: str(assignment.steps),
             notes.BASELINE: described(assignment.options.baseline),
         }
+    if assignment.method.samples:
+        return {notes.SAMPLES: str(assignment.samples), notes.NOISE: f"{assignment.noise:g}"}
     return {}

@@ -22,7 +22,8 @@ from functools import partial, reduce
 
 import onnx_ir as ir
 
-from lrp_onnx.gradients.path_points import Gradients, Path, cast_like, in_dtype
+from lrp_onnx.gradients.path_points import Gradients, cast_like, in_dtype
+from lrp_onnx.gradients.straight_path import StraightPath
 from lrp_onnx.graph.annotations import COMPLETENESS
 from lrp_onnx.graph.appending import append_node
 from lrp_onnx.graph.builder import Emit, known_rank
@@ -35,7 +36,7 @@ TINY = 1e-30
 
 
 def completed(
-    emit: Emit, path: Path, means: Gradients, samples_apart: bool, account: str
+    emit: Emit, path: StraightPath, means: Gradients, samples_apart: bool, account: str
 ) -> Gradients:
     """The nearest mean gradients that are complete: for each sample, or for all together where
     samples may meet; with `account` also its COMPLETENESS as an output.
@@ -52,13 +53,13 @@ def completed(
     return {x: _moved_along(emit, path, x, g, share) for x, g in means.items()}
 
 
-def _explained(emit: Emit, path: Path, y: ir.Value) -> ir.Value:
+def _explained(emit: Emit, path: StraightPath, y: ir.Value) -> ir.Value:
     """m·y, 0 wherever m is, be y infinite there."""
     none = emit.op("Equal", path.mask, 0.0)
     return emit.op("Where", none, 0.0, emit.op("Mul", path.mask, y))
 
 
-def _at_baseline(emit: Emit, path: Path) -> ir.Value:
+def _at_baseline(emit: Emit, path: StraightPath) -> ir.Value:
     """The explained output at x₀."""
     replaced = {}
     for x in path.sources:
@@ -89,7 +90,9 @@ def _inner(
     return reduce(partial(emit.op, "Add"), sums)
 
 
-def _moved_along(emit: Emit, path: Path, x: ir.Value, g: ir.Value, share: ir.Value) -> ir.Value:
+def _moved_along(
+    emit: Emit, path: StraightPath, x: ir.Value, g: ir.Value, share: ir.Value
+) -> ir.Value:
     """g and the share of the way."""
     emit.write_for(x)
     behind_batch = [-1, *[1] * known_rank(x)][: known_rank(x)]  # a number has no axes

@@ -1,14 +1,16 @@
-"""The gradients at points on the way from a baseline to the input, in copies of the network.
+"""The gradients at several points around or in front of the input, in copies of the network.
 
-`One` point at a time works for any network.  Where samples are independent, several points are
-taken `SideBySide`, as a part of the batch.
+`OnePoint` at a time works for any network.  Where samples are independent, several points are taken
+as a part of the batch, a `BatchOfPoints`.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import onnx_ir as ir
 
@@ -47,16 +49,21 @@ Gradients = dict[ir.Value, ir.Value]
 
 
 @dataclass(frozen=True)
-class Path:
-    """What is differentiated, and from where to where."""
+class Path(ABC):
+    """What is differentiated, and where. A point has a number, and a weight in the mean."""
 
     model: ir.Model
     cut: Cut
     y: ir.Value
     mask: ir.Value
-    begin: Mapping[ir.Value, ir.Value]
-    way: Mapping[ir.Value, ir.Value]
-    """x - x₀ of each source."""
+    method: ClassVar[str]
+    """Whose points they are."""
+
+    @abstractmethod
+    def at(self, emit: Emit, x: ir.Value, number: ir.Value, lifted: bool) -> ir.Value:
+        """The source x at the point of that number, in the current dtype; with `lifted` at several
+        points: numbers and result have an axis more, the first.
+        """
 
     @property
     def sources(self) -> tuple[ir.Value, ...]:
@@ -99,23 +106,23 @@ def _bytes(value: ir.Value, batch: str) -> float:
 
 
 class OnePoint:
-    """One point: its fraction and weight are numbers, the batch stays as it is."""
+    """One point: the batch stays as it is."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def __call__(self, emit: Emit, fraction: ir.Value, weight: ir.Value) -> Gradients:
+    def __call__(self, emit: Emit, number: ir.Value, weight: ir.Value) -> Gradients:
         """The weighted gradient at the point, by source."""
         path, replaced = self.path, {}
         for x in path.sources:
-            _on_behalf(emit, x)
-            gone = emit.op("Mul", in_dtype(emit, fraction), path.way[x])
-            replaced[x] = cast_like(emit, emit.op("Add", gone, path.begin[x]), x)
+            _on_behalf(emit, path, x)
+            moved_to = path.at(emit, x, number, lifted=False)
+            replaced[x] = cast_like(emit, moved_to, x)
             replaced[x].shape, replaced[x].type = x.shape, x.type
         nodes = path.nodes_behind(path.sources)
         gradients = {}
         for x, g in _differentiated(emit, path, nodes, replaced, path.mask).items():
-            _on_behalf(emit, x)
+            _on_behalf(emit, path, x)
             gradients[x] = emit.op("Mul", g, in_dtype(emit, weight))
         return gradients
 
@@ -140,30 +147,27 @@ class BatchOfPoints:
         self.mask = self._repeated(emit, path.mask)
         emit.shaped(self.mask, self._shape(path.y))
 
-    def __call__(self, emit: Emit, fractions: ir.Value, weights: ir.Value) -> Gradients:
+    def __call__(self, emit: Emit, numbers: ir.Value, weights: ir.Value) -> Gradients:
         """The weighted sum of the gradients at the points, by source."""
         path = self.path
-        replaced = self.others | {x: self._placed(emit, x, fractions) for x in path.sources}
+        replaced = self.others | {x: self._placed(emit, x, numbers) for x in path.sources}
         nodes, sums = path.nodes_behind(path.roots), {}
         gradients = _differentiated(emit, path, nodes, replaced, self.mask, self._shape)
         for x, g in gradients.items():
-            _on_behalf(emit, x)
+            _on_behalf(emit, path, x)
             apart = emit.op("Reshape", g, _sizes(emit, [self.points, -1], x))
             counted = emit.op("Mul", apart, _as_column(emit, weights, x))
             sums[x] = emit.op("ReduceSum", counted, emit.ints(0), keepdims=0)
         return sums
 
-    def _placed(self, emit: Emit, x: ir.Value, fractions: ir.Value) -> ir.Value:
-        _on_behalf(emit, x)
-        way, begin = (
-            emit.op("Unsqueeze", v[x], emit.ints(0)) for v in (self.path.way, self.path.begin)
-        )
-        gone = emit.op("Mul", _as_column(emit, fractions, x), way)
-        joined = emit.op("Reshape", emit.op("Add", gone, begin), _sizes(emit, [-1], x))
+    def _placed(self, emit: Emit, x: ir.Value, numbers: ir.Value) -> ir.Value:
+        _on_behalf(emit, self.path, x)
+        moved_to = self.path.at(emit, x, _as_column(emit, numbers, x), lifted=True)
+        joined = emit.op("Reshape", moved_to, _sizes(emit, [-1], x))
         return self._like(cast_like(emit, joined, x), x)
 
     def _repeated(self, emit: Emit, value: ir.Value) -> ir.Value:
-        _on_behalf(emit, value)
+        _on_behalf(emit, self.path, value)
         once_each = emit.ints(self.points, *[1] * (known_rank(value) - 1))
         tiled = emit.op("Tile", value, once_each)
         half = value.dtype in HALF
@@ -181,8 +185,8 @@ class BatchOfPoints:
         return ir.Shape([f"{self.batch}_path" if d == self.batch else d for d in sizes])
 
 
-def _on_behalf(emit: Emit, value: ir.Value) -> None:
-    emit.write_for(value, f"path/{value.name}", "integrated-gradients")
+def _on_behalf(emit: Emit, path: Path, value: ir.Value) -> None:
+    emit.write_for(value, f"path/{value.name}", path.method)
 
 
 def in_dtype(emit: Emit, number: ir.Value) -> ir.Value:

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.errors import TargetError, UnsupportedError
 from lrp_onnx.lrp.assigned import Assigned
 
-__all__ = ["Cut", "cut_at_sources"]
+__all__ = ["Cut", "check_apart", "cut_at_sources"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,17 @@ def _float_ids(x: ir.Value, nodes: Sequence[Assigned]) -> set[ir.Value]:
         ids.update(written)
         read |= values
     return ids if ids == read else set()
+
+
+def check_apart(cut: Cut) -> None:
+    """Refuse a table that is explained beside the token ids that choose from it."""
+    for site in cut.behind:
+        for value in site.step.node.outputs:
+            if value in cut.embedded:
+                raise TargetError(
+                    f"tensor {value.name!r} depends on explained inputs of integers and of floats "
+                    "at once. Choose one of them with --explain."
+                )
 
 
 def _with_active(site: Assigned, active: tuple[int, ...]) -> Assigned:

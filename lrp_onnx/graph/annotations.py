@@ -30,6 +30,7 @@ __all__ = [
     "LAYER",
     "METHOD",
     "NAME",
+    "NOISE",
     "OPTIMIZED",
     "OUTPUT",
     "OUTPUTS",
@@ -43,6 +44,7 @@ __all__ = [
     "RULE",
     "RUNS_ALWAYS",
     "RUNTIME",
+    "SAMPLES",
     "SOURCE",
     "SOURCE_SHA256",
     "START",
@@ -97,6 +99,8 @@ OPTIMIZED = "lrp.optimized"
 CONDITIONS = "lrp.conditions"
 """The conditioned tensors, as JSON."""
 STEPS = "lrp.steps"
+SAMPLES = "lrp.samples"
+NOISE = "lrp.noise"
 BASELINE = "lrp.baseline"
 LAYER = "lrp.layer"
 """The tensor that grad-cam is formed at."""

@@ -98,6 +98,16 @@ class Assignment:
         """How many steps a path takes."""
         return self.options.steps or self.method.steps
 
+    @property
+    def samples(self) -> int:
+        """How many samples with noise are taken."""
+        return self.options.samples or self.method.samples
+
+    @property
+    def noise(self) -> float:
+        """Their standard deviation, as a part of the range."""
+        return self.method.noise if self.options.noise is None else self.options.noise
+
     def report(self, graph: ir.Graph) -> list[NodeReport]:
         """A line for every node of the graph, in order; what other outputs change is in the
         reason.
@@ -163,7 +173,7 @@ def assign(
         choose_output(graph, options.output[0] if options.output else None),
         parse_target(options.target),
     )
-    if target.kind == "top" and method.path:
+    if target.kind == "top" and method.many_points:
         raise TargetError(
             f"target {target}: method {method.name!r} explains one class at a time. Choose "
             "argmax or a class, or another method."
@@ -199,7 +209,7 @@ def assign(
             *_warnings(composite, every),
             *_unreached_rules(options, layers),
             *_straight_through(composite, every),
-            *(_common_shift(inputs, path, start_at) if method.name == "gradient" else ()),
+            *_common_shift(method, inputs, path, start_at),
             *_left_out(graph, start_at, inputs, options, composite),
             *_resembling(alike),
             *_all_alike(nodes),
@@ -440,15 +450,17 @@ def _is_float(value: ir.Value) -> bool:
 
 
 def _common_shift(
-    inputs: Sequence[ir.Value], path: Sequence[Step], target: ir.Value
+    method: Method, inputs: Sequence[ir.Value], path: Sequence[Step], target: ir.Value
 ) -> tuple[str, ...]:
     """A warning where a token's gradient, the sum over its embedding, is 0 but for rounding."""
+    if method.name not in ("gradient", "smooth-grad"):
+        return ()
     ids = [v for v in inputs if v.dtype is not None and v.dtype.is_integer()]
     found = [repr(v.name) for v in ids if ignores_common_shift(path, v, target)]
     if not found:
         return ()
     return (
-        f"method 'gradient', input {', '.join(found)}: its embeddings are read by LayerNorms "
+        f"method {method.name!r}, input {', '.join(found)}: its embeddings are read by LayerNorms "
         "alone, which a shift of a whole embedding does not change; so the gradient, summed over "
         "an embedding, is 0, and what is left is rounding. Take input-x-gradient, saliency or lrp.",
     )

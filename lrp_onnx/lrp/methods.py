@@ -25,7 +25,7 @@ from lrp_onnx.options import CompileOptions
 
 __all__ = ["METHODS", "OWN_OPTIONS", "Method", "attribution", "method_of"]
 
-OWN_OPTIONS = ("steps", "baseline", "layer")
+OWN_OPTIONS = ("steps", "baseline", "layer", "samples", "noise")
 """Options that only some methods take."""
 Attribution = Callable[[Emit, ir.Value, ir.Value], ir.Value]
 """Forms the relevance of a float tensor x from x and its gradient, both of one shape."""
@@ -54,6 +54,11 @@ class Method:
     """Which of OWN_OPTIONS it takes."""
     steps: int = 0
     """How many steps it takes unless the user says."""
+    samples: int = 0
+    """How many samples of the input with noise it takes unless the user says; then there is no
+    relevance in between, and one class at a time."""
+    noise: float = 0.0
+    """Their noise unless the user says."""
     of_gradient: Attribution | None = None
     settings: tuple[str, ...] = ()
     """What of the compiled model's metadata says how it was set."""
@@ -63,12 +68,21 @@ class Method:
         """What it computes, in words."""
         return "relevance" if self.rules else self.name.replace("-", " ")
 
+    @property
+    def many_points(self) -> bool:
+        """Whether it is made of the gradients at several points, each of which takes as long as
+        one.
+        """
+        return self.path or self.samples > 0
+
     def describe(self, metadata: Mapping[str, str]) -> str:
         """By what a compiled model with such metadata explains: the composite of LRP, or the
         method, a path's with its steps.
         """
         if self.path:
             return f"{self.name} ({metadata['steps']} steps from {metadata['baseline']})"
+        if self.samples:
+            return f"{self.name} ({metadata['samples']} samples, noise {metadata['noise']})"
         if self.layer:
             return f"{self.name} at {metadata['layer']}"
         return metadata["composite"] if self.rules else self.name
@@ -78,7 +92,7 @@ class Method:
         self._refuse_options_of_others(options)
         if not self.rules:
             self._refuse_rules(options)
-        if self.path or self.layer:
+        if self.many_points or self.layer:
             self._refuse_inner_tensors(options)
 
     def _refuse_options_of_others(self, options: CompileOptions) -> None:
@@ -151,6 +165,15 @@ METHODS = {
             options=("steps", "baseline"),
             steps=32,
             settings=("steps", "baseline"),
+        ),
+        Method(
+            "smooth-grad",
+            "mean of g at x + noise",
+            "Smilkov et al. 2017",
+            options=("samples", "noise"),
+            samples=25,
+            noise=0.15,
+            settings=("samples", "noise"),
         ),
         Method(
             "grad-cam",

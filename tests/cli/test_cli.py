@@ -146,7 +146,7 @@ def test_a_model_is_read_and_prepared_once(
 
         return wrapper
 
-    names = ("load", "normalize", "canonize", "assign")
+    names = ("load", "normalize", "canonize", "assign_outputs")
     for name in names:
         monkeypatch.setattr(stages, name, counted(name))
     wanted = ["--preprocess=imagenet", "--composite=epsilon-gamma-box", "--target=0"]

@@ -1,8 +1,10 @@
-"""Captum's Saliency, InputXGradient and IntegratedGradients, live, on a small network in float64.
+"""Captum's Saliency, InputXGradient, IntegratedGradients and NoiseTunnel, live, on a small network
+in float64.
 
 Captum's integral is taken by the rule that it calls riemann_middle after the same substitution as
 ours, which is to say with its own method at our points: it lets a caller give none, so both are
 compared where they have converged, and the points one by one in tests/gradients/test_methods.py.
+NoiseTunnel draws with torch.normal, which is given our noise: the rest is Captum's own.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from noise import draws
 
 import lrp_onnx
 
@@ -77,3 +80,20 @@ def test_gradient_methods_are_captums(method: str, baseline: float | None) -> No
     expected = captums(small_net(), method, x, point).detach().numpy()
     tolerance = 1e-4 if baseline is not None else 1e-5  # of max|R|; 2000 float32 points summed
     assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+
+
+def test_smooth_grad_is_captums(monkeypatch: pytest.MonkeyPatch) -> None:
+    count, noise = 9, 0.15
+    x = torch.randn(1, 2, 11, 11, generator=torch.Generator().manual_seed(1))
+    compiled = lrp_onnx.compile(exported(small_net(), x), method="smooth-grad", target=3,
+                                samples=count, noise=noise)  # fmt: skip
+    found = lrp_onnx.Explainer(compiled)(x.numpy()).relevance["x"]
+    own = torch.from_numpy(draws((2, 11, 11), count))
+    monkeypatch.setattr(torch, "normal", lambda mean, deviation: mean + deviation * own)
+    tunnel = captum.attr.NoiseTunnel(captum.attr.Saliency(small_net().double()))
+    spread = noise * float(x.max() - x.min())
+    expected = tunnel.attribute(
+        x.double(), nt_type="smoothgrad", nt_samples=count, stdevs=spread, target=3, abs=False
+    )
+    difference = np.abs(found - expected.detach().numpy()).max()
+    assert difference <= 1e-5 * np.abs(expected.detach().numpy()).max()

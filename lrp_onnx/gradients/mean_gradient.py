@@ -1,0 +1,95 @@
+"""The mean of the gradients at several points: as one batch, or in a Scan over several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from lrp_onnx.gradients.path_points import (
+    COPY,
+    BatchOfPoints,
+    Gradients,
+    OnePoint,
+    Path,
+    at_once,
+    samples_apart,
+)
+from lrp_onnx.gradients.quadrature import Quadrature
+from lrp_onnx.graph.builder import Emit
+
+__all__ = ["mean_gradients"]
+
+
+def mean_gradients(emit: Emit, path: Path, points: Quadrature) -> tuple[Gradients, bool]:
+    """The weighted mean of the gradients at the points, by source, and whether samples are apart.
+
+    Memory does not grow with the points: as many are taken at once as fit into a bound.
+    """
+    side_by_side = at_once(path)
+    means = _means(emit, path, points, side_by_side)
+    return means, side_by_side is not None or samples_apart(path)
+
+
+def _means(emit: Emit, path: Path, points: Quadrature, side_by_side: int | None) -> Gradients:
+    if side_by_side is None:
+        return _scanned(emit, path, OnePoint(path), points.fractions, points.weights)
+    if side_by_side >= len(points):
+        fractions, weights = emit.constant(points.fractions), emit.constant(points.weights)
+        return BatchOfPoints(emit, path, len(points))(emit, fractions, weights)
+    groups = points.in_groups(side_by_side)
+    some = BatchOfPoints(emit, path, groups.fractions.shape[1])
+    return _scanned(emit, path, some, groups.fractions, groups.weights)
+
+
+def _scanned(
+    emit: Emit,
+    path: Path,
+    part: OnePoint | BatchOfPoints,
+    fractions: NDArray[np.float64],
+    weights: NDArray[np.float64],
+) -> Gradients:
+    """The parts summed up in a Scan over the first axis, whose body holds the copy."""
+    emit.write_for(path.y)
+    numbers = [
+        ir.Value(name=f"{COPY}/{what}", shape=ir.Shape(fractions.shape[1:]), type=_type(emit.dtype))
+        for what in ("fraction", "weight")
+    ]
+    body = ir.Graph(numbers, [], nodes=[], name="path",
+                    opset_imports=path.model.graph.opset_imports)  # fmt: skip
+    scanned = [emit.constant(fractions), emit.constant(weights)]
+    sources = _add_one_more(emit.inside(body), part, numbers)
+    zeros = []
+    for x in sources:
+        emit.write_for(x)
+        zeros.append(emit.op("Expand", 0.0, emit.shape_of(x)))
+    outputs = emit.outputs(
+        "Scan",
+        (*zeros, *scanned),
+        {"body": ir.AttrGraph("body", body), "num_scan_inputs": 2},
+        len(sources),
+    )
+    return dict(zip(sources, outputs, strict=True))
+
+
+def _add_one_more(
+    emit: Emit, part: OnePoint | BatchOfPoints, numbers: Sequence[ir.Value]
+) -> list[ir.Value]:
+    """Let the body add one more part to its sums; returns the sources that have one."""
+    totals = []
+    gradients = part(emit, *numbers)
+    for k, (x, gradient) in enumerate(gradients.items()):
+        emit.write_for(x, f"path/{x.name}")
+        before = ir.Value(name=f"{COPY}/sum_{k}", shape=x.shape, type=_type(emit.dtype))
+        emit.graph.inputs.insert(k, before)
+        total = emit.op("Add", before, gradient)
+        total.shape, total.type = x.shape, before.type
+        totals.append(total)
+    emit.graph.outputs.extend(totals)
+    return list(gradients)
+
+
+def _type(dtype: ir.DataType) -> ir.TensorType:
+    return ir.TensorType(dtype)
