@@ -32,6 +32,7 @@ from lrp_onnx.graph.model_file import Source, check_original, load, sha256_of
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.graph.subgraphs import graphs_of, nodes_of
 from lrp_onnx.graph.unused import remove_unused
+from lrp_onnx.lowering.cast_like import cast_like_weights
 from lrp_onnx.lowering.fold import fold_constants
 from lrp_onnx.lowering.lower import lower
 from lrp_onnx.lowering.shared_weights import part_shared_weights
@@ -217,6 +218,7 @@ def compile_prepared(prepared: Prepared, accounts: bool = False) -> Compiled:
             remove_unused(model)
         if options.runtime == "portable":
             part_shared_weights(model.graph)
+        cast_like_weights(model)
         prepared.ends.restore(model, declares=not options.conditions)
     corrected = tuple(notes.corrections(model).values())
     told = (text for one in assignment.each for text in one.warnings)
