@@ -184,6 +184,7 @@ def prepare(loaded: Loaded, options: CompileOptions, ranges: Ranges | None = Non
         options = replace(options, baseline=read_baselines(loaded.model, options.baseline))
     with loaded.stage("normalize"):
         prediction = normalize(loaded.model, options.opset)
+    notes.asked_for(loaded.model).update(options.relevance_at, options.conditions)
     with loaded.stage("canonize"):
         canonize(loaded.model)
     with loaded.stage("assign", lambda: assignment):

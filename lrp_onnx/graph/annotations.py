@@ -54,6 +54,7 @@ __all__ = [
     "TOPK_INDEX",
     "VERSION",
     "aliases",
+    "asked_for",
     "branches_taken",
     "corrections",
     "each_output",
@@ -190,6 +191,12 @@ def branches_taken(model: ir.Model) -> dict[str | None, str]:
 def spelled_anew(model: ir.Model) -> set[str | None]:
     """The tensors that the prediction computes as the canonical view does."""
     names: set[str | None] = model.meta.setdefault("lrp.spelled_anew", set())
+    return names
+
+
+def asked_for(model: ir.Model) -> set[str]:
+    """The names of inner tensors whose relevance the user wants."""
+    names: set[str] = model.meta.setdefault("lrp.asked_for", set())
     return names
 
 

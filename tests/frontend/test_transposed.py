@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 from models import assert_close, network, normalized, run
@@ -61,3 +62,29 @@ def check_prediction(model) -> None:
     found = run(compiled, {"x": x})
     assert_close(found["y"], run(model, {"x": x})["y"])
     assert_close(found["x_relevance"].sum(), found["y"].sum(), 1e-4)
+
+
+@pytest.mark.parametrize("name", ONE)
+@pytest.mark.parametrize("how", ["attnlrp", "epsilon", "gradient"])
+def test_a_tensor_between_them_has_its_relevance(name: str, how: str) -> None:
+    model = model_with(ONE[name][0], (0,) if "any" in name else ())
+    x = np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32)
+    between = [node.output[0] for node in model.graph.node][:-2]
+    asked = {"relevance_at": between, "target": "all"}
+    found = run(lrp_onnx.compile(model, how, **asked).model, {"x": x})
+    r = found["x_relevance"]
+    assert_close(r, run(lrp_onnx.compile(model, how, target="all").model, {"x": x})["x_relevance"])
+    for tensor in between:
+        moved = found[f"{tensor}_relevance"]
+        assert moved.shape == between_shape(model, tensor, x)
+        assert_close(np.sort(moved.ravel()), np.sort(r.ravel()))
+    (first,) = [n for n in model.graph.node if n.output[0] == between[0]]
+    if first.op_type == "Reshape":
+        assert_close(found[f"{between[0]}_relevance"].ravel(), r.ravel())
+
+
+def between_shape(model, tensor: str, x: np.ndarray) -> tuple[int, ...]:
+    """Its shape in the model."""
+    part = onnx.ModelProto.FromString(model.SerializeToString())
+    part.graph.output.append(onnx.ValueInfoProto(name=tensor))
+    return run(part, {"x": x})[tensor].shape

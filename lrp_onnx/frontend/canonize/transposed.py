@@ -2,7 +2,9 @@
 
 An exporter may flatten a batch and its heads, exchange the last two axes and part the batch again:
 [N, h, T, d] -> [N·h, T, d] -> [N·h, d, T] -> [N, h, d, T].  What such a row does is read off by
-moving numbers, at sizes that stand for those which only the run knows.
+moving numbers, at sizes that stand for those which only the run knows.  Where the relevance of a
+tensor between them is asked for, the row up to it stays, is undone behind it, and the Transpose
+follows.
 """
 
 from __future__ import annotations
@@ -15,12 +17,15 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from lrp_onnx.graph.annotations import asked_for
 from lrp_onnx.graph.constants import sole_reader
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["single_transposes"]
 
 MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten")
+ASKED = "lrp.asked"
+"""On a tensor whose relevance is asked for: no row of moves that becomes one goes past it."""
 LONGEST, MOST_AXES, MOST = 6, 5, 1 << 20
 """As many moves, axes and elements are looked at."""
 PRIMES = ((7, 11, 13, 17, 19, 23), (29, 5, 3, 31, 2, 37))
@@ -37,13 +42,37 @@ def single_transposes(model: ir.Model) -> bool:
         for count in range(len(nodes), 1, -1):
             perm = _permutation(nodes[-count:])
             if perm is not None:
+                kept = _kept(model, nodes[-count:-1])
                 build = Build(graph, last)
-                x, y = nodes[-count].inputs[0], last.outputs[0]
+                x, y = _undone(build, kept) or nodes[-count].inputs[0], last.outputs[0]
                 build.replace(build.op("Transpose", x, perm=perm, like=y))
-                graph.remove(nodes[-count:-1][::-1], safe=True)
+                graph.remove(nodes[-count:-1][len(kept) :][::-1], safe=True)
                 changed = True
                 break
     return changed
+
+
+def _kept(model: ir.Model, nodes: list[ir.Node]) -> list[ir.Node]:
+    """The moves up to the last tensor whose relevance is asked for."""
+    names = asked_for(model)
+    asked = [k for k, node in enumerate(nodes) if node.outputs[0].name in names]
+    return nodes[: asked[-1] + 1] if asked else []
+
+
+def _undone(build: Build, nodes: list[ir.Node]) -> ir.Value | None:
+    """What the first of the moves reads, from what the last of them gives."""
+    value = nodes[-1].outputs[0] if nodes else None
+    if value is not None:
+        value.meta[ASKED] = True
+    for node in reversed(nodes):
+        x = node.inputs[0]
+        if node.op_type == "Transpose":
+            rank = len((x.shape if x is not None else None) or ())
+            perm = node.attributes.get_ints("perm", range(rank)[::-1])
+            value = build.op("Transpose", value, perm=np.argsort(perm).tolist(), like=x)
+        else:
+            value = build.op("Reshape", value, build.op("Shape", x), like=x)
+    return value
 
 
 def _in_a_row(last: ir.Node) -> list[ir.Node]:
@@ -52,6 +81,8 @@ def _in_a_row(last: ir.Node) -> list[ir.Node]:
     while len(nodes) < LONGEST and (x := nodes[0].inputs[0]) is not None:
         node = x.producer()
         if node is None or node.domain or node.op_type not in MOVES or sole_reader(x) is None:
+            break
+        if ASKED in x.meta:
             break
         nodes.insert(0, node)
     return nodes
