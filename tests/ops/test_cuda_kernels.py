@@ -185,6 +185,16 @@ def elsewhere(model: onnx.ModelProto, placed: list[Placed]) -> dict[str, str]:
     return {name: op for name, op in own.items() if name not in there}
 
 
+def with_casts(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Each CastLike as the Cast, of another name, that the runtime writes out for it."""
+    for node in nodes(model.graph):
+        if node.op_type == "CastLike" and node.name.startswith("lrp/"):
+            del node.input[1:]
+            node.op_type = "Cast"
+            node.attribute.append(onnx.helper.make_attribute("to", onnx.TensorProto.FLOAT))
+    return model
+
+
 @cache
 def found(group: Callable[[], Named], folder: Path) -> dict[str, list[str]]:
     """Which operators do not run on CUDA, and where; whichever worker is first leaves that in the
@@ -193,7 +203,8 @@ def found(group: Callable[[], Named], folder: Path) -> dict[str, list[str]]:
     file = folder / f"cuda_{group.__name__}.json"
     if file.exists():
         return json.loads(file.read_text())
-    models, kept = dict(group()), defaultdict(list)
+    models = {name: with_casts(model) for name, model in group()}
+    kept = defaultdict(list)
     with TemporaryDirectory() as stubs:
         placed = placements(models, Path(stubs))
     for name, model in models.items():
