@@ -12,7 +12,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.graph.annotations import RULE
-from lrp_onnx.graph.builder import make_room
+from lrp_onnx.graph.appending import make_room
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.graph.subgraphs import nodes_of
 
