@@ -4,14 +4,10 @@ import io
 import struct
 
 import numpy as np
-import onnx
-import onnx_ir as ir
 import pytest
 from PIL import Image
 
-from lrp_onnx.data.implied import implied_preprocess
-from lrp_onnx.data.inputs import fit_array, load_input
-from lrp_onnx.data.labels import class_name, load_labels
+from lrp_onnx.data.inputs import load_input
 from lrp_onnx.data.preprocess import (
     PRESETS,
     Preprocess,
@@ -23,6 +19,8 @@ from lrp_onnx.data.preprocess import (
 from lrp_onnx.errors import InputError
 
 F32, U8, I64 = np.dtype("float32"), np.dtype("uint8"), np.dtype("int64")
+
+
 RED = (200, 40, 10)
 
 
@@ -33,9 +31,6 @@ def write(path, image, **options):
 
 def plain(path, size=(6, 4), color=RED, mode="RGB", **options):
     return write(path, Image.new(mode, size, color), **options)
-
-
-# numbers of the presets: x for pixel values 0 and 255
 
 
 @pytest.mark.parametrize(
@@ -65,9 +60,6 @@ def test_restore_is_the_inverse(name, order):
     preprocess = Preprocess(**{**vars(PRESETS[name]), "order": order})
     values = normalize_pixels(pixels, preprocess).astype(np.float32)
     np.testing.assert_array_equal(restore_pixels(values, preprocess), pixels)
-
-
-# TOML files
 
 
 def test_file_has_every_key(tmp_path):
@@ -126,8 +118,6 @@ def test_unknown_preprocess_lists_the_choices(tmp_path, name, monkeypatch):
         load_preprocess(name)
 
 
-# kinds of picture files: the middle pixel that comes out, gray and in color
-
 GRAY_OF_RED = 84  # ITU-R 601 luma
 
 
@@ -181,9 +171,6 @@ def test_the_camera_orientation_is_applied(tmp_path):
     np.testing.assert_array_equal(x[0, 0], np.rot90(np.asarray(image), -1))
 
 
-# shapes of models: what comes out of a picture of 6 x 4 (width x height)
-
-
 @pytest.mark.parametrize(
     ("shape", "dtype", "preprocess", "expected"),
     [
@@ -235,8 +222,6 @@ def test_center_crop_keeps_that_part_of_the_side(tmp_path):
     x = load_input(path, [1, 1, 4, 4], F32, preprocess)
     np.testing.assert_array_equal(x[0, 0], pixels[2:6, 2:6])
 
-
-# what is refused, and what the message says
 
 PICTURE = [1, 3, 4, 6]
 
@@ -323,133 +308,3 @@ def test_damaged_pictures_never_raise_anything_else(tmp_path):
         except InputError:
             continue
         assert x.shape == (1, 3, 8, 8)
-
-
-# arrays
-
-
-@pytest.mark.parametrize(
-    ("array", "shape", "dtype", "expected"),
-    [
-        pytest.param(np.ones((2, 5), "f4"), ["N", 5], F32, (2, 5), id="as-it-is"),
-        pytest.param(np.ones(5, "f4"), ["N", 5], F32, (1, 5), id="batch-added"),
-        pytest.param(np.ones((1, 5), "f8"), ["N", 5], F32, (1, 5), id="float64"),
-        pytest.param(np.full((1, 5), np.nan), ["N", 5], F32, (1, 5), id="nan-stays"),
-        pytest.param(np.ones((1, 5), "i4"), ["N", None], I64, (1, 5), id="int32"),
-        pytest.param(np.ones((), "f4"), [1], F32, (1,), id="scalar"),
-        pytest.param(np.ones((2, 5), "f4"), [-1, 5], F32, (2, 5), id="open-as--1"),
-        pytest.param(np.array([["a"]]), ["N", 1], np.dtype(object), (1, 1), id="text"),
-    ],
-)
-def test_arrays_that_fit(array, shape, dtype, expected):
-    fitted = fit_array(array, shape, dtype, name="x")
-    assert (fitted.shape, fitted.dtype) == (expected, dtype)
-    np.testing.assert_array_equal(fitted.ravel(), array.ravel())
-
-
-@pytest.mark.parametrize(
-    ("array", "shape", "dtype", "says"),
-    [
-        pytest.param(np.ones((1, 2, 5), "f4"), ["N", 5], F32, r"\[1, 2, 5\].*\[N, 5\]", id="rank"),
-        pytest.param(np.ones((1, 6), "f4"), ["N", 5], F32, r"\[1, 6\].*\[N, 5\]", id="size"),
-        pytest.param(np.ones((1, 5), "u1"), ["N", 5], F32, "uint8.*float32", id="bytes-for-float"),
-        pytest.param(np.ones((1, 5), "f4"), ["N", 5], I64, "float32.*int64", id="float-for-ids"),
-        pytest.param(np.full((1, 5), 300), ["N", 5], U8, "cannot hold", id="over-uint8"),
-        pytest.param(np.full((1, 5), 1e300), ["N", 5], F32, "cannot hold", id="over-float32"),
-        pytest.param(np.array([["a"]]), ["N", 1], F32, "<U1.*float32", id="text"),
-    ],
-)
-def test_arrays_that_do_not_fit(array, shape, dtype, says):
-    with pytest.raises(InputError, match=says):
-        fit_array(array, shape, dtype, name="x")
-
-
-def test_npz_by_name_or_alone(tmp_path):
-    a, b = np.zeros((1, 2), "f4"), np.ones((1, 2), "f4")
-    np.savez(tmp_path / "two.npz", a=a, b=b)
-    np.savez(tmp_path / "one.npz", whatever=b)
-    np.savez(tmp_path / "none.npz")
-    assert load_input(tmp_path / "two.npz", ["N", 2], F32, name="b").sum() == 2
-    assert load_input(tmp_path / "one.npz", ["N", 2], F32, name="x").sum() == 2
-    with pytest.raises(InputError, match="no array 'x'; it holds 'a', 'b'"):
-        load_input(tmp_path / "two.npz", ["N", 2], F32, name="x")
-    with pytest.raises(InputError, match="holds nothing"):
-        load_input(tmp_path / "none.npz", ["N", 2], F32, name="x")
-
-
-def test_pickled_objects_are_not_run(tmp_path):
-    np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(InputError, match=r"a\.npy"):
-        load_input(tmp_path / "a.npy", ["N", 1], F32)
-
-
-# labels
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        pytest.param("cat\ndog\n", {0: "cat", 1: "dog"}, id="lines"),
-        pytest.param("\ufeffcat\r\n\r\ndog", {0: "cat", 1: "", 2: "dog"}, id="windows"),
-        pytest.param('["cat", "dog"]', {0: "cat", 1: "dog"}, id="list"),
-        pytest.param('{"7": "cat"}', {7: "cat"}, id="object"),
-        pytest.param('{"0": ["n01440764", "tench"]}', {0: "tench"}, id="keras"),
-    ],
-)
-def test_labels(tmp_path, text, expected):
-    path = tmp_path / "labels"
-    path.write_text(text, encoding="utf-8")
-    assert load_labels(path) == expected
-
-
-@pytest.mark.parametrize("text", ["", "\n", "[1, 2]", '{"a": "b"}', "[", "[[]]", "{}"])
-def test_bad_labels(tmp_path, text):
-    path = tmp_path / "labels.txt"
-    path.write_text(text)
-    with pytest.raises(InputError, match=r"labels\.txt"):
-        load_labels(path)
-
-
-def test_labels_that_cannot_be_read(tmp_path):
-    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\x00\xd8")
-    for name in ("bytes.txt", "missing.txt", "."):
-        with pytest.raises(InputError, match="labels"):
-            load_labels(tmp_path / name)
-
-
-def test_class_names():
-    assert class_name({3: "cat"}, 3) == "cat (3)"
-    assert class_name({3: "cat", 4: ""}, 4) == "class 4"
-    assert class_name(None, 12) == "class 12"
-
-
-# models that normalize by themselves
-
-IMPLIED = """<ir_version: 8, opset_import: ["" : 17]>
-g (%s[N, 3, 4, 4] x) => (float[N, 3, 4, 4] y)
-<float[3, 1, 1] mean = {104.0, 117.0, 123.0}, float[3, 1, 1] share = {0.4, 0.5, 0.6},
- float k = {255.0}, float[3] one = {1.0, 1.0, 1.0}, float[3] var = {9e3, 9e3, 9e3},
- float[3] m = {120.0, 120.0, 120.0}, float minus = {-1.0}, float half = {0.5}>
-{ %s }"""
-
-
-@pytest.mark.parametrize(
-    ("kind", "nodes", "expected"),
-    [
-        ("float", "a = Sub(x, mean) y = Relu(a)", "byte"),
-        ("float", "a = Div(x, k) b = Sub(a, share) y = Div(b, share)", "byte"),
-        ("float", "a = Cast<to=1>(x) b = Div(a, k) y = Relu(b)", "byte"),
-        ("float", "y = BatchNormalization(x, one, one, m, var)", "byte"),
-        ("float", "a = Sub(x, share) b = Div(a, share) y = Relu(b)", "unit"),
-        ("float", "y = Relu(x)", None),
-        ("float", "y = Sub(mean, x)", "byte"),
-        ("float", "y = Mul(x, minus)", None),
-        ("float", "y = Div(k, x)", None),
-        ("float", "a = Relu(x) b = Sub(x, mean) y = Add(a, b)", None),
-        ("uint8", "y = Cast<to=1>(x)", "byte"),
-    ],
-)
-def test_first_nodes_that_normalize(kind, nodes, expected):
-    model = ir.from_proto(onnx.parser.parse_model(IMPLIED % (kind, nodes)))
-    found = implied_preprocess(model.graph.inputs[0])
-    assert (found and found.name.split(",")[0]) == expected

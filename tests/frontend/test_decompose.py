@@ -8,139 +8,44 @@ own: the contrib operators exist in float32 only.
 from __future__ import annotations
 
 import math
-import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from decompositions import MS, ROW, Array, Row, Run, X
 from models import assert_close, normalized, run
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NotImplemented_
 from reference import Network, assert_gradient
+from tables_attention import ATTENTIONS, GROUPS, ROTARY, SCALED
 
 import lrp_onnx
 from lrp_onnx.frontend.decompose import (
     BY_FUNCTION,
     DECOMPOSITIONS,
     activation,
-    attention,
     composed,
     fused,
-    grouped,
-    loss,
+    fused_attention,
+    grouped_query_attention,
     norm,
     renamed,
     rotary,
-    scaled,
+    standard_attention,
 )
 from lrp_onnx.frontend.decompose import WITHOUT_KERNEL as LISTED
 from lrp_onnx.graph.annotations import REFUSED
 from lrp_onnx.graph.model_file import load
 
-Array = np.ndarray
-MS = "com.microsoft"
-
-
-@dataclass
-class Row:
-    """One node: operator, inputs in order, attributes.
-
-    A tuple is the shape of an input of the model, a list that of random constants; an array is a
-    constant as given, except `Run(array)`, an integer input of the model; None leaves an optional
-    input out.  Behind the first output is a Neg: of a Sigmoid at the end relevance would start at
-    its input.  `outputs` names those it has, "" for one left out; `symbolic` are the axes of the
-    inputs of the model that are left open.
-    """
-
-    op: str
-    inputs: Sequence[object]
-    attributes: Mapping[str, object] = field(default_factory=dict)
-    outputs: Sequence[str] = ("y",)
-    domain: str = MS
-    opset: int = 18
-    symbolic: Sequence[int] = (0, 1)
-    label: str = ""
-    dtype: str = "float32"
-
-    def __str__(self) -> str:
-        given = [f"{k}={v}" for k, v in self.attributes.items()]
-        return "-".join([self.op, *given, *([self.label] if self.label else [])]).replace(" ", "")
-
-    @cached_property
-    def values(self) -> dict[str, Array]:
-        """Every input by name."""
-        rng = np.random.default_rng(zlib.crc32(str(self).encode()))
-        found = {}
-        for k, given in enumerate(self.inputs):
-            if isinstance(given, Run):
-                found[f"i{k}"] = given.array
-            elif isinstance(given, tuple | list):
-                found[f"i{k}"] = rng.standard_normal(tuple(given)).astype(self.dtype)
-            elif given is not None:
-                found[f"i{k}"] = np.asarray(given)
-        return found
-
-    @cached_property
-    def feeds(self) -> dict[str, Array]:
-        """The inputs of the model."""
-        fed = {f"i{k}" for k, v in enumerate(self.inputs) if isinstance(v, tuple | Run)}
-        return {k: v for k, v in self.values.items() if k in fed}
-
-    @property
-    def floats(self) -> dict[str, Array]:
-        """The inputs of the model that differences can be taken of."""
-        return {k: v for k, v in self.feeds.items() if v.dtype.kind == "f"}
-
-    def model(self) -> onnx.ModelProto:
-        names = ["" if v is None else f"i{k}" for k, v in enumerate(self.inputs)]
-        inner = [f"{self.outputs[0]}/own", *self.outputs[1:]]
-        nodes = [
-            helper.make_node(self.op, names, inner, self.op, domain=self.domain, **self.attributes),
-            helper.make_node("Neg", inner[:1], self.outputs[:1], "behind"),
-        ]
-        outputs = [o for o in self.outputs if o]
-        graph = helper.make_graph(
-            nodes,
-            "tiny",
-            [self.info(k, v) for k, v in self.feeds.items()],
-            [helper.make_tensor_value_info(o, self.element(o), None) for o in outputs],
-            [numpy_helper.from_array(v, k) for k, v in self.values.items() if k not in self.feeds],
-        )
-        domains = dict.fromkeys(["", self.domain])
-        opsets = [helper.make_opsetid(d, self.opset if d == "" else 1) for d in domains]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=10)
-
-    def element(self, output: str) -> int:
-        dtype = np.dtype("int32" if output.startswith("count") else self.dtype)
-        return helper.np_dtype_to_tensor_dtype(dtype)
-
-    def info(self, name: str, value: Array) -> onnx.ValueInfoProto:
-        shape = [f"axis{k}_{n}" if k in self.symbolic else n for k, n in enumerate(value.shape)]
-        element = helper.np_dtype_to_tensor_dtype(value.dtype)
-        return helper.make_tensor_value_info(name, element, shape)
-
-
-@dataclass(frozen=True)
-class Run:
-    """An integer input of the model."""
-
-    array: Array
-
-
-X, ROW = (2, 3, 8), [8]
 IDS = Run(np.array([[1, 4, 2], [0, 3, 3]], np.int32))
 SEGMENTS = Run(np.array([[0, 0, 1], [1, 0, 1]], np.int32))
 MASK = Run(np.array([[1, 1, 0], [1, 1, 1]], np.int32))
 PLACES = Run(np.array([[2, 0, 1]], np.int32))
 EMBED = [IDS, SEGMENTS, [5, 8], [4, 8], [2, 8], ROW, ROW]
 NORMED = ("y", "", "", "total")
-
 ACTIVATIONS = [
     Row("QuickGelu", [X]),
     Row("QuickGelu", [X], {"alpha": 1.1}),
@@ -184,6 +89,7 @@ FORMULAS = {
     "TorchEmbedding": lambda weight, indices: weight[indices],
 }
 """Operators that ONNX Runtime has no CPU kernel for."""
+
 
 FUSED = [
     Row("FusedMatMul", [X, [8, 5]]),
@@ -251,149 +157,8 @@ EMBEDDINGS += [
         ("y", "counts"), label="mask"),
 ]  # fmt: skip
 
-
-def ints(*values: object) -> Run:
-    return Run(np.array(values, np.int32))
-
-
-def long(given: Run) -> Run:
-    return Run(given.array.astype(np.int64))
-
-
-S, T, P, D = (2, 3, 8), (2, 5, 8), (2, 2, 3, 4), [8, 24]
-HEADS = {"num_heads": 2}
-PADDING = ints([1, 1, 0], [1, 1, 1])
-CUBE = Run(np.random.default_rng(1).integers(0, 2, (2, 3, 3), np.int32))
-
-ATTENTIONS = [
-    Row("Attention", [S, D, [24]], HEADS),
-    Row("Attention", [S, D, [24]], {**HEADS, "scale": 0.7, "unidirectional": 1}),
-    Row("Attention", [S, [8, 28], [28]], {**HEADS, "qkv_hidden_sizes": [8, 8, 12]}),
-    Row("Attention", [S, D, [24], PADDING], HEADS, label="mask"),
-    Row("Attention", [S, D, [24], PADDING], {**HEADS, "unidirectional": 1}, label="mask"),
-    Row("Attention", [S, D, [24], ints([0, 0, 1], [0, 1, 1])],
-        {**HEADS, "unidirectional": 1, "mask_filter_value": -5.0}, label="left"),
-    Row("Attention", [S, D, [24], CUBE], HEADS, label="mask of queries"),
-    Row("Attention", [S, D, [24], CUBE], {**HEADS, "unidirectional": 1}, label="mask of queries"),
-    Row("Attention", [S, D, [24], ints(2, 3)], HEADS, label="lengths", symbolic=()),
-    Row("Attention", [S, D, [24], ints(2, 3, 1, 0)], HEADS, label="spans", symbolic=()),
-    Row("Attention", [S, D, [24], ints(2, 3, 1, 0)], HEADS, label="spans, sizes unknown"),
-    Row("Attention", [S, D, [24], None, None, [2, 2, 3, 3]], HEADS, label="bias"),
-    Row("Attention", [S, D, [24], None, None, (1, 1, 3, 3)], HEADS, label="bias", symbolic=()),
-    Row("Attention", [S, D, [24], PADDING, None, [1, 2, 3, 3]], HEADS, label="mask, bias"),
-    Row("Attention", [S, D, [24], None, (2, *P)], {**HEADS, "unidirectional": 1},
-        ("y", "present"), label="past"),
-    Row("Attention", [S, D, [24], ints([1] * 6, [0, 1, 1, 1, 1, 0]), (2, *P)], HEADS,
-        ("y", "present"), label="past, mask"),
-    Row("MultiHeadAttention", [S, T, T], HEADS),
-    Row("MultiHeadAttention", [S, T, (2, 5, 12)], HEADS, label="wide values"),
-    Row("MultiHeadAttention", [S, T, T, [24]], {**HEADS, "scale": 0.3}, label="biases"),
-    Row("MultiHeadAttention", [S, P, P], HEADS, label="heads apart", symbolic=()),
-    Row("MultiHeadAttention", [S, T, T, None, ints([1] * 5, [1, 1, 1, 0, 0])], HEADS,
-        label="mask"),
-    Row("MultiHeadAttention", [S, T, T, None, ints(4, 2)], HEADS, label="lengths",
-        symbolic=()),
-    Row("MultiHeadAttention", [S, S, S, None, CUBE], HEADS, label="mask of queries"),
-    Row("MultiHeadAttention", [S, S, S, None, CUBE], {**HEADS, "unidirectional": 1},
-        label="mask of queries"),
-    Row("MultiHeadAttention", [S, S, S], {**HEADS, "unidirectional": 1}),
-    Row("MultiHeadAttention", [S, T, T, None, None, [2, 2, 3, 5]], HEADS, label="bias"),
-    Row("MultiHeadAttention", [S, T, T, None, None, (1, 1, 3, 5)], HEADS, label="bias",
-        symbolic=()),
-    Row("MultiHeadAttention", [S, T, T, None, None, None, P, P], HEADS, ("y", "key", "value"),
-        label="past"),
-    Row("MultiHeadAttention", [S, S, S, [24], None, [1, 2, 3, 6], P, P],
-        {**HEADS, "unidirectional": 1}, ("y", "key", "value"), label="past"),
-    Row("MultiHeadAttention", [S, T, T], HEADS, ("y", "", "", "scores")),
-]  # fmt: skip
-
-C, OFFSET = [10, 2], ints(3)
-TURNING = {"num_heads": 2, "rotary_embedding_dim": 4}
-WIDE = ints([0, 1, 2], [3, 1, 4])
-
-ROTARY = [
-    Row("RotaryEmbedding", [S, long(WIDE), C, C], label="ids"),
-    Row("RotaryEmbedding", [S, long(OFFSET), C, C], label="offset"),
-    Row("RotaryEmbedding", [S, long(OFFSET), C, C], {"interleaved": 1}, label="offset"),
-    Row("RotaryEmbedding", [(2, 2, 3, 4), long(WIDE), C, C], {"interleaved": 1}, label="heads"),
-    Row("RotaryEmbedding", [(2, 3, 12), long(WIDE), C, C], TURNING, label="part"),
-]  # fmt: skip
-
-Q, G, GP, R = (2, 3, 32), (2, 3, 16), (2, 1, 4, 16), [10, 8]
-GROUPED = {"num_heads": 2, "kv_num_heads": 1}
-NEW, ROTATED = [ints(2, 1), Run(np.array([3], np.int32))], {"do_rotary": 1}
-STEP = [ints(3, 4), Run(np.array([5], np.int32))]
-ONE, LONE = (2, 1, 32), (2, 1, 16)
-CACHED = ("y", "key", "value")
-
-GROUPS = [
-    Row("GroupQueryAttention", [Q, G, G, None, None, *NEW], GROUPED, CACHED),
-    Row("GroupQueryAttention", [Q, G, G, None, None, *NEW], {**GROUPED, "softcap": 2.0}, CACHED),
-    Row("GroupQueryAttention", [Q, G, G, None, None, *NEW], {**GROUPED, "local_window_size": 1},
-        CACHED),
-    Row("GroupQueryAttention", [Q, G, G, None, None, *NEW], {**GROUPED, "scale": 0.3}, CACHED),
-    Row("GroupQueryAttention", [Q, G, G, None, None, *NEW, R, R], {**GROUPED, **ROTATED}, CACHED),
-    Row("GroupQueryAttention", [Q, G, G, None, None, *NEW, R, R],
-        {**GROUPED, **ROTATED, "rotary_interleaved": 1}, CACHED),
-    Row("GroupQueryAttention", [(2, 3, 64), None, None, None, None, *NEW, R, R],
-        {**GROUPED, **ROTATED}, CACHED, label="packed"),
-    Row("GroupQueryAttention", [ONE, LONE, LONE, GP, GP, *STEP], GROUPED, CACHED, label="past",
-        symbolic=()),
-    Row("GroupQueryAttention", [ONE, LONE, LONE, GP, GP, *STEP, R, R], {**GROUPED, **ROTATED},
-        CACHED, label="past", symbolic=()),
-    Row("GroupQueryAttention", [Q, G, G, GP, GP, *NEW], GROUPED, CACHED, label="first prompt",
-        symbolic=()),
-    Row("GroupQueryAttention", [(1, 3, 32), (1, 3, 16), (1, 3, 16), (1, 1, 4, 16), (1, 1, 4, 16),
-         ints(6), Run(np.array([7], np.int32))], {**GROUPED, "local_window_size": 2}, CACHED,
-        label="past", symbolic=()),
-    Row("GroupQueryAttention", [Q, G, G, None, None, *NEW, None, None, None, [1, 2, 3, 3]], GROUPED,
-        CACHED, label="bias"),
-    Row("GroupQueryAttention", [ONE, LONE, LONE, GP, GP, *STEP, R, R,
-                                long(ints([3], [4]))],
-        {**GROUPED, **ROTATED}, CACHED, label="past, ids", symbolic=()),
-]  # fmt: skip
-
-STANDARD = {"domain": "", "opset": 24}
-FOUR, FIVE, SHARED = (2, 2, 3, 4), (2, 2, 5, 4), (2, 1, 5, 4)
-FLAT = {"q_num_heads": 2, "kv_num_heads": 2}
-SEEN = np.array([[1, 1, 0, 0, 1], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]], bool)
-SHORT = np.array([[1, 0, 1], [1, 1, 0], [1, 1, 1]], bool)
-HIDDEN = np.where(SEEN, 0.5, -np.inf).astype(np.float32)
-ALL = ("y", "key", "value", "scores")
-
-BY_HEAD = {"symbolic": (0, 2)}
-SCALED = [
-    Row("Attention", [FOUR, FIVE, FIVE], **STANDARD, **BY_HEAD, label="standard"),
-    Row("Attention", [FOUR, FIVE, FIVE], {"scale": 0.3, "softcap": 1.5}, **STANDARD, **BY_HEAD),
-    Row("Attention", [FOUR, FIVE, FIVE], {"is_causal": 1}, **STANDARD, **BY_HEAD),
-    Row("Attention", [FOUR, SHARED, SHARED], **STANDARD, **BY_HEAD, label="groups"),
-    Row("Attention", [S, T, T], FLAT, **STANDARD, label="flat"),
-    Row("Attention", [S, (2, 5, 4), (2, 5, 4)], {**FLAT, "kv_num_heads": 1}, **STANDARD),
-    Row("Attention", [FOUR, FIVE, FIVE, SEEN], domain="", opset=23, label="mask", **BY_HEAD),
-    Row("Attention", [FOUR, FIVE, FIVE, SEEN], {"is_causal": 1}, **STANDARD, **BY_HEAD,
-        label="mask"),
-    Row("Attention", [FOUR, FIVE, FIVE, HIDDEN], **STANDARD, **BY_HEAD, label="infinite"),
-    Row("Attention", [FOUR, FIVE, FIVE, (2, 1, 3, 5)], **STANDARD, **BY_HEAD, label="additive"),
-    Row("Attention", [FOUR, FIVE, FIVE, SHORT, None, None, long(ints(3, 2))], **STANDARD, **BY_HEAD,
-        label="short"),
-    Row("Attention", [FOUR, FIVE, FIVE, None, None, None, long(ints(5, 4))], {"is_causal": 1},
-        **STANDARD, **BY_HEAD, label="nonpad"),
-    Row("Attention", [FOUR, FOUR, FOUR, None, FIVE, FIVE], {"is_causal": 1},
-        CACHED, **STANDARD, label="past", symbolic=()),
-    *[Row("Attention", [FOUR, FIVE, FIVE, SEEN],
-          {"qk_matmul_output_mode": mode, "softcap": 2.0}, ALL, **STANDARD, **BY_HEAD,
-          label="mask")
-      for mode in range(4)],
-    Row("RotaryEmbedding", [FOUR, C, C, long(WIDE)], domain="", opset=23, symbolic=(0, 2),
-        label="standard"),
-    Row("RotaryEmbedding", [FOUR, [2, 3, 2], [2, 3, 2]], {"interleaved": 1}, domain="", opset=23),
-    Row("RotaryEmbedding", [(2, 3, 12), [10, 2], [10, 2], long(WIDE)], TURNING, domain="",
-        opset=23, label="part"),
-]  # fmt: skip
-
 LABELS = np.array([[1, 0, 1], [2, 2, 0]], np.int64)
 RATIO, NOT_TRAINING = np.array(0.5, np.float32), np.array(False)
-
 RENAMED = [
     Row("BiasAdd", [X, ROW, X]),
     Row("BiasDropout", [X, ROW, X, RATIO, NOT_TRAINING]),
@@ -452,6 +217,7 @@ def of_skipped(x: Array, gamma: Array, beta: Array, skip: Array, bias: Array | f
 
 FORMULAS |= {"BiasSoftmax": flat_softmax, "GroupNorm": of_groups, "SkipGroupNorm": of_skipped}
 
+
 FUNCTIONS = [
     Row("CenterCropPad", [(4, 7, 3), np.array([6, 4])], {"axes": [0, 1]}, domain="", symbolic=()),
     Row("CenterCropPad", [(4, 7), np.array([3, 8])], domain="", symbolic=(0,)),
@@ -466,9 +232,12 @@ FUNCTIONS = [
 
 HOMELESS = {(MS, "SimplifiedLayerNormalization")}
 """Operators of the runtime that models put into the standard's domain."""
-HERE = {m.__name__ for m in (activation, attention, composed, fused, grouped, loss, norm, renamed,
-                             rotary, scaled)}  # fmt: skip
+
+
+HERE = {m.__name__ for m in (activation, composed, fused, fused_attention, grouped_query_attention,
+                             norm, renamed, rotary, standard_attention)}  # fmt: skip
 """Modules of the decompositions in this table."""
+
 
 ROWS = [
     *ACTIVATIONS,

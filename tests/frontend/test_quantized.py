@@ -19,8 +19,6 @@ from onnx.reference import ReferenceEvaluator
 import lrp_onnx
 
 RNG = np.random.default_rng(7)
-
-
 MICROSOFT = "com.microsoft"
 
 
@@ -99,30 +97,16 @@ def model(text: str, row: Row, inputs: Mapping[str, np.ndarray]) -> onnx.ModelPr
 
 
 CONV = "q = QLinearConv{a} (x8, xs, xz, w8, ws, wz, ys, yz{b}) y = DequantizeLinear(q, ys, yz)"
-
-
 MS = "com.microsoft."
-
-
 ONE = "q = com.microsoft.{op}(x8, xs, xz, ys, yz) y = DequantizeLinear(q, ys, yz)"
-
-
 TWO = "q = com.microsoft.{op}(x8, xs, xz, v8, vs, vz, ys, yz) y = DequantizeLinear(q, ys, yz)"
-
-
 INTEGER = "d, ds, dz = DynamicQuantizeLinear(x) i = {op}(d, w8, dz, wz) f = Cast<to=1>(i) "
-
-
 QDQ = "a = DequantizeLinear(x8, xs, xz) {body} q = QuantizeLinear(z, ys, yz) "
 QDQ += "y = DequantizeLinear(q, ys, yz)"
 
 
 PER_CHANNEL = [0.02, 0.03, 0.01]
-
-
 FINE = {"ys": np.float32(1 / 255), "yz": np.uint8(0)}
-
-
 ROWS = [
     Row("QLinearConv", CONV.format(a="", b=""), "y = Conv(x, w)", (2, 2, 5, 4),
         constants=weight(3, 2, 3, 2)),

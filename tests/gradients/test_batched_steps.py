@@ -16,11 +16,7 @@ from lrp_onnx.graph.clone import cone
 from lrp_onnx.graph.model_file import load
 
 BODY = "h = Gemm(x, w, b)\n t = Tanh(h)\n "
-
-
 WEIGHTS = {"w": (4, 4), "b": (4,)}
-
-
 MIXING = {
     "one sample against all": BODY + "m = ReduceMean<keepdims=1>(t, zero)\n y = Mul(t, m)",
     "softmax over the batch": BODY + "s = Softmax<axis=0>(t)\n y = Mul(s, t)",
@@ -39,7 +35,6 @@ MIXING = {
     "shifted": BODY + "u = Pad(t, shift)\n y = Mul(t, u)",
 }  # fmt: skip
 
-
 CONSTANTS = {"zero": [0], "zero0": 0, "last": [-1], "first": [-(2**31)], "minus": [-1],
              "shift": [1, 0, -1, 0], "along": [0, 1, 0, -1], "starts": [2],
              "ends": [2**31]}  # fmt: skip
@@ -55,7 +50,6 @@ APART = {
     "d = Gemm(c, v)\n y = Tanh(d)",
     "normalized": BODY + "m = ReduceMean<keepdims=1>(t, minus)\n y = Sub(t, m)",
 }  # fmt: skip
-
 
 MORE = {"rows": [-1, 1], "one": (1, 1), "whole": [-1, 4], "turned": [4, 3], "v": (2, 4),
         "axes": [1], "behind": [2], "k": (4, 1, 3), "minus": [-1]}  # fmt: skip

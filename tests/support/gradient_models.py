@@ -15,13 +15,10 @@ import lrp_onnx
 from lrp_onnx import Explainer
 
 RNG = np.random.default_rng(5)
-
-
 SMOOTH = network(
     "h = Gemm(x, w, b)\n t = Tanh(h)\n y = Gemm(t, v, c)",
     (3, 4), w=(4, 6), b=(6,), v=(6, 5), c=(5,),
 )  # fmt: skip
-
 
 X = RNG.standard_normal((3, 4)).astype(np.float32)
 

@@ -20,8 +20,10 @@ __all__ = ["BY_FUNCTION", "call_function", "inline_functions", "write_out_functi
 BY_FUNCTION: set[tuple[str, str]] = {
     ("", "CenterCropPad"),
     ("", "MeanVarianceNormalization"),
+    ("", "NegativeLogLikelihoodLoss"),
     ("", "ReduceLogSum"),
     ("", "ReduceSumSquare"),
+    ("", "SoftmaxCrossEntropyLoss"),
     ("ai.onnx.preview", "FlexAttention"),
 }
 """Operators, by domain, whose parts have rules and whose function is the right way to explain
