@@ -19,18 +19,18 @@ COARSE = (ir.DataType.BFLOAT16, ir.DataType.FLOAT16)
 def coarsest(graph: ir.Graph, output: ir.Value) -> ir.DataType | None:
     """BFLOAT16 or FLOAT16 where something on the way to the output is of it, else None."""
     inside = {v: node for node in graph for v in node.outputs}
-    pending, seen, found = [output], set[ir.Value](), set[ir.DataType]()
+    pending, seen, dtypes = [output], set[ir.Value](), set[ir.DataType]()
     while pending:
         value = pending.pop()
         if value in seen:
             continue
         seen.add(value)
         if value.dtype is not None:
-            found.add(value.dtype)
+            dtypes.add(value.dtype)
         if (node := inside.get(value)) is not None:
             pending += reads(node)
-            found.update(_cast_to(node))
-    return next((dtype for dtype in COARSE if dtype in found), None)
+            dtypes.update(_cast_to(node))
+    return next((dtype for dtype in COARSE if dtype in dtypes), None)
 
 
 def _cast_to(node: ir.Node) -> set[ir.DataType]:

@@ -31,6 +31,7 @@ __all__ = [
     "METHOD",
     "NAME",
     "NOISE",
+    "OF",
     "OPTIMIZED",
     "OUTPUT",
     "OUTPUTS",
@@ -126,6 +127,8 @@ NAME = "lrp.name"
 """The name that a node or tensor in a body has in the model."""
 PLACE = "lrp.place"
 """The same behind the names of the nodes around it."""
+OF = "lrp.of"
+"""On a node of the dialect: what it stands for."""
 RESEMBLES = "lrp.resembles"
 """On a node that divides by what depends on the dividend, and with it is no softmax or norm that is
 known."""

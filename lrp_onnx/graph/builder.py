@@ -17,10 +17,10 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.graph.annotations import RULE, SOURCE
+from lrp_onnx.graph.annotations import OF, RULE, SOURCE
 from lrp_onnx.graph.attributes import attribute_key, attribute_of
 from lrp_onnx.graph.constants import loose_constant
-from lrp_onnx.graph.dialect import DIALECT, OF
+from lrp_onnx.graph.dialect import DIALECT
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.graph.shapes import inferred, static_shape, type_of
 

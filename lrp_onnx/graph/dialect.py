@@ -26,17 +26,15 @@ from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.annotations import RULE
+from lrp_onnx.graph.annotations import OF, RULE
 from lrp_onnx.graph.subgraphs import bodies_of
 
 if TYPE_CHECKING:
     from lrp_onnx.graph.builder import Emit
 
-__all__ = ["DIALECT", "OF", "Expansion", "is_dialect", "meant_by", "write_out"]
+__all__ = ["DIALECT", "Expansion", "is_dialect", "meant_by", "write_out"]
 
 DIALECT = "lrp"
-OF = "lrp.of"
-"""In the meta of a node of the dialect: what it stands for."""
 
 Expansion = Callable[["Emit", ir.Node], Sequence[ir.Value]]
 """Emits what stands for a node; returns a value for each of its outputs."""

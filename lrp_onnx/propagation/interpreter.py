@@ -48,8 +48,8 @@ def interpret(emit: Emit, site: Assigned, arriving: Relevances) -> dict[int, ir.
     """The relevance of each active input, given that of each output."""
     calm = calmed(emit, site, arriving)
     by_rule = by_shares if site.rule.shares else by_expression
-    found = by_rule(emit, calm, arriving)
-    return found if calm is site else {i: own_sizes(emit, site, i, r) for i, r in found.items()}
+    shares = by_rule(emit, calm, arriving)
+    return shares if calm is site else {i: own_sizes(emit, site, i, r) for i, r in shares.items()}
 
 
 def own_sizes(emit: Emit, site: Assigned, i: int, r: ir.Value) -> ir.Value:

@@ -206,10 +206,10 @@ def _cheapest(
     if site.may_be_unused:
         calm = calmed(emit, site, _whole(emit, arriving))
         arriving = [None if r is None else Relevance(r) for r in _whole(emit, arriving)]
-        found = _cheapest(reasons, emit, replace(calm, may_be_unused=False), arriving)
-        apart = [i for i in found if calm is not site and not has_sizes_of_output(site, i)]
-        summed = {i: own_sizes(emit, site, i, found[i].whole(emit)) for i in apart}
-        return {**found, **{i: Relevance(r) for i, r in summed.items()}}
+        all_of = _cheapest(reasons, emit, replace(calm, may_be_unused=False), arriving)
+        apart = [i for i in all_of if calm is not site and not has_sizes_of_output(site, i)]
+        summed = {i: own_sizes(emit, site, i, all_of[i].whole(emit)) for i in apart}
+        return {**all_of, **{i: Relevance(r) for i, r in summed.items()}}
     is_product = any(r is not None and r.factor is not None for r in arriving)
     if emit.optimize and (site.rule.shares or is_product):
         site = replace(site, rule=canonical(site.rule, site.settings))

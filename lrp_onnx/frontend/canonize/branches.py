@@ -32,7 +32,7 @@ from lrp_onnx.frontend.canonize.sums import (
     write_sum,
 )
 from lrp_onnx.graph.constants import Float, array_of
-from lrp_onnx.graph.replacement import Build, attribute
+from lrp_onnx.graph.replacement import Build
 from lrp_onnx.graph.unused import remove_unused
 
 __all__ = ["merge_branches"]
@@ -121,9 +121,13 @@ def _convolution(value: ir.Value) -> _Branch | None:
 def _average(node: ir.Node, x: ir.Value) -> _Branch | None:
     size, channels = _ints(node, "kernel_shape"), x.shape[1] if x.shape is not None else None
     windows = _windows(node, len(size))
-    if windows is None or not isinstance(channels, int) or attribute(node, "ceil_mode", 0):
+    if (
+        windows is None
+        or not isinstance(channels, int)
+        or bool(node.attributes.get_int("ceil_mode", 0))
+    ):
         return None
-    if any(windows[1] + windows[2]) and not attribute(node, "count_include_pad", 0):
+    if any(windows[1] + windows[2]) and not node.attributes.get_int("count_include_pad", 0):
         return None
     if any(d != 1 for d in _ints(node, "dilations")):
         return None

@@ -15,8 +15,8 @@ Concept = Softmax | Norm
 
 def concept_of(region: Region, evaluators: Evaluators) -> Concept | None:
     """The softmax or the norm that a region is."""
-    found: Concept | None = evaluators.once("concept", region, _tried)
-    return found
+    concept: Concept | None = evaluators.once("concept", region, _tried)
+    return concept
 
 
 def is_ratio(region: Region, evaluators: Evaluators) -> bool:

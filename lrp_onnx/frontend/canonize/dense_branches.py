@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from lrp_onnx.frontend.canonize.affine import affine_of
 from lrp_onnx.frontend.canonize.sums import (
     FARTHEST,
     Term,
@@ -24,7 +25,7 @@ from lrp_onnx.frontend.canonize.sums import (
     write_sum,
 )
 from lrp_onnx.graph.constants import Float, array_of
-from lrp_onnx.graph.replacement import Build, attribute
+from lrp_onnx.graph.replacement import Build
 from lrp_onnx.graph.unused import remove_unused
 
 __all__ = ["merge_dense_branches"]
@@ -102,35 +103,28 @@ def _map_of(value: ir.Value, x: ir.Value, left: int = FARTHEST) -> _Map | None:
 
 def _step(node: ir.Node, at: int) -> _Map | None:
     """What one node does to its input; None where it is no such map."""
-    one, none = np.ones(1), np.zeros(1)
     if node.op_type in ("MatMul", "Gemm"):
         return _product(node) if at == 0 else None
-    constant = array_of(node.inputs[1 - at]) if len(node.inputs) == 2 else None
-    if constant is None or constant.size not in (1, *constant.shape[-1:]):
+    x, constant = node.inputs[at], array_of(node.inputs[1 - at]) if len(node.inputs) == 2 else None
+    if constant is None or x is None or x.shape is None:
         return None
-    constant = constant.reshape(-1)
-    if node.op_type == "Mul":
-        return _Map(None, constant, none)
-    if node.op_type == "Div" and at == 0 and constant.all():
-        return _Map(None, 1 / constant, none)
-    if node.op_type == "Add":
-        return _Map(None, one, constant)
-    if node.op_type == "Sub":
-        return _Map(None, one, -constant) if at == 0 else _Map(None, -one, constant)
-    return None
+    step = affine_of(node, at, len(x.shape) - 1, constant.size)
+    return None if step is None else _Map(None, step.scale, step.shift)
 
 
 def _product(node: ir.Node) -> _Map | None:
     """x·W, and the bias of a Gemm of one number a column."""
     matrix, bias = array_of(node.inputs[1]), np.zeros(1)
-    if matrix is None or matrix.ndim != 2 or matrix.size > MOST or attribute(node, "transA", 0):
+    if matrix is None or matrix.ndim != 2 or matrix.size > MOST:
+        return None
+    if node.attributes.get_int("transA", 0):
         return None
     if len(node.inputs) > 2 and node.inputs[2] is not None:
         own = array_of(node.inputs[2])
         if own is None or own.size not in (1, *own.shape[-1:]):
             return None
         bias = own.reshape(-1)
-    return _Map(matrix.T if attribute(node, "transB", 0) else matrix, np.ones(1), bias)
+    return _Map(matrix.T if node.attributes.get_int("transB", 0) else matrix, np.ones(1), bias)
 
 
 def _write(

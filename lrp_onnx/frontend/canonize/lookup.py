@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.graph.constants import array_of
-from lrp_onnx.graph.replacement import Build, attribute, take_place
+from lrp_onnx.graph.replacement import Build, take_place
 
 __all__ = ["lookups"]
 
@@ -22,7 +22,7 @@ def lookups(model: ir.Model) -> bool:
 
 
 def _explained(graph: ir.Graph, product: ir.Node) -> bool:
-    table, turned = product.inputs[1], attribute(product, "transB", 0)
+    table, turned = product.inputs[1], product.attributes.get_int("transB", 0)
     plain = product.op_type == "MatMul" or _is_plain(product)
     if table is None or not table.is_initializer() or len(table.shape or ()) != 2 or not plain:
         return False
@@ -41,8 +41,9 @@ def _explained(graph: ir.Graph, product: ir.Node) -> bool:
 
 def _is_plain(gemm: ir.Node) -> bool:
     """Whether it is a product alone."""
-    factor, biased = attribute(gemm, "alpha", 1.0), len(gemm.inputs) > 2 and gemm.inputs[2]
-    return factor == 1 and not attribute(gemm, "transA", 0) and not biased
+    scaled = gemm.attributes.get_float("alpha", 1.0) != 1
+    biased = len(gemm.inputs) > 2 and gemm.inputs[2] is not None
+    return not (scaled or biased) and gemm.attributes.get_int("transA", 0) == 0
 
 
 def _ids(build: Build, rows: ir.Value | None, size: object) -> ir.Value | None:
@@ -53,7 +54,7 @@ def _ids(build: Build, rows: ir.Value | None, size: object) -> ir.Value | None:
         plain = values is not None and values.tolist() == [0, 1]
         depth = node.inputs[1].const_value if node.inputs[1] is not None else None
         sized = depth is not None and int(depth.numpy().reshape(-1)[0]) == size
-        last = attribute(node, "axis", -1) in (-1, len(rows.shape or ()) - 1 if rows else 0)
+        last = node.attributes.get_int("axis", -1) in (-1, len(rows.shape or ()) - 1 if rows else 0)
         return node.inputs[0] if plain and sized and last else None
     matches = node.inputs[0] if node is not None and node.op_type == "Cast" else None
     equal = None if matches is None else matches.producer()

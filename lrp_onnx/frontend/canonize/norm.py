@@ -64,8 +64,8 @@ class Norm:
     def again(self, probe: Probe, shape: tuple[int, ...]) -> Norm | None:
         """The norm of a region with other γ and β, if it is one with the same ε."""
         norm, _ = _affine_norm(probe, self.met, shape, self.centered)
-        found = norm and replace(norm, epsilon=self.epsilon, place=self.place)
-        return found if found and _holds(probe, found, shape) else None
+        whole = norm and replace(norm, epsilon=self.epsilon, place=self.place)
+        return whole if whole and _holds(probe, whole, shape) else None
 
 
 def standardized(x: Float, met: Together, centered: bool) -> tuple[Float, Float]:
@@ -84,8 +84,8 @@ def norm_of(
     if norm is None:
         return None
     place = _epsilon_of(probe, n, norm)
-    found = None if place is None else replace(norm, epsilon=place[0], place=place[1])
-    return found if found and _holds(probe, found, shape) else None
+    whole = None if place is None else replace(norm, epsilon=place[0], place=place[1])
+    return whole if whole and _holds(probe, whole, shape) else None
 
 
 def _affine_norm(

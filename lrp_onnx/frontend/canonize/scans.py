@@ -54,7 +54,7 @@ class _Scan:
     added: list[ir.Value]
     """The other operands of the sums."""
     states: list[ir.Value]
-    found: list[ir.Value] = field(default_factory=list)
+    known: list[ir.Value] = field(default_factory=list)
     """The signals, once they are known."""
 
     def signals(self, values: _Values) -> Iterator[Gated]:
@@ -63,7 +63,7 @@ class _Scan:
             for signal, products in _factors(values, value):
                 gates = [(p, k) for p, k in products if values.varies(p.inputs[k])]
                 if gates and all(values.depends(p.inputs[k], [signal]) for p, k in gates):
-                    self.found.append(signal)
+                    self.known.append(signal)
                     yield from gates
                     break
 
@@ -81,7 +81,7 @@ class _Scan:
                 if _moves(node, k):
                     pending += node.outputs
                 elif _multiplies(node) and node not in own:
-                    yield from [(node, 1 - k)] * values.depends(node.inputs[1 - k], self.found)
+                    yield from [(node, 1 - k)] * values.depends(node.inputs[1 - k], self.known)
 
 
 class _Values:
@@ -108,8 +108,8 @@ class _Values:
                 self.outer[body.inputs[part.body]] = whole
         for n, b in ports.outputs.items():
             self.results.setdefault(body.outputs[b], []).append(node.outputs[n])
-        for _, got, given in ports.states:
-            self.states[body.inputs[got]] = body.outputs[given]
+        for _, got, carried_on in ports.states:
+            self.states[body.inputs[got]] = body.outputs[carried_on]
 
     def handed_out(self, value: ir.Value) -> list[ir.Value]:
         """What a node gives whose body gives the value."""
@@ -234,14 +234,14 @@ def _add(scan: _Scan, product: ir.Node, state: int, added: ir.Value | None) -> N
 
 def _carried(values: _Values) -> Iterator[_Scan]:
     """Steps that a Loop or Scan runs."""
-    for got, given in values.states.items():
-        source = values.source(given)
+    for got, carried_on in values.states.items():
+        source = values.source(carried_on)
         node = None if source is None else source.producer()
         for product, at, added in () if node is None else values.updates(node):
             gate = product.inputs[1 - at]
             others = [v for v in values.states if v.graph is got.graph and _is_float(v)]
             if values.source(product.inputs[at]) is got and not values.depends(gate, others):
-                scan = _Scan([], [], [v for v in (got, given, source) if v is not None])
+                scan = _Scan([], [], [v for v in (got, carried_on, source) if v is not None])
                 _add(scan, product, at, added)
                 yield scan
                 break

@@ -100,8 +100,8 @@ def _permutation(nodes: list[ir.Node]) -> tuple[int, ...] | None:
     names = dict.fromkeys(d.value for d in known[0] if not isinstance(d, int))
     if None in names or len(names) > len(PRIMES[0]):
         return None
-    found = {_read_off(nodes, known, dict(zip(names, primes, strict=False))) for primes in PRIMES}
-    return found.pop() if len(found) == 1 else None
+    perms = {_read_off(nodes, known, dict(zip(names, primes, strict=False))) for primes in PRIMES}
+    return perms.pop() if len(perms) == 1 else None
 
 
 def _read_off(

@@ -91,7 +91,7 @@ def linear_classifier(build: Build, node: ir.Node) -> Sequence[ir.Value | None]:
     if (rows, len(labels)) != (1, 2):
         z = _transformed(build, node, _scores(build, node, w, b))
         return [None, build.explained(node.outputs[1], z)]
-    logistic = attribute(node, "post_transform", "NONE") == "LOGISTIC"
+    logistic = node.attributes.get_string("post_transform", "NONE") == "LOGISTIC"
     both = [-b[0] if logistic else 1 - b[0], b[0]]
     scores = _scores(build, node, np.concatenate([-w, w]), both)
     z = _transformed(build, node, scores) if logistic else scores
@@ -106,7 +106,7 @@ def _scores(build: Build, node: ir.Node, w: ArrayLike, b: ArrayLike) -> ir.Value
 
 
 def _transformed(build: Build, node: ir.Node, scores: ir.Value) -> ir.Value:
-    name = attribute(node, "post_transform", "NONE")
+    name = node.attributes.get_string("post_transform", "NONE")
     if name not in TRANSFORMS:
         raise UnsupportedError(f"its post_transform {name} has no rule. Export it with NONE")
     op_type = TRANSFORMS[name]

@@ -136,6 +136,6 @@ def _group_norm(
     gamma, beta = (build.op("CastLike", v, like) for v in (gamma, beta))
     scaled = build.op("Mul", whole, build.op("Reshape", gamma, column))
     y = build.op("Add", scaled, build.op("Reshape", beta, column))
-    if attribute(node, "activation", 0):
+    if node.attributes.get_int("activation", 0):
         y = build.op("Mul", y, build.op("Sigmoid", y))
     return build.op("Transpose", y, perm=[0, 2, 3, 1])

@@ -61,7 +61,7 @@ def fused_conv(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     y = build.op("Conv", x, w, b, **attributes)
     y = y if z is None else build.op("Add", y, z)
     parameters = node.attributes.get_floats("activation_params", [])
-    return [activated(build, y, attribute(node, "activation", ""), parameters, x)]
+    return [activated(build, y, node.attributes.get_string("activation", ""), parameters, x)]
 
 
 @decomposes("FusedGemm", domain=MICROSOFT)
@@ -76,7 +76,7 @@ def fused_gemm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
 
 def _activated_by_attributes(build: Build, node: ir.Node, y: ir.Value) -> ir.Value:
     """The activation named by `activation`, its parameters in attributes of their own."""
-    name = attribute(node, "activation", "")
+    name = node.attributes.get_string("activation", "")
     parameters = (attribute(node, f"activation_{k}") for k in PARAMETERS.get(name, ()))
     return activated(build, y, name, [v for v in parameters if v is not None], node.inputs[0])
 
@@ -111,8 +111,8 @@ def _transposed(build: Build, node: ir.Node, i: int) -> ir.Value | None:
     stay.
     """
     value, letter = node.inputs[i], "AB"[i]
-    swapped = bool(attribute(node, f"trans{letter}", 0))
-    moved = bool(attribute(node, f"transBatch{letter}", 0))
+    swapped = bool(node.attributes.get_int(f"trans{letter}", 0))
+    moved = bool(node.attributes.get_int(f"transBatch{letter}", 0))
     if value is None or not (swapped or moved):
         return value
     if value.shape is None:

@@ -16,7 +16,7 @@ from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.activation import MICROSOFT
 from lrp_onnx.frontend.decompose.heads import known_size, positions, rank_of, size_of
 from lrp_onnx.frontend.decompose.registry import decomposes
-from lrp_onnx.graph.replacement import Build, attribute
+from lrp_onnx.graph.replacement import Build
 
 __all__ = ["root_mean_square"]
 
@@ -81,7 +81,7 @@ def gated_rms_norm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     rows = build.op("Reshape", x, build.ints(-1, width))
     y, _ = _simplified(build, rows, x, scale, [-1], node.attributes.get_float("epsilon", 1e-5))
     opened = build.op("Sigmoid", gate)
-    if attribute(node, "activation", "silu") != "sigmoid":
+    if node.attributes.get_string("activation", "silu") != "sigmoid":
         opened = build.op("Mul", gate, opened)
     return [build.op("Mul", build.op("Reshape", y, build.op("Shape", x)), opened)]
 

@@ -11,7 +11,7 @@ from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.heads import column, rank_of
 from lrp_onnx.frontend.decompose.operands import varies
 from lrp_onnx.frontend.decompose.registry import decomposes
-from lrp_onnx.graph.replacement import Build, attribute
+from lrp_onnx.graph.replacement import Build
 
 __all__: list[str] = []
 
@@ -22,7 +22,7 @@ AXIS_IS_INPUT = 20
 @decomposes("LpNormalization")
 def lp_normalization(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """x / ‖x‖, and 0 where the norm is 0; the norm is a divisor.  Spec: ONNX LpNormalization-22."""
-    x, p = node.inputs[0], attribute(node, "p", 2)
+    x, p = node.inputs[0], node.attributes.get_int("p", 2)
     if p not in (1, 2):
         raise UnsupportedError(f"its p is {p}, not 1 or 2")
     axis = build.ints(node.attributes.get_int("axis", -1))

@@ -96,10 +96,10 @@ def _kept(node: ir.Node) -> Size:
     """The unknown size that Reshape reads, where the one that it gives has as many elements beside
     it.
     """
-    read, given = (_sizes(v) or [] for v in (_read(node)[0], node.outputs[0]))
+    read, written = (_sizes(v) or [] for v in (_read(node)[0], node.outputs[0]))
     unknown = [size for size in read if not isinstance(size, int)]
-    counts = [prod(s for s in sizes if isinstance(s, int)) for sizes in (read, given)]
-    alone = len(unknown) == 1 == sum(not isinstance(size, int) for size in given)
+    counts = [prod(s for s in sizes if isinstance(s, int)) for sizes in (read, written)]
+    alone = len(unknown) == 1 == sum(not isinstance(size, int) for size in written)
     return unknown[0] if alone and counts[0] == counts[1] != 0 else None
 
 
@@ -159,14 +159,15 @@ def _window(node: ir.Node, k: int) -> Hashable:
         attribute(node, name, [default] * n)[k]
         for name, default in (("strides", 1), ("dilations", 1), ("output_padding", 0))
     )
-    pads, auto = attribute(node, "pads", [0] * 2 * n), attribute(node, "auto_pad", "NOTSET")
+    pads = node.attributes.get_ints("pads", [0] * 2 * n)
+    auto = node.attributes.get_string("auto_pad", "NOTSET")
     reach = (kernel[k] - 1) * dilation
     padding = reach if auto.startswith("SAME") and stride == 1 else pads[k] + pads[n + k]
     if stride == 1 and padding == reach and not extra:
         return KEEPS
     # rounded up, a last window that would start behind the input is left out: where it starts
     # depends on the padding in front
-    up = (pads[k],) if attribute(node, "ceil_mode", 0) else ()
+    up = (pads[k],) if node.attributes.get_int("ceil_mode", 0) else ()
     return kernel[k], stride, dilation, extra, padding, auto, up
 
 

@@ -26,7 +26,7 @@ def free_generated_names(model: ir.Model) -> bool:
     """Rename them, but for the inputs and outputs of the model."""
     own = {*model.graph.inputs, *model.graph.outputs}
     graphs = graphs_of(model.graph)
-    found = [
+    generated = [
         value
         for graph in graphs
         for value in chain(graph.initializers.values(), *(node.outputs for node in graph))
@@ -34,10 +34,10 @@ def free_generated_names(model: ir.Model) -> bool:
     ]
     nodes = [node for graph in graphs for node in graph]
     taken = {v.name for node in nodes for v in (*node.inputs, *node.outputs) if v is not None}
-    for value in found:
+    for value in generated:
         before, name = value.name, f"{value.name}/read"
         while name in taken:
             name += "_"
         rename(value, name)
         aliases(model)[before] = name
-    return bool(found)
+    return bool(generated)
