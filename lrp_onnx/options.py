@@ -90,6 +90,12 @@ class CompileOptions:
     relevance_at: str | Sequence[str] = option(
         (), "An inner tensor whose relevance is an output too.", shown="TENSOR", repeatable=True
     )
+    activation_at: str | Sequence[str] = option(
+        (),
+        "An inner tensor of the model that is an output TENSOR_activation too.",
+        shown="TENSOR",
+        repeatable=True,
+    )
     conditions: str | Sequence[str] = option(
         (),
         "An inner tensor that gets an input TENSOR_condition, by which the relevance of its "
@@ -142,7 +148,7 @@ class CompileOptions:
     )
 
     def __post_init__(self) -> None:
-        for name in ("output", "explain", "relevance_at", "conditions"):
+        for name in ("output", "explain", "relevance_at", "activation_at", "conditions"):
             value = getattr(self, name)
             if isinstance(value, str):  # one name alone is a name, not its letters
                 object.__setattr__(self, name, (value,))

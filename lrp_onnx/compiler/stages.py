@@ -18,6 +18,7 @@ import onnx_ir as ir
 
 from lrp_onnx.analysis.signs import signs
 from lrp_onnx.compiler.accounts import accounts_of
+from lrp_onnx.compiler.activations import Activations
 from lrp_onnx.compiler.check import check_compiled
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.explanation import emit_relevance
@@ -132,6 +133,7 @@ class Prepared:
     ends: Ends
     assignment: Assignment
     prediction: Prediction
+    activations: Activations
 
     def with_relevance_at(self, names: Iterable[str]) -> Prepared:
         """The same with the relevance of more tensors."""
@@ -184,13 +186,14 @@ def prepare(loaded: Loaded, options: CompileOptions, ranges: Ranges | None = Non
         options = replace(options, baseline=read_baselines(loaded.model, options.baseline))
     with loaded.stage("normalize"):
         prediction = normalize(loaded.model, options.opset)
+        activations = Activations(loaded.model, prediction, options.activation_at)
     notes.asked_for(loaded.model).update(options.relevance_at, options.conditions)
     with loaded.stage("canonize"):
         canonize(loaded.model)
     with loaded.stage("assign", lambda: assignment):
         of_input = input_ends(loaded.model, ranges or {})
         assignment = assign_outputs(loaded.model, options, of_input)
-    return Prepared(loaded, ends, assignment, prediction)
+    return Prepared(loaded, ends, assignment, prediction, activations)
 
 
 @_older_objects_set_aside()
@@ -214,6 +217,7 @@ def compile_prepared(prepared: Prepared, accounts: bool = False) -> Compiled:
     with loaded.stage("lower"):
         lower(model, emit)
         prepared.prediction.put_back(model)
+        prepared.activations.add_to(model)
         if options.fold == "always" or (options.fold, options.runtime) == ("auto", "portable"):
             fold_constants(model, options.fold)
             remove_unused(model)

@@ -63,6 +63,11 @@ class Prediction:
         inputs = tuple(v.name for v in graph.inputs)
         return Prediction(inputs, tuple(map(Recorded.of, graph)), _weights_of(graph))
 
+    @property
+    def tensors(self) -> set[str | None]:
+        """The names of the tensors that the nodes compute."""
+        return {name for own in self.nodes for name in own.outputs if name}
+
     def put_back(self, model: ir.Model) -> None:
         """Let these nodes compute the outputs, and the explanation read their tensors."""
         restored = _Restored(self, model)

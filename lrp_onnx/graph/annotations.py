@@ -14,6 +14,7 @@ from typing import Any
 import onnx_ir as ir
 
 __all__ = [
+    "ACTIVATION",
     "ADDED",
     "AUDIT",
     "BASELINE",
@@ -138,6 +139,8 @@ RELEVANCE = "_relevance"
 """Behind an explained tensor's name: the output that holds its relevance."""
 TOPK_INDEX = "_topk_index"
 """Behind the explained output's name: the output that names the classes of `top-K`."""
+ACTIVATION = "_activation"
+"""Behind an inner tensor's name: the output that is that tensor."""
 CONDITION = "_condition"
 """Behind a conditioned tensor's name: the input that multiplies its channels' relevance."""
 AUDIT = "lrp.audit_"
