@@ -52,7 +52,8 @@ class Batches:
 
     def together(self, call: Call, samples: Sequence[Feeds], size: int) -> Batches:
         """The same with `size` samples run together, if two of them give what each gives alone."""
-        if not self.apart or self.fixed > 1 or size == 1 or not samples:
+        batched = all(x.ndim and len(x) == 1 for feeds in samples for x in feeds.values())
+        if not self.apart or self.fixed > 1 or size == 1 or not samples or not batched:
             return self
         first, other = samples[0], samples[-1]
         both = replace(self, size=2)

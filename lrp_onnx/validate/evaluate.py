@@ -151,7 +151,7 @@ def evaluated(question: Question, watch: Watch | None = None) -> Evaluation:
     explained, warnings = _explained(question, original, classes, watch)
     references = references_of(samples, names, apart, question.seed)
     maps = {e.name: e.maps for e in explained} | references
-    watch.begin("replace units", flipping.passes * len(maps))
+    watch.begin("replace units", 2 * len(samples) * len(maps))
     scores = ticking(original.scores, watch)
     flipped = {name: flipping.curves(scores, own) for name, own in maps.items()}
     changed = _redrawn(question, original, explained, watch)

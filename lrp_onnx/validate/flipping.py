@@ -17,7 +17,7 @@ al. 2024, Decoupling pixel flipping and occlusion strategy for consistent XAI be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,8 +30,8 @@ from lrp_onnx.validate.units import Units
 __all__ = ["Curve", "Ends", "Flipped", "Flipping", "Scores", "grid"]
 
 Float = NDArray[np.float64]
-Scores = Callable[[Iterable[tuple[int, Feeds]]], Iterator[float]]
-"""The score of each changed sample, which comes with the number of the sample that it was."""
+Scores = Callable[[int, Mapping[str, Array]], Float]
+"""The scores of one sample, by its number, when inputs are changed: each [rows, *its shape]."""
 
 
 @dataclass(frozen=True)
@@ -92,33 +92,26 @@ class Flipping:
     points: int
     """In so many steps all units are replaced, in fewer where there are fewer units."""
 
-    @property
-    def passes(self) -> int:
-        """How many changed samples are scored for one map."""
-        return sum(2 * max(0, len(grid(own.count, self.points)) - 2) for own in self.units)
-
-    def curves(self, score: Scores, maps: Sequence[Mapping[str, Array]]) -> list[Flipped]:
+    def curves(self, scores: Scores, maps: Sequence[Mapping[str, Array]]) -> list[Flipped]:
         """The curves of one map of every sample, by input.
 
         Of units of equal relevance the first in order comes first both ways, so that a map that
         says nothing gets an SRG of 0.
         """
-        scores = score(self._changed(maps))
         flipped = []
-        for own, end in zip(self.units, self.ends, strict=True):
-            points = grid(own.count, self.points)
-            inner = [[next(scores) for _ in points[1:-1]] for _ in ("morf", "lerf")]
-            share = points / max(1, own.count)
-            morf, lerf = (Curve(share, np.array([end.whole, *y, end.replaced])) for y in inner)
-            flipped.append(Flipped(morf, lerf))
+        for k, own in enumerate(maps):
+            relevance = self.units[k].relevance(own)
+            curves = [self._curve(scores, k, sign * relevance) for sign in (-1, 1)]
+            flipped.append(Flipped(*curves))
         return flipped
 
-    def _changed(self, maps: Sequence[Mapping[str, Array]]) -> Iterator[tuple[int, Feeds]]:
-        for k, (own, of_sample) in enumerate(zip(self.units, maps, strict=True)):
-            relevance = own.relevance(of_sample)
-            for order in (
-                np.argsort(-relevance, kind="stable"),
-                np.argsort(relevance, kind="stable"),
-            ):
-                for count in grid(own.count, self.points)[1:-1]:
-                    yield k, own.replaced(self.samples[k], self.others[k], order[:count])
+    def _curve(self, scores: Scores, number: int, key: Float) -> Curve:
+        """The curve of one sample, units of the smallest key first."""
+        units, end = self.units[number], self.ends[number]
+        counts = grid(units.count, self.points)
+        rank = np.empty(units.count, np.int64)
+        rank[np.argsort(key, kind="stable")] = np.arange(units.count)
+        chosen = rank < counts[1:-1, None]
+        changed = units.replaced(self.samples[number], self.others[number], chosen)
+        inner = scores(number, changed)
+        return Curve(counts / max(1, units.count), np.array([end.whole, *inner, end.replaced]))

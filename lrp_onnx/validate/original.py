@@ -24,7 +24,7 @@ from lrp_onnx.graph.session import Array, Runtime, runtime_form
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.feeds import check
 from lrp_onnx.validate.batches import Batches, Feeds, samples_of
-from lrp_onnx.validate.evaluation import Clock
+from lrp_onnx.validate.evaluation import Clock, Float
 from lrp_onnx.validate.question import Question
 from lrp_onnx.validate.score import Score, class_of, score_of
 
@@ -61,7 +61,9 @@ class Original:
         self.classes = np.concatenate(known) if len(known) == len(chosen) else None
         """The class of each sample; None where it is no class that is explained."""
         self.score: Score = score_of(mask.metadata, self.outputs)
-        self.own = [self.score(y, m) for y, m in zip(self.outputs, self.masks, strict=True)]
+        self.own = [
+            float(self.score(self._stack(y), self._mask(k))[0]) for k, y in enumerate(self.outputs)
+        ]
         """The score of each sample as it is."""
 
     def predict(self, samples: Iterable[Feeds]) -> Iterator[Array]:
@@ -69,17 +71,33 @@ class Original:
         for outputs in self.batches.run(self._call, samples):
             yield next(iter(outputs.values()))
 
-    def scores(self, changed: Iterable[tuple[int, Feeds]]) -> Iterator[float]:
-        """The score of each changed sample, which comes with the number of the sample it was."""
-        numbers: list[int] = []
+    def scores(self, number: int, changed: Mapping[str, Array]) -> Float:
+        """The scores of one sample when inputs are changed: each [rows, *its shape]."""
+        rows = len(next(iter(changed.values())))
+        size = max(self.batches.size, self.batches.fixed)
+        found = [
+            self._scores(number, {n: x[start : start + size] for n, x in changed.items()})
+            for start in range(0, rows, size)
+        ]
+        return np.concatenate(found) if found else np.empty(0)
 
-        def samples() -> Iterator[Feeds]:
-            for number, feeds in changed:
-                numbers.append(number)
-                yield feeds
+    def _scores(self, number: int, changed: Mapping[str, Array]) -> Float:
+        """The same for as many rows as are run together."""
+        feeds = {**self.samples[number], **{n: x[0] for n, x in changed.items()}}
+        rows = np.arange(len(next(iter(changed.values()))))
+        filled = np.pad(rows, (0, max(0, self.batches.fixed - len(rows))), "edge")
+        if len(filled) > 1:
+            feeds = {n: np.repeat(x, len(filled), 0) for n, x in feeds.items()}
+            feeds |= {n: x[filled, 0] for n, x in changed.items()}
+        y = next(iter(self._call(feeds, rows).values()))
+        return self.score(self._stack(y)[rows], self._mask(number))
 
-        for k, y in enumerate(self.predict(samples())):
-            yield self.score(y, self.masks[numbers[k]])
+    def _stack(self, y: Array) -> Array:
+        """The outputs one behind the other, without a batch axis of their own."""
+        return np.atleast_1d(y) if self.batches.apart else y[None]
+
+    def _mask(self, number: int) -> Array:
+        return self._stack(self.masks[number])[0] if self.batches.apart else self.masks[number]
 
     def _call(self, feeds: dict[str, Array], numbers: Array) -> dict[str, Array]:
         began = time.perf_counter()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 
-from lrp_onnx.validate.batches import Feeds
+from lrp_onnx.graph.session import Array
+from lrp_onnx.validate.evaluation import Float
 from lrp_onnx.validate.flipping import Ends, Flipping, Scores
 from lrp_onnx.validate.original import Original
 from lrp_onnx.validate.question import Question, Watch
@@ -20,17 +21,19 @@ def flipping_of(question: Question, original: Original) -> tuple[Flipping, str]:
     others, words = replacement_of(samples, names, apart, question.replacement)
     pairs = list(zip(samples, others, strict=True))
     units = [units_of(feeds, names, apart, question.unit, other) for feeds, other in pairs]
-    replaced = original.scores((k, {**feeds, **other}) for k, (feeds, other) in enumerate(pairs))
-    ends = [Ends(own, other) for own, other in zip(original.own, replaced, strict=True)]
+    ends = [
+        Ends(original.own[k], float(original.scores(k, {n: x[None] for n, x in other.items()})[0]))
+        for k, other in enumerate(others)
+    ]
     return Flipping(samples, others, units, ends, question.points), words
 
 
 def ticking(scores: Scores, watch: Watch) -> Scores:
-    """The same scores, each of which is told."""
+    """The same scores, told curve by curve."""
 
-    def told(changed: Iterable[tuple[int, Feeds]]) -> Iterator[float]:
-        for score in scores(changed):
-            watch.tick()
-            yield score
+    def told(number: int, changed: Mapping[str, Array]) -> Float:
+        found = scores(number, changed)
+        watch.tick()
+        return found
 
     return told

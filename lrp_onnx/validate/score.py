@@ -33,13 +33,15 @@ class Score:
     softmax: bool = False
     """Whether probabilities are made of the output first, over axis 1."""
 
-    def __call__(self, y: Array, mask: Array) -> float:
-        """The score of one sample. mask: m, shaped like y."""
+    def __call__(self, y: Array, mask: Array) -> NDArray[np.float64]:
+        """The scores of several outputs, one behind the other along axis 0; mask: m of each."""
         values = y.astype(np.float64)
         if self.softmax:
             powers = np.exp(values - values.max(1, keepdims=True))
             values = powers / powers.sum(1, keepdims=True)
-        return float((mask * values).sum() / max(1.0, mask.clip(0).sum()))
+        explained = (mask * values).reshape(len(y), -1).sum(1)
+        scores: NDArray[np.float64] = explained / max(1.0, float(mask.clip(0).sum()))
+        return scores
 
 
 def score_of(metadata: Mapping[str, str], outputs: Sequence[Array]) -> Score:

@@ -138,7 +138,7 @@ def _search(
     original = Original(question, Clock())
     flipping, _ = flipping_of(question, original)
     count = 1 + sum(len(values) - 1 for values in choices.values())
-    watch.begin("tune", count * flipping.passes)
+    watch.begin("tune", 2 * count * len(original.samples))
     tried: dict[Graded, Float] = {}
     with tempfile.TemporaryDirectory(prefix="lrp-onnx-") as folder:
 

@@ -55,13 +55,17 @@ class Units:
         return total
 
     def replaced(
-        self, feeds: Mapping[str, Array], other: Mapping[str, Array], chosen: NDArray[np.int64]
+        self, feeds: Mapping[str, Array], other: Mapping[str, Array], chosen: NDArray[np.bool_]
     ) -> dict[str, Array]:
-        """The sample with the chosen units taken from another one."""
-        flags = np.zeros(self.count + 1, bool)  # the last is that of elements in no unit
-        flags[chosen] = True
-        changed = {n: np.where(flags[k], other[n], feeds[n]) for n, k in self.labels.items()}
-        return {**feeds, **changed}
+        """The explained inputs of the sample with units taken from another one, once for each row
+        of `chosen` [rows, count]: [rows, *its shape].
+        """
+        kept = np.zeros((len(chosen), 1), bool)  # of elements in no unit, whose label is -1
+        flags = np.concatenate([chosen, kept], axis=1)
+        return {
+            name: np.where(flags[:, labels], other[name], feeds[name])
+            for name, labels in self.labels.items()
+        }
 
 
 def spatial_axes(x: Array, batched: bool) -> tuple[int, ...]:

@@ -34,10 +34,9 @@ def test_units(name: str) -> None:
     x = np.arange(1, 1 + np.prod(shape)).reshape(shape).astype(dtype)
     units = units_of({"x": x}, ["x"], True, size)
     assert units_in_words(x, True, [units], size) == words
-    flags = np.arange(units.count)
-    changed = units.replaced({"x": x}, {"x": x * 0}, flags)
-    assert not changed["x"].any()  # every element is in a unit
-    one = units.replaced({"x": x}, {"x": x * 0}, flags[-1:])["x"]
+    flags = np.array([np.ones(units.count, bool), np.arange(units.count) == units.count - 1])
+    whole, one = units.replaced({"x": x}, {"x": x * 0}, flags)["x"]
+    assert not whole.any()  # every element is in a unit
     assert 0 < (one == 0).sum() <= x.size / units.count * 2
     relevance = units.relevance({"x": x.astype(np.float64)})
     assert relevance.sum() == pytest.approx(x.sum(dtype=np.float64))
@@ -47,7 +46,8 @@ def test_units(name: str) -> None:
 def test_a_unit_holds_all_channels_of_its_place() -> None:
     x = np.zeros((1, 2, 4, 4), F)
     units = units_of({"x": x}, ["x"], True, (2,))
-    changed = units.replaced({"x": x}, {"x": x + 1}, np.array([1]))["x"]
+    flags = np.arange(4)[None] == 1
+    (changed,) = units.replaced({"x": x}, {"x": x + 1}, flags)["x"]
     assert (changed[0, :, :2, 2:] == 1).all()
     assert changed.sum() == 2 * 4
 
@@ -66,7 +66,8 @@ def test_padding_is_no_unit() -> None:
     (other,), _ = replacement_of([{"x": ids}], ["x"], True, None)
     units = units_of({"x": ids}, ["x"], True, other=other)
     assert units.count == 3
-    assert units.replaced({"x": ids}, other, np.array([1]))["x"].tolist() == [[101, 0, 9, 0, 0]]
+    flags = np.array([[False, True, False]])
+    assert units.replaced({"x": ids}, other, flags)["x"].tolist() == [[[101, 0, 9, 0, 0]]]
 
 
 def test_a_size_that_does_not_fit_is_refused() -> None:
