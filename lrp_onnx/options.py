@@ -42,8 +42,9 @@ class CompileOptions:
 
     composite: str | None = option(
         None,
-        "Which rule each layer gets: a composite by name or file [epsilon-plus-flat].",
-        shown="NAME|FILE.toml",
+        "Which rule each layer gets: a composite by name or file; auto chooses by what the network "
+        "is made of [auto].",
+        shown="auto|NAME|FILE.toml",
     )
     method: str = option("lrp", "How relevance is computed: {methods}.")
     parameters: Mapping[str, float | tuple[float, ...] | list[float] | str] = option(
@@ -85,7 +86,10 @@ class CompileOptions:
         shown="N",
     )
     start: str | None = option(
-        None, "What relevance sums to: the explained logit, or one [logit].", shown="logit|one"
+        None,
+        "What relevance sums to: the explained logit, that logit less the mean of all (contrast), "
+        "or one. auto is contrast behind a softmax, else logit [auto].",
+        shown="auto|logit|contrast|one",
     )
     relevance_at: str | Sequence[str] = option(
         (), "An inner tensor whose relevance is an output too.", shown="TENSOR", repeatable=True

@@ -29,6 +29,7 @@ STARTS_AT = {
     "output": "the output's own values",
     "logits": "the logits before the final softmax or sigmoid",
 }
+LESS_MEAN = ", less the mean of all classes"
 OTHERWISE = "--class-axis and --output choose otherwise"
 LONGEST = 16
 """Characters of a name of a size."""
@@ -54,7 +55,9 @@ def explained_facts(compiled: Compiled) -> dict[str, Any]:
 def _facts(compiled: Compiled, one: Mapping[str, str]) -> dict[str, Any]:
     keys = ("method", *METHODS[one["method"]].settings, "output", "target")
     facts: dict[str, Any] = {key: one[key] for key in keys}
-    facts["starts_at"] = STARTS_AT[one["starts_at"]]
+    facts["starts_at"] = STARTS_AT[one["starts_at"]] + LESS_MEAN * (one["start"] == "contrast")
+    if "chosen_because" in one:
+        facts["chosen_because"] = one["chosen_because"]
     if conditions := json.loads(one["conditions"]):
         facts["conditions"] = conditions
     output = _output(compiled, one)
@@ -67,12 +70,14 @@ def _facts(compiled: Compiled, one: Mapping[str, str]) -> dict[str, Any]:
 
 
 def explained_rows(compiled: Compiled) -> list[tuple[str, str]]:
-    """The same as names and values: a line for each output, and one more where the output is not
-    [N, classes].
+    """The same as names and values: a line for each output, one more where `auto` chose the
+    composite, and one where the output is not [N, classes].
     """
     rows = []
     for one in each_output(stamp_of(compiled.graph.metadata_props)):
         rows.append(("explains", _line(compiled, one)))
+        if because := one.get("chosen_because"):
+            rows.append(("composite", f"auto took {one['composite']}: {because}"))
         if entries := explained_entries(compiled, one):
             rows.append(("entries", entries))
     return rows
@@ -88,7 +93,8 @@ def _line(compiled: Compiled, one: Mapping[str, str]) -> str:
     facts = _facts(compiled, one)
     axis = f", class axis {facts['class_axis']}" if "class_axis" in facts else ""
     what = METHODS[one["method"]].describe(one)
-    return f"{facts['target']} of {facts['output']}{axis}, by {what}"
+    less = LESS_MEAN * (one["start"] == "contrast")
+    return f"{facts['target']} of {facts['output']}{axis}{less}, by {what}"
 
 
 def by_what(options: CompileOptions) -> str:

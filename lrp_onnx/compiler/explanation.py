@@ -113,11 +113,12 @@ def _emit_output(
 
 def _starts(emit: Emit, graph: ir.Graph, assignment: Assignment) -> list[ir.Value]:
     """Where relevance starts: one tensor, for `top-K` one for each class."""
-    y, output, axis = assignment.start_at, assignment.output, assignment.class_axis
-    target, start = assignment.target, assignment.start
+    y, output, axis = assignment.logits, assignment.output, assignment.class_axis
+    target = assignment.target
+    explained = None if assignment.start == "one" else assignment.start_at
     emit.write_for(y, f"target/{output.name}", "start")
     return [
-        starting_relevance(emit, graph, y, output, target, axis, start, place)
+        starting_relevance(emit, graph, y, output, target, axis, explained, place)
         for place in range(target.count)
     ]
 
@@ -204,7 +205,7 @@ def _add_relevance(
 
 def _add_classes(graph: ir.Graph, emit: Emit, assignment: Assignment) -> None:
     """The output `<output>_topk_index`: which classes were explained, along the class axis."""
-    y, output, axis = assignment.start_at, assignment.output, assignment.class_axis
+    y, output, axis = assignment.logits, assignment.output, assignment.class_axis
     emit.write_for(y, f"target/{output.name}", "start")
     count, dims = assignment.target.count, list(y.shape or ())
     shape = [*dims, 1] if axis is None else [*dims[:axis], count, *dims[axis + 1 :]]

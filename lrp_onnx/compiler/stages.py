@@ -279,7 +279,6 @@ def _stamp(model: ir.Model, source: Source, assignment: Assignment) -> None:
         {
             notes.VERSION: version(),
             notes.SOURCE_SHA256: sha256_of(source),
-            notes.COMPOSITE: assignment.composite_name,
             notes.TARGET: str(assignment.target),
             notes.METHOD: assignment.method.name,
             notes.RUNTIME: options.runtime,
@@ -300,9 +299,10 @@ def _output_metadata(assignment: Assignment) -> dict[str, str]:
     """What is said of each output by itself."""
     return {
         **_method_metadata(assignment),
+        notes.COMPOSITE: assignment.composite_name,
         notes.START: assignment.start,
         notes.OUTPUT: assignment.output.name or "",
-        notes.STARTS_AT: "output" if assignment.start_at is assignment.output else "logits",
+        notes.STARTS_AT: "output" if assignment.logits is assignment.output else "logits",
         notes.CLASS_AXIS: "" if assignment.class_axis is None else str(assignment.class_axis),
     }
 
@@ -338,4 +338,6 @@ def _method_metadata(assignment: Assignment) -> dict[str, str]:
         }
     if assignment.method.samples:
         return {notes.SAMPLES: str(assignment.samples), notes.NOISE: f"{assignment.noise:g}"}
+    if assignment.chosen_because:
+        return {notes.CHOSEN_BECAUSE: assignment.chosen_because}
     return {}

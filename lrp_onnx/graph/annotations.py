@@ -20,6 +20,7 @@ __all__ = [
     "BASELINE",
     "CELL",
     "CHANGED",
+    "CHOSEN_BECAUSE",
     "CLASS_AXIS",
     "COMPLETENESS",
     "COMPOSITE",
@@ -92,6 +93,8 @@ RUNS_ALWAYS = "lrp.here"
 VERSION = "lrp.version"
 SOURCE_SHA256 = "lrp.source_sha256"
 COMPOSITE = "lrp.composite"
+CHOSEN_BECAUSE = "lrp.chosen_because"
+"""Why composite `auto` took the one that is named; absent where the user names one."""
 METHOD = "lrp.method"
 TARGET = "lrp.target"
 START = "lrp.start"

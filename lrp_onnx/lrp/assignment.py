@@ -18,10 +18,20 @@ from lrp_onnx.graph.annotations import RESEMBLES
 from lrp_onnx.graph.names import name_bodies, name_of
 from lrp_onnx.graph.tensors import outputs_of
 from lrp_onnx.lrp.assigned import Assigned
-from lrp_onnx.lrp.composite import RECTIFIER, Composite, Layer, Override, chosen_composite
+from lrp_onnx.lrp.auto import AUTO, Choice, composite_for
+from lrp_onnx.lrp.composite import (
+    RECTIFIER,
+    Composite,
+    Layer,
+    Override,
+    chosen_composite,
+    load_composite,
+)
+from lrp_onnx.lrp.contrast import contrasted, is_copy
 from lrp_onnx.lrp.layer import layer_of
-from lrp_onnx.lrp.logits import logits_behind
+from lrp_onnx.lrp.logits import classes_of_softmax, logits_behind
 from lrp_onnx.lrp.methods import Method, method_of
+from lrp_onnx.lrp.start import chosen_start
 from lrp_onnx.lrp.target import Target, choose_output, class_axis_of, parse_target
 from lrp_onnx.options import CompileOptions
 
@@ -57,14 +67,18 @@ class Assignment:
     options: CompileOptions
     method: Method
     composite: Composite
+    chosen_because: str
+    """Why `auto` took that composite; empty where the user or the method names one."""
     parameters: Mapping[str, Override]
     """Those of the user, and the implied ones that a rule takes."""
     output: ir.Value
+    logits: ir.Value
+    """The output itself, or the logits behind a final softmax or sigmoid."""
     start_at: ir.Value
-    """Where relevance starts: the output itself, or the logits behind a final softmax or
-    sigmoid.
-    """
+    """Where relevance starts: there, or at the logits less their mean."""
     target: Target
+    start: str
+    """What relevance sums to: logit, contrast or one."""
     class_axis: int | None
     inputs: tuple[ir.Value, ...]
     nodes: tuple[Assigned, ...]
@@ -85,13 +99,9 @@ class Assignment:
 
     @property
     def composite_name(self) -> str:
-        """The composite as the user named it, or as the method does."""
-        return self.options.composite or self.method.composite
-
-    @property
-    def start(self) -> str:
-        """Where relevance starts: logit or one."""
-        return self.options.start or self.method.start
+        """The composite as the user or the method names it; of `auto` the one that it took."""
+        name = self.options.composite or self.method.composite
+        return self.composite.name if name == AUTO else name
 
     @property
     def steps(self) -> int:
@@ -129,11 +139,43 @@ def _with_others(line: NodeReport, assignments: Sequence[Assignment]) -> NodeRep
     return replace(line, reason=line.reason + also)
 
 
+def _before_choice(name: str) -> Composite:
+    """What says which inputs are reached: the composite, or what all have in common that `auto`
+    takes.
+    """
+    return load_composite("base") if name == AUTO else chosen_composite(name)
+
+
+def _choice(
+    name: str, path: Sequence[Step], options: CompileOptions, implied: Mapping[str, Override]
+) -> Choice:
+    """The composite of that name, or the one that `auto` takes for the path."""
+    if name != AUTO:
+        return Choice(name, "")
+    given = {key.rpartition(".")[2] for key in options.parameters}
+    return composite_for(path, bool(implied) or given >= {"low", "high"})
+
+
+def _contrasted(graph: ir.Graph, output: ir.Value, logits: ir.Value, axis: int | None) -> ir.Value:
+    """The logits less their mean over the classes: those of the softmax, else those of the axis."""
+    if classes_of_softmax(output):
+        return logits_behind(graph, output, contrasted)
+    if axis is None:
+        raise TargetError(
+            f"start 'contrast': output {output.name!r} of shape {output.shape} has one class, and "
+            "no mean of others that it could be compared with. Choose --start logit."
+        )
+    return contrasted(graph, logits, axis)
+
+
 def _lines(graph: ir.Graph, nodes: Sequence[Assigned]) -> Iterator[NodeReport]:
     """A line for every node of a graph, each followed by those of its bodies on the path."""
     by_node = {a.step.node: a for a in nodes}
+    copies = {name_of(node): node for node in graph if is_copy(node)}
     for node in graph:
-        assigned = by_node.get(node)
+        if is_copy(node):
+            continue
+        assigned = by_node.get(copies.get(name_of(node), node))
         yield _line(node, assigned)
         if assigned is not None:
             pairs = zip(assigned.step.bodies, assigned.bodies, strict=True)
@@ -147,6 +189,7 @@ def _line(node: ir.Node, assigned: Assigned | None) -> NodeReport:
         return NodeReport(name, op_type, "", "", "no relevance passes here", outputs)
     kind, rule, reason = assigned.step.kind, assigned.rule.name, assigned.reason
     reason = f"{reason}; {RESEMBLING}" if RESEMBLES in node.meta else reason
+    reason = f"{reason}; less the mean of all classes" if is_copy(assigned.step.node) else reason
     return NodeReport(name, op_type, kind, rule, reason, outputs)
 
 
@@ -162,13 +205,6 @@ def assign(
     """
     graph, method = model.graph, method_of(options)
     name_bodies(graph)
-    composite = (
-        chosen_composite(options.composite or method.composite)
-        .with_rules(options.rules)
-        .with_parameters(options.parameters)
-    )
-    implied = _lacking(composite, options, _implied(composite, implied or {}))
-    composite = composite.with_parameters(implied)
     output, target = (
         choose_output(graph, options.output[0] if options.output else None),
         parse_target(options.target),
@@ -178,9 +214,20 @@ def assign(
             f"target {target}: method {method.name!r} explains one class at a time. Choose "
             "argmax or a class, or another method."
         )
-    start_at = logits_behind(graph, output)
-    inputs, path = _explained(graph, start_at, options.explain, composite)
     axis = class_axis_of(output, options.class_axis, _fed(graph), target)
+    start = chosen_start(options.start or method.start, target, classes_of_softmax(output))
+    logits = logits_behind(graph, output)
+    start_at = _contrasted(graph, output, logits, axis) if start == "contrast" else logits
+    name = options.composite or method.composite
+    inputs, path = _explained(graph, start_at, options.explain, _before_choice(name))
+    choice = _choice(name, path, options, implied or {})
+    composite = (
+        chosen_composite(choice.composite)
+        .with_rules(options.rules)
+        .with_parameters(options.parameters)
+    )
+    implied = _lacking(composite, options, _implied(composite, implied or {}))
+    composite = composite.with_parameters(implied)
     if target.kind == "top" and axis == 0:
         raise TargetError(
             f"target {target}: output {output.name!r} of shape {output.shape} has its classes "
@@ -197,10 +244,13 @@ def assign(
         options=options,
         method=method,
         composite=composite,
+        chosen_because=choice.reason,
         parameters=parameters,
         output=output,
+        logits=logits,
         start_at=start_at,
         target=target,
+        start=start,
         class_axis=axis,
         inputs=inputs,
         nodes=nodes,

@@ -15,6 +15,7 @@ are sigmoids that a Concat puts side by side: two classes (1 − σ(x), σ(x)) s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import onnx_ir as ir
 
@@ -23,20 +24,35 @@ from lrp_onnx.graph.appending import append_node
 from lrp_onnx.graph.constants import array_of
 from lrp_onnx.ops.registry import find
 
-__all__ = ["logits_behind"]
+__all__ = ["Contrast", "classes_of_softmax", "logits_behind"]
+
+Contrast = Callable[[ir.Graph, ir.Value, int], ir.Value]
+"""Makes of the logits of a softmax, and the axis that it is over, what is explained of them."""
 
 
-def logits_behind(graph: ir.Graph, output: ir.Value) -> ir.Value:
-    """The tensor relevance starts at: the logits in the output's layout, or the output itself."""
-    make = _logits(output, (_of_softmax, _of_log_softmax, _of_sigmoid))
-    return output if make is None else make(_Replay(graph))
+def logits_behind(graph: ir.Graph, output: ir.Value, contrast: Contrast | None = None) -> ir.Value:
+    """The tensor relevance starts at: the logits in the output's layout, or the output itself.
+
+    contrast: what takes the place of a softmax's logits, before the nodes behind it are replayed.
+    """
+    making = _logits(output, (_of_softmax, _of_log_softmax, _of_sigmoid))
+    return output if making is None else making.of(_Replay(graph, contrast))
+
+
+def classes_of_softmax(output: ir.Value) -> int:
+    """Over how many classes the output is a softmax, or the logarithm of one; 0 where it is none,
+    2 where only the run knows.
+    """
+    making = _logits(output, (_of_softmax, _of_log_softmax))
+    return 0 if making is None else making.classes
 
 
 class _Replay:
     """Copies of a tail's nodes that read the logits, each made once."""
 
-    def __init__(self, graph: ir.Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: ir.Graph, contrast: Contrast | None) -> None:
+        self.graph, self.contrast = graph, contrast
+        self.part = "logits" if contrast is None else "contrast"
         self.copies: dict[ir.Node, ir.Value] = {}
 
     def copy(self, node: ir.Node, inputs: Sequence[ir.Value | None]) -> ir.Value:
@@ -56,40 +72,68 @@ class _Replay:
         attributes: Mapping[str, ir.Attr],
     ) -> ir.Value:
         if node not in self.copies:
-            like, props = node.outputs[0], provenance(node.name or node.op_type, "logits")
-            value = ir.Value(name=f"lrp/{like.name}/logits", shape=like.shape, type=like.type)
-            name = f"lrp/{node.name}/logits"
+            like, props = node.outputs[0], provenance(node.name or node.op_type, self.part)
+            value = ir.Value(name=f"lrp/{like.name}/{self.part}", shape=like.shape, type=like.type)
+            name = f"lrp/{node.name}/{self.part}"
             append_node(self.graph, op_type, inputs, [value], name, attributes, domain, props)
             self.copies[node] = value
         return self.copies[node]
 
 
-Leaf = Callable[[ir.Value | None], ir.Value | None]
-Making = Callable[[_Replay], ir.Value]
+class _Making(NamedTuple):
+    """How the logits behind a value are made in its layout."""
+
+    of: Callable[[_Replay], ir.Value]
+    classes: int = 0
+    """How many a softmax is over; 0 if there is none, 2 where only the run knows."""
 
 
-def _logits(value: ir.Value | None, leaves: Sequence[Leaf]) -> Making | None:
-    """How the logits behind a value are made in its layout; None if it is no probability.
+class _Logits(NamedTuple):
+    """The logits of a probability, and the axis that their softmax is over."""
+
+    x: ir.Value
+    axis: int | None = None
+
+    def making(self) -> _Making:
+        """How relevance starts at them."""
+        if self.axis is None:
+            return _Making(lambda replay: self.x)
+        size = 2 if self.x.shape is None else self.x.shape[self.axis]
+        return _Making(self._contrasted, size if isinstance(size, int) else 2)
+
+    def _contrasted(self, replay: _Replay) -> ir.Value:
+        if replay.contrast is None or self.axis is None:
+            return self.x
+        return replay.contrast(replay.graph, self.x, self.axis)
+
+
+Leaf = Callable[[ir.Value | None], _Logits | None]
+
+
+def _logits(value: ir.Value | None, leaves: Sequence[Leaf]) -> _Making | None:
+    """How the logits behind a value are made; None if it is no probability.
 
     leaves: what each knows as one, and the logits of it.
     """
     node = None if value is None else value.producer()
     if value is None or node is None:
         return None
-    if (x := next(filter(None, (leaf(value) for leaf in leaves)), None)) is not None:
-        return (lambda replay: x) if _alike(x, value) else None
+    if (own := next(filter(None, (leaf(value) for leaf in leaves)), None)) is not None:
+        return own.making() if _alike(own.x, value) else None
     if _moves(node):
         moved = _logits(node.inputs[0], leaves)
-        return moved and (lambda replay: replay.copy(node, [moved(replay), *node.inputs[1:]]))
+        return moved and moved._replace(
+            of=lambda replay: replay.copy(node, [moved.of(replay), *node.inputs[1:]])
+        )
     if (same := _same_value(node)) is not None:
         return _logits(same, leaves)
     if (other := _complement(value)) is not None and _alike(other, value):
-        own = _logits(other, (_of_sigmoid,))
-        return own and (lambda replay: replay.negated(node, own(replay)))
+        positive = _logits(other, (_of_sigmoid,))
+        return positive and _Making(lambda replay: replay.negated(node, positive.of(replay)))
     return _beside(node) if _inputs(value, "Concat") else None
 
 
-def _beside(concat: ir.Node) -> Making | None:
+def _beside(concat: ir.Node) -> _Making | None:
     """The logits of sigmoids side by side."""
     parts = []
     for value in concat.inputs:
@@ -97,7 +141,7 @@ def _beside(concat: ir.Node) -> Making | None:
         if part is None:
             return None
         parts.append(part)
-    return lambda replay: replay.copy(concat, [part(replay) for part in parts])
+    return _Making(lambda replay: replay.copy(concat, [part.of(replay) for part in parts]))
 
 
 def _alike(x: ir.Value, value: ir.Value) -> bool:
@@ -123,24 +167,38 @@ def _same_value(node: ir.Node) -> ir.Value | None:
     return maker.inputs[0] if maker is not None and dequantizes else node.inputs[1]
 
 
-def _of_softmax(value: ir.Value | None) -> ir.Value | None:
+def _of_softmax(value: ir.Value | None) -> _Logits | None:
     """x of softmax(x)."""
     if x := _inputs(value, "Softmax"):
-        return x[0]
+        return _over_axis(value, x[0])
     exponent = _inputs(value, "Exp")
     return _of_log_softmax(exponent[0]) if exponent else None
 
 
-def _of_log_softmax(value: ir.Value | None) -> ir.Value | None:
+def _of_log_softmax(value: ir.Value | None) -> _Logits | None:
     """x of log(softmax(x))."""
     if x := _inputs(value, "LogSoftmax"):
-        return x[0]
+        return _over_axis(value, x[0])
     logarithm = _inputs(value, "Log")
     return _of_softmax(logarithm[0]) if logarithm else None
 
 
-def _of_sigmoid(value: ir.Value | None) -> ir.Value | None:
+def _over_axis(value: ir.Value | None, x: ir.Value | None) -> _Logits | None:
+    """x with the axis of the softmax that makes the value of it."""
+    node = None if value is None else value.producer()
+    if node is None or x is None:
+        return None
+    axis = node.attributes.get_int("axis", -1)
+    return _Logits(x, axis if axis >= 0 or x.shape is None else axis + len(x.shape))
+
+
+def _of_sigmoid(value: ir.Value | None) -> _Logits | None:
     """x of sigmoid(x)."""
+    x = _argument_of_sigmoid(value)
+    return None if x is None else _Logits(x)
+
+
+def _argument_of_sigmoid(value: ir.Value | None) -> ir.Value | None:
     if x := _inputs(value, "Sigmoid"):
         return x[0]
     if inverted := _inputs(value, "Reciprocal"):

@@ -1,4 +1,8 @@
-"""Where relevance starts: R₀ = m·y or m, with a mask m of the entries that are explained."""
+"""Where relevance starts: R₀ = m·y or m, with a mask m of the entries that are explained.
+
+With start `contrast` y is the logits less their mean over the classes (see
+`lrp_onnx.lrp.contrast`); which are the largest is told by the logits themselves.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,11 @@ from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.lrp.target import Target
 
-__all__ = ["STARTS", "graph_input", "largest_classes", "starting_relevance"]
+__all__ = ["STARTS", "chosen_start", "graph_input", "largest_classes", "starting_relevance"]
 
-STARTS = ("logit", "one")
+STARTS = ("auto", "logit", "contrast", "one")
+OF_ONE_CLASS = ("argmax", "index", "difference", "top", "max", "input")
+"""Kinds of targets of which a mean over the classes is no part."""
 
 
 def starting_relevance(
@@ -24,20 +30,32 @@ def starting_relevance(
     output: ir.Value,
     target: Target,
     axis: int | None,
-    start: str,
+    explained: ir.Value | None,
     place: int = 0,
 ) -> ir.Value:
-    """R₀, shaped like y: m·y for start "logit", m for "one".
+    """R₀, shaped like y: the mask times what is explained, or the mask alone.
 
-    place: of target `top`, which of the largest classes. `y` is where relevance starts (the logits
-    behind a final softmax in the output's layout), `output` the model's output that names a `seed`.
-    Adds the graph input of `input` and `seed`.
+    y: the logits behind a final softmax in the output's layout, or the output; it tells which
+    classes are the largest. explained: y itself, or y less its mean; None for the mask alone.
+    output: the model's output, that names a `seed`. place: of target `top`, which of the largest
+    classes. Adds the graph input of `input` and `seed`.
+    """
+    mask = _mask(emit, graph, y, output, target, axis, place)
+    if explained is None:
+        return emit.shaped(emit.op("Cast", mask, to=int(emit.dtype)), y)
+    return emit.shaped(emit.op("Mul", mask, explained), y)
+
+
+def chosen_start(start: str, target: Target, classes: int) -> str:
+    """The start that `auto` stands for: `contrast` of one class behind a softmax, else `logit`.
+
+    classes: how many the output is a softmax of. TargetError for a start that is unknown.
     """
     if start not in STARTS:
         raise TargetError(f"start {start!r} is unknown. Give one of {', '.join(STARTS)}.")
-    mask = _mask(emit, graph, y, output, target, axis, place)
-    r = emit.op("Mul", mask, y) if start == "logit" else emit.op("Cast", mask, to=int(emit.dtype))
-    return emit.shaped(r, y)
+    if start != "auto":
+        return start
+    return "contrast" if classes > 1 and target.kind in OF_ONE_CLASS else "logit"
 
 
 def _mask(

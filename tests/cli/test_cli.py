@@ -149,7 +149,12 @@ def test_a_model_is_read_and_prepared_once(
     names = ("load", "normalize", "canonize", "assign_outputs")
     for name in names:
         monkeypatch.setattr(stages, name, counted(name))
-    wanted = ["--preprocess=imagenet", "--composite=epsilon-gamma-box", "--target=0"]
+    wanted = [
+        "--preprocess=imagenet",
+        "--composite=epsilon-gamma-box",
+        "--target=0",
+        "--start=logit",
+    ]
     assert run_command(capsys, *command.split(), *wanted).status == 0
     assert counts == dict.fromkeys(names, 1)
 
@@ -163,7 +168,7 @@ def test_stages_are_printed_and_timed(folder: Path, capsys: Capture) -> None:
     ]  # fmt: skip
     for line in (
         "node   conv: z FLOAT[axis0_1,3,8,8] = Conv(image, w, b) <pads=(1, 1, 1, 1)>",
-        "conv (Conv): flat, first linear in epsilon-plus-flat",
+        "conv (Conv): flat, first Conv, ConvTranspose in graded",
         "h: never negative",
         "output image_relevance",
     ):
@@ -183,7 +188,7 @@ def test_explain_writes_every_format(name: str, folder: Path, capsys: Capture) -
     written = (folder / name).read_bytes()
     if name.endswith(".png"):
         kept = _picture(name)[1]
-        assert kept["composite"] == "epsilon-plus-flat"
+        assert kept["composite"] == "graded-box"
         assert kept["preprocess"].startswith("imagenet (")
         assert kept["model"] == "soft.onnx"
     elif name.endswith(".html"):
@@ -477,7 +482,7 @@ def test_demo_in_an_empty_folder(
     rows = re.findall(r"^ +(\d) +(\d) +([\d.]+) +([\d.]+)$", outcome.out, re.M)
     assert len(rows) == 12
     assert [int(row[0]) for row in rows] == digits.load()[2].tolist()
-    assert all(float(total) == pytest.approx(float(logit), rel=0.2) for _, _, logit, total in rows)
+    assert all(float(total) == pytest.approx(float(logit), rel=0.3) for _, _, logit, total in rows)
     assert _picture("digits.png")[0][0] > 1000
 
 

@@ -148,9 +148,9 @@ def test_the_opset_asked_for_is_the_opset_written(opset):
     assert_close(run(model, {"x": batch("plain", 2)})["x_relevance"], expected["x_relevance"])
 
 
-def test_the_default_is_epsilon_plus_flat_and_argmax():
-    given = compiled("plain", "epsilon-plus-flat", target="argmax", start="logit")
-    assert lrp_onnx.compile(NETWORKS["plain"]).model == given
+def test_the_default_is_auto_and_argmax():
+    given = lrp_onnx.compile(NETWORKS["plain"], "auto", target="argmax", start="auto")
+    assert lrp_onnx.compile(NETWORKS["plain"]).model == given.model
 
 
 SOURCES = {
@@ -184,7 +184,7 @@ def test_a_saved_model_is_the_compiled_model(tmp_path):
 
 def test_weights_beyond_one_file_go_beside_it(tmp_path, monkeypatch):
     monkeypatch.setattr("lrp_onnx.compiler.compiled.LARGEST_FILE", 100)
-    lrp_onnx.compile(NETWORKS["plain"]).save(tmp_path / "out.onnx")
+    lrp_onnx.compile(NETWORKS["plain"], "epsilon-plus-flat").save(tmp_path / "out.onnx")
     assert sorted(f.name for f in tmp_path.iterdir()) == ["out.onnx", "out.onnx.data"]
     loaded = onnx.load(tmp_path / "out.onnx")
     x = batch("plain", 2)
@@ -210,7 +210,7 @@ def test_half_and_double_models_compile(dtype):
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.elem_type = elem
     del model.graph.value_info[:]
-    result = lrp_onnx.compile(model, check=False).model
+    result = lrp_onnx.compile(model, "epsilon-plus-flat", check=False).model
     onnx.checker.check_model(result, full_check=True)
     x = batch("plain", 2)
     if dtype == np.float64:  # ONNX Runtime's CPU provider has no float64 Conv

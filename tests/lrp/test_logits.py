@@ -168,7 +168,9 @@ def test_relevance_sums_to_the_logit(spelling: str) -> None:
     w = rng.standard_normal((6, 4)).astype(np.float32)
     model = network(f"z = MatMul(x, w) {SPELLINGS[spelling]}", (3, 6), (0,), w=w, **NUMBERS)
     x = rng.standard_normal((3, 6)).astype(np.float32)
-    compiled = lrp_onnx.compile(model, composite="epsilon", target=2, check=False).model
+    compiled = lrp_onnx.compile(
+        model, composite="epsilon", target=2, start="logit", check=False
+    ).model
     found = run(compiled, {"x": x})["x_relevance"].sum(1)
     assert_close(found, (x @ w)[:, 2], 1e-4)
 

@@ -37,11 +37,16 @@ SHAPES = {
     "tokens": (2, 4, 3),
     "branches": (2, 3),
 }
+LOGIT = {"start": "logit"}  # of a seed `auto` takes that, of classes it takes contrast
 CASES = {
-    "epsilon-plus-flat": (CONVOLUTIONS, "convolutions", {"composite": "epsilon-plus-flat"}),
-    "alpha2-beta1": (CONVOLUTIONS, "convolutions", {"composite": "alpha2-beta1"}),
+    "epsilon-plus-flat": (
+        CONVOLUTIONS,
+        "convolutions",
+        {"composite": "epsilon-plus-flat", **LOGIT},
+    ),
+    "alpha2-beta1": (CONVOLUTIONS, "convolutions", {"composite": "alpha2-beta1", **LOGIT}),
     "start-one": (CONVOLUTIONS, "convolutions", {"start": "one"}),
-    "inside": (CONVOLUTIONS, "convolutions", {"relevance_at": ("r",)}),
+    "inside": (CONVOLUTIONS, "convolutions", {"relevance_at": ("r",), **LOGIT}),
     "gradient": (CONVOLUTIONS, "convolutions", {"method": "input-x-gradient"}),
     "map": (MAP, "map", {"composite": "epsilon"}),
     "tokens": (TOKENS, "tokens", {"composite": "attnlrp"}),

@@ -1,0 +1,51 @@
+"""Composite `auto`: which composite suits a network, by what stands on the explanation path.
+
+What each kind of network gets was chosen by pixel flipping on photos, sentences, tables and sounds
+(`model_zoo_scripts/README.md` has the figures and on what they were measured).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lrp_onnx.analysis.depth import is_linear_layer
+from lrp_onnx.analysis.step import Step
+
+__all__ = ["AUTO", "Choice", "composite_for"]
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A composite and why it was taken."""
+
+    composite: str
+    reason: str
+
+
+def composite_for(path: Sequence[Step], known_range: bool) -> Choice:
+    """The composite that `auto` stands for on an explanation path.
+
+    known_range: whether the least and the largest value of the input are known, as `zbox` needs.
+    """
+    steps = [inner for step in path for inner in step.within()]
+    convolutions = sum(s.kind == "linear" and bool(s.op.window) for s in steps)
+    attention = sum(s.kind == "bilinear" for s in steps)
+    recurrent = sum(s.kind in ("cell", "recurrent") and is_linear_layer(s) for s in steps)
+    found = _count(convolutions, "convolution")
+    if attention and convolutions:
+        return Choice("attnlrp-gamma", f"{found} and {_count(attention, 'product')} of attention")
+    if attention:
+        return Choice("attnlrp", f"{_count(attention, 'product')} of attention, no convolution")
+    if convolutions:
+        ranged = "the input's range is known" if known_range else "no range of the input is given"
+        return Choice("graded-box" if known_range else "graded", f"{found}, no attention; {ranged}")
+    if recurrent:
+        return Choice("epsilon", f"{_count(recurrent, 'recurrent layer')}, no convolution")
+    return Choice("epsilon-relative", "dense layers, no convolution, no attention")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
