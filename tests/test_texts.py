@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from lrp_onnx.lrp import composite as composites
-from lrp_onnx.lrp import rule as rules
+from lrp_onnx.lrp import rule_file as rules
 from lrp_onnx.lrp.composite import load_composite
-from lrp_onnx.lrp.rule import library, load_rule
+from lrp_onnx.lrp.library import library
+from lrp_onnx.lrp.rule_file import load_rule
 
 ROOT = Path(__file__).parents[1]
 README, RULES = ROOT / "README.md", ROOT / "rules" / "README.md"

@@ -11,7 +11,9 @@ from rich.table import Table
 from lrp_onnx.cli.tables import facts, table_of
 from lrp_onnx.errors import RuleError
 from lrp_onnx.lrp.composite import Composite, load_composite
-from lrp_onnx.lrp.rule import Rule, library, load_rule, read_toml
+from lrp_onnx.lrp.library import library, read_toml
+from lrp_onnx.lrp.rule import Rule
+from lrp_onnx.lrp.rule_file import load_rule
 
 __all__ = ["composites", "describe", "find", "overview", "rules", "to_json"]
 

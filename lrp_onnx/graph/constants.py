@@ -56,7 +56,7 @@ def constant_array(value: ir.Value | None) -> NDArray[Any] | None:
     return None if value is None or value.const_value is None else value.const_value.numpy()
 
 
-def is_zero(value: ir.Value) -> bool:
+def is_zero(value: ir.Value | None) -> bool:
     """Whether it is known to be 0 everywhere."""
     array = constant_array(value)
     return array is not None and not array.any()

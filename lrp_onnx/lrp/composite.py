@@ -20,16 +20,9 @@ from lrp_onnx.analysis.rectifier import is_rectifier
 from lrp_onnx.analysis.step import Step
 from lrp_onnx.errors import CompositeError, LrpError, RuleError
 from lrp_onnx.graph.names import names_of
-from lrp_onnx.lrp.rule import (
-    Rule,
-    Setting,
-    check_keys,
-    choices_of,
-    library,
-    load_rule,
-    read_toml,
-    typed,
-)
+from lrp_onnx.lrp.library import check_keys, choices_of, library, read_toml, typed
+from lrp_onnx.lrp.rule import Rule, Setting
+from lrp_onnx.lrp.rule_file import load_rule
 from lrp_onnx.ops.registry import KINDS, REGISTRY
 
 __all__ = ["RECTIFIER", "Composite", "Layer", "Override", "chosen_composite", "load_composite"]

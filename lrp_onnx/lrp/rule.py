@@ -1,4 +1,4 @@
-"""Rules are data: a TOML file becomes a `Rule`, checked key by key.
+"""Rules are data (`rule_file` reads them).
 
 A rule takes one of two forms.  Over a layer that is linear in its input it is a sum of shares,
 
@@ -12,42 +12,17 @@ where f is the layer itself with modified input x', weight w' and bias b' (Monta
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cache
-from importlib import resources
-from importlib.resources.abc import Traversable
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
-from lrp_onnx.errors import LrpError, RuleError
+from lrp_onnx.errors import RuleError
 from lrp_onnx.graph.expression import Expression, names, parse
 
-__all__ = [
-    "INPUT_ENDS",
-    "Parameter",
-    "Rule",
-    "Setting",
-    "Share",
-    "Term",
-    "check_keys",
-    "choices_of",
-    "library",
-    "load_rule",
-    "read_toml",
-    "typed",
-]
+__all__ = ["INPUT_ENDS", "Parameter", "Rule", "Setting", "Share", "Term"]
 
 Setting = float | tuple[float, ...] | str
 """A parameter's value: one number, one per channel, or an expression of z such as `0.25*rms(z)`."""
 
-RULE_KEYS = {"summary", "formula", "reference", "parameters", "share", "relevance", "operator"}
-SHARE_KEYS = {"where", "factor", "terms"}
-TERM_KEYS = {"x", "w", "b", "factor"}
-PARAMETER_KEYS = {
-    *("default", "minimum", "maximum", "per_channel", "at_most", "implied", "by_rule_only"),
-}
 INPUT_ENDS = ("input minimum", "input maximum")
 """What a parameter may be implied by: the range of the values that the input can have."""
 
@@ -187,180 +162,3 @@ def _check_order(rule: str, low: str, high: str, settings: Mapping[str, Setting]
             f"rule {rule!r}: parameter {low!r} is {settings[low]!r}, above {high!r}, "
             f"{settings[high]!r}. Exchange them."
         )
-
-
-def library() -> Traversable:
-    """The folder of rule files; its subfolder `composites` holds the composites."""
-    try:
-        return resources.files("lrp_onnx.rules")
-    except ModuleNotFoundError:  # a bare checkout: rules/ lies beside the package
-        return resources.files("lrp_onnx").joinpath("..", "rules")
-
-
-def read_toml(name: str, folder: Traversable, kind: str) -> tuple[str, dict[str, Any]]:
-    """Read the file `name` (a path) or `folder/name.toml`; return the place for messages and the
-    table.
-    """
-    if name.endswith(".toml"):
-        source: Traversable = Path(name)
-    else:
-        source = folder.joinpath(f"{name}.toml")
-        if "/" in name or "\\" in name or not source.is_file():
-            raise RuleError(f"there is no {kind} {name!r}. {choices_of(folder, kind)}")
-    try:
-        return name, tomllib.loads(source.read_text(encoding="utf-8"))
-    except OSError as e:
-        raise RuleError(
-            f"{kind} file {name!r} cannot be read: {e.strerror}. Check the path."
-        ) from e
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise RuleError(f"{kind} file {name!r} is not valid TOML: {e}.") from e
-
-
-def choices_of(folder: Traversable, kind: str) -> str:
-    """The names in a folder of rules or composites in words, but for what is only a base."""
-    files = [f for f in folder.iterdir() if f.name.endswith(".toml")]
-    tables = {f.name.removesuffix(".toml"): tomllib.loads(f.read_text("utf-8")) for f in files}
-    known = sorted(name for name, table in tables.items() if not table.get("base_only"))
-    return f"Known: {', '.join(known)}; or give the path of a {kind} file ending in .toml."
-
-
-def load_rule(name: str) -> Rule:
-    """The rule of that name in the library, or of that file if the name ends in .toml.
-
-    Raises RuleError naming file, key and remedy for an unknown key, a wrong type, a range or a
-    missing reference.
-    """
-    return _read(name) if name.endswith(".toml") else _of_library(name)
-
-
-def _read(name: str) -> Rule:
-    place, table = read_toml(name, library(), "rule")
-    try:
-        return _rule(Path(name).name.removesuffix(".toml"), table)
-    except LrpError as e:
-        raise RuleError(f"rule file {place!r}: {e}") from e
-
-
-_of_library = cache(_read)  # a file of the user's may change, one of the library does not
-
-
-def _rule(name: str, table: dict[str, Any]) -> Rule:
-    check_keys(table, RULE_KEYS, "the rule")
-    parameters = {k: _parameter(k, v) for k, v in typed(table, "parameters", dict, {}).items()}
-    known = frozenset(parameters)
-    shares = tuple(_share(s, known) for s in typed(table, "share", list, []))
-    if bool(shares) == ("relevance" in table):
-        raise RuleError(
-            "a rule is either a list of [[share]] or one key 'relevance'. Give exactly one of them."
-        )
-    relevance = None
-    if not shares:
-        relevance = parse(typed(table, "relevance", str), known | {"R", "x", "y", "vjp", "total"})
-    return Rule(
-        name=name,
-        summary=typed(table, "summary", str),
-        reference=typed(table, "reference", str),
-        formula=typed(table, "formula", str, ""),
-        parameters=parameters,
-        shares=shares,
-        relevance=relevance,
-        operator=typed(table, "operator", str, None),
-    )
-
-
-def _parameter(name: str, value: object) -> Parameter:
-    if isinstance(value, dict):
-        check_keys(value, PARAMETER_KEYS, f"parameter {name!r}")
-        default = value.get("default")
-        limits = {k: typed(value, k, float, None) for k in ("minimum", "maximum")}
-        parameter = Parameter(
-            None,
-            **limits,
-            per_channel=typed(value, "per_channel", bool, False),
-            at_most=typed(value, "at_most", str, None),
-            implied=_implied(value),
-            by_rule_only=typed(value, "by_rule_only", bool, False),
-        )
-    else:
-        default, parameter = value, Parameter()
-    if default is not None:
-        default = parameter.check(default, f"parameter {name!r}")
-    return replace(parameter, default=default)
-
-
-def _implied(table: Mapping[str, Any]) -> str | None:
-    end: str | None = typed(table, "implied", str, None)
-    if end is not None and end not in INPUT_ENDS:
-        raise RuleError(f"key 'implied' is {end!r}. Give one of {', '.join(INPUT_ENDS)}.")
-    return end
-
-
-def _share(table: object, known: frozenset[str]) -> Share:
-    if not isinstance(table, dict):
-        raise RuleError("'share' holds something else than tables. Write [[share]].")
-    check_keys(table, SHARE_KEYS, "a share")
-    where = typed(table, "where", str, None)
-    terms = tuple(_term(t, known) for t in typed(table, "terms", list))
-    if not terms:
-        raise RuleError('a share has no terms. Give at least one, such as terms = [{ x = "x" }].')
-    return Share(
-        terms=terms,
-        where=None if where is None else parse(where, known | {"z"}),
-        factor=_factor(table, known),
-    )
-
-
-def _term(table: object, known: frozenset[str]) -> Term:
-    if not isinstance(table, dict):
-        raise RuleError(
-            '\'terms\' holds something else than tables. Write terms = [{ x = "x", w = "w" }].'
-        )
-    check_keys(table, TERM_KEYS, "a term")
-    return Term(
-        x=parse(typed(table, "x", str), known | {"x"}),
-        w=parse(typed(table, "w", str, "w"), known | {"w"}),
-        b=parse(typed(table, "b", str, "0"), known | {"b"}),
-        factor=_factor(table, known),
-    )
-
-
-def _factor(table: dict[str, Any], known: frozenset[str]) -> Expression:
-    return parse(typed(table, "factor", str, "1"), known)
-
-
-REQUIRED = object()
-
-
-def typed(table: Mapping[str, Any], key: str, kind: type, default: Any = REQUIRED) -> Any:
-    """`table[key]` if it has that type (an integer counts as float); RuleError names the key
-    otherwise.
-    """
-    if key not in table:
-        if default is REQUIRED:
-            raise RuleError(f"key {key!r} is missing. Add it ({_TYPE_NAMES[kind]}).")
-        return default
-    value = table[key]
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (kind is str and not str(value).strip()):
-        raise RuleError(f"key {key!r} is {value!r}. Give {_TYPE_NAMES[kind]}.")
-    return value
-
-
-_TYPE_NAMES = {
-    str: "a string",
-    list: "a list",
-    dict: "a table",
-    float: "a number",
-    bool: "true or false",
-}
-
-
-def check_keys(table: Mapping[str, Any], known: set[str], what: str) -> None:
-    """RuleError for the first key of `table` that `what` does not know."""
-    for key in table:
-        if key not in known:
-            raise RuleError(
-                f"{what} has an unknown key {key!r}. Known keys: {', '.join(sorted(known))}."
-            )

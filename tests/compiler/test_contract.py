@@ -9,7 +9,7 @@ from models import Array, assert_close, network, run
 
 import lrp_onnx
 from lrp_onnx.lrp.composite import load_composite
-from lrp_onnx.lrp.rule import library
+from lrp_onnx.lrp.library import library
 
 COMPOSITES = sorted(
     f.name[:-5]

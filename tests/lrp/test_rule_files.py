@@ -14,7 +14,8 @@ from lrp_onnx.compiler.stages import load_original, prepare
 from lrp_onnx.errors import CompositeError, LrpError, RuleError
 from lrp_onnx.graph.expression import names, parse
 from lrp_onnx.lrp.composite import load_composite
-from lrp_onnx.lrp.rule import library, load_rule
+from lrp_onnx.lrp.library import library
+from lrp_onnx.lrp.rule_file import load_rule
 from lrp_onnx.options import CompileOptions
 
 GOOD = 'summary = "s"\nreference = "r"\n'

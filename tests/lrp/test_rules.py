@@ -29,7 +29,8 @@ from tables import (
 )
 
 import lrp_onnx
-from lrp_onnx.lrp.rule import library, load_rule
+from lrp_onnx.lrp.library import library
+from lrp_onnx.lrp.rule_file import load_rule
 
 
 @cache

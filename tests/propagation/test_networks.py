@@ -14,7 +14,7 @@ from oracle_walk import LINEAR, explain
 from reference import Network, finite_difference
 
 import lrp_onnx
-from lrp_onnx.lrp.rule import library
+from lrp_onnx.lrp.library import library
 
 NETWORKS = {
     "cnn": network(

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.frontend.canonize.regions import Dominators
-from lrp_onnx.graph.constants import array_of, sole_reader
+from lrp_onnx.graph.constants import array_of, is_zero, sole_reader
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.ops.registry import find
 
@@ -43,7 +43,7 @@ def _mask_before(graph: ir.Graph, exponential: ir.Node) -> bool:
         return False
     scores, y = exponential.inputs[0], reader.outputs[0]
     build = Build(graph, reader)
-    if reader.op_type == "Where" and at == 1 and _is_zero(reader.inputs[2]):
+    if reader.op_type == "Where" and at == 1 and is_zero(reader.inputs[2]):
         seen = reader.inputs[0]
     elif reader.op_type == "Mul" and _is_binary(mask := reader.inputs[1 - at]):
         seen = build.op("Greater", mask, build.like(0.5, mask))
@@ -55,11 +55,6 @@ def _mask_before(graph: ir.Graph, exponential: ir.Node) -> bool:
     build.replace(build.op("Exp", build.op("Where", seen, scores, low), like=y))
     graph.remove(exponential, safe=True)
     return True
-
-
-def _is_zero(value: ir.Value | None) -> bool:
-    array = array_of(value)
-    return array is not None and not array.any()
 
 
 def _is_binary(value: ir.Value | None, left: int = FARTHEST) -> bool:

@@ -1,0 +1,86 @@
+"""The folder of rules and composites, and TOML tables checked key by key."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from lrp_onnx.errors import RuleError
+
+__all__ = ["check_keys", "choices_of", "library", "read_toml", "typed"]
+
+REQUIRED = object()
+
+
+def library() -> Traversable:
+    """The folder of rule files; its subfolder `composites` holds the composites."""
+    try:
+        return resources.files("lrp_onnx.rules")
+    except ModuleNotFoundError:  # a bare checkout: rules/ lies beside the package
+        return resources.files("lrp_onnx").joinpath("..", "rules")
+
+
+def read_toml(name: str, folder: Traversable, kind: str) -> tuple[str, dict[str, Any]]:
+    """Read the file `name` (a path) or `folder/name.toml`; return the place for messages and the
+    table.
+    """
+    if name.endswith(".toml"):
+        source: Traversable = Path(name)
+    else:
+        source = folder.joinpath(f"{name}.toml")
+        if "/" in name or "\\" in name or not source.is_file():
+            raise RuleError(f"there is no {kind} {name!r}. {choices_of(folder, kind)}")
+    try:
+        return name, tomllib.loads(source.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise RuleError(
+            f"{kind} file {name!r} cannot be read: {e.strerror}. Check the path."
+        ) from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise RuleError(f"{kind} file {name!r} is not valid TOML: {e}.") from e
+
+
+def choices_of(folder: Traversable, kind: str) -> str:
+    """The names in a folder of rules or composites in words, but for what is only a base."""
+    files = [f for f in folder.iterdir() if f.name.endswith(".toml")]
+    tables = {f.name.removesuffix(".toml"): tomllib.loads(f.read_text("utf-8")) for f in files}
+    known = sorted(name for name, table in tables.items() if not table.get("base_only"))
+    return f"Known: {', '.join(known)}; or give the path of a {kind} file ending in .toml."
+
+
+def typed(table: Mapping[str, Any], key: str, kind: type, default: Any = REQUIRED) -> Any:
+    """`table[key]` if it has that type (an integer counts as float); RuleError names the key
+    otherwise.
+    """
+    if key not in table:
+        if default is REQUIRED:
+            raise RuleError(f"key {key!r} is missing. Add it ({_TYPE_NAMES[kind]}).")
+        return default
+    value = table[key]
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is str and not str(value).strip()):
+        raise RuleError(f"key {key!r} is {value!r}. Give {_TYPE_NAMES[kind]}.")
+    return value
+
+
+_TYPE_NAMES = {
+    str: "a string",
+    list: "a list",
+    dict: "a table",
+    float: "a number",
+    bool: "true or false",
+}
+
+
+def check_keys(table: Mapping[str, Any], known: set[str], what: str) -> None:
+    """RuleError for the first key of `table` that `what` does not know."""
+    for key in table:
+        if key not in known:
+            raise RuleError(
+                f"{what} has an unknown key {key!r}. Known keys: {', '.join(sorted(known))}."
+            )
