@@ -33,14 +33,14 @@ __all__ = [
 ]
 
 
-def check_compiled(source: Source, compiled: Compiled, seed: int = 0) -> tuple[str, ...]:
+def check_compiled(source: Source, compiled: Compiled) -> tuple[str, ...]:
     """Check a compiled graph and compare its forward with the original's; returns warnings.
 
     Raises CheckError naming the output and the difference.
     """
     check_graph(compiled.graph)
     warnings = weight_warnings(compiled.graph)
-    judged = judged_on_random(source, compiled.graph, seed)
+    judged = judged_on_random(source, compiled.graph)
     if isinstance(judged, str):
         remedy = "Check it on real input: lrp-onnx verify MODEL INPUT"
         return (*warnings, f"the forward was not compared with the original's: {judged}. {remedy}.")

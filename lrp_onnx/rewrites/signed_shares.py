@@ -39,8 +39,8 @@ __all__ = ["SignedShares"]
 FOLDED_FROM = 32
 """Weights per output from which on a convolution takes longer than two passes over its result: on
 one thread 0.012 ns a weight and output of 1×1, 0.15 ns an element of a pass (MobileNetV2)."""
-POSITIVE, NEGATIVE = ((1.0, 0.0), (0.0, 1.0)), ((0.0, 1.0), (1.0, 0.0))
-"""Normal forms of z₊ and of z₋."""
+POSITIVE = ((1.0, 0.0), (0.0, 1.0))
+"""The normal form of z₊."""
 
 
 class SignedShares(Contributions):
@@ -102,8 +102,8 @@ class SignedShares(Contributions):
         if factor is None or not (of_own and self.subtracts()):
             raise DoesNotApply("relevance is no multiple of z, or z - z₊ loses digits")
         emit, least = self.emit, float(np.finfo(self.emit.dtype.numpy()).epsneg)
-        t = divide(emit, self.z, self._stabilized(POSITIVE, 1))
-        share = t if factor is self.z else divide(emit, factor, self._stabilized(POSITIVE, 1))
+        t = divide(emit, self.z, self._positive_sum())
+        share = t if factor is self.z else divide(emit, factor, self._positive_sum())
         # t - 1 < 0 stands before c·t, so that it is not kept (see `late`)
         rest = at_most(emit, tensor(add(emit, t, -1.0)), -least)
         over_positive = self.multiple(late(emit, self.relevance.coefficient), share)
@@ -152,11 +152,9 @@ class SignedShares(Contributions):
         size = subtract(self.emit, self.of_sizes(1.0, epsilon), self.magnitude())
         return at_least(self.emit, tensor(size), epsilon), 2.0
 
-    def _stabilized(
-        self, of: tuple[tuple[float, float], tuple[float, float]], known: int
-    ) -> ir.Value:
-        """z₊ + ε or z₋ - ε."""
-        return self.sum_of(of, of[0], known * self.epsilon, known)
+    def _positive_sum(self) -> ir.Value:
+        """z₊ + ε."""
+        return self.sum_of(POSITIVE, POSITIVE[0], self.epsilon, 1)
 
     def _divisor(self, share: NormalForm, known: int) -> ir.Value:
         """Z with its stabilizer, of one sign throughout: z₋ is z less z₊ where that is at hand and
@@ -165,7 +163,7 @@ class SignedShares(Contributions):
         parts = [(part.p, part.q) for part in self.parts]
         at_hand = (1, 0) in parts and not self.zero_below and self.subtracts()
         if at_hand and share.parts(self.sign) == (0, 1):
-            rest = subtract(self.emit, self.z, self._stabilized(POSITIVE, 1))
+            rest = subtract(self.emit, self.z, self._positive_sum())
             return at_most(self.emit, tensor(rest), -self.epsilon)
         lone = all(0 in share.of[k] for k, _ in self.sides)
         z = self.sum_of(share.of, share.bias, known * self.epsilon, known if lone else 0)

@@ -31,6 +31,7 @@ __all__ = ["Panel", "heatmap_png", "save_grid", "save_heatmap"]
 MOST_SAMPLES = 16  # more would be no picture any more; a line says how many are left out
 BAR_SPACE = 1.15  # inches for the color bar and its numbers
 CHART_WIDTH = 7.0
+GRID_PANEL = 1.6  # inches of one picture of a grid
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,6 @@ def save_grid(
     *,
     title: str = "",
     row_titles: Sequence[str] | None = None,
-    panel_inches: float = 1.6,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Draw rows of panels into a PNG file: photo | heatmaps, or many digits and their heatmaps.
@@ -133,7 +133,7 @@ def save_grid(
     Raises OutputError where the file cannot be written.
     """
     _check_suffix(path)
-    width, height = _panel_size([panel.image for row in rows for panel in row], panel_inches)
+    width, height = _panel_size([panel.image for row in rows for panel in row], GRID_PANEL)
     columns = max(len(row) for row in rows)
     page = Page(PAD + columns * (width + PAD) + BAR_SPACE)
     page.title(title)

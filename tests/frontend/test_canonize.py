@@ -3,50 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from models import Case, assert_close, model_of, network, normalized, run
-from tables import LINEAR
+from canonical import as_proto, assert_same_forward, canonized, counts
+from models import Case, assert_close, model_of, network, run
 
 import lrp_onnx
-from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.frontend.canonize import canonize
-from lrp_onnx.graph.model_file import load
-from lrp_onnx.lowering.lower import LOWERINGS
-
-
-def canonized(model: onnx.ModelProto) -> ir.Model:
-    result = normalized(load(model))
-    canonize(result)
-    return result
-
-
-def as_proto(model: ir.Model) -> onnx.ModelProto:
-    """The model as a runtime takes it."""
-    for node in [n for n in model.graph if n.domain == "lrp"]:
-        LOWERINGS[node.op_type](model.graph, node)
-    model.opset_imports.pop("lrp", None)
-    return ir.to_proto(model)
-
-
-def counts(model: ir.Model) -> dict[str, int]:
-    return dict(Counter(node.op_type for node in model.graph))
-
-
-def assert_same_forward(
-    before: onnx.ModelProto, after: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]
-) -> None:
-    """Every output within 1e-5 of its largest value on three random inputs."""
-    rng = np.random.default_rng(7)
-    for _ in range(3):
-        feeds = {k: rng.standard_normal(s).astype(np.float32) for k, s in shapes.items()}
-        expected, actual = run(before, feeds), run(after, feeds)
-        for name, value in expected.items():
-            assert_close(actual[name], value, 1e-5, name)
 
 
 def positive(*shape: int) -> np.ndarray:
@@ -79,15 +44,34 @@ class Row:
 
 
 IMAGE, CHANNELS_LAST = (2, 4, 5, 6), (2, 5, 6, 4)
+
+
 W = {"w": (6, 4, 3, 3), "k": (4, 4, 1, 1)}
+
+
 BN = {"g": positive(6), "s": signed(6), "m": signed(6), "v": positive(6)}
+
+
 BN4 = {k: a[:4] for k, a in BN.items()}
+
+
 PER_CHANNEL = {f"{k}3": a.reshape(6, 1, 1) for k, a in BN.items()}
+
+
 LEADING_ONE = {f"{k}4": a.reshape(1, 6, 1, 1) for k, a in BN.items()}
+
+
 LAST = {k: BN[k] for k in ("g", "s", "m", "v")}
+
+
 CONV = "c = Conv<pads=[1, 1, 1, 1]>(x, w)"
+
+
 BATCHNORM = "BatchNormalization<epsilon=0.01>({}, g, s, m, v)"
+
+
 ONE_CONV = {"Conv": 1}
+
 
 BEHIND = [
     Row(f"{CONV} y = {BATCHNORM.format('c')}", IMAGE, ONE_CONV, **W, **BN),
@@ -141,6 +125,7 @@ BEHIND = [
         **LAST),  # tf2onnx writes Dense on sequences so
 ]  # fmt: skip
 
+
 BEFORE = [
     Row(f"n = {BATCHNORM.format('x')} y = Conv(n, w)", IMAGE, ONE_CONV, **W, **BN4),
     Row(f"n = {BATCHNORM.format('x')} y = Conv(n, w, b)", IMAGE, ONE_CONV, b=(6,), **W, **BN4),
@@ -175,6 +160,7 @@ BEFORE = [
     Row("e = Sigmoid(x) q = Mul(x, e) h = Mul(q, g) n = Add(h, s) y = Conv(n, w)",  # behind a SiLU
         IMAGE, {"Sigmoid": 1, "Mul": 1, "Conv": 1}, g=positive(4, 1, 1), s=signed(4, 1, 1), **W),
 ]  # fmt: skip
+
 
 STAY = [
     Row(f"n = {BATCHNORM.format('x')} y = Gemm(w, n)",  # sums over rows, not over channels
@@ -213,6 +199,7 @@ STAY = [
         (2, 4), {"Gemm": 1, "Neg": 1, "Exp": 1, "Add": 1, "Reciprocal": 1}, w=(4, 6), one=1.0),
 ]  # fmt: skip
 
+
 SPELLING = [
     Row("y = Sum(x, a, x, a)", (2, 3), {"Add": 3}, a=(2, 3)),
     Row("r = Relu(x) s = Sum(r) q = Max(s) c = Concat<axis=1>(q) y = Neg(c)",
@@ -238,6 +225,7 @@ SPELLING = [
         IMAGE, {"Pad": 1, "Conv": 2, "Max": 1}, a=[0, 0, 1, 1, 0, 0, 1, 1], **W),
 ]  # fmt: skip
 
+
 ROWS = [
     pytest.param(row, id=f"{kind}-{row}")
     for kind, rows in (
@@ -255,59 +243,6 @@ def test_rewrite(row: Row) -> None:
     assert not any(n.op_type == "Gemm" and {"alpha", "beta"} & set(n.attributes)
                    for n in result.graph)  # fmt: skip
     assert_same_forward(model, as_proto(result), {"x": row.x})
-
-
-AUTO = [
-    Case("MaxPool", {"auto_pad": "SAME_UPPER", "kernel_shape": [3, 2], "strides": [2, 2]},
-         x=(1, 2, 6, 5)),
-    Case("AveragePool", {"auto_pad": "SAME_LOWER", "kernel_shape": [3, 2], "strides": [2, 1]},
-         x=(1, 2, 6, 5)),
-    Case("AveragePool", {"auto_pad": "VALID", "kernel_shape": [2, 2]}, x=(1, 2, 6, 5)),
-    Case("Conv", {"auto_pad": "SAME_UPPER"}, x=(1, 2, 6, 5), w=(3, 2, 4, 3)),
-    Case("Conv", {"auto_pad": "SAME_LOWER", "strides": [1, 2]}, x=(1, 2, 7, 5), w=(3, 2, 2, 3)),
-    Case("Conv", {"auto_pad": "SAME_LOWER", "strides": [3]}, x=(1, 2, 8), w=(3, 2, 4)),
-    Case("ConvTranspose", {"auto_pad": "SAME_UPPER", "strides": [3, 2]},
-         x=(1, 2, 3, 4), w=(2, 1, 2, 3), sized=True),  # a stride longer than the kernel
-    Case("ConvTranspose", {"output_shape": [8, 7], "strides": [2, 2], "auto_pad": "SAME_UPPER"},
-         x=(1, 1, 3, 3), w=(1, 2, 4, 4)),
-    Case("ConvTranspose", {"output_shape": [7, 3], "strides": [2, 2]},
-         x=(1, 1, 3, 3), w=(1, 2, 2, 2)),  # more rows, fewer columns than there are
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("case", [*LINEAR, *AUTO], ids=str)
-def test_linear_rows(case: Case) -> None:
-    """Sizes known or not: no auto_pad, no output_shape, biases inside, the same results."""
-    for variant in (case,) if case.sized else (case, case.unknown()):
-        model = variant.model()
-        result = canonized(model)
-        attributes = {name for node in result.graph for name in node.attributes}
-        allowed = {"auto_pad"} if variant.symbolic and "Pool" in case.op else set()
-        allowed |= {"auto_pad"} if variant.symbolic and "output_shape" in case.attributes else set()
-        allowed |= {"output_shape"} if variant.symbolic else set()
-        assert not {"auto_pad", "output_shape", "alpha", "beta"} & attributes - allowed
-        assert "Add" not in {n.op_type for n in result.graph} or "pads" in attributes
-        assert_close(run(as_proto(result), case.feeds())["y"], run(model, case.feeds())["y"])
-
-
-def test_same_padding_that_runtimes_read_differently_is_refused() -> None:
-    case = Case("Conv", {"auto_pad": "SAME_UPPER", "strides": [4]}, x=(1, 1, 8), w=(1, 1, 1))
-    for variant in (case, case.unknown()):
-        with pytest.raises(UnsupportedError, match="auto_pad"):
-            canonized(variant.model())
-
-
-@pytest.mark.parametrize("composite", ["flat", "wsquare", "zbox"])
-def test_same_padding_of_an_unknown_size_does_not_count(composite: str) -> None:
-    """Where a rule puts constants in place of the input, padding stays 0 also if a Pad makes it."""
-    found = []
-    for symbolic in ((0,), (0, 2, 3)):
-        model = network("c = Conv<auto_pad=\"SAME_UPPER\", strides=[2, 2]>(x, w) y = Relu(c)",
-                        (2, 4, 5, 7), symbolic, w=(6, 4, 3, 3))  # fmt: skip
-        box = {"low": -3.0, "high": 3.0} if composite == "zbox" else {}
-        compiled = lrp_onnx.compile(model, composite, parameters=box, target="all").model
-        found.append(run(compiled, {"x": signed(2, 4, 5, 7)})["x_relevance"])
-    assert_close(found[1], found[0])
 
 
 def test_empty_bias_is_dropped() -> None:
