@@ -102,7 +102,7 @@ def _draw_curves(path: Path, evaluation: Evaluation, model: str) -> None:
 
     share = np.linspace(0, 1, POINTS)
     lines = []
-    for judged in evaluation.judged:
+    for judged in evaluation.ranked:
         curves = [
             np.array([getattr(flipped, order).at(share) for flipped in judged.flipped])
             for order in ("morf", "lerf")

@@ -29,7 +29,7 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     headings += ["other class"] if evaluation.other_class else []
     headings += [f"{count} re-drawn" for count in redrawn] + ["complexity"]
     rows = []
-    for judged in _ordered(evaluation):
+    for judged in evaluation.ranked:
         mean, error = mean_and_error(judged.srg)
         row = [_name(judged), f"{mean:.3f}", _number(error, 3)]
         row += [_number(_mean(values), 3) for values in (judged.morf, judged.lerf)]
@@ -74,7 +74,7 @@ def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
         "replaced": evaluation.replaced.tolist(),
         "other_class": evaluation.other_class,
         "replaced_share": share.tolist(),
-        "explanations": [_judged_json(j, share) for j in evaluation.judged],
+        "explanations": [_judged_json(j, share) for j in evaluation.ranked],
         "time": asdict(evaluation.clock),
         "warnings": evaluation.warnings,
         "conclusion": evaluation.conclusion,
@@ -99,13 +99,6 @@ def _judged_json(judged: Judged, share: Float) -> dict[str, Any]:
         "redrawn": {str(count): values.tolist() for count, values in judged.redrawn.items()},
         "complexity": judged.complexity.tolist(),
     }
-
-
-def _ordered(evaluation: Evaluation) -> list[Judged]:
-    def place(judged: Judged) -> tuple[bool, float]:
-        return judged.kind == "reference", -float(judged.srg.mean())
-
-    return sorted(evaluation.judged, key=place)
 
 
 def _name(judged: Judged) -> str:

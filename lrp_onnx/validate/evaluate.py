@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from lrp_onnx.graph.session import Array
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.validate.candidate import Maps, Opened
 from lrp_onnx.validate.evaluation import Clock, Evaluation, Float, Judged
+from lrp_onnx.validate.flipping import Ends
 from lrp_onnx.validate.map_statistics import complexity, rank_correlation
 from lrp_onnx.validate.original import Original
 from lrp_onnx.validate.other_class import other_classes
@@ -39,6 +40,8 @@ __all__ = ["evaluate", "evaluated", "tuned_and_evaluated"]
 
 MOST_REDRAWN = 4
 """Of so many samples the maps of re-drawn weights are made."""
+HARDLY = 0.2
+"""Part of the score by which replacing all units should change it."""
 
 
 def evaluate(
@@ -182,7 +185,7 @@ def evaluated(question: Question, watch: Watch | None = None) -> Evaluation:
         replaced=np.array([end.replaced for end in flipping.ends]),
         other_class=other_class,
         clock=clock,
-        warnings=tuple(warnings),
+        warnings=(*warnings, *_hardly_changed(flipping.ends)),
     )
 
 
@@ -216,16 +219,16 @@ def _explained(
     for candidate in wanted:
         try:
             model = Opened(candidate, question, original)
+            if model.name not in explained:
+                maps = model.maps()
+                other = None if classes is None else model.maps(classes=classes)
+                correlations = None if other is None else _correlations(maps, other)
+                explained[model.name] = _Explained(candidate, model.name, maps, correlations)
+                warnings.update(dict.fromkeys(model.warnings))
         except LrpError as error:
             if asked is not None or candidate == Candidate():
                 raise
             warnings[f"{candidate.name} is left out: {error}"] = None
-            continue
-        if model.name not in explained:
-            maps = model.maps()
-            others = None if classes is None else _correlations(maps, model.maps(classes=classes))
-            explained[model.name] = _Explained(candidate, model.name, maps, others)
-            warnings.update(dict.fromkeys(model.warnings))
         watch.tick()
     return list(explained.values()), list(warnings)
 
@@ -265,6 +268,19 @@ def _redrawn(
 
 def _correlations(a: Maps, b: Maps) -> Float:
     return np.array([rank_correlation(x, y) for x, y in zip(a, b, strict=True)])
+
+
+def _hardly_changed(ends: Sequence[Ends]) -> Iterator[str]:
+    """A sentence where what replaces the units says much the same as they do."""
+    whole = np.array([end.whole for end in ends])
+    replaced = np.array([end.replaced for end in ends])
+    change = np.abs(whole - replaced).mean()
+    if change < HARDLY * np.abs(whole).mean():
+        yield (
+            f"with all units replaced the score is {replaced.mean():.3g} where it was "
+            f"{whole.mean():.3g}: replacing them hardly matters, and the curves say little. Choose "
+            "another --replace."
+        )
 
 
 def _complexity(maps: Maps) -> Float:

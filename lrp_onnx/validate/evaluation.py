@@ -90,6 +90,11 @@ class Evaluation:
         return next(j for j in self.judged if j.name == name)
 
     @property
+    def ranked(self) -> list[Judged]:
+        """The explanations, that of the largest mean SRG first, then the references."""
+        return sorted(self.judged, key=lambda j: (j.kind == "reference", -_gain(j)))
+
+    @property
     def conclusion(self) -> str:
         """Which explanation to take, in one sentence."""
         return conclusion(self.judged, self.samples)

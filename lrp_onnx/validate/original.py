@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
-from lrp_onnx.errors import TargetError
+from lrp_onnx.errors import InputError, TargetError
 from lrp_onnx.graph.annotations import RELEVANCE, stamp_of
 from lrp_onnx.graph.map_outputs import numbers_of
 from lrp_onnx.graph.model_file import Source
@@ -53,6 +53,8 @@ class Original:
         self.samples = samples_of(
             [_checked(self.runtime, feeds) for feeds in question.inputs], single
         )
+        if not self.samples:
+            raise InputError("there is no sample. Give at least one input.")
         self.batches = single.together(self._call, self.samples, question.batch)
         self.outputs = list(self.predict(self.samples))
         self.masks = mask.of(self.samples, self.batches, question.classes)
@@ -65,6 +67,9 @@ class Original:
             float(self.score(self._stack(y), self._mask(k))[0]) for k, y in enumerate(self.outputs)
         ]
         """The score of each sample as it is."""
+        for k, score in enumerate(self.own):
+            if not np.isfinite(score):
+                raise InputError(f"sample {k}: its score is {score}. Leave it out, or mend it.")
 
     def predict(self, samples: Iterable[Feeds]) -> Iterator[Array]:
         """The explained output of each sample."""
@@ -79,7 +84,13 @@ class Original:
             self._scores(number, {n: x[start : start + size] for n, x in changed.items()})
             for start in range(0, rows, size)
         ]
-        return np.concatenate(found) if found else np.empty(0)
+        scores = np.concatenate(found) if found else np.empty(0)
+        if not np.isfinite(scores).all():
+            raise InputError(
+                f"sample {number}: its score is not finite when units are replaced. Choose another "
+                "replacement."
+            )
+        return scores
 
     def _scores(self, number: int, changed: Mapping[str, Array]) -> Float:
         """The same for as many rows as are run together."""

@@ -12,6 +12,7 @@ from models import network
 from PIL import Image
 
 from lrp_onnx import digits
+from lrp_onnx.errors import InputError
 from lrp_onnx.validate.evaluate import evaluate
 from lrp_onnx.validate.evaluation import Judged, conclusion, mean_and_error
 from lrp_onnx.validate.flipping import Curve, Flipped
@@ -109,6 +110,26 @@ def test_what_is_not_asked_for_may_be_left_out() -> None:
     assert len(set(names)) == len(names)
     assert [j.name for j in found.judged if j.kind == "reference"] == ["random", "edges", "center"]
     assert [j.is_default for j in found.judged][:2] == [True, False]
+
+
+def test_what_is_replaced_has_to_matter() -> None:
+    model = network("h = Mul(x, s) g = Add(h, b) y = MatMul(g, w)", ("N", 4),
+                    s=np.float32(0.01), b=np.float32(3), w=np.ones((4, 1)))  # fmt: skip
+    x = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
+    found = evaluate(model, x, ["epsilon"], replacement="zero")
+    assert "replacing them hardly matters" in found.warnings[-1]
+    assert not evaluate(MODEL, X[:2], ["epsilon"], points=2, redraw=0).warnings
+
+
+def test_what_is_not_finite_is_said() -> None:
+    model = network("l = Log(x) y = MatMul(l, w)", ("N", 4), w=(4, 1))
+    x = np.float32([[1, 2, 3, 4]])
+    with pytest.raises(InputError, match="sample 0: its score is not finite when units"):
+        evaluate(model, x, ["epsilon"], replacement="zero")
+    with pytest.raises(InputError, match="sample 1: its score is"):
+        evaluate(model, np.concatenate([x, -x]), ["epsilon"])
+    with pytest.raises(InputError, match="there is no sample"):
+        evaluate(model, [], ["epsilon"])
 
 
 def test_options_reach_those_that_take_them() -> None:
