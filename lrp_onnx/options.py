@@ -70,14 +70,21 @@ class CompileOptions:
     explain: str | Sequence[str] | None = option(
         None, "An input to explain [every float input].", repeatable=True
     )
-    target: str | int = option(
+    target: str | int | Sequence[object] = option(
         "argmax",
-        "What is explained: the largest class, a class by number, class A minus class B, the K "
-        "largest classes one by one, the sum of all entries, or the largest entry. With input or "
+        "What is explained: the largest class, a class by number (with labels also by name), class "
+        "A minus class B, the K largest classes one by one, an entry by its indices behind the "
+        "batch (: sums over an axis), the sum of all entries, or the largest entry. Of a detector, "
+        "a map or coordinates the largest class is its one largest score. With input or "
         "seed, whoever runs the model chooses the class, or an array: relevance starts with it "
         "times the output (with start one: with it alone). explain takes input=CLASS[,CLASS…] and "
         "seed=FILE.",
-        shown="argmax|INDEX|A-B|top-K|all|max|input|seed",
+        shown="argmax|CLASS|A-B|top-K|I,J,…|all|max|input|seed",
+    )
+    labels: object = option(
+        None,
+        "Names of the classes, by which the target may name one: a file with one a line, or JSON.",
+        shown="FILE",
     )
     class_axis: int | None = option(
         None,

@@ -8,6 +8,7 @@ says what must come out:
     expect_best     the largest of the class scores (rows 4 on) stands there, [row, anchor]
     expect_ctc      the argmax along the last axis, repeats merged and blanks (0) dropped
     expect_loudest  the largest column of the mean over time
+    expect_in_box   so much of |R|, at least, lies in the box of the best class score
     expect_cosines  of the (mean) vectors of sentences 1-2, 1-3 and 2-3
 """
 
@@ -25,7 +26,7 @@ import onnx
 from numpy.typing import NDArray
 from obtain import TABLE
 
-__all__ = ["feed", "prediction"]
+__all__ = ["feed", "prediction", "share_in_box"]
 
 Array = NDArray[Any]
 
@@ -92,6 +93,16 @@ def best_score(output: Array) -> list[int]:
     """The row and the anchor of the best class score; rows 0 to 3 are the box."""
     row, anchor = np.unravel_index(output[0, 4:].argmax(), output[0, 4:].shape)
     return [int(row) + 4, int(anchor)]
+
+
+def share_in_box(output: Array, relevance: Array) -> float:
+    """How much of |R| lies in the box of the best class score: rows 0 to 3 are center and size."""
+    _, anchor = best_score(output)
+    x, y, width, height = output[0, :4, anchor]
+    size = np.abs(relevance[0]).sum(axis=0)
+    rows = slice(round(y - height / 2), round(y + height / 2))
+    columns = slice(round(x - width / 2), round(x + width / 2))
+    return float(size[rows, columns].sum() / size.sum())
 
 
 def cosines(output: Array) -> list[float]:

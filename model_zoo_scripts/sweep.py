@@ -6,8 +6,9 @@ Each model is obtained, compiled with its composite (epsilon-plus-flat unless zo
 otherwise) and run on its real or seeded input, on the CPU. Checked: the prediction is the right
 one; the outputs are the original's within 1e-6 or what optimizing the original changes, whichever
 is more, and where the runtime optimizes neither within the latter: nearly all bit for bit, but a
-weight that is folded may be packed for another kernel; relevance is finite; the weights take no
-more than `--fold auto` allows, 3 times the model or 200 MB, and 300 bytes per emitted node.
+weight that is folded may be packed for another kernel; relevance is finite, and that of a detector
+lies in the box of its detection; the weights take no more than `--fold auto` allows, 3 times the
+model or 200 MB, and 300 bytes per emitted node.
 Printed: the sum of relevance over the value explained, which is 1 where nothing is lost to biases,
 stabilizers and rules that leak. With --readme the table replaces that of the README.
 
@@ -32,7 +33,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from feeds import feed, prediction
+from feeds import feed, prediction, share_in_box
 from numpy.typing import NDArray
 from obtain import TABLE, Unavailable, model
 from rich.console import Console
@@ -141,6 +142,11 @@ def run(name: str, composite: str | None) -> list[str]:
     explained = result.relevance.pop(output)
     if broken := sum(int((~np.isfinite(r)).sum()) for r in result.relevance.values()):
         raise CheckFailed(f"{broken} values of relevance are not finite")
+    if least := row.get("expect_in_box"):
+        (relevance,) = result.relevance.values()
+        share = share_in_box(result.outputs[output], relevance)
+        if share < least:
+            raise CheckFailed(f"{share:.0%} of |R| lies in the box, less than {least:.0%}")
     after, bytes_after = nodes_of(compiled.model.graph), weights_of(compiled.model.graph)
     most = max(3 * size, 200 << 20) + 300 * (after - before)
     if bytes_after > most:

@@ -113,9 +113,6 @@ def explain(
         typer.Option("-o", "--out", metavar="OUT", help="A .png, .html or .npz file, or a folder."),
     ],
     preprocess: Preprocessing = None,
-    labels: Annotated[
-        str | None, typer.Option(metavar="FILE", help="File of class names: one a line, or JSON.")
-    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="How many files of a folder run together.")] = 8,
     format_: Annotated[
         Format, typer.Option("--format", help="What is written for each file of a folder.")
@@ -124,7 +121,7 @@ def explain(
     options: Options,
 ) -> int:
     """Explain files or a folder of them: write pictures or arrays."""
-    request = Request(model, tuple(inputs), out, preprocess, labels)
+    request = Request(model, tuple(inputs), out, preprocess)
     failed: list[str] = []
     if is_folder(request.inputs):
         rows, failed = explain_folder(request, options, batch, format_, _warn)

@@ -24,7 +24,7 @@ from lrp_onnx.cli.results import (
 from lrp_onnx.cli.samples import Labels, Sample, missing_labels, note_on, samples_of
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.stages import Loaded, compile_prepared, load_original, prepare
-from lrp_onnx.data.labels import load_labels
+from lrp_onnx.data.labels import labels_of
 from lrp_onnx.data.preprocess import Preprocess, load_preprocess
 from lrp_onnx.graph.annotations import COMPLETENESS, each_output
 from lrp_onnx.graph.atomic_files import atomic_group
@@ -47,7 +47,6 @@ class Request:
     inputs: tuple[str, ...]
     out: Path
     preprocess: str | None = None
-    labels: str | None = None
 
     def load_preprocess(self) -> Preprocess | None:
         """How the model wants its pictures, where the user says."""
@@ -128,7 +127,7 @@ def open_model(
     accounts: whether a path of gradients tells how far its steps alone are off.
     """
     options, value = target_and_value(options)
-    labels = None if request.labels is None else load_labels(request.labels)
+    labels = None if options.labels is None else labels_of(options.labels)
     conditions = read_conditions(options.conditions)
     chosen = {name: channels for name, channels in conditions.items() if channels is not None}
     listed = [name for name in conditions if name not in chosen]

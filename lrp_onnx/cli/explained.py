@@ -62,7 +62,8 @@ def _facts(compiled: Compiled, one: Mapping[str, str]) -> dict[str, Any]:
         facts["conditions"] = conditions
     output = _output(compiled, one)
     several = output is not None and output.shape is not None and len(output.shape) > 2
-    if several or one["class_axis"] == "0":
+    named = one["class_axis"] and "," not in one["target"]
+    if named and (several or one["class_axis"] == "0"):
         facts["class_axis"] = int(one["class_axis"])
     if entries := explained_entries(compiled, one):
         facts["entries"] = entries
@@ -114,9 +115,16 @@ def explained_entries(compiled: Compiled, one: Mapping[str, str]) -> str:
     shape = _sizes(output)
     axis = int(one["class_axis"]) if one["class_axis"] else None
     batched = bool(shape) and axis != 0 and _is_batch(shape[0], compiled.graph)
-    if len(shape) == 2 and axis == 1 and shape[1] != 1 and batched:
+    plain = not one.get("head") and "," not in one["target"]
+    if len(shape) == 2 and axis == 1 and shape[1] != 1 and batched and plain:
         return ""
-    entries = _entries(one["target"], shape, axis, batched)
+    head = json.loads(one.get("head") or "null")
+    if "," in one["target"]:
+        entries = _one_entry(one["target"], len(shape))
+    elif head is not None:
+        entries = _sought(one["target"], head)
+    else:
+        entries = _entries(one["target"], shape, axis, batched)
     return f"{output.name} has shape {describe_shape([*map(_readable, shape)])}: {entries}"
 
 
@@ -171,6 +179,35 @@ def _entries(target: str, shape: Sequence[Dimension], axis: int | None, batched:
         return f"{'' if batched else 'no batch axis, '}{chosen} {whose}"
     places = f"at {_places(shape, others)}, summed; {OTHERWISE}"
     return f"{f'the only entry of axis {axis}' if one else chosen} {places}"
+
+
+def _sought(target: str, head: Mapping[str, Any]) -> str:
+    """Which of a detector's scores, or of another output's entries, is explained."""
+    each = " of each sample" if head["batch"] else ""
+    if head["kind"] not in ("mixed", "scores"):
+        return f"the largest entry{each}"
+    among = "class scores"
+    if head["scores"] is not None:
+        first, last = head["scores"][0], head["scores"][1] - 1
+        among += f" at {first} to {last}" if last > first else f" at {first}"
+    among += f" of axis {head['axis']}" if head["axis"] is not None else ""
+    more = [f"times the one at {head['objectness']}"] * (head["objectness"] is not None)
+    more += ["less the mean of its class over all places"] * head["compared"]
+    rest = f", {' and '.join(more)}" if more else ""
+    kind, _, count = target.partition("-")
+    if kind == "top":
+        return f"of each of the {count} classes with the largest score the largest{each}{rest}"
+    own = "" if target == "argmax" else f", {_chosen(target)}"
+    return f"the largest of the {among}{own}{each}{rest}"
+
+
+def _one_entry(target: str, rank: int) -> str:
+    """An entry by its indices, and the axes over which it is a sum."""
+    places = target.split(",")
+    first = rank - len(places)
+    axes = [str(axis) for axis, place in enumerate(places, first) if place == ":"]
+    over = f", summed over ax{'es' if len(axes) > 1 else 'is'} {' and '.join(axes)}" if axes else ""
+    return f"entry {target}{' of each sample' if first else ''}{over}"
 
 
 def _chosen(target: str) -> str:

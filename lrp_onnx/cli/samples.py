@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lrp_onnx.cli.explained_entry import explained_entry
 from lrp_onnx.data.labels import class_name
 from lrp_onnx.errors import TargetError
-from lrp_onnx.graph.annotations import TOPK_INDEX
+from lrp_onnx.graph.annotations import TOPK_INDEX, has_batch
 from lrp_onnx.graph.session import Array
 from lrp_onnx.run.explainer import Explainer, Result
 from lrp_onnx.validate.verdict import BLOWN_UP, is_against
@@ -119,12 +120,37 @@ def samples_of(
     totals = sum((_sums(r, count) for r in relevance), np.zeros(count)).tolist()
     sizes = sum((_sums(np.abs(r), count) for r in relevance), np.zeros(count)).tolist()
     classes = result.outputs.get(f"{output}{TOPK_INDEX}", [None] * count)
+    entries = _entries(explainer, result, outputs, at_output, labels)
     return [
-        Sample(*_prediction(explainer, y, labels, chosen), start, total, conserving, through, size)
-        for y, chosen, start, total, size in zip(
-            outputs, classes, starts, totals, sizes, strict=True
+        Sample(
+            *_prediction(explainer, y, labels, chosen, entry),
+            start,
+            total,
+            conserving,
+            through,
+            size,
+        )
+        for y, chosen, entry, start, total, size in zip(
+            outputs, classes, entries, starts, totals, sizes, strict=True
         )
     ]
+
+
+def _entries(
+    explainer: Explainer, result: Result, y: Array, start: Array | None, labels: Labels | None
+) -> list[str]:
+    """The one entry that was explained in each sample, in words; empty where it is not one."""
+    metadata, count = explainer.metadata, len(y)
+    if start is None:
+        return [""] * count
+    start = start.reshape(y.shape)
+    beside = json.loads(metadata.get("head") or "{}").get("beside")
+    boxes = result.outputs.get(beside)
+    each = (
+        [None] * count if boxes is None else boxes if has_batch(explainer.metadata) else boxes[None]
+    )
+    rows = zip(y, start, each, strict=True)
+    return [explained_entry(metadata, own, r, labels, box) for own, r, box in rows]
 
 
 def _sums(relevance: Array, count: int) -> Array:
@@ -137,7 +163,7 @@ def _output_by_sample(explainer: Explainer, y: Array, relevance: Sequence[Array]
 
     Raises TargetError where numbers of samples would then be classes.
     """
-    if not y.ndim or explainer.metadata["class_axis"] == "0":
+    if not y.ndim or not has_batch(explainer.metadata):
         return y[None]
     if len(y) == 1 or all(r.ndim and len(r) == len(y) for r in relevance):
         return y
@@ -152,13 +178,17 @@ def _output_by_sample(explainer: Explainer, y: Array, relevance: Sequence[Array]
 
 
 def _prediction(
-    explainer: Explainer, y: Array, labels: Labels | None, chosen: Array | None
+    explainer: Explainer, y: Array, labels: Labels | None, chosen: Array | None, entry: str
 ) -> tuple[str, str]:
     """The prediction of one sample in words, and what was explained if it is something else.
 
-    chosen: of target `top-K` the class.
+    chosen: of target `top-K` the class. entry: the explained entry in words, if it is one.
     """
     target = explainer.metadata["target"]
+    if entry and target == "argmax":
+        return entry, ""
+    if entry:
+        return f"{explainer.metadata['output']} of shape {list(y.shape)}", entry
     if y.ndim == 0:
         return f"{explainer.metadata['output']} {float(y):.5g}", ""
     if y.ndim > 1 or not explainer.metadata["class_axis"]:  # a class for each place, or none

@@ -209,6 +209,9 @@ def _add_classes(graph: ir.Graph, emit: Emit, assignment: Assignment) -> None:
     emit.write_for(y, f"target/{output.name}", "start")
     count, dims = assignment.target.count, list(y.shape or ())
     shape = [*dims, 1] if axis is None else [*dims[:axis], count, *dims[axis + 1 :]]
+    if (head := assignment.target.head) is not None and axis is not None:
+        kept = {axis, 0} if head.batch else {axis}
+        shape = [size if k in kept else 1 for k, size in enumerate(shape)]
     largest = largest_classes(emit, y, output, assignment.target, axis)
     name = f"{output.name}{TOPK_INDEX}"
     _add_output(graph, emit, largest, name, ir.DataType.INT64, ir.Shape(shape))

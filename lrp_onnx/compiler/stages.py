@@ -23,6 +23,7 @@ from lrp_onnx.compiler.check import check_compiled
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.explanation import emit_relevance
 from lrp_onnx.compiler.input_range import Ranges, input_ends
+from lrp_onnx.compiler.named_target import with_class_numbers
 from lrp_onnx.compiler.signature import takes_options
 from lrp_onnx.frontend.canonize import canonize
 from lrp_onnx.frontend.normalize import normalize
@@ -182,6 +183,7 @@ def prepare(loaded: Loaded, options: CompileOptions, ranges: Ranges | None = Non
     ranges: of inputs where they are known; rules whose parameters follow from them need none.
     """
     ends = Ends(loaded.model)
+    options = with_class_numbers(options, loaded.model)
     if method_of(options).path:
         options = replace(options, baseline=read_baselines(loaded.model, options.baseline))
     with loaded.stage("normalize"):
@@ -304,6 +306,7 @@ def _output_metadata(assignment: Assignment) -> dict[str, str]:
         notes.OUTPUT: assignment.output.name or "",
         notes.STARTS_AT: "output" if assignment.logits is assignment.output else "logits",
         notes.CLASS_AXIS: "" if assignment.class_axis is None else str(assignment.class_axis),
+        **({} if (head := assignment.target.head) is None else {notes.HEAD: head.stamp()}),
     }
 
 
@@ -313,6 +316,7 @@ def _one_of_several(model: ir.Model, assignment: Assignment) -> dict[str, str]:
     present = {v.name for v in model.graph.outputs}
     relevance = [n for n in names if f"{assignment.prefix}{n}{notes.RELEVANCE}" in present]
     own = {
+        notes.HEAD: "",  # of this output, whatever the first one has
         **_output_metadata(assignment),
         notes.EXPLAINED: json.dumps([v.name for v in assignment.inputs]),
     }

@@ -29,6 +29,7 @@ __all__ = [
     "EXPLAINED",
     "FORWARD_KEPT",
     "GATE",
+    "HEAD",
     "LAYER",
     "METHOD",
     "NAME",
@@ -61,6 +62,7 @@ __all__ = [
     "branches_taken",
     "corrections",
     "each_output",
+    "has_batch",
     "local_copies",
     "provenance",
     "share_aliases",
@@ -117,6 +119,8 @@ first, and the `prefix` of the names of its relevance. `explained` then has the 
 """
 CLASS_AXIS = "lrp.class_axis"
 """A number, or nothing where the output has no class axis."""
+HEAD = "lrp.head"
+"""Of an output that is no scores of classes alone, where the explained entry is sought, as JSON."""
 EXPLAINED = "lrp.explained"
 """The explained inputs, as JSON."""
 
@@ -173,6 +177,12 @@ def each_output(stamp: Mapping[str, str]) -> list[dict[str, str]]:
         return [{**stamp, "prefix": ""}]
     shared = {key: value for key, value in stamp.items() if key != "outputs"}
     return [{**shared, **own} for own in json.loads(stamp["outputs"])]
+
+
+def has_batch(stamp: Mapping[str, str]) -> bool:
+    """Whether the explained output counts its samples along axis 0, as far as is known."""
+    head = stamp.get("head")
+    return stamp.get("class_axis") != "0" and (not head or bool(json.loads(head)["batch"]))
 
 
 def aliases(model: ir.Model) -> dict[str | None, str | None]:

@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from lrp_onnx.analysis.common_shift import ignores_common_shift
+from lrp_onnx.analysis.heads import Heads
 from lrp_onnx.analysis.path import ends_of_paths
 from lrp_onnx.analysis.rectifier import is_rectifier
 from lrp_onnx.analysis.step import Step
 from lrp_onnx.errors import CompositeError, RuleError, TargetError, UnsupportedError
 from lrp_onnx.graph.annotations import RESEMBLES
+from lrp_onnx.graph.map_outputs import unzipped
 from lrp_onnx.graph.names import name_bodies, name_of
 from lrp_onnx.graph.tensors import outputs_of
 from lrp_onnx.lrp.assigned import Assigned
@@ -28,7 +30,9 @@ from lrp_onnx.lrp.composite import (
     load_composite,
 )
 from lrp_onnx.lrp.contrast import contrasted, is_copy
+from lrp_onnx.lrp.entry import open_entry
 from lrp_onnx.lrp.layer import layer_of
+from lrp_onnx.lrp.located import located, of_score, sought
 from lrp_onnx.lrp.logits import classes_of_softmax, logits_behind
 from lrp_onnx.lrp.methods import Method, method_of
 from lrp_onnx.lrp.start import chosen_start
@@ -156,10 +160,12 @@ def _choice(
     return composite_for(path, bool(implied) or given >= {"low", "high"})
 
 
-def _contrasted(graph: ir.Graph, output: ir.Value, logits: ir.Value, axis: int | None) -> ir.Value:
+def _contrasted(
+    graph: ir.Graph, output: ir.Value, logits: ir.Value, axis: int | None, mixed: bool
+) -> ir.Value:
     """The logits less their mean over the classes: those of the softmax, else those of the axis."""
-    if classes_of_softmax(output):
-        return logits_behind(graph, output, contrasted)
+    if classes_of_softmax(output, mixed):
+        return logits_behind(graph, output, contrasted, mixed)
     if axis is None:
         raise TargetError(
             f"start 'contrast': output {output.name!r} of shape {output.shape} has one class, and "
@@ -205,19 +211,26 @@ def assign(
     """
     graph, method = model.graph, method_of(options)
     name_bodies(graph)
-    output, target = (
-        choose_output(graph, options.output[0] if options.output else None),
-        parse_target(options.target),
-    )
+    heads = Heads(graph, [unzipped(v) for v in graph.outputs])
+    output = choose_output(graph, options.output[0] if options.output else None, heads)
+    target = parse_target(options.target)
     if target.kind == "top" and method.many_points:
         raise TargetError(
             f"target {target}: method {method.name!r} explains one class at a time. Choose "
             "argmax or a class, or another method."
         )
-    axis = class_axis_of(output, options.class_axis, _fed(graph), target)
-    start = chosen_start(options.start or method.start, target, classes_of_softmax(output))
-    logits = logits_behind(graph, output)
-    start_at = _contrasted(graph, output, logits, axis) if start == "contrast" else logits
+    head = heads.of(output) if options.class_axis is None else None
+    target = located(target, head, output, _fed(graph), options.class_axis)
+    mixed = of_score(target, head)
+    axis = (
+        class_axis_of(output, options.class_axis, _fed(graph), target)
+        if target.head is None
+        else target.head.axis
+    )
+    classes = classes_of_softmax(output, mixed)
+    start = chosen_start(options.start or method.start, target, classes, axis)
+    logits = logits_behind(graph, output, mixed=mixed)
+    start_at = _contrasted(graph, output, logits, axis, mixed) if start == "contrast" else logits
     name = options.composite or method.composite
     inputs, path = _explained(graph, start_at, options.explain, _before_choice(name))
     choice = _choice(name, path, options, implied or {})
@@ -228,7 +241,7 @@ def assign(
     )
     implied = _lacking(composite, options, _implied(composite, implied or {}))
     composite = composite.with_parameters(implied)
-    if target.kind == "top" and axis == 0:
+    if target.kind == "top" and (axis == 0 or not (target.head is None or target.head.batch)):
         raise TargetError(
             f"target {target}: output {output.name!r} of shape {output.shape} has its classes "
             "along axis 0, and no batch axis behind which they could be stacked. Choose argmax or "
@@ -264,6 +277,8 @@ def assign(
             *_resembling(alike),
             *_all_alike(nodes),
             *_open_classes(output, axis, target),
+            *(open_entry(target, output) if target.kind == "entry" else ()),
+            *sought(target, output),
         ),
         unrecognized=alike,
     )

@@ -6,7 +6,6 @@ With start `contrast` y is the logits less their mean over the classes (see
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import TargetError
@@ -14,6 +13,8 @@ from lrp_onnx.graph.annotations import ADDED
 from lrp_onnx.graph.appending import make_room
 from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.lrp.entry import class_numbers, entry_mask, one_hot
+from lrp_onnx.lrp.largest import head_mask, largest_of_sample, top_classes
 from lrp_onnx.lrp.target import Target
 
 __all__ = ["STARTS", "chosen_start", "graph_input", "largest_classes", "starting_relevance"]
@@ -46,16 +47,20 @@ def starting_relevance(
     return emit.shaped(emit.op("Mul", mask, explained), y)
 
 
-def chosen_start(start: str, target: Target, classes: int) -> str:
+def chosen_start(start: str, target: Target, classes: int, axis: int | None) -> str:
     """The start that `auto` stands for: `contrast` of one class behind a softmax, else `logit`.
 
-    classes: how many the output is a softmax of. TargetError for a start that is unknown.
+    classes: how many the output is a softmax of. axis: that of the classes. Raises TargetError for
+    a start that is unknown.
     """
     if start not in STARTS:
         raise TargetError(f"start {start!r} is unknown. Give one of {', '.join(STARTS)}.")
     if start != "auto":
         return start
-    return "contrast" if classes > 1 and target.kind in OF_ONE_CLASS else "logit"
+    of_one = target.kind in OF_ONE_CLASS
+    if target.kind == "entry" and axis is not None and axis >= target.first:
+        of_one = target.entry[axis - target.first] is not None
+    return "contrast" if classes > 1 and of_one else "logit"
 
 
 def _mask(
@@ -71,6 +76,12 @@ def _mask(
         return expand_like(emit, 1.0, y)
     if target.kind == "seed":
         return graph_input(graph, f"{output.name}_seed", emit.dtype, y.shape)
+    if target.kind == "entry":
+        return entry_mask(emit, y, target)
+    if target.head is not None:
+        own = 1 if target.head.batch else 0
+        asked = _target_input(emit, graph, y, own) if target.kind == "input" else None
+        return head_mask(emit, y, output, target, place, asked)
     if axis is None:
         if any(target.classes) or target.count > 1:
             raise TargetError(
@@ -79,8 +90,8 @@ def _mask(
             )
         return expand_like(emit, 0.0 if target.kind == "difference" else 1.0, y)
     if target.kind == "max":
-        return _largest_of_sample(emit, y, axis)
-    classes = _class_numbers(emit, y, axis)
+        return largest_of_sample(emit, y, y, batch=bool(axis))
+    classes = class_numbers(emit, y, axis)
     if target.kind == "argmax":
         chosen = emit.op("ArgMax", y, axis=axis, keepdims=1)
     elif target.kind == "top":
@@ -90,7 +101,7 @@ def _mask(
         chosen = _target_input(emit, graph, y, axis)
     else:
         return _constant_mask(emit, y, output, target, axis, classes)
-    mask = _one_hot(emit, classes, chosen)
+    mask = one_hot(emit, classes, chosen)
     if target.kind != "input":  # whose classes only the run knows to be there
         _tell_class(emit, mask, y, axis, chosen)
     return mask
@@ -119,6 +130,8 @@ def largest_classes(
 
     Raises TargetError where there are fewer classes.
     """
+    if target.head is not None:
+        return top_classes(emit, output, target)
     if axis is None:
         zero = emit.constant(0, ir.DataType.INT64)
         return emit.op("Unsqueeze", emit.op("Expand", zero, emit.shape_of(y)), emit.ints(-1))
@@ -137,47 +150,18 @@ def _check_size(y: ir.Value, output: ir.Value, target: Target, axis: int, needed
         )
 
 
-def _one_hot(emit: Emit, classes: ir.Value, chosen: ir.Value) -> ir.Value:
-    return emit.op("Cast", emit.op("Equal", classes, chosen), to=int(emit.dtype))
-
-
-def _class_numbers(emit: Emit, y: ir.Value, axis: int) -> ir.Value:
-    """0, 1, 2, … along the class axis, shaped to broadcast against y."""
-    rank = known_rank(y)
-    size = list(y.shape or ())[axis]
-    shape = [-1 if k == axis else 1 for k in range(rank)]
-    if isinstance(size, int):
-        return emit.constant(np.arange(size).reshape(shape), ir.DataType.INT64)
-    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
-    count = emit.op("Squeeze", emit.dimension(y, axis), emit.ints(0))
-    return emit.op("Reshape", emit.op("Range", zero, count, one), emit.ints(*shape))
-
-
 def _constant_mask(
     emit: Emit, y: ir.Value, output: ir.Value, target: Target, axis: int, classes: ir.Value
 ) -> ir.Value:
     _check_size(y, output, target, axis, max(target.classes) + 1)
     numbers = [emit.constant(c, ir.DataType.INT64) for c in target.classes]
-    mask = _one_hot(emit, classes, numbers[0])
+    mask = one_hot(emit, classes, numbers[0])
     if len(numbers) == 2:
-        mask = emit.op("Sub", mask, _one_hot(emit, classes, numbers[1]))
+        mask = emit.op("Sub", mask, one_hot(emit, classes, numbers[1]))
     expanded = expand_like(emit, mask, y)
     if len(numbers) == 1:
         _tell_class(emit, expanded, y, axis, numbers[0])
     return expanded
-
-
-def _largest_of_sample(emit: Emit, y: ir.Value, axis: int) -> ir.Value:
-    """One-hot at the largest entry of each sample, over all its axes but the first; over that too
-    if it is the class axis, for then all is one sample.
-    """
-    rows = emit.op("Flatten", y, axis=1 if axis else 0)
-    size = emit.op("Squeeze", emit.op("Shape", rows, start=1), emit.ints(0))
-    zero, one = (emit.constant(v, ir.DataType.INT64) for v in (0, 1))
-    mask = _one_hot(
-        emit, emit.op("Range", zero, size, one), emit.op("ArgMax", rows, axis=1, keepdims=1)
-    )
-    return emit.reshape_like(mask, y)
 
 
 def _target_input(emit: Emit, graph: ir.Graph, y: ir.Value, axis: int) -> ir.Value:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from lrp_onnx.analysis.heads import Head, Heads
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.builder import known_rank
 from lrp_onnx.graph.map_outputs import unzipped
@@ -19,31 +20,44 @@ __all__ = [
     "parse_target",
 ]
 
+Entry = tuple[int | None, ...]
 NAMED = ("argmax", "all", "max", "input", "seed")
 
 
 @dataclass(frozen=True)
 class Target:
-    """Which entries of the output are explained: `kind` is one of NAMED, "index", "difference" or
-    "top", which explains the `count` largest classes one by one.
+    """Which entries of the output are explained: `kind` is one of NAMED, "index", "difference",
+    "top", which explains the `count` largest classes one by one, or "entry".
     """
 
     kind: str
     classes: tuple[int, ...] = ()
     count: int = 1
+    entry: Entry = ()
+    """The index along each axis behind the batch; None sums over an axis."""
+    first: int = 1
+    """The axis of the first of these indices: 0 of an output without a batch."""
+    head: Head | None = None
+    """Of an output that is no scores of classes alone: where the explained entry is sought."""
 
     def __str__(self) -> str:
         if self.kind == "top":
             return f"top-{self.count}"
+        if self.kind == "entry":
+            return ",".join(":" if k is None else str(k) for k in self.entry)
         return "-".join(map(str, self.classes)) if self.classes else self.kind
 
 
-def parse_target(text: str | int) -> Target:
-    """`argmax`, a class, `A-B`, `all`, `max`, `top-K`, `input` or `seed`; TargetError for anything
-    else.
+def parse_target(given: str | int | Sequence[object]) -> Target:
+    """`argmax`, a class, `A-B`, `all`, `max`, `top-K`, an entry such as `5,1689` or `1,:`, also as
+    a tuple of numbers and slices, `input` or `seed`; TargetError for anything else.
     """
+    text = given if isinstance(given, str | int) else _joined(given)
     if str(text) in NAMED:
         return Target(str(text))
+    if re.fullmatch(r"\s*(\d+|:)(\s*,\s*(\d+|:))+\s*", str(text)):
+        places = (part.strip() for part in str(text).split(","))
+        return Target("entry", entry=tuple(None if p == ":" else int(p) for p in places))
     if match := re.fullmatch(r"top-([1-9]\d*)", str(text)):
         return Target("top", count=int(match[1]))
     if match := re.fullmatch(r"(\d+)(?:-(\d+))?", str(text)):
@@ -54,14 +68,21 @@ def parse_target(text: str | int) -> Target:
             )
         return Target("difference" if len(classes) == 2 else "index", classes)
     raise TargetError(
-        f"target {text!r} is unknown. Give a class such as 3, a difference such as 3-5, top-5 for "
-        f"the five largest classes, or one of {', '.join(NAMED)}."
+        f"target {text!r} is unknown. Give a class such as 3 (with labels also by its name), a "
+        "difference such as 3-5, top-5 for the five largest classes, an entry such as 5,1689, or "
+        f"one of {', '.join(NAMED)}."
     )
 
 
-def choose_output(graph: ir.Graph, name: str | None) -> ir.Value:
-    """The output of that name; without a name the only float one; of maps the tensor that they are
-    made of. TargetError lists the outputs otherwise.
+def _joined(places: Sequence[object]) -> str:
+    """A tuple of indices as text: an index, or `:` for a slice of everything."""
+    return ",".join(":" if place == slice(None) else str(place) for place in places)
+
+
+def choose_output(graph: ir.Graph, name: str | None, heads: Heads) -> ir.Value:
+    """The output of that name; without a name the only float one, of several the only one that has
+    scores of detections; of maps the tensor that they are made of. TargetError lists the outputs
+    otherwise.
     """
     listing = "; ".join(f"{v.name!r} {v.dtype} {v.shape}" for v in graph.outputs)
     if name is not None:
@@ -71,10 +92,15 @@ def choose_output(graph: ir.Graph, name: str | None) -> ir.Value:
         raise TargetError(f"output {name!r}: the model has no such output. Its outputs: {listing}.")
     tensors = [unzipped(v) for v in graph.outputs]
     floats = [v for v in tensors if v.dtype is not None and v.dtype.is_floating_point()]
-    if len(floats) != 1:
-        many = "several outputs are" if floats else "no output is"
-        raise TargetError(f"{many} of a float type. Choose one with --output: {listing}.")
-    return floats[0]
+    if len(floats) == 1:
+        return floats[0]
+    scored = heads.of_scores() if floats else []
+    if len(scored) == 1:
+        return scored[0]
+    many = "several outputs are of a float type" if floats else "no output is of a float type"
+    if scored:
+        many += f", and several have scores ({', '.join(repr(v.name) for v in scored)})"
+    raise TargetError(f"{many}. Choose one with --output: {listing}.")
 
 
 def class_axis_of(

@@ -15,7 +15,7 @@ import onnx
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.data.samples import added_inputs
 from lrp_onnx.errors import InputError, ModelError
-from lrp_onnx.graph.annotations import CONDITION, RELEVANCE, each_output, stamp_of
+from lrp_onnx.graph.annotations import CONDITION, RELEVANCE, each_output, has_batch, stamp_of
 from lrp_onnx.graph.session import Array, Runtime, Wanted, broken_mix, is_device_value, runtime_form
 from lrp_onnx.run.batching import groups, is_open, parts, stacked
 from lrp_onnx.run.condition_mask import mask_of
@@ -154,8 +154,8 @@ class Explainer:
             yield from (Result(outputs, relevance) for outputs, relevance in each)
 
     def _is_open(self) -> bool:
-        """Whether samples can run together: an output with its classes along axis 0 has one."""
-        return is_open(self._runtime) and self.metadata.get("class_axis") != "0"
+        """Whether samples can run together: an output without a batch axis has one."""
+        return is_open(self._runtime) and has_batch(self.metadata)
 
     def _checked(self, x: Array | Mapping[str, Array], number: int) -> dict[str, Array]:
         """One of many inputs, checked before it is stacked with others."""
@@ -240,15 +240,18 @@ class Explainer:
     def _check_classes_of(
         self, one: Mapping[str, str], outputs: Mapping[str, Any], target: Array | None
     ) -> None:
-        """A class that an output does not have would get no relevance, silently."""
+        """A class or entry that an output does not have would get no relevance, silently."""
         kind, axis = one["target"], one.get("class_axis", "")
+        if "," in kind:
+            _check_entry(one, outputs)
+            return
         own = () if kind.startswith("top-") else kind.split("-")
         classes: Array = np.array([int(c) for c in own if c.isdigit()], np.int64)
         if kind == "input" and target is not None:
             classes = target
         if not axis or not classes.size:
             return
-        count = _class_count(outputs, one["output"], int(axis))
+        count = _class_count(outputs, one, int(axis))
         if count is None:
             return
         if classes.min() < 0 or classes.max() >= count:
@@ -259,8 +262,23 @@ class Explainer:
             )
 
 
-def _class_count(outputs: Mapping[str, Any], name: str, axis: int) -> int | None:
+def _check_entry(one: Mapping[str, str], outputs: Mapping[str, Any]) -> None:
+    name, places = one["output"], one["target"].split(",")
+    shape = shape_of(outputs[name])
+    own = shape[len(shape) - len(places) :]
+    for axis, (place, size) in enumerate(zip(places, own, strict=True), len(shape) - len(own)):
+        if place != ":" and int(place) >= size:
+            raise InputError(
+                f"target {one['target']}: index {place} is out of range along axis {axis} of "
+                f"output {name!r} of shape {list(shape)}. Give one from 0 to {size - 1}."
+            )
+
+
+def _class_count(outputs: Mapping[str, Any], one: Mapping[str, str], axis: int) -> int | None:
     """How many classes the explained output has; None for maps on a device."""
+    name = one["output"]
+    if ends := json.loads(one.get("head") or "{}").get("scores"):
+        return int(ends[1] - ends[0])
     if name in outputs:
         return shape_of(outputs[name])[axis]
     # a ZipMap's tensor is no output itself, the maps that it makes are

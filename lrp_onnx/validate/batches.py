@@ -37,12 +37,12 @@ class Batches:
     """Whether samples lie along axis 0; else what is given is one sample."""
 
     @classmethod
-    def of(cls, inputs: Sequence[Wanted], class_axis: str) -> Batches:
+    def of(cls, inputs: Sequence[Wanted], batch: bool) -> Batches:
         """Those of a model with these inputs, samples run one by one.
 
-        class_axis: of the explained output, as the metadata has it.
+        batch: whether the explained output counts its samples along axis 0.
         """
-        if class_axis == "0":
+        if not batch:
             return cls(apart=False)
         firsts = {w.shape[0] for w in inputs if len(w.shape)}
         sizes = {size for size in firsts if isinstance(size, int)}

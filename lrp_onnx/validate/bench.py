@@ -16,7 +16,7 @@ from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.differences import extra_feeds
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.annotations import CLASS_AXIS
+from lrp_onnx.graph.annotations import has_batch, stamp_of
 from lrp_onnx.graph.model_file import Source
 from lrp_onnx.graph.session import Array, Runtime, import_runtime, runtime_form
 from lrp_onnx.run.feeds import fitted
@@ -95,10 +95,9 @@ def bench(
 
 
 def _samples(compiled: Compiled, inputs: Mapping[str, Array]) -> int:
-    """Axis 0 of the first input; one where the output's axis 0 holds classes."""
+    """Axis 0 of the first input; one where the output's axis 0 counts no samples."""
     shape = next(iter(inputs.values())).shape if inputs else ()
-    batched = compiled.graph.metadata_props[CLASS_AXIS] != "0"
-    return shape[0] if shape and batched else 1
+    return shape[0] if shape and has_batch(stamp_of(compiled.graph.metadata_props)) else 1
 
 
 def _feeds(

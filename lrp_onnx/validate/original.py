@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
 from lrp_onnx.errors import InputError, TargetError
-from lrp_onnx.graph.annotations import RELEVANCE, stamp_of
+from lrp_onnx.graph.annotations import RELEVANCE, has_batch, stamp_of
 from lrp_onnx.graph.map_outputs import numbers_of
 from lrp_onnx.graph.model_file import Source
 from lrp_onnx.graph.session import Array, Runtime, runtime_form
@@ -49,7 +49,7 @@ class Original:
         with ExitStack() as stack:
             self.runtime = Runtime(stack.enter_context(runtime_form(question.source)))
             self._files = stack.pop_all()  # a runtime may map a large model's file until the end
-        single = Batches.of(self.runtime.inputs, mask.metadata["class_axis"])
+        single = Batches.of(self.runtime.inputs, has_batch(mask.metadata))
         self.samples = samples_of(
             [_checked(self.runtime, feeds) for feeds in question.inputs], single
         )
@@ -151,6 +151,7 @@ class _Mask:
             output=options.output,
             explain=options.explain,
             target=options.target,
+            labels=options.labels,
             class_axis=options.class_axis,
             optimize=False,
             check=False,

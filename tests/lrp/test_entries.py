@@ -13,9 +13,8 @@ from models import assert_close, run
 
 import lrp_onnx
 from lrp_onnx.cli.explained import explained_entries
-from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.errors import TargetError
-from lrp_onnx.graph.annotations import stamp_of
+from lrp_onnx.graph.annotations import each_output, stamp_of
 from lrp_onnx.validate.bench import bench
 
 Capture = pytest.CaptureFixture[str]
@@ -189,8 +188,9 @@ SAID = [
     ("three", {"target": "seed"}, ""),
     ("text", {}, "[N, T, 8]: argmax along axis 2 at every place of axis 1, summed" + OTHERWISE),
     ("time first", {}, "[T, 1, 8]: argmax along axis 2 of each sample (axis 0)"),
-    ("made up", {}, "[batch_size, 1, ?, ?]: the only entry of axis 1 at every place of axes 2 and "
-     "3, summed" + OTHERWISE),
+    ("made up", {}, "[batch_size, 1, ?, ?]: the largest entry of each sample"),
+    ("made up", {"class_axis": 1}, "[batch_size, 1, ?, ?]: the only entry of axis 1 at every "
+     "place of axes 2 and 3, summed" + OTHERWISE),
     ("dots", {}, "[N, 1, 1]: one number a sample, which is explained"),
     ("classes", {}, ""),
     ("classes", {"target": "max"}, ""),
@@ -201,15 +201,24 @@ SAID = [
     ("as many", {}, "[8]: one number for each of 8 samples, which is explained; --class-axis 0 if "
      "these are the classes of one sample"),
     ("scalar", {}, "[]: one number, which is explained"),
-    ("mask", {}, "[N, 1, H, W]: the only entry of axis 1 at every place of axes 2 and 3, "
-     "summed" + OTHERWISE),
+    ("mask", {}, "[N, 1, H, W]: the largest entry of each sample"),
+    ("mask", {"target": "0,:,3"}, "[N, 1, H, W]: entry 0,:,3 of each sample, summed over axis 2"),
+    ("mask", {"target": "0,:,:"}, "[N, 1, H, W]: entry 0,:,: of each sample, summed over axes 2 "
+     "and 3"),
+    ("text", {"target": "3,5"}, "[N, T, 8]: entry 3,5 of each sample"),
+    ("segmented", {"target": (1, 2, 3)}, "[4, 4, 4]: entry 1,2,3"),
+    ("mask", {"class_axis": 1}, "[N, 1, H, W]: the only entry of axis 1 at every place of axes "
+     "2 and 3, summed" + OTHERWISE),
     ("picture", {}, "[8]: no batch axis, argmax along axis 0 of one sample"),
-    ("segmented", {}, "[4, 4, 4]: argmax along axis 2 at each of 16 places, summed" + OTHERWISE),
+    ("segmented", {}, "[4, 4, 4]: the largest entry"),
+    ("segmented", {"class_axis": 2}, "[4, 4, 4]: argmax along axis 2 at each of 16 places, summed"
+     + OTHERWISE),
 ]  # fmt: skip
 
 
-def entries_of(compiled: Compiled) -> str:
-    return explained_entries(compiled, stamp_of(compiled.graph.metadata_props))
+def entries_of(compiled: lrp_onnx.Compiled) -> str:
+    (one,) = each_output(stamp_of(compiled.graph.metadata_props))
+    return explained_entries(compiled, one)
 
 
 @pytest.mark.parametrize(("name", "request_", "said"), SAID, ids=str)
@@ -263,8 +272,12 @@ def test_explain_of_what_has_its_samples_elsewhere_is_one_sample(
 ) -> None:
     done = run_command(capsys, "explain", "segmented.onnx", "3x6x6.npy", "-o", "why.png")
     assert done.status == 0
-    assert "y of shape [4, 4, 4]" in done.out
+    y = run(onnx.load("segmented.onnx"), {"x": np.load("3x6x6.npy")})["y"]
+    place = ",".join(map(str, np.unravel_index(y.argmax(), y.shape)))
+    assert f"predicted: class {place[0]}, {y.max():.5g} (entry {place})" in done.out
     assert "sample 0" not in done.out
+    asked = ("explain", "segmented.onnx", "3x6x6.npy", "-o", "why.png", "--target", "all")
+    assert "y of shape [4, 4, 4]" in run_command(capsys, *asked).out
 
 
 def test_explain_stacks_no_classes_behind_an_axis_that_is_no_batch(

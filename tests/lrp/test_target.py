@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 import lrp_onnx
-from lrp_onnx.errors import ModelError, TargetError
+from lrp_onnx.errors import InputError, ModelError, TargetError
 
 # Neg passes relevance on, so the relevance of x is the starting relevance itself.
 MODEL = """<ir_version: 8, opset_import: ["":18]>
@@ -44,6 +44,12 @@ def classes_of(y, k, axis):
     return mask
 
 
+def entry_of(y, *place):
+    mask = np.zeros_like(y)
+    mask[(slice(None), *place)] = 1
+    return mask
+
+
 MASKS = {
     "argmax-2d": (Y2, "argmax", {}, one_hot(Y2, [[1], [0]], 1)),
     "index-2d": (Y2, 2, {}, classes_of(Y2, 2, 1)),
@@ -60,6 +66,15 @@ MASKS = {
         one_hot(Y3, Y3.argmax(1)[:, None], 1),
     ),
     "argmax-4d": (Y4, "argmax", {}, one_hot(Y4, Y4.argmax(1)[:, None], 1)),
+    "entry": (Y3, "1,0", {}, entry_of(Y3, 1, 0)),
+    "entry-with-blanks": (Y3, " 1 , 0 ", {}, entry_of(Y3, 1, 0)),
+    "entry-as-tuple": (Y3, (1, 0), {}, entry_of(Y3, 1, 0)),
+    "entry-summed": (Y3, ":,0", {}, entry_of(Y3, slice(None), 0)),
+    "entry-summed-as-tuple": (Y3, (1, slice(None)), {}, entry_of(Y3, 1, slice(None))),
+    "entry-4d": (Y4, "1,:,1", {}, entry_of(Y4, 1, slice(None), 1)),
+    "entry-of-everything": (Y4, ":,:,:", {}, np.ones_like(Y4)),
+    "entry-beside-a-class-axis": (Y3, "0,1", {"class_axis": 1}, entry_of(Y3, 0, 1)),
+    "class-as-tuple": (Y2, (2,), {}, classes_of(Y2, 2, 1)),
     "one-class": (Y2[:, 0], "argmax", {}, np.ones_like(Y2[:, 0])),
     "one-class-0": (Y2[:, 0], 0, {}, np.ones_like(Y2[:, 0])),
     "ties-first": (np.ones_like(Y2), "argmax", {}, classes_of(Y2, 0, 1)),
@@ -107,6 +122,12 @@ REFUSED = {
     "unknown": (Y2, "best", "unknown"),
     "negative": (Y2, -1, "unknown"),
     "one-class-1": (Y2[:, 0], 1, "one class"),
+    "entry-too-large": (Y3, "1,2", "index 2 is out of range along axis 2"),
+    "entry-of-few": (Y4, "1,2", r"2 indices, and output 'y' of shape .* needs 3"),
+    "entry-with-a-batch": (Y3, "0,1,0", "axis 0 counts the samples"),
+    "entry-of-words": (Y3, "1,x", "unknown"),
+    "entry-negative": (Y3, "-1,0", "unknown"),
+    "entry-of-floats": (Y3, (1.5, 0), "unknown"),
     "top-too-many": (Y2, "top-4", "has 3 classes"),
     "top-nothing": (Y2, "top-0", "unknown"),
     "top-of-one-class": (Y2[:, 0], "top-2", "one class"),
@@ -117,6 +138,53 @@ REFUSED = {
 def test_a_target_that_does_not_exist_is_refused(y, target, fact):
     with pytest.raises(TargetError, match=fact):
         run(y, target)
+
+
+NO_BATCH = {
+    "1,0": (1, 0),
+    ":,1": (slice(None), 1),
+    "3,:": (3, slice(None)),
+}
+
+
+@pytest.mark.parametrize("shape", ["4,2", "A,2", "A,B"])
+@pytest.mark.parametrize("target", NO_BATCH)
+def test_an_entry_of_an_output_without_a_batch(target, shape):
+    """Its axis 0 is none of the input's, which is one sample."""
+    text = MODEL.replace("[{shape}] x", "[1,8] x").format(shape=shape)
+    text = text.replace("y = Neg(x)", "n = Neg(x) y = Reshape(n, s)").replace(
+        ") {", f") <int64[2] s = {{{4},{2}}}> {{"
+    )
+    compiled = lrp_onnx.compile(onnx.parser.parse_model(text), "epsilon", target=target)
+    assert compiled.graph.metadata_props["lrp.target"] == target
+    x = np.arange(1, 9, dtype=np.float32)[None]
+    found = lrp_onnx.Explainer(compiled)(x).relevance["x"].reshape(4, 2)
+    expected = np.zeros((4, 2), np.float32)
+    expected[NO_BATCH[target]] = x.reshape(4, 2)[NO_BATCH[target]]
+    np.testing.assert_array_equal(found, -expected)
+
+
+def test_an_entry_of_open_sizes_is_checked_where_the_sizes_are_known():
+    text = MODEL.format(shape="N,T,K")
+    compiled = lrp_onnx.compile(onnx.parser.parse_model(text), "epsilon", target="1,2")
+    (warning,) = compiled.warnings
+    assert "does not say how long axis 1, 2 is" in warning
+    explainer = lrp_onnx.Explainer(compiled)
+    x = np.ones((2, 2, 3), np.float32)
+    np.testing.assert_array_equal(explainer(x).relevance["x"] != 0, entry_of(x, 1, 2))
+    with pytest.raises(InputError, match="index 2 is out of range along axis 2"):
+        explainer(x[:, :, :2])
+    with pytest.raises(InputError, match="index 1 is out of range along axis 1"):
+        explainer(x[:, :1])
+
+
+@pytest.mark.parametrize("method", ["gradient", "integrated-gradients"])
+def test_a_gradient_is_that_of_the_entry(method):
+    model = onnx.parser.parse_model(MODEL.format(shape="N,T,K"))
+    compiled = lrp_onnx.compile(model, method=method, target="1,2")
+    x = np.full((2, 2, 3), 2, np.float32)
+    r = lrp_onnx.Explainer(compiled)(x).relevance["x"]
+    np.testing.assert_allclose(r, entry_of(x, 1, 2) * (-1 if method == "gradient" else -2))
 
 
 def test_a_class_axis_that_does_not_exist_is_refused():

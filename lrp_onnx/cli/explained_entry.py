@@ -1,0 +1,75 @@
+"""The one entry of an output that was explained in a sample: its class, value, indices and box."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+
+from lrp_onnx.data.labels import class_name
+from lrp_onnx.graph.session import Array
+
+__all__ = ["explained_entry"]
+
+BOX = 4
+
+
+def explained_entry(
+    metadata: Mapping[str, str],
+    y: Array,
+    start: Array,
+    labels: Mapping[int, str] | None,
+    boxes: Array | None = None,
+) -> str:
+    """`face (1), 0.82209 (entry 5,1689; box 139.8, 82.02, 63.15, 61.04)`; empty where it is more
+    than one.
+
+    y: the output of one sample. start: its starting relevance. boxes: those of detections, where
+    they are an output of their own.
+    """
+    places = np.argwhere(start)
+    head = json.loads(metadata.get("head") or "null")
+    if head is None and "," not in metadata["target"]:
+        return ""
+    if not len(places) and not y.size:
+        return "nothing detected"
+    if len(places) != 1:
+        return ""
+    place = tuple(int(k) for k in places[0])
+    indices = ",".join(map(str, place))
+    box = "" if head is None else _box(head, y, place, boxes)
+    name = "" if head is None else _class(head, place, labels)
+    return f"{name}{float(y[place]):.5g} (entry {indices}{box})"
+
+
+def _class(
+    head: Mapping[str, object], place: tuple[int, ...], labels: Mapping[int, str] | None
+) -> str:
+    """The class that the entry is a score of; empty where there is only one, or none."""
+    axis, scores = head["axis"], head["scores"]
+    if not isinstance(axis, int) or head["kind"] in ("boxes", "coordinates"):
+        return ""
+    first, stop = scores if isinstance(scores, list) else (0, None)
+    if stop is not None and stop - first == 1:
+        return ""
+    return f"{class_name(labels, place[axis - bool(head['batch'])] - first)}, "
+
+
+def _box(head: Mapping[str, object], y: Array, place: tuple[int, ...], boxes: Array | None) -> str:
+    """The four numbers of the detection's box."""
+    axis, scores = head["axis"], head["scores"]
+    own = axis - bool(head["batch"]) if isinstance(axis, int) else None
+    if head["kind"] == "mixed" and own is not None and isinstance(scores, list):
+        sure = head["objectness"]
+        if BOX not in (scores[0], sure):
+            return ""
+        numbers = np.moveaxis(y, own, 0)[:BOX]
+    elif head["kind"] == "scores" and boxes is not None and BOX in boxes.shape:
+        numbers = np.moveaxis(boxes, -1 if own is None else own, 0)
+    else:
+        return ""
+    rest = tuple(k for axis, k in enumerate(place) if axis != own)
+    if numbers.ndim != len(rest) + 1 or len(numbers) != BOX:
+        return ""
+    return f"; box {', '.join(f'{box[rest]:.4g}' for box in numbers)}"
