@@ -102,7 +102,7 @@ def _judged_json(judged: Judged, share: Float) -> dict[str, Any]:
 
 
 def _name(judged: Judged) -> str:
-    return f"{judged.name} (default)" if judged.is_default else judged.name
+    return f"{judged.name} (auto)" if judged.is_default else judged.name
 
 
 def _mean(values: Float | None) -> float:

@@ -11,15 +11,17 @@ from dataclasses import replace
 from typing import Any
 
 from lrp_onnx.errors import CompositeError, TargetError
+from lrp_onnx.lrp.auto import AUTO
 from lrp_onnx.lrp.composite import Composite, chosen_composite
 from lrp_onnx.lrp.methods import METHODS, OWN_OPTIONS
 from lrp_onnx.options import CompileOptions
 
-__all__ = ["check_of_use", "fitted"]
+__all__ = ["AUTO", "check_of_use", "fitted"]
 
 
 def fitted(base: CompileOptions, composite: str | None, method: str) -> CompileOptions:
-    """The options of one composite (None: the default) or method, without what it does not take.
+    """The options of one composite (None: the default) or method, without what it does not take;
+    `auto` keeps every parameter, since they may decide what it chooses.
 
     Raises CompositeError or TargetError for a composite or method that there is not.
     """
@@ -30,9 +32,10 @@ def fitted(base: CompileOptions, composite: str | None, method: str) -> CompileO
     options = replace(base, composite=composite, method=method, **others)
     if not own.rules:
         return replace(options, rules={}, parameters={}, start=None)
-    if not base.parameters:
+    name = composite or own.composite
+    if not base.parameters or name == AUTO:
         return options
-    chosen = chosen_composite(composite or own.composite).with_rules(base.rules)
+    chosen = chosen_composite(name).with_rules(base.rules)
     taken: dict[str, Any] = {n: v for n, v in base.parameters.items() if _takes(chosen, n)}
     return replace(options, parameters=taken)
 

@@ -205,8 +205,9 @@ def _explained(
     classes: NDArray[np.int64] | None,
     watch: Watch,
 ) -> tuple[list[_Explained], list[str]]:
-    """The maps of every candidate; one that means the same as another is left out. Of those that
-    nobody asked for one that the model does not take is left out, and a warning says so.
+    """The maps of every candidate; one that means the same as another, such as what the default
+    chooses, is left out. Of those that nobody asked for one that the model does not take is left
+    out, and a warning says so.
 
     classes: others than the explained ones, one a sample.
     """
@@ -225,6 +226,8 @@ def _explained(
                 correlations = None if other is None else _correlations(maps, other)
                 explained[model.name] = _Explained(candidate, model.name, maps, correlations)
                 warnings.update(dict.fromkeys(model.warnings))
+            elif candidate == Candidate():
+                explained[model.name].candidate = candidate
         except LrpError as error:
             if asked is not None or candidate == Candidate():
                 raise
@@ -239,9 +242,9 @@ def _usual(original: Original) -> list[Candidate]:
     if original.has_attention:
         composites: tuple[str, ...] = ("attnlrp", "cp-lrp", "epsilon")
     elif is_picture(first, original.batches.apart):
-        composites = ("epsilon-plus-flat", "epsilon-gamma-box", "epsilon")
+        composites = ("graded", "epsilon-plus-flat", "epsilon-gamma-box", "epsilon")
     else:
-        composites = ("epsilon", "epsilon-plus-flat")
+        composites = ("epsilon-relative", "epsilon", "epsilon-plus-flat")
     return [Candidate(), *map(Candidate, composites), Candidate(method="input-x-gradient")]
 
 

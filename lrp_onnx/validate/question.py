@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from lrp_onnx.compiler.fitting import fitted
+from lrp_onnx.compiler.fitting import AUTO, fitted
 from lrp_onnx.compiler.input_range import Ranges
 from lrp_onnx.errors import InputError, TargetError
 from lrp_onnx.graph.model_file import Source
@@ -24,10 +24,14 @@ class Candidate:
     composite: str | None = None
     method: str = "lrp"
 
+    def __post_init__(self) -> None:
+        if self.composite == AUTO:  # which is the default
+            object.__setattr__(self, "composite", None)
+
     @property
     def name(self) -> str:
         """As it is given: the composite or the method."""
-        return (self.composite or "default") if self.method == "lrp" else self.method
+        return (self.composite or AUTO) if self.method == "lrp" else self.method
 
     def options(self, base: CompileOptions) -> CompileOptions:
         """The options of a compilation, those of the base as far as they fit."""

@@ -59,6 +59,8 @@ def score_of(metadata: Mapping[str, str], outputs: Sequence[Array]) -> Score:
 
 def _counts_classes(metadata: Mapping[str, str], outputs: Sequence[Array]) -> bool:
     y = outputs[0]
+    if metadata.get("head"):  # boxes, coordinates, a dense map
+        return False
     if metadata["class_axis"] != "1" or y.ndim != 2 or y.shape[1] < 2:
         return False
     lengths = [float(np.linalg.norm(y.astype(np.float64))) for y in outputs]

@@ -161,4 +161,4 @@ def units_in_words(
     whole = x.size == math.prod(x.shape[k] for k in spatial_axes(x, batched))
     if whole and all(side == 1 for side in sides):
         return f"{count} features"
-    return f"{count} frames of {sides[0] if sides else 1}"
+    return f"{count} frames" + (f" of {sides[0]}" if sides and sides[0] > 1 else "")

@@ -132,6 +132,14 @@ def test_what_is_not_finite_is_said() -> None:
         evaluate(model, [], ["epsilon"])
 
 
+def test_the_default_is_known_by_what_it_chooses() -> None:
+    for composites in (["auto", "graded"], ["graded", "auto"], [None], ["graded", None, "auto"]):
+        found = evaluate(MODEL, X[:1], composites, points=2, redraw=0)
+        assert [(j.name, j.is_default) for j in found.judged if j.kind == "lrp"] == [
+            ("graded", True)
+        ]
+
+
 def test_options_reach_those_that_take_them() -> None:
     found = evaluate(
         MODEL, X[:2], ["epsilon-gamma-box", "epsilon"], ["integrated-gradients"], points=2,

@@ -91,10 +91,11 @@ def test_batches_change_nothing() -> None:
     runs = [evaluate(LINEAR, X, ["epsilon"], batch=batch) for batch in (1, 2, 8)]
     for found in runs:
         assert np.allclose(found["epsilon"].srg, runs[0]["epsilon"].srg, atol=1e-6)
-    fixed = network("y = MatMul(x, w)", (2, 6), w=W)
-    found = evaluate(fixed, X, ["epsilon"])
-    assert found.samples == 2
-    assert np.allclose(found["epsilon"].srg, runs[0]["epsilon"].srg, atol=1e-6)
+    for size in (1, 2, 3):  # that the model insists on
+        fixed = network("y = MatMul(x, w)", (size, 6), symbolic=(), w=W)
+        found = evaluate(fixed, X, ["epsilon"])
+        assert found.samples == 2
+        assert np.allclose(found["epsilon"].srg, runs[0]["epsilon"].srg, atol=1e-6)
 
 
 def test_samples_that_meet_are_not_run_together() -> None:
@@ -144,7 +145,11 @@ WRONG = {
     "blur of features": ({"replacement": "blur"}, InputError, "Choose mean or zero"),
     "an id": ({"replacement": 0}, InputError, "holds no ids"),
     "a condition": ({"conditions": ["y"]}, TargetError, "evaluate compares maps of the inputs"),
-    "a parameter": ({"parameters": {"low": 1}}, CompositeError, "no composite that is compared"),
+    "a parameter": (
+        {"composites": ["epsilon"], "parameters": {"low": 1}},
+        CompositeError,
+        "no composite that is compared",
+    ),
     "a point": ({"points": 1}, InputError, "at least 2"),
     "an array": ({"replacement": np.zeros((1, 5), np.float32)}, InputError, "[1, 6]"),
 }

@@ -22,7 +22,7 @@ UNITS = {
     "row": ((1, 30), F, None, "30 features"),
     "sound": ((1, 16000), F, None, "100 frames of 160"),
     "sound with a channel": ((1, 1, 16000), F, None, "100 frames of 160"),
-    "frames of features": ((1, 16, 96), F, None, "16 frames of 1"),
+    "frames of features": ((1, 16, 96), F, None, "16 frames"),
     "tokens": ((1, 9), IDS, None, "9 tokens"),
     "volume": ((1, 1, 28, 28, 28), F, None, "2744 patches of 2x2x2"),
 }  # fmt: skip
