@@ -29,7 +29,7 @@ def part_shared_weights(graph: ir.Graph) -> None:
         emitted = [node for node in readers if RULE in node.metadata_props]
         kinds = {node.op_type for node in readers if node not in emitted} or {"Conv"}
         others = [node for node in emitted if node.op_type not in kinds]
-        if not others:
+        if not others or len(others) == len(weight.uses()):
             continue
         copy = new_constant(graph, f"{weight.name}/apart", tensor.numpy(), tensor.dtype)
         for node in others:

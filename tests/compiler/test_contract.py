@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from models import Array, assert_close, network, run
 
 import lrp_onnx
 from lrp_onnx.lrp.composite import load_composite
 from lrp_onnx.lrp.library import library
+from lrp_onnx.lrp.methods import METHODS
 
 COMPOSITES = sorted(
     f.name[:-5]
@@ -88,6 +90,30 @@ def test_every_composite_keeps_the_contract(name, composite):
     assert np.isfinite(together["x_relevance"]).all()
     singles = [run(model, {"x": x[k : k + 1]})["x_relevance"] for k in range(3)]
     assert_close(together["x_relevance"], np.concatenate(singles), 1e-4)
+
+
+SQUARE = network(
+    """h = Conv<strides=[2,2], pads=[1,1,1,1]>(x, w1, b1) a = Relu(h) g = Conv<strides=[2,2]>(a, w2)
+    s = Sigmoid(g) c = Mul(g, s) d = Conv<strides=[2,2], pads=[1,1,1,1]>(c, w1) y = Sigmoid(d)""",
+    (1, 4, 32, 32),
+    (0, 2, 3),
+    w1=(4, 4, 3, 3),
+    b1=(4,),
+    w2=(4, 4, 2, 2),
+)
+"""Its weights are square, and its sizes are free: the transposes are ConvTransposes."""
+REQUESTS = (
+    *({"composite": c, "parameters": parameters_of(c)} for c in COMPOSITES),
+    *({"method": method} for method in METHODS if method not in ("lrp", "grad-cam")),
+)
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda r: r.get("composite") or r["method"])
+def test_every_weight_is_read(request_):
+    """ONNX Runtime warns of each that is not whenever it opens the file."""
+    model = lrp_onnx.compile(SQUARE, target="all", **request_).model
+    weights = ir.from_proto(model).graph.initializers
+    assert [name for name, weight in weights.items() if not weight.uses()] == []
 
 
 @pytest.mark.parametrize("composite", COMPOSITES)
