@@ -1,7 +1,8 @@
 """The vector-Jacobian product of a convolution over its input, by what takes the least time.
 
-With stride 1 a convolution with the kernel turned round (`turned`), with a stride one convolution
-for each phase (`phases`), else ConvTranspose.
+With stride 1 a convolution with the kernel turned round (`flipped_conv`), with a stride one
+convolution for each phase (`phased_conv`), over pictures one for all (`blocked_conv`), else
+ConvTranspose.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, static_shape
+from lrp_onnx.lowering.blocked_conv import blocked, is_blocked
 from lrp_onnx.lowering.flipped_conv import is_turned, turned_conv
 from lrp_onnx.lowering.phased_conv import is_phased, phased
 from lrp_onnx.ops.conv_geometry import Sliding, sliding
@@ -32,6 +34,8 @@ def over_input(emit: Emit, node: ir.Node, pairs: Sequence[Pair]) -> ir.Value:
         return emit.total([turned_conv(emit, s, w, at) for s, w in pairs], at.shaped(w, at.read))
     if is_phased(emit, w, at):
         return phased(emit, at, pairs)
+    if is_blocked(emit, w, at):
+        return blocked(emit, at, pairs)
     joined = _side_by_side(emit, pairs, at)
     return emit.total([_transposed(emit, node, s, w, at) for s, w in joined])
 

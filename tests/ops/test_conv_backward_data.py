@@ -20,6 +20,11 @@ GEOMETRIES = {
     "1x1": ((6, 5), {"kernel_shape": [1, 1], "strides": [2, 2]}),
     "1x1, padded": ((6, 5), {"kernel_shape": [1, 1], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
     "7x7": ((9, 8), {"kernel_shape": [7, 7], "strides": [2, 2], "pads": [3, 3, 3, 3]}),
+    "7x7, more on one side": (
+        (15, 13), {"kernel_shape": [7, 6], "strides": [2, 2], "pads": [1, 3, 2, 0]},
+    ),
+    "7x7, rows not read": ((17, 19), {"kernel_shape": [7, 7], "strides": [3, 3]}),
+    "11x11": ((31, 23), {"kernel_shape": [11, 11], "strides": [4, 4], "pads": [2, 2, 2, 2]}),
     "one axis": ((6, 6), {"kernel_shape": [3, 3], "strides": [1, 2], "pads": [1, 1, 1, 1]}),
     "line": ((9,), {"kernel_shape": [4], "strides": [2], "pads": [1, 2]}),
     "volume": ((4, 5, 6), {"kernel_shape": [3, 3, 3], "strides": [2, 2, 2], "pads": [1] * 6}),
@@ -28,7 +33,13 @@ GEOMETRIES = {
     ),
 }  # fmt: skip
 """Sizes of the input, attributes."""
-GROUPS = {"dense": (8, 8, 1), "groups": (8, 12, 4), "depthwise": (8, 8, 8), "twice": (8, 16, 8)}
+GROUPS = {
+    "dense": (8, 8, 1),
+    "picture": (3, 8, 1),
+    "groups": (8, 12, 4),
+    "depthwise": (8, 8, 8),
+    "twice": (8, 16, 8),
+}
 """Input and output channels, groups."""
 
 
@@ -56,7 +67,21 @@ def test_transpose_is_that_of_conv_transpose(geometry: str, group: str, composit
     agree(model, feeds, composite)
 
 
-@pytest.mark.parametrize("group", GROUPS)
+def emitted(geometry: str, group: str) -> list[str]:
+    """The operators of the strided convolution's backward pass."""
+    model, _ = layer(geometry, group)
+    optimized, _ = compiled(model, "gradient", {})
+    return [n.op_type for n in optimized.graph.node if n.name.startswith("lrp/z/")]
+
+
+@pytest.mark.parametrize("geometry", ["7x7", "7x7, more on one side", "11x11"])
+def test_of_few_channels_one_convolution_computes_squares(geometry: str) -> None:
+    wide, narrow = emitted(geometry, "picture"), emitted("3x3, padded", "picture")
+    assert [wide.count(op) for op in ("Conv", "DepthToSpace", "ConvTranspose")] == [1, 1, 0]
+    assert [narrow.count(op) for op in ("Conv", "DepthToSpace", "ConvTranspose")] == [0, 0, 1]
+
+
+@pytest.mark.parametrize("group", [group for group in GROUPS if group != "picture"])
 def test_a_stride_is_taken_apart_into_phases(group: str) -> None:
     model, _ = layer("3x3, padded", group)
     optimized, plain = (
