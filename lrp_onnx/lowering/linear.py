@@ -86,7 +86,17 @@ def _backward(
 
 def _side_by_side(node: ir.Node, i: int) -> bool:
     groups = node.attributes.get_int("group", 1)
-    return node.op_type == "Conv" and i == 0 and groups == 1 and _channels(node) > 0
+    return node.op_type == "Conv" and i == 0 and groups == 1 and _widens(node)
+
+
+def _widens(node: ir.Node) -> bool:
+    """Whether a convolution has as many output channels as input channels, whose number is known:
+    else its inputs are the larger tensors, and to lay them side by side takes longer than to add
+    two outputs (EfficientNet-b0 under zplus: 0.94 of the time).
+    """
+    w = node.inputs[1]
+    shape = None if w is None else static_shape(w)
+    return shape is not None and 0 < shape[CHANNELS] <= shape[0]
 
 
 def _steps_by_one(node: ir.Node) -> bool:
