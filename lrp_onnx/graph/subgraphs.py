@@ -68,6 +68,8 @@ class Ports:
 def bodies_of(node: ir.Node) -> tuple[ir.Graph, ...]:
     """The graphs inside a node."""
     attributes = node.attributes.data  # asked for so often that a view of them shows
+    if not attributes:
+        return ()
     return tuple(a.as_graph() for a in attributes.values() if a.type is ir.AttributeType.GRAPH)
 
 
