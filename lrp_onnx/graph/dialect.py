@@ -8,6 +8,7 @@
 | Whole | R → R | relevance that enters the body of a node |
 | Account | relevance of outputs, of inputs → sums | see `propagation/conservation.py` |
 | Product | a, c → R | a·c, not formed |
+| Share | c, a, Z → c·a/Z | R/Z for R = a·c |
 | LinearSum | b, x₁ … x_K, w₁ … w_K → z | Σ f(x_k; w_k) + b |
 | LinearVjp | s₁ … s_K, w₁₁ … w_1J … w_KJ → c₁ … c_J | Σ_k vjp(s_k; w_kj) for every j |
 | Stabilize | z, ε → z + ε·sgn(z) | sgn(0) = 1 |

@@ -13,8 +13,9 @@ from lrp_onnx.graph.arithmetic import Operand, multiply, subtract
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.graph.constants import constant_array
 from lrp_onnx.graph.dialect import is_dialect
+from lrp_onnx.graph.shapes import same_sizes
 
-__all__ = ["at_least", "at_most", "form_products", "late", "side", "stabilize"]
+__all__ = ["at_least", "at_most", "form_products", "late", "share", "side", "stabilize"]
 
 
 def form_products(emit: Emit, node: ir.Node) -> None:
@@ -63,13 +64,46 @@ def stabilize(emit: Emit, node: ir.Node) -> list[ir.Value]:
     return [emit.op("Add", z, subtract(emit, twice, size))]
 
 
+def share(emit: Emit, node: ir.Node) -> list[ir.Value]:
+    """c·a/Z.  Of c·(a/Z) the quotient is kept of the forward pass, of (c·a)/Z the activation a: Z
+    is computed when it is needed.  Where c and a are in the layout in which the runtime convolves,
+    so is c·a, and a need not be brought out of it.
+    """
+    c, a, z = node.inputs
+    assert c is not None
+    assert a is not None
+    if emit.runtime != "cuda" and _made_by(c, "Conv") and _is_convolved(a) and same_sizes(a, c):
+        return [emit.op("Div", emit.op("Mul", c, a), z)]
+    c = _after_what_is_before(emit, c, always=False)
+    return [emit.op("Mul", c, emit.op("Div", a, z))]
+
+
+def _is_convolved(a: ir.Value) -> bool:
+    """Whether the runtime computes an activation together with the convolution before it, as it
+    does where nothing else reads the convolution's result.
+    """
+    activation = a.producer()
+    if activation is None or activation.op_type not in ("Relu", "Clip"):
+        return False
+    z = activation.inputs[0]
+    return z is not None and _made_by(z, "Conv") and len(z.uses()) == 1
+
+
+def _made_by(value: ir.Value, op_type: str) -> bool:
+    producer = value.producer()
+    return producer is not None and (producer.domain, producer.op_type) == ("", op_type)
+
+
 def late(emit: Emit, node: ir.Node) -> list[ir.Value]:
-    """A coefficient, by a Reshape computed after what stands before it in the file."""
+    """A coefficient, computed after what stands before it in the file."""
     (c,) = node.inputs
     assert c is not None
-    producer = c.producer()
-    from_sum = producer is not None and producer.op_type in ("Conv", "Add")
-    always = node.attributes.get_int("always", 0)
+    return [_after_what_is_before(emit, c, bool(node.attributes.get_int("always", 0)))]
+
+
+def _after_what_is_before(emit: Emit, c: ir.Value, always: bool) -> ir.Value:
+    """A coefficient by a Reshape: see above."""
+    from_sum = _made_by(c, "Conv") or _made_by(c, "Add")
     if emit.runtime == "cuda" or not (from_sum or always):
-        return [c]
-    return [emit.op("Reshape", c, emit.ints(*[0] * known_rank(c)))]
+        return c
+    return emit.op("Reshape", c, emit.ints(*[0] * known_rank(c)))

@@ -11,7 +11,15 @@ from lrp_onnx.graph.names import renumber
 from lrp_onnx.graph.replacement import Build, take_place
 from lrp_onnx.graph.subgraphs import nodes_of
 from lrp_onnx.graph.unused import remove_unused
-from lrp_onnx.lowering.elementwise import at_least, at_most, form_products, late, side, stabilize
+from lrp_onnx.lowering.elementwise import (
+    at_least,
+    at_most,
+    form_products,
+    late,
+    share,
+    side,
+    stabilize,
+)
 from lrp_onnx.lowering.linear import linear_sum, linear_vjp
 from lrp_onnx.lowering.norms import spell_group_norm, spell_norm
 
@@ -23,6 +31,7 @@ RELEVANCE = {
     "Stabilize": stabilize,
     "Side": side,
     "Late": late,
+    "Share": share,
     "AtLeast": at_least,
     "AtMost": at_most,
 }

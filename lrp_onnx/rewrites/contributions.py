@@ -189,6 +189,11 @@ class Contributions:
         share = tensor(divide(self.emit, of, divisor))
         return self.multiple(c, share), share
 
+    def over(self, of: ir.Value, divisor: Operand) -> ir.Value:
+        """c · a / Z for R = c·a, in the order that the runtime prefers."""
+        operands = [self.relevance.coefficient, of, tensor(divisor)]
+        return self.emit.dialect("Share", operands, [self.relevance.coefficient])[0]
+
     def multiple(self, c: ir.Value, share: Operand) -> ir.Value:
         """c · share, shaped like the output."""
         return tensor(multiply(self.emit, c, share))
@@ -196,7 +201,7 @@ class Contributions:
     def quotients(self, divisors: Sequence[Operand]) -> list[ir.Value]:
         """R over each of the sums."""
         if len(divisors) == 1 and self.relevance.factor is not None:
-            return [self.share(self.relevance.factor, divisors[0])[0]]
+            return [self.over(self.relevance.factor, divisors[0])]
         whole = self.relevance.whole(self.emit)
         return [tensor(divide(self.emit, whole, divisor)) for divisor in divisors]
 

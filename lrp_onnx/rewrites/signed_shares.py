@@ -88,7 +88,7 @@ class SignedShares(Contributions):
             divisor = add(emit, t, 1 / times)
             over_negative = self.multiple(c, t)
         else:
-            over_negative, _ = self.share(a, size)
+            over_negative = self.over(a, size)
             divisor = add(emit, divide(emit, size_of_z, size), 1 / times)
         return self._back_from(divide(emit, over_negative, divisor), over_negative, -times)
 

@@ -60,11 +60,19 @@ def executed_places(
     return target, {name: k for k, name in enumerate(order)}
 
 
-@pytest.mark.parametrize("composite", ["epsilon", "epsilon-plus", "epsilon-alpha2-beta1"])
+@pytest.mark.parametrize("composite", ["epsilon", "epsilon-alpha2-beta1"])
 def test_shares_of_the_forward_pass_are_computed_in_it(composite: str, tmp_path: Path) -> None:
     target, places = executed_places(composite, tmp_path)
     shares = [f"lrp/z{k}/Div" for k in range(LAYERS)]
     assert [places[share] < target for share in shares] == [True] * LAYERS
+
+
+def test_an_activation_is_kept_instead_where_its_product_comes_first(tmp_path: Path) -> None:
+    """Then what R is divided by is computed when it is needed, from the activation before it."""
+    target, places = executed_places("epsilon-plus", tmp_path)
+    *earlier, last = (places[f"lrp/z{k}/Div"] > target for k in range(LAYERS))
+    assert earlier == [True] * (LAYERS - 1)
+    assert not last  # its relevance comes from a pool
 
 
 def test_what_one_share_makes_of_another_is_computed_when_it_is_needed(tmp_path: Path) -> None:
