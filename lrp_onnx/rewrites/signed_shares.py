@@ -36,9 +36,14 @@ from lrp_onnx.rewrites.product import DoesNotApply, Relevance, late
 
 __all__ = ["SignedShares"]
 
-FOLDED_FROM = 32
-"""Weights per output from which on a convolution takes longer than two passes over its result: on
-one thread 0.012 ns a weight and output of 1×1, 0.15 ns an element of a pass (MobileNetV2)."""
+FOLDED_FROM = 80
+"""Weights per output from which on a convolution takes longer than to read z behind a Clip.  Where
+nothing reads z, runtimes clip while they convolve; else z, |z| and the clipped z are passes of
+their own and change the layout: 1.1 ns an element on one thread, 0.01 ns a weight and output of
+1×1 (MobileNetV2)."""
+CANCELS = 1 / 32
+"""p·z₊ + q·z₋ of one sum is off by at most (p + q)/(p - q) roundings of its terms, where z > 0:
+from this (p - q)/(p + q) on few enough."""
 POSITIVE = ((1.0, 0.0), (0.0, 1.0))
 """The normal form of z₊."""
 
@@ -59,7 +64,7 @@ class SignedShares(Contributions):
         return self._by_sizes(above, mirrored=True)
 
     def share_above_zero(self) -> Relevance:
-        """One share p·z₊ + q·z₋, p > q, where R is 0 at z ≤ 0.  See `_by_sizes`."""
+        """One share p·z₊ + q·z₋, p > q, where R is 0 at z ≤ 0.  See `_by_sizes`; it needs z."""
         if len(self.parts) != 1 or not self.parts[0].p > self.parts[0].q >= 0:
             raise DoesNotApply("it is not one share that counts positive contributions more")
         (part,) = self._everywhere()
@@ -67,6 +72,9 @@ class SignedShares(Contributions):
             raise DoesNotApply("with an input of one sign z₊ alone is as cheap")
         if not self.sign and not self._is_cheap():
             raise DoesNotApply("a second convolution is as cheap")
+        lone = part.p - part.q >= CANCELS * (part.p + part.q)
+        if self.sign and lone and not self.relevance.is_of_relu(self.z):
+            raise DoesNotApply("with an input of one sign one sum is as cheap, and needs no z")
         return self._by_sizes(part, mirrored=False)
 
     def opposite_shares_above_zero(self) -> Relevance:
@@ -137,7 +145,7 @@ class SignedShares(Contributions):
         return self.back(values_of(ss), rows)
 
     def _is_cheap(self) -> bool:
-        """Whether |z| costs less than a second convolution: behind a Clip it is two passes."""
+        """Whether |z| costs less than a second convolution, also behind a Clip."""
         own = self.relevance.is_of_relu(self.z)
         return own or (self.zero_below and self.weights_per_output() >= FOLDED_FROM)
 
