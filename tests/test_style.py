@@ -38,3 +38,24 @@ def test_every_module_says_what_it_is_and_what_it_offers(file):
     module = importlib.import_module(".".join(p for p in parts if p != "__init__"))
     missing = [name for name in names if not hasattr(module, name)]
     assert not missing
+
+
+SAY_NOTHING = {"found", "given"}
+"""Variables are named for the thing that they hold."""
+
+
+def names_that_say_nothing(tree: ast.Module) -> set[str]:
+    """Such names among those that a module gives to variables and parameters."""
+    stored = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    return SAY_NOTHING & (stored | {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)})
+
+
+def test_variables_are_named_for_the_thing():
+    gc.disable()
+    try:
+        trees = {file: ast.parse(file.read_text(encoding="utf-8")) for file in MODULES}
+        wrong = {file: names for file, t in trees.items() if (names := names_that_say_nothing(t))}
+    finally:
+        gc.enable()
+    assert not wrong
+    assert names_that_say_nothing(ast.parse("found = 1"))

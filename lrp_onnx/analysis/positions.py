@@ -32,14 +32,14 @@ def continued_axes(path: Sequence[Step], x: ir.Value) -> dict[ir.Value, Axes]:
     """For each tensor on the path the axes of `x` that its own continue."""
     known: dict[ir.Value, Axes] = {x: tuple(range(len(x.shape or ())))}
     for step in path:
-        found = [
+        described = [
             _continued(step, i, known[value])
             for i in step.active
             if (value := step.node.inputs[i]) in known and value is not None
         ]
         for y in step.node.outputs:
             rank = len(y.shape) if y.shape is not None else None
-            fitting = [axes for axes in found if len(axes) == rank]
+            fitting = [axes for axes in described if len(axes) == rank]
             if fitting:
                 known[y] = tuple(
                     next((k for k in each if k is not None), None)

@@ -40,8 +40,8 @@ def may_be_unused(nodes: Sequence[ir.Node]) -> set[ir.Node]:
     infinite = (
         node for node in nodes if _is_elementwise(node) and any(map(_is_infinite, node.inputs))
     )
-    found = _between(nodes, undefined, CHOOSES) | _between(nodes, infinite, LIMITED)
-    return set(filter(_is_elementwise, found))
+    between = _between(nodes, undefined, CHOOSES) | _between(nodes, infinite, LIMITED)
+    return set(filter(_is_elementwise, between))
 
 
 def _between(

@@ -279,12 +279,12 @@ def evaluate(
         redraw=redraw,
         tune=tune,
     )
-    found = evaluate_files(request, options, _warn, quiet=json)
+    evaluated = evaluate_files(request, options, _warn, quiet=json)
     if json:
-        tables.show_json(evaluation.evaluation_json(found))
+        tables.show_json(evaluation.evaluation_json(evaluated))
         return DONE
-    tables.show(evaluation.evaluation_table(found), evaluation.LEGEND, "")
-    rows = evaluation.evaluation_facts(found)
+    tables.show(evaluation.evaluation_table(evaluated), evaluation.LEGEND, "")
+    rows = evaluation.evaluation_facts(evaluated)
     wrote = [("wrote", str(file)) for file in filter(None, (tune, out))]
     tables.show(tables.facts([*rows[:-1], *wrote, rows[-1]]))
     return DONE

@@ -21,8 +21,8 @@ from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.subgraphs import bodies_of
 from lrp_onnx.graph.tensors import outputs_of
-from lrp_onnx.lrp.assignment import NodeReport
 from lrp_onnx.lrp.methods import method_of
+from lrp_onnx.lrp.report import NodeReport
 from lrp_onnx.ops.registry import find
 
 __all__ = ["Inspection", "inspect_model"]

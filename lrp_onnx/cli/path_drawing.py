@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import OutputError
 from lrp_onnx.graph.atomic_files import atomic
-from lrp_onnx.lrp.assignment import NodeReport
+from lrp_onnx.lrp.report import NodeReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

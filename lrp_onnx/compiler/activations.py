@@ -78,8 +78,8 @@ def _types(model: ir.Model) -> Types:
     """Type and shape of every tensor that onnx can tell them of."""
     proto = onnx.shape_inference.infer_shapes(in_small(model)[0], data_prop=True)
     weights = {n: (v.type, v.shape) for n, v in model.graph.initializers.items()}
-    found = {i.name: ir.serde.deserialize_value_info_proto(i, None) for i in proto.graph.value_info}
-    return weights | {name: (v.type, v.shape) for name, v in found.items() if v.type is not None}
+    infos = {i.name: ir.serde.deserialize_value_info_proto(i, None) for i in proto.graph.value_info}
+    return weights | {name: (v.type, v.shape) for name, v in infos.items() if v.type is not None}
 
 
 def _add_output(

@@ -64,19 +64,19 @@ def _finite_warnings(
     """A warning where the prediction is finite and its relevance is not; that along a path, of
     which each step takes as long as one gradient, is left to `explain` if all weights are finite.
     """
-    metadata, given = model.metadata_props, {**extra_feeds(model, feeds, expected), **feeds}
+    metadata, fed = model.metadata_props, {**extra_feeds(model, feeds, expected), **feeds}
     names = [f"{name}{RELEVANCE}" for name in json.loads(metadata[EXPLAINED])]
     weights = [name for name, v in model.graph.initializers.items() if _odd(v)]
     long = METHODS[metadata[METHOD]].many_points and not weights
     predictions = (y for y in expected.values() if np.asarray(y).dtype.kind == "f")
-    if long or len(given) < len(model.graph.inputs) or not all(map(_is_finite, predictions)):
+    if long or len(fed) < len(model.graph.inputs) or not all(map(_is_finite, predictions)):
         return ()
     with runtime_form(model) as form:
         try:
             runtime = Runtime(form, [CPU], plain=True)
         except ModelError:  # float64 without a kernel, or an opset of its own
             return ()
-        maps = runtime.run(given, names)
+        maps = runtime.run(fed, names)
     broken = [name for name, r in maps.items() if not _is_finite(r)]
     if not broken:
         return ()

@@ -14,7 +14,7 @@ from lrp_onnx.compiler.accounts import NodeAccount
 from lrp_onnx.graph.atomic_files import atomic_group
 from lrp_onnx.graph.map_outputs import serialized
 from lrp_onnx.graph.model_file import LARGEST_FILE
-from lrp_onnx.lrp.assignment import NodeReport
+from lrp_onnx.lrp.report import NodeReport
 
 __all__ = ["Compiled"]
 

@@ -47,19 +47,19 @@ def forward_differences(
     values = {str(v.name): v for v in model.graph.outputs}
     with runtime_form(_forward_part(model, list(expected))) as form:
         outputs = judge(form).run(feeds, list(expected))
-    found = {
+    differences = {
         name: _difference(model.graph, values[name], outputs[name], y)
         for name, y in expected.items()
     }
-    if all(difference <= allowed for difference, allowed in found.values()):
-        return found
+    if all(difference <= allowed for difference, allowed in differences.values()):
+        return differences
     own = own_differences(source, feeds, expected)
     return {
         name: (
             difference,
             max(allowed, ROUNDINGS * own[name]) if allowed and own[name] < np.inf else allowed,
         )
-        for name, (difference, allowed) in found.items()
+        for name, (difference, allowed) in differences.items()
     }
 
 

@@ -34,14 +34,14 @@ def composite_for(path: Sequence[Step], known_range: bool) -> Choice:
     convolutions = sum(s.kind == "linear" and bool(s.op.window) for s in steps)
     attention = sum(s.kind == "bilinear" for s in steps)
     recurrent = sum(s.kind in ("cell", "recurrent") and is_linear_layer(s) for s in steps)
-    found = _count(convolutions, "convolution")
+    convs = _count(convolutions, "convolution")
     if attention and convolutions:
-        return Choice("attnlrp-gamma", f"{found} and {_count(attention, 'product')} of attention")
+        return Choice("attnlrp-gamma", f"{convs} and {_count(attention, 'product')} of attention")
     if attention:
         return Choice("attnlrp", f"{_count(attention, 'product')} of attention, no convolution")
     if convolutions:
         ranged = "the input's range is known" if known_range else "no range of the input is given"
-        return Choice("graded-box" if known_range else "graded", f"{found}, no attention; {ranged}")
+        return Choice("graded-box" if known_range else "graded", f"{convs}, no attention; {ranged}")
     if recurrent:
         return Choice("epsilon", f"{_count(recurrent, 'recurrent layer')}, no convolution")
     return Choice("epsilon-relative", "dense layers, no convolution, no attention")

@@ -254,7 +254,7 @@ def _redrawn(
     """Of each candidate, by how many layers are re-drawn, the rank correlation of its maps with
     those before.
     """
-    found: dict[str, dict[int, Float]] = {e.name: {} for e in explained}
+    similar: dict[str, dict[int, Float]] = {e.name: {} for e in explained}
     model = load_original(question.source).model
     stages = stages_of(len(layers_of(model)), question.redraw)
     numbers = range(min(MOST_REDRAWN, len(original.samples)))
@@ -264,9 +264,9 @@ def _redrawn(
         for e in explained:
             opened = Opened(e.candidate, question, original, other)
             maps = opened.maps(numbers, check=False)
-            found[e.name][stage] = _correlations(e.maps[: len(maps)], maps)
+            similar[e.name][stage] = _correlations(e.maps[: len(maps)], maps)
             watch.tick()
-    return found
+    return similar
 
 
 def _correlations(a: Maps, b: Maps) -> Float:

@@ -80,11 +80,11 @@ class Original:
         """The scores of one sample when inputs are changed: each [rows, *its shape]."""
         rows = len(next(iter(changed.values())))
         size = max(self.batches.size, self.batches.fixed)
-        found = [
+        parts = [
             self._scores(number, {n: x[start : start + size] for n, x in changed.items()})
             for start in range(0, rows, size)
         ]
-        scores = np.concatenate(found) if found else np.empty(0)
+        scores = np.concatenate(parts) if parts else np.empty(0)
         if not np.isfinite(scores).all():
             raise InputError(
                 f"sample {number}: its score is not finite when units are replaced. Choose another "
@@ -178,8 +178,8 @@ class _Mask:
 
         def call(feeds: dict[str, Array], numbers: Array) -> dict[str, Array]:
             extra = {"target": wanted[numbers]} if self.metadata["target"] == "input" else {}
-            given = {**feeds, **extra}
-            return self.runtime.run({w.name: given[w.name] for w in self.runtime.inputs})
+            every = {**feeds, **extra}
+            return self.runtime.run({w.name: every[w.name] for w in self.runtime.inputs})
 
         return [next(iter(y.values())) for y in batches.run(call, samples)]
 

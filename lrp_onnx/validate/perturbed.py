@@ -32,8 +32,8 @@ def ticking(scores: Scores, watch: Watch) -> Scores:
     """The same scores, told curve by curve."""
 
     def told(number: int, changed: Mapping[str, Array]) -> Float:
-        found = scores(number, changed)
+        scored = scores(number, changed)
         watch.tick()
-        return found
+        return scored
 
     return told

@@ -80,10 +80,10 @@ def _made(kind: Replacement, name: str, x: Array, own: Sequence[Array], batched:
     )
 
 
-def _other(given: Mapping[str, Array], name: str, x: Array) -> Array:
-    if name not in given:
+def _other(replacements: Mapping[str, Array], name: str, x: Array) -> Array:
+    if name not in replacements:
         raise InputError(f"replacement: none is given for input {name!r}. Give one for each input.")
-    other = np.asarray(given[name])
+    other = np.asarray(replacements[name])
     if other.shape != x.shape or other.dtype != x.dtype:
         raise InputError(
             f"replacement: for input {name!r} it is {other.dtype} {list(other.shape)}, and the "

@@ -100,9 +100,9 @@ def sides_of(x: Array, batched: bool, size: Sequence[int] | None = None) -> tupl
     lengths = [x.shape[k] for k in axes]
     if size is not None:
         if len(size) not in (1, len(axes)):
-            given = "x".join(map(str, size))
+            wanted = "x".join(map(str, size))
             raise InputError(
-                f"unit {given}: the input has places along {len(axes)} "
+                f"unit {wanted}: the input has places along {len(axes)} "
                 f"ax{'i' if len(axes) == 1 else 'e'}s. Give one size, or one for each axis."
             )
         return tuple(size) if len(size) == len(axes) else (size[0],) * len(axes)

@@ -1,0 +1,94 @@
+"""Which inputs are explained, and the path from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from lrp_onnx.analysis.path import ends_of_paths
+from lrp_onnx.analysis.step import Step
+from lrp_onnx.errors import TargetError
+from lrp_onnx.lrp.composite import Composite
+
+__all__ = ["explained_inputs", "reaching"]
+
+
+def explained_inputs(
+    graph: ir.Graph, start_at: ir.Value, names: Sequence[str] | None, composite: Composite
+) -> tuple[tuple[ir.Value, ...], tuple[Step, ...]]:
+    """The explained inputs and the path: the named ones, else every float input on it, else every
+    integer one that indexes a table, else every integer one.
+    """
+    if names:
+        inputs = tuple(_input(graph, name) for name in names)
+        path = composite.path(graph, inputs, start_at)
+        for value in inputs:
+            if not _reached(path, start_at, value):
+                raise TargetError(
+                    f"input {value.name!r}: output {start_at.name!r} does not depend on it. Leave "
+                    "it out of --explain."
+                )
+        return inputs, path
+    floats = [v for v in graph.inputs if v.dtype is not None and v.dtype.is_floating_point()]
+    integers = [v for v in graph.inputs if v.dtype is not None and v.dtype.is_integer()]
+    for candidates in (floats, integers):
+        reached, path = reaching(graph, start_at, candidates, composite)
+        if candidates is integers:  # beside token ids, what becomes floats is a mask or a length
+            reached = _ids(graph, start_at, reached, composite) or reached
+        if reached:
+            every = len(reached) == len(candidates)
+            return reached, path if every else composite.path(graph, reached, start_at)
+    raise _unreached(graph, start_at, [*floats, *integers], composite)
+
+
+def _unreached(
+    graph: ir.Graph, start_at: ir.Value, inputs: Sequence[ir.Value], composite: Composite
+) -> TargetError:
+    """The error for an output without a path, with the nodes at which all of them end."""
+    listing = "; ".join(f"{v.name!r} {v.dtype} {v.shape}" for v in graph.inputs)
+    through = ends_of_paths(graph, inputs, start_at, composite.constant_gates)
+    return TargetError(
+        f"output {start_at.name!r}: no input reaches it by a path that relevance can take{through}."
+        f" Inputs: {listing}. Choose another --output."
+    )
+
+
+def reaching(
+    graph: ir.Graph, start_at: ir.Value, candidates: Sequence[ir.Value], composite: Composite
+) -> tuple[tuple[ir.Value, ...], tuple[Step, ...]]:
+    """Those of the candidates that the target depends on, and the path from all of them."""
+    if not candidates:
+        return (), ()
+    try:
+        path = composite.path(graph, candidates, start_at)
+    except TargetError:  # none of them leads there: the next kind of input is tried
+        return (), ()
+    return tuple(v for v in candidates if _reached(path, start_at, v)), path
+
+
+def _ids(
+    graph: ir.Graph, start_at: ir.Value, inputs: Sequence[ir.Value], composite: Composite
+) -> tuple[ir.Value, ...]:
+    """Those of the inputs that index a table, moved before or not."""
+    return tuple(
+        value for value in inputs if any(map(_indexes, composite.path(graph, (value,), start_at)))
+    )
+
+
+def _indexes(step: Step) -> bool:
+    return step.node.op_type == "Gather" and step.active == (1,)
+
+
+def _reached(path: tuple[Step, ...], start_at: ir.Value, value: ir.Value) -> bool:
+    return value is start_at or any(value in step.receivers() for step in path)
+
+
+def _input(graph: ir.Graph, name: str) -> ir.Value:
+    for value in graph.inputs:
+        if value.name == name:
+            return value
+    raise TargetError(
+        f"input {name!r}: the model has none. Its inputs: "
+        f"{', '.join(repr(v.name) for v in graph.inputs)}."
+    )
