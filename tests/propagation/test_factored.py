@@ -311,7 +311,7 @@ def test_pads_of_too_few_axes(optimize: bool) -> None:
     model = network("r = Conv<pads=[1,1,1,1]>(x, w)" + BEHIND, IMAGES, w=(6, 3, 3, 3))
     del model.graph.node[0].attribute[0].ints[2:]
     with pytest.raises(lrp_onnx.UnsupportedError, match="2 pads for 2 axes"):
-        lrp_onnx.compile(model, optimize=optimize)
+        lrp_onnx.compile(model, "epsilon-plus-flat", optimize=optimize)
 
 
 def test_more_steps_than_there_can_be() -> None:
