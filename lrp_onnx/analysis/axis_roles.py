@@ -61,11 +61,11 @@ def _before(node: ir.Node, x: ir.Value | None, value: ir.Value, axis: int) -> in
 
 def _beside_single_axes(node: ir.Node, x: ir.Value, value: ir.Value, axis: int) -> int | None:
     """The axis where a node takes axes of size 1 away, or adds some."""
-    given = node.inputs[1].const_value if len(node.inputs) > 1 and node.inputs[1] else None
-    if given is None or x.shape is None or value.shape is None:
+    axes_input = node.inputs[1].const_value if len(node.inputs) > 1 and node.inputs[1] else None
+    if axes_input is None or x.shape is None or value.shape is None:
         return None
     rank = max(len(x.shape), len(value.shape))
-    single = {int(k) % rank for k in given.numpy().ravel()}
+    single = {int(k) % rank for k in axes_input.numpy().ravel()}
     others = [k for k in range(rank) if k not in single]
     if len(value.shape) < rank:
         return others[axis]

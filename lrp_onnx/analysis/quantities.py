@@ -102,8 +102,8 @@ class Quantities:
         if (same := same_value(node)) is not None:
             return self._along(same, axes)
         follow = FOLLOW.get(node.op_type)
-        found = None if follow is None else follow(self, node, value, axes)
-        return self._full(value, axes, self._computed(value)) if found is None else found
+        followed = None if follow is None else follow(self, node, value, axes)
+        return self._full(value, axes, self._computed(value)) if followed is None else followed
 
     def _full(self, value: ir.Value, axes: tuple[int, ...], source: Source) -> Sources:
         sizes = [_size(value, axis) for axis in axes]
@@ -118,7 +118,7 @@ class Quantities:
         kind = Kind.NUMBER
         if not _depends(value):
             kind = Kind.NOTHING
-        elif any(found(value) is not None for found in (of_softmax, of_log_softmax, of_sigmoid)):
+        elif any(of(value) is not None for of in (of_softmax, of_log_softmax, of_sigmoid)):
             kind = Kind.SCORE
         elif (other := complement(value)) is not None:
             kind = self.of(other).kind

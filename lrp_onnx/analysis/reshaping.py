@@ -61,7 +61,7 @@ def _block(before: Span, behind: Span) -> Block:
 
 def _matched(before: Sequence[Size], behind: Sequence[Size]) -> list[tuple[Span, Span]]:
     """The blocks from the front, until sizes are not known to agree."""
-    found: list[tuple[Span, Span]] = []
+    spans: list[tuple[Span, Span]] = []
     i = j = 0
     while i < len(before) and j < len(behind):
         a, b = before[i], behind[j]
@@ -75,12 +75,12 @@ def _matched(before: Sequence[Size], behind: Sequence[Size]) -> list[tuple[Span,
                 at = i if a < b else j
                 size = smaller[at] if at < len(smaller) else None
                 if not isinstance(size, int):
-                    return found
+                    return spans
                 if a < b:
                     a, i = a * size, i + 1
                 else:
                     b, j = b * size, j + 1
         else:
-            return found
-        found.append(((begun[0], i), (begun[1], j)))
-    return found
+            return spans
+        spans.append(((begun[0], i), (begun[1], j)))
+    return spans

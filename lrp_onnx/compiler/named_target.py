@@ -55,5 +55,5 @@ def _class(labels: dict[int, str], part: str) -> int | None:
     """The class of a number or of a name that only one has."""
     if part.isdecimal():
         return int(part)
-    found = classes_named(labels, part)
-    return found[0] if len(found) == 1 else None
+    numbers = classes_named(labels, part)
+    return numbers[0] if len(numbers) == 1 else None

@@ -20,16 +20,16 @@ NEAR = 0.6
 """How alike names are that are listed in place of an unknown one, from 0 to 1."""
 
 
-def labels_of(given: object) -> dict[int, str]:
+def labels_of(source: object) -> dict[int, str]:
     """Class index to name, of a file, a list or a dictionary. Raises InputError for others."""
-    if isinstance(given, str | os.PathLike):
-        return load_labels(given)
-    if isinstance(given, Mapping):
-        return {int(index): str(name) for index, name in given.items()}
-    if isinstance(given, Sequence):
-        return dict(enumerate(map(str, given)))
+    if isinstance(source, str | os.PathLike):
+        return load_labels(source)
+    if isinstance(source, Mapping):
+        return {int(index): str(name) for index, name in source.items()}
+    if isinstance(source, Sequence):
+        return dict(enumerate(map(str, source)))
     raise InputError(
-        f"labels {given!r}: no names. Give a file, a list of names, or a dictionary from index to "
+        f"labels {source!r}: no names. Give a file, a list of names, or a dictionary from index to "
         "name."
     )
 
@@ -64,13 +64,13 @@ def classes_named(labels: Mapping[int, str], name: str) -> list[int]:
 
 def class_named(labels: Mapping[int, str], name: str) -> int:
     """The only class of that name. Raises TargetError with names that are near."""
-    found = classes_named(labels, name)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        listing = ", ".join(f"{k} ({labels[k]})" for k in found)
+    alike = classes_named(labels, name)
+    if len(alike) == 1:
+        return alike[0]
+    if alike:
+        listing = ", ".join(f"{k} ({labels[k]})" for k in alike)
         raise TargetError(
-            f"target {name!r}: {len(found)} classes have that name, {listing}. Give the number of "
+            f"target {name!r}: {len(alike)} classes have that name, {listing}. Give the number of "
             "one."
         )
     near = _near(labels, name)

@@ -48,11 +48,11 @@ class Target:
         return "-".join(map(str, self.classes)) if self.classes else self.kind
 
 
-def parse_target(given: str | int | Sequence[object]) -> Target:
+def parse_target(asked: str | int | Sequence[object]) -> Target:
     """`argmax`, a class, `A-B`, `all`, `max`, `top-K`, an entry such as `5,1689` or `1,:`, also as
     a tuple of numbers and slices, `input` or `seed`; TargetError for anything else.
     """
-    text = given if isinstance(given, str | int) else _joined(given)
+    text = asked if isinstance(asked, str | int) else _joined(asked)
     if str(text) in NAMED:
         return Target(str(text))
     if re.fullmatch(r"\s*(\d+|:)(\s*,\s*(\d+|:))+\s*", str(text)):
