@@ -98,6 +98,13 @@ class CompileOptions:
         "or one. auto is contrast behind a softmax, else logit [auto].",
         shown="auto|logit|contrast|one",
     )
+    reference: object = option(
+        None,
+        "The value that a regression is compared with, or an input whose prediction is that value: "
+        "what is explained is f - f_ref.",
+        shown="VALUE|[NAME=]FILE",
+        repeatable=True,
+    )
     relevance_at: str | Sequence[str] = option(
         (), "An inner tensor whose relevance is an output too.", shown="TENSOR", repeatable=True
     )

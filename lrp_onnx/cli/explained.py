@@ -58,6 +58,8 @@ def _facts(compiled: Compiled, one: Mapping[str, str]) -> dict[str, Any]:
     facts["starts_at"] = STARTS_AT[one["starts_at"]] + LESS_MEAN * (one["start"] == "contrast")
     if "chosen_because" in one:
         facts["chosen_because"] = one["chosen_because"]
+    if "reference" in one:
+        facts["reference"] = one["reference"]
     if conditions := json.loads(one["conditions"]):
         facts["conditions"] = conditions
     output = _output(compiled, one)
@@ -95,6 +97,7 @@ def _line(compiled: Compiled, one: Mapping[str, str]) -> str:
     axis = f", class axis {facts['class_axis']}" if "class_axis" in facts else ""
     what = METHODS[one["method"]].describe(one)
     less = LESS_MEAN * (one["start"] == "contrast")
+    less += f", less {one['reference']}" if "reference" in one else ""
     return f"{facts['target']} of {facts['output']}{axis}{less}, by {what}"
 
 

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from PIL import Image
 
 from lrp_onnx.compiler.input_range import Ranges
+from lrp_onnx.compiler.reference import read_reference
 from lrp_onnx.data.implied import implied_preprocess
 from lrp_onnx.data.inputs import is_array_file, load_input
 from lrp_onnx.data.preprocess import Preprocess, bounds, load_preprocess
@@ -157,7 +158,12 @@ def read_inputs_if_any(
 def with_baselines(
     options: CompileOptions, model: ir.Model, preprocess: Preprocess | None
 ) -> CompileOptions:
-    """The options with the baselines read, prepared as the inputs are if they are pictures."""
+    """The options with baselines and reference read, prepared as the inputs are if they are
+    pictures.
+    """
+    if options.reference is not None:
+        reference = read_reference(model, options.reference, preprocess)
+        options = replace(options, reference=reference)
     if options.baseline is None or not method_of(options).path:
         return options
     return replace(options, baseline=read_baselines(model, options.baseline, preprocess))

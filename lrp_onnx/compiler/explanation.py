@@ -5,8 +5,10 @@ outputs.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from lrp_onnx.errors import TargetError
 from lrp_onnx.gradients.grad_cam import grad_cam
@@ -34,6 +36,7 @@ def emit_relevance(
     assignment: Assignment,
     signs: Mapping[ir.Value, int],
     audits: Mapping[str, Audit] | None = None,
+    references: Mapping[str, NDArray[Any]] | None = None,
 ) -> Emit:
     """Append `<input>_relevance` for each explained input and `<tensor>_relevance` for each
     `relevance_at`; of several outputs each `<output>_<input>_relevance`.
@@ -41,17 +44,25 @@ def emit_relevance(
     For `top-K` the backward pass is emitted once for each class; what does not depend on relevance
     is shared. With `audits`, one by output, the sums they collect become outputs `lrp.audit_<k>`
     too, and where `optimize` makes another graph of them the relevance by the rules as they stand
-    outputs `lrp.plain.<input>_relevance`.  Returns what the next stages write with.
+    outputs `lrp.plain.<input>_relevance`.  references: y_ref by output, see
+    `lrp_onnx.compiler.reference`.  Returns what the next stages write with.
     """
     graph, options, audits = model.graph, assignment.options, audits or {}
     emit = Emit(graph, options.optimize, options.runtime)
     emit.signs.update(signs)
+    # found before the inputs that are added take names
+    at = _tensors(model, assignment, options.relevance_at)
     conditioned = _tensors(model, assignment, options.conditions)
+    references = references or {}
+    starts = {
+        one.prefix: _starts(emit, graph, one, references.get(str(one.output.name)))
+        for one in assignment.each
+    }
     masks, unused = condition_masks(emit, graph, conditioned), dict(conditioned)
     unreached = set(options.relevance_at)
     for one in assignment.each:
         audit = audits.get(str(one.output.name))
-        reached = _emit_output(emit, model, one, masks, audit)
+        reached = _emit_output(emit, model, one, at, starts[one.prefix], masks, audit)
         unreached -= reached
         unused = {name: value for name, value in unused.items() if value not in reached}
     _check_none([*(n for n in options.relevance_at if n in unreached), *unused])
@@ -71,6 +82,8 @@ def _emit_output(
     emit: Emit,
     model: ir.Model,
     assignment: Assignment,
+    at: Mapping[str, ir.Value],
+    starts: Sequence[ir.Value],
     masks: Mapping[ir.Value, ir.Value],
     audit: Audit | None,
 ) -> set[str | ir.Value]:
@@ -78,9 +91,7 @@ def _emit_output(
     whose masks were met.
     """
     graph, options = model.graph, assignment.options
-    at = _tensors(model, assignment, options.relevance_at)
-    outputs = {str(value.name): value for value in assignment.inputs} | at
-    starts = _starts(emit, graph, assignment)
+    outputs = {str(value.name): value for value in assignment.inputs} | dict(at)
     reached = set[str | ir.Value]()
 
     def explain(emit: Emit, audit: Audit | None, prefix: str = "") -> None:
@@ -111,12 +122,16 @@ def _emit_output(
     return reached
 
 
-def _starts(emit: Emit, graph: ir.Graph, assignment: Assignment) -> list[ir.Value]:
+def _starts(
+    emit: Emit, graph: ir.Graph, assignment: Assignment, reference: NDArray[Any] | None
+) -> list[ir.Value]:
     """Where relevance starts: one tensor, for `top-K` one for each class."""
     y, output, axis = assignment.logits, assignment.output, assignment.class_axis
     target = assignment.target
     explained = None if assignment.start == "one" else assignment.start_at
     emit.write_for(y, f"target/{output.name}", "start")
+    if reference is not None:
+        explained = emit.op("Sub", y, emit.constant(reference))
     return [
         starting_relevance(emit, graph, y, output, target, axis, explained, place)
         for place in range(target.count)

@@ -24,6 +24,7 @@ from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.explanation import emit_relevance
 from lrp_onnx.compiler.input_range import Ranges, input_ends
 from lrp_onnx.compiler.named_target import with_class_numbers
+from lrp_onnx.compiler.reference import Reference, read_reference, reference_outputs
 from lrp_onnx.compiler.signature import takes_options
 from lrp_onnx.frontend.canonize import canonize
 from lrp_onnx.frontend.normalize import normalize
@@ -186,6 +187,8 @@ def prepare(loaded: Loaded, options: CompileOptions, ranges: Ranges | None = Non
     options = with_class_numbers(options, loaded.model)
     if method_of(options).path:
         options = replace(options, baseline=read_baselines(loaded.model, options.baseline))
+    if options.reference is not None:
+        options = replace(options, reference=read_reference(loaded.model, options.reference))
     with loaded.stage("normalize"):
         prediction = normalize(loaded.model, options.opset)
         activations = Activations(loaded.model, prediction, options.activation_at)
@@ -209,10 +212,11 @@ def compile_prepared(prepared: Prepared, accounts: bool = False) -> Compiled:
     options = assignment.options
     model, audits = loaded.model, _audits(assignment) if accounts else {}
     report = assignment.report(model.graph)
+    references = reference_outputs(loaded.source, assignment)
     with loaded.stage("analyze", lambda: facts):
         facts = signs(model.graph)
     with loaded.stage("propagate"):
-        emit = emit_relevance(model, assignment, facts, audits)
+        emit = emit_relevance(model, assignment, facts, audits, references)
     with loaded.stage("rewrite", lambda: as_rules_say):
         as_rules_say = rewrite(emit)
     _stamp(model, loaded.source, assignment)  # lowering puts other values under the same names
@@ -302,6 +306,7 @@ def _output_metadata(assignment: Assignment) -> dict[str, str]:
     return {
         **_method_metadata(assignment),
         notes.COMPOSITE: assignment.composite_name,
+        **_reference_metadata(assignment),
         notes.START: assignment.start,
         notes.OUTPUT: assignment.output.name or "",
         notes.STARTS_AT: "output" if assignment.logits is assignment.output else "logits",
@@ -329,6 +334,11 @@ def _one_of_several(model: ir.Model, assignment: Assignment) -> dict[str, str]:
 
 def _audits(assignment: Assignment) -> dict[str, Audit]:
     return {str(one.output.name): Audit() for one in assignment.each}
+
+
+def _reference_metadata(assignment: Assignment) -> dict[str, str]:
+    reference = assignment.options.reference
+    return {notes.REFERENCE: reference.said} if isinstance(reference, Reference) else {}
 
 
 def _method_metadata(assignment: Assignment) -> dict[str, str]:

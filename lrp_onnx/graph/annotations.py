@@ -42,6 +42,7 @@ __all__ = [
     "PLACE",
     "PLAIN",
     "PREFIX",
+    "REFERENCE",
     "REFUSED",
     "RELEVANCE",
     "RESEMBLES",
@@ -100,6 +101,8 @@ CHOSEN_BECAUSE = "lrp.chosen_because"
 METHOD = "lrp.method"
 TARGET = "lrp.target"
 START = "lrp.start"
+REFERENCE = "lrp.reference"
+"""What the explained value is compared with, in words, where it is."""
 STARTS_AT = "lrp.starts_at"
 """`output`, or `logits` behind a final softmax or sigmoid."""
 RUNTIME = "lrp.runtime"

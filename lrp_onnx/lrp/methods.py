@@ -111,6 +111,12 @@ class Method:
                 f"{option}: method {self.name!r} takes the plain gradient at every node. Leave it "
                 "out, or choose method lrp."
             )
+        if options.reference is not None:
+            raise TargetError(
+                f"reference: method {self.name!r} takes the derivative of the explained value, "
+                "which no reference changes. Choose method lrp, or integrated-gradients from a "
+                "--baseline."
+            )
         if options.start not in (None, self.start):
             raise TargetError(
                 f"start {options.start!r}: method {self.name!r} takes the derivative of the "
