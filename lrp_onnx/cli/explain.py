@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,10 +33,14 @@ from lrp_onnx.graph.session import Array
 from lrp_onnx.lrp.methods import METHODS
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.explainer import Explainer, Result
+from lrp_onnx.run.sensitivity import sensitivity
+from lrp_onnx.validate.verdict import unsteady_map
 
 __all__ = ["OpenModel", "Request", "Warn", "Written", "explain_files", "open_model", "write_result"]
 
 MOST_SAMPLES = 16
+LONGEST = 10.0
+"""Seconds of a run beyond which none is added."""
 Warn = Callable[[str | None], None]
 
 
@@ -101,7 +106,9 @@ def explain_files(request: Request, options: Options, warn: Warn) -> list[tuple[
         loaded = load_original(request.model, progress)
         inputs = read_inputs(loaded.model, request.inputs, preprocess)
         model = open_model(request, options.compile, loaded, inputs, preprocess, warn, True)
+    began = time.monotonic()
     result = model.run(inputs)
+    took = time.monotonic() - began
     for explainer, own in by_output(model.explainer, result):
         warn(missing_labels(explainer, own, model.labels))
     paths = output_paths(request.out, model.outputs)
@@ -110,7 +117,22 @@ def explain_files(request: Request, options: Options, warn: Warn) -> list[tuple[
     else:
         with atomic_group(*paths) as temporary:
             written = write_result(model, inputs, result, temporary)
-    return _shown(model, written, paths)
+    rounding = _rounding(model, inputs, took, warn)
+    return [*_shown(model, written, paths), ("rounding", rounding)]
+
+
+def _rounding(model: OpenModel, inputs: Inputs, took: float, warn: Warn) -> str:
+    """How far roundings decide the relevance, where that is soon told; a warning where they do.
+
+    took: seconds of one run.
+    """
+    if took > LONGEST:
+        return f"not looked at, since a run takes {took:.0f} s (lrp-onnx verify does)"
+    explainer = model.explainer
+    feeds = explainer.feeds(inputs.feeds, model.target, model.chosen)
+    found = sensitivity(model.compiled.graph, explainer.run, feeds)
+    warn(unsteady_map(found, explainer.metadata["method"]) or None)
+    return str(found)
 
 
 def open_model(

@@ -76,8 +76,8 @@ def note_on(samples: Sequence[Sample]) -> str:
     if blown_up:
         times = max(s.magnitude / abs(s.start or 1.0) for s in blown_up)
         return (
-            f"in absolute value relevance adds up to {times:.4g} times what is explained: rounding "
-            "decides the map, which means nothing (lrp-onnx verify shows where)"
+            f"in absolute value relevance adds up to {times:.4g} times what is explained: terms "
+            "of both signs cancel, so that the map means nothing (lrp-onnx verify shows where)"
         )
     against = [s for s in samples if s.against]
     if against:

@@ -67,6 +67,7 @@ def verdict_facts(verdict: Verdict, random: bool) -> list[tuple[str, str]]:
         ("simplified", f"{name}: differs from the rules as they stand by {d:.2g} of its largest")
         for name, d in (verdict.simplified or {}).items()
     ]
+    rows.append(("rounding", str(verdict.sensitivity)))
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in verdict.feeds.items())
     origin = "random numbers" if random else "the given files"
     rows.append(("input", f"{shapes}, {origin}; the sums run over all samples"))
@@ -142,6 +143,7 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
         ],
         "warnings": verdict.warnings,
         "problems": verdict.problems,
+        "sensitivity": asdict(verdict.sensitivity),
         "ill_conditioned": verdict.ill_conditioned,
         "unrecognized": verdict.unrecognized,
     }

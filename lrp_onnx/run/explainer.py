@@ -101,8 +101,21 @@ class Explainer:
         Raises InputError where a name, dtype, rank, size, class or channel is not what the model
         wants.
         """
-        feeds = fitted(self.inputs, self._feeds(x, target) | self._masks(conditions or {}, x))
+        feeds = self.feeds(x, target, conditions)
         return self._result(self._runtime.run(feeds), feeds.get("target"))
+
+    def feeds(
+        self,
+        x: Array | Mapping[str, Array],
+        target: Any = None,
+        conditions: Mapping[str, Any] | None = None,
+    ) -> dict[str, Array]:
+        """The arrays that a call with these arguments gives the runtime, which `run` takes."""
+        return fitted(self.inputs, self._feeds(x, target) | self._masks(conditions or {}, x))
+
+    def run(self, feeds: Mapping[str, Array], names: Sequence[str]) -> dict[str, Array]:
+        """The outputs of the file of these names, nothing else is computed."""
+        return self._runtime.run(feeds, names)
 
     def on_device(
         self,

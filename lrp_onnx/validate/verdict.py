@@ -22,6 +22,7 @@ import numpy as np
 
 from lrp_onnx.graph.annotations import COMPLETENESS
 from lrp_onnx.graph.session import Array
+from lrp_onnx.run.sensitivity import Sensitivity
 
 __all__ = [
     "BLOWN_UP",
@@ -34,6 +35,7 @@ __all__ = [
     "Verdict",
     "completeness_of",
     "is_against",
+    "unsteady_map",
 ]
 
 CLOSES = 1e-4
@@ -41,7 +43,7 @@ CLOSES = 1e-4
 INCOMPLETE = 1e-3
 """Part of f(x) - f(x₀) that integrated gradients may be off by."""
 BLOWN_UP = 100
-"""So many times what is explained Σ|R| of the inputs may be: beyond, roundings decide the map."""
+"""So many times what is explained Σ|R| of the inputs may be: beyond, terms of both signs cancel."""
 ROUGH = 0.05
 """Part of it that the gradients at the steps may be off by before they are made complete."""
 AGAINST = 0.1
@@ -169,6 +171,8 @@ class Verdict:
     warnings: tuple[str, ...]
     problems: tuple[str, ...]
     feeds: dict[str, Array]
+    sensitivity: Sensitivity
+    """How far roundings decide the relevance."""
     method: str = "lrp"
     simplified: dict[str, float] | None = None
     """Per explained input: max|Δ| / max|R| between the compiled graph and the rules as they stand;
@@ -249,7 +253,8 @@ def _ill_conditioned(maps: Mapping[str, Array], lines: Sequence[Line]) -> str:
     first = next((x for x in lines if x.magnitude > BLOWN_UP * lines[0].magnitude), lines[-1])
     return (
         f"relevance of {name!r} adds up to {most:.4g} in absolute value, {times:.4g} times what is "
-        "explained: small sums of large terms were divided by, and roundings decide the map; "
+        "explained: small sums of large terms were divided by, and terms of both signs cancel, so "
+        "that the map means nothing; "
         f"first in front of node {first.name!r} ({first.op_type}). Try a larger stabilizer, such "
         "as --set epsilon='0.25*rms(z)', or another composite."
     )
@@ -275,6 +280,18 @@ def _against(explained: float, relevance: Mapping[str, float], lines: Sequence[L
         f"relevance sums to {total:.4g} where {explained:.4g} is explained: its sign is against "
         f"the prediction's, since {most} took {took[most]:.4g}. Try another composite."
     )
+
+
+def unsteady_map(found: Sensitivity, method: str) -> str:
+    """A sentence where roundings decide the relevance."""
+    if not found.unsteady:
+        return ""
+    remedy = (
+        "a larger stabilizer, such as --set epsilon='0.25*rms(z)', or another composite"
+        if method == "lrp"
+        else "another --method"
+    )
+    return f"{found}: roundings decide the map, which means nothing. Try {remedy}."
 
 
 def _nothing_to_explain(account: Completeness | None) -> str:

@@ -1,8 +1,8 @@
 """Does the compiled graph keep its promises?  Forward, finiteness, and an account of every node.
 
-All of that may hold and the result mean little: where it is ill-conditioned, where the sum of
-relevance has the other sign than what is explained, and where something looks like a softmax or a
-norm and was not recognized as one.
+All of that may hold and the result mean little: where it is ill-conditioned or changes with the
+last binary digits of its input, where the sum of relevance has the other sign than what is
+explained, and where something looks like a softmax or a norm and was not recognized as one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ from lrp_onnx.graph.model_file import Source
 from lrp_onnx.graph.session import Array, runtime_form
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.feeds import fitted
-from lrp_onnx.validate.verdict import Line, Part, Verdict, completeness_of
+from lrp_onnx.run.sensitivity import sensitivity
+from lrp_onnx.validate.verdict import Line, Part, Verdict, completeness_of, unsteady_map
 
 __all__ = ["verify"]
 
@@ -76,8 +77,10 @@ def verify(
     inputs, expected = _forward(loaded.source, compiled, feeds, seed)
     differences = forward_differences(loaded.source, compiled.graph, inputs, expected)
     with runtime_form(compiled.graph) as form:
-        extra = extra_feeds(compiled.graph, inputs, expected)
-        outputs = judge(form, plain=False).run({**extra, **inputs})
+        given = {**extra_feeds(compiled.graph, inputs, expected), **inputs}
+        runtime = judge(form, plain=False)
+        outputs = runtime.run(given)
+        sensitive = sensitivity(compiled.graph, runtime.run, given)
     # a model's own tensors may hold infinities, as masked scores do
     own = tuple(f"{name}{ACTIVATION}" for name in options.activation_at)
     results = {n: y for n, y in outputs.items() if not n.startswith(PREFIX) and n not in own}
@@ -94,15 +97,18 @@ def verify(
     unsteady = _unsteady(own_differences(loaded.source, inputs, expected))
     warnings = (*compiled.warnings, *weight_warnings(compiled.graph), *unsteady)
     each = prepared.assignment.each
+    method = compiled.graph.metadata_props[METHOD]
+    reasons = (*(part.ill_conditioned() for part in parts), unsteady_map(sensitive, method))
     return Verdict(
         differences=differences,
         parts=parts,
         warnings=warnings,
         problems=tuple(problems),
         feeds=dict(inputs),
-        method=compiled.graph.metadata_props[METHOD],
+        method=method,
         simplified=simplified,
-        ill_conditioned=next((text for part in parts if (text := part.ill_conditioned())), ""),
+        sensitivity=sensitive,
+        ill_conditioned=next(filter(None, reasons), ""),
         unrecognized=tuple(dict.fromkeys(name for one in each for name in one.unrecognized)),
     )
 

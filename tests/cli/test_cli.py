@@ -30,6 +30,7 @@ from lrp_onnx.cli.verification import verdict_table
 from lrp_onnx.compiler import stages
 from lrp_onnx.data import digits
 from lrp_onnx.options import CompileOptions
+from lrp_onnx.run.sensitivity import Sensitivity
 from lrp_onnx.validate.verdict import Line, Part, Verdict
 
 Capture = pytest.CaptureFixture[str]
@@ -374,7 +375,9 @@ def test_the_table_of_verify_fits_a_terminal(width: int) -> None:
     lines = tuple(Line(name, "MaxPool", "winner-takes-all", *sums, True) for name in names)
     console = Console(width=width, file=io.StringIO())
     with console.capture() as captured:
-        console.print(verdict_table(Verdict({}, (Part("y", 1.0, {}, lines),), (), (), {}), width))
+        parts = (Part("y", 1.0, {}, lines),)
+        steady = Sensitivity(1e-7, "input")
+        console.print(verdict_table(Verdict({}, parts, (), (), {}, steady), width))
     rows = [line.split() for line in captured.get().splitlines() if "Conv" in line]
     assert [row[1] for row in rows] == ["winner-takes-all"] * 3
     assert all(name.endswith(row[0].strip("…")) for name, row in zip(names, rows, strict=True))

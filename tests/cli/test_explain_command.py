@@ -116,6 +116,30 @@ def test_verify_sums_what_explain_draws(folder: Path, capsys: Capture) -> None:
     assert float(found[1]) == pytest.approx(total, rel=1e-4)
 
 
+CANCELS = network(
+    "h = MatMul(x, w) y = MatMul(h, v)", (1, 2),
+    w=np.float32([[1, 0.5], [2.0**-20 - 1, 0.5]]), v=np.float32([[1e6], [1]]),
+)  # fmt: skip
+"""The first sum leaves little more of [1.5, 1.5] than roundings."""
+
+
+@pytest.mark.parametrize("command", ["explain", "verify"])
+def test_where_roundings_decide_the_map_that_is_told(
+    command: str, folder: Path, capsys: Capture
+) -> None:
+    write(folder / "cancels.onnx", CANCELS)
+    np.save("near.npy", np.array([[1.5, 1.5 + 2.0**-23]], np.float32))
+    out = ["-o", "r.npz"] if command == "explain" else []
+    shown = run_command(capsys, command, "cancels.onnx", "near.npy", *out, "--composite", "epsilon")
+    assert shown.status == (0 if command == "explain" else 1)
+    assert re.search(r"rounding +relevance changes by 0\.\d+ of its largest value", shown.out)
+    assert "of both signs cancel" in shown.out + shown.err
+    assert "roundings decide the map" in shown.err or command == "verify"
+    steady = run_command(capsys, command, "model.onnx", "x.npy", *out)
+    assert re.search(r"rounding +relevance changes by \de-0\d of its largest value", steady.out)
+    assert "roundings decide" not in steady.err
+
+
 def test_a_preprocess_needs_a_picture(folder: Path, capsys: Capture) -> None:
     outcome = run_command(capsys, "verify", "three.onnx", "--preprocess", "unit")
     assert outcome.status == 2
