@@ -130,9 +130,9 @@ def _rounding(model: OpenModel, inputs: Inputs, took: float, warn: Warn) -> str:
         return f"not looked at, since a run takes {took:.0f} s (lrp-onnx verify does)"
     explainer = model.explainer
     feeds = explainer.feeds(inputs.feeds, model.target, model.chosen)
-    found = sensitivity(model.compiled.graph, explainer.run, feeds)
-    warn(unsteady_map(found, explainer.metadata["method"]) or None)
-    return str(found)
+    sensitive = sensitivity(model.compiled.graph, explainer.run, feeds)
+    warn(unsteady_map(sensitive, explainer.metadata["method"]) or None)
+    return str(sensitive)
 
 
 def open_model(

@@ -282,16 +282,16 @@ def _against(explained: float, relevance: Mapping[str, float], lines: Sequence[L
     )
 
 
-def unsteady_map(found: Sensitivity, method: str) -> str:
+def unsteady_map(sensitive: Sensitivity, method: str) -> str:
     """A sentence where roundings decide the relevance."""
-    if not found.unsteady:
+    if not sensitive.unsteady:
         return ""
     remedy = (
         "a larger stabilizer, such as --set epsilon='0.25*rms(z)', or another composite"
         if method == "lrp"
         else "another --method"
     )
-    return f"{found}: roundings decide the map, which means nothing. Try {remedy}."
+    return f"{sensitive}: roundings decide the map, which means nothing. Try {remedy}."
 
 
 def _nothing_to_explain(account: Completeness | None) -> str:
