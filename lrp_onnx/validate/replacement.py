@@ -38,10 +38,16 @@ def replacement_of(
     for name in names:
         own = [feeds[name] for feeds in samples]
         kind = _kind_of(own, batched) if wanted is None else wanted
-        words.append("another input" if isinstance(kind, Mapping) else str(kind))
+        words.append(_in_words(kind))
         for sample, x in zip(made, own, strict=True):
             sample[name] = _made(kind, name, x, own, batched)
     return made, ", ".join(dict.fromkeys(words))
+
+
+def _in_words(kind: Replacement) -> str:
+    if isinstance(kind, Mapping):
+        return "another input"
+    return f"id {kind}" if isinstance(kind, int) else kind
 
 
 def _kind_of(own: Sequence[Array], batched: bool) -> str | int:

@@ -32,6 +32,8 @@ class Score:
     words: str
     softmax: bool = False
     """Whether probabilities are made of the output first, over axis 1."""
+    of_classes: bool = False
+    """Whether the entries of the output are classes, which can be compared with each other."""
 
     def __call__(self, y: Array, mask: Array) -> NDArray[np.float64]:
         """The scores of several outputs, one behind the other along axis 0; mask: m of each."""
@@ -51,9 +53,9 @@ def score_of(metadata: Mapping[str, str], outputs: Sequence[Array]) -> Score:
     """
     name, target = metadata["output"], metadata["target"]
     if metadata["starts_at"] == "logits":
-        return Score(f"probability: {target} of {name!r} as the model gives it")
+        return Score(f"probability: {target} of {name!r} as the model gives it", of_classes=True)
     if _counts_classes(metadata, outputs) and CLASS_TARGET.fullmatch(target):
-        return Score(f"probability: softmax of {name!r}, {target}", softmax=True)
+        return Score(f"probability: softmax of {name!r}, {target}", softmax=True, of_classes=True)
     return Score(f"value: {target} of {name!r}, in its own unit")
 
 

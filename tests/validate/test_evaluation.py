@@ -210,6 +210,19 @@ def test_pictures_one_by_one_and_arrays_are_the_same_samples(folder: Path, capsy
         assert list(first["redrawn"]) == ["1", "3", "5"]
 
 
+def test_a_class_is_named_by_its_label(folder: Path, capsys: Capture) -> None:
+    names = "zero one two three four five six seven eight nine"
+    (folder / "names.txt").write_text(names.replace(" ", "\n"))
+    asked = ("digits.onnx", "digits.npy", "--points", "2", "--redraw", "0", "--json")
+    both = []
+    for target in (("3",), ("three", "--labels", "names.txt")):
+        asking = (*asked, "--composite", "epsilon", "--target", *target)
+        outcome = run_command(capsys, "evaluate", *asking)
+        assert outcome.status == 0, outcome.err
+        both.append(json.loads(outcome.out)["explanations"][0]["srg"])
+    assert both[0] == both[1]
+
+
 WRONG = {
     "curves as text": (("-o", "curves.txt"), "drawn as .png"),
     "the model": (("-o", "digits.onnx"), "that is the model itself"),

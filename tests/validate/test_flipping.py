@@ -85,6 +85,7 @@ def test_embeddings_are_no_classes() -> None:
     found = evaluate(model, X, ["epsilon"], replacement="zero")
     assert found.score == "value: argmax of 'y', in its own unit"
     assert np.allclose(found.whole, (X / np.linalg.norm(X, axis=1, keepdims=True)).max(1))
+    assert found.other_class == ""
 
 
 def test_batches_change_nothing() -> None:

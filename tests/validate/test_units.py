@@ -94,6 +94,7 @@ def test_replacements() -> None:
     assert made(None, ROWS[0])[1] == "zero"
     assert made(None, np.array([[5, 6]]))[0][0].tolist() == [[0, 0]]
     assert made(103, np.array([[5, 6]]))[0][0].tolist() == [[103, 103]]
+    assert made(103, np.array([[5, 6]]))[1] == "id 103"
     assert made({"x": ROWS[1]}, *ROWS)[0][0] is ROWS[1]
     pixels = np.full((1, 4, 4, 3), 7, np.uint8)
     assert made("mean", pixels)[0][0].dtype == np.uint8
