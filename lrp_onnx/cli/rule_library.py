@@ -60,6 +60,7 @@ def overview() -> tuple[Table | str, ...]:
         table_of(["name", "what it does"], [(r.name, r.summary) for r in rules()]),
         "Composites",
         table_of(["name", "which rule where"], [(c.name, c.summary) for c in composites()]),
+        "`--composite auto`, the default, chooses one by what the network is made of.",
         "`lrp-onnx rules NAME` shows formula, parameters and reference, or a composite's layers; "
         "`lrp-onnx rules base` what most composites share.",
     )
