@@ -49,6 +49,7 @@ def choices_of(folder: Traversable, kind: str) -> str:
     files = [f for f in folder.iterdir() if f.name.endswith(".toml")]
     tables = {f.name.removesuffix(".toml"): tomllib.loads(f.read_text("utf-8")) for f in files}
     known = sorted(name for name, table in tables.items() if not table.get("base_only"))
+    known = ["auto", *known] if kind == "composite" else known
     return f"Known: {', '.join(known)}; or give the path of a {kind} file ending in .toml."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -64,10 +65,22 @@ class Recipe:
     dense: oracle.Rule
     first: oracle.Rule | None = None
     first_of: tuple[str, ...] = LINEAR
+    graded: bool = False
+    """Whether convolutions get their rule by depth."""
 
 
 EPSILON, ZPLUS, GAMMA = ("epsilon", {}), ("zplus", {}), ("gamma", {})
 FLAT, WSQUARE, ZBOX = ("flat", {}), ("wsquare", {}), ("zbox", BOX)
+
+
+def quarter(z: np.ndarray) -> np.ndarray:
+    """0.25·rms(z) of each of the two samples that z is of."""
+    samples = z.reshape(2, -1)
+    rms = np.sqrt((samples**2).mean(1, keepdims=True))
+    return (0.25 * rms + 0 * samples).reshape(z.shape)
+
+
+RELATIVE = ("epsilon", {"epsilon": quarter})
 ALPHA2, ALPHA1 = ("alpha-beta", {"beta": 1.0}), ("alpha-beta", {"beta": 0.0})
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 RECIPES = {
@@ -89,6 +102,10 @@ RECIPES = {
     "zbox": Recipe(ZBOX, ZBOX),
     "attnlrp": Recipe(EPSILON, EPSILON),  # attention itself is in test_attention
     "cp-lrp": Recipe(EPSILON, EPSILON),
+    "attnlrp-gamma": Recipe(GAMMA, EPSILON),
+    "epsilon-relative": Recipe(RELATIVE, RELATIVE),
+    "graded": Recipe(RELATIVE, RELATIVE, FLAT, CONVOLUTIONS, graded=True),
+    "graded-box": Recipe(RELATIVE, RELATIVE, ZBOX, CONVOLUTIONS, graded=True),
     "montavon-vgg16": Recipe(GAMMA, GAMMA, ZBOX),  # no more than 17 layers here
 }
 PLAIN = {"gradient": "gradient", "guided-backprop": "guided", "deconvnet": "deconvnet",
@@ -107,9 +124,29 @@ def rules_of(composite: str, model: onnx.ModelProto) -> dict[str, oracle.Rule]:
         sought = [n for n in nodes if n.op_type in recipe.first_of]
         names = {n.name for n in sought}
         rules |= {n.name: recipe.first for n in sought if not ancestors(model, n) & names}
+    if recipe.graded:
+        rules |= graded(model, rules)
     if composite == "montavon-vgg16":
         rules["MaxPool"] = ("average", {})
     return rules
+
+
+def graded(model: onnx.ModelProto, rules: Mapping[str, oracle.Rule]) -> dict[str, oracle.Rule]:
+    """Those of convolutions behind the first, by how many linear nodes stand before them; that of
+    the last linear node of all.
+    """
+    levels: dict[str, int] = {}
+    for node in (n for n in model.graph.node if n.name in rules):
+        above = [level for name, level in levels.items() if name in ancestors(model, node)]
+        levels[node.name] = max(above, default=-1) + 1
+    deepest, changed = max(levels.values()), dict[str, oracle.Rule]()
+    for node in (n for n in model.graph.node if n.name in rules):
+        depth = levels[node.name] / deepest
+        if depth == 1:
+            changed[node.name] = RELATIVE
+        elif node.op_type in CONVOLUTIONS and rules[node.name] is RELATIVE and depth <= 0.67:
+            changed[node.name] = ("gamma", {"gamma": 1.0 if depth <= 0.33 else 0.25})
+    return changed
 
 
 def ancestors(model: onnx.ModelProto, node: onnx.NodeProto) -> set[str]:
