@@ -77,10 +77,10 @@ def verify(
     inputs, expected = _forward(loaded.source, compiled, feeds, seed)
     differences = forward_differences(loaded.source, compiled.graph, inputs, expected)
     with runtime_form(compiled.graph) as form:
-        given = {**extra_feeds(compiled.graph, inputs, expected), **inputs}
+        arrays = {**extra_feeds(compiled.graph, inputs, expected), **inputs}
         runtime = judge(form, plain=False)
-        outputs = runtime.run(given)
-        sensitive = sensitivity(compiled.graph, runtime.run, given)
+        outputs = runtime.run(arrays)
+        sensitive = sensitivity(compiled.graph, runtime.run, arrays)
     # a model's own tensors may hold infinities, as masked scores do
     own = tuple(f"{name}{ACTIVATION}" for name in options.activation_at)
     results = {n: y for n, y in outputs.items() if not n.startswith(PREFIX) and n not in own}
