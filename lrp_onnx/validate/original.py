@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
 from lrp_onnx.errors import InputError, TargetError
@@ -58,9 +59,7 @@ class Original:
         self.batches = single.together(self._call, self.samples, question.batch)
         self.outputs = list(self.predict(self.samples))
         self.masks = mask.of(self.samples, self.batches, question.classes)
-        chosen = [class_of(m) for m in self.masks]
-        known = [c for c in chosen if c is not None]
-        self.classes = np.concatenate(known) if len(known) == len(chosen) else None
+        self.classes = _classes(question, mask.metadata, self.masks)
         """The class of each sample; None where it is no class that is explained."""
         self.score: Score = score_of(mask.metadata, self.outputs)
         self.own = [
@@ -120,6 +119,17 @@ class Original:
         self.clock.forward += len(set(numbers.tolist()))
         self.clock.forward_seconds += time.perf_counter() - began
         return {output: y}
+
+
+def _classes(
+    question: Question, metadata: Mapping[str, str], masks: Sequence[Array]
+) -> NDArray[np.int64] | None:
+    """The explained class of each sample, where the output is one of scores of classes."""
+    if question.classes is not None:
+        return np.asarray(question.classes, np.int64)
+    chosen = [None if metadata.get("head") else class_of(mask) for mask in masks]
+    known = [c for c in chosen if c is not None]
+    return np.concatenate(known) if len(known) == len(chosen) else None
 
 
 def _checked(runtime: Runtime, feeds: Mapping[str, Any]) -> dict[str, Array]:

@@ -6,16 +6,18 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from commands import run_command
 from models import network
 from PIL import Image
 
-from lrp_onnx import digits
+from lrp_onnx import Explainer, compile, digits
 from lrp_onnx.errors import InputError
 from lrp_onnx.validate.evaluate import evaluate
 from lrp_onnx.validate.evaluation import Judged, conclusion, mean_and_error
 from lrp_onnx.validate.flipping import Curve, Flipped
+from lrp_onnx.validate.map_statistics import complexity
 
 Capture = pytest.CaptureFixture[str]
 MODEL, IMAGES, _ = digits.load()
@@ -130,6 +132,19 @@ def test_what_is_not_finite_is_said() -> None:
         evaluate(model, np.concatenate([x, -x]), ["epsilon"])
     with pytest.raises(InputError, match="there is no sample"):
         evaluate(model, [], ["epsilon"])
+
+
+SOFTMAX = network("z = MatMul(x, w) y = Softmax(z)", ("N", 4), w=WEIGHTS)
+
+
+@pytest.mark.parametrize("start", ["logit", "contrast", "one", None])
+@pytest.mark.parametrize("model", [CLASSES, SOFTMAX], ids=["logits", "probabilities"])
+def test_the_maps_are_those_of_explain(model: onnx.ModelProto, start: str | None) -> None:
+    x = np.concatenate([THREE, THREE[:, ::-1]])
+    found = evaluate(model, x, ["epsilon"], start=start, redraw=0)
+    compiled = compile(model, composite="epsilon", start=start)
+    maps = Explainer(compiled)(x).relevance["x"]
+    assert np.allclose(found["epsilon"].complexity, [complexity({"x": r}) for r in maps], rtol=1e-5)
 
 
 def test_the_default_is_known_by_what_it_chooses() -> None:
