@@ -22,6 +22,8 @@ from lrp_onnx.frontend.canonize import probe
 SHAPE = (2, 4, 6)
 METHODS = ("attnlrp", "cp-lrp", "epsilon", "epsilon-plus-flat", "gamma", "gradient")
 rng = np.random.default_rng(5)
+GAIN = rng.uniform(0.5, 2, 6).astype(np.float32)
+SHIFT = rng.standard_normal(6).astype(np.float32)
 MASK = np.tril(np.ones((6, 6)))[-4:] > 0
 ROWS_G, ROWS_B = np.float32([0.5, 2, 1.5, 0.8]), np.float32([1, -0.3, 0.7, -1.2])
 CONSTANTS = {
@@ -33,7 +35,7 @@ CONSTANTS = {
     "center": (np.eye(6) - 1 / 6).astype(np.float32), "front": [0, 1], "by_columns": [6, 2, 4],
     "mask": MASK, "numbers": MASK.astype(np.float32),
     "gone": np.where(MASK, 0, -np.inf).astype(np.float32),
-    "g": rng.uniform(0.5, 2, 6).astype(np.float32), "b": rng.standard_normal(6).astype(np.float32),
+    "g": GAIN, "b": SHIFT, "less": -SHIFT, "parted": SHIFT / GAIN,
     "gr": ROWS_G, "br": ROWS_B, "gc": ROWS_G.reshape(4, 1), "bc": ROWS_B.reshape(4, 1),
     "o6": np.ones(6, np.float32), "or": np.ones(4, np.float32), "zr": np.zeros(4, np.float32),
     "gg": ROWS_G.reshape(2, 2, 1), "bg": ROWS_B.reshape(2, 2, 1),
@@ -226,6 +228,17 @@ RMS_NORM = {
     "Einsum": 'q = Einsum<equation="bij,bij->bi">(a, a) u = Unsqueeze(q, last) v = Div(u, six) '
         "e = Add(v, eps) r = Sqrt(e) i = Reciprocal(r) k = Mul(a, i) n = Mul(k, g)",
 }  # fmt: skip
+NORMED = f"{SQUARES} r = Sqrt(e) i = Reciprocal(r) k = Mul(a, i)"
+SHIFTED_RMS_NORM = {
+    "operator": f"{NORMED} h = Mul(k, g) n = Add(h, b)",
+    "shift first": f"{NORMED} h = Mul(g, k) n = Add(b, h)",
+    "gain first": f"{SQUARES} r = Sqrt(e) i = Reciprocal(r) s = Mul(i, g) h = Mul(a, s) n = Add(h, "
+        "b)",
+    "subtracted": f"{NORMED} h = Mul(k, g) n = Sub(h, less)",
+    "before the gain": f"{NORMED} o = Add(k, parted) n = Mul(o, g)",
+    "quotient": f"{SQUARES} r = Sqrt(e) k = Div(a, r) h = Mul(k, g) n = Add(h, b)",
+}  # fmt: skip
+"""An RMSNorm has no shift of its own: what is added behind it passes, in every spelling."""
 FRONT_AXES = {
     "operator": "u = Transpose<perm=[2, 0, 1]>(a) f = Reshape(u, flat) p = Softmax(f) "
         "r = Reshape(p, by_columns) n = Transpose<perm=[1, 2, 0]>(r)",
@@ -276,6 +289,7 @@ TABLES = {
     "softmax": SOFTMAX, "axis one": AXIS_ONE, "two axes": TWO_AXES, "quiet": QUIET,
     "masked": MASKED, "masked by an input": MASKED_BY_INPUT,
     "divided late": LATE, "LayerNorm": LAYER_NORM, "RMSNorm": RMS_NORM,
+    "shifted RMSNorm": SHIFTED_RMS_NORM,
     "InstanceNorm": INSTANCE_NORM, "GroupNorm": GROUP_NORM, "standardized": STANDARDIZED,
     "gate": GATE, "the first axes": FRONT_AXES, "its mean read": MEAN_READ,
     "its deviation read": DEVIATION_READ,
