@@ -49,7 +49,8 @@ class CompileOptions:
     method: str = option("lrp", "How relevance is computed: {methods}.")
     parameters: Mapping[str, float | tuple[float, ...] | list[float] | str] = option(
         {},
-        "A parameter of the rules: a number, one per channel, or an expression of z.",
+        "A parameter of the rules: a number, one per channel, or an expression of z, the layer's "
+        "output.",
         shown="[RULE.]NAME=VALUE[,VALUE…]",
         flag="--set",
         repeatable=True,

@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 import pytest
 import typer
-from commands import picture_net, run_command, text_net, write
+from commands import Capture, picture_net, run_command, text_net, write
 from models import assert_close
 from PIL import Image
 from rich.console import Console
@@ -32,20 +32,6 @@ from lrp_onnx.data import digits
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.sensitivity import Sensitivity
 from lrp_onnx.validate.verdict import Line, Part, Verdict
-
-Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder with a model, a picture and an array."""
-    monkeypatch.chdir(tmp_path)
-    write(tmp_path / "model.onnx", picture_net())
-    write(tmp_path / "soft.onnx", picture_net(channels=3, softmax=True))
-    rng = np.random.default_rng(5)
-    np.save(tmp_path / "x.npy", rng.standard_normal((2, 1, 8, 8)).astype(np.float32))
-    Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8)).save(tmp_path / "photo.png")
-    return tmp_path
 
 
 def _picture(path: str) -> tuple[tuple[int, int], dict[str, str]]:
@@ -304,53 +290,6 @@ def test_explain_a_text(folder: Path, capsys: Capture) -> None:
     assert _picture("t.png")[0][0] > 100
 
 
-def test_inspect_lists_every_node(folder: Path, capsys: Capture) -> None:
-    outcome = run_command(capsys, "inspect", "soft.onnx", "--rule", "relu=guided")
-    assert outcome.status == 0
-    rows = {line.split()[0]: line.split()[1:4] for line in outcome.out.splitlines() if line.strip()}
-    assert rows["conv"] == ["Conv", "linear", "flat"]
-    assert rows["relu"] == ["Relu", "activation", "guided"]
-    assert rows["softmax"][:3] == ["Softmax", "-", "-"]
-    assert "relu=guided as given" in outcome.out
-    told = json.loads(run_command(capsys, "inspect", "soft.onnx", "--json").out)
-    assert [node["name"] for node in told["nodes"]] == ["conv", "relu", "flat", "fc", "softmax"]
-    assert [node["outputs"] for node in told["nodes"]] == [["z"], ["h"], ["f"], ["l"], ["logits"]]
-    assert told["inputs"] == ["image float32 [axis0_1, 3, 8, 8]"]
-    assert told["unsupported"] == []
-
-
-def test_inspect_lists_tensors(folder: Path, capsys: Capture) -> None:
-    listed = run_command(capsys, "inspect", "model.onnx", "--tensors").out
-    assert re.search(r"relu +Relu +h\n", listed)
-    for name in ("z", "h", "f"):
-        run = run_command(capsys, "compile", "model.onnx", "-o", "c.onnx", "--relevance-at", name)
-        assert run.status == 0
-
-
-def test_inspect_shows_the_table_of_an_unsupported_model(folder: Path, capsys: Capture) -> None:
-    model = picture_net()
-    model.opset_import.append(onnx.helper.make_opsetid("my.domain", 1))
-    model.graph.node[1].op_type, model.graph.node[1].domain = "Swirl", "my.domain"
-    write(folder / "odd.onnx", model)
-    outcome = run_command(capsys, "inspect", "odd.onnx")
-    assert outcome.status == 2
-    assert re.search(r"relu +Swirl +unsupported", outcome.out)
-    assert re.search(r"conv +Conv +linear", outcome.out)
-    assert "'relu' (my.domain.Swirl)" in outcome.err
-    told = run_command(capsys, "inspect", "odd.onnx", "--json")
-    assert (told.status, json.loads(told.out)["unsupported"]) == (2, ["relu"])
-
-
-@pytest.mark.parametrize("name", ["path.svg", "path.png"])
-def test_inspect_draws_the_path(name: str, folder: Path, capsys: Capture) -> None:
-    outcome = run_command(capsys, "inspect", "model.onnx", "--graph", name)
-    assert outcome.status == 0
-    if name.endswith(".svg"):
-        assert b"<svg" in (folder / name).read_bytes()
-    else:
-        assert min(_picture(name)[0]) > 200
-
-
 def test_verify_on_random_and_on_given_input(folder: Path, capsys: Capture) -> None:
     outcome = run_command(capsys, "verify", "model.onnx")
     assert (outcome.status, outcome.err) == (0, "")
@@ -400,76 +339,6 @@ def test_bench_tells_machines_the_same(folder: Path, capsys: Capture) -> None:
     assert told["ratio"] == told["explanation"]["median"] / told["forward"]["median"]
     assert told["shapes"] == {"image": [4, 1, 8, 8]}
     assert told["forward_samples_per_second"] == 4 / told["forward"]["median"]
-
-
-def test_rules_lists_the_library(capsys: Capture) -> None:
-    listed = run_command(capsys, "rules").out
-    told = json.loads(run_command(capsys, "rules", "--json").out)
-    for kind in ("rules", "composites"):
-        for entry in told[kind]:
-            assert f" {entry['name']} " in listed
-            assert entry["summary"] in listed
-    names = [entry["name"] for entry in told["composites"]]
-    assert "epsilon-gamma-box" in names
-    assert "base" not in names  # `rules base` shows it, but it is only there to be extended
-
-
-def test_ops_lists_every_operator(capsys: Capture) -> None:
-    listed = run_command(capsys, "ops").out
-    told = json.loads(run_command(capsys, "ops", "--json").out)
-    assert {row["support"] for row in told["operators"]} == {"propagates", "none", "refused"}
-    assert all(row["name"] in listed for row in told["operators"])
-    standard = [row for row in told["operators"] if "com.microsoft" not in row["name"]]
-    refused = sum(row["support"] == "refused" for row in standard)
-    assert told["totals"]["standard"]["refused"] == refused > 0
-    assert f"{told['totals']['standard']['propagates']} propagate" in listed
-
-
-@pytest.mark.parametrize("command", ["rules", "ops"])
-def test_lists_into_a_pipe_are_a_row_a_line(command: str, capsys: Capture) -> None:
-    lines = run_command(capsys, command).out.splitlines()
-    assert max(map(len, lines)) <= 200
-    if command == "ops":
-        rows = {line.split()[0]: line.split()[1:] for line in lines if line}
-        assert rows["Conv"] == ["propagates", "linear,", "bilinear"]
-        assert rows["StringSplit"][:2] == ["refused", "it"]
-        assert rows["Shape"] == ["carries", "none"]
-
-
-def test_ops_in_a_terminal_are_tables(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lrp_onnx.cli.tables.in_pipe", lambda: False)
-    monkeypatch.setenv("COLUMNS", "100")
-    shown = run_command(capsys, "ops").out
-    assert "Propagate relevance" in shown
-    assert max(map(len, shown.splitlines())) <= 180  # the last lines are sentences
-
-
-def test_ops_shows_one(capsys: Capture) -> None:
-    shown = run_command(capsys, "ops", "mul").out
-    assert "product: half" in shown
-    assert "7, 13, 14" in shown
-    assert "strings" in run_command(capsys, "ops", "StringSplit").out
-    (told,) = json.loads(run_command(capsys, "ops", "Swish", "--json").out)["operators"]
-    assert told["versions"] == [24]
-    assert "'Foo'" in run_command(capsys, "ops", "Foo").err
-
-
-def test_rules_shows_one(folder: Path, capsys: Capture) -> None:
-    alpha_beta = run_command(capsys, "rules", "alpha-beta").out
-    assert "beta=" in alpha_beta
-    assert "formula" in alpha_beta
-    both = run_command(capsys, "rules", "epsilon").out
-    assert "rule        epsilon" in both
-    assert "composite  epsilon" in both
-    (folder / "mine.toml").write_text(
-        'summary = "my rule"\nreference = "me"\n[[share]]\nterms = [{ x = "x", w = "pos(w)" }]\n'
-    )
-    mine = run_command(capsys, "rules", "mine.toml").out
-    assert "my rule" in mine
-    assert "formula" not in mine
-    assert "activation" in run_command(capsys, "rules", "base").out
-    told = json.loads(run_command(capsys, "rules", "epsilon", "--json").out)
-    assert sorted(told) == ["composite", "rule"]
 
 
 def test_demo_in_an_empty_folder(

@@ -22,7 +22,10 @@ class Outcome:
     err: str
 
 
-def run_command(capsys: pytest.CaptureFixture[str], *arguments: object) -> Outcome:
+Capture = pytest.CaptureFixture[str]
+
+
+def run_command(capsys: Capture, *arguments: object) -> Outcome:
     hook = sys.excepthook
     try:
         status = main([str(a) for a in arguments])
