@@ -61,33 +61,33 @@ class Reference:
 
 
 def read_reference(
-    model: ir.Model, given: object, preprocess: Preprocess | None = None
+    model: ir.Model, asked: object, preprocess: Preprocess | None = None
 ) -> Reference | None:
     """What the user gave: a number, or an input by file, array or name.
 
     Raises InputError where a file does not fit the model, TargetError for no finite number.
     """
-    if given is None or isinstance(given, Reference):
-        return given
-    if isinstance(given, list | tuple) and len(given) == 1:
-        (given,) = given
-    number = _number(given)
+    if asked is None or isinstance(asked, Reference):
+        return asked
+    if isinstance(asked, list | tuple) and len(asked) == 1:
+        (asked,) = asked
+    number = _number(asked)
     if number is None:
-        feeds = read_second_input(model, given, "reference", preprocess)
-        files = given if isinstance(given, list | tuple) else [given]
+        feeds = read_second_input(model, asked, "reference", preprocess)
+        files = asked if isinstance(asked, list | tuple) else [asked]
         named = all(isinstance(file, str | Path) for file in files)
         said = ", ".join(Path(str(file)).name for file in files) if named else "array"
         return Reference(said, feeds=feeds)
     if not np.isfinite(number):
-        raise TargetError(f"reference {given}: no finite number. Give the value to compare with.")
+        raise TargetError(f"reference {asked}: no finite number. Give the value to compare with.")
     return Reference(f"{number:g}", value=number)
 
 
-def _number(given: object) -> float | None:
-    if isinstance(given, int | float):
-        return float(given)
+def _number(asked: object) -> float | None:
+    if isinstance(asked, int | float):
+        return float(asked)
     with contextlib.suppress(ValueError):
-        return float(given) if isinstance(given, str) else None
+        return float(asked) if isinstance(asked, str) else None
     return None
 
 

@@ -21,18 +21,18 @@ __all__ = ["read_second_input"]
 
 
 def read_second_input(
-    model: ir.Model, given: object, what: str, preprocess: Preprocess | None = None
+    model: ir.Model, source: object, what: str, preprocess: Preprocess | None = None
 ) -> dict[str, NDArray[Any]]:
     """Arrays by input name, of every input.
 
-    given: a file or an array, these by input name, or texts `[NAME=]FILE` as the command line has
+    source: a file or an array, these by input name, or texts `[NAME=]FILE` as the command line has
     them. what: what it is for, in words. Raises InputError where an input is missing or unknown, or
     a file does not fit.
     """
     wanted = {w.name: w for w in wanted_by(model)}
     values = {v.name: v for v in model.graph.inputs}
     feeds = {}
-    for name, value in _by_name(given, list(wanted), what).items():
+    for name, value in _by_name(source, list(wanted), what).items():
         want = wanted[name]
         if isinstance(value, str | os.PathLike):
             if not Path(value).exists():
@@ -45,12 +45,12 @@ def read_second_input(
     return feeds
 
 
-def _by_name(given: object, names: list[str], what: str) -> dict[str, object]:
+def _by_name(source: object, names: list[str], what: str) -> dict[str, object]:
     listing = ", ".join(map(repr, names))
-    if isinstance(given, Mapping):
-        by_name = dict(given)
+    if isinstance(source, Mapping):
+        by_name = dict(source)
     else:
-        texts = list(given) if isinstance(given, list | tuple) else [given]
+        texts = list(source) if isinstance(source, list | tuple) else [source]
         by_name = dict(_named(text, names) for text in texts)
     if unknown := [name for name in by_name if name not in names]:
         raise InputError(
@@ -64,9 +64,9 @@ def _by_name(given: object, names: list[str], what: str) -> dict[str, object]:
     return by_name
 
 
-def _named(given: object, names: list[str]) -> tuple[str, object]:
-    if isinstance(given, str):
-        prefix, equals, value = given.partition("=")
+def _named(source: object, names: list[str]) -> tuple[str, object]:
+    if isinstance(source, str):
+        prefix, equals, value = source.partition("=")
         if equals and prefix in names:
             return prefix, value
-    return names[0] if names else "", given
+    return names[0] if names else "", source
