@@ -213,7 +213,7 @@ def _explained(
     classes: others than the explained ones, one a sample.
     """
     asked = question.candidates
-    wanted = _usual(original) if asked is None else asked
+    wanted = _usual(question, original) if asked is None else asked
     check_of_use(question.options, [candidate.options(question.options) for candidate in wanted])
     explained: dict[str, _Explained] = {}
     warnings: dict[str, None] = {}
@@ -237,13 +237,14 @@ def _explained(
     return list(explained.values()), list(warnings)
 
 
-def _usual(original: Original) -> list[Candidate]:
-    """The default, and what else may do."""
+def _usual(question: Question, original: Original) -> list[Candidate]:
+    """The default, and what else may do; what needs the input's range where it is known."""
     first = original.samples[0][original.names[0]]
     if original.has_attention:
         composites: tuple[str, ...] = ("attnlrp", "cp-lrp", "epsilon")
     elif is_picture(first, original.batches.apart):
-        composites = ("graded", "epsilon-plus-flat", "epsilon-gamma-box", "epsilon")
+        boxed = ("epsilon-gamma-box",) if question.knows_range else ()
+        composites = ("graded", "epsilon-plus-flat", *boxed, "epsilon")
     else:
         composites = ("epsilon-relative", "epsilon", "epsilon-plus-flat")
     return [Candidate(), *map(Candidate, composites), Candidate(method="input-x-gradient")]

@@ -85,6 +85,12 @@ class Question:
     redraw: int = 3
     """In how many stages weights are re-drawn; 0 leaves that out."""
 
+    @property
+    def knows_range(self) -> bool:
+        """Whether the least and the largest value of the input are known, as `zbox` needs."""
+        set_by_user = {name.rpartition(".")[2] for name in self.options.parameters}
+        return bool(self.ranges) or set_by_user >= {"low", "high"}
+
     def __post_init__(self) -> None:
         if self.points < 2:
             raise InputError(f"points {self.points}: a curve needs at least 2. Give 20 or so.")

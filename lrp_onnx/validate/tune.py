@@ -127,7 +127,7 @@ def tune(question: Question, watch: Watch) -> Tuning:
 def _choices(question: Question, original: Original) -> dict[str, tuple[str | float, ...]]:
     """What there is to vary: without a convolution only epsilon, zbox where the range is known."""
     choices = dict(CHOICES) if original.has_convolution else {"epsilon": CHOICES["epsilon"]}
-    if not question.ranges and not {"low", "zbox.low"} & set(question.options.parameters):
+    if not question.knows_range:
         choices.pop("first", None)
     return choices
 

@@ -13,11 +13,13 @@ from models import network
 from PIL import Image
 
 from lrp_onnx import Explainer, compile, digits
-from lrp_onnx.errors import InputError
+from lrp_onnx.errors import InputError, RuleError
+from lrp_onnx.validate import evaluate as module
 from lrp_onnx.validate.evaluate import evaluate
 from lrp_onnx.validate.evaluation import Judged, conclusion, mean_and_error
 from lrp_onnx.validate.flipping import Curve, Flipped
 from lrp_onnx.validate.map_statistics import complexity
+from lrp_onnx.validate.question import Candidate
 
 Capture = pytest.CaptureFixture[str]
 MODEL, IMAGES, _ = digits.load()
@@ -105,9 +107,23 @@ def test_the_other_class_is_never_the_explained_one() -> None:
         assert found["epsilon"].other_class[0] < 1
 
 
-def test_what_is_not_asked_for_may_be_left_out() -> None:
-    found = evaluate(MODEL, X[:2], points=2)
-    assert any("epsilon-gamma-box is left out" in text for text in found.warnings)
+def test_what_is_not_asked_for_may_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = [Candidate(), Candidate("zbox"), Candidate("epsilon")]
+    monkeypatch.setattr(module, "_usual", lambda question, original: usual)
+    found = evaluate(MODEL, X[:1], points=2, redraw=0)
+    assert [j.name for j in found.judged if j.kind == "lrp"] == ["graded", "epsilon"]
+    assert any("zbox is left out: rule 'zbox'" in text for text in found.warnings)
+    with pytest.raises(RuleError, match="zbox"):
+        evaluate(MODEL, X[:1], ["zbox"])
+
+
+def test_what_is_compared_where_nobody_says() -> None:
+    found = evaluate(MODEL, X[:2], points=2, redraw=0)
+    assert not found.warnings
+    ranged = evaluate(MODEL, X[:1], points=2, redraw=0, ranges={"image": ([0], [1])})
+    assert {j.name for j in ranged.judged} - {j.name for j in found.judged} == {
+        *("graded-box", "epsilon-gamma-box")
+    }
     names = [j.name for j in found.judged]
     assert len(set(names)) == len(names)
     assert [j.name for j in found.judged if j.kind == "reference"] == ["random", "edges", "center"]
