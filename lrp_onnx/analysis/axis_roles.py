@@ -10,6 +10,11 @@ from lrp_onnx.ops.registry import find
 __all__ = ["CHANNEL", "PLACE", "SAMPLE", "role_of", "splits_features"]
 
 SAMPLE, CHANNEL, PLACE = "sample", "channel", "place"
+KEEPING = (
+    *("Slice", "Split", "Concat", "Pad", "Identity", "Cast", "Dropout", "Expand", "Softmax"),
+    *("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "LayerNormalization"),
+)
+"""Operators behind which an axis is what it was, where the rank stays."""
 
 
 def role_of(value: ir.Value | None, axis: int) -> str | None:
@@ -51,7 +56,7 @@ def _before(node: ir.Node, x: ir.Value | None, value: ir.Value, axis: int) -> in
         return _beside_single_axes(node, x, value, axis)
     if node.op_type in ("Reshape", "Flatten"):
         return _reshaped(x, value, axis)
-    if node.op_type in ("Slice", "Split", "Concat", "Pad") or len(x.shape) == len(value.shape):
+    if node.op_type in KEEPING and len(x.shape) == len(value.shape):
         return axis
     if node.op_type == "Gather" and len(x.shape) == len(value.shape) + 1:
         chosen = node.attributes.get_int("axis", 0) % len(x.shape)

@@ -168,8 +168,10 @@ class Heads:
         if len(candidates) != 1:
             return None
         (scores,) = candidates
-        alike = _size_along(scores, boxes, axis) == BOX and scores not in scored
-        return None if alike else scores
+        if _size_along(scores, boxes, axis) != BOX:
+            return scores
+        # four classes or four numbers of a box: boxes may be sigmoids, but no softmax
+        return scores if any(map(_excludes, self.quantities.of(scores).tensors)) else None
 
     def _scores(self, y: ir.Value, boxes: ir.Value, axis: int) -> Head:
         own = axis if len(y.shape or ()) == len(boxes.shape or ()) else None

@@ -8,7 +8,7 @@ Labels, counts and constants are nothing of the input's: no relevance comes from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import reduce
@@ -73,8 +73,7 @@ class Quantities:
         for node in self.suppressed:
             for value, kind in zip(node.inputs[:2], (Kind.NUMBER, Kind.SCORE), strict=True):
                 if value is not None:
-                    own = self._along(value, ()).item()
-                    self._kinds.update(dict.fromkeys((value, *own.tensors), kind))
+                    self._kinds.update(dict.fromkeys((value, *self.of(value).tensors), kind))
         self._known.clear()
 
     def along(self, value: ir.Value, axis: int) -> list[Source] | None:
@@ -85,8 +84,11 @@ class Quantities:
             return None
 
     def of(self, value: ir.Value) -> Source:
-        """The source of all of it."""
-        source: Source = self._along(value, ()).item()
+        """The source of all of it; itself where it cannot be followed."""
+        try:
+            source: Source = self._along(value, ()).item()
+        except _UnknownSize:
+            source = self._computed(value)
         return source
 
     def _along(self, value: ir.Value, axes: tuple[int, ...]) -> Sources:
@@ -107,7 +109,7 @@ class Quantities:
 
     def _full(self, value: ir.Value, axes: tuple[int, ...], source: Source) -> Sources:
         sizes = [_size(value, axis) for axis in axes]
-        if np.prod(sizes, dtype=float) > MOST_SOURCES:
+        if 0 in sizes or np.prod(sizes, dtype=float) > MOST_SOURCES:
             raise _UnknownSize
         return np.full(sizes, source, object)
 
@@ -144,10 +146,6 @@ def _size(value: ir.Value, axis: int) -> int:
     return size
 
 
-def _merged(parts: Iterable[Source]) -> Source:
-    return reduce(Source.beside, parts)
-
-
 def _beside(parts: Iterable[Sources]) -> Sources:
     """Element by element what stands there in one of the arrays, which broadcast."""
     merge = np.frompyfunc(Source.beside, 2, 1)
@@ -157,7 +155,9 @@ def _beside(parts: Iterable[Sources]) -> Sources:
 def _over(sources: Sources, axis: int) -> Sources:
     """Merged along an axis of the array."""
     rows = np.moveaxis(sources, axis, 0)
-    return _beside(list(rows)) if len(rows) else sources.sum(axis)
+    if not len(rows):
+        raise _UnknownSize
+    return _beside(list(rows))
 
 
 def _integers(value: ir.Value | None) -> list[int] | None:
@@ -195,33 +195,52 @@ def _joined(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Source
     return _beside(parts)
 
 
+def _kept(q: Quantities, x: ir.Value, axes: Axes, axis: int, kept: Sequence[int]) -> Sources:
+    """The sources of a tensor of which these indices along an axis are left."""
+    own = tuple(sorted({*axes, axis}))
+    place = own.index(axis)
+    sources = q._along(x, own).take(kept, place)
+    return sources if axis in axes else _over(sources, place)
+
+
 def _split(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sources | None:
     x, axis = node.inputs[0], _axis(node, _rank(value))
     assert x is not None
-    sources = q._along(x, axes)
-    if axis not in axes:
-        return sources
-    before = node.outputs[: node.outputs.index(value)]
-    start = sum(_size(v, axis) for v in before)
-    return sources.take(range(start, start + _size(value, axis)), axes.index(axis))
+    try:
+        start = sum(_size(v, axis) for v in node.outputs[: node.outputs.index(value)])
+        return _kept(q, x, axes, axis, range(start, start + _size(value, axis)))
+    except _UnknownSize:
+        if axis in axes:
+            raise
+        return q._along(x, axes)
 
 
 def _sliced(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sources | None:
     x, rank = node.inputs[0], _rank(value)
     assert x is not None
-    sources = q._along(x, axes)
     starts, ends, cut, steps = map(_integers, [*node.inputs[1:], None, None][:4])
     cut = list(range(len(starts or ()))) if len(node.inputs) < 4 else cut
     steps = [1] * len(starts or ()) if len(node.inputs) < 5 else steps
     if starts is None or ends is None or cut is None or steps is None:
         if any(_size(x, axis) != _size(value, axis) for axis in axes):
             raise _UnknownSize
-        return sources
+        return q._along(x, axes)
+    sized = {k % rank for k in cut if x.shape is not None and isinstance(x.shape[k], int)}
+    if any(k % rank in axes and k % rank not in sized for k in cut):
+        raise _UnknownSize
+    own = tuple(sorted({*axes, *sized}))
+    try:
+        sources = q._along(x, own)
+    except _UnknownSize:  # more than can be told apart: all along the other axes
+        own, sized = axes, sized & {*axes}
+        sources = q._along(x, own)
     for start, end, axis, step in zip(starts, ends, cut, steps, strict=True):
-        if axis % rank in axes:
-            place = axes.index(axis % rank)
-            kept = range(sources.shape[place])[slice(start, end, step)]
-            sources = sources.take(kept, place)
+        if axis % rank in sized:
+            place = own.index(axis % rank)
+            sources = sources.take(range(sources.shape[place])[slice(start, end, step)], place)
+    for axis in reversed(own):
+        if axis not in axes:
+            sources = _over(sources, own.index(axis))
     return sources
 
 
@@ -271,7 +290,7 @@ def _reshaped(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sour
         whole = q._along(x, old).reshape(new)
     else:  # only how the last axis of a block divides is known
         last, own = old[-1], parts[0].behind[-1]
-        if axes != (own,) or _size(x, last) % _size(value, own):
+        if axes != (own,) or _size(x, last) % (_size(value, own) or 1):
             raise _UnknownSize
         return _over(q._along(x, (last,)).reshape(-1, _size(value, own)), 0)
     for k in reversed(range(len(new))):

@@ -23,7 +23,6 @@ Array = np.ndarray
 Choice = tuple[int, ...] | None
 X = (2, 3, 8, 8)
 CLASSES = 3
-SIGMOID_LIMIT = 30.0
 
 
 @dataclass(frozen=True)
@@ -153,6 +152,12 @@ HEADS = {
                    scores=(0, 3)),
     "YOLOv10": Row(TOP, weights=TOP_WEIGHTS, axis=2, scores=(4, 5), x=(1, 3, 8, 8),
                    logits=False, half=False),
+    "YOLOv10 of one tensor": Row(
+        TOP.replace("best =", "bp = Concat<axis=2>(b, p) b_, p_ = Split<axis=2>(bp, parts) best =")
+        .replace("ReduceMax<keepdims=0>(p", "ReduceMax<keepdims=0>(p_")
+        .replace("(b, i4)", "(b_, i4)").replace("(p, i3)", "(p_, i3)"),
+        weights={**TOP_WEIGHTS, "parts": [4, 3]}, axis=2, scores=(4, 5), x=(1, 3, 8, 8),
+        logits=False, half=False),
     "suppressed": Row(
         SUPPRESSED + "su = Unsqueeze(scores0, last) lf = Cast<to=1>(labels) lu = Unsqueeze(lf, "
         "last) y = Concat<axis=1>(boxes, su, lu)", weights=NMS_WEIGHTS, scores=(4, 5),
@@ -456,6 +461,9 @@ SEVERAL = {
                                {"w": (4, 6), "v": (6, 3)}, x=(2, 4)),
     "probabilities and logits": Row(ROWS + "y = Softmax(l)", ["y", "l"], {"w": (4, 6)}, x=(2, 4)),
     "boxes of three sizes": Row(maps("y", "z"), ["y", "z"], conv(4, 3)),
+    "four classes beside sigmoid boxes": Row(
+        QUERIES.replace("wc)", "wd)") + "y = Identity(c)", ["boxes", "y"],
+        {**QUERIES_WEIGHTS, "wd": (5, 4)}),
     "four classes beside boxes": Row(
         SSD + "y = Identity(c)", ["boxes", "y"], {**SSD_WEIGHTS, "v1": (8, 3, 3, 3),
                                                    "of_class": [0, -1, 4]}),
