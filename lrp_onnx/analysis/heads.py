@@ -22,9 +22,10 @@ import onnx_ir as ir
 
 from lrp_onnx.analysis.axis_roles import CHANNEL, PLACE, role_of, splits_features
 from lrp_onnx.analysis.probability import of_sigmoid, of_softmax
-from lrp_onnx.analysis.quantities import Kind, Quantities, Source
+from lrp_onnx.analysis.quantities import Quantities
 from lrp_onnx.analysis.reshaping import Size, sizes_of
 from lrp_onnx.analysis.sample_axis import counts_samples
+from lrp_onnx.analysis.sources import Kind, Source
 from lrp_onnx.ops.registry import find
 
 __all__ = ["Head", "Heads"]
