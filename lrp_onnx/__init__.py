@@ -16,6 +16,7 @@ from lrp_onnx.errors import (
     UnsupportedError,
 )
 from lrp_onnx.run.explainer import Explainer
+from lrp_onnx.run.similarity import similarity
 from lrp_onnx.validate.evaluate import evaluate
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ __all__ = [
     "digits",
     "evaluate",
     "save_heatmap",
+    "similarity",
 ]
 
 

@@ -78,9 +78,10 @@ class CompileOptions:
         "batch (: sums over an axis), the sum of all entries, or the largest entry. Of a detector, "
         "a map or coordinates the largest class is its one largest score. With input or "
         "seed, whoever runs the model chooses the class, or an array: relevance starts with it "
-        "times the output (with start one: with it alone). explain takes input=CLASS[,CLASS…] and "
-        "seed=FILE.",
-        shown="argmax|CLASS|A-B|top-K|I,J,…|all|max|input|seed",
+        "times the output (with start one: with it alone). With similarity it is the cosine with "
+        "another embedding. explain takes input=CLASS[,CLASS…], seed=FILE, and the FILE of another "
+        "input, with which it explains the similarity of both.",
+        shown="argmax|CLASS|A-B|top-K|I,J,…|all|max|input|seed|similarity|FILE",
     )
     labels: object = option(
         None,

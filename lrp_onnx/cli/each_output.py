@@ -30,11 +30,11 @@ def by_output(explainer: Explainer, result: Result) -> list[tuple[Explainer, Res
     return parts
 
 
-def output_paths(out: Path, names: Sequence[str]) -> list[Path]:
+def output_paths(out: Path, names: Sequence[str], always: bool = False) -> list[Path]:
     """The file of each output: `why.png` becomes `why.logits.png`; as it is where there is one
-    output alone, and for an .npz file, which holds all of them.
+    output alone, and for an .npz file, which holds all of them unless `always`.
     """
-    if len(names) < 2 or out.suffix.lower() == ".npz":
+    if len(names) < 2 or (out.suffix.lower() == ".npz" and not always):
         return [out]
     plain = [re.sub(r"[^\w.-]+", "_", name).strip("_") for name in names]
     if len(set(plain)) < len(plain):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.stages import Loaded, compile_prepared, load_original, prepare
 from lrp_onnx.data.labels import labels_of
 from lrp_onnx.data.preprocess import Preprocess, load_preprocess
+from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import COMPLETENESS, each_output
 from lrp_onnx.graph.atomic_files import atomic_group
 from lrp_onnx.graph.session import Array
@@ -34,6 +36,7 @@ from lrp_onnx.lrp.methods import METHODS
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.explainer import Explainer, Result
 from lrp_onnx.run.sensitivity import sensitivity
+from lrp_onnx.run.similarity import cosines, similarity
 from lrp_onnx.validate.verdict import unsteady_map
 
 __all__ = ["OpenModel", "Request", "Warn", "Written", "explain_files", "open_model", "write_result"]
@@ -78,6 +81,8 @@ class OpenModel:
     """The tensors whose largest channels are shown."""
     hidden: frozenset[str]
     """Tensors whose relevance is computed for what is shown, and not written."""
+    other: Inputs | None = None
+    """The input whose embedding is compared."""
 
     @property
     def outputs(self) -> list[str]:
@@ -106,6 +111,8 @@ def explain_files(request: Request, options: Options, warn: Warn) -> list[tuple[
         loaded = load_original(request.model, progress)
         inputs = read_inputs(loaded.model, request.inputs, preprocess)
         model = open_model(request, options.compile, loaded, inputs, preprocess, warn, True)
+    if model.other is not None:
+        return _explain_similarity(model, inputs, model.other)
     began = time.monotonic()
     result = model.run(inputs)
     took = time.monotonic() - began
@@ -149,6 +156,9 @@ def open_model(
     accounts: whether a path of gradients tells how far its steps alone are off.
     """
     options, value = target_and_value(options)
+    other = None
+    if options.target == "similarity":
+        other = _other_input(options, loaded, inputs, value, preprocess)
     labels = None if options.labels is None else labels_of(options.labels)
     conditions = read_conditions(options.conditions)
     chosen = {name: channels for name, channels in conditions.items() if channels is not None}
@@ -180,7 +190,45 @@ def open_model(
         target=read_target(explainer, value),
         listed=listed,
         hidden=frozenset({*start, *listed} - {*asked}),
+        other=other,
     )
+
+
+def _other_input(
+    options: CompileOptions,
+    loaded: Loaded,
+    inputs: Inputs,
+    file: str,
+    preprocess: Preprocess | None,
+) -> Inputs:
+    """The input whose embedding is compared; an .npz file holds all inputs of a model."""
+    if len(options.output or ()) > 1:
+        raise TargetError(
+            "target similarity: several outputs are explained, and explain compares one embedding. "
+            "Name one with --output."
+        )
+    several = Path(file).suffix.lower() == ".npz"
+    files = [f"{name}={file}" for name in inputs.files] if several else [file]
+    return read_inputs(loaded.model, files, preprocess)
+
+
+def _explain_similarity(model: OpenModel, inputs: Inputs, other: Inputs) -> list[tuple[str, str]]:
+    """Explain the cosine of two embeddings on both sides, in a file each."""
+    first, second = similarity(model.explainer, inputs.feeds, other.feeds, model.chosen)
+    paths = output_paths(model.request.out, ["first", "second"], always=True)
+    sides = ((inputs, other, first, second), (other, inputs, second, first))
+    rows: list[tuple[str, str]] = []
+    with atomic_group(*paths) as temporary:
+        for path, (own, with_, result, of_other) in zip(temporary, sides, strict=True):
+            name = model.explainer.metadata["output"]
+            cosine = cosines(result.outputs[name], of_other.outputs[name])
+            told = ", ".join(f"{value:.4g}" for value in cosine)
+            side = copy.copy(model.explainer)
+            files = ", ".join(with_.files.values())
+            side.metadata = {**side.metadata, "cosine": f"cosine {told} with {files}"}
+            written = write_result(replace(model, explainer=side), own, result, [path])
+            rows += _shown(replace(model, explainer=side), written, [])
+    return [*dict.fromkeys(rows), *(("wrote", str(path)) for path in paths)]
 
 
 @dataclass(frozen=True)

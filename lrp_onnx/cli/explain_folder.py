@@ -93,7 +93,7 @@ def explain_folder(
 
         first = _first(files, read, outcome)
         model = open_model(request, options.compile, loaded, first, preprocess, warn)
-        if model.target is not None:
+        if model.target is not None or model.other is not None:
             raise InputError(
                 f"--target {options.compile.target}: its value is for one file, and a folder is "
                 "given. Name a file."

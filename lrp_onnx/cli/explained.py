@@ -113,7 +113,7 @@ def explained_entries(compiled: Compiled, one: Mapping[str, str]) -> str:
     Empty for an output [N, classes], such as a ZipMap's. one: what is said of the output.
     """
     output = _output(compiled, one)
-    if output is None or output.shape is None or one["target"] == "seed":
+    if output is None or output.shape is None or one["target"] in ("seed", "similarity"):
         return ""
     shape = _sizes(output)
     axis = int(one["class_axis"]) if one["class_axis"] else None

@@ -6,6 +6,7 @@ The model is compiled with target `input` or `seed`, and run with that value.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -17,21 +18,24 @@ from lrp_onnx.run.explainer import Explainer
 
 __all__ = ["classes_of", "read_target", "target_and_value"]
 
-KINDS = ("input", "seed")
+KINDS = ("input", "seed", "similarity")
 
 
 def target_and_value(options: CompileOptions) -> tuple[CompileOptions, str]:
     """The options with the target's name alone, and what was given behind it; nothing for other
-    targets. Raises TargetError for a name without a value.
+    targets. A file alone is for `similarity`. Raises TargetError for a name without a value.
     """
+    if Path(str(options.target)).is_file():
+        return replace(options, target="similarity"), str(options.target)
     kind, equals, value = str(options.target).partition("=")
     if kind not in KINDS:
         return options, ""
     if not equals or not value:
         raise TargetError(
             f"target {options.target!r}: here its value is given too. Write --target input=3 (a "
-            "class; one for each sample with commas) or --target seed=FILE.npy (the starting "
-            "relevance is this array times the output)."
+            "class; one for each sample with commas), --target seed=FILE.npy (the starting "
+            "relevance is this array times the output) or --target similarity=FILE (another input, "
+            "whose embedding is compared)."
         )
     return replace(options, target=kind), value
 
@@ -48,7 +52,7 @@ def read_target(explainer: Explainer, value: str) -> Array | None:
     does not fit.
     """
     kind = explainer.metadata["target"]
-    if not value:
+    if not value or kind == "similarity":
         return None
     if kind == "input":
         classes = np.array(classes_of(value))

@@ -185,6 +185,9 @@ def _prediction(
     chosen: of target `top-K` the class. entry: the explained entry in words, if it is one.
     """
     target = explainer.metadata["target"]
+    if target == "similarity":
+        name, cosine = explainer.metadata["output"], explainer.metadata["cosine"]
+        return f"{name} of shape {list(y.shape)}", cosine
     if entry and target == "argmax":
         return entry, ""
     if entry:

@@ -11,7 +11,7 @@ from lrp_onnx.analysis.precision import coarsest
 from lrp_onnx.analysis.quantizer_step import quantizer_step
 from lrp_onnx.compiler.judge import judge
 from lrp_onnx.data.samples import is_added
-from lrp_onnx.graph.annotations import CONDITION, each_output, stamp_of
+from lrp_onnx.graph.annotations import CONDITION, OTHER, each_output, stamp_of
 from lrp_onnx.graph.map_outputs import numbers_of
 from lrp_onnx.graph.model_file import Source
 from lrp_onnx.graph.session import Array, runtime_form
@@ -112,7 +112,7 @@ def extra_feeds(
     for value in model.graph.inputs:
         if not is_added(model, value) or value.name is None or value.name in feeds:
             continue
-        seeded = value.name.removesuffix("_seed")
+        seeded = value.name.removesuffix("_seed").removesuffix(OTHER)
         y = expected.get(seeded if seeded in explained else explained[0])
         if y is None:
             continue

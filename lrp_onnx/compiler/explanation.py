@@ -22,6 +22,7 @@ from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.tensors import tensor_of
 from lrp_onnx.lrp.assignment import Assignment
 from lrp_onnx.lrp.methods import attribution
+from lrp_onnx.lrp.similarity import similarity_start
 from lrp_onnx.lrp.start import largest_classes, starting_relevance
 from lrp_onnx.lrp.target import Target
 from lrp_onnx.propagation.backward_pass import walk
@@ -130,6 +131,8 @@ def _starts(
     target = assignment.target
     explained = None if assignment.start == "one" else assignment.start_at
     emit.write_for(y, f"target/{output.name}", "start")
+    if target.kind == "similarity":
+        return [similarity_start(emit, graph, assignment)]
     if reference is not None:
         explained = emit.op("Sub", y, emit.constant(reference))
     return [

@@ -107,8 +107,9 @@ def reference_outputs(source: Source, assignment: Assignment) -> dict[str, NDArr
                 "before its softmax or sigmoid, which are no regression. Compare two classes with "
                 "--target A-B, or leave the reference out."
             )
-        if one.start != "logit" or one.target.kind == "seed":
-            asked = "target seed" if one.target.kind == "seed" else f"start {one.start}"
+        runtime = one.target.kind in ("seed", "similarity")
+        if one.start != "logit" or runtime:
+            asked = f"target {one.target}" if runtime else f"start {one.start}"
             raise TargetError(
                 f"reference {reference.said}: with {asked} relevance does not start at the "
                 f"output's value, which could be compared. Leave --{asked.split()[0]} out."

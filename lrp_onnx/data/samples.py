@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.graph.annotations import CONDITION, PREFIX, each_output, stamp_of
+from lrp_onnx.graph.annotations import CONDITION, OTHER, PREFIX, each_output, stamp_of
 from lrp_onnx.graph.session import Array, Dimension, Wanted
 
 __all__ = ["added_inputs", "is_added", "random_feeds", "wanted_by"]
@@ -68,7 +68,8 @@ def added_inputs(metadata: Mapping[str, str], prefix: str = "") -> list[str]:
     """The inputs that the compiler adds: the target's, then one for each condition."""
     kind, stamp = metadata.get(f"{prefix}target", ""), stamp_of(metadata, prefix)
     seeds = [f"{one.get('output', '')}_seed" for one in each_output(stamp)]
-    chosen = {"input": ["target"], "seed": seeds}.get(kind, [])
+    others = [f"{one.get('output', '')}{OTHER}" for one in each_output(stamp)]
+    chosen = {"input": ["target"], "seed": seeds, "similarity": others}.get(kind, [])
     conditions = json.loads(metadata.get(f"{prefix}conditions", "[]"))
     return [*chosen, *(f"{name}{CONDITION}" for name in conditions)]
 

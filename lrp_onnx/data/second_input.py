@@ -1,4 +1,4 @@
-"""An input of the model that is given beside the explained one, in Python or as files."""
+"""An input of the model that stands beside the explained one, in Python or as files."""
 
 from __future__ import annotations
 
@@ -49,6 +49,8 @@ def _by_name(source: object, names: list[str], what: str) -> dict[str, object]:
     listing = ", ".join(map(repr, names))
     if isinstance(source, Mapping):
         by_name = dict(source)
+    elif isinstance(source, str | os.PathLike) and Path(source).suffix.lower() == ".npz":
+        by_name = dict.fromkeys(names, source)  # one file holds all
     else:
         texts = list(source) if isinstance(source, list | tuple) else [source]
         by_name = dict(_named(text, names) for text in texts)
@@ -58,7 +60,7 @@ def _by_name(source: object, names: list[str], what: str) -> dict[str, object]:
         )
     if missing := [name for name in names if name not in by_name]:
         raise InputError(
-            f"{what}: nothing is given for input {missing[0]!r}. The model has {listing}: give "
+            f"{what}: there is nothing for input {missing[0]!r}. The model has {listing}: give "
             "NAME=FILE for each."
         )
     return by_name

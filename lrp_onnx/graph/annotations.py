@@ -36,6 +36,7 @@ __all__ = [
     "NOISE",
     "OF",
     "OPTIMIZED",
+    "OTHER",
     "OUTPUT",
     "OUTPUTS",
     "PADDING_OF",
@@ -147,6 +148,8 @@ known."""
 # names of what is added to a graph's signature
 RELEVANCE = "_relevance"
 """Behind an explained tensor's name: the output that holds its relevance."""
+OTHER = "_other"
+"""Behind the explained output's name: the input that is the embedding it is compared with."""
 TOPK_INDEX = "_topk_index"
 """Behind the explained output's name: the output that names the classes of `top-K`."""
 ACTIVATION = "_activation"

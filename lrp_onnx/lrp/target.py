@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 Entry = tuple[int | None, ...]
-NAMED = ("argmax", "all", "max", "input", "seed")
+NAMED = ("argmax", "all", "max", "input", "seed", "similarity")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,14 @@ import onnx
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.data.samples import added_inputs
 from lrp_onnx.errors import InputError, ModelError
-from lrp_onnx.graph.annotations import CONDITION, RELEVANCE, each_output, has_batch, stamp_of
+from lrp_onnx.graph.annotations import (
+    CONDITION,
+    OTHER,
+    RELEVANCE,
+    each_output,
+    has_batch,
+    stamp_of,
+)
 from lrp_onnx.graph.session import Array, Runtime, Wanted, broken_mix, is_device_value, runtime_form
 from lrp_onnx.run.batching import groups, is_open, parts, stacked
 from lrp_onnx.run.condition_mask import mask_of
@@ -94,8 +101,8 @@ class Explainer:
 
         x: an array, or arrays by input name where there are several.
         target: for a model compiled with target "input" the class of each sample (or one for all),
-            with "seed" the starting relevance shaped like the output; where several outputs are
-            explained a dict of these by output.
+            with "seed" the starting relevance shaped like the output, with "similarity" the other
+            embedding; where several outputs are explained a dict of these by output.
         conditions: for a model compiled with conditions, by tensor: a channel, a list of them, or
             float factors, one a channel ([C] or [N, C]); all channels of a tensor left out.
         Raises InputError where a name, dtype, rank, size, class or channel is not what the model
@@ -196,24 +203,26 @@ class Explainer:
         if kind == "input":
             return {**feeds, "target": self._classes(target, feeds, own)}
         if kind == "seed":
-            return {**feeds, **self._seeds(target)}
+            return {**feeds, **self._of_outputs(target, "_seed", "starting relevance")}
+        if kind == "similarity":
+            return {**feeds, **self._of_outputs(target, OTHER, "another embedding")}
         raise InputError(
             f"target={target!r}: the model was compiled for target {kind!r}. Compile it with "
-            "target='input' or 'seed'."
+            "target='input', 'seed' or 'similarity'."
         )
 
-    def _seeds(self, target: Any) -> dict[str, Array]:
-        """The starting relevance of each output, as its input wants it."""
+    def _of_outputs(self, target: Any, suffix: str, what: str) -> dict[str, Array]:
+        """An array for each output, as the input behind its name wants it."""
         outputs = [one["output"] for one in each_output(self.metadata)]
         seeds = target if isinstance(target, Mapping) else {outputs[0]: target}
         if set(seeds) != set(outputs):
             raise InputError(
-                f"target: starting relevance is given for {', '.join(map(repr, seeds))}, and the "
+                f"target: {what} is given for {', '.join(map(repr, seeds))}, and the "
                 f"explained outputs are {', '.join(map(repr, outputs))}. Give a dict of arrays by "
                 "output."
             )
         dtypes = {wanted.name: wanted.dtype for wanted in self.inputs}
-        return {f"{n}_seed": np.asarray(v, dtypes[f"{n}_seed"]) for n, v in seeds.items()}
+        return {f"{n}{suffix}": np.asarray(v, dtypes[f"{n}{suffix}"]) for n, v in seeds.items()}
 
     def _masks(
         self, conditions: Mapping[str, Any], x: Array | Mapping[str, Array]
