@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import onnx
@@ -73,14 +73,15 @@ EPSILON, ZPLUS, GAMMA = ("epsilon", {}), ("zplus", {}), ("gamma", {})
 FLAT, WSQUARE, ZBOX = ("flat", {}), ("wsquare", {}), ("zbox", BOX)
 
 
-def quarter(z: np.ndarray) -> np.ndarray:
-    """0.25·rms(z) of each of the two samples that z is of."""
+def relative(part: float, z: np.ndarray) -> np.ndarray:
+    """part·rms(z) of each of the two samples that z is of."""
     samples = z.reshape(2, -1)
     rms = np.sqrt((samples**2).mean(1, keepdims=True))
-    return (0.25 * rms + 0 * samples).reshape(z.shape)
+    return (part * rms + 0 * samples).reshape(z.shape)
 
 
-RELATIVE = ("epsilon", {"epsilon": quarter})
+RELATIVE = ("epsilon", {"epsilon": partial(relative, 0.25)})
+HUNDREDTH = ("epsilon", {"epsilon": partial(relative, 0.01)})
 ALPHA2, ALPHA1 = ("alpha-beta", {"beta": 1.0}), ("alpha-beta", {"beta": 0.0})
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 RECIPES = {
@@ -103,7 +104,7 @@ RECIPES = {
     "attnlrp": Recipe(EPSILON, EPSILON),  # attention itself is in test_attention
     "cp-lrp": Recipe(EPSILON, EPSILON),
     "attnlrp-gamma": Recipe(GAMMA, EPSILON),
-    "epsilon-relative": Recipe(RELATIVE, RELATIVE),
+    "epsilon-relative": Recipe(HUNDREDTH, HUNDREDTH),
     "graded": Recipe(RELATIVE, RELATIVE, FLAT, CONVOLUTIONS, graded=True),
     "graded-box": Recipe(RELATIVE, RELATIVE, ZBOX, CONVOLUTIONS, graded=True),
     "montavon-vgg16": Recipe(GAMMA, GAMMA, ZBOX),  # no more than 17 layers here
