@@ -179,6 +179,9 @@ def assign(
             f"target {target}: method {method.name!r} explains one class at a time. Choose "
             "argmax or a class, or another method."
         )
+    name = options.composite or method.composite
+    if output.shape is None:  # an operator that is refused is said before the rank is asked for
+        explained_inputs(graph, output, options.explain, _before_choice(name))
     head = heads.of(output) if options.class_axis is None else None
     target = located(target, head, output, _fed(graph), options.class_axis)
     mixed = of_score(target, head)
@@ -191,7 +194,6 @@ def assign(
     start = chosen_start(options.start or method.start, target, classes, axis)
     logits = logits_behind(graph, output, mixed=mixed)
     start_at = _contrasted(graph, output, logits, axis, mixed) if start == "contrast" else logits
-    name = options.composite or method.composite
     inputs, path = explained_inputs(graph, start_at, options.explain, _before_choice(name))
     choice = _choice(name, path, options, implied or {})
     composite = (

@@ -66,7 +66,7 @@ def closed_form(x: np.ndarray, w: np.ndarray, b: np.ndarray, chosen: np.ndarray)
 def test_classifier_in_closed_form(post: str, labels: Sequence[object]) -> None:
     kind = TensorProto.STRING if isinstance(labels[0], str) else TensorProto.INT64
     proto = model([classifier(W, B, post, labels)], {"label": kind, "y": TensorProto.FLOAT})
-    found = run(lrp_onnx.compile(proto, composite="epsilon").model, {"x": X})
+    found = run(lrp_onnx.compile(proto, composite="epsilon", start="logit").model, {"x": X})
     own = run(proto, {"x": X})
     assert (found["label"] == own["label"]).all()
     assert_close(found["y"], own["y"], 1e-7)
@@ -181,7 +181,7 @@ def test_maps_stay_the_output(labels: Sequence[object], output: str | None) -> N
     value = helper.make_tensor_type_proto(TensorProto.FLOAT, None)
     maps = helper.make_sequence_type_proto(helper.make_map_type_proto(kind, value))
     proto = model([classifier(W, B, "SOFTMAX", labels), zipped], {"label": kind, "maps": maps})
-    compiled = lrp_onnx.compile(proto, composite="epsilon", output=output)
+    compiled = lrp_onnx.compile(proto, composite="epsilon", output=output, start="logit")
     assert [o.name for o in compiled.model.graph.output] == ["label", "maps", "x_relevance"]
     assert compiled.model.graph.output[1].type == maps
     result = lrp_onnx.Explainer(compiled)(X)

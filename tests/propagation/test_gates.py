@@ -279,7 +279,8 @@ TOLD = {
 @pytest.mark.parametrize("body", TOLD)
 def test_what_a_surrogate_leaves_alone_is_told(composite: str, body: str) -> None:
     constants = {**used(body), **({"below": np.float32(-1)} if "below" in body else {})}
-    compiled = lrp_onnx.compile(network(body, SHAPE, **constants), composite, check=False)
+    model = network(body, SHAPE, **constants)
+    compiled = lrp_onnx.compile(model, composite, class_axis=1, check=False)
     assert all(repr(composite) in told for told in compiled.warnings)
     told = "".join(compiled.warnings)
     assert TOLD[body] in told
