@@ -291,7 +291,7 @@ def unsteady_map(sensitive: Sensitivity, method: str) -> str:
         if method == "lrp"
         else "another --method"
     )
-    return f"{sensitive}: roundings decide the map, which means nothing. Try {remedy}."
+    return f"rounding {sensitive}, so that the map means nothing. Try {remedy}."
 
 
 def _nothing_to_explain(account: Completeness | None) -> str:
