@@ -81,7 +81,7 @@ def digits() -> dict[str, Array]:
     """Foolbox's 20 MNIST digits, [20,1,28,28] in 0 to 1."""
     names = sorted(n for n in members("foolbox") if "data/mnist_" in n)
     gray = [np.asarray(picture("foolbox", n).convert("L"), np.float32) for n in names]
-    return {"image": np.stack(gray)[:, None] / 255}
+    return {"image": np.asarray(np.stack(gray)[:, None] / 255, np.float32)}
 
 
 def digit_network() -> Any:
