@@ -39,6 +39,15 @@ NETWORKS = {
         x=(1, 2, 4, 4), w0=(2, 2, 1, 1), b0=(2,), w1=(2, 2, 3, 3), b1=(2,),
         w2=(4, 2, 2, 2), b2=(4,), w3=(4, 3), b3=(3,),
     ),
+    "deep": network(
+        """c0 = Conv(x, w0, b0)  r0 = LeakyRelu<alpha=0.3>(c0)
+        c1 = Conv<pads=[1,1,1,1]>(r0, w1, b1)  r1 = LeakyRelu<alpha=0.3>(c1)  c2 = Conv(r1, w2)
+        r2 = LeakyRelu<alpha=0.3>(c2)  c3 = Conv(r2, w3)  r3 = LeakyRelu<alpha=0.2>(c3)
+        c4 = Conv(r3, w4, b4)  r4 = LeakyRelu<alpha=0.3>(c4)  c5 = Conv(r4, w5)
+        r5 = LeakyRelu<alpha=0.3>(c5)  f = Flatten(r5)  y = Gemm(f, w6)""",
+        x=(2, 2, 3, 3), w0=(3, 2, 2, 2), b0=(3,), w1=(3, 3, 3, 3), b1=(3,), w2=(3, 3, 1, 1),
+        w3=(4, 3, 1, 1), w4=(4, 4, 2, 2), b4=(4,), w5=(3, 4, 1, 1), w6=(3, 3),
+    ),
     "arithmetic": network(
         """a = Gemm(x, w0, b0)  b = Gemm(x, w1, b1)  m = Mul(a, b)  d = Sub(m, a)
         e = Softplus(b)  q = Div(d, e)  h = Mul(q, w2)  i = Sub(h, b2)  n = Neg(i)
