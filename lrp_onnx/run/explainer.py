@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import onnx
@@ -48,6 +48,9 @@ class Result:
 class Explainer:
     """A compiled model in ONNX Runtime; calling it explains a batch.
 
+    It pickles, for other processes and machines: by its path, if it was opened by one, else with
+    the model itself. What arrives is a session of its own, with the same providers and threads.
+
     compiled: what `lrp_onnx.compile` returned, or a compiled model as path, bytes or
         onnx.ModelProto.
     providers: as ONNX Runtime takes them; default CUDA if it is really there, else CPU (see
@@ -62,9 +65,10 @@ class Explainer:
         providers: Sequence[Any] | None = None,
         threads: int | None = None,
     ) -> None:
-        source = compiled.graph if isinstance(compiled, Compiled) else compiled
+        self._source = compiled.graph if isinstance(compiled, Compiled) else compiled
+        self._providers, self._threads = providers, threads
         with ExitStack() as stack:
-            form = stack.enter_context(runtime_form(source))
+            form = stack.enter_context(runtime_form(self._source))
             self._runtime = Runtime(form, providers, threads=threads)
             self._files = stack.pop_all()  # a runtime may map a large model's file until the end
         self.metadata = stamp_of(self._runtime.metadata)
@@ -75,6 +79,25 @@ class Explainer:
             )
         explained = json.loads(self.metadata["explained"])
         self._first = self._runtime.outputs.index(f"{explained[0]}{RELEVANCE}")
+
+    def __copy__(self) -> Self:
+        """Another of the same session."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What pickle keeps. Raises ModelError for a model in memory beyond 2 GB."""
+        with runtime_form(self._source) as form:
+            if isinstance(self._source, str | os.PathLike):
+                form = os.path.abspath(form)
+            elif isinstance(form, str):
+                raise ModelError(
+                    "the model is in memory and beyond 2 GB, too large to be pickled. Save it with "
+                    "compiled.save(PATH) and pickle lrp_onnx.Explainer(PATH)."
+                )
+        stamp = stamp_of(self._runtime.metadata)
+        return _reopened, (form, self._providers, self._threads, stamp)
 
     @property
     def provider(self) -> str:
@@ -282,6 +305,18 @@ class Explainer:
                 f"target {wrong}: output {one['output']!r} has {count} classes. Give one "
                 f"from 0 to {count - 1}."
             )
+
+
+def _reopened(
+    form: str | bytes, providers: Sequence[Any] | None, threads: int | None, stamp: dict[str, str]
+) -> Explainer:
+    """What was pickled. Raises ModelError where its file is no longer the same."""
+    explainer = Explainer(form, providers, threads)
+    if explainer.metadata != stamp:
+        raise ModelError(
+            f"'{form}': it was compiled anew since the Explainer was pickled. Pickle it again."
+        )
+    return explainer
 
 
 def _check_entry(one: Mapping[str, str], outputs: Mapping[str, Any]) -> None:
