@@ -314,7 +314,7 @@ def _reopened(
     explainer = Explainer(form, providers, threads)
     if explainer.metadata != stamp:
         raise ModelError(
-            f"'{form}': it was compiled anew since the Explainer was pickled. Pickle it again."
+            f"{form!r}: it was compiled anew since the Explainer was pickled. Pickle it again."
         )
     return explainer
 

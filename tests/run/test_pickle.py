@@ -34,13 +34,13 @@ def test_what_arrives_explains_alike(form, compiled, tmp_path: Path, monkeypatch
         "bytes": compiled.model.SerializeToString(),
         "proto": compiled.model,
     }
-    explainer = Explainer(sources[form], providers=["CPUExecutionProvider"], threads=1)
+    explainer = Explainer(sources[form], providers=["CPUExecutionProvider"], threads=3)
     sent = pickle.dumps(explainer)
     assert (len(sent) < 2000) == (form == "path")
     monkeypatch.chdir("/")
     arrived = pickle.loads(sent)
     assert arrived.metadata == explainer.metadata
-    assert arrived._runtime.session.get_session_options().intra_op_num_threads == 1
+    assert arrived._runtime.session.get_session_options().intra_op_num_threads == 3
     assert_close(arrived(X).relevance["image"], explainer(X).relevance["image"], 0)
     assert len(pickle.dumps(arrived)) == len(sent)
 
