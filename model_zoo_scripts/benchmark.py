@@ -2,18 +2,21 @@
 
     python model_zoo_scripts/benchmark.py [--only PART,…] [--models NAME,…] [--composites NAME,…]
                                           [--batch N,…] [--runs N] [--visits N] [--threads N]
-                                          [--against CHECKOUT] [--readme]
+                                          [--runtime cpu|cuda] [--against CHECKOUT] [--readme]
 
 Parts: `forward` (beside ONNX Runtime's prediction of the original model), `zennit` (Zennit 1.0 in
-torch, BatchNorm folded, registered once), `captum` (its LRP, VGG-16), `rise` (DIANNA, 1,000 masks
-on the same ONNX model) and `transformer` (BERT-base sized, beside its prediction and LXT); all by
-default. Whole calls are timed, input and threads alike for all; the contestants of a row run in
-turn, A B A B …, after warming up; the whole table is gone through several times (`--visits`), so
-that a slow spell of the machine meets only a part of a row's rounds. Shown are medians: of the
-times, and of the ratio that each round has by itself, its quartiles in brackets. Nothing is
-compared across rows. On a machine with other work `--clock cpu --threads 1` counts the processor's
-time, which repeats within a few percent. `--against` lets another checkout of lrp-onnx compile each
-network too and run in the same rounds: its times are shown as multiples of ours.
+torch, BatchNorm folded, registered once), `autograd` (torch's own forward and backward pass, which
+is a gradient and no relevance), `captum` (its LRP, VGG-16), `rise` (DIANNA, 1,000 masks on the same
+ONNX model) and `transformer` (BERT-base sized, beside its prediction and LXT); all by default. With
+`--runtime cuda` the parts `forward`, `zennit`, `autograd` and `transformer` run on the GPU, in
+float32 without TF32; inputs lie there before and results stay there, as in a service. Whole calls
+are timed, input and threads alike for all; the contestants of a row run in turn, A B A B …, after
+warming up; the whole table is gone through several times (`--visits`), so that a slow spell of the
+machine meets only a part of a row's rounds. Shown are medians: of the times, and of the ratio that
+each round has by itself, its quartiles in brackets. Nothing is compared across rows. On a machine
+with other work `--clock cpu --threads 1` counts the processor's time, which repeats within a few
+percent. `--against` lets another checkout of lrp-onnx compile each network too and run in the same
+rounds: its times are shown as multiples of ours.
 
 The networks are made once, which needs torch, torchvision, transformers and onnxscript; parts that
 need a package that is not installed are left out, with a word.
@@ -31,12 +34,13 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import benchmark_contestants as contestants
+import benchmark_cuda as cuda
 import benchmark_networks as networks
 import numpy as np
 from benchmark_rows import Row, forward_table, others_table
@@ -45,14 +49,17 @@ from obtain import Unavailable
 from rich.console import Console
 
 import lrp_onnx
-from lrp_onnx.graph.session import Runtime
-from lrp_onnx.validate.timing import interleaved
+from lrp_onnx.graph.session import Runtime, import_runtime
+from lrp_onnx.validate.timing import PAUSE, interleaved
 
 __all__ = ["main"]
 
 COMPOSITES = ("epsilon", "epsilon-plus-flat", "epsilon-alpha2-beta1", "epsilon-gamma-box")
 BOX = {"zbox.low": networks.LOW, "zbox.high": networks.HIGH}
-PARTS = ("forward", "zennit", "captum", "rise", "transformer")
+PARTS = ("forward", "zennit", "autograd", "captum", "rise", "transformer")
+ON_CUDA = ("forward", "zennit", "autograd", "transformer")
+AUTOGRAD = "PyTorch's backward"
+"""The contestant that computes something else than relevance."""
 ALIKE = 0.99
 """Least cosine of a contestant's relevance and ours, where both apply the same rules."""
 CPU = ["CPUExecutionProvider"]
@@ -61,6 +68,7 @@ README = Path(__file__).with_name("README.md")
 MARK = "benchmark"
 """Of the comments around the README's tables; behind it stands the batch, unless it is 1."""
 
+Call = Callable[[], Any]
 Prepare = Callable[[str, str, int], contextlib.AbstractContextManager[contestants.Explain]]
 
 
@@ -73,32 +81,52 @@ class Bench:
     threads: int
     longest: float
     clock: Callable[[], float]
+    runtime: str
+    """cpu or cuda."""
+    on_cpu: dict[str, str] = field(default_factory=dict)
+    """With runtime cuda, of each explanation: the nodes that ran on the CPU all the same."""
 
     def sessions(self, name: str, composite: str) -> tuple[Runtime, Runtime]:
         """ONNX Runtime with the original model and with the compiled one."""
-        file = networks.onnx_file(name)
-        parameters = BOX if composite == "epsilon-gamma-box" else {}
-        compiled = lrp_onnx.compile(file, composite, parameters=parameters, check=False)
-        made = compiled.model.SerializeToString()
-        return (
-            Runtime(str(file), CPU, threads=self.threads),
-            Runtime(made, CPU, threads=self.threads),
-        )
+        models = (str(networks.onnx_file(name)), compiled(name, composite, self.runtime))
+        providers = None if self.runtime == "cuda" else CPU
+        forward, explaining = (Runtime(model, providers, threads=self.threads) for model in models)
+        if not explaining.provider.lower().startswith(self.runtime):
+            raise SystemExit(f"--runtime {self.runtime}: ONNX Runtime took {explaining.provider}.")
+        return forward, explaining
+
+    def call(self, session: Runtime, feeds: dict[str, NDArray[Any]], output: str) -> Call:
+        """Run the session once; on a GPU the input lies there already and the result stays."""
+        if self.runtime == "cpu":
+            return lambda: session.run(feeds)[output]
+        on_device = import_runtime().OrtValue.ortvalue_from_numpy
+        there = {name: on_device(array, "cuda", 0) for name, array in feeds.items()}
+        return lambda: session.run_on_device(there)[output]
 
     def row(self, name: str, composite: str, others: dict[str, Prepare], batch: int = 1) -> Row:
         """A network's explanation beside its prediction and the other contestants."""
         feeds = networks.feeds(name, batch)
         forward, explaining = self.sessions(name, composite)
-        calls: list[Callable[[], Any]] = [
-            lambda: forward.run(feeds),
-            lambda: explaining.run(feeds)[f"{next(iter(feeds))}_relevance"],
+        about = f"{name}, {composite}"
+        if self.runtime == "cuda" and about not in self.on_cpu:
+            counts = cuda.on_cpu(compiled(name, composite, self.runtime), feeds)
+            listing = ", ".join(f"{n} {what}" for what, n in sorted(counts.items()))
+            self.on_cpu[about] = listing or "none"
+        relevance = f"{next(iter(feeds))}_relevance"
+        calls = [
+            self.call(forward, feeds, "logits"),
+            self.call(explaining, feeds, relevance),
         ]
         with contextlib.ExitStack() as stack:
             for title, prepare in others.items():
                 calls.append(stack.enter_context(prepare(name, composite, batch)))
-                check_alike(title, name, composite, calls[1](), calls[-1]())
-            seconds = interleaved(calls, self.runs, longest=self.longest, clock=self.clock)
-        return Row(name, composite, batch, seconds, tuple(others))
+                if title != AUTOGRAD:
+                    check_alike(title, name, composite, calls[1](), calls[-1]())
+            pause = PAUSE if self.runtime == "cpu" else 0.0
+            seconds = interleaved(
+                calls, self.runs, longest=self.longest, clock=self.clock, pause=pause
+            )
+        return Row(name, composite, batch, seconds, tuple(others), self.runtime)
 
     def rise(self, name: str) -> Row:
         """A network's explanation beside one by RISE, which is run once."""
@@ -116,11 +144,22 @@ class Bench:
         return Row(name, "epsilon-plus-flat", 1, both, ("DIANNA's RISE",))
 
 
-def check_alike(
-    title: str, name: str, composite: str, ours: NDArray[Any], theirs: NDArray[Any]
-) -> None:
+@functools.lru_cache(maxsize=1)
+def compiled(name: str, composite: str, runtime: str) -> bytes:
+    """The explanation graph, made for the device."""
+    made = lrp_onnx.compile(
+        networks.onnx_file(name),
+        composite,
+        parameters=BOX if composite == "epsilon-gamma-box" else {},
+        check=False,
+        runtime="cuda" if runtime == "cuda" else "portable",
+    )
+    return bytes(made.model.SerializeToString())
+
+
+def check_alike(title: str, name: str, composite: str, ours: Any, theirs: Any) -> None:
     """Raise ValueError where a contestant computes something else: times would say nothing."""
-    a, b = (np.asarray(r, np.float64).ravel() for r in (ours, theirs))
+    a, b = (np.asarray(contestants.on_host(r), np.float64).ravel() for r in (ours, theirs))
     cosine = float(a @ b / np.sqrt((a @ a) * (b @ b)))
     if not cosine >= ALIKE:
         raise ValueError(f"{title}, {name}, {composite}: cosine to our relevance {cosine:.4f}")
@@ -135,7 +174,13 @@ def measured(bench: Bench, options: argparse.Namespace) -> Iterator[Row]:
         yield from visited(bench, options)
     if "transformer" in options.only:
         name = networks.TRANSFORMER
-        yield from available(bench.row, name, "attnlrp", {"LXT": contestants.lxt})
+        for batch in bench.batches if bench.runtime == "cuda" else [1]:
+            others = (
+                {AUTOGRAD: on(bench, contestants.autograd)}
+                if bench.runtime == "cuda"
+                else {"LXT": contestants.lxt}
+            )
+            yield from available(bench.row, name, "attnlrp", others, batch)
     if "rise" in options.only:
         for name in set(options.models) & set(networks.PICTURES):
             yield from available(bench.rise, name)
@@ -148,14 +193,21 @@ def visited(bench: Bench, options: argparse.Namespace) -> Iterator[Row]:
     if options.against is not None:
         prepare = functools.partial(contestants.other_checkout, options.against, bench.threads)
         ours["lrp-onnx before"] = prepare
-    if wanted & {"forward", "zennit"}:
-        every = itertools.product(bench.batches, options.models, options.composites)
-        for batch, name, composite in every:
+    if wanted & {"forward", "zennit", "autograd"}:
+        every = itertools.product(options.models, options.composites, bench.batches)
+        for name, composite, batch in every:
             zennit = "zennit" in wanted and name not in networks.SMOOTH
-            others = ours | ({"Zennit": contestants.zennit} if zennit else {})
+            others = ours | ({"Zennit": on(bench, contestants.zennit)} if zennit else {})
+            if "autograd" in wanted:
+                others[AUTOGRAD] = on(bench, contestants.autograd)
             yield from available(bench.row, name, composite, others, batch)
     if "captum" in wanted:
         yield from available(bench.row, "vgg16", "epsilon", {"Captum's LRP": contestants.captum})
+
+
+def on(bench: Bench, prepare: Callable[..., Any]) -> Prepare:
+    """A contestant on the device of the benchmark."""
+    return functools.partial(prepare, device=bench.runtime)
 
 
 def available(measure: Callable[..., Row], *about: Any) -> Iterator[Row]:
@@ -178,15 +230,17 @@ def machine(bench: Bench) -> str:
     processor = names[0] if names else platform.processor()
     clock = "" if bench.clock is CLOCKS["wall"] else "processor time, "
     threads = f"{bench.threads} thread{'s' * (bench.threads > 1)}"
+    gpu = f"{cuda.device_name()}, no TF32, " if bench.runtime == "cuda" else ""
     return (
-        f"{date.today()}, {processor}, {os.cpu_count()} cores, {threads}, {clock}float32, "
+        f"{date.today()}, {gpu}{processor}, {os.cpu_count()} cores, {threads}, {clock}float32, "
         f"Python {platform.python_version()}, {', '.join(found)}"
     )
 
 
-def write_readme(text: str, batches: Sequence[int]) -> None:
+def write_readme(text: str, batches: Sequence[int], runtime: str) -> None:
     """Put the tables between the README's marks for these batches; ValueError where it has none."""
     behind = "" if batches == [1] else f" {','.join(map(str, batches))}"
+    behind = f" {runtime}{behind}" if runtime != "cpu" else behind
     begin, end = f"<!-- {MARK}{behind} -->", f"<!-- /{MARK}{behind} -->"
     before, *rest = README.read_text(encoding="utf-8").split(begin)
     if not rest:
@@ -215,14 +269,17 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--longest", type=float, default=60.0, help="seconds of a row's rounds")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: see above")
+    parser.add_argument("--runtime", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--against", type=Path, help="another checkout of lrp-onnx")
     parser.add_argument("--readme", action="store_true", help="write the tables into the README")
     options = parser.parse_args()
     if unknown := set(options.only) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    if options.runtime == "cuda":
+        options.only = [part for part in options.only if part in ON_CUDA]
     clock = CLOCKS[options.clock]
     runs, longest = -(-options.runs // options.visits), options.longest / options.visits
-    bench = Bench(runs, options.batch, options.threads, longest, clock)
+    bench = Bench(runs, options.batch, options.threads, longest, clock, options.runtime)
     with contextlib.suppress(Unavailable):
         contestants.use_threads(options.threads)
     console, found = Console(), dict[tuple[str, ...], Row]()
@@ -238,9 +295,13 @@ def main() -> int:
     tables = [table for table in (forward_table(rows), others_table(rows)) if table.rows]
     for table in tables:
         console.print(table.rich())
+    parts = [f"{machine(bench)}.", *(table.markdown() for table in tables)]
+    if options.runtime == "cuda":
+        lines = [f"{title}: {nodes}" for title, nodes in bench.on_cpu.items()]
+        console.print("Nodes on the CPU", *lines, sep="\n")
+        parts.append("\n".join(["Nodes that ran on the CPU:", "", *(f"- {x}" for x in lines)]))
     if options.readme:
-        text = "\n\n".join([f"{machine(bench)}.", *(t.markdown() for t in tables)])
-        write_readme(text, options.batch)
+        write_readme("\n\n".join(parts), options.batch, options.runtime)
     return 0
 
 

@@ -27,9 +27,21 @@ from obtain import Unavailable
 
 from lrp_onnx.graph.session import Runtime
 
-__all__ = ["Explain", "captum", "lxt", "other_checkout", "rise", "use_threads", "zennit"]
+__all__ = [
+    "Explain",
+    "autograd",
+    "captum",
+    "lxt",
+    "on_host",
+    "on_torch",
+    "other_checkout",
+    "rise",
+    "use_threads",
+    "zennit",
+]
 
-Explain = Callable[[], NDArray[Any]]
+Explain = Callable[[], Any]
+"""Returns an array, or a value on the device, finished."""
 
 MASKS = 1000
 KEPT = 0.5
@@ -39,8 +51,18 @@ PARITY = Path(__file__).parent.parent / "tests" / "parity"
 
 
 def use_threads(count: int) -> None:
-    """Give torch as many threads as ONNX Runtime has."""
-    _module("torch").set_num_threads(count)
+    """Give torch as many threads as ONNX Runtime has, and float32 without TF32, as ours is."""
+    torch = _module("torch")
+    torch.set_num_threads(count)
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def on_torch(name: str, batch: int, device: str) -> tuple[Any, Any]:
+    """The network with BatchNorm folded, and its input, on the device (`cpu` or `cuda`)."""
+    torch = _module("torch")
+    (x,) = networks.feeds(name, batch).values()
+    net = networks.torch_network(name) if name == networks.TRANSFORMER else _folded(name)
+    return net.to(device), torch.from_numpy(x).to(device)
 
 
 def _module(name: str) -> Any:
@@ -65,13 +87,48 @@ def _parity(name: str) -> Any:
 
 
 @contextlib.contextmanager
-def zennit(name: str, composite: str, batch: int) -> Iterator[Explain]:
+def zennit(name: str, composite: str, batch: int, device: str = "cpu") -> Iterator[Explain]:
     """Zennit's composite of that name, registered once; explains the largest class."""
-    torch, net = _module("torch"), _folded(name)
+    torch, (net, x) = _module("torch"), on_torch(name, batch, device)
     chosen = _parity("zennit_reference").composite
-    x = torch.from_numpy(networks.feeds(name, batch)["input"])
     with _module("zennit.attribution").Gradient(net, chosen(composite, x)) as attributor:
-        yield lambda: np.asarray(attributor(x, _largest(torch))[1].detach())
+        yield lambda: _finished(attributor(x, _largest(torch))[1].detach())
+
+
+@contextlib.contextmanager
+def autograd(name: str, composite: str, batch: int, device: str = "cpu") -> Iterator[Explain]:
+    """Torch's own forward and backward pass, whatever the composite: the gradient of the largest
+    class, of a transformer with respect to its embedded tokens.
+    """
+    net, x = on_torch(name, batch, device)
+    for parameter in net.parameters():
+        parameter.requires_grad_(False)
+
+    def explain() -> Any:
+        if name == networks.TRANSFORMER:
+            leaf = net.get_input_embeddings()(x).requires_grad_()
+            logits = net(inputs_embeds=leaf).logits
+        else:
+            leaf = x.detach().requires_grad_()
+            logits = net(leaf)
+        logits.max(1).values.sum().backward()
+        return _finished(leaf.grad)
+
+    yield explain
+
+
+def on_host(value: Any) -> NDArray[Any]:
+    """An array of what a call returned."""
+    value = value.cpu() if hasattr(value, "cpu") else value
+    return np.asarray(value.numpy() if hasattr(value, "numpy") else value)
+
+
+def _finished(tensor: Any) -> Any:
+    """An array; from a GPU the tensor where it lies, once it is computed."""
+    if tensor.device.type == "cpu":
+        return np.asarray(tensor)
+    _module("torch").cuda.synchronize()
+    return tensor
 
 
 @contextlib.contextmanager

@@ -17,7 +17,9 @@ from lrp_onnx.validate.timing import ratio
 __all__ = ["BOUNDS", "Row", "Table", "forward_table", "others_table"]
 
 BOUND_BATCH = 1
-"""The batch that the bounds below are meant for; how much faster we must be holds for each."""
+"""The batch that the bounds below are meant for, on the CPU; how much faster we must be holds for
+each.
+"""
 BOUNDS = {
     "epsilon": 2.8,
     "epsilon-plus-flat": 3.8,
@@ -52,6 +54,7 @@ class Row:
     seconds: NDArray[Any]
     """[rounds, contestants]: forward, explanation, then the others."""
     others: tuple[str, ...] = ()
+    runtime: str = "cpu"
 
     def joined(self, other: Row) -> Row:
         """This row with the rounds of another visit."""
@@ -71,7 +74,7 @@ class Row:
         single = {c: bound * SINGLE for c, bound in BOUNDS.items()} | {"attnlrp": TRANSFORMER_BOUND}
         if self.network in SMOOTH:
             single = SMOOTH_BOUNDS
-        bound = _bound(single.get(self.composite), self.batch)
+        bound = _bound(single.get(self.composite), self.batch, self.runtime)
         name = (self.network, self.composite, str(self.batch))
         return [
             *name,
@@ -133,16 +136,18 @@ def others_table(rows: Sequence[Row]) -> Table:
 
 def _means(rows: Sequence[Row]) -> Iterator[list[str]]:
     rows = [row for row in rows if row.network not in SMOOTH]
+    runtime = rows[0].runtime if rows else "cpu"
     for batch, composite in dict.fromkeys((row.batch, row.composite) for row in rows):
         found = [row for row in rows if (row.batch, row.composite) == (batch, composite)]
         if len(found) > 1:
             mean = _geometric_mean([row.times_forward for row in found])
             cells = ("geometric mean", composite, str(batch), "", "")
-            yield [*cells, f"{mean:.2f}", _bound(BOUNDS[composite], batch)]
+            yield [*cells, f"{mean:.2f}", _bound(BOUNDS[composite], batch, runtime)]
 
 
-def _bound(bound: float | None, batch: int) -> str:
-    return "" if bound is None or batch != BOUND_BATCH else f"{bound:.1f}"
+def _bound(bound: float | None, batch: int, runtime: str) -> str:
+    meant = batch == BOUND_BATCH and runtime == "cpu"
+    return "" if bound is None or not meant else f"{bound:.1f}"
 
 
 def _geometric_mean(values: Sequence[float]) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Spread", "interleaved", "ratio"]
+__all__ = ["PAUSE", "Spread", "interleaved", "ratio"]
 
 WARM_UP = 2
 FEWEST = 3
@@ -43,11 +43,13 @@ def interleaved(
     longest: float = LONGEST,
     warm_up: int = WARM_UP,
     clock: Callable[[], float] = time.perf_counter,
+    pause: float = PAUSE,
 ) -> NDArray[np.float64]:
     """Seconds of each call [rounds, calls]: A B A B …, after rounds that are not counted.
 
     Fewer than `runs` rounds where they last longer than `longest`; tick is called after each.
     clock: time.process_time counts the processor's time, which other processes do not change.
+    pause: seconds before each call.
     """
     for _ in range(warm_up):
         for call in calls:
@@ -57,13 +59,13 @@ def interleaved(
     while len(rows) < runs:
         if len(rows) >= FEWEST and time.perf_counter() - began > longest:
             break
-        rows.append([_seconds(call, clock) for call in calls])
+        rows.append([_seconds(call, clock, pause) for call in calls])
         tick()
     return np.array(rows)
 
 
-def _seconds(call: Callable[[], object], clock: Callable[[], float]) -> float:
-    time.sleep(PAUSE)
+def _seconds(call: Callable[[], object], clock: Callable[[], float], pause: float) -> float:
+    time.sleep(pause)
     began = clock()
     call()
     return clock() - began
