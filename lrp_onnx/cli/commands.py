@@ -18,17 +18,16 @@ from lrp_onnx.cli import (
     verification,
 )
 from lrp_onnx.cli.demo import run_demo
+from lrp_onnx.cli.destination import Destination, check_writable
 from lrp_onnx.cli.evaluate import EvaluateRequest, evaluate_files
-from lrp_onnx.cli.explain import Request, explain_files
-from lrp_onnx.cli.explain_folder import explain_folder, is_folder
+from lrp_onnx.cli.explain_inputs import explain_inputs
 from lrp_onnx.cli.explained import by_what, explained_line, explained_rows
 from lrp_onnx.cli.inputs import read_inputs_if_any
 from lrp_onnx.cli.inspection import inspect_model
+from lrp_onnx.cli.open_model import Request
 from lrp_onnx.cli.options import Debug, Format, Options, takes_options
 from lrp_onnx.cli.progress import StageProgress
 from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
-from lrp_onnx.errors import OutputError
-from lrp_onnx.graph.atomic_files import atomic
 from lrp_onnx.validate.bench import bench as measure
 from lrp_onnx.validate.verify import verify as verify_model
 from lrp_onnx.version import version as own_version
@@ -83,7 +82,7 @@ def compile_(
     options: Options,
 ) -> int:
     """Write a model that computes prediction and relevance."""
-    _check_writable(out, model)
+    check_writable(out, model)
     with StageProgress(options) as progress:
         loaded = load_original(model, progress)
         original = {v.name for v in loaded.model.graph.outputs}
@@ -103,35 +102,48 @@ def compile_(
 @app.command()
 @takes_options
 def explain(
-    model: Model,
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL.onnx", help="The exported model, or a compiled one.")
+    ],
     inputs: Annotated[
-        list[str],
-        typer.Argument(metavar="[NAME=]FILE…|FOLDER", help=f"{EACH_INPUT}, or a folder of them."),
-    ],
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME=]FILE…|FOLDER",
+            help="A picture, .npy or .npz; several files or a folder are a sample each; a file for "
+            "each input, or an .npz with all by name, where the model has several.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
-        Path,
-        typer.Option("-o", "--out", metavar="OUT", help="A .png, .html or .npz file, or a folder."),
-    ],
+        str | None,
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="OUT",
+            help="A .png, .html or .npz file, or a folder [beside the input: photo.lrp.png].",
+        ),
+    ] = None,
     preprocess: Preprocessing = None,
-    batch: Annotated[int, typer.Option(min=1, help="How many files of a folder run together.")] = 8,
+    batch: Annotated[int, typer.Option(min=1, help="How many files run together.")] = 8,
     format_: Annotated[
-        Format, typer.Option("--format", help="What is written for each file of a folder.")
-    ] = Format.PNG,
+        Format | None,
+        typer.Option("--format", help="What is written, where -o names no file [png]."),
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Open the answer when it is written.")
+    ] = False,
     *,
     options: Options,
 ) -> int:
-    """Explain files or a folder of them: write pictures or arrays."""
-    request = Request(model, tuple(inputs), out, preprocess)
-    failed: list[str] = []
-    if is_folder(request.inputs):
-        rows, failed = explain_folder(request, options, batch, format_, _warn)
-    else:
-        _check_writable(out, model)
-        rows = explain_files(request, options, _warn)
-    tables.show(tables.facts(rows))
-    for problem in failed:
+    """Explain a file, several or a folder: write pictures or arrays."""
+    request = Request(model, tuple(inputs or ()), Destination(out, format_), preprocess)
+    answer = explain_inputs(request, options, batch, _warn)
+    tables.show(tables.facts(answer.rows))
+    for problem in answer.failed:
         note(" ".join(problem.split()), "not explained: ")
-    return FAILED if failed else DONE
+    if show and typer.launch(str(answer.place)):
+        _warn(f"--show: nothing here opens '{answer.place}'. Open it yourself")
+    return FAILED if answer.failed else DONE
 
 
 @app.command("inspect")
@@ -153,7 +165,7 @@ def inspect_(
     """List every node: its kind, its rule and why, or why it has none."""
     if graph is not None:
         path_drawing.check_format(graph)
-        _check_writable(graph, model)
+        check_writable(graph, model)
     inspection = inspect_model(model, options, quiet=json)
     if json:
         tables.show_json(inspection.to_json())
@@ -263,7 +275,7 @@ def evaluate(
 ) -> int:
     """Compare how faithful explanations are on your data."""
     for file in filter(None, (out, tune)):
-        _check_writable(file, model)
+        check_writable(file, model)
     request = EvaluateRequest(
         model=model,
         inputs=tuple(inputs),
@@ -371,14 +383,6 @@ def demo(
     """Explain bundled digits with the bundled model, offline."""
     tables.show(*run_demo(out).tables())
     return DONE
-
-
-def _check_writable(out: Path, model: Path) -> None:
-    """Fail now and not after the work; the model itself is not overwritten."""
-    if out.exists() and model.exists() and out.samefile(model):
-        raise OutputError(f"output '{out}': that is the model itself. Name another file.")
-    with atomic(out):
-        pass  # its folder takes a file; without one written nothing is left there
 
 
 def note(text: str, kind: str = "") -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import onnx_ir as ir
 import typer
 
-from lrp_onnx.cli.explain import Warn
 from lrp_onnx.cli.given_target import classes_of, target_and_value
 from lrp_onnx.cli.inputs import read_inputs, read_samples
+from lrp_onnx.cli.open_model import Warn
 from lrp_onnx.cli.options import Options
 from lrp_onnx.cli.progress import StageProgress
 from lrp_onnx.compiler.stages import load_original

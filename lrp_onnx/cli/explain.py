@@ -4,128 +4,82 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lrp_onnx.cli.destination import check_writable, made_folder
 from lrp_onnx.cli.each_output import by_output, output_paths
 from lrp_onnx.cli.explained import explained_entries, explained_rows
-from lrp_onnx.cli.given_target import read_target, target_and_value
-from lrp_onnx.cli.inputs import Inputs, read_inputs, with_baselines
-from lrp_onnx.cli.options import Options, read_conditions
-from lrp_onnx.cli.output_files import check_format, noun_of, write
-from lrp_onnx.cli.progress import StageProgress
+from lrp_onnx.cli.inputs import Inputs, read_inputs
+from lrp_onnx.cli.open_model import OpenModel, Request, Warn, open_model
+from lrp_onnx.cli.options import Options
+from lrp_onnx.cli.output_files import noun_of, write
 from lrp_onnx.cli.results import (
     check_finite,
     class_by_class,
     class_count,
-    maps_as_arrays,
     sum_of_steps,
     top_channels,
 )
-from lrp_onnx.cli.samples import Labels, Sample, missing_labels, note_on, samples_of
-from lrp_onnx.compiler.compiled import Compiled
-from lrp_onnx.compiler.stages import Loaded, compile_prepared, load_original, prepare
-from lrp_onnx.data.labels import labels_of
-from lrp_onnx.data.preprocess import Preprocess, load_preprocess
-from lrp_onnx.errors import TargetError
-from lrp_onnx.graph.annotations import COMPLETENESS, each_output
+from lrp_onnx.cli.samples import Sample, missing_labels, note_on, samples_of
+from lrp_onnx.compiler.stages import Loaded
+from lrp_onnx.graph.annotations import COMPLETENESS
 from lrp_onnx.graph.atomic_files import atomic_group
 from lrp_onnx.graph.session import Array
 from lrp_onnx.lrp.methods import METHODS
-from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.explainer import Explainer, Result
 from lrp_onnx.run.sensitivity import sensitivity
 from lrp_onnx.run.similarity import cosines, similarity
 from lrp_onnx.validate.verdict import unsteady_map
 
-__all__ = ["OpenModel", "Request", "Warn", "Written", "explain_files", "open_model", "write_result"]
+__all__ = ["Answer", "Written", "explain_one", "write_result"]
 
 MOST_SAMPLES = 16
 LONGEST = 10.0
 """Seconds of a run beyond which none is added."""
-Warn = Callable[[str | None], None]
 
 
 @dataclass(frozen=True)
-class Request:
-    """The arguments that only `explain` has."""
+class Answer:
+    """What `explain` did."""
 
-    model: Path
-    inputs: tuple[str, ...]
-    out: Path
-    preprocess: str | None = None
-
-    def load_preprocess(self) -> Preprocess | None:
-        """How the model wants its pictures, where the user says."""
-        return None if self.preprocess is None else load_preprocess(self.preprocess)
+    rows: list[tuple[str, str]]
+    """What to show: names and values."""
+    place: Path
+    """The first file that was written, or the folder of many."""
+    failed: tuple[str, ...] = ()
+    """A line for each file that could not be explained."""
 
 
-@dataclass(frozen=True)
-class OpenModel:
-    """A compiled model that can be run, and what was asked of it."""
-
-    request: Request
-    compiled: Compiled
-    explainer: Explainer
-    labels: Labels | None
-    parameters: str
-    """Of the rules, in words."""
-    conserving: bool
-    """Whether LRP rules take the relevance to all inputs: no gradients, no input left out."""
-    chosen: Mapping[str, Sequence[int]]
-    """The channels that relevance must pass, by tensor."""
-    target: Array | None
-    """What targets `input` and `seed` are run with."""
-    listed: Sequence[str]
-    """The tensors whose largest channels are shown."""
-    hidden: frozenset[str]
-    """Tensors whose relevance is computed for what is shown, and not written."""
-    other: Inputs | None = None
-    """The input whose embedding is compared."""
-
-    @property
-    def outputs(self) -> list[str]:
-        """The explained outputs."""
-        return [one["output"] for one in each_output(self.explainer.metadata)]
-
-    @property
-    def through(self) -> str:
-        """The channels that relevance must pass, in words."""
-        return "; ".join(f"{name}: {', '.join(map(str, k))}" for name, k in self.chosen.items())
-
-    def run(self, inputs: Inputs) -> Result:
-        """Explain them."""
-        result = self.explainer(inputs.feeds, self.target, conditions=self.chosen)
-        return maps_as_arrays(self.explainer, result)
-
-
-def explain_files(request: Request, options: Options, warn: Warn) -> list[tuple[str, str]]:
-    """Do what the command asks and return what to show: names and values.
-
-    Raises LrpError as every step on the way does.
-    """
-    check_format(request.out)
+def explain_one(request: Request, options: Options, loaded: Loaded, warn: Warn) -> Answer:
+    """Explain the inputs of one run. Raises LrpError as every step on the way does."""
     preprocess = request.load_preprocess()
-    with StageProgress(options) as progress:
-        loaded = load_original(request.model, progress)
-        inputs = read_inputs(loaded.model, request.inputs, preprocess)
-        model = open_model(request, options.compile, loaded, inputs, preprocess, warn, True)
-    if model.other is not None:
-        return _explain_similarity(model, inputs, model.other)
+    inputs = read_inputs(loaded.model, request.inputs, preprocess)
+    out = request.out.of_one(Path(next(iter(inputs.files.values()))))
+    check_writable(out, request.model, *inputs.files.values())
+    model = open_model(request, options.compile, loaded, inputs, preprocess, warn, True)
+    with made_folder(out.parent) if request.out.is_folder else nullcontext():
+        if model.other is not None:
+            return _explain_similarity(model, inputs, model.other, out)
+        return _explained(model, inputs, out, warn)
+
+
+def _explained(model: OpenModel, inputs: Inputs, out: Path, warn: Warn) -> Answer:
     began = time.monotonic()
     result = model.run(inputs)
     took = time.monotonic() - began
     for explainer, own in by_output(model.explainer, result):
         warn(missing_labels(explainer, own, model.labels))
-    paths = output_paths(request.out, model.outputs)
+    paths = output_paths(out, model.outputs)
     if len(paths) == 1:
         written = write_result(model, inputs, result, paths)
     else:
         with atomic_group(*paths) as temporary:
             written = write_result(model, inputs, result, temporary)
     rounding = _rounding(model, inputs, took, warn)
-    return [*_shown(model, written, paths), ("rounding", rounding)]
+    return Answer([*_shown(model, written, paths), ("rounding", rounding)], paths[0])
 
 
 def _rounding(model: OpenModel, inputs: Inputs, took: float, warn: Warn) -> str:
@@ -142,80 +96,10 @@ def _rounding(model: OpenModel, inputs: Inputs, took: float, warn: Warn) -> str:
     return str(sensitive)
 
 
-def open_model(
-    request: Request,
-    options: CompileOptions,
-    loaded: Loaded,
-    inputs: Inputs,
-    preprocess: Preprocess | None,
-    warn: Warn,
-    accounts: bool = False,
-) -> OpenModel:
-    """Compile the model for such inputs, and open it.
-
-    accounts: whether a path of gradients tells how far its steps alone are off.
-    """
-    options, value = target_and_value(options)
-    other = None
-    if options.target == "similarity":
-        other = _other_input(options, loaded, inputs, value, preprocess)
-    labels = None if options.labels is None else labels_of(options.labels)
-    conditions = read_conditions(options.conditions)
-    chosen = {name: channels for name, channels in conditions.items() if channels is not None}
-    listed = [name for name in conditions if name not in chosen]
-    asked = options.relevance_at
-    options = with_baselines(options, loaded.model, preprocess)
-    options = replace(options, conditions=tuple(conditions), relevance_at=(*asked, *listed))
-    prepared = prepare(loaded, options, inputs.ranges)
-    assignment = prepared.assignment
-    # relevance at the output is what it started with
-    start = [str(a.output.name) for a in assignment.each] if assignment.method.rules else []
-    compiled = compile_prepared(
-        prepared.with_relevance_at(start), accounts and assignment.method.path
-    )
-    for text in compiled.warnings:
-        warn(text)
-    explainer = Explainer(compiled)
-    warn(explainer.notice)
-    # gradients share out nothing, and inputs left out get none of it
-    gradients = any(line.rule == "gradient" for line in compiled.report)
-    return OpenModel(
-        request=request,
-        compiled=compiled,
-        explainer=explainer,
-        labels=labels,
-        parameters=", ".join(f"{k}={v}" for k, v in assignment.parameters.items()),
-        conserving=not chosen and not gradients and options.explain is None,
-        chosen=chosen,
-        target=read_target(explainer, value),
-        listed=listed,
-        hidden=frozenset({*start, *listed} - {*asked}),
-        other=other,
-    )
-
-
-def _other_input(
-    options: CompileOptions,
-    loaded: Loaded,
-    inputs: Inputs,
-    file: str,
-    preprocess: Preprocess | None,
-) -> Inputs:
-    """The input whose embedding is compared; an .npz file holds all inputs of a model."""
-    if len(options.output or ()) > 1:
-        raise TargetError(
-            "target similarity: several outputs are explained, and explain compares one embedding. "
-            "Name one with --output."
-        )
-    several = Path(file).suffix.lower() == ".npz"
-    files = [f"{name}={file}" for name in inputs.files] if several else [file]
-    return read_inputs(loaded.model, files, preprocess)
-
-
-def _explain_similarity(model: OpenModel, inputs: Inputs, other: Inputs) -> list[tuple[str, str]]:
+def _explain_similarity(model: OpenModel, inputs: Inputs, other: Inputs, out: Path) -> Answer:
     """Explain the cosine of two embeddings on both sides, in a file each."""
     first, second = similarity(model.explainer, inputs.feeds, other.feeds, model.chosen)
-    paths = output_paths(model.request.out, ["first", "second"], always=True)
+    paths = output_paths(out, ["first", "second"], always=True)
     sides = ((inputs, other, first, second), (other, inputs, second, first))
     rows: list[tuple[str, str]] = []
     with atomic_group(*paths) as temporary:
@@ -228,7 +112,8 @@ def _explain_similarity(model: OpenModel, inputs: Inputs, other: Inputs) -> list
             side.metadata = {**side.metadata, "cosine": f"cosine {told} with {files}"}
             written = write_result(replace(model, explainer=side), own, result, [path])
             rows += _shown(replace(model, explainer=side), written, [])
-    return [*dict.fromkeys(rows), *(("wrote", str(path)) for path in paths)]
+    wrote = [("wrote", str(path)) for path in paths]
+    return Answer([*dict.fromkeys(rows), *wrote], paths[0])
 
 
 @dataclass(frozen=True)

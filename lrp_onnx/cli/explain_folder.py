@@ -1,4 +1,4 @@
-"""The command `explain` on a folder: every picture and array in it, in batches, one file each.
+"""The command `explain` on many files: each a sample, in batches, with an answer of its own.
 
 A file that cannot be read or explained is left out and named; the others are done.
 """
@@ -7,28 +7,28 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lrp_onnx.cli.destination import made_folder
 from lrp_onnx.cli.each_output import by_output, output_paths
-from lrp_onnx.cli.explain import OpenModel, Request, Warn, Written, open_model, write_result
+from lrp_onnx.cli.explain import Answer, Written, write_result
 from lrp_onnx.cli.explained import explained_rows
-from lrp_onnx.cli.inputs import Inputs, files_of_folder, read_inputs
+from lrp_onnx.cli.inputs import Inputs, SampleFiles, read_inputs
+from lrp_onnx.cli.open_model import OpenModel, Request, Warn, open_model
 from lrp_onnx.cli.options import Format, Options
-from lrp_onnx.cli.output_files import FORMATS
 from lrp_onnx.cli.progress import StageProgress
 from lrp_onnx.cli.results import maps_as_arrays
 from lrp_onnx.cli.samples import missing_labels, note_on
-from lrp_onnx.compiler.stages import load_original
-from lrp_onnx.errors import CheckError, InputError, OutputError
+from lrp_onnx.compiler.stages import Loaded
+from lrp_onnx.errors import CheckError, InputError
 from lrp_onnx.graph.atomic_files import atomic_group
 from lrp_onnx.graph.session import Array
 from lrp_onnx.lrp.methods import METHODS
 from lrp_onnx.run.explainer import Explainer, Result
 
-__all__ = ["explain_folder", "is_folder"]
+__all__ = ["explain_many"]
 
 MOST_FILES = 16
 """Of so many the prediction is shown."""
@@ -37,7 +37,7 @@ Read = Callable[[Path], Inputs]
 
 @dataclass
 class _Outcome:
-    """What became of the files of a folder."""
+    """What became of the files."""
 
     written: dict[Path, list[Written]] = field(default_factory=dict)
     failed: dict[Path, str] = field(default_factory=dict)
@@ -59,60 +59,46 @@ class _Outcome:
         ]
 
 
-def is_folder(inputs: tuple[str, ...]) -> bool:
-    """Whether the input is one folder. Raises InputError for a folder beside other inputs."""
-    folders = [text for text in inputs if Path(text.rpartition("=")[2]).is_dir()]
-    if folders and len(inputs) > 1:
-        raise InputError(
-            f"'{folders[0]}' is a folder, and other inputs are given. Give a folder alone, for a "
-            "model of one input, or a file for each input."
-        )
-    return bool(folders)
-
-
-def explain_folder(
-    request: Request, options: Options, batch: int, kind: Format, warn: Warn
-) -> tuple[list[tuple[str, str]], list[str]]:
-    """Explain every file of the folder into one of that kind in the folder `out`; returns what to
-    show, and a line for each file that could not be explained.
+def explain_many(
+    request: Request, options: Options, loaded: Loaded, sources: SampleFiles, batch: int,
+    progress: StageProgress, warn: Warn,
+) -> Answer:  # fmt: skip
+    """Explain every file into one of its own.
 
     The model is compiled and opened once. Raises LrpError as every step on the way does, and
     InputError where no file can be explained.
     """
-    prefix, _, folder = request.inputs[0].rpartition("=")
-    files = files_of_folder(Path(folder), warn)
-    outputs = _outputs(files, request.out, kind)
+    files, outcome = sources.files, _Outcome()
+    outputs = request.out.of_many(files, sources.folder)
     preprocess = request.load_preprocess()
-    outcome = _Outcome()
-    with StageProgress(options) as progress:
-        loaded = load_original(request.model, progress)
-        original = loaded.model.clone()  # compiling changes what it was loaded as
+    original = loaded.model.clone()  # compiling changes what it was loaded as
 
-        def read(file: Path) -> Inputs:
-            return read_inputs(original, [f"{prefix}={file}" if prefix else str(file)], preprocess)
+    def read(file: Path) -> Inputs:
+        return read_inputs(original, [sources.named(file)], preprocess)
 
-        first = _first(files, read, outcome)
-        model = open_model(request, options.compile, loaded, first, preprocess, warn)
-        if model.target is not None or model.other is not None:
-            raise InputError(
-                f"--target {options.compile.target}: its value is for one file, and a folder is "
-                "given. Name a file."
-            )
-        progress.begin("explain", len(files))
-        paths = [output_paths(path, model.outputs) for path in outputs]
-        with _folder(request.out), atomic_group(*itertools.chain(*paths)) as temporary:
-            rest = iter(temporary)
-            places = dict(zip(files, zip(*[rest] * len(paths[0]), strict=True), strict=True))
-            results = _results(model, files, read, batch, outcome)
-            for number, (file, result, inputs) in enumerate(results):
-                if number == 0:
-                    for explainer, own in by_output(model.explainer, result):
-                        warn(missing_labels(explainer, own, model.labels))
-                with outcome.attempt(file):
-                    outcome.written[file] = write_result(model, inputs, result, places[file])
-                progress.tick()
-            _check_some(files, outcome)
-    return _shown(model, files, outcome, kind), outcome.problems()
+    first = _first(files, read, outcome)
+    model = open_model(request, options.compile, loaded, first, preprocess, warn)
+    if model.target is not None or model.other is not None:
+        raise InputError(
+            f"--target {options.compile.target}: its value is for one file, and a folder is "
+            "given, or several files. Name one file."
+        )
+    progress.begin("explain", len(files))
+    paths, place = [output_paths(path, model.outputs) for path in outputs], outputs[0].parent
+    with made_folder(place), atomic_group(*itertools.chain(*paths)) as temporary:
+        rest = iter(temporary)
+        places = dict(zip(files, zip(*[rest] * len(paths[0]), strict=True), strict=True))
+        results = _results(model, files, read, batch, outcome)
+        for number, (file, result, inputs) in enumerate(results):
+            if number == 0:
+                for explainer, own in by_output(model.explainer, result):
+                    warn(missing_labels(explainer, own, model.labels))
+            with outcome.attempt(file):
+                outcome.written[file] = write_result(model, inputs, result, places[file])
+            progress.tick()
+        _check_some(files, outcome)
+    rows = _shown(model, sources, outcome, place)
+    return Answer(rows, place, tuple(outcome.problems()))
 
 
 def _first(files: list[Path], read: Read, outcome: _Outcome) -> Inputs:
@@ -132,41 +118,6 @@ def _check_some(files: list[Path], outcome: _Outcome) -> None:
     if len(files) == 1:
         raise InputError(first)
     raise InputError(f"none of the {len(files)} files can be explained. The first: {first}")
-
-
-def _outputs(files: list[Path], folder: Path, kind: Format) -> list[Path]:
-    """What each file becomes: of its name, with its ending kept where names would meet."""
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(
-            f"output '{folder}': that is a file, and many are written. Name a folder."
-        )
-    if folder.suffix.lower() in FORMATS and not folder.exists():
-        raise OutputError(
-            f"output '{folder}': that names one file, and many are written. Give a folder and the "
-            f"format: -o {folder.with_suffix('')} --format {folder.suffix[1:].lower()}."
-        )
-    counts = Counter(file.stem for file in files)
-    names = [file.name if counts[file.stem] > 1 else file.stem for file in files]
-    outputs = [folder / f"{name}.{kind}" for name in names]
-    for path in outputs:
-        if any(path.exists() and path.samefile(file) for file in files):
-            raise OutputError(f"output '{path}': that is an input. Name another folder.")
-    return outputs
-
-
-@contextlib.contextmanager
-def _folder(folder: Path) -> Iterator[None]:
-    """The folder is there; one that was made for a failed run goes again."""
-    known = folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"output '{folder}': {error.strerror}. Name another folder.") from error
-    try:
-        yield
-    finally:
-        if not known and not any(folder.iterdir()):
-            folder.rmdir()
 
 
 def _results(
@@ -198,9 +149,9 @@ def _results(
 
 
 def _shown(
-    model: OpenModel, files: list[Path], outcome: _Outcome, kind: Format
+    model: OpenModel, sources: SampleFiles, outcome: _Outcome, place: Path
 ) -> list[tuple[str, str]]:
-    request, explainer = model.request, model.explainer
+    request, explainer, files = model.request, model.explainer, sources.files
     named = [
         (f"{file.name}, {part.about['output']}" if len(parts) > 1 else file.name, sample)
         for file, parts in outcome.written.items()
@@ -209,7 +160,7 @@ def _shown(
     ]
     rows = [
         ("model", str(request.model)),
-        ("input", f"{len(files)} files of {request.inputs[0]}"),
+        ("input", f"{len(files)} files" + (f" of {sources.folder}" if sources.folder else "")),
         *explained_rows(model.compiled),
         *((name, sample.title) for name, sample in named[:MOST_FILES]),
     ]
@@ -220,8 +171,8 @@ def _shown(
     rows += _advice(explainer, request.model)
     if outcome.failed:
         rows.append(("failed", f"{len(outcome.failed)} of {len(files)} files"))
-    kinds = 1 if kind == Format.NPZ else len(model.outputs)
-    wrote = f"{kinds * len(outcome.written)} files into {request.out}"
+    kinds = 1 if request.out.kind == Format.NPZ else len(model.outputs)
+    wrote = f"{kinds * len(outcome.written)} files into {place}"
     return [*rows, ("ran on", explainer.provider), ("wrote", wrote)]
 
 

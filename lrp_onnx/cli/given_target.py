@@ -16,7 +16,7 @@ from lrp_onnx.graph.session import Array
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.explainer import Explainer
 
-__all__ = ["classes_of", "read_target", "target_and_value"]
+__all__ = ["KINDS", "classes_of", "read_target", "target_and_value"]
 
 KINDS = ("input", "seed", "similarity")
 

@@ -9,24 +9,28 @@ from pathlib import Path
 import onnx_ir as ir
 from PIL import Image
 
+from lrp_onnx.cli.destination import is_answer
 from lrp_onnx.compiler.input_range import Ranges
 from lrp_onnx.compiler.reference import read_reference
 from lrp_onnx.data.implied import implied_preprocess
-from lrp_onnx.data.inputs import is_array_file, load_input
+from lrp_onnx.data.inputs import array_names, is_array_file, load_input
+from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.data.preprocess import Preprocess, bounds, load_preprocess
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError
 from lrp_onnx.gradients.baseline import read_baselines
-from lrp_onnx.graph.session import Array
+from lrp_onnx.graph.session import Array, Wanted
 from lrp_onnx.lrp.methods import method_of
 from lrp_onnx.options import CompileOptions
 
 __all__ = [
     "Inputs",
-    "files_of_folder",
+    "SampleFiles",
+    "check_given",
     "read_inputs",
     "read_inputs_if_any",
     "read_samples",
+    "sample_files",
     "with_baselines",
 ]
 
@@ -46,15 +50,75 @@ class Inputs:
         return {name: bounds(preprocess) for name, preprocess in self.preprocess.items()}
 
 
+@dataclass(frozen=True)
+class SampleFiles:
+    """Files that are a sample each."""
+
+    files: list[Path]
+    folder: Path | None = None
+    """That they are all the files of."""
+    prefix: str = ""
+    """`NAME=`, where the input was named."""
+
+    def named(self, file: Path) -> str:
+        """One of the files as the command line has it."""
+        return f"{self.prefix}{file}"
+
+
+def check_given(model: ir.Model, texts: Sequence[str], path: Path) -> None:
+    """Raise InputError, with what the model wants, where nothing is given."""
+    if texts:
+        return
+    wanted = _wanted(model)
+    listing = ", ".join(f"{w.name!r} {w.dtype} {describe_shape(w.shape)}" for w in wanted)
+    files = " ".join(f"{w.name}=FILE" for w in wanted) if len(wanted) > 1 else "FILE"
+    raise InputError(
+        f"'{path}': no input is given, and the model wants {listing}. Give it: lrp-onnx explain "
+        f"{path} {files}."
+    )
+
+
+def sample_files(
+    model: ir.Model, texts: Sequence[str], warn: Callable[[str | None], None]
+) -> SampleFiles | None:
+    """The files that are a sample each: those of a folder, or several for a model of one input.
+    None where they are the inputs of one sample. Raises InputError for a folder beside other
+    inputs.
+    """
+    split = [text.rpartition("=") for text in texts]
+    folders = [place for _, _, place in split if Path(place).is_dir()]
+    several = len(texts) > 1 and len(_wanted(model)) == 1
+    if not folders:
+        prefixes = {f"{prefix}{equals}" for prefix, equals, _ in split}
+        if not several or prefixes != {""}:
+            return None
+        files = [Path(text) for text in texts if not is_answer(Path(text))]
+        if left := len(texts) - len(files):
+            warn(f"{left} earlier answer{'s' * (left > 1)} left out")
+        return SampleFiles(files or [Path(text) for text in texts])
+    if len(texts) > 1:
+        raise InputError(
+            f"'{folders[0]}' is a folder, and other inputs are given. Give a folder alone, for a "
+            "model of one input, or a file for each input."
+        )
+    ((prefix, equals, place),) = split
+    folder = Path(place)
+    return SampleFiles(files_of_folder(folder, warn), folder, f"{prefix}{equals}")
+
+
+def _wanted(model: ir.Model) -> tuple[Wanted, ...]:
+    try:
+        return wanted_by(model)
+    except TypeError as e:
+        raise InputError(f"{e}. lrp-onnx cannot fill it from a file.") from e
+
+
 def read_inputs(model: ir.Model, files: Sequence[str], preprocess: Preprocess | None) -> Inputs:
     """Read each `FILE` or `NAME=FILE` for an input of the model.
 
     Raises InputError where an input is missing, unknown or given twice, or a file does not fit.
     """
-    try:
-        wanted = {w.name: w for w in wanted_by(model)}
-    except TypeError as e:
-        raise InputError(f"{e}. lrp-onnx cannot fill it from a file.") from e
+    wanted = {w.name: w for w in _wanted(model)}
     inputs = Inputs(files=_files_by_input(list(wanted), files))
     values = {value.name: value for value in model.graph.inputs}
     for name, file in inputs.files.items():
@@ -96,7 +160,8 @@ def _files_of(text: str, warn: Callable[[str | None], None]) -> list[str]:
 
 def files_of_folder(folder: Path, warn: Callable[[str | None], None]) -> list[Path]:
     """The pictures and arrays of a folder, by name; says how many other files there are."""
-    every = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    shown = (p for p in folder.iterdir() if not p.name.startswith(".") and not is_answer(p))
+    every = sorted(p for p in shown if p.is_file())
     pictures = Image.registered_extensions()
     files = [p for p in every if is_array_file(p) or p.suffix.lower() in pictures]
     if not files:
@@ -107,11 +172,16 @@ def files_of_folder(folder: Path, warn: Callable[[str | None], None]) -> list[Pa
 
 
 def _files_by_input(names: Sequence[str], files: Sequence[str]) -> dict[str, str]:
-    """A file without a name is for the first input that has none yet."""
+    """A file without a name is for the first input that has none yet; an .npz file for each whose
+    name it holds.
+    """
     by_input: dict[str, str] = {}
     for text in files:
         name, equals, file = text.partition("=")
         if not equals or (name not in names and Path(text).exists()):
+            if held := [n for n in array_names(text) if n in names and n not in by_input]:
+                by_input.update(dict.fromkeys(held, text))
+                continue
             name, file = _first_without(by_input, names, text), text
         if name not in names:
             raise InputError(f"input {name!r}: the model has none. Its inputs: {_quoted(names)}.")
@@ -122,7 +192,10 @@ def _files_by_input(names: Sequence[str], files: Sequence[str]) -> dict[str, str
     missing = [name for name in names if name not in by_input]
     if missing:
         example = f"{missing[0]}=FILE"
-        raise InputError(f"no file is given for input {_quoted(missing)}. Give {example!r}.")
+        raise InputError(
+            f"no file is given for input {_quoted(missing)}. Give {example!r}, or all inputs by "
+            "name in one .npz file."
+        )
     return by_input
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import typer
 
@@ -30,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger("onnx_ir").setLevel(logging.CRITICAL)
     try:
         command = typer.main.get_command(app)
+        if words and _is_model(words[0], command.commands):  # type: ignore[attr-defined]
+            words.insert(0, "explain")
         status = command.main(words, prog_name="lrp-onnx", standalone_mode=False)
     except (LrpError, UsageError) as e:
         if "--debug" in words:
@@ -46,6 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say("interrupted; nothing was written.")
         return WRONG
     return status or DONE
+
+
+def _is_model(word: str, commands: Collection[str]) -> bool:
+    """Whether a model stands where a command could: then it is explained."""
+    return word not in commands and (word.endswith(".onnx") or Path(word).is_file())
 
 
 def _say(text: str) -> None:

@@ -7,17 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lrp_onnx.cli.inputs import Inputs
-from lrp_onnx.cli.options import Format
 from lrp_onnx.cli.samples import Sample, note_on
 from lrp_onnx.data.layout import batched_axes, single_axes
-from lrp_onnx.errors import InputError, OutputError
+from lrp_onnx.errors import InputError
 from lrp_onnx.graph.session import Array
 from lrp_onnx.lrp.methods import METHODS
 from lrp_onnx.run.explainer import Explainer, Result
 
-__all__ = ["FORMATS", "check_format", "noun_of", "write"]
+__all__ = ["noun_of", "write"]
 
-FORMATS = tuple(f".{name}" for name in Format)
 SHARED = "Red speaks for the explained output, blue against it."
 COLORS = {
     "gradient": "Red: the explained output rises with this value, blue: it falls.",
@@ -27,15 +25,6 @@ COLORS = {
     "saliency": "The darker, the more the explained output changes with this value.",
 }
 """What the colors of a page mean, by method; SHARED of the others."""
-
-
-def check_format(path: Path) -> None:
-    """Raise OutputError for a name that ends in no format that is written."""
-    if path.suffix.lower() not in FORMATS:
-        raise OutputError(
-            f"output '{path}': results are written as .png, .html or .npz. Choose one of these "
-            "endings."
-        )
 
 
 def noun_of(explainer: Explainer) -> str:

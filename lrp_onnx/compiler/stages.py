@@ -54,6 +54,7 @@ __all__ = [
     "Prepared",
     "compile",
     "compile_prepared",
+    "load_any",
     "load_original",
     "prepare",
     "run_stages",
@@ -152,11 +153,17 @@ def _with_relevance_at(assignment: Assignment, names: Iterable[str]) -> Assignme
 
 def load_original(source: Source, observe: Observer | None = None) -> Loaded:
     """Read a model. Raises ModelError for one that is compiled already."""
+    loaded = load_any(source, observe)
+    check_original(loaded.model)
+    return loaded
+
+
+def load_any(source: Source, observe: Observer | None = None) -> Loaded:
+    """Read a model, or one that is compiled already."""
     began = time.perf_counter()
     loaded = Loaded(source, load(source), observe)
     if observe is not None:
         observe("load", loaded.model, time.perf_counter() - began, None)
-    check_original(loaded.model)
     return loaded
 
 

@@ -17,7 +17,7 @@ from lrp_onnx.data.preprocess import PRESETS, Preprocess, bounds, normalize_pixe
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.session import Dimension
 
-__all__ = ["fit_array", "is_array_file", "load_input"]
+__all__ = ["array_names", "fit_array", "is_array_file", "load_input"]
 
 ARRAY_SUFFIXES = (".npy", ".npz")
 
@@ -25,6 +25,16 @@ ARRAY_SUFFIXES = (".npy", ".npz")
 def is_array_file(path: str | os.PathLike[str]) -> bool:
     """Whether `path` is read as an array (.npy, .npz) and not as a picture."""
     return Path(path).suffix.lower() in ARRAY_SUFFIXES
+
+
+def array_names(path: str | os.PathLike[str]) -> list[str]:
+    """The names of the arrays that an .npz file holds; none of another file or a damaged one, which
+    `load_input` says.
+    """
+    if Path(path).suffix.lower() != ".npz" or not zipfile.is_zipfile(path):
+        return []
+    with zipfile.ZipFile(path) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
 def load_input(

@@ -190,12 +190,15 @@ CASES = [
     Case("explain model.onnx wrong.npy -o older.png", ["wrong.npy", "[1, 1, 9, 8]"]),
     Case("explain model.onnx double.npy -o older.png", ["double.npy"]),
     Case("explain model.onnx x=image.npy -o older.png", ["'x'", "'image'"]),
-    Case("explain model.onnx image.npy image.npy -o older.png", ["one file too many"]),
+    Case("verify model.onnx image.npy image.npy", ["one file too many"]),
+    Case(
+        "explain model.onnx image.npy image.npy -o older.png", ["many are written", "Name a folder"]
+    ),
     Case("explain model.onnx image=image.npy image=image.npy -o older.png", ["twice"]),
     Case("explain model.onnx image.npy -o older.jpg", ["older.jpg", ".png, .html or .npz"]),
     Case("explain model.onnx image.npy -o older.png --labels absent.txt", ["absent.txt"]),
     Case("explain model.onnx image.npy -o older.png --target input", ["--target input=3"]),
-    Case("explain model.onnx -o older.png", ["FILE"]),
+    Case("explain model.onnx -o older.png", ["no input is given", "FILE"]),
     Case("inspect domain.onnx", ["Swirl", "Twist"]),
     Case("inspect model.onnx --graph older.jpg", ["older.jpg", ".svg"]),
     Case("verify model.onnx absent.npy", ["absent.npy", "Check the path"]),

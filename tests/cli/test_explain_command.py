@@ -146,13 +146,12 @@ def test_a_preprocess_needs_a_picture(folder: Path, capsys: Capture) -> None:
     assert "no picture is given" in outcome.err
 
 
-@pytest.mark.parametrize("command", ["explain", "verify", "bench"])
+@pytest.mark.parametrize("command", ["verify", "bench"])
 def test_a_compiled_model_is_not_explained_again(
     command: str, folder: Path, capsys: Capture
 ) -> None:
     lrp_onnx.compile("model.onnx", target="input").save("compiled.onnx")
-    out = ["-o", "r.png"] if command == "explain" else []
-    outcome = run_command(capsys, command, "compiled.onnx", "x.npy", *out)
+    outcome = run_command(capsys, command, "compiled.onnx", "x.npy")
     assert outcome.status == 2
     assert "already computes relevance" in outcome.err
 
