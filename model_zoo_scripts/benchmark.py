@@ -197,9 +197,11 @@ def visited(bench: Bench, options: argparse.Namespace) -> Iterator[Row]:
         every = itertools.product(options.models, options.composites, bench.batches)
         for name, composite, batch in every:
             zennit = "zennit" in wanted and name not in networks.SMOOTH
-            others = ours | ({"Zennit": on(bench, contestants.zennit)} if zennit else {})
-            if "autograd" in wanted:
+            others = dict(ours)
+            if "autograd" in wanted:  # before Zennit puts its hooks on the network
                 others[AUTOGRAD] = on(bench, contestants.autograd)
+            if zennit:
+                others["Zennit"] = on(bench, contestants.zennit)
             yield from available(bench.row, name, composite, others, batch)
     if "captum" in wanted:
         yield from available(bench.row, "vgg16", "epsilon", {"Captum's LRP": contestants.captum})

@@ -101,6 +101,7 @@ def autograd(name: str, composite: str, batch: int, device: str = "cpu") -> Iter
     class, of a transformer with respect to its embedded tokens.
     """
     net, x = on_torch(name, batch, device)
+    net = copy.deepcopy(net)  # the other one will have Zennit's hooks
     for parameter in net.parameters():
         parameter.requires_grad_(False)
 
