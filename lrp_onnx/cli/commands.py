@@ -310,8 +310,12 @@ def bench(
     preprocess: Preprocessing = None,
     runs: Annotated[int, typer.Option(min=1, help="How many times each is run.")] = 20,
     batch: Annotated[
-        int, typer.Option(min=1, help="Samples of a random input, where the batch size is open.")
-    ] = 1,
+        str,
+        typer.Option(
+            metavar="N,…",
+            help="Samples of a random input, where the batch size is open; several: 1,8,64.",
+        ),
+    ] = "1",
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads for one operator [one per core].")
     ] = None,
@@ -320,13 +324,17 @@ def bench(
     options: Options,
 ) -> int:
     """Measure time and memory of prediction and explanation."""
+    batches = benchmark.batches_of(batch)
     with StageProgress(options, quiet=json) as progress:
         loaded = load_original(model, progress)
         read, chosen = read_inputs_if_any(loaded.model, inputs, preprocess, options.compile)
         compiled = compile_prepared(prepare(loaded, chosen, read.ranges))
         _warn(*compiled.warnings)
-        progress.begin("measure", runs)
-        costs = measure(model, compiled, read.feeds or None, runs, progress.tick, batch, threads)
+        progress.begin("measure", runs * len(batches))
+        feeds = read.feeds or None
+        costs = [
+            measure(model, compiled, feeds, runs, progress.tick, size, threads) for size in batches
+        ]
     if json:
         tables.show_json(benchmark.costs_json(costs))
     else:

@@ -204,6 +204,7 @@ CASES = [
     Case("verify model.onnx absent.npy", ["absent.npy", "Check the path"]),
     Case("verify empty.onnx", ["is empty"]),
     Case("bench model.onnx --runs 0", ["--runs"]),
+    Case("bench model.onnx --batch 1,0", ["--batch 1,0", "1,8,64"]),
     Case("bench empty.onnx", ["is empty"]),
     Case("rules nothing", ["nothing", "Known:"]),
     Case("rules absent.toml", ["absent.toml"]),

@@ -339,6 +339,13 @@ def test_bench_tells_machines_the_same(folder: Path, capsys: Capture) -> None:
     assert told["ratio"] == told["explanation"]["median"] / told["forward"]["median"]
     assert told["shapes"] == {"image": [4, 1, 8, 8]}
     assert told["forward_samples_per_second"] == 4 / told["forward"]["median"]
+    four[5] = "1,4"
+    both = json.loads(run_command(capsys, *four).out)["batches"]
+    assert [costs["samples"] for costs in both] == [1, 4]
+    table = run_command(capsys, *four[:-1]).out
+    assert re.findall(r"^ *(forward\D*?) +(\d+) ", table, re.M) == [
+        (name, size) for size in "14" for name in ("forward", "forward and relevance")
+    ]
 
 
 def test_demo_in_an_empty_folder(
