@@ -23,7 +23,7 @@ from lrp_onnx.cli.results import (
     sum_of_steps,
     top_channels,
 )
-from lrp_onnx.cli.samples import Sample, missing_labels, note_on, samples_of
+from lrp_onnx.cli.samples import Sample, check_class_names, note_on, samples_of
 from lrp_onnx.compiler.stages import Loaded
 from lrp_onnx.graph.annotations import COMPLETENESS
 from lrp_onnx.graph.atomic_files import atomic_group
@@ -71,7 +71,7 @@ def _explained(model: OpenModel, inputs: Inputs, out: Path, warn: Warn) -> Answe
     result = model.run(inputs)
     took = time.monotonic() - began
     for explainer, own in by_output(model.explainer, result):
-        warn(missing_labels(explainer, own, model.labels))
+        check_class_names(explainer, own, model.labels)
     paths = output_paths(out, model.outputs)
     if len(paths) == 1:
         written = write_result(model, inputs, result, paths)

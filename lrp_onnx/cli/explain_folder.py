@@ -20,7 +20,7 @@ from lrp_onnx.cli.open_model import OpenModel, Request, Warn, open_model
 from lrp_onnx.cli.options import Format, Options
 from lrp_onnx.cli.progress import StageProgress
 from lrp_onnx.cli.results import maps_as_arrays
-from lrp_onnx.cli.samples import missing_labels, note_on
+from lrp_onnx.cli.samples import check_class_names, note_on
 from lrp_onnx.compiler.stages import Loaded
 from lrp_onnx.errors import CheckError, InputError
 from lrp_onnx.graph.atomic_files import atomic_group
@@ -92,7 +92,7 @@ def explain_many(
         for number, (file, result, inputs) in enumerate(results):
             if number == 0:
                 for explainer, own in by_output(model.explainer, result):
-                    warn(missing_labels(explainer, own, model.labels))
+                    check_class_names(explainer, own, model.labels)
             with outcome.attempt(file):
                 outcome.written[file] = write_result(model, inputs, result, places[file])
             progress.tick()

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from lrp_onnx.cli.explained_entry import explained_entry
-from lrp_onnx.data.labels import class_name
+from lrp_onnx.data.labels import check_labels, class_name
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import TOPK_INDEX, has_batch
 from lrp_onnx.graph.session import Array
 from lrp_onnx.run.explainer import Explainer, Result
 from lrp_onnx.validate.verdict import BLOWN_UP, is_against
 
-__all__ = ["Labels", "Sample", "missing_labels", "note_on", "samples_of"]
+__all__ = ["Labels", "Sample", "check_class_names", "note_on", "samples_of"]
 
 Labels = Mapping[int, str]
 LITTLE = 0.1
@@ -211,11 +211,14 @@ def _scored(index: int, y: Array, labels: Labels | None) -> str:
     return f"{class_name(labels, index)}, {f'{value:.2%}' if probabilities else f'{value:.5g}'}"
 
 
-def missing_labels(explainer: Explainer, result: Result, labels: Labels | None) -> str | None:
-    """A sentence where there are fewer labels than classes."""
-    y, axis = result.outputs[explainer.metadata["output"]], explainer.metadata["class_axis"]
-    classes = y.shape[int(axis)] if axis and y.ndim < 3 else 0
-    if labels is None or len(labels) >= classes:
-        return None
-    count = f"{len(labels)} label{'s' * (len(labels) != 1)}"
-    return f"{count} for {classes} classes; the other classes are shown by number"
+def check_class_names(explainer: Explainer, result: Result, labels: Labels | None) -> None:
+    """Raise InputError where there are more or fewer labels than classes."""
+    metadata = explainer.metadata
+    y, axis = result.outputs[metadata["output"]], metadata["class_axis"]
+    scores = json.loads(metadata.get("head") or "{}").get("scores")
+    if labels is None:
+        return
+    if scores is not None:
+        check_labels(labels, scores[1] - scores[0], metadata["output"])
+    elif axis and y.ndim < 3 and not metadata.get("head"):
+        check_labels(labels, y.shape[int(axis)], metadata["output"])

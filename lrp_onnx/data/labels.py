@@ -1,9 +1,8 @@
-"""Names of classes from a file: one a line, or JSON (a list, or an object from index to name); and
-the class that a name stands for.
-"""
+"""Names of classes from a file, and the class that a name stands for."""
 
 from __future__ import annotations
 
+import csv
 import difflib
 import json
 import os
@@ -11,9 +10,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lrp_onnx.data.label_forms import names_in, names_of_csv, names_of_lines
 from lrp_onnx.errors import InputError, TargetError
 
-__all__ = ["class_name", "class_named", "classes_named", "labels_of", "load_labels"]
+__all__ = [
+    "check_labels",
+    "class_name",
+    "class_named",
+    "classes_named",
+    "labels_of",
+    "load_labels",
+]
+
+FORMS = "one class name a line, .csv, .json or .yaml"
+BACKGROUND = {"background", "none", "__background__", "dummy", "unlabeled", "n/a"}
 
 MOST_NEAR = 5
 NEAR = 0.6
@@ -35,7 +45,7 @@ def labels_of(source: object) -> dict[int, str]:
 
 
 def load_labels(path: str | os.PathLike[str]) -> dict[int, str]:
-    """Class index to name. A name given as a list, as ["n02123045", "tabby"], is its last entry.
+    """Class index to name, by the ending of the file's name; see `label_forms`.
 
     Raises InputError where the file cannot be read or holds no names.
     """
@@ -43,13 +53,38 @@ def load_labels(path: str | os.PathLike[str]) -> dict[int, str]:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         fact = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise InputError(
-            f"labels '{path}': {fact}. Give one class name a line, or JSON."
-        ) from error
-    names = _from_json(text, path) if text.lstrip()[:1] in ("[", "{") else _from_lines(text)
-    if not names:
-        raise InputError(f"labels '{path}': holds no names. Give one class name a line, or JSON.")
+        raise InputError(f"labels '{path}': {fact}. Give {FORMS}.") from error
+    names = _names(text, Path(path))
+    if not any(names.values()):
+        raise InputError(f"labels '{path}': holds no names. Give {FORMS}.")
     return names
+
+
+def check_labels(labels: Mapping[int, str], classes: int, output: str) -> None:
+    """Raise InputError where there are more or fewer names than classes, with what may be the
+    reason.
+    """
+    count = max(len(labels), max(labels, default=-1) + 1)
+    if count == classes:
+        return
+    first = labels.get(0, "")
+    remedy = "Give the names that the model was trained with, one for each class"
+    if count == classes + 1:
+        alike = _plain(first) in BACKGROUND
+        remedy = (
+            f"The first name, {first!r}, is {'' if alike else 'perhaps '}that of a background "
+            "class which this model does not have: then delete it, or every name is off by one"
+        )
+    elif count + 1 == classes:
+        remedy = (
+            "Many models of one class more have a background class in front: then put a name such "
+            "as 'background' first, or every name is off by one"
+        )
+    names = f"{count} name{'s' * (count != 1)}"
+    raise InputError(
+        f"labels: {names} for {classes} class{'es' * (classes != 1)} of output {output!r}. "
+        f"{remedy}."
+    )
 
 
 def classes_named(labels: Mapping[int, str], name: str) -> list[int]:
@@ -105,23 +140,28 @@ def class_name(labels: Mapping[int, str] | None, index: int) -> str:
     return f"{name} ({index})" if name else f"class {index}"
 
 
-def _from_lines(text: str) -> dict[int, str]:
-    # an empty line inside is a class without a name, so that the others keep their numbers
-    return {index: line.strip() for index, line in enumerate(text.rstrip().splitlines())}
-
-
-def _from_json(text: str, path: str | os.PathLike[str]) -> dict[int, str]:
+def _names(text: str, path: Path) -> dict[int, str]:
+    ending = path.suffix.lower()
     try:
-        table = json.loads(text)
-        pairs = table.items() if isinstance(table, dict) else enumerate(table)
-        return {int(index): _name(value) for index, value in pairs}
-    except (ValueError, TypeError, IndexError) as error:
+        if ending in (".yaml", ".yml"):
+            return names_in(_yaml(text, path))
+        if text.lstrip()[:1] in ("[", "{"):
+            return names_in(json.loads(text))
+        return names_of_csv(text) if ending in (".csv", ".tsv") else names_of_lines(text)
+    except (ValueError, TypeError, IndexError, csv.Error) as error:
+        fact = " ".join(str(error).split())
         remedy = 'Write ["name", ...] or {"0": "name", ...}'
-        raise InputError(f"labels '{path}': not such JSON ({error}). {remedy}.") from error
+        raise InputError(f"labels '{path}': not such names ({fact}). {remedy}.") from error
 
 
-def _name(value: Any) -> str:
-    name = value[-1] if isinstance(value, list) else value
-    if not isinstance(name, str):
-        raise TypeError(f"{name!r} is no name")
-    return name
+def _yaml(text: str, path: Path) -> Any:
+    try:
+        import yaml
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"labels '{path}': YAML is read with PyYAML. Install it: pip install pyyaml."
+        ) from error
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error

@@ -7,7 +7,7 @@ them. A preset is one such set of numbers; a user's own is a TOML file with the 
     mean = [104, 117, 123]           # one number, or one per channel of the model; default 0
     std = 1.0                        # likewise; default 1
     order = "BGR"                    # default "RGB"
-    fit = "letterbox"                # default "resize"; or "center-crop"
+    fit = "letterbox"                # default "resize"; or "center-crop" (also "centre-crop")
     crop = 0.875                     # center-crop keeps this part of the side
     fill = [114, 114, 114]           # letterbox: pixel value(s), red first; default 0
     size = [320, 480]                # height, width (or one number) where the model leaves it open
@@ -160,6 +160,8 @@ def _from_table(table: Mapping[str, Any], path: Path) -> Preprocess:
 
 
 def _read(path: Path, key: str, value: Any) -> Any:
+    if value == "centre-crop":
+        value = "center-crop"
     if key in FIXED_CHOICES:
         if value not in FIXED_CHOICES[key]:
             raise _key_error(path, key, f"{value!r}", f"Give one of {_listed(FIXED_CHOICES[key])}")

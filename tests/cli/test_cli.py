@@ -201,10 +201,21 @@ def test_explain_an_array_and_another_class(folder: Path, capsys: Capture) -> No
         assert_close(arrays["h_relevance"], expected.relevance["h"])
 
 
-def test_explain_says_how_many_labels_are_missing(folder: Path, capsys: Capture) -> None:
-    (folder / "names.txt").write_text("cat\ndog\n")
-    arguments = ["model.onnx", "x.npy", "-o", "r.npz", "--labels", "names.txt"]
-    assert "2 labels for 4 classes" in run_command(capsys, "explain", *arguments).err
+@pytest.mark.parametrize("where", ["x.npy", "in"])
+@pytest.mark.parametrize(
+    ("names", "said"), [("cat", "1 name for 4"), ("a b c d e", "5 names for 4")]
+)
+def test_explain_wants_a_name_for_each_class(
+    names: str, said: str, where: str, folder: Path, capsys: Capture
+) -> None:
+    (folder / "names.txt").write_text("\n".join(names.split()))
+    (folder / "in").mkdir()
+    np.save("in/x.npy", np.load("x.npy"))
+    arguments = ["model.onnx", where, "-o", "r/", "--labels", "names.txt"]
+    outcome = run_command(capsys, "explain", *arguments)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert f"labels: {said} classes of output 'logits'" in outcome.err
+    assert not (folder / "r").exists()
 
 
 NOTES = {

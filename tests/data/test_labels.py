@@ -2,7 +2,7 @@
 
 import pytest
 
-from lrp_onnx.data.labels import class_name, load_labels
+from lrp_onnx.data.labels import check_labels, class_name, labels_of, load_labels
 from lrp_onnx.errors import InputError
 
 
@@ -20,6 +20,63 @@ def test_labels(tmp_path, text, expected):
     path = tmp_path / "labels"
     path.write_text(text, encoding="utf-8")
     assert load_labels(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        pytest.param("a.json", '{"cat": 0, "dog": 1}', {0: "cat", 1: "dog"}, id="name-to-index"),
+        pytest.param("a.json", '{"model": "m", "id2label": {"0": "cat"}}', {0: "cat"}, id="config"),
+        pytest.param("a.json", '{"label2id": {"cat": 3}}', {3: "cat"}, id="label2id"),
+        pytest.param("a.json", '[{"id": 2, "name": "cat"}]', {2: "cat"}, id="records"),
+        pytest.param(
+            "a.json", '[{"label": "cat"}, {"label": "dog"}]', {0: "cat", 1: "dog"}, id="no-id"
+        ),
+        pytest.param("a.csv", "cat\ndog\n", {0: "cat", 1: "dog"}, id="csv-names"),
+        pytest.param("a.csv", "1,cat\n0,dog\n", {1: "cat", 0: "dog"}, id="csv-numbered"),
+        pytest.param("a.csv", "name;id\ncat;4\n", {4: "cat"}, id="csv-header"),
+        pytest.param("a.csv", 'id,name\n0,"tench, Tinca"\n', {0: "tench, Tinca"}, id="csv-quoted"),
+        pytest.param("a.csv", "index,x,label\n0,9,cat\n", {0: "cat"}, id="csv-columns"),
+        pytest.param("a.yaml", "names:\n  0: cat\n  1: dog\n", {0: "cat", 1: "dog"}, id="yaml"),
+        pytest.param("a.yml", "- cat\n- dog\n", {0: "cat", 1: "dog"}, id="yaml-list"),
+    ],
+)
+def test_forms_of_labels(tmp_path, name, text, expected):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert load_labels(tmp_path / name) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "id,name\nx,cat\n"),
+        ("a.yaml", "a: [b"),
+        ("a.yaml", "3"),
+        ("a.json", '{"names": [3]}'),
+    ],
+)
+def test_other_forms_are_refused(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=f"labels '.*{name}'.*Write"):
+        load_labels(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("names", "classes", "said"),
+    [
+        (["a"], 3, "1 name for 3 classes of output 'y'"),
+        (["a", "b", "c", "d", "e"], 3, "5 names for 3 classes of output 'y'"),
+        (["background", "a", "b", "c"], 3, "'background', is that of a background class"),
+        (["tench", "a", "b", "c"], 3, "'tench', is perhaps that of a background class"),
+        (["a", "b"], 3, "put a name such as 'background' first"),
+        ({5: "a"}, 3, "6 names for 3"),
+    ],
+)
+def test_as_many_names_as_classes(names, classes, said):
+    with pytest.raises(InputError, match="labels: ") as caught:
+        check_labels(labels_of(names), classes, "y")
+    assert said in str(caught.value)
+    check_labels(labels_of(["a"] * 3), 3, "y")
 
 
 @pytest.mark.parametrize("text", ["", "\n", "[1, 2]", '{"a": "b"}', "[", "[[]]", "{}"])

@@ -74,6 +74,12 @@ def test_file_has_every_key(tmp_path):
     )  # fmt: skip
 
 
+def test_both_spellings_of_a_crop(tmp_path):
+    for spelling in ("center-crop", "centre-crop"):
+        (tmp_path / "mine.toml").write_text(f'fit = "{spelling}"')
+        assert load_preprocess(tmp_path / "mine.toml").fit == "center-crop"
+
+
 def test_bgr_mean_is_in_the_order_of_the_model(tmp_path):
     preprocess = Preprocess("caffe", 1.0, (104.0, 117.0, 123.0), order="BGR")
     x = load_input(plain(tmp_path / "a.png"), ["N", 3, 4, 6], F32, preprocess)
