@@ -14,7 +14,7 @@ from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import TOPK_INDEX, has_batch
 from lrp_onnx.graph.session import Array
 from lrp_onnx.run.explainer import Explainer, Result
-from lrp_onnx.validate.verdict import BLOWN_UP, is_against
+from lrp_onnx.validate.verdict import BLOWN_UP, out_of_proportion
 
 __all__ = ["Labels", "Sample", "check_class_names", "note_on", "samples_of"]
 
@@ -63,14 +63,14 @@ class Sample:
         return 100 * (1 - self.total / self.start)
 
     @property
-    def against(self) -> bool:
-        """Whether the sum of relevance has the other sign."""
-        return self.conserving and bool(self.start) and is_against(self.total, self.start or 0.0)
+    def wrong(self) -> str:
+        """What is wrong with the sum of relevance, its sign or its size; empty if nothing is."""
+        return out_of_proportion(self.total, self.start) if self.conserving and self.start else ""
 
 
 def note_on(samples: Sequence[Sample]) -> str:
-    """What to think of relevance that hardly arrived or changed its sign, of all samples at once;
-    empty where there is none.
+    """What to think of relevance that hardly arrived, is far too much or changed its sign, of all
+    samples at once; empty where there is none.
     """
     blown_up = [s for s in samples if s.start and s.magnitude > BLOWN_UP * abs(s.start)]
     if blown_up:
@@ -79,14 +79,14 @@ def note_on(samples: Sequence[Sample]) -> str:
             f"in absolute value relevance adds up to {times:.4g} times what is explained: terms "
             "of both signs cancel, so that the map means nothing (lrp-onnx verify shows where)"
         )
-    against = [s for s in samples if s.against]
-    if against:
-        worst = max(against, key=lambda s: abs(s.total / (s.start or 1.0)))
-        some = f" ({len(against)} of {len(samples)} times)" if len(against) < len(samples) else ""
+    wrong = [s for s in samples if s.wrong]
+    if wrong:
+        worst = max(wrong, key=lambda s: abs(s.total / (s.start or 1.0)))
+        some = f" ({len(wrong)} of {len(samples)} times)" if len(wrong) < len(samples) else ""
         return (
-            f"relevance sums to {worst.total:.4g} where {worst.start:.4g} is explained{some}: the "
-            "sign is against the prediction's, so that the map cannot be trusted (lrp-onnx verify "
-            "shows what took the rest; try another composite)"
+            f"relevance sums to {worst.total:.4g} where {worst.start:.4g} is explained{some}: "
+            f"{worst.wrong}, so that the map cannot be trusted (lrp-onnx verify shows what took "
+            "the rest; try another composite)"
         )
     percents = [sample.absorbed for sample in samples if sample.absorbed is not None]
     if not percents:

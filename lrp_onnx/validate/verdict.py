@@ -34,7 +34,7 @@ __all__ = [
     "Part",
     "Verdict",
     "completeness_of",
-    "is_against",
+    "out_of_proportion",
     "unsteady_map",
 ]
 
@@ -48,6 +48,8 @@ ROUGH = 0.05
 """Part of it that the gradients at the steps may be off by before they are made complete."""
 AGAINST = 0.1
 """Part of what is explained beyond which a sum of relevance of the other sign is told."""
+OVER = 10
+"""So many times what is explained a sum of relevance of its sign may be."""
 ROUNDED = 32
 """So many times the last digit of f its value may be off."""
 
@@ -155,7 +157,7 @@ class Part:
         """Why the result means nothing though everything holds; empty where it does not."""
         return (
             _ill_conditioned(self.maps, self.lines)
-            or _against(self.explained, self.relevance, self.lines)
+            or _sum_is_off(self.explained, self.relevance, self.lines)
             or _nothing_to_explain(self.completeness)
         )
 
@@ -260,15 +262,21 @@ def _ill_conditioned(maps: Mapping[str, Array], lines: Sequence[Line]) -> str:
     )
 
 
-def is_against(total: float, explained: float) -> bool:
-    """Whether a sum of relevance has the other sign than what is explained."""
-    return total * explained < 0 and abs(total) > AGAINST * abs(explained)
+def out_of_proportion(total: float, explained: float) -> str:
+    """What is wrong with a sum of relevance beside what is explained: its sign or its size; empty
+    where nothing is.
+    """
+    if total * explained < 0 and abs(total) > AGAINST * abs(explained):
+        return "its sign is against the prediction's"
+    times = total / explained if explained else 0.0
+    return f"that is {times:.4g} times as much" if times > OVER else ""
 
 
-def _against(explained: float, relevance: Mapping[str, float], lines: Sequence[Line]) -> str:
+def _sum_is_off(explained: float, relevance: Mapping[str, float], lines: Sequence[Line]) -> str:
     """A sentence where that is so of all inputs together, though rules that conserve were taken."""
     total = sum(relevance.values())
-    if not all(line.conserves for line in lines) or not lines or not is_against(total, explained):
+    wrong = out_of_proportion(total, explained)
+    if not all(line.conserves for line in lines) or not lines or not wrong:
         return ""
     took = {
         "the biases": sum(line.bias for line in lines),
@@ -277,8 +285,8 @@ def _against(explained: float, relevance: Mapping[str, float], lines: Sequence[L
     }
     most = max(took, key=lambda name: abs(took[name]))
     return (
-        f"relevance sums to {total:.4g} where {explained:.4g} is explained: its sign is against "
-        f"the prediction's, since {most} took {took[most]:.4g}. Try another composite."
+        f"relevance sums to {total:.4g} where {explained:.4g} is explained: {wrong}, since {most} "
+        f"took {took[most]:.4g}. Try another composite."
     )
 
 
