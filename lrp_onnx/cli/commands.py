@@ -109,8 +109,9 @@ def explain(
         list[str] | None,
         typer.Argument(
             metavar="[NAME=]FILE…|FOLDER",
-            help="A picture, .npy or .npz; several files or a folder are a sample each; a file for "
-            "each input, or an .npz with all by name, where the model has several.",
+            help="A picture, .npy, .npz, .txt or a sentence in quotes; several files or a folder "
+            "are a sample each. A model of several inputs takes a file for each, or an .npz with "
+            "all by name.",
             show_default=False,
         ),
     ] = None,
@@ -124,6 +125,13 @@ def explain(
         ),
     ] = None,
     preprocess: Preprocessing = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Of a text model: tokenizer.json or vocab.txt [the one beside the model].",
+        ),
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="How many files run together.")] = 8,
     format_: Annotated[
         Format | None,
@@ -136,9 +144,11 @@ def explain(
     options: Options,
 ) -> int:
     """Explain a file, several or a folder: write pictures or arrays."""
-    request = Request(model, tuple(inputs or ()), Destination(out, format_), preprocess)
+    request = Request(model, tuple(inputs or ()), Destination(out, format_), preprocess, tokenizer)
     answer = explain_inputs(request, options, batch, _warn)
     tables.show(tables.facts(answer.rows))
+    if answer.words and not tables.in_pipe():
+        tables.show("", *answer.words)
     for problem in answer.failed:
         note(" ".join(problem.split()), "not explained: ")
     if show and typer.launch(str(answer.place)):

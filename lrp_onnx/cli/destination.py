@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -96,7 +97,7 @@ def check_writable(out: Path, model: Path, *inputs: str) -> None:
     Raises OutputError.
     """
     for source, what in ((model, "the model"), *((Path(i), "the input") for i in inputs)):
-        if out.exists() and source.exists() and out.samefile(source):
+        if out.exists() and os.path.exists(source) and out.samefile(source):
             raise OutputError(f"output '{out}': that is {what} itself. Name another file.")
     if out.parent.exists():
         with atomic(out):

@@ -9,6 +9,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rich.text import Text
+
 from lrp_onnx.cli.destination import check_writable, made_folder
 from lrp_onnx.cli.each_output import by_output, output_paths
 from lrp_onnx.cli.explained import explained_entries, explained_rows
@@ -51,13 +53,17 @@ class Answer:
     """The first file that was written, or the folder of many."""
     failed: tuple[str, ...] = ()
     """A line for each file that could not be explained."""
+    words: tuple[Text, ...] = ()
+    """Of a text in the colors of their relevance."""
 
 
 def explain_one(request: Request, options: Options, loaded: Loaded, warn: Warn) -> Answer:
     """Explain the inputs of one run. Raises LrpError as every step on the way does."""
     preprocess = request.load_preprocess()
-    inputs = read_inputs(loaded.model, request.inputs, preprocess)
-    out = request.out.of_one(Path(next(iter(inputs.files.values()))))
+    inputs = read_inputs(loaded.model, request.inputs, preprocess, request.texts)
+    out = request.out.of_one(inputs.place)
+    for text in inputs.texts.values():
+        warn(text.notice)
     check_writable(out, request.model, *inputs.files.values())
     model = open_model(request, options.compile, loaded, inputs, preprocess, warn, True)
     with made_folder(out.parent) if request.out.is_folder else nullcontext():
@@ -79,7 +85,22 @@ def _explained(model: OpenModel, inputs: Inputs, out: Path, warn: Warn) -> Answe
         with atomic_group(*paths) as temporary:
             written = write_result(model, inputs, result, temporary)
     rounding = _rounding(model, inputs, took, warn)
-    return Answer([*_shown(model, written, paths), ("rounding", rounding)], paths[0])
+    rows = [*_shown(model, written, paths), ("rounding", rounding)]
+    more, words = _words(inputs, result)
+    return Answer([*rows, *more], paths[0], (), words)
+
+
+def _words(inputs: Inputs, result: Result) -> tuple[list[tuple[str, str]], tuple[Text, ...]]:
+    """Of a text the words with the most relevance, and all in colors."""
+    from lrp_onnx.visual.words import colored_words, largest_words
+
+    rows, lines = [], []
+    for name, text in inputs.texts.items():
+        if name in result.relevance and len(result.relevance[name]) == 1:
+            words, (sums,) = [word.text for word in text.words], text.sums(result.relevance[name])
+            rows.append(("words", largest_words(words, sums)))
+            lines.append(colored_words(words, [word.is_apart for word in text.words], sums))
+    return rows, tuple(lines)
 
 
 def _rounding(model: OpenModel, inputs: Inputs, took: float, warn: Warn) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from lrp_onnx.data.inputs import array_names, is_array_file, load_input
 from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.data.preprocess import Preprocess, bounds, load_preprocess
 from lrp_onnx.data.samples import wanted_by
+from lrp_onnx.data.text import Text, Tokenizer, find_tokenizer, text_inputs
 from lrp_onnx.errors import InputError
 from lrp_onnx.gradients.baseline import read_baselines
 from lrp_onnx.graph.session import Array, Wanted
@@ -26,6 +29,7 @@ from lrp_onnx.options import CompileOptions
 __all__ = [
     "Inputs",
     "SampleFiles",
+    "TextReader",
     "check_given",
     "read_inputs",
     "read_inputs_if_any",
@@ -33,6 +37,10 @@ __all__ = [
     "sample_files",
     "with_baselines",
 ]
+
+
+MOST_LETTERS = 40
+"""Of a sentence in the name of its answer."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,10 @@ class Inputs:
     preprocess: dict[str, Preprocess] = field(default_factory=dict)
     """By input, for those that are pictures."""
     files: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, Text] = field(default_factory=dict)
+    """By input of token ids."""
+    place: Path = Path()
+    """Beside what answers may lie."""
 
     @property
     def ranges(self) -> Ranges:
@@ -86,8 +98,15 @@ def sample_files(
     inputs.
     """
     split = [text.rpartition("=") for text in texts]
-    folders = [place for _, _, place in split if Path(place).is_dir()]
-    several = len(texts) > 1 and len(_wanted(model)) == 1
+    folders = [place for _, _, place in split if os.path.isdir(place)]
+    wanted = _wanted(model)
+    roles = text_inputs(wanted)
+    several = len(texts) > 1 and len(wanted) - max(0, len(roles) - 1) == 1
+    if several and roles and not all(os.path.isfile(text) for text in texts):
+        raise InputError(
+            f"{len(texts)} texts are given, and not all are files. Put a sentence in quotes, or "
+            "each of several into a .txt file."
+        )
     if not folders:
         prefixes = {f"{prefix}{equals}" for prefix, equals, _ in split}
         if not several or prefixes != {""}:
@@ -103,7 +122,8 @@ def sample_files(
         )
     ((prefix, equals, place),) = split
     folder = Path(place)
-    return SampleFiles(files_of_folder(folder, warn), folder, f"{prefix}{equals}")
+    more = (".txt",) if roles else ()
+    return SampleFiles(files_of_folder(folder, warn, more), folder, f"{prefix}{equals}")
 
 
 def _wanted(model: ir.Model) -> tuple[Wanted, ...]:
@@ -113,13 +133,69 @@ def _wanted(model: ir.Model) -> tuple[Wanted, ...]:
         raise InputError(f"{e}. lrp-onnx cannot fill it from a file.") from e
 
 
-def read_inputs(model: ir.Model, files: Sequence[str], preprocess: Preprocess | None) -> Inputs:
-    """Read each `FILE` or `NAME=FILE` for an input of the model.
+@dataclass(frozen=True)
+class TextReader:
+    """What makes tokens of texts: the tokenizer that is named, or lies beside the model."""
+
+    model: Path
+    tokenizer: str | None = None
+
+    def read(self, text: str, inputs: Sequence[Wanted]) -> Text:
+        """A sentence, or the text of a .txt file, in tokens."""
+        place = self.tokenizer or find_tokenizer(self.model)
+        if place is None:
+            raise InputError(
+                f"a text is given, and beside '{self.model}' there is no tokenizer.json or "
+                "vocab.txt. Give the one that the model was trained with: --tokenizer FILE."
+            )
+        if os.path.isfile(text):
+            try:
+                text = Path(text).read_text(encoding="utf-8-sig").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                fact = getattr(error, "strerror", None) or "not UTF-8 text"
+                raise InputError(f"'{text}': {fact}. Give a text file.") from error
+        return Tokenizer(place)(text, inputs)
+
+
+def is_text(text: str, names: Collection[str] = ()) -> bool:
+    """Whether it is a .txt file, or no file's name: a sentence."""
+    name, equals, _ = text.partition("=")
+    if equals and name in names:
+        return False
+    ending = Path(text).suffix.lower()
+    return ending == ".txt" or not (os.path.exists(text) or (ending and " " not in text))
+
+
+def _place_of(text: str) -> Path:
+    """The file itself; of a sentence one in this folder that is named for its first words."""
+    if os.path.exists(text):
+        return Path(text)
+    words = re.sub(r"[^\w]+", "-", text.casefold()).strip("-")
+    return Path(f"{words[:MOST_LETTERS].strip('-') or 'text'}.txt")
+
+
+def read_inputs(
+    model: ir.Model,
+    files: Sequence[str],
+    preprocess: Preprocess | None,
+    texts: TextReader | None = None,
+) -> Inputs:
+    """Read each `FILE` or `NAME=FILE` for an input of the model; with `texts` a sentence or text
+    file for all inputs of tokens.
 
     Raises InputError where an input is missing, unknown or given twice, or a file does not fit.
     """
     wanted = {w.name: w for w in _wanted(model)}
-    inputs = Inputs(files=_files_by_input(list(wanted), files))
+    roles = {} if texts is None else text_inputs(list(wanted.values()))
+    sentence = next((t for t in files if is_text(t, wanted)), None) if roles else None
+    inputs = Inputs(place=_place_of(next(iter(files))) if len(files) else Path())
+    if sentence is not None and texts is not None:
+        ids = next(name for name, role in roles.items() if role == "ids")
+        inputs.texts[ids] = texts.read(sentence, list(wanted.values()))
+        inputs.feeds.update(inputs.texts[ids].feeds)
+        files = [text for text in files if text is not sentence]
+    others = [name for name in wanted if name not in inputs.feeds]
+    inputs.files.update(_files_by_input(others, files))
     values = {value.name: value for value in model.graph.inputs}
     for name, file in inputs.files.items():
         if not Path(file).exists():
@@ -131,6 +207,8 @@ def read_inputs(model: ir.Model, files: Sequence[str], preprocess: Preprocess | 
                 inputs.preprocess[name] = prepared
         want = wanted[name]
         inputs.feeds[name] = load_input(file, want.shape, want.dtype, prepared, name=name)
+    if sentence is not None:
+        inputs.files[ids] = sentence
     return inputs
 
 
@@ -158,12 +236,16 @@ def _files_of(text: str, warn: Callable[[str | None], None]) -> list[str]:
     return [f"{prefix}{equals}{file}" for file in files_of_folder(Path(place), warn)]
 
 
-def files_of_folder(folder: Path, warn: Callable[[str | None], None]) -> list[Path]:
-    """The pictures and arrays of a folder, by name; says how many other files there are."""
+def files_of_folder(
+    folder: Path, warn: Callable[[str | None], None], more: Sequence[str] = ()
+) -> list[Path]:
+    """The pictures, arrays and files of more endings in a folder, by name; says how many other
+    files there are.
+    """
     shown = (p for p in folder.iterdir() if not p.name.startswith(".") and not is_answer(p))
     every = sorted(p for p in shown if p.is_file())
     pictures = Image.registered_extensions()
-    files = [p for p in every if is_array_file(p) or p.suffix.lower() in pictures]
+    files = [p for p in every if is_array_file(p) or p.suffix.lower() in {*pictures, *more}]
     if not files:
         raise InputError(f"folder '{folder}' holds no picture, .npy or .npz. Name another.")
     if others := len(every) - len(files):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lrp_onnx.cli.destination import Destination
 from lrp_onnx.cli.given_target import KINDS, read_target, target_and_value
-from lrp_onnx.cli.inputs import Inputs, read_inputs, with_baselines
+from lrp_onnx.cli.inputs import Inputs, TextReader, read_inputs, with_baselines
 from lrp_onnx.cli.options import read_conditions
 from lrp_onnx.cli.results import maps_as_arrays
 from lrp_onnx.cli.samples import Labels
@@ -35,6 +35,12 @@ class Request:
     inputs: tuple[str, ...]
     out: Destination
     preprocess: str | None = None
+    tokenizer: str | None = None
+
+    @property
+    def texts(self) -> TextReader:
+        """What makes tokens of texts."""
+        return TextReader(self.model, self.tokenizer)
 
     def load_preprocess(self) -> Preprocess | None:
         """How the model wants its pictures, where the user says."""
@@ -98,7 +104,7 @@ def open_model(
         return _open_compiled(request, options, value, loaded, inputs, preprocess, warn)
     other = None
     if options.target == "similarity":
-        other = _other_input(options, loaded, inputs, value, preprocess)
+        other = _other_input(request, options, loaded, inputs, value, preprocess)
     labels = None if options.labels is None else labels_of(options.labels)
     conditions = read_conditions(options.conditions)
     chosen = {name: channels for name, channels in conditions.items() if channels is not None}
@@ -156,7 +162,7 @@ def _open_compiled(
             f"{'CLASS' if kind == 'input' else 'FILE'}."
         )
     if kind == "similarity":
-        other = _other_input(options, loaded, inputs, value, preprocess)
+        other = _other_input(request, options, loaded, inputs, value, preprocess)
     conditions = read_conditions(options.conditions)
     warn(explainer.notice)
     return OpenModel(
@@ -188,6 +194,7 @@ def _check_decided(model: Path, options: CompileOptions, kind: str) -> None:
 
 
 def _other_input(
+    request: Request,
     options: CompileOptions,
     loaded: Loaded,
     inputs: Inputs,
@@ -202,4 +209,4 @@ def _other_input(
         )
     several = Path(file).suffix.lower() == ".npz"
     files = [f"{name}={file}" for name in inputs.files] if several else [file]
-    return read_inputs(loaded.model, files, preprocess)
+    return read_inputs(loaded.model, files, preprocess, request.texts)

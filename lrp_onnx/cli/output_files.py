@@ -51,13 +51,18 @@ def write(
         arrays = {f"{name}_relevance": r for name, r in result.relevance.items()}
         return save_arrays(path, {**result.outputs, **arrays}, metadata)
     name, noun = _pictured_input(explainer), noun_of(explainer)
-    relevance, values, axes = _pictured(explainer, name, result, inputs, len(samples))
+    text, tokens = inputs.texts.get(name), None
+    if text is None:
+        relevance, values, axes = _pictured(explainer, name, result, inputs, len(samples))
+    else:
+        relevance, axes = text.sums(result.relevance[name]), "NF"
+        values, tokens = None, [[word.text for word in text.words]] * len(samples)
     samples = [*samples] * (len(relevance) // len(samples))
     titles, preprocess = [sample.title for sample in samples], inputs.preprocess.get(name)
     if path.suffix.lower() == ".png":
         return save_heatmap(
             path, relevance, input=values, title=titles, axes=axes, preprocess=preprocess,
-            metadata=metadata, what=noun,
+            tokens=tokens, metadata=metadata, what=noun,
         )  # fmt: skip
     through = next((f", through {sample.through}" for sample in samples if sample.through), "")
     return save_html(
@@ -69,6 +74,7 @@ def write(
         tables=[_table(explainer, sample) for sample in samples],
         axes=axes,
         preprocess=preprocess,
+        tokens=tokens,
         metadata=metadata,
         what=noun,
         meaning=COLORS.get(explainer.metadata["method"], SHARED),

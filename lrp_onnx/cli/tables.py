@@ -11,6 +11,7 @@ import onnx_ir as ir
 from rich import box
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from lrp_onnx.data.layout import describe_shape
 
@@ -19,7 +20,7 @@ __all__ = ["facts", "in_pipe", "show", "show_json", "signature", "size", "table_
 UNBOUNDED = 10_000
 
 
-def show(*parts: Table | str) -> None:
+def show(*parts: Table | Text | str) -> None:
     """Print to stdout; in a pipe no line is wrapped or cut."""
     console = Console(width=width(), highlight=False, markup=False, emoji=False)
     with console.capture() as captured:

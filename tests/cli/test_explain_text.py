@@ -1,0 +1,82 @@
+"""`explain` of a sentence and of text files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import run_command, text_net, write
+
+from lrp_onnx.visual.words import colored_words, largest_words
+
+Capture = pytest.CaptureFixture[str]
+VOCABULARY = "[PAD] [UNK] [CLS] [SEP] [MASK] a film un ##for ##get , good"
+
+
+@pytest.fixture
+def texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model with its vocabulary, and texts."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "text.onnx", text_net())
+    (tmp_path / "vocab.txt").write_text("\n".join(VOCABULARY.split()))
+    (tmp_path / "review.txt").write_text("a good film\n")
+    return tmp_path
+
+
+def test_a_sentence_is_explained_word_by_word(texts: Path, capsys: Capture) -> None:
+    outcome = run_command(capsys, "text.onnx", "A unforget film", "--format", "npz")
+    assert (outcome.status, outcome.err) == (0, "warning: the text is longer than 6 tokens: the "
+                                                "rest was cut off\n")  # fmt: skip
+    with np.load("a-unforget-film.lrp.npz") as arrays:
+        unforget = arrays["ids_relevance"][0, 2:5].sum()
+    assert f"unforget {unforget:+.3g}" in outcome.out
+
+
+@pytest.mark.parametrize("ending", ["png", "html"])
+def test_a_file_of_text_has_a_picture(ending: str, texts: Path, capsys: Capture) -> None:
+    outcome = run_command(capsys, "text.onnx", "review.txt", "--format", ending)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert (texts / f"review.lrp.{ending}").stat().st_size > 1000
+
+
+def test_a_folder_of_texts(texts: Path, capsys: Capture) -> None:
+    (texts / "reviews").mkdir()
+    for name, words in {"a": "a good film", "b": "good"}.items():
+        (texts / "reviews" / f"{name}.txt").write_text(words)
+    outcome = run_command(capsys, "text.onnx", "reviews", "--format", "npz")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert sorted(p.name for p in (texts / "reviews.lrp").iterdir()) == ["a.npz", "b.npz"]
+
+
+REFUSED = {
+    "no tokenizer": (
+        ["A film"],
+        "beside 'text.onnx' there is no tokenizer.json or vocab.txt. Give",
+    ),
+    "a name without its quotes": (["A", "film"], "Put a sentence in quotes"),
+    "a file's name": (["review.text"], "there is no file 'review.text'"),
+    "another tokenizer": (["A film", "--tokenizer", "absent.json"], "no such file"),
+}
+
+
+@pytest.mark.parametrize(("given", "said"), REFUSED.values(), ids=REFUSED)
+def test_what_is_missing_for_a_text_is_said(
+    given: list[str], said: str, texts: Path, capsys: Capture
+) -> None:
+    if said.startswith("beside"):
+        (texts / "vocab.txt").unlink()
+    outcome = run_command(capsys, "text.onnx", *given)
+    assert outcome.status == 2
+    assert said in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def test_words_in_a_terminal() -> None:
+    words, values = ["great", ",", "not"], np.array([0.5, 0.0, -0.25])
+    line = colored_words(words, [True, False, True], values)
+    assert line.plain == "great, not"
+    styles = {line.plain[span.start : span.end]: str(span.style) for span in line.spans}
+    assert styles["great"].endswith("on #67000d")
+    assert styles[","] == "black on #ffffff"
+    assert largest_words(words, values) == "great +0.5, not -0.25, , +0"
