@@ -1,7 +1,8 @@
-"""The options of a compilation, declared once.
+"""The options of a compilation and of a picture, declared once.
 
 `lrp_onnx.compile` takes the fields of `CompileOptions` as its arguments, and the command line makes
-its parameters of them; the text of each field is the documentation of both.
+its parameters of them; the text of each field is the documentation of both. `PictureOptions` are
+those of whatever draws.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lrp_onnx.errors import CompositeError, TargetError
+from lrp_onnx.errors import CompositeError, OutputError, TargetError
 
-__all__ = ["RUNTIMES", "CompileOptions"]
+__all__ = ["RUNTIMES", "CompileOptions", "PictureOptions"]
 
 RUNTIMES = ("portable", "cpu", "cuda")
 """What a graph is made for: everything that runs ONNX, or ONNX Runtime's provider of that name."""
 FOLDS = ("auto", "always", "never")
+PANELS = ("all", "heatmap", "overlay")
 MOST_STEPS = 10_000
 MOST_SAMPLES = 1_000
 
@@ -196,3 +198,51 @@ class CompileOptions:
                 f"noise {self.noise}: no standard deviation. Give a part of the input's range such "
                 "as 0.15."
             )
+
+
+@dataclass(frozen=True)
+class PictureOptions:
+    """How relevance is drawn; the numbers themselves stay as they are."""
+
+    panel: str = option(
+        "all",
+        "What is drawn: the input, the heatmap and the overlay of both, or one of the latter.",
+        shown="|".join(PANELS),
+    )
+    smooth: str | int = option(
+        "auto",
+        "Average what is drawn over N pixels; auto does it where strides leave a lattice in the "
+        "map, over as many pixels as that repeats in, and says so.",
+        shown="auto|off|N",
+    )
+    cmap: str = option(
+        "relevance",
+        "The colors: red for, blue against; or a color map of matplotlib, such as coolwarm.",
+    )
+    limits: float | None = option(
+        None,
+        "The relevance that gets the darkest color, the same for several pictures [the 99.5th "
+        "percentile of each].",
+        shown="VALUE",
+    )
+    opacity: float = option(
+        1.0, "How much of the input the overlay covers, from 0 to 1.", shown="PART"
+    )
+
+    def __post_init__(self) -> None:
+        if self.panel not in PANELS:
+            raise OutputError(
+                f"panel {self.panel!r} is unknown. Choose one of {', '.join(PANELS)}."
+            )
+        if self.smooth not in ("auto", "off") and not str(self.smooth).isdecimal():
+            raise OutputError(
+                f"smooth {self.smooth!r}: neither auto nor off nor a number of pixels. Give one "
+                "such as 16."
+            )
+        if self.limits is not None and not 0 < self.limits < math.inf:
+            raise OutputError(
+                f"limits {self.limits}: no relevance that a color can stand for. Give a number "
+                "above 0."
+            )
+        if not 0 <= self.opacity <= 1:
+            raise OutputError(f"opacity {self.opacity}: no part. Give a number from 0 to 1.")

@@ -19,7 +19,8 @@ from obtain import model
 from rich.progress import track
 
 import lrp_onnx
-from lrp_onnx.visual.plot import Panel, save_grid
+from lrp_onnx.visual.grid import save_grid
+from lrp_onnx.visual.panel import Panel
 
 __all__ = ["draw", "explain", "main"]
 

@@ -28,6 +28,7 @@ from lrp_onnx.cli.open_model import Request
 from lrp_onnx.cli.options import Debug, Format, Options, takes_options
 from lrp_onnx.cli.progress import StageProgress
 from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
+from lrp_onnx.options import PictureOptions
 from lrp_onnx.validate.bench import bench as measure
 from lrp_onnx.validate.verify import verify as verify_model
 from lrp_onnx.version import version as own_version
@@ -121,7 +122,8 @@ def explain(
             "-o",
             "--out",
             metavar="OUT",
-            help="A .png, .html or .npz file, or a folder [beside the input: photo.lrp.png].",
+            help="A .png, .jpg, .svg, .pdf, .html or .npz file, or a folder [beside the input: "
+            "photo.lrp.png].",
         ),
     ] = None,
     preprocess: Preprocessing = None,
@@ -141,10 +143,12 @@ def explain(
         bool, typer.Option("--show", help="Open the answer when it is written.")
     ] = False,
     *,
+    picture: PictureOptions,
     options: Options,
 ) -> int:
     """Explain a file, several or a folder: write pictures or arrays."""
-    request = Request(model, tuple(inputs or ()), Destination(out, format_), preprocess, tokenizer)
+    place = Destination(out, format_)
+    request = Request(model, tuple(inputs or ()), place, preprocess, tokenizer, picture)
     answer = explain_inputs(request, options, batch, _warn)
     tables.show(tables.facts(answer.rows))
     if answer.words and not tables.in_pipe():

@@ -77,7 +77,8 @@ def run_demo(folder: Path) -> Demo:
 
 
 def _draw(path: Path, images: np.ndarray, relevance: np.ndarray, digits: tuple[Digit, ...]) -> None:
-    from lrp_onnx.visual.plot import Panel, save_grid
+    from lrp_onnx.visual.grid import save_grid
+    from lrp_onnx.visual.panel import Panel
 
     panels = []
     for image, r, digit in zip(images, relevance, digits, strict=True):

@@ -29,10 +29,10 @@ class Destination:
         self.out, self.kind = out, kind or Format.PNG
         if out is None or self.is_folder:
             return
-        ending = Path(out).suffix.lower()
+        ending = Path(out).suffix.lower().replace(".jpeg", ".jpg")
         if ending not in FORMATS:
             raise OutputError(
-                f"output '{out}': results are written as .png, .html or .npz. Choose one of these "
+                f"output '{out}': results are written as {', '.join(FORMATS)}. Choose one of these "
                 "endings, or end the name of a folder with '/'."
             )
         if kind is not None and ending != f".{kind}":

@@ -145,6 +145,8 @@ class Written:
     about: dict[str, str]
     """What is kept beside the result."""
     samples: list[Sample]
+    drawn: str = ""
+    """What was done to what is drawn; empty where that is nothing."""
 
 
 def write_result(
@@ -161,10 +163,12 @@ def write_result(
         by_class, repeated = class_by_class(explainer, own, inputs)
         samples = samples_of(explainer, by_class, model.labels, model.conserving, model.through)
         about = _about(model, explainer, inputs, by_class, steps)
-        written.append(Written(explainer, about, samples))
+        drawn = ""
         if not arrays:  # a picture for each class
             shown = Result(by_class.outputs, _visible(model, by_class.relevance))
-            write(paths[number], explainer, shown, repeated, samples, about)
+            options = model.request.picture
+            drawn = write(paths[number], explainer, shown, repeated, samples, about, options)
+        written.append(Written(explainer, about, samples, drawn))
     if arrays:
         _write_arrays(model, inputs, result, paths[0], written)
     return written
@@ -182,7 +186,8 @@ def _write_arrays(
     first, *others = (part.about for part in written)
     about = {k: "; ".join(dict.fromkeys([v, *(o[k] for o in others if k in o)]))
              for k, v in first.items()}  # fmt: skip
-    write(path, model.explainer, Result(outputs, relevance), inputs, written[0].samples, about)
+    shown, options = Result(outputs, relevance), model.request.picture
+    write(path, model.explainer, shown, inputs, written[0].samples, about, options)
 
 
 def _visible(model: OpenModel, relevance: Mapping[str, Array]) -> dict[str, Array]:
@@ -240,6 +245,7 @@ def _shown_samples(part: Written) -> list[tuple[str, str]]:
         rows.append((noun_of(part.explainer), f"sum {sample.conservation}"))
     if len(part.samples) > MOST_SAMPLES:
         rows.append(("", f"and {len(part.samples) - MOST_SAMPLES} samples more"))
+    rows += [("drawn", part.drawn)] if part.drawn else []
     return [*rows, *([("note", note)] if (note := note_on(part.samples)) else [])]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from dataclasses import field as dataclass_field
 from pathlib import Path
 
 from lrp_onnx.cli.destination import Destination
@@ -19,7 +20,7 @@ from lrp_onnx.data.preprocess import Preprocess, load_preprocess
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import VERSION, each_output
 from lrp_onnx.graph.session import Array
-from lrp_onnx.options import CompileOptions
+from lrp_onnx.options import CompileOptions, PictureOptions
 from lrp_onnx.run.explainer import Explainer, Result
 
 __all__ = ["OpenModel", "Request", "Warn", "open_model"]
@@ -36,6 +37,7 @@ class Request:
     out: Destination
     preprocess: str | None = None
     tokenizer: str | None = None
+    picture: PictureOptions = dataclass_field(default_factory=PictureOptions)
 
     @property
     def texts(self) -> TextReader:

@@ -20,14 +20,14 @@ from lrp_onnx.compiler.stages import STAGES
 from lrp_onnx.errors import RuleError, TargetError
 from lrp_onnx.graph.expression import parse
 from lrp_onnx.lrp.composite import Override
-from lrp_onnx.options import CompileOptions
+from lrp_onnx.options import CompileOptions, PictureOptions
 
 __all__ = ["Debug", "Format", "Options", "read_conditions", "takes_options"]
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
-Format = StrEnum("Format", ["PNG", "HTML", "NPZ"])
+Format = StrEnum("Format", ["PNG", "JPG", "SVG", "PDF", "HTML", "NPZ"])
 """What results are written as."""
 
 
@@ -63,10 +63,12 @@ def _watched(
 
 def takes_options(command: Callable[..., int]) -> Callable[..., int]:
     """Give a command the shared options; it receives them as one argument `options`. Those that it
-    has parameters of its own for it gets as these.
+    has parameters of its own for it gets as these. One that draws has an argument `picture` too.
     """
     own = inspect.signature(command, eval_str=True).parameters
-    named = [p.replace(kind=p.KEYWORD_ONLY) for p in own.values() if p.name != "options"]
+    made = ("options", "picture")
+    named = [p.replace(kind=p.KEYWORD_ONLY) for p in own.values() if p.name not in made]
+    drawing = [_parameter_of(field) for field in fields(PictureOptions) if "picture" in own]
     shared = [field for field in fields(CompileOptions) if field.name not in own]
     compiling = [_parameter_of(field) for field in shared]
     watched = inspect.signature(_watched, eval_str=True).parameters.values()
@@ -75,10 +77,13 @@ def takes_options(command: Callable[..., int]) -> Callable[..., int]:
     def wrapper(**values: Any) -> int:
         watching = _watched(**{p.name: values.pop(p.name) for p in watched})
         chosen = {p.name: values.pop(p.name) for p in compiling}
+        if "picture" in own:
+            drawn = {p.name: values.pop(p.name) for p in drawing}
+            values["picture"] = PictureOptions(**drawn)
         return command(options=Options(_compile_options(chosen), **watching), **values)
 
     watching = [p.replace(kind=p.KEYWORD_ONLY) for p in watched]
-    signature = inspect.Signature([*named, *compiling, *watching])
+    signature = inspect.Signature([*named, *drawing, *compiling, *watching])
     wrapper.__signature__ = signature  # type: ignore[attr-defined]  # read by typer
     wrapper.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
     return wrapper
@@ -90,7 +95,7 @@ def _parameter_of(field: Field[Any]) -> inspect.Parameter:
     text, shown = text_of(field), field.metadata["shown"]
     kind: Any = str
     for number in (int, float):
-        kind = number if f"{number.__name__} | None" in str(field.type) else kind
+        kind = number if str(field.type) in (f"{number.__name__} | None", number.__name__) else kind
     default = field.default
     if field.metadata["repeatable"]:
         kind, default, text = list[str] | None, None, f"{text} Repeatable."

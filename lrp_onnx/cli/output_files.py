@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lrp_onnx.cli.inputs import Inputs
+from lrp_onnx.cli.results import class_count
 from lrp_onnx.cli.samples import Sample, note_on
 from lrp_onnx.data.layout import batched_axes, single_axes
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.session import Array
 from lrp_onnx.lrp.methods import METHODS
+from lrp_onnx.options import PictureOptions
 from lrp_onnx.run.explainer import Explainer, Result
 
-__all__ = ["noun_of", "write"]
+if TYPE_CHECKING:
+    from lrp_onnx.visual.drawing import Drawing
+
+__all__ = ["noun_of", "without_folders", "write"]
 
 SHARED = "Red speaks for the explained output, blue against it."
 COLORS = {
@@ -25,6 +32,13 @@ COLORS = {
     "saliency": "The darker, the more the explained output changes with this value.",
 }
 """What the colors of a page mean, by method; SHARED of the others."""
+ENDS = {
+    "gradient": ("falls", "rises"),
+    "smooth-grad": ("falls", "rises"),
+    "grad-cam": ("", "strong"),
+    "saliency": ("", "strong"),
+}
+"""The same at the ends of the color bar; "against" and "for" of the others."""
 
 
 def noun_of(explainer: Explainer) -> str:
@@ -39,46 +53,93 @@ def write(
     inputs: Inputs,
     samples: Sequence[Sample],
     metadata: Mapping[str, str],
-) -> None:
-    """Write the picture, the page or the arrays.
+    options: PictureOptions,
+) -> str:
+    """Write the picture, the page or the arrays; return what was done to what is drawn and should
+    be said, empty where that is nothing.
 
     Raises InputError where a picture would have to show several inputs.
     """
-    from lrp_onnx.visual.plot import save_heatmap
-    from lrp_onnx.visual.report import save_arrays, save_html
+    from lrp_onnx.visual.report import save_arrays
 
     if path.suffix.lower() == ".npz":
         arrays = {f"{name}_relevance": r for name, r in result.relevance.items()}
-        return save_arrays(path, {**result.outputs, **arrays}, metadata)
-    name, noun = _pictured_input(explainer), noun_of(explainer)
+        save_arrays(path, {**result.outputs, **arrays}, metadata)
+        return ""
+    drawing = _drawing(explainer, result, inputs, samples, options)
+    if path.suffix.lower() == ".html":
+        return _write_page(path, explainer, drawing, metadata)
+    page = drawing.page()
+    page.save(path, metadata)
+    return "; ".join(dict.fromkeys(page.notes))
+
+
+def _drawing(
+    explainer: Explainer,
+    result: Result,
+    inputs: Inputs,
+    samples: Sequence[Sample],
+    options: PictureOptions,
+) -> Drawing:
+    from lrp_onnx.visual.drawing import Drawing
+    from lrp_onnx.visual.page import FOR_AND_AGAINST
+
+    name, method = _pictured_input(explainer), METHODS[explainer.metadata["method"]]
     text, tokens = inputs.texts.get(name), None
+    values: Array | None
     if text is None:
         relevance, values, axes = _pictured(explainer, name, result, inputs, len(samples))
     else:
         relevance, axes = text.sums(result.relevance[name]), "NF"
         values, tokens = None, [[word.text for word in text.words]] * len(samples)
     samples = [*samples] * (len(relevance) // len(samples))
-    titles, preprocess = [sample.title for sample in samples], inputs.preprocess.get(name)
-    if path.suffix.lower() == ".png":
-        return save_heatmap(
-            path, relevance, input=values, title=titles, axes=axes, preprocess=preprocess,
-            tokens=tokens, metadata=metadata, what=noun,
-        )  # fmt: skip
-    through = next((f", through {sample.through}" for sample in samples if sample.through), "")
-    return save_html(
-        path,
-        relevance,
+    by = method.describe(explainer.metadata)
+    count = class_count(explainer)
+    return Drawing(
+        relevance=relevance,
         input=values,
-        heading=f"{noun.capitalize()}: {Path(metadata['model']).name}{through}",
-        titles=titles,
-        tables=[_table(explainer, sample) for sample in samples],
         axes=axes,
-        preprocess=preprocess,
+        preprocess=inputs.preprocess.get(name),
         tokens=tokens,
-        metadata=metadata,
-        what=noun,
-        meaning=COLORS.get(explainer.metadata["method"], SHARED),
+        titles=[sample.headline for sample in samples],
+        subtitles=[sample.subtitle(by) for sample in samples],
+        tables=[_table(explainer, sample) for sample in samples],
+        what=method.noun,
+        ends=ENDS.get(method.name, FOR_AND_AGAINST),
+        options=options,
+        together=count or 1,
+        heading=f"The {count} largest classes" if count else "",
+        by=by,
     )
+
+
+def _write_page(
+    path: Path, explainer: Explainer, drawing: Drawing, metadata: Mapping[str, str]
+) -> str:
+    from lrp_onnx.visual.heatmap import colors_named
+    from lrp_onnx.visual.report import save_html
+
+    sections, notes = drawing.sections()
+    through = f", through {metadata['condition']}" if "condition" in metadata else ""
+    save_html(
+        path,
+        sections,
+        heading=f"{drawing.what.capitalize()}: {Path(metadata['model']).name}{through}",
+        meaning=COLORS.get(explainer.metadata["method"], SHARED),
+        ends=drawing.ends,
+        colors=colors_named(drawing.options.cmap),
+        metadata=without_folders(metadata),
+    )
+    return "; ".join(dict.fromkeys(notes))
+
+
+def without_folders(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The same with the names of files alone: what goes out says nothing of the machine."""
+    own = dict(metadata)
+    for key in ("model", "input"):
+        if key in own:
+            own[key] = re.sub(r"[^=,]*[/\\]", "", own[key])
+    return own
 
 
 def _pictured_input(explainer: Explainer) -> str:

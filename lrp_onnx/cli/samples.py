@@ -40,13 +40,31 @@ class Sample:
     """The channels that relevance had to pass; empty where it was free."""
     magnitude: float = 0.0
     """The sum of the absolute relevance over all explained inputs."""
+    by_softmax: bool = False
+    """Whether the model gives logits, so that the probabilities are those of their softmax."""
 
     @property
     def title(self) -> str:
-        """For a picture."""
+        """In one line."""
+        softmax = " by softmax" if self.by_softmax else ""
         explained = f"; explained: {self.explained}" if self.explained else ""
         through = f"; through {self.through}" if self.through else ""
-        return f"predicted: {self.prediction}{explained}{through}"
+        return f"predicted: {self.prediction}{softmax}{explained}{through}"
+
+    @property
+    def headline(self) -> str:
+        """What is explained: the title of a picture."""
+        return self.explained or self.prediction
+
+    def subtitle(self, by: str) -> str:
+        """What a picture says below its title. by: the composite or method."""
+        parts = [
+            f"explained in place of the prediction, {self.prediction}" if self.explained else "",
+            by,
+            f"through {self.through}" if self.through else "",
+            "probabilities by softmax" if self.by_softmax else "",
+        ]
+        return " · ".join(filter(None, parts))
 
     @property
     def conservation(self) -> str:
@@ -121,17 +139,22 @@ def samples_of(
     sizes = sum((_sums(np.abs(r), count) for r in relevance), np.zeros(count)).tolist()
     classes = result.outputs.get(f"{output}{TOPK_INDEX}", [None] * count)
     entries = _entries(explainer, result, outputs, at_output, labels)
+    predictions = [
+        _prediction(explainer, y, labels, chosen, entry)
+        for y, chosen, entry in zip(outputs, classes, entries, strict=True)
+    ]
     return [
         Sample(
-            *_prediction(explainer, y, labels, chosen, entry),
+            *prediction,
             start,
             total,
             conserving,
             through,
             size,
+            "%" in prediction[0] and not _are_probabilities(y),
         )
-        for y, chosen, entry, start, total, size in zip(
-            outputs, classes, entries, starts, totals, sizes, strict=True
+        for prediction, y, start, total, size in zip(
+            predictions, outputs, starts, totals, sizes, strict=True
         )
     ]
 
@@ -206,9 +229,23 @@ def _prediction(
 
 
 def _scored(index: int, y: Array, labels: Labels | None) -> str:
-    probabilities = y.size > 1 and y.min() >= 0 and abs(float(y.sum()) - 1) < 1e-3
-    value = float(y[index])
-    return f"{class_name(labels, index)}, {f'{value:.2%}' if probabilities else f'{value:.5g}'}"
+    """A class with its probability; with its value where there are no classes to compare."""
+    name = class_name(labels, index)
+    if y.size < 2 or not np.isfinite(y).all():
+        return f"{name}, {float(y[index]):.5g}"
+    return f"{name}, {float(_probabilities(y)[index]):.2%}"
+
+
+def _are_probabilities(y: Array) -> bool:
+    """Whether these are no logits: shares of 1, or each from 0 to 1, as sigmoids give."""
+    return bool(y.min() >= 0 and (y.max() <= 1 or abs(float(y.sum()) - 1) < 1e-3))
+
+
+def _probabilities(y: Array) -> Array:
+    if _are_probabilities(y):
+        return y
+    powers = np.exp(y.astype(np.float64) - float(y.max()))
+    return np.asarray(powers / powers.sum())
 
 
 def check_class_names(explainer: Explainer, result: Result, labels: Labels | None) -> None:

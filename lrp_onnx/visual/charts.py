@@ -51,7 +51,7 @@ def draw_tokens(page: Page, values: NDArray[np.float64], tokens: Sequence[str]) 
         page.texts.append((word, top + WORD_HEIGHT / 2))
         left += wide + 0.11
     tall = max(0.8, top + WORD_HEIGHT - page.top)
-    page.color_bar(page.width - 1.0, tall, limit, clipped=False)
+    page.color_bar(page.width - 1.0, tall, clipped=False)
     page.top += tall + PAD
 
 

@@ -11,7 +11,6 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from lrp_onnx.graph.atomic_files import atomic
 from lrp_onnx.visual.page import PAD, TEXT_POINTS, Page
 
 __all__ = ["Line", "save_curves"]
@@ -63,8 +62,7 @@ def save_curves(
         borderaxespad=0,
     )  # fmt: skip
     page.top += HEIGHT + 0.5
-    with atomic(path) as temporary:
-        temporary.write_bytes(page.png({"Software": "lrp-onnx", **(metadata or {})}))
+    page.save(path, metadata or {})
 
 
 def _ends(lines: Sequence[Line]) -> tuple[float, float]:

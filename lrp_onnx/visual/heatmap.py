@@ -8,25 +8,41 @@ bar has pointed ends there.
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib import colormaps
+from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from numpy.typing import NDArray
 
 from lrp_onnx.data.layout import describe_shape, single_axes
 from lrp_onnx.data.preprocess import Preprocess, restore_pixels
-from lrp_onnx.errors import InputError
+from lrp_onnx.errors import InputError, OutputError
 
-__all__ = ["COLORS", "LUMA", "color_limit", "norm", "overlay", "relevance_maps", "shown_pictures"]
+__all__ = [
+    "COLORS",
+    "LUMA",
+    "color_limit",
+    "colors_named",
+    "norm",
+    "overlay",
+    "relevance_maps",
+    "shown_pictures",
+]
 
 PERCENTILE = 99.5
+BROKEN = "#9a9a9a"
+PALE = 0.25
+"""How much white the input of an overlay has."""
+VISIBLE = 0.6
+"""The power of |R| by which an overlay covers its input: below 1 small relevance is seen too."""
 # An odd number of entries puts zero into the middle of one of them, which is white.
 COLORS = LinearSegmentedColormap.from_list(
     "relevance",
     [(0, "#08306b"), (0.25, "#2171d6"), (0.5, "#ffffff"), (0.75, "#e8281e"), (1, "#67000d")],
     N=513,
-).with_extremes(bad="#9a9a9a")
+).with_extremes(bad=BROKEN)
 LUMA = np.array([0.299, 0.587, 0.114])
 
 
@@ -81,15 +97,34 @@ def norm(limit: float) -> Normalize:
     return Normalize(-limit, limit)
 
 
-def overlay(picture: NDArray[Any], relevance: NDArray[Any], limit: float) -> NDArray[np.uint8]:
-    """A picture (H, W, 3) in pale gray under its heatmap (H, W), opaque where |R| is large."""
-    gray = 0.5 + 0.45 * (picture / 255 @ LUMA)[..., None]
-    strength = np.clip(np.abs(np.nan_to_num(relevance)) / limit, 0, 1)[..., None] ** 0.5
-    colors = COLORS(norm(limit)(relevance))[..., :3]
-    mixed: NDArray[np.uint8] = np.rint(255 * ((1 - strength) * gray + strength * colors)).astype(
-        np.uint8
-    )
-    return mixed
+def colors_named(name: str) -> Colormap:
+    """Our colors, or those of a matplotlib color map. Raises OutputError for an unknown name."""
+    if name == COLORS.name:
+        return COLORS
+    if name not in colormaps:
+        alike = difflib.get_close_matches(name, [COLORS.name, *colormaps], 3)
+        remedy = f"Did you mean {' or '.join(alike)}?" if alike else "Try coolwarm, RdBu or PiYG."
+        raise OutputError(f"cmap {name!r}: matplotlib has no color map of that name. {remedy}")
+    return colormaps[name].with_extremes(bad=BROKEN)
+
+
+def overlay(
+    picture: NDArray[Any],
+    relevance: NDArray[Any],
+    limit: float,
+    colors: Colormap = COLORS,
+    opacity: float = 1.0,
+) -> NDArray[np.uint8]:
+    """A picture (H, W, 3) in its own colors under its heatmap (H, W), opaque where |R| is large.
+
+    What is not relevant is a little paler, so that red on a red coat is still seen.
+    """
+    size = np.clip(np.abs(np.nan_to_num(relevance)) / limit, 0, 1)[..., None]
+    covered = opacity * size**VISIBLE
+    pale = PALE * 255 + (1 - PALE) * np.asarray(picture, np.float64)
+    mixed = (1 - covered) * pale + covered * 255 * colors(norm(limit)(relevance))[..., :3]
+    pixels: NDArray[np.uint8] = np.rint(mixed).astype(np.uint8)
+    return pixels
 
 
 def _checked(array: NDArray[Any], axes: str | None) -> tuple[NDArray[np.float64], str]:

@@ -5,6 +5,8 @@ Drawn on a matplotlib `Figure` of its own: no display, no pyplot, no global stat
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -12,18 +14,40 @@ from contextlib import contextmanager
 from functools import lru_cache
 from io import BytesIO
 from itertools import accumulate
+from pathlib import Path
+from typing import Any
 
-from matplotlib import font_manager
+from matplotlib import font_manager, rc_context
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from lrp_onnx.errors import OutputError
+from lrp_onnx.graph.atomic_files import atomic
 from lrp_onnx.visual.heatmap import COLORS, norm
 
-__all__ = ["FONTS", "PAD", "TEXT_POINTS", "Page", "boxes_for_missing_letters", "wrapped"]
+__all__ = [
+    "FONTS",
+    "FOR_AND_AGAINST",
+    "PAD",
+    "PICTURES",
+    "QUIET",
+    "TEXT_POINTS",
+    "Ends",
+    "Page",
+    "boxes_for_missing_letters",
+    "kind_of",
+    "wrapped",
+]
 
 DPI = 150
+INK, QUIET = "#1a1a1a", "#666666"
+Ends = tuple[str, str]
+"""What the lowest and the highest color stand for, in words."""
+FOR_AND_AGAINST: Ends = ("against", "for")
+PICTURES = (".png", ".jpg", ".svg", ".pdf")
 PAD = 0.15  # between whatever stands beside or below each other
 TITLE_POINTS, TEXT_POINTS = 11.0, 8.5
 # The first has every Latin, Greek and Cyrillic letter; one of the others may have the rest.
@@ -42,14 +66,26 @@ class Page:
         self.figure = Figure(figsize=(width, 1), dpi=DPI, facecolor="white")
         self.placed: list[tuple[Axes, tuple[float, float, float, float]]] = []
         self.texts: list[tuple[Text, float]] = []
+        self.notes: list[str] = []
+        """What was done to what is drawn and should be said."""
 
-    def text(self, text: str, x: float, width: float, points: float = TEXT_POINTS) -> float:
+    def text(
+        self, text: str, x: float, width: float, points: float = TEXT_POINTS, color: str = INK
+    ) -> float:
         """Put wrapped text at the current height, not moving on; return its height."""
-        return self._put(wrapped(text, width, points), x, points)
+        return self._put(wrapped(text, width, points), x, points, color)
+
+    def head(self, title: str, subtitle: str) -> None:
+        """Put a title and what is said below it, and move on."""
+        self.title(title)
+        self.top += self.text(subtitle, PAD, self.width - 2 * PAD, color=QUIET)
+        self.top += 0.08 if title or subtitle else 0
 
     def title(self, text: str) -> None:
         """Put wrapped text across the page, and move on."""
-        height = self._put(wrapped(text, self.width - 2 * PAD, TITLE_POINTS), PAD, TITLE_POINTS)
+        height = self._put(
+            wrapped(text, self.width - 2 * PAD, TITLE_POINTS), PAD, TITLE_POINTS, INK
+        )
         self.top += height + (0.05 if height else 0)
 
     def axes(self, x: float, width: float, height: float) -> Axes:
@@ -58,32 +94,52 @@ class Page:
         self.placed.append((axes, (x, self.top, width, height)))
         return axes
 
-    def color_bar(self, x: float, height: float, limit: float | None, clipped: bool) -> None:
-        """A color bar from -limit to limit; signs instead of numbers where there is no limit."""
+    def color_bar(
+        self,
+        x: float,
+        height: float,
+        clipped: bool,
+        ends: Ends = FOR_AND_AGAINST,
+        colors: Colormap = COLORS,
+    ) -> None:
+        """A color bar with words at its ends; pointed where larger values are drawn alike."""
         axes = self.axes(x, 0.12, height)
-        bound = limit or 1.0
         bar = self.figure.colorbar(
-            ScalarMappable(norm(bound), COLORS), cax=axes, extend="both" if clipped else "neither"
+            ScalarMappable(norm(1.0), colors), cax=axes, extend="both" if clipped else "neither"
         )
-        ticks = [f"−{bound:.3g}", "0", f"+{bound:.3g}"] if limit else ["−", "0", "+"]
-        bar.set_ticks([-bound, 0, bound], labels=ticks)
+        bar.set_ticks([-1.0, 0.0, 1.0], labels=[ends[0], "0", ends[1]])
         bar.outline.set_linewidth(0.5)
         axes.tick_params(labelsize=TEXT_POINTS, length=2, width=0.5)
 
-    def png(self, metadata: Mapping[str, str]) -> bytes:
-        """The page as the bytes of a PNG file; `metadata` becomes its text chunks."""
+    def encoded(self, kind: str, metadata: Mapping[str, str]) -> bytes:
+        """The page as the bytes of a file of that kind: png, jpg, svg or pdf.
+
+        `metadata` becomes text chunks of a PNG, else JSON in the file's comment or description.
+        """
         self._place()
-        buffer = BytesIO()
-        with boxes_for_missing_letters():
-            self.figure.savefig(buffer, format="png", metadata=dict(metadata))
+        text, buffer = json.dumps(dict(metadata), ensure_ascii=False), BytesIO()
+        kinds: dict[str, dict[str, Any]] = {
+            "png": {"metadata": dict(metadata)},
+            "jpg": {"pil_kwargs": {"comment": text.encode(), "quality": 92}},
+            "svg": {"metadata": {"Description": text, "Date": None}},
+            "pdf": {"metadata": {"Subject": text, "CreationDate": None}},
+        }
+        with boxes_for_missing_letters(), rc_context({"svg.hashsalt": "lrp-onnx"}):
+            self.figure.savefig(buffer, format=kind, **kinds[kind])
         return buffer.getvalue()
 
-    def _put(self, lines: list[str], x: float, points: float) -> float:
+    def save(self, path: str | os.PathLike[str], metadata: Mapping[str, str]) -> None:
+        """Write the page, by the ending of the name. Raises OutputError."""
+        kind = kind_of(path)
+        with atomic(path) as temporary:
+            temporary.write_bytes(self.encoded(kind, {"Software": "lrp-onnx", **metadata}))
+
+    def _put(self, lines: list[str], x: float, points: float, color: str) -> float:
         if not lines:
             return 0.0
         text = self.figure.text(
             x / self.width, 0, "\n".join(lines), fontsize=points, family=FONTS, va="top",
-            linespacing=1.3, parse_math=False,
+            linespacing=1.3, parse_math=False, color=color,
         )  # fmt: skip
         self.texts.append((text, self.top))
         return len(lines) * points * 1.5 / 72 + 0.03
@@ -96,6 +152,17 @@ class Page:
             axes.set_position(box)
         for text, top in self.texts:
             text.set_y(1 - top / height)
+
+
+def kind_of(path: str | os.PathLike[str]) -> str:
+    """What kind of picture a name asks for. Raises OutputError for one that is not written."""
+    ending = Path(path).suffix.lower().replace(".jpeg", ".jpg")
+    if ending not in PICTURES:
+        raise OutputError(
+            f"output '{path}': pictures are written as {', '.join(PICTURES)}. Choose one of these "
+            "endings."
+        )
+    return ending[1:]
 
 
 def wrapped(text: str, width: float, points: float) -> list[str]:

@@ -1,117 +1,140 @@
 """Results as one self-contained HTML page, or as arrays.
 
 The page holds its pictures as data URIs and forbids itself every request, so it can be mailed.
+Its pictures stand side by side where there is room, and one below the other on a phone.
 """
 
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
+from matplotlib.colors import Colormap, to_hex
 from numpy.typing import NDArray
+from PIL import Image
 
-from lrp_onnx.data.layout import single_axes
-from lrp_onnx.data.preprocess import Preprocess
-from lrp_onnx.errors import InputError
 from lrp_onnx.graph.atomic_files import atomic
-from lrp_onnx.visual.plot import MOST_SAMPLES, heatmap_png
+from lrp_onnx.visual.heatmap import COLORS, norm
+from lrp_onnx.visual.page import FOR_AND_AGAINST, Ends, Page
+from lrp_onnx.visual.panel import Panel
 
-__all__ = ["save_arrays", "save_html", "table_rows"]
+__all__ = ["Figure", "Section", "data_uri", "figure_of", "save_arrays", "save_html", "table_rows"]
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 72em; margin: 2em auto;
+body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 70em; margin: 2em auto;
        padding: 0 1em; }
-h1 { font-size: 1.4em; } h2 { font-size: 1.15em; margin-top: 2.2em; }
-img { display: block; max-width: 100%; height: auto; margin: 1em 0; }
-table { border-collapse: collapse; }
-th, td { text-align: left; vertical-align: top; padding: .2em 1.2em .2em 0;
-         border-bottom: 1px solid #ddd; overflow-wrap: anywhere; }
-th { font-weight: normal; color: #666; white-space: nowrap; }
+h1 { font-size: 1.4em; line-height: 1.25; overflow-wrap: anywhere; }
+h2 { font-size: 1.2em; margin: 2.2em 0 0; }
+.why { margin: 0; color: #666; font-size: .9em; }
+.row { display: grid; gap: 1em; margin: 1em 0; align-items: start;
+       grid-template-columns: repeat(auto-fit, minmax(min(100%, 15em), 1fr)); }
+figure { margin: 0; max-width: 24em; }
+figure.wide { max-width: none; grid-column: 1 / -1; }
+img { display: block; width: 100%; height: auto; border-radius: 3px; }
+figure.wide img { width: auto; max-width: 100%; }
+figcaption { font-size: .87em; color: #666; }
+.bar { display: flex; gap: .6em; align-items: center; font-size: .87em; color: #444; }
+.bar i { height: .7em; width: 12em; border-radius: 2px; }
+table { border-collapse: collapse; font-size: .9em; width: 100%; }
+th, td { text-align: left; vertical-align: top; padding: .25em 1em .25em 0;
+         border-bottom: 1px solid #e4e4e4; overflow-wrap: anywhere; }
+th { font-weight: normal; color: #666; width: 9em; overflow-wrap: normal; }
+details { margin: 1em 0; color: #444; } summary { cursor: pointer; color: #666; }
 footer { margin: 3em 0 1em; color: #666; font-size: .87em; }
+.cards { display: grid; gap: 1.2em; grid-template-columns: repeat(auto-fill, minmax(11em, 1fr)); }
+.cards a { color: inherit; text-decoration: none; }
+.cards b { display: block; line-height: 1.3; overflow-wrap: anywhere; }
+.cards small { color: #666; overflow-wrap: anywhere; }
+@media (max-width: 30em) { body { margin: 1em auto; } .cards { grid-template-columns: 1fr 1fr; } }
 """
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy"
-      content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width">
+      content="default-src 'none'; img-src {images}; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>{style}</style>
 </head>
 <body>
 <h1>{title}</h1>
-{sections}
-<footer>
-<p>{meaning} The darkest color stands for the 99.5th
-percentile of |relevance|; larger values are drawn like it.</p>
-{facts}
-</footer>
+{body}
 </body>
 </html>
 """
 
 
+@dataclass(frozen=True)
+class Figure:
+    """One picture of a page."""
+
+    png: bytes
+    caption: str = ""
+    wide: bool = False
+    """Whether it has a row of its own, as charts have."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """What a page says of one sample."""
+
+    title: str
+    figures: Sequence[Figure]
+    subtitle: str = ""
+    table: Mapping[str, str] = field(default_factory=dict)
+
+
+def figure_of(panel: Panel | Page, metadata: Mapping[str, str] | None = None) -> Figure:
+    """Pixels or a map of relevance in its colors, one pixel a value; or a whole drawn page."""
+    if isinstance(panel, Page):
+        return Figure(panel.encoded("png", metadata or {}), wide=True)
+    pixels = panel.image
+    if panel.limit is not None:
+        colored = panel.colors(norm(panel.limit)(panel.image))[..., :3]
+        pixels = np.rint(255 * colored).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return Figure(buffer.getvalue(), panel.caption)
+
+
 def save_html(
     path: str | os.PathLike[str],
-    relevance: NDArray[Any],
+    sections: Sequence[Section],
     *,
-    input: NDArray[Any] | None = None,
     heading: str = "Relevance",
-    titles: Sequence[str],
-    tables: Sequence[Mapping[str, str]],
-    axes: str | None = None,
-    preprocess: Preprocess | None = None,
-    tokens: Sequence[Sequence[str]] | None = None,
-    names: Sequence[str] | None = None,
-    metadata: Mapping[str, str] | None = None,
-    what: str = "relevance",
     meaning: str = "Red speaks for the explained output, blue against it.",
+    ends: Ends = FOR_AND_AGAINST,
+    colors: Colormap = COLORS,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a page with title, picture and table of each sample (the first 16).
-
-    titles, tables: one a sample, `table_rows` makes a table; meaning: of the colors; the
-    other arguments as in `save_heatmap`. Raises OutputError where the file cannot be
-    written, InputError as there.
+    """Write a page with a section for each sample. meaning: of the colors, whose ends the color
+    bar names. Raises OutputError where the file cannot be written.
     """
-    axes = axes or single_axes(relevance.shape)
-    if "N" not in axes:
-        axes, relevance = "N" + axes, relevance[None]
-        input = None if input is None else input[None]
-    if not len(titles) == len(tables) == len(relevance):
-        fact = f"{len(relevance)} samples, {len(titles)} titles, {len(tables)} tables"
-        raise InputError(f"page '{path}': {fact}. Give one of each a sample.")
-    sections = []
-    for index in range(min(len(relevance), MOST_SAMPLES)):
-        one = slice(index, index + 1)
-        png = heatmap_png(
-            relevance[one],
-            input=None if input is None else input[one],
-            axes=axes,
-            preprocess=preprocess,
-            tokens=None if tokens is None else tokens[one],
-            names=names,
-            metadata=metadata,
-            what=what,
-        )
-        sections.append(_section(titles[index], png, tables[index]))
-    if len(relevance) > MOST_SAMPLES:
-        sections.append(f"<p>The first {MOST_SAMPLES} of {len(relevance)} samples.</p>")
-    page = PAGE.format(
-        title=escape(heading),
-        style=STYLE,
-        meaning=escape(meaning),
-        sections="\n".join(sections),
-        facts=_table(metadata or {}),
-    )
+    body = [
+        f"<p>{escape(meaning)}</p>",
+        _color_bar(ends, colors),
+        *map(_section, sections),
+        "<footer>\n<p>The darkest color stands for the 99.5th percentile of |relevance| unless "
+        "limits are given; larger values are drawn like it.</p>",
+        f"{_table(metadata or {})}\n</footer>",
+    ]
+    page = PAGE.format(title=escape(heading), style=STYLE, images="data:", body="\n".join(body))
     with atomic(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def data_uri(png: bytes) -> str:
+    """A picture as the address of itself."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
 def table_rows(
@@ -146,10 +169,27 @@ def save_arrays(
                 np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
-def _section(title: str, png: bytes, table: Mapping[str, str]) -> str:
-    source = "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-    picture = f'<img alt="relevance of {escape(title)}" src="{source}">'
-    return f"<section>\n<h2>{escape(title)}</h2>\n{picture}\n{_table(table)}\n</section>"
+def _section(section: Section) -> str:
+    figures = "\n".join(_figure(figure, section.title) for figure in section.figures)
+    why = f'<p class="why">{escape(section.subtitle)}</p>' if section.subtitle else ""
+    details = f"<details><summary>numbers</summary>\n{_table(section.table)}</details>"
+    return (
+        f"<section>\n<h2>{escape(section.title)}</h2>\n{why}\n"
+        f'<div class="row">\n{figures}\n</div>\n{details if section.table else ""}\n</section>'
+    )
+
+
+def _figure(figure: Figure, title: str) -> str:
+    kind = ' class="wide"' if figure.wide else ""
+    caption = f"<figcaption>{escape(figure.caption)}</figcaption>" if figure.caption else ""
+    alt = f"{figure.caption or 'relevance'}: {title}"
+    return f'<figure{kind}><img alt="{escape(alt)}" src="{data_uri(figure.png)}">{caption}</figure>'
+
+
+def _color_bar(ends: Ends, colors: Colormap) -> str:
+    steps = ", ".join(to_hex(colors(k / 10)) for k in range(11))
+    bar = f'<i style="background: linear-gradient(to right, {steps})"></i>'
+    return f'<div class="bar">{escape(ends[0])} {bar} {escape(ends[1])}</div>'
 
 
 def _table(rows: Mapping[str, str]) -> str:

@@ -195,7 +195,7 @@ CASES = [
         "explain model.onnx image.npy image.npy -o older.png", ["many are written", "Name a folder"]
     ),
     Case("explain model.onnx image=image.npy image=image.npy -o older.png", ["twice"]),
-    Case("explain model.onnx image.npy -o older.jpg", ["older.jpg", ".png, .html or .npz"]),
+    Case("explain model.onnx image.npy -o older.gif", ["older.gif", ".html, .npz"]),
     Case("explain model.onnx image.npy -o older.png --labels absent.txt", ["absent.txt"]),
     Case("explain model.onnx image.npy -o older.png --target input", ["--target input=3"]),
     Case("explain model.onnx -o older.png", ["no input is given", "FILE"]),

@@ -198,7 +198,7 @@ def test_a_condition_is_in_every_title(folder: Path, capsys: Capture) -> None:
     shown = run_command(capsys, *arguments, "-o", "c.html").out
     page = (folder / "c.html").read_text(encoding="utf-8")
     assert "<h1>Relevance: model.onnx, through h: 2, 0</h1>" in page
-    assert len(re.findall(r"<h2>predicted: [^<]+; through h: 2, 0</h2>", page)) == 2
+    assert len(re.findall(r'<p class="why">[^<]+ · through h: 2, 0', page)) == 2
     assert re.search(r"sample 1 +predicted: .*; through h: 2, 0\n", shown)
     run_command(capsys, *arguments, "-o", "c.png")
     with Image.open("c.png") as image:
@@ -353,3 +353,29 @@ def test_the_note_is_shown_once(more: list[str], folder: Path, capsys: Capture) 
     shown = run_command(capsys, "explain", *arguments).out
     assert shown.count("absorbed") == 1
     assert (folder / "h.html").read_text(encoding="utf-8").count("absorbed") == (4 if more else 2)
+
+
+STRIDED = network(
+    "c = Conv<strides = [4, 4]>(x, k) f = Flatten(c) y = MatMul(f, w)", (1, 1, 32, 32),
+    k=np.ones((1, 1, 1, 1)), w=(64, 3),
+)  # fmt: skip
+
+
+def test_a_lattice_is_averaged_and_said(folder: Path, capsys: Capture) -> None:
+    write(folder / "strided.onnx", STRIDED)
+    np.save(
+        "grid.npy", np.abs(np.random.default_rng(2).standard_normal((1, 1, 32, 32), np.float32))
+    )
+    given = ["explain", "strided.onnx", "grid.npy", "--composite", "epsilon", "--limits", "1"]
+    assert "averaged over 4 pixels" in run_command(capsys, *given, "-o", "r.svg").out
+    left = run_command(capsys, *given, "-o", "r.jpg", "--smooth", "off", "--panel", "overlay")
+    assert (left.status, "averaged" in left.out) == (0, False)
+    page = run_command(capsys, *given, "-o", "r.html")
+    assert "averaged over 4 pixels" in page.out
+    assert "averaged over 4 px" in Path("r.html").read_text(encoding="utf-8")
+    assert str(folder) not in Path("r.html").read_text(encoding="utf-8")
+    wrong = run_command(capsys, *given, "-o", "r.png", "--cmap", "jett")
+    assert (wrong.status, wrong.out) == (2, "")
+    assert "Did you mean jet" in wrong.err
+    probabilities = run_command(capsys, *given, "-o", "r.png").out
+    assert re.search(r"predicted: class \d, \d+\.\d\d% by softmax", probabilities)

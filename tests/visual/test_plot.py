@@ -1,9 +1,6 @@
 """Pictures of relevance, the page, and files that are written all or nothing."""
 
-import base64
-import json
 import os
-import re
 import stat
 
 import numpy as np
@@ -14,6 +11,8 @@ from lrp_onnx.data.layout import batched_axes, single_axes
 from lrp_onnx.data.preprocess import PRESETS, normalize_pixels
 from lrp_onnx.errors import InputError, OutputError
 from lrp_onnx.graph.atomic_files import atomic, atomic_group
+from lrp_onnx.options import PictureOptions
+from lrp_onnx.visual.grid import save_grid
 from lrp_onnx.visual.heatmap import (
     COLORS,
     color_limit,
@@ -23,8 +22,8 @@ from lrp_onnx.visual.heatmap import (
     shown_pictures,
 )
 from lrp_onnx.visual.page import wrapped
-from lrp_onnx.visual.plot import Panel, save_grid, save_heatmap
-from lrp_onnx.visual.report import save_arrays, save_html, table_rows
+from lrp_onnx.visual.panel import Panel
+from lrp_onnx.visual.plot import save_heatmap
 
 RNG = np.random.default_rng(0)
 
@@ -123,15 +122,17 @@ def test_limit(relevance, limit):
     assert color_limit(relevance) == pytest.approx(limit, abs=1e-9)
 
 
-def test_overlay_shows_the_picture_where_nothing_is_relevant():
+def test_an_overlay_keeps_the_colors_of_the_picture_where_nothing_is_relevant():
     picture = RNG.integers(0, 256, (4, 5, 3), dtype=np.uint8)
     relevance = np.zeros((4, 5))
     relevance[1, 2] = 9.0
-    mixed = overlay(picture, relevance, 3.0)
-    gray = np.ptp(mixed.astype(int), axis=-1)
-    assert gray[1, 2] > 50
-    gray[1, 2] = 0
-    np.testing.assert_array_equal(gray, 0)
+    mixed = overlay(picture, relevance, 3.0).astype(int)
+    pale = np.rint(0.25 * 255 + 0.75 * picture)
+    np.testing.assert_array_equal(mixed[1, 2], np.rint(255 * np.array(COLORS(1.0)[:3])))
+    mixed[1, 2] = pale[1, 2]
+    np.testing.assert_array_equal(mixed, pale)
+    half = overlay(picture, relevance, 3.0, opacity=0.5)[1, 2]
+    np.testing.assert_allclose(half, (pale[1, 2] + 255 * np.array(COLORS(1.0)[:3])) / 2, atol=1)
 
 
 @pytest.mark.parametrize("axes", ["NCHW", "NHWC"])
@@ -223,6 +224,49 @@ def test_lines_keep_to_the_width():
     assert max(map(len, lines)) * 11 * 0.98 / 72 <= 2.0  # DejaVu: a W is 0.99 em
 
 
+def test_the_formats_and_what_they_keep(tmp_path):
+    about = {"composite": "epsilon"}
+    for ending, mark in {
+        "jpg": b"\xff\xd8",
+        "jpeg": b"\xff\xd8",
+        "svg": b"<?xml",
+        "pdf": b"%PDF",
+    }.items():
+        path = tmp_path / f"a.{ending}"
+        save_heatmap(path, noise(4, 4), metadata=about)
+        assert path.read_bytes().startswith(mark)
+        if ending != "pdf":
+            assert b"epsilon" in path.read_bytes()
+
+
+def width_and_colors(path, **options):
+    save_heatmap(path, noise(8, 8), input=noise(8, 8), options=PictureOptions(**options))
+    pixels = pixels_of(path)
+    return pixels.shape[1], len(np.unique(pixels.reshape(-1, 3), axis=0))
+
+
+def test_panels_and_colors_are_chosen(tmp_path):
+    path = tmp_path / "a.png"
+    whole, _ = width_and_colors(path)
+    heatmap, _ = width_and_colors(path, panel="heatmap")
+    both = pixels_of(path)
+    overlay_, _ = width_and_colors(path, panel="overlay")
+    assert heatmap == overlay_ < whole / 2
+    assert np.any(both != pixels_of(path))
+    width_and_colors(path, panel="heatmap", cmap="PiYG")
+    green = pixels_of(path)
+    assert (green[..., 1] - green[..., [0, 2]].max(-1)).max() > 40
+    assert (both[..., 1] - both[..., [0, 2]].max(-1)).max() < 5
+
+
+def test_limits_are_the_darkest_color(tmp_path):
+    def share(**options):
+        save_heatmap(tmp_path / "a.png", noise(20, 20), options=PictureOptions(**options))
+        return (pixels_of(tmp_path / "a.png")[:, :480].min(axis=-1) < 60).mean()
+
+    assert share(limits=0.1) > 0.5 > 0.2 > share(limits=100.0)
+
+
 def test_grid(tmp_path):
     photo = RNG.integers(0, 256, (8, 8, 3), dtype=np.uint8)
     row = [
@@ -243,45 +287,6 @@ def test_no_pyplot_is_imported(tmp_path):
 
     code = "import sys, lrp_onnx.visual.report; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-# the page and the arrays
-
-
-def test_page_is_self_contained(tmp_path):
-    path = tmp_path / "a.html"
-    rows = table_rows(prediction="<b>", target="argmax", composite="epsilon", total=3.0, start=4.0)
-    save_html(
-        path, noise(2, 3, 8, 8), input=noise(2, 3, 8, 8), heading="a & b", titles=["one", "<two>"],
-        tables=[rows, rows], metadata={"version": "1"},
-    )  # fmt: skip
-    page = path.read_text(encoding="utf-8")
-    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
-    assert [base64.b64decode(picture)[1:4] for picture in pictures] == [b"PNG", b"PNG"]
-    assert not re.search(r"https?:|url\(|<script|<link|@import", page)
-    assert "&lt;two&gt;" in page
-    assert "&lt;b&gt;" in page
-    assert "75.00% of the starting relevance 4" in page
-
-
-def test_page_of_one_sample_and_of_many(tmp_path):
-    table = table_rows(prediction="a", target="1", composite="c", total=1.0, start=0.0)
-    save_html(tmp_path / "one.html", noise(3, 4, 4), input=noise(3, 4, 4), titles=["a"],
-              tables=[table])  # fmt: skip
-    save_html(tmp_path / "many.html", noise(17, 3), axes="NF", titles=["a"] * 17,
-              tables=[table] * 17)  # fmt: skip
-    assert "first 16 of 17" in (tmp_path / "many.html").read_text(encoding="utf-8")
-    with pytest.raises(InputError, match="2 samples, 1 titles"):
-        save_html(tmp_path / "bad.html", noise(2, 3), axes="NF", titles=["a"], tables=[table])
-
-
-def test_arrays_come_back(tmp_path):
-    arrays = {"x_relevance": noise(1, 3), "file": noise(2), "/fc/y": np.arange(3)}
-    save_arrays(tmp_path / "a.npz", arrays, {"composite": "é"})
-    with np.load(tmp_path / "a.npz") as loaded:
-        assert sorted(loaded.files) == ["/fc/y", "file", "metadata", "x_relevance"]
-        np.testing.assert_array_equal(loaded["file"], arrays["file"])
-        assert json.loads(str(loaded["metadata"])) == {"composite": "é"}
 
 
 # files: all or nothing
@@ -336,7 +341,7 @@ def test_permissions_and_links_are_the_usual_ones(tmp_path):
         pytest.param("file.txt/a.png", "does not exist", id="file-as-folder"),
         pytest.param("x" * 300 + ".png", "cannot be written", id="long-name"),
         pytest.param("pipe.png", "device or a pipe", id="pipe"),
-        pytest.param("picture.jpg", "written as PNG", id="suffix"),
+        pytest.param("picture.gif", "written as .png, .jpg, .svg, .pdf", id="suffix"),
     ],
 )
 def test_outputs_that_cannot_be_written(tmp_path, name, says):

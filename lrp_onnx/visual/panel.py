@@ -1,0 +1,125 @@
+"""One picture among others on a page: pixels, or a map of relevance in colors; rows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
+from numpy.typing import NDArray
+
+from lrp_onnx.options import PictureOptions
+from lrp_onnx.visual.heatmap import COLORS, color_limit, norm, overlay
+from lrp_onnx.visual.lattice import averaged, lattice_period
+from lrp_onnx.visual.page import PAD, Page
+
+__all__ = ["BAR_SPACE", "Drawn", "Panel", "draw_row", "drawn", "panel_size"]
+
+BAR_SPACE = 1.0  # inches for the color bar and its words
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture of a grid: uint8 pixels, (H, W) or (H, W, 3), or a map of relevance, (H, W)."""
+
+    image: NDArray[Any]
+    caption: str = ""
+    scale: float | None = None
+    """The relevance that gets the darkest color [the 99.5th percentile]."""
+    colors: Colormap = field(default_factory=lambda: COLORS)
+
+    @property
+    def limit(self) -> float | None:
+        """The relevance that gets the darkest color; None for pixels."""
+        if self.image.dtype == np.uint8:
+            return None
+        return self.scale or color_limit(self.image)
+
+    @property
+    def clipped(self) -> bool:
+        """Whether larger values are drawn like the largest."""
+        limit = self.limit
+        return limit is not None and bool(np.nanmax(np.abs(self.image), initial=0) > limit)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A map of relevance as it is drawn."""
+
+    values: NDArray[np.float64]
+    """(H, W), averaged where that was asked for or a lattice was measured."""
+    period: int | None
+    """Over how many pixels; None where it is as it was computed."""
+    asked: bool
+    """Whether the options said so."""
+
+    @property
+    def done(self) -> str:
+        """What was done to it, for a caption."""
+        return f"averaged over {self.period} px" if self.period else ""
+
+    @property
+    def notes(self) -> list[str]:
+        """What was done to it and nobody asked for."""
+        if self.asked or not self.period:
+            return []
+        return [
+            f"averaged over {self.period} pixels, since strides leave a lattice of that period in "
+            "the map (--smooth off leaves it there)"
+        ]
+
+    def over(
+        self, picture: NDArray[Any], limit: float, colors: Colormap, opacity: float
+    ) -> NDArray[np.uint8]:
+        """The overlay over that picture."""
+        return overlay(picture, self.values, limit, colors, opacity)
+
+
+def drawn(relevance: NDArray[Any], options: PictureOptions) -> Drawn:
+    """A map (H, W) as the options want it drawn."""
+    period = _smoothing(relevance, options)
+    values = averaged(relevance, period) if period else relevance
+    return Drawn(values, period, options.smooth != "auto")
+
+
+def _smoothing(relevance: NDArray[Any], options: PictureOptions) -> int | None:
+    """Over how many pixels a map (H, W) is averaged; None for not at all."""
+    if options.smooth == "off":
+        return None
+    pixels = lattice_period(relevance) if options.smooth == "auto" else int(options.smooth)
+    return pixels if pixels and pixels > 1 else None
+
+
+def draw_row(page: Page, row: Sequence[Panel | None], width: float, height: float) -> float:
+    """Draw panels below their captions, not moving on; return the height of the captions."""
+    lefts = [PAD + index * (width + PAD) for index in range(len(row))]
+    placed = [(panel, left) for panel, left in zip(row, lefts, strict=True) if panel is not None]
+    start = page.top
+    captions = max(page.text(panel.caption, left, width) for panel, left in placed)
+    page.top = start + captions
+    for panel, left in placed:
+        _draw_panel(page.axes(left, width, height), panel, page.figure.dpi * width)
+    page.top = start
+    return captions
+
+
+def panel_size(images: Sequence[NDArray[Any]], inches: float) -> tuple[float, float]:
+    """One size for all, of the proportions of the first; very long pictures are drawn squashed."""
+    height, width = images[0].shape[:2]
+    aspect = float(np.clip(height / width, 0.2, 3.0))
+    wide = inches * aspect**-0.25 if aspect < 1 else inches * aspect**-0.5
+    return wide, wide * aspect
+
+
+def _draw_panel(axes: Axes, panel: Panel, dots: float) -> None:
+    limit = panel.limit
+    axes.set_axis_off() if limit is None else axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(linewidth=0.4, color="#bbbbbb")
+    # single values stay sharp squares; where there are more of them than dots they are averaged
+    smooth = "antialiased" if panel.image.shape[1] > dots else "nearest"
+    cmap = panel.colors if limit is not None else "gray"
+    scale = {"norm": norm(limit)} if limit is not None else {"vmin": 0, "vmax": 255}
+    axes.imshow(panel.image, cmap=cmap, interpolation=smooth, aspect="auto", **scale)
