@@ -260,7 +260,8 @@ def test_explain_tells_of_one_sample(row: str, kind: str, folder: Path, capsys: 
     assert "sample 0" not in done.out
     y = run(onnx.load(f"{name}.onnx"), {"x": np.load(file)})["y"].ravel()
     best = int(y.argmax())
-    assert f"class {best}, {y[best]:.5g}" in done.out
+    shares = np.exp(y - y.max())
+    assert f"class {best}, {1 / shares.sum():.2%} by softmax" in done.out
     assert f"of {y[best]:.5g} (100.0%)" in done.out
     if kind == "npz":
         about = json.loads(str(np.load("why.npz")["metadata"]))
