@@ -20,6 +20,7 @@ from lrp_onnx.run.similarity import similarity
 from lrp_onnx.validate.evaluate import evaluate
 
 if TYPE_CHECKING:
+    from lrp_onnx.answer.explain import explain
     from lrp_onnx.data import digits
     from lrp_onnx.visual.plot import save_heatmap
 
@@ -38,6 +39,7 @@ __all__ = [
     "compile",
     "digits",
     "evaluate",
+    "explain",
     "save_heatmap",
     "similarity",
 ]
@@ -53,8 +55,17 @@ def __getattr__(name: str) -> Any:
         from lrp_onnx.data import digits
 
         return digits
+    if name == "explain":
+        from lrp_onnx.answer.explain import explain
+
+        return explain
     if name == "save_heatmap":
         from lrp_onnx.visual.plot import save_heatmap
 
         return save_heatmap
     raise AttributeError(f"module 'lrp_onnx' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What is public."""
+    return [*__all__, "__version__"]

@@ -32,7 +32,11 @@ MAY_IMPORT = {
     "run": ("graph", "data", "compiler"),
     "validate": ("graph", "data", "compiler", "run"),
     "visual": ("graph", "data"),
-    "cli": None,
+    "cli": (
+        *("graph", "frontend", "data", "ops", "analysis", "lrp", "propagation", "gradients"),
+        *("rewrites", "lowering", "compiler", "run", "validate", "visual"),
+    ),
+    "answer": None,
 }
 """Every folder of the package and the folders whose modules it may import; None: any.  What lies
 beside the folders (errors, options, version) all may import."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from pathlib import Path
 
 import onnx
 import onnx_ir as ir
 
 from lrp_onnx.compiler.accounts import NodeAccount
+from lrp_onnx.graph.annotations import stamp_of
 from lrp_onnx.graph.atomic_files import atomic_group
 from lrp_onnx.graph.map_outputs import serialized
 from lrp_onnx.graph.model_file import LARGEST_FILE
@@ -40,6 +43,23 @@ class Compiled:
         """The size of all initializers in bytes."""
         tensors = (v.const_value for v in self.graph.graph.initializers.values())
         return sum(t.nbytes for t in tensors if t is not None)
+
+    def _repr_html_(self) -> str:
+        """What is explained, and how many nodes got which rule, as a notebook shows it."""
+        stamp = stamp_of(self.graph.metadata_props)
+        counts = Counter(line.rule for line in self.report if line.rule)
+        facts: list[tuple[str, str]] = [
+            ("method", stamp["method"]),
+            ("composite", stamp.get("composite", "none")),
+            ("target", stamp["target"]),
+            ("rules", ", ".join(f"{rule} ({count})" for rule, count in counts.most_common())),
+            ("outputs", ", ".join(str(value.name) for value in self.graph.graph.outputs)),
+            *(("warning", text) for text in self.warnings),
+        ]
+        rows = "".join(
+            f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>\n" for name, text in facts
+        )
+        return f"<table>\n{rows}</table>"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model; beyond 2 GB its weights go to `<path>.data` beside it.

@@ -27,6 +27,7 @@ from lrp_onnx.graph.session import Array, Runtime, Wanted, broken_mix, is_device
 from lrp_onnx.run.batching import groups, is_open, parts, stacked
 from lrp_onnx.run.condition_mask import mask_of
 from lrp_onnx.run.feeds import check, fitted, listing, shape_of
+from lrp_onnx.run.tables import arrays_html, frame_of
 
 __all__ = ["Explainer", "Result"]
 
@@ -43,6 +44,21 @@ class Result:
     """Shaped like the tensor, in the unit of the explained output; with target `top-K` there is an
     axis of length K behind the batch. Of several explained outputs by `<output>_<tensor>`.
     """
+
+    def to_pandas(self, name: str | None = None) -> Any:
+        """A table with the place and relevance of every element of a tensor [the first].
+
+        Raises InputError without pandas, or for a tensor without relevance.
+        """
+        name = name if name is not None else next(iter(self.relevance))
+        if name not in self.relevance:
+            known = ", ".join(map(repr, self.relevance))
+            raise InputError(f"{name!r} has no relevance here. Those that have: {known}.")
+        return frame_of(self.relevance[name])
+
+    def _repr_html_(self) -> str:
+        """The arrays, as a notebook shows them."""
+        return arrays_html(self.outputs, self.relevance)
 
 
 class Explainer:
