@@ -30,6 +30,7 @@ MAY_IMPORT = {
         *("rewrites", "lowering"),
     ),
     "run": ("graph", "data", "compiler"),
+    "scale": ("graph", "data", "run"),
     "validate": ("graph", "data", "compiler", "run"),
     "visual": ("graph", "data"),
     "cli": (

@@ -1,0 +1,100 @@
+"""The commands for production: `batch` explains any number of inputs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lrp_onnx.cli import tables
+from lrp_onnx.cli.batch import BatchRequest, explain_batch
+from lrp_onnx.cli.commands import DONE, FAILED, Model, Preprocessing, app, note
+from lrp_onnx.cli.options import Options, takes_options
+
+__all__ = ["batch"]
+
+Stored = StrEnum("Stored", {"FLOAT32": "float32", "FLOAT16": "float16", "INT8": "int8"})
+"""What relevance is stored as."""
+Kept = StrEnum("Kept", ["EXPLAINED", "ALL", "NONE"])
+"""Which outputs are stored."""
+
+
+@app.command()
+@takes_options
+def batch(
+    model: Model,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT…",
+            help="Pictures, .npy, .npz, .parquet or .csv files, folders of them, or @FILE that "
+            "lists them.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FOLDER", help="Folder for the Parquet files.")
+    ],
+    preprocess: Preprocessing = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,…", help="The columns of a table that are the features [its numbers]."
+        ),
+    ] = None,
+    relevance: Annotated[
+        Stored,
+        typer.Option(help="What relevance is stored as; but for float32 it is q with R = q·scale."),
+    ] = Stored.FLOAT16,
+    pool: Annotated[
+        str | None,
+        typer.Option(metavar="N|NxM", help="Sum relevance over channels and a grid of cells."),
+    ] = None,
+    outputs: Annotated[
+        Kept, typer.Option(help="Which of the model's outputs are stored.")
+    ] = Kept.EXPLAINED,
+    batch: Annotated[int, typer.Option(min=1, help="How many inputs run together.")] = 8,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Sessions at work [cores / threads].")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each worker.")] = 1,
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs of each worker.")] = 0,
+    address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT|auto", help="A Ray cluster [this machine].")
+    ] = None,
+    shard: Annotated[
+        int, typer.Option(min=1, help="Inputs of a Parquet file, which a kill costs at most.")
+    ] = 1024,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue a run that was stopped or killed.")
+    ] = False,
+    *,
+    options: Options,
+) -> int:
+    """Explain any number of inputs, here or on a cluster, into Parquet."""
+    request = BatchRequest(
+        model=model,
+        inputs=tuple(inputs),
+        out=out,
+        preprocess=preprocess,
+        batch=batch,
+        workers=workers,
+        threads=threads,
+        gpus=gpus,
+        address=address,
+        relevance=str(relevance),
+        pool=pool,
+        outputs=str(outputs),
+        columns=columns,
+        shard=shard,
+        resume=resume,
+    )
+    rows, failed = explain_batch(request, options, _warn)
+    tables.show(tables.facts(rows))
+    return FAILED if failed else DONE
+
+
+def _warn(text: str | None) -> None:
+    if text:
+        note(text, "warning: ")
