@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -142,13 +143,31 @@ def explain(
     show: Annotated[
         bool, typer.Option("--show", help="Open the answer when it is written.")
     ] = False,
+    composite: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="auto|NAME|FILE.toml",
+            help="Which rule each layer gets: a composite by name or file; auto chooses by what "
+            "the network is made of [auto]. Repeatable: several side by side in one picture.",
+        ),
+    ] = None,
     *,
     picture: PictureOptions,
     options: Options,
 ) -> int:
     """Explain a file, several or a folder: write pictures or arrays."""
-    place = Destination(out, format_)
-    request = Request(model, tuple(inputs or ()), place, preprocess, tokenizer, picture)
+    place, several = Destination(out, format_), tuple(composite or ())
+    if len(several) == 1:
+        options = replace(options, compile=replace(options.compile, composite=several[0]))
+    request = Request(
+        model,
+        tuple(inputs or ()),
+        place,
+        preprocess,
+        tokenizer,
+        picture,
+        several if len(several) > 1 else (),
+    )
     answer = explain_inputs(request, options, batch, _warn)
     tables.show(tables.facts(answer.rows))
     if answer.words and not tables.in_pipe():

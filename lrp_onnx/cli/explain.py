@@ -36,7 +36,7 @@ from lrp_onnx.run.sensitivity import sensitivity
 from lrp_onnx.run.similarity import cosines, similarity
 from lrp_onnx.validate.verdict import unsteady_map
 
-__all__ = ["Answer", "Written", "explain_one", "write_result"]
+__all__ = ["Answer", "Written", "about_result", "explain_one", "write_result"]
 
 MOST_SAMPLES = 16
 LONGEST = 10.0
@@ -162,7 +162,7 @@ def write_result(
         check_finite(explainer, own, inputs, model.request.model)
         by_class, repeated = class_by_class(explainer, own, inputs)
         samples = samples_of(explainer, by_class, model.labels, model.conserving, model.through)
-        about = _about(model, explainer, inputs, by_class, steps)
+        about = about_result(model, explainer, inputs, by_class, steps)
         drawn = ""
         if not arrays:  # a picture for each class
             shown = Result(by_class.outputs, _visible(model, by_class.relevance))
@@ -195,7 +195,7 @@ def _visible(model: OpenModel, relevance: Mapping[str, Array]) -> dict[str, Arra
     return {name: r for name, r in relevance.items() if name not in model.hidden}
 
 
-def _about(
+def about_result(
     model: OpenModel, explainer: Explainer, inputs: Inputs, result: Result, steps: str | None
 ) -> dict[str, str]:
     """What is kept beside every result."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lrp_onnx.cli.explain import Answer, explain_one
+from lrp_onnx.cli.explain_composites import explain_composites
 from lrp_onnx.cli.explain_folder import explain_many
 from lrp_onnx.cli.inputs import check_given, sample_files
 from lrp_onnx.cli.open_model import Request, Warn
@@ -19,6 +20,8 @@ def explain_inputs(request: Request, options: Options, batch: int, warn: Warn) -
         loaded = load_any(request.model, progress)
         check_given(loaded.model, request.inputs, request.model)
         sources = sample_files(loaded.model, request.inputs, warn)
+        if request.composites:
+            return explain_composites(request, options, loaded, sources, warn)
         if sources is None:
             return explain_one(request, options, loaded, warn)
         return explain_many(request, options, loaded, sources, batch, progress, warn)

@@ -38,6 +38,8 @@ class Request:
     preprocess: str | None = None
     tokenizer: str | None = None
     picture: PictureOptions = dataclass_field(default_factory=PictureOptions)
+    composites: tuple[str, ...] = ()
+    """Several that are compared in one picture; empty where there is one."""
 
     @property
     def texts(self) -> TextReader:

@@ -21,7 +21,7 @@ from lrp_onnx.run.explainer import Explainer, Result
 if TYPE_CHECKING:
     from lrp_onnx.visual.drawing import Drawing
 
-__all__ = ["noun_of", "without_folders", "write"]
+__all__ = ["drawing_of", "noun_of", "without_folders", "write", "write_drawing"]
 
 SHARED = "Red speaks for the explained output, blue against it."
 COLORS = {
@@ -66,7 +66,15 @@ def write(
         arrays = {f"{name}_relevance": r for name, r in result.relevance.items()}
         save_arrays(path, {**result.outputs, **arrays}, metadata)
         return ""
-    drawing = _drawing(explainer, result, inputs, samples, options)
+    return write_drawing(
+        path, explainer, drawing_of(explainer, result, inputs, samples, options), metadata
+    )
+
+
+def write_drawing(
+    path: Path, explainer: Explainer, drawing: Drawing, metadata: Mapping[str, str]
+) -> str:
+    """Write what is drawn as a picture or a page; return what was done to it and should be said."""
     if path.suffix.lower() == ".html":
         return _write_page(path, explainer, drawing, metadata)
     page = drawing.page()
@@ -74,13 +82,14 @@ def write(
     return "; ".join(dict.fromkeys(page.notes))
 
 
-def _drawing(
+def drawing_of(
     explainer: Explainer,
     result: Result,
     inputs: Inputs,
     samples: Sequence[Sample],
     options: PictureOptions,
 ) -> Drawing:
+    """What is drawn of a result: a map of each sample, or of its K largest classes."""
     from lrp_onnx.visual.drawing import Drawing
     from lrp_onnx.visual.page import FOR_AND_AGAINST
 
@@ -108,7 +117,7 @@ def _drawing(
         ends=ENDS.get(method.name, FOR_AND_AGAINST),
         options=options,
         together=count or 1,
-        heading=f"The {count} largest classes" if count else "",
+        headings=[f"The {count} largest classes"] * len(relevance) if count else (),
         by=by,
     )
 

@@ -40,8 +40,8 @@ class Drawing:
     """How many samples in a row are maps of one input: classes, or composites."""
     one_scale: bool = True
     """Whether the color of such maps means the same relevance."""
-    heading: str = ""
-    """The title of such maps."""
+    headings: Sequence[str] = ()
+    """The titles of such maps, one a sample."""
     by: str = ""
     """By what they are explained."""
 
@@ -116,6 +116,7 @@ class Drawing:
         captions = [*self.titles[own]]
         if self.one_scale:
             captions = [f"{rank}. {title}" for rank, title in enumerate(captions, 1)]
+        title = self.headings[first] if self.headings else ""
         return Comparison(
-            pictures[first], list(maps[own]), captions, self.heading, self.by, self.one_scale
+            pictures[first], list(maps[own]), captions, title, self.by, self.one_scale
         )

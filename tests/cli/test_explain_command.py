@@ -379,3 +379,38 @@ def test_a_lattice_is_averaged_and_said(folder: Path, capsys: Capture) -> None:
     assert "Did you mean jet" in wrong.err
     probabilities = run_command(capsys, *given, "-o", "r.png").out
     assert re.search(r"predicted: class \d, \d+\.\d\d% by softmax", probabilities)
+
+
+def test_composites_stand_side_by_side(folder: Path, capsys: Capture) -> None:
+    given = ["explain", "three.onnx", "photo.png", "--preprocess", "imagenet"]
+    several = ["--composite", "epsilon", "--composite", "zplus", "--composite", "auto"]
+    shown = run_command(capsys, *given, *several, "-o", "all.html")
+    assert (shown.status, shown.err) == (0, "")
+    page = Path("all.html").read_text(encoding="utf-8")
+    assert page.count("<img") == 1 + 2 * 3
+    for name in ("epsilon", "zplus", "auto"):
+        assert f"<figcaption>{name}</figcaption>" in page
+        alone = run_command(capsys, *given, "--composite", name, "-o", "one.png").out
+        total = re.search(r"relevance +(sum \S+)", alone)
+        assert total is not None
+        assert re.search(rf"{name} +{re.escape(total[1])}", shown.out)
+    assert run_command(capsys, *given, *several, "-o", "all.png").status == 0
+    with Image.open("all.png") as image:
+        assert image.info["composite"] == "epsilon, zplus, auto"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("photo.png -o all.npz", "arrays are no picture"),
+        ("mixed -o why", "several inputs are given"),
+        ("photo.png -o a.png --target top-2", "Choose one --target"),
+    ],
+)
+def test_composites_that_no_picture_compares(
+    arguments: str, says: str, folder: Path, capsys: Capture
+) -> None:
+    given = ["explain", "three.onnx", *arguments.split(), "--preprocess", "imagenet"]
+    outcome = run_command(capsys, *given, "--composite", "epsilon", "--composite", "zplus")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert says in outcome.err

@@ -65,7 +65,7 @@ def test_charts_have_a_row_of_their_own_and_many_samples_are_cut() -> None:
 
 def test_classes_share_the_input_and_the_scale() -> None:
     maps = np.ones((2, 1, 4, 4)) * np.array([1.0, 0.25]).reshape(2, 1, 1, 1)
-    both = Drawing(maps, maps, "NCHW", ["a", "b"], ["", ""], together=2, heading="two")
+    both = Drawing(maps, maps, "NCHW", ["a", "b"], ["", ""], together=2, headings=["two", "two"])
     (section,), _ = both.sections()
     captions = [figure.caption for figure in section.figures]
     assert captions == ["input", "1. a", "2. b", "1. a", "2. b"]

@@ -1,0 +1,116 @@
+"""The command `explain` with several composites: one input, a map of each, in one picture."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from lrp_onnx.cli.destination import check_writable, made_folder
+from lrp_onnx.cli.explain import Answer, about_result
+from lrp_onnx.cli.inputs import Inputs, SampleFiles, read_inputs
+from lrp_onnx.cli.open_model import OpenModel, Request, Warn, open_model
+from lrp_onnx.cli.options import Options
+from lrp_onnx.cli.output_files import drawing_of, write_drawing
+from lrp_onnx.cli.results import check_finite, class_count
+from lrp_onnx.cli.samples import Sample, note_on, samples_of
+from lrp_onnx.compiler.stages import Loaded
+from lrp_onnx.errors import CompositeError
+from lrp_onnx.run.explainer import Result
+
+__all__ = ["explain_composites"]
+
+
+@dataclass(frozen=True)
+class _One:
+    """What one composite says."""
+
+    name: str
+    model: OpenModel
+    result: Result
+    samples: list[Sample]
+
+
+def explain_composites(
+    request: Request, options: Options, loaded: Loaded, sources: SampleFiles | None, warn: Warn
+) -> Answer:
+    """Explain the inputs of one run by each composite, side by side in one picture or page.
+
+    Raises LrpError as every step on the way does, CompositeError where no picture could compare.
+    """
+    if sources is not None:
+        raise _not_comparable("several inputs are given", "Give one")
+    preprocess = request.load_preprocess()
+    inputs = read_inputs(loaded.model, request.inputs, preprocess, request.texts)
+    out = request.out.of_one(inputs.place)
+    if out.suffix.lower() == ".npz":
+        raise _not_comparable("arrays are no picture", "Write a .png or .html, or give one")
+    check_writable(out, request.model, *inputs.files.values())
+    every = []
+    for name in request.composites:
+        compiling = replace(options.compile, composite=name)
+        own = replace(loaded, model=loaded.model.clone())
+        model = open_model(request, compiling, own, inputs, preprocess, warn)
+        _check_comparable(model)
+        result = model.run(inputs)
+        check_finite(model.explainer, result, inputs, request.model)
+        about = model.labels, model.conserving, model.through
+        every.append(_One(name, model, result, samples_of(model.explainer, result, *about)))
+    with made_folder(out.parent) if request.out.is_folder else nullcontext():
+        drawn = _write(request, inputs, every, out)
+    return Answer(_rows(every, drawn, out), out)
+
+
+def _not_comparable(fact: str, remedy: str) -> CompositeError:
+    return CompositeError(f"several composites: {fact}, and one picture compares. {remedy}.")
+
+
+def _check_comparable(model: OpenModel) -> None:
+    if len(model.outputs) > 1:
+        raise _not_comparable("several outputs are explained", "Name one with --output")
+    if class_count(model.explainer) or model.other is not None:
+        raise _not_comparable("several classes or embeddings are explained", "Choose one --target")
+
+
+def _write(request: Request, inputs: Inputs, every: list[_One], out: Path) -> str:
+    """The maps of a sample by each composite stand together."""
+    first = every[0]
+    drawings = [
+        drawing_of(one.model.explainer, one.result, inputs, one.samples, request.picture)
+        for one in every
+    ]
+    pattern, count = drawings[0], len(every)
+    maps = np.stack([drawing.relevance for drawing in drawings], 1)
+    relevance = maps.reshape(-1, *maps.shape[2:])
+    names = [one.name for one in every]
+    headlines = [text for text in pattern.titles for _ in every]
+    drawing = replace(
+        pattern,
+        relevance=relevance,
+        input=None if pattern.input is None else np.repeat(pattern.input, count, 0),
+        tokens=None if pattern.tokens is None else [t for t in pattern.tokens for _ in every],
+        titles=names * len(pattern.titles),
+        subtitles=headlines,
+        tables=[d.tables[k] for k in range(len(pattern.titles)) for d in drawings],
+        together=count,
+        one_scale=False,
+        headings=headlines,
+        by="each composite in its own scale of colors",
+    )
+    about = about_result(first.model, first.model.explainer, inputs, first.result, None)
+    about["composite"] = ", ".join(names)
+    return write_drawing(out, first.model.explainer, drawing, about)
+
+
+def _rows(every: list[_One], drawn: str, out: Path) -> list[tuple[str, str]]:
+    first = every[0]
+    rows = [("model", str(first.model.request.model))]
+    rows += [("sample", sample.title) for sample in first.samples]
+    for one in every:
+        sums = ", ".join(f"sum {sample.conservation}" for sample in one.samples)
+        rows.append((one.name, sums))
+        rows += [("note", note)] if (note := note_on(one.samples)) else []
+    rows += [("drawn", drawn)] if drawn else []
+    return [*rows, ("ran on", first.model.explainer.provider), ("wrote", str(out))]
