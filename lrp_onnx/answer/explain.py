@@ -78,12 +78,12 @@ def _inputs(
 ) -> Inputs:
     """Files and sentences as the command reads them; arrays as the model takes them."""
     if isinstance(given_input, str | os.PathLike):
-        return read_inputs(model, [str(given_input)], preprocess, request.texts)
+        return read_inputs(model, [str(given_input)], preprocess, request.reader)
     files = isinstance(given_input, Sequence) and all(
         isinstance(part, str | os.PathLike) for part in given_input
     )
     if files and given_input:
-        return read_inputs(model, list(map(str, given_input)), preprocess, request.texts)
+        return read_inputs(model, list(map(str, given_input)), preprocess, request.reader)
     wanted = {want.name: want for want in wanted_by(model)}
     if not isinstance(given_input, Mapping):
         if len(wanted) > 1:

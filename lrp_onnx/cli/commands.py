@@ -111,9 +111,9 @@ def explain(
         list[str] | None,
         typer.Argument(
             metavar="[NAME=]FILE…|FOLDER",
-            help="A picture, .npy, .npz, .txt or a sentence in quotes; several files or a folder "
-            "are a sample each. A model of several inputs takes a file for each, or an .npz with "
-            "all by name.",
+            help="A picture, .npy, .npz, .csv, .parquet, .txt or a sentence in quotes; several "
+            "files or a folder are a sample each. A model of several inputs takes a file for each, "
+            "or an .npz with all by name.",
             show_default=False,
         ),
     ] = None,
@@ -123,8 +123,8 @@ def explain(
             "-o",
             "--out",
             metavar="OUT",
-            help="A .png, .jpg, .svg, .pdf, .html or .npz file, or a folder [beside the input: "
-            "photo.lrp.png].",
+            help="A .png, .jpg, .svg, .pdf, .html, .npz or .csv file, or a folder [beside the "
+            "input: photo.lrp.png].",
         ),
     ] = None,
     preprocess: Preprocessing = None,
@@ -134,6 +134,10 @@ def explain(
             metavar="FILE",
             help="Of a text model: tokenizer.json or vocab.txt [the one beside the model].",
         ),
+    ] = None,
+    row: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Of a table the row to explain, from 1 [all]."),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="How many files run together.")] = 8,
     format_: Annotated[
@@ -165,6 +169,7 @@ def explain(
         place,
         preprocess,
         tokenizer,
+        row,
         picture,
         several if len(several) > 1 else (),
     )

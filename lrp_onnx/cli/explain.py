@@ -60,10 +60,11 @@ class Answer:
 def explain_one(request: Request, options: Options, loaded: Loaded, warn: Warn) -> Answer:
     """Explain the inputs of one run. Raises LrpError as every step on the way does."""
     preprocess = request.load_preprocess()
-    inputs = read_inputs(loaded.model, request.inputs, preprocess, request.texts)
+    inputs = read_inputs(loaded.model, request.inputs, preprocess, request.reader)
     out = request.out.of_one(inputs.place)
     for text in inputs.texts.values():
         warn(text.notice)
+    warn(inputs.table.notice if inputs.table else None)
     check_writable(out, request.model, *inputs.files.values())
     model = open_model(request, options.compile, loaded, inputs, preprocess, warn, True)
     with made_folder(out.parent) if request.out.is_folder else nullcontext():

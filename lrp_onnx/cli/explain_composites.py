@@ -43,7 +43,7 @@ def explain_composites(
     if sources is not None:
         raise _not_comparable("several inputs are given", "Give one")
     preprocess = request.load_preprocess()
-    inputs = read_inputs(loaded.model, request.inputs, preprocess, request.texts)
+    inputs = read_inputs(loaded.model, request.inputs, preprocess, request.reader)
     out = request.out.of_one(inputs.place)
     if out.suffix.lower() == ".npz":
         raise _not_comparable("arrays are no picture", "Write a .png or .html, or give one")

@@ -74,7 +74,7 @@ def explain_many(
     original = loaded.model.clone()  # compiling changes what it was loaded as
 
     def read(file: Path) -> Inputs:
-        return read_inputs(original, [sources.named(file)], preprocess, request.texts)
+        return read_inputs(original, [sources.named(file)], preprocess, request.reader)
 
     first = _first(files, read, outcome)
     model = open_model(request, options.compile, loaded, first, preprocess, warn)

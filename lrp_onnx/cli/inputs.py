@@ -19,6 +19,7 @@ from lrp_onnx.data.inputs import array_names, is_array_file, load_input
 from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.data.preprocess import Preprocess, bounds, load_preprocess
 from lrp_onnx.data.samples import wanted_by
+from lrp_onnx.data.table import Table, categories_of, is_table, read_table
 from lrp_onnx.data.text import Text, Tokenizer, find_tokenizer, text_inputs
 from lrp_onnx.errors import InputError
 from lrp_onnx.gradients.baseline import read_baselines
@@ -28,8 +29,8 @@ from lrp_onnx.options import CompileOptions
 
 __all__ = [
     "Inputs",
+    "Reader",
     "SampleFiles",
-    "TextReader",
     "check_given",
     "read_inputs",
     "read_inputs_if_any",
@@ -53,6 +54,8 @@ class Inputs:
     files: dict[str, str] = field(default_factory=dict)
     texts: dict[str, Text] = field(default_factory=dict)
     """By input of token ids."""
+    table: Table | None = None
+    """Whose rows are the samples."""
     place: Path = Path()
     """Beside what answers may lie."""
 
@@ -122,7 +125,7 @@ def sample_files(
         )
     ((prefix, equals, place),) = split
     folder = Path(place)
-    more = (".txt",) if roles else ()
+    more = (".txt",) if roles else (".csv", ".tsv", ".parquet")
     return SampleFiles(files_of_folder(folder, warn, more), folder, f"{prefix}{equals}")
 
 
@@ -134,13 +137,16 @@ def _wanted(model: ir.Model) -> tuple[Wanted, ...]:
 
 
 @dataclass(frozen=True)
-class TextReader:
-    """What makes tokens of texts: the tokenizer that is named, or lies beside the model."""
+class Reader:
+    """What only some kinds of input need: the tokenizer that is named, or lies beside the model,
+    and which row of a table is meant.
+    """
 
     model: Path
     tokenizer: str | None = None
+    row: int | None = None
 
-    def read(self, text: str, inputs: Sequence[Wanted]) -> Text:
+    def text(self, text: str, inputs: Sequence[Wanted]) -> Text:
         """A sentence, or the text of a .txt file, in tokens."""
         place = self.tokenizer or find_tokenizer(self.model)
         if place is None:
@@ -178,22 +184,29 @@ def read_inputs(
     model: ir.Model,
     files: Sequence[str],
     preprocess: Preprocess | None,
-    texts: TextReader | None = None,
+    reader: Reader | None = None,
 ) -> Inputs:
-    """Read each `FILE` or `NAME=FILE` for an input of the model; with `texts` a sentence or text
-    file for all inputs of tokens.
+    """Read each `FILE` or `NAME=FILE` for an input of the model; with a reader also a sentence or
+    text file for all inputs of tokens, or a table for all that are left.
 
     Raises InputError where an input is missing, unknown or given twice, or a file does not fit.
     """
     wanted = {w.name: w for w in _wanted(model)}
-    roles = {} if texts is None else text_inputs(list(wanted.values()))
+    roles = {} if reader is None else text_inputs(list(wanted.values()))
     sentence = next((t for t in files if is_text(t, wanted)), None) if roles else None
     inputs = Inputs(place=_place_of(next(iter(files))) if len(files) else Path())
-    if sentence is not None and texts is not None:
+    if sentence is not None and reader is not None:
         ids = next(name for name, role in roles.items() if role == "ids")
-        inputs.texts[ids] = texts.read(sentence, list(wanted.values()))
+        inputs.texts[ids] = reader.text(sentence, list(wanted.values()))
         inputs.feeds.update(inputs.texts[ids].feeds)
         files = [text for text in files if text is not sentence]
+    tables = [text for text in files if is_table(text)] if reader is not None else []
+    if len(tables) == 1 and reader is not None:
+        rest = [w for name, w in wanted.items() if not any(f.startswith(f"{name}=") for f in files)]
+        table = read_table(tables[0], rest, categories_of(model), reader.row)
+        inputs = replace(inputs, table=table)
+        inputs.feeds.update(table.feeds)
+        files = [text for text in files if text is not tables[0]]
     others = [name for name in wanted if name not in inputs.feeds]
     inputs.files.update(_files_by_input(others, files))
     values = {value.name: value for value in model.graph.inputs}
@@ -209,6 +222,8 @@ def read_inputs(
         inputs.feeds[name] = load_input(file, want.shape, want.dtype, prepared, name=name)
     if sentence is not None:
         inputs.files[ids] = sentence
+    if inputs.table is not None:
+        inputs.files.update(dict.fromkeys(inputs.table.feeds, tables[0]))
     return inputs
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lrp_onnx.cli.destination import Destination
 from lrp_onnx.cli.given_target import KINDS, read_target, target_and_value
-from lrp_onnx.cli.inputs import Inputs, TextReader, read_inputs, with_baselines
+from lrp_onnx.cli.inputs import Inputs, Reader, read_inputs, with_baselines
 from lrp_onnx.cli.options import read_conditions
 from lrp_onnx.cli.results import maps_as_arrays
 from lrp_onnx.cli.samples import Labels
@@ -37,14 +37,15 @@ class Request:
     out: Destination
     preprocess: str | None = None
     tokenizer: str | None = None
+    row: int | None = None
     picture: PictureOptions = dataclass_field(default_factory=PictureOptions)
     composites: tuple[str, ...] = ()
     """Several that are compared in one picture; empty where there is one."""
 
     @property
-    def texts(self) -> TextReader:
-        """What makes tokens of texts."""
-        return TextReader(self.model, self.tokenizer)
+    def reader(self) -> Reader:
+        """What reads texts and tables."""
+        return Reader(self.model, self.tokenizer, self.row)
 
     def load_preprocess(self) -> Preprocess | None:
         """How the model wants its pictures, where the user says."""
@@ -213,4 +214,4 @@ def _other_input(
         )
     several = Path(file).suffix.lower() == ".npz"
     files = [f"{name}={file}" for name in inputs.files] if several else [file]
-    return read_inputs(loaded.model, files, preprocess, request.texts)
+    return read_inputs(loaded.model, files, preprocess, request.reader)

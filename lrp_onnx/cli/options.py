@@ -27,7 +27,7 @@ __all__ = ["Debug", "Format", "Options", "read_conditions", "takes_options"]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
-Format = StrEnum("Format", ["PNG", "JPG", "SVG", "PDF", "HTML", "NPZ"])
+Format = StrEnum("Format", ["PNG", "JPG", "SVG", "PDF", "HTML", "NPZ", "CSV"])
 """What results are written as."""
 
 

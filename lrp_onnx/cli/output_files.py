@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from lrp_onnx.cli.inputs import Inputs
 from lrp_onnx.cli.results import class_count
 from lrp_onnx.cli.samples import Sample, note_on
+from lrp_onnx.cli.table_output import page_of, write_csv
 from lrp_onnx.data.layout import batched_axes, single_axes
+from lrp_onnx.data.table import Table
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.session import Array
 from lrp_onnx.lrp.methods import METHODS
@@ -66,6 +68,11 @@ def write(
         arrays = {f"{name}_relevance": r for name, r in result.relevance.items()}
         save_arrays(path, {**result.outputs, **arrays}, metadata)
         return ""
+    if path.suffix.lower() == ".csv":
+        write_csv(path, explainer, result, inputs.table, samples)
+        return ""
+    if inputs.table is not None:
+        return _write_table(path, explainer, result, inputs.table, samples, metadata)
     return write_drawing(
         path, explainer, drawing_of(explainer, result, inputs, samples, options), metadata
     )
@@ -120,6 +127,35 @@ def drawing_of(
         headings=[f"The {count} largest classes"] * len(relevance) if count else (),
         by=by,
     )
+
+
+def _write_table(
+    path: Path,
+    explainer: Explainer,
+    result: Result,
+    table: Table,
+    samples: Sequence[Sample],
+    metadata: Mapping[str, str],
+) -> str:
+    from lrp_onnx.visual.report import Section, figure_of, save_html
+
+    by = METHODS[explainer.metadata["method"]].describe(explainer.metadata)
+    title, subtitle = samples[0].headline, samples[0].subtitle(by)
+    if len(samples) > 1:
+        title, subtitle = f"{len(samples)} rows of {table.name}", by
+    if path.suffix.lower() != ".html":
+        page = page_of(explainer, result, table, title, subtitle, noun_of(explainer))
+        page.save(path, metadata)
+        return ""
+    page = page_of(explainer, result, table, "", "", noun_of(explainer))
+    numbers = _table(explainer, samples[0]) if len(samples) == 1 else {}
+    save_html(
+        path,
+        [Section(title, [figure_of(page)], subtitle, numbers)],
+        heading=f"{noun_of(explainer).capitalize()}: {Path(metadata['model']).name}",
+        metadata=without_folders(metadata),
+    )
+    return ""
 
 
 def _write_page(

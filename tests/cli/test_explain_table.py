@@ -1,0 +1,71 @@
+"""`explain` of tables: charts, pages and .csv."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import run_command, write
+from models import network
+
+import lrp_onnx
+from lrp_onnx.visual.table import table_page
+
+Capture = pytest.CaptureFixture[str]
+DENSE = network("y = MatMul(x, w)", (1, 3), symbolic=(0,), w=(3, 2))
+
+
+@pytest.fixture
+def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A dense model and a table of three rows."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "dense.onnx", DENSE)
+    (tmp_path / "t.csv").write_text("height,width,depth\n1,2,3\n-1,0.5,2\n0,0,-4\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("more", ["", "--row 2", "--target top-2"])
+def test_relevance_of_columns_as_csv(more: str, tables: Path, capsys: Capture) -> None:
+    outcome = run_command(capsys, "dense.onnx", "t.csv", "-o", "why.csv", *more.split())
+    assert (outcome.status, outcome.err) == (0, "")
+    with (tables / "why.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    numbers = {"": [1, 2, 3], "--row 2": [2]}.get(more, [1, 1, 2, 2, 3, 3])
+    assert [int(row["row"]) for row in rows] == numbers
+    x = np.float32([[1, 2, 3], [-1, 0.5, 2], [0, 0, -4]])
+    target = "top-2" if "top" in more else "argmax"
+    relevance = lrp_onnx.Explainer(lrp_onnx.compile("dense.onnx", target=target))(x).relevance["x"]
+    expected = relevance.reshape(-1, 3)[1:2] if more == "--row 2" else relevance.reshape(-1, 3)
+    columns = [[float(row[name]) for name in ("height", "width", "depth")] for row in rows]
+    np.testing.assert_allclose(columns, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("more", ["", "--row 1", "--format html", "--format svg --target top-2"])
+def test_a_chart_of_a_table(more: str, tables: Path, capsys: Capture) -> None:
+    outcome = run_command(capsys, "dense.onnx", "t.csv", *more.split())
+    assert (outcome.status, outcome.err) == (0, "")
+    assert len([p for p in tables.iterdir() if ".lrp." in p.name]) == 1
+
+
+def test_a_csv_is_for_tables(tables: Path, capsys: Capture) -> None:
+    np.save("x.npy", np.ones((1, 3), np.float32))
+    outcome = run_command(capsys, "dense.onnx", "x.npy", "-o", "why.csv")
+    assert outcome.status == 2
+    assert "a .csv has the columns of a table, and the input is none" in outcome.err
+
+
+def bars(relevance: np.ndarray) -> tuple[list[str], list[float]]:
+    """Names and lengths of the bars, from the top."""
+    count = len(relevance)
+    columns, values = ["a", "b", "c"], [["1", "2", "3"]] * count
+    axes = table_page(relevance, columns, values, [*range(1, count + 1)]).figure.axes[0]
+    return [t.get_text() for t in axes.get_yticklabels()], [p.get_width() for p in axes.patches]
+
+
+def test_bars_are_sorted() -> None:
+    names, widths = bars(np.array([[1.0, -3, 2]]))
+    assert (names, widths) == (["b  =  2", "c  =  3", "a  =  1"], [-3, 2, 1])
+    names, widths = bars(np.array([[1.0, -3, 2], [2, 1, 4]]))
+    assert (names, widths) == (["c", "b", "a"], [3, 2, 1.5])
