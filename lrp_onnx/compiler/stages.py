@@ -257,9 +257,10 @@ class Ends:
 
     def restore(self, model: ir.Model, declares: bool) -> None:
         """Put back what shape inference refined, and leave the shapes in between out of the file
-        but for those whose every size is a number or has a name: ONNX Runtime makes up a name for
-        each size that it does not know, and the time in which it opens a file grows with the
-        square of their number.
+        but for those whose every size is a number, or has a name where an input is free in height
+        or length behind its channels: ONNX Runtime makes up a name for each size that it does not
+        know, and the time in which it opens a file grows with the square of their number. Elsewhere
+        it finds the names itself, and tract, told a number for one, takes it for a contradiction.
 
         declares: whether these names hold: a mask for more samples than the input has makes
         relevance of as many.  Where there are bodies none are left: a branch that is not taken may
@@ -267,6 +268,8 @@ class Ends:
         """
         declares = declares and len(graphs_of(model.graph)) == 1
         ends = {*model.graph.inputs, *model.graph.outputs}
+        inputs = (v.shape for v in model.graph.inputs if v.shape is not None)
+        free = any(not isinstance(size, int) for shape in inputs for size in shape[2:])
         for value in ends:
             if value.name in self.known and value.name not in notes.corrections(model):
                 value.type, shape = self.known[value.name]
@@ -275,14 +278,15 @@ class Ends:
             for value in node.outputs:
                 if value in ends or value.is_graph_output() or node.domain:
                     continue
-                if not (declares and _is_named(value)):
+                if not (declares and _is_named(value, free)):
                     value.shape, value.type = None, None
 
 
-def _is_named(value: ir.Value) -> bool:
+def _is_named(value: ir.Value, names: bool) -> bool:
+    """Whether every size is a number or, if `names`, has one."""
     if value.type is None or value.shape is None:
         return False
-    return all(isinstance(size, int) or size.value is not None for size in value.shape)
+    return all(isinstance(d, int) or (names and d.value is not None) for d in value.shape)
 
 
 def _stamp(model: ir.Model, source: Source, assignment: Assignment) -> None:

@@ -45,22 +45,48 @@ def sum_to(emit: Emit, value: ir.Value, reference: ir.Value, shaped_like: ir.Val
     pairs = list(zip(_dims(shaped_like)[lead:], _dims(reference), strict=True))
     axes = list(range(lead))
     axes += [lead + k for k, (out, size) in enumerate(pairs) if size == 1 and out != 1]
-    if any(not isinstance(n, int) and (n is None or n != o) and o != 1 for o, n in pairs):
-        return _sum_where_unequal(emit, value, reference, lead)
+    open_axes = [
+        lead + k
+        for k, (o, n) in enumerate(pairs)
+        if not isinstance(n, int) and (n is None or n != o) and o != 1
+    ]
+    if open_axes:
+        return _sum_where_unequal(emit, value, reference, axes, open_axes)
     if not axes:
         return value
     out = emit.op("ReduceSum", value, emit.ints(*axes), keepdims=1)
     return emit.reshape_like(out, reference) if lead else out
 
 
-def _sum_where_unequal(emit: Emit, value: ir.Value, reference: ir.Value, lead: int) -> ir.Value:
-    """The same where only the run decides which axes were broadcast."""
-    shape = emit.shape_of(reference)
-    padded = emit.op("Concat", emit.ints(*[1] * lead), shape, axis=0) if lead else shape
-    unequal = emit.op("Not", emit.op("Equal", padded, emit.op("Shape", value)))
-    axes = emit.op("Squeeze", emit.op("NonZero", unequal), emit.ints(0))
-    total = emit.op("ReduceSum", value, axes, keepdims=1, noop_with_empty_axes=1)
-    return emit.op("Reshape", total, shape)
+def _sum_where_unequal(
+    emit: Emit, value: ir.Value, reference: ir.Value, axes: list[int], open_axes: list[int]
+) -> ir.Value:
+    """The same where only the run decides whether `open_axes`, too, were broadcast.
+
+    Each of these, of size o where the reference has r, becomes two, of sizes r and q = o / r: where
+    it was broadcast r is 1, else q is.  The sum over every q has axes that are constants, which
+    OpenVINO and tract need.
+    """
+    rank = known_rank(value)
+    lead = rank - known_rank(reference)
+    sizes, summed = list[ir.Value](), list[int]()
+    for axis in range(rank):
+        o = emit.dimension(value, axis)
+        if axis in open_axes:
+            r = emit.dimension(reference, axis - lead)
+            q = emit.op("Where", emit.op("Equal", r, o), emit.ints(1), o)
+            sizes += [r, q]
+            summed.append(len(sizes) - 1)
+        else:
+            if axis in axes:
+                summed.append(len(sizes))
+            sizes.append(o)
+    apart = emit.op("Reshape", value, emit.op("Concat", *sizes, axis=0), allowzero=1)
+    total = emit.op("ReduceSum", apart, emit.ints(*summed), keepdims=0)
+    kept = [axis for axis in axes if axis >= lead]
+    if kept:
+        total = emit.op("Unsqueeze", total, emit.ints(*(axis - lead for axis in kept)))
+    return emit.shaped(total, reference)
 
 
 def _dims(value: ir.Value) -> list[int | str | None]:

@@ -11,7 +11,7 @@ from functools import cache
 import onnx
 import onnx_ir as ir
 
-from lrp_onnx.graph.subgraphs import bodies_of
+from lrp_onnx.graph.subgraphs import bodies_of, graphs_of
 
 __all__ = ["remove_unused"]
 
@@ -23,10 +23,11 @@ def remove_unused(model: ir.Model) -> None:
     graph = model.graph
     opset = graph.opset_imports.get("")
     _clean(graph, opset)
-    kept = {*graph.inputs, *graph.outputs}
-    for name, value in list(graph.initializers.items()):
-        if value not in kept and not value.uses():
-            del graph.initializers[name]
+    for one in graphs_of(graph):
+        kept = {*one.inputs, *one.outputs}
+        for name, value in list(one.initializers.items()):
+            if value not in kept and not value.uses():
+                del one.initializers[name]
     for function in model.functions.values():
         _clean(function, function.opset_imports.get("", opset))
 

@@ -33,7 +33,10 @@ from lrp_onnx.graph.unused import remove_unused
 
 __all__ = ["infer_shapes", "normalize"]
 
-IR_VERSION = 10
+IR_VERSIONS = {18: 8, 19: 9, 20: 9, 21: 10}
+"""The format of a file by its opset, the oldest that has all of it: ONNX Runtime up to 1.17 refuses
+10.
+"""
 PASSES = (decompose, fold, inline_branches)
 """Each may uncover work for the others, once shapes are inferred again."""
 ROUNDS = 6
@@ -52,7 +55,7 @@ def normalize(model: ir.Model, to_opset: int | None = None) -> Prediction:
     common.RemoveInitializersFromInputsPass()(model)
     _lift_constants(model)
     bring_to_opset(model, to_opset)
-    model.ir_version = min(max(model.ir_version, 8), IR_VERSION)
+    model.ir_version = IR_VERSIONS[model.graph.opset_imports[""]]
     common.NameFixPass()(model)
     name_apart(model.graph)
     free_generated_names(model)

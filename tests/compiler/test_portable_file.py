@@ -1,0 +1,91 @@
+"""What a runtime other than ONNX Runtime needs of the file, and what an old one refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from models import network, run
+
+import lrp_onnx
+
+CNN = network(
+    "z = Conv(x, w) r = Relu(z) f = Flatten(r) y = Gemm<transB=1>(f, v)",
+    (2, 1, 4, 4), symbolic=(0,), w=(3, 1, 3, 3), v=(5, 12),
+)  # fmt: skip
+
+
+def test_no_free_batch_has_a_name_in_between() -> None:
+    """tract, told a number for it, takes the name for a contradiction."""
+    between = lrp_onnx.compile(CNN).model.graph.value_info
+    sizes = [d for value in between for d in value.type.tensor_type.shape.dim]
+    assert sizes
+    assert all(d.HasField("dim_value") for d in sizes)
+
+
+@pytest.mark.parametrize(("opset", "format"), [(18, 8), (19, 9), (20, 9), (21, 10)])
+def test_the_format_is_the_oldest_that_has_the_opset(opset: int, format: int) -> None:
+    assert lrp_onnx.compile(CNN, opset=opset).model.ir_version == format
+
+
+FREE = onnx.parser.parse_model(
+    '<ir_version: 8, opset_import: ["": 18]> '
+    "g (float[a,3,b] x, float[c,d] y) => (float[e,3,f] z) { z = Mul(x, y) }"
+)
+SIZES = [
+    ((2, 3, 4), (3, 4)),
+    ((2, 3, 4), (1, 4)),
+    ((2, 3, 1), (3, 4)),
+    ((2, 3, 4), (1, 1)),
+    ((1, 3, 1), (3, 1)),
+    ((0, 3, 4), (3, 4)),
+    ((2, 3, 0), (3, 0)),
+    ((2, 3, 0), (3, 1)),
+]
+
+
+def summed(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    value = value.sum(axis=tuple(range(value.ndim - len(shape))))
+    return value.sum(axis=tuple(k for k, n in enumerate(shape) if n == 1), keepdims=True)
+
+
+@pytest.mark.parametrize(("of_x", "of_y"), SIZES)
+def test_what_the_run_broadcasts_is_summed_over_constant_axes(
+    of_x: tuple[int, ...], of_y: tuple[int, ...]
+) -> None:
+    """OpenVINO refuses a ReduceSum whose axes are computed."""
+    model = lrp_onnx.compile(FREE, method="gradient", target="all").model
+    weights = {tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        assert not node.op_type.startswith("Reduce") or {*node.input[1:]} <= weights, node.name
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal(shape).astype(np.float32) for shape in (of_x, of_y))
+    found, shape = run(model, {"x": x, "y": y}), np.broadcast_shapes(of_x, of_y)
+    np.testing.assert_allclose(
+        found["x_relevance"], summed(np.broadcast_to(y, shape), of_x), rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        found["y_relevance"], summed(np.broadcast_to(x, shape), of_y), rtol=1e-5, atol=1e-6
+    )
+
+
+BRANCHES = onnx.parser.parse_model(
+    """<ir_version: 8, opset_import: ["": 18]>
+    g (float[2,3] x, bool c) => (float[2,3] y) {
+        y = If (c) <
+            then_branch = t () => (float[2,3] a) <float[3,3] w = {1,2,3,4,5,6,7,8,9}> { a = MatMul(x, w) },
+            else_branch = e () => (float[2,3] b) { b = Relu(x) }
+        >
+    }"""  # noqa: E501
+)
+
+
+def test_no_weight_of_a_body_is_unused() -> None:
+    """ONNX Runtime prints a warning for each when it opens the file."""
+    model = lrp_onnx.compile(BRANCHES, "zplus").model
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                read = {name for inner in attribute.g.node for name in inner.input}
+                unused = {tensor.name for tensor in attribute.g.initializer} - read
+                assert not unused, node.name
