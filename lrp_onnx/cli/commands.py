@@ -18,6 +18,7 @@ from lrp_onnx.cli import (
     tables,
     verification,
 )
+from lrp_onnx.cli.concepts import find_concepts
 from lrp_onnx.cli.demo import run_demo
 from lrp_onnx.cli.destination import Destination, check_writable
 from lrp_onnx.cli.evaluate import EvaluateRequest, evaluate_files
@@ -182,6 +183,44 @@ def explain(
     if show and typer.launch(str(answer.place)):
         _warn(f"--show: nothing here opens '{answer.place}'. Open it yourself")
     return FAILED if answer.failed else DONE
+
+
+@app.command()
+@takes_options
+def concepts(
+    model: Model,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="FOLDER|FILE…", help="Pictures, the more the better."),
+    ],
+    at: Annotated[
+        str,
+        typer.Option(
+            metavar="TENSOR",
+            help="The layer, by its tensor: lrp-onnx inspect MODEL --tensors lists them.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="F.png", help="The picture to write.")
+    ] = Path("concepts.png"),
+    preprocess: Preprocessing = None,
+    channels: Annotated[int, typer.Option(min=1, help="How many channels are shown.")] = 5,
+    examples: Annotated[int, typer.Option(min=1, help="How many inputs of each.")] = 6,
+    json: Json = False,
+    *,
+    picture: PictureOptions,
+    options: Options,
+) -> int:
+    """Show what a layer's channels stand for: the inputs that maximize their relevance."""
+    request = Request(model, tuple(inputs), Destination(str(out), None), preprocess, None, picture)
+    told = find_concepts(request, options, at, channels, examples, out, _warn, quiet=json)
+    if json:
+        tables.show_json(told.to_json())
+    else:
+        tables.show(tables.facts(told.rows()))
+    for problem in told.failed:
+        note(" ".join(problem.split()), "not explained: ")
+    return FAILED if told.failed else DONE
 
 
 @app.command("inspect")

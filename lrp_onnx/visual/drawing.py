@@ -14,6 +14,7 @@ from lrp_onnx.options import PictureOptions
 from lrp_onnx.visual.comparison import Comparison, comparison_page, comparison_panels
 from lrp_onnx.visual.heatmap import relevance_maps
 from lrp_onnx.visual.page import FOR_AND_AGAINST, Ends, Page
+from lrp_onnx.visual.panel import Panel
 from lrp_onnx.visual.plot import MOST_SAMPLES, heatmap_page, picture_panels, pictures_of
 from lrp_onnx.visual.report import Section, figure_of
 
@@ -79,13 +80,23 @@ class Drawing:
             options=self.options,
         )
 
+    def sample_panels(self, index: int) -> list[Panel]:
+        """Input, heatmap and overlay of a sample; none where it is no picture."""
+        maps = relevance_maps(self.relevance[index : index + 1], self.axes)
+        if maps.ndim != 3:
+            return []
+        return self._panels(maps[0], index)[0]
+
+    def _panels(self, relevance: NDArray[np.float64], index: int) -> tuple[list[Panel], list[str]]:
+        values = None if self.input is None else self.input[index : index + 1]
+        picture = pictures_of(values, self.axes, self.preprocess, 1)[0]
+        return picture_panels(relevance, picture, self.what, self.options)
+
     def _section(self, index: int, notes: list[str]) -> Section:
         which = slice(index, index + 1)
         maps = relevance_maps(self.relevance[which], self.axes)
         if maps.ndim == 3:
-            values = None if self.input is None else self.input[which]
-            picture = pictures_of(values, self.axes, self.preprocess, 1)[0]
-            panels, own = picture_panels(maps[0], picture, self.what, self.options)
+            panels, own = self._panels(maps[0], index)
             figures, notes[len(notes) :] = [figure_of(panel) for panel in panels], own
         else:
             figures = [figure_of(self._page(which, bare=True))]
