@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "visual": ("graph", "data"),
     "cli": (
         *("graph", "frontend", "data", "ops", "analysis", "lrp", "propagation", "gradients"),
-        *("rewrites", "lowering", "compiler", "run", "validate", "visual"),
+        *("rewrites", "lowering", "compiler", "run", "validate", "visual", "scale"),
     ),
     "answer": None,
 }

@@ -212,7 +212,8 @@ def concepts(
     options: Options,
 ) -> int:
     """Show what a layer's channels stand for: the inputs that maximize their relevance."""
-    request = Request(model, tuple(inputs), Destination(str(out), None), preprocess, None, picture)
+    place = Destination(str(out), None)
+    request = Request(model, tuple(inputs), place, preprocess, picture=picture)
     told = find_concepts(request, options, at, channels, examples, out, _warn, quiet=json)
     if json:
         tables.show_json(told.to_json())

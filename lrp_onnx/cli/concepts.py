@@ -112,7 +112,7 @@ def find_concepts(
 
         def read(file: Path) -> Inputs:
             named: SampleFiles = sources  # checked above
-            return read_inputs(original, [named.named(file)], preprocess, request.texts)
+            return read_inputs(original, [named.named(file)], preprocess, request.reader)
 
         first, failed = _first(sources.files, read)
         compiling = replace(options.compile, conditions=(tensor,))
