@@ -51,7 +51,7 @@ def explain(
     prepared = _preprocess(preprocess)
     loaded = load_any(path if isinstance(model, str | os.PathLike) else model)
     inputs = _inputs(loaded.model, input, prepared, request)
-    warnings: list[str] = [text.notice for text in inputs.texts.values() if text.notice]
+    warnings: list[str] = [*inputs.notices]
 
     def warn(text: str | None) -> None:
         warnings.extend([text] if text else [])

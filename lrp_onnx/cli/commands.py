@@ -112,9 +112,9 @@ def explain(
         list[str] | None,
         typer.Argument(
             metavar="[NAME=]FILE…|FOLDER",
-            help="A picture, .npy, .npz, .csv, .parquet, .txt or a sentence in quotes; several "
-            "files or a folder are a sample each. A model of several inputs takes a file for each, "
-            "or an .npz with all by name.",
+            help="A picture, .wav, .npy, .npz, .csv, .parquet, .txt or a sentence in quotes; "
+            "several files or a folder are a sample each. A model of several inputs takes a file "
+            "for each, or an .npz with all by name.",
             show_default=False,
         ),
     ] = None,
@@ -139,6 +139,14 @@ def explain(
     row: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Of a table the row to explain, from 1 [all]."),
+    ] = None,
+    rate: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="HZ",
+            help="Of sound the samples a second that the model wants [what its metadata name].",
+        ),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="How many files run together.")] = 8,
     format_: Annotated[
@@ -171,6 +179,7 @@ def explain(
         preprocess,
         tokenizer,
         row,
+        rate,
         picture,
         several if len(several) > 1 else (),
     )

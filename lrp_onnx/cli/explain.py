@@ -62,9 +62,8 @@ def explain_one(request: Request, options: Options, loaded: Loaded, warn: Warn) 
     preprocess = request.load_preprocess()
     inputs = read_inputs(loaded.model, request.inputs, preprocess, request.reader)
     out = request.out.of_one(inputs.place)
-    for text in inputs.texts.values():
-        warn(text.notice)
-    warn(inputs.table.notice if inputs.table else None)
+    for notice in inputs.notices:
+        warn(notice)
     check_writable(out, request.model, *inputs.files.values())
     model = open_model(request, options.compile, loaded, inputs, preprocess, warn, True)
     with made_folder(out.parent) if request.out.is_folder else nullcontext():

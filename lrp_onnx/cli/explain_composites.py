@@ -10,11 +10,12 @@ import numpy as np
 
 from lrp_onnx.cli.destination import check_writable, made_folder
 from lrp_onnx.cli.explain import Answer, about_result
-from lrp_onnx.cli.inputs import Inputs, SampleFiles, read_inputs
+from lrp_onnx.cli.inputs import Inputs, read_inputs
 from lrp_onnx.cli.open_model import OpenModel, Request, Warn, open_model
 from lrp_onnx.cli.options import Options
 from lrp_onnx.cli.output_files import drawing_of, write_drawing
 from lrp_onnx.cli.results import check_finite, class_count
+from lrp_onnx.cli.sample_files import SampleFiles
 from lrp_onnx.cli.samples import Sample, note_on, samples_of
 from lrp_onnx.compiler.stages import Loaded
 from lrp_onnx.errors import CompositeError

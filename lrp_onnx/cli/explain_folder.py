@@ -15,11 +15,12 @@ from lrp_onnx.cli.destination import made_folder
 from lrp_onnx.cli.each_output import by_output, output_paths
 from lrp_onnx.cli.explain import Answer, Written, write_result
 from lrp_onnx.cli.explained import explained_rows
-from lrp_onnx.cli.inputs import Inputs, SampleFiles, read_inputs
+from lrp_onnx.cli.inputs import Inputs, read_inputs
 from lrp_onnx.cli.open_model import OpenModel, Request, Warn, open_model
 from lrp_onnx.cli.options import Format, Options
 from lrp_onnx.cli.progress import StageProgress
 from lrp_onnx.cli.results import maps_as_arrays
+from lrp_onnx.cli.sample_files import SampleFiles
 from lrp_onnx.cli.samples import check_class_names, note_on
 from lrp_onnx.compiler.stages import Loaded
 from lrp_onnx.errors import CheckError, InputError

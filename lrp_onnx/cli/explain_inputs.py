@@ -5,10 +5,10 @@ from __future__ import annotations
 from lrp_onnx.cli.explain import Answer, explain_one
 from lrp_onnx.cli.explain_composites import explain_composites
 from lrp_onnx.cli.explain_folder import explain_many
-from lrp_onnx.cli.inputs import check_given, sample_files
 from lrp_onnx.cli.open_model import Request, Warn
 from lrp_onnx.cli.options import Options
 from lrp_onnx.cli.progress import StageProgress
+from lrp_onnx.cli.sample_files import check_given, sample_files
 from lrp_onnx.compiler.stages import load_any
 
 __all__ = ["explain_inputs"]

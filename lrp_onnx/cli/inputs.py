@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
-from PIL import Image
 
-from lrp_onnx.cli.destination import is_answer
 from lrp_onnx.compiler.input_range import Ranges
 from lrp_onnx.compiler.reference import read_reference
 from lrp_onnx.data.implied import implied_preprocess
 from lrp_onnx.data.inputs import array_names, is_array_file, load_input
-from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.data.preprocess import Preprocess, bounds, load_preprocess
 from lrp_onnx.data.samples import wanted_by
+from lrp_onnx.data.sound import Sound, is_rate, is_sound, rate_of, read_sound, unknown_rate
 from lrp_onnx.data.table import Table, categories_of, is_table, read_table
 from lrp_onnx.data.text import Text, Tokenizer, find_tokenizer, text_inputs
 from lrp_onnx.errors import InputError
@@ -30,12 +29,9 @@ from lrp_onnx.options import CompileOptions
 __all__ = [
     "Inputs",
     "Reader",
-    "SampleFiles",
-    "check_given",
+    "inputs_of",
     "read_inputs",
     "read_inputs_if_any",
-    "read_samples",
-    "sample_files",
     "with_baselines",
 ]
 
@@ -54,10 +50,25 @@ class Inputs:
     files: dict[str, str] = field(default_factory=dict)
     texts: dict[str, Text] = field(default_factory=dict)
     """By input of token ids."""
-    table: Table | None = None
-    """Whose rows are the samples."""
+    sounds: dict[str, Sound] = field(default_factory=dict)
+    """By input."""
+    tables: list[Table] = field(default_factory=list)
+    """The one whose rows are the samples, if there is one."""
     place: Path = Path()
     """Beside what answers may lie."""
+
+    @property
+    def table(self) -> Table | None:
+        """The table whose rows are the samples."""
+        return self.tables[0] if self.tables else None
+
+    @property
+    def notices(self) -> list[str]:
+        """What was left out or cut off, in words."""
+        of_texts = [text.notice for text in self.texts.values()]
+        of_sounds = [sound.notice for sound in self.sounds.values()]
+        notices = [*of_texts, *(table.notice for table in self.tables), *of_sounds]
+        return [notice for notice in notices if notice]
 
     @property
     def ranges(self) -> Ranges:
@@ -65,71 +76,8 @@ class Inputs:
         return {name: bounds(preprocess) for name, preprocess in self.preprocess.items()}
 
 
-@dataclass(frozen=True)
-class SampleFiles:
-    """Files that are a sample each."""
-
-    files: list[Path]
-    folder: Path | None = None
-    """That they are all the files of."""
-    prefix: str = ""
-    """`NAME=`, where the input was named."""
-
-    def named(self, file: Path) -> str:
-        """One of the files as the command line has it."""
-        return f"{self.prefix}{file}"
-
-
-def check_given(model: ir.Model, texts: Sequence[str], path: Path) -> None:
-    """Raise InputError, with what the model wants, where nothing is given."""
-    if texts:
-        return
-    wanted = _wanted(model)
-    listing = ", ".join(f"{w.name!r} {w.dtype} {describe_shape(w.shape)}" for w in wanted)
-    files = " ".join(f"{w.name}=FILE" for w in wanted) if len(wanted) > 1 else "FILE"
-    raise InputError(
-        f"'{path}': no input is given, and the model wants {listing}. Give it: lrp-onnx explain "
-        f"{path} {files}."
-    )
-
-
-def sample_files(
-    model: ir.Model, texts: Sequence[str], warn: Callable[[str | None], None]
-) -> SampleFiles | None:
-    """The files that are a sample each: those of a folder, or several for a model of one input.
-    None where they are the inputs of one sample. Raises InputError for a folder beside other
-    inputs.
-    """
-    split = [text.rpartition("=") for text in texts]
-    folders = [place for _, _, place in split if os.path.isdir(place)]
-    wanted = _wanted(model)
-    roles = text_inputs(wanted)
-    several = len(texts) > 1 and len(wanted) - max(0, len(roles) - 1) == 1
-    if several and roles and not all(os.path.isfile(text) for text in texts):
-        raise InputError(
-            f"{len(texts)} texts are given, and not all are files. Put a sentence in quotes, or "
-            "each of several into a .txt file."
-        )
-    if not folders:
-        prefixes = {f"{prefix}{equals}" for prefix, equals, _ in split}
-        if not several or prefixes != {""}:
-            return None
-        files = [Path(text) for text in texts if not is_answer(Path(text))]
-        if left := len(texts) - len(files):
-            warn(f"{left} earlier answer{'s' * (left > 1)} left out")
-        return SampleFiles(files or [Path(text) for text in texts])
-    if len(texts) > 1:
-        raise InputError(
-            f"'{folders[0]}' is a folder, and other inputs are given. Give a folder alone, for a "
-            "model of one input, or a file for each input."
-        )
-    ((prefix, equals, place),) = split
-    folder = Path(place)
-    more = (".txt",) if roles else (".csv", ".tsv", ".parquet")
-    return SampleFiles(files_of_folder(folder, warn, more), folder, f"{prefix}{equals}")
-
-
-def _wanted(model: ir.Model) -> tuple[Wanted, ...]:
+def inputs_of(model: ir.Model) -> tuple[Wanted, ...]:
+    """What the model must be given. Raises InputError for what no file can hold."""
     try:
         return wanted_by(model)
     except TypeError as e:
@@ -139,12 +87,17 @@ def _wanted(model: ir.Model) -> tuple[Wanted, ...]:
 @dataclass(frozen=True)
 class Reader:
     """What only some kinds of input need: the tokenizer that is named, or lies beside the model,
-    and which row of a table is meant.
+    which row of a table is meant, and the rate of a sound.
     """
 
     model: Path
     tokenizer: str | None = None
     row: int | None = None
+    rate: int | None = None
+
+    def rate_of(self, model: ir.Model) -> int | None:
+        """Samples a second of a sound: as told, else as the model's metadata have it."""
+        return self.rate or rate_of(model.metadata_props)
 
     def text(self, text: str, inputs: Sequence[Wanted]) -> Text:
         """A sentence, or the text of a .txt file, in tokens."""
@@ -191,81 +144,66 @@ def read_inputs(
 
     Raises InputError where an input is missing, unknown or given twice, or a file does not fit.
     """
-    wanted = {w.name: w for w in _wanted(model)}
-    roles = {} if reader is None else text_inputs(list(wanted.values()))
-    sentence = next((t for t in files if is_text(t, wanted)), None) if roles else None
+    wanted = {w.name: w for w in inputs_of(model)}
     inputs = Inputs(place=_place_of(next(iter(files))) if len(files) else Path())
-    if sentence is not None and reader is not None:
-        ids = next(name for name, role in roles.items() if role == "ids")
-        inputs.texts[ids] = reader.text(sentence, list(wanted.values()))
-        inputs.feeds.update(inputs.texts[ids].feeds)
-        files = [text for text in files if text is not sentence]
-    tables = [text for text in files if is_table(text)] if reader is not None else []
-    if len(tables) == 1 and reader is not None:
-        rest = [w for name, w in wanted.items() if not any(f.startswith(f"{name}=") for f in files)]
-        table = read_table(tables[0], rest, categories_of(model), reader.row)
-        inputs = replace(inputs, table=table)
-        inputs.feeds.update(table.feeds)
-        files = [text for text in files if text is not tables[0]]
+    named: dict[str, str] = {}
+    if reader is not None:
+        files, named = _read_whole(model, wanted, files, reader, inputs)
     others = [name for name in wanted if name not in inputs.feeds]
     inputs.files.update(_files_by_input(others, files))
     values = {value.name: value for value in model.graph.inputs}
     for name, file in inputs.files.items():
         if not Path(file).exists():
             raise InputError(f"input {name!r}: there is no file '{file}'. Check the path.")
-        prepared = preprocess
+        want, prepared = wanted[name], preprocess
+        if is_sound(file) and reader is not None:
+            inputs.sounds[name] = read_sound(file, want, reader.rate_of(model))
+            inputs.feeds[name] = inputs.sounds[name].samples
+            continue
         if not is_array_file(file):
             prepared = preprocess or implied_preprocess(values[name])
             if prepared is not None:
                 inputs.preprocess[name] = prepared
-        want = wanted[name]
         inputs.feeds[name] = load_input(file, want.shape, want.dtype, prepared, name=name)
-    if sentence is not None:
-        inputs.files[ids] = sentence
-    if inputs.table is not None:
-        inputs.files.update(dict.fromkeys(inputs.table.feeds, tables[0]))
+    inputs.files.update(named)
     return inputs
 
 
-def read_samples(
+def _read_whole(
     model: ir.Model,
+    wanted: Mapping[str, Wanted],
     files: Sequence[str],
-    preprocess: Preprocess | None,
-    warn: Callable[[str | None], None],
-) -> list[Inputs]:
-    """Samples to compare explanations on: where the model has one input each file is one, or holds
-    several, and a folder stands for its files; else a file for each input, with several samples.
+    reader: Reader,
+    inputs: Inputs,
+) -> tuple[list[str], dict[str, str]]:
+    """Fill what one file fills in several inputs: a text, a table, the rate of a sound. Returns the
+    files that are left, and by input those that were read.
     """
-    expanded = [own for text in files for own in _files_of(text, warn)]
-    inputs = wanted_by(model)
-    if len(inputs) != 1:
-        return [read_inputs(model, expanded, preprocess)]
-    return [read_inputs(model, [text], preprocess) for text in expanded]
-
-
-def _files_of(text: str, warn: Callable[[str | None], None]) -> list[str]:
-    """The pictures and arrays of a folder; a file itself."""
-    prefix, equals, place = text.rpartition("=")
-    if not Path(place).is_dir():
-        return [text]
-    return [f"{prefix}{equals}{file}" for file in files_of_folder(Path(place), warn)]
-
-
-def files_of_folder(
-    folder: Path, warn: Callable[[str | None], None], more: Sequence[str] = ()
-) -> list[Path]:
-    """The pictures, arrays and files of more endings in a folder, by name; says how many other
-    files there are.
-    """
-    shown = (p for p in folder.iterdir() if not p.name.startswith(".") and not is_answer(p))
-    every = sorted(p for p in shown if p.is_file())
-    pictures = Image.registered_extensions()
-    files = [p for p in every if is_array_file(p) or p.suffix.lower() in {*pictures, *more}]
-    if not files:
-        raise InputError(f"folder '{folder}' holds no picture, .npy or .npz. Name another.")
-    if others := len(every) - len(files):
-        warn(f"folder '{folder}': {others} other file{'s' * (others > 1)} left out")
-    return files
+    rest, named = [*files], dict[str, str]()
+    roles = text_inputs(list(wanted.values()))
+    sentence = next((t for t in rest if is_text(t, wanted)), None) if roles else None
+    if sentence is not None:
+        ids = next(name for name, role in roles.items() if role == "ids")
+        inputs.texts[ids] = reader.text(sentence, list(wanted.values()))
+        inputs.feeds.update(inputs.texts[ids].feeds)
+        rest.remove(sentence)
+        named[ids] = sentence
+    tables = [text for text in rest if is_table(text)]
+    if len(tables) == 1:
+        free = [w for name, w in wanted.items() if not any(f.startswith(f"{name}=") for f in files)]
+        table = read_table(tables[0], free, categories_of(model), reader.row)
+        inputs.tables.append(table)
+        inputs.feeds.update(table.feeds)
+        rest.remove(tables[0])
+        named.update(dict.fromkeys(table.feeds, tables[0]))
+    sounds, rate = [text for text in rest if is_sound(text)], reader.rate_of(model)
+    for name, want in wanted.items():
+        if sounds and is_rate(want) and not any(f.startswith(f"{name}=") for f in files):
+            if rate is None:
+                raise unknown_rate(sounds[0], "the model")
+            shape = [size if isinstance(size, int) else 1 for size in want.shape]
+            inputs.feeds[name] = np.full(shape, rate, want.dtype)
+    return rest, named
 
 
 def _files_by_input(names: Sequence[str], files: Sequence[str]) -> dict[str, str]:

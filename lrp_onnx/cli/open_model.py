@@ -38,14 +38,15 @@ class Request:
     preprocess: str | None = None
     tokenizer: str | None = None
     row: int | None = None
+    rate: int | None = None
     picture: PictureOptions = dataclass_field(default_factory=PictureOptions)
     composites: tuple[str, ...] = ()
     """Several that are compared in one picture; empty where there is one."""
 
     @property
     def reader(self) -> Reader:
-        """What reads texts and tables."""
-        return Reader(self.model, self.tokenizer, self.row)
+        """What reads texts, tables and sounds."""
+        return Reader(self.model, self.tokenizer, self.row, self.rate)
 
     def load_preprocess(self) -> Preprocess | None:
         """How the model wants its pictures, where the user says."""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrp_onnx.cli.inputs import Inputs
+from lrp_onnx.cli.own_page import ENDS, noun_of, page_of, pictured_input, write_csv
 from lrp_onnx.cli.results import class_count
 from lrp_onnx.cli.samples import Sample, note_on
-from lrp_onnx.cli.table_output import page_of, write_csv
 from lrp_onnx.data.layout import batched_axes, single_axes
-from lrp_onnx.data.table import Table
-from lrp_onnx.errors import InputError
 from lrp_onnx.graph.session import Array
 from lrp_onnx.lrp.methods import METHODS
 from lrp_onnx.options import PictureOptions
@@ -22,6 +19,7 @@ from lrp_onnx.run.explainer import Explainer, Result
 
 if TYPE_CHECKING:
     from lrp_onnx.visual.drawing import Drawing
+    from lrp_onnx.visual.page import Page
 
 __all__ = ["drawing_of", "noun_of", "without_folders", "write", "write_drawing"]
 
@@ -34,18 +32,6 @@ COLORS = {
     "saliency": "The darker, the more the explained output changes with this value.",
 }
 """What the colors of a page mean, by method; SHARED of the others."""
-ENDS = {
-    "gradient": ("falls", "rises"),
-    "smooth-grad": ("falls", "rises"),
-    "grad-cam": ("", "strong"),
-    "saliency": ("", "strong"),
-}
-"""The same at the ends of the color bar; "against" and "for" of the others."""
-
-
-def noun_of(explainer: Explainer) -> str:
-    """The word for what the model computes: relevance, or a gradient method."""
-    return METHODS[explainer.metadata["method"]].noun
 
 
 def write(
@@ -71,8 +57,9 @@ def write(
     if path.suffix.lower() == ".csv":
         write_csv(path, explainer, result, inputs.table, samples)
         return ""
-    if inputs.table is not None:
-        return _write_table(path, explainer, result, inputs.table, samples, metadata)
+    own = page_of(explainer, result, inputs, samples, options)
+    if own is not None:
+        return _write_own(path, explainer, own, metadata)
     return write_drawing(
         path, explainer, drawing_of(explainer, result, inputs, samples, options), metadata
     )
@@ -100,7 +87,7 @@ def drawing_of(
     from lrp_onnx.visual.drawing import Drawing
     from lrp_onnx.visual.page import FOR_AND_AGAINST
 
-    name, method = _pictured_input(explainer), METHODS[explainer.metadata["method"]]
+    name, method = pictured_input(explainer), METHODS[explainer.metadata["method"]]
     text, tokens = inputs.texts.get(name), None
     values: Array | None
     if text is None:
@@ -129,32 +116,15 @@ def drawing_of(
     )
 
 
-def _write_table(
-    path: Path,
-    explainer: Explainer,
-    result: Result,
-    table: Table,
-    samples: Sequence[Sample],
-    metadata: Mapping[str, str],
-) -> str:
+def _write_own(path: Path, explainer: Explainer, page: Page, metadata: Mapping[str, str]) -> str:
     from lrp_onnx.visual.report import Section, figure_of, save_html
 
-    by = METHODS[explainer.metadata["method"]].describe(explainer.metadata)
-    title, subtitle = samples[0].headline, samples[0].subtitle(by)
-    if len(samples) > 1:
-        title, subtitle = f"{len(samples)} rows of {table.name}", by
     if path.suffix.lower() != ".html":
-        page = page_of(explainer, result, table, title, subtitle, noun_of(explainer))
         page.save(path, metadata)
         return ""
-    page = page_of(explainer, result, table, "", "", noun_of(explainer))
-    numbers = _table(explainer, samples[0]) if len(samples) == 1 else {}
-    save_html(
-        path,
-        [Section(title, [figure_of(page)], subtitle, numbers)],
-        heading=f"{noun_of(explainer).capitalize()}: {Path(metadata['model']).name}",
-        metadata=without_folders(metadata),
-    )
+    heading = f"{noun_of(explainer).capitalize()}: {Path(metadata['model']).name}"
+    section = Section("", [figure_of(page)])
+    save_html(path, [section], heading=heading, metadata=without_folders(metadata))
     return ""
 
 
@@ -185,17 +155,6 @@ def without_folders(metadata: Mapping[str, str]) -> dict[str, str]:
         if key in own:
             own[key] = re.sub(r"[^=,]*[/\\]", "", own[key])
     return own
-
-
-def _pictured_input(explainer: Explainer) -> str:
-    names: list[str] = json.loads(explainer.metadata["explained"])
-    if len(names) == 1:
-        return names[0]
-    listing = ", ".join(repr(name) for name in names)
-    raise InputError(
-        f"a picture shows one input, and {len(names)} are explained: {listing}. Choose one with "
-        "--explain, or write an .npz file."
-    )
 
 
 def _pictured(

@@ -22,7 +22,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.session import Array, Wanted
 
-__all__ = ["Table", "categories_of", "is_table", "read_table"]
+__all__ = ["SUFFIXES", "Table", "categories_of", "is_table", "read_table"]
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 NO_FEATURES = {"target", "label", "class", "y", "id", "index", "unnamed: 0", "prediction"}

@@ -1,0 +1,163 @@
+"""Answers with a page of their own: charts of tables, lines of sound and other series; and the
+relevance of a table's rows and columns as .csv.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrp_onnx.cli.inputs import Inputs
+from lrp_onnx.cli.samples import Sample
+from lrp_onnx.data.table import Table
+from lrp_onnx.errors import InputError, OutputError
+from lrp_onnx.graph.atomic_files import atomic
+from lrp_onnx.graph.session import Array
+from lrp_onnx.lrp.methods import METHODS
+from lrp_onnx.options import PictureOptions
+from lrp_onnx.run.explainer import Explainer, Result
+
+if TYPE_CHECKING:
+    from lrp_onnx.visual.page import Page
+
+__all__ = ["ENDS", "lines_of", "noun_of", "page_of", "pictured_input", "write_csv"]
+
+MOST_LINES = 8
+"""Channels of a series that are drawn as lines: more are a picture, as spectrograms are."""
+SHORTEST = 4
+"""How many times longer than its channels are many a series is."""
+
+
+ENDS = {
+    "gradient": ("falls", "rises"),
+    "smooth-grad": ("falls", "rises"),
+    "grad-cam": ("", "strong"),
+    "saliency": ("", "strong"),
+}
+"""The same at the ends of the color bar; "against" and "for" of the others."""
+
+
+def noun_of(explainer: Explainer) -> str:
+    """The word for what the model computes: relevance, or a gradient method."""
+    return METHODS[explainer.metadata["method"]].noun
+
+
+def page_of(
+    explainer: Explainer,
+    result: Result,
+    inputs: Inputs,
+    samples: Sequence[Sample],
+    options: PictureOptions,
+) -> Page | None:
+    """The page of a table or a series; None for what is drawn as a picture, bars or words."""
+    method = METHODS[explainer.metadata["method"]]
+    by = method.describe(explainer.metadata)
+    if inputs.table is not None:
+        title, subtitle = samples[0].headline, samples[0].subtitle(by)
+        if len(samples) > 1:
+            title, subtitle = f"{len(samples)} rows of {inputs.table.name}", by
+        return _table_page(explainer, result, inputs.table, title, subtitle)
+    name = pictured_input(explainer)
+    if name in inputs.texts:
+        return None
+    sound = inputs.sounds.get(name)
+    relevance, values = np.asarray(result.relevance[name]), np.asarray(inputs.feeds[name])
+    lines = lines_of(values, sound is not None)
+    if lines is None:
+        return None
+    from lrp_onnx.visual.heatmap import colors_named
+    from lrp_onnx.visual.page import FOR_AND_AGAINST
+    from lrp_onnx.visual.series import series_page
+
+    maps = lines_of(relevance, sound is not None)
+    return series_page(
+        np.asarray(maps, np.float64),
+        np.asarray(lines, np.float64).repeat(len(relevance) // len(values), 0),
+        [sample.headline for sample in samples],
+        [sample.subtitle(by) for sample in samples],
+        rate=None if sound is None else sound.rate,
+        what=method.noun,
+        ends=ENDS.get(method.name, FOR_AND_AGAINST),
+        colors=colors_named(options.cmap),
+    )
+
+
+def lines_of(values: Array, is_sound: bool) -> Array | None:
+    """An input as lines, (N, channels, length); None where it has too many to be lines.
+
+    is_sound: whether it is one, whatever its rank.
+    """
+    if is_sound and values.ndim < 3:
+        return values.reshape(-1, 1, values.shape[-1])
+    if values.ndim != 3:
+        return None
+    _, first, last = values.shape
+    if first <= MOST_LINES and last >= SHORTEST * first:
+        return values
+    if last <= MOST_LINES and first >= SHORTEST * last:
+        return values.transpose(0, 2, 1)
+    return None
+
+
+def pictured_input(explainer: Explainer) -> str:
+    """The one explained input. Raises InputError where there are several."""
+    names: list[str] = json.loads(explainer.metadata["explained"])
+    if len(names) == 1:
+        return names[0]
+    listing = ", ".join(repr(name) for name in names)
+    raise InputError(
+        f"a picture shows one input, and {len(names)} are explained: {listing}. Choose one with "
+        "--explain, or write an .npz file."
+    )
+
+
+def write_csv(
+    path: Path, explainer: Explainer, result: Result, table: Table | None, samples: Sequence[Sample]
+) -> None:
+    """A line for each row: its number, its prediction, and the relevance of each column.
+
+    Raises OutputError where the input is no table.
+    """
+    if table is None:
+        raise OutputError(
+            f"output '{path}': a .csv has the columns of a table, and the input is none. Write "
+            ".npz."
+        )
+    columns, relevance = _joined(explainer, table, result.relevance)
+    rows = np.repeat(table.rows, len(relevance) // len(table.rows)).tolist()
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["row", "prediction", "explained", *columns])
+        for row, sample, own in zip(rows, samples, relevance, strict=True):
+            numbers = [f"{value:.7g}" for value in own]
+            writer.writerow([row, sample.prediction, sample.explained, *numbers])
+
+
+def _table_page(
+    explainer: Explainer, result: Result, table: Table, title: str, subtitle: str
+) -> Page:
+    """One row's columns, or all rows beside their mean."""
+    from lrp_onnx.visual.table import table_page
+
+    columns, relevance = _joined(explainer, table, result.relevance)
+    _, values = _joined(explainer, table, table.feeds)
+    values = values.repeat(len(relevance) // len(values), 0)
+    shown = [[f"{value:.4g}" for value in row] for row in values]
+    rows = np.repeat(table.rows, len(relevance) // len(table.rows)).tolist()
+    return table_page(relevance, columns, shown, rows, title, subtitle, noun_of(explainer))
+
+
+def _joined(
+    explainer: Explainer, table: Table, arrays: Mapping[str, Array]
+) -> tuple[list[str], NDArray[np.float64]]:
+    """The columns that are explained, and what the arrays hold of them, [N, columns]."""
+    names = [n for n in json.loads(explainer.metadata["explained"]) if n in table.columns]
+    parts = [np.asarray(arrays[name]).astype(np.float64) for name in names]
+    columns = [column for name in names for column in table.columns[name]]
+    return columns, np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)

@@ -1,0 +1,120 @@
+"""Sound as a model's input: .wav, .flac and .ogg, mixed to its channels and at its rate."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lrp_onnx.data.layout import describe_shape
+from lrp_onnx.errors import InputError
+from lrp_onnx.graph.session import Array, Wanted
+
+__all__ = ["SUFFIXES", "Sound", "is_rate", "is_sound", "rate_of", "read_sound", "unknown_rate"]
+
+SUFFIXES = (".wav", ".flac", ".ogg")
+RATES = ("sample_rate", "sampling_rate", "samplerate", "sr")
+"""What models call the samples a second that they want."""
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A sound as a model takes it."""
+
+    samples: Array
+    rate: int
+    """Samples a second."""
+    notice: str | None = None
+    """What was cut off or added, in words."""
+
+
+def is_sound(path: str | os.PathLike[str]) -> bool:
+    """Whether `path` is read as sound."""
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def is_rate(wanted: Wanted) -> bool:
+    """Whether an input takes the number of samples a second."""
+    return wanted.dtype.kind in "iu" and wanted.name.casefold() in RATES
+
+
+def rate_of(metadata: Mapping[str, str]) -> int | None:
+    """The rate that a model's metadata name."""
+    values = {key.casefold(): value for key, value in metadata.items()}
+    named = next((values[key] for key in RATES if key in values), "")
+    return int(float(named)) if named.replace(".", "", 1).isdigit() else None
+
+
+def read_sound(path: str | os.PathLike[str], wanted: Wanted, rate: int | None) -> Sound:
+    """The sound for an input of shape [N, samples], [N, channels, samples], [N, samples, channels]
+    or [samples], at a rate that is resampled to.
+
+    Raises InputError where the file cannot be read, soundfile is not installed, the rate is not
+    known or the input takes no sound.
+    """
+    shape, where = wanted.shape, f"the model's input '{wanted.name}' {describe_shape(wanted.shape)}"
+    channels, length, last = _axes(shape, where, str(path))
+    if rate is None:
+        raise unknown_rate(str(path), where)
+    import scipy.signal
+
+    own, samples = _read(Path(path))
+    if samples.shape[1] != channels:
+        samples = np.repeat(samples.mean(axis=1, keepdims=True), channels, axis=1)
+    if own != rate:
+        common = math.gcd(own, rate)
+        samples = scipy.signal.resample_poly(samples, rate // common, own // common, axis=0)
+    notice = None
+    if length is not None and len(samples) != length:
+        whole, kept = len(samples) / rate, length / rate
+        part = f"the first {kept:.3g} s of {whole:.3g} s" if whole > kept else "silence behind it"
+        notice = f"'{path}': the model takes {kept:.3g} s, {part}"
+        samples = np.pad(samples[:length], ((0, max(0, length - len(samples))), (0, 0)))
+    array = samples.astype(wanted.dtype)
+    array = (array if last else array.T) if len(shape) == 3 else array[:, 0]
+    return Sound(array[None] if len(shape) > 1 else array, rate, notice)
+
+
+def unknown_rate(path: str, where: str) -> InputError:
+    """What is said where nothing tells the rate. where: what wants the sound, in words."""
+    return InputError(
+        f"'{path}': at which rate {where} wants sound is not in the model. Give --rate 16000 "
+        "(usual for speech), or the samples a second that it was trained with."
+    )
+
+
+def _axes(shape: tuple[object, ...], where: str, path: str) -> tuple[int, int | None, bool]:
+    """How many channels and samples an input takes, and whether channels come last."""
+    sizes = [size if isinstance(size, int) and size > 0 else None for size in shape]
+    if len(sizes) in (1, 2):
+        return 1, sizes[-1], False
+    if len(sizes) != 3:
+        raise InputError(
+            f"'{path}': {where} takes no samples of sound, perhaps a spectrogram. Compute it as "
+            "the model's authors do, and give it as .npy."
+        )
+    last = sizes[2] is not None and sizes[2] <= 2
+    channels, length = (sizes[2], sizes[1]) if last else (sizes[1], sizes[2])
+    return channels or 1, length, last
+
+
+def _read(path: Path) -> tuple[int, Array]:
+    """Samples a second, and (samples, channels)."""
+    try:
+        import soundfile
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"'{path}': sound is read by soundfile, which is not installed. Install it: "
+            "pip install 'lrp-onnx[sound]'."
+        ) from error
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise InputError(f"'{path}': not sound, or damaged. Give a .wav file.") from error
+    if not len(samples):
+        raise InputError(f"'{path}': holds no sound. Give a file that does.")
+    return int(rate), np.asarray(samples)
