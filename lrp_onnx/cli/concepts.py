@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lrp_onnx.cli.destination import check_writable
-from lrp_onnx.cli.inputs import Inputs, SampleFiles, read_inputs, sample_files
+from lrp_onnx.cli.inputs import Inputs, read_inputs
 from lrp_onnx.cli.open_model import OpenModel, Request, Warn, open_model
 from lrp_onnx.cli.options import Options
 from lrp_onnx.cli.output_files import drawing_of
 from lrp_onnx.cli.progress import StageProgress
 from lrp_onnx.cli.results import class_count, maps_as_arrays
+from lrp_onnx.cli.sample_files import SampleFiles, sample_files
 from lrp_onnx.cli.samples import samples_of
 from lrp_onnx.compiler.stages import load_original
 from lrp_onnx.errors import InputError, TargetError
