@@ -31,11 +31,12 @@ MAY_IMPORT = {
     ),
     "run": ("graph", "data", "compiler"),
     "scale": ("graph", "data", "run"),
+    "export": ("graph", "data", "compiler"),
     "validate": ("graph", "data", "compiler", "run"),
     "visual": ("graph", "data"),
     "cli": (
         *("graph", "frontend", "data", "ops", "analysis", "lrp", "propagation", "gradients"),
-        *("rewrites", "lowering", "compiler", "run", "validate", "visual", "scale"),
+        *("rewrites", "lowering", "compiler", "run", "validate", "visual", "scale", "export"),
     ),
     "answer": None,
 }

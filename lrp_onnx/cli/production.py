@@ -1,4 +1,4 @@
-"""The commands for production: `batch` explains any number of inputs."""
+"""The commands for production: `batch` explains any number of inputs, `export` what serves them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ import typer
 from lrp_onnx.cli import tables
 from lrp_onnx.cli.batch import BatchRequest, explain_batch
 from lrp_onnx.cli.commands import DONE, FAILED, Model, Preprocessing, app, note
+from lrp_onnx.cli.export_web import WebRequest, export_page
 from lrp_onnx.cli.options import Options, takes_options
 
-__all__ = ["batch"]
+__all__ = ["batch", "export_web"]
+
+export = typer.Typer(help="Write what serves explanations.", rich_markup_mode=None)
+app.add_typer(export, name="export")
 
 Stored = StrEnum("Stored", {"FLOAT32": "float32", "FLOAT16": "float16", "INT8": "int8"})
 """What relevance is stored as."""
@@ -93,6 +97,41 @@ def batch(
     rows, failed = explain_batch(request, options, _warn)
     tables.show(tables.facts(rows))
     return FAILED if failed else DONE
+
+
+@export.command("web")
+@takes_options
+def export_web(
+    model: Model,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Folder to write.")],
+    preprocess: Preprocessing = None,
+    composite: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="auto|NAME|FILE.toml",
+            help="Which rule each layer gets; of several the page offers a choice. Repeatable.",
+        ),
+    ] = None,
+    runtime_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where browsers load onnxruntime-web from."),
+    ] = None,
+    runtime_files: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="The npm package onnxruntime-web, to copy [node_modules/onnxruntime-web].",
+        ),
+    ] = None,
+    *,
+    options: Options,
+) -> int:
+    """Write a static page that explains pictures in the browser."""
+    request = WebRequest(
+        model, out, preprocess, tuple(composite or ("auto",)), runtime_url, runtime_files
+    )
+    tables.show(tables.facts(export_page(request, options, _warn)))
+    return DONE
 
 
 def _warn(text: str | None) -> None:

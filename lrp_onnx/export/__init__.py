@@ -1,0 +1,1 @@
+"""A compiled model as what serves it: a repository of Triton, a static web page."""

@@ -1,0 +1,127 @@
+"""The page's folder, and that its script prepares pictures as Python does, to the last bit.
+
+model_zoo_scripts/web_page.py opens it in Chromium.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from commands import picture_net, run_command, text_net, write
+from PIL import Image
+from test_preprocessing import CASES
+
+from lrp_onnx.data.inputs import load_input
+from lrp_onnx.data.layout import batched_axes
+from lrp_onnx.export import web
+
+PAGE = Path(web.__file__).parent / "page"
+SCRIPT = """
+import { readFileSync } from 'node:fs';
+import { prepared } from './prepare.mjs';
+const cases = JSON.parse(readFileSync('cases.json', 'utf8'));
+console.log(JSON.stringify(cases.map(({ picture, settings }) => Array.from(
+  prepared({ ...picture, data: Uint8Array.from(picture.data) }, settings)))));
+"""
+
+
+def settings_of(case: str) -> dict[str, object]:
+    preprocess, want = CASES[case]
+    axes = preprocess.layout or batched_axes(want.shape)
+    sizes = dict(zip(axes, want.shape, strict=True))
+    height, width = preprocess.size or (sizes["H"], sizes["W"])
+    return {
+        "axes": axes, "height": height, "width": width, "channels": sizes["C"],
+        "dtype": str(want.dtype), "preprocess": asdict(preprocess),
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+def test_the_page_prepares_as_python_does(tmp_path: Path) -> None:
+    asked, expected = [], []
+    for case, (preprocess, want) in CASES.items():
+        for height, width in ((47, 61), (40, 90), (11, 13), (20, 30)):
+            pixels = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "p.png")
+            picture = {"data": pixels.ravel().tolist(), "height": height, "width": width}
+            asked.append({"picture": {**picture, "channels": 3}, "settings": settings_of(case)})
+            expected.append(load_input(tmp_path / "p.png", want.shape, want.dtype, preprocess))
+    (tmp_path / "cases.json").write_text(json.dumps(asked))
+    shutil.copy(PAGE / "prepare.js", tmp_path / "prepare.mjs")
+    (tmp_path / "run.mjs").write_text(SCRIPT)
+    done = subprocess.run(["node", "run.mjs"], cwd=tmp_path, capture_output=True, text=True)
+    assert not done.stderr
+    for found, x in zip(json.loads(done.stdout), expected, strict=True):
+        np.testing.assert_array_equal(np.array(found, x.dtype), x.ravel())
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """What npm installs, without what is in it."""
+    folder = tmp_path / "node_modules" / "onnxruntime-web"
+    (folder / "dist").mkdir(parents=True)
+    text = 'import("./ort-wasm-simd-threaded.some.mjs")'
+    (folder / "dist" / "ort.webgpu.min.mjs").write_text(text)
+    for end in ("mjs", "wasm"):
+        (folder / "dist" / f"ort-wasm-simd-threaded.some.{end}").write_text(end)
+    return folder
+
+
+def test_a_folder_that_serves(package: Path, tmp_path: Path, capsys) -> None:
+    model, out = write(tmp_path / "m.onnx", picture_net()), tmp_path / "web"
+    options = ["--preprocess", "unit", "--runtime-files", package, "--composite", "epsilon"]
+    options += ["--composite", "auto"]
+    done = run_command(capsys, "export", "web", model, "-o", out, *options)
+    assert done.status == 0
+    settings = json.loads((out / "settings.json").read_text())
+    assert settings["target"]
+    assert [settings[k] for k in ("input", "output", "axes", "height")] == [
+        "image", "logits", "NCHW", 8,
+    ]  # fmt: skip
+    assert settings["models"][0]["name"] == "epsilon"
+    for one in settings["models"]:
+        session = ort.InferenceSession(out / one["file"], providers=["CPUExecutionProvider"])
+        assert [v.name for v in session.get_inputs()] == ["image", "target"]
+        assert [v.name for v in session.get_outputs()] == ["logits", "image_relevance"]
+    assert sorted(file.name for file in (out / "onnxruntime").iterdir()) == [
+        "ort-wasm-simd-threaded.some.mjs",
+        "ort-wasm-simd-threaded.some.wasm",
+        "ort.webgpu.min.mjs",
+    ]
+    assert {file.name for file in PAGE.iterdir()} <= {file.name for file in out.iterdir()}
+
+
+def test_a_runtime_from_elsewhere_and_a_class(tmp_path: Path, capsys) -> None:
+    model, out = write(tmp_path / "m.onnx", picture_net()), tmp_path / "web"
+    options = ["--preprocess", "unit", "--runtime-url", "https://host/dist", "--target", "2"]
+    assert run_command(capsys, "export", "web", model, "-o", out, *options).status == 0
+    settings = json.loads((out / "settings.json").read_text())
+    assert settings["runtime"] == "https://host/dist/"
+    assert not settings["target"]
+    assert not (out / "onnxruntime").exists()
+
+
+def test_what_it_cannot_serve_is_told(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    picture, text = (
+        write(tmp_path / "p.onnx", picture_net()),
+        write(tmp_path / "t.onnx", text_net()),
+    )
+    url = ["--runtime-url", "https://host/dist"]
+    cases = [
+        ([picture, "-o", "o", "--preprocess", "unit"], "npm install onnxruntime-web"),
+        ([picture, "-o", "o", *url], "Give --preprocess"),
+        ([text, "-o", "o", *url, "--preprocess", "unit"], "feeds pictures"),
+    ]
+    for arguments, words in cases:
+        done = run_command(capsys, "export", "web", *arguments)
+        assert done.status == 2
+        assert words in done.err
+    assert not (tmp_path / "o").exists()
