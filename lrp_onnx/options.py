@@ -159,6 +159,13 @@ class CompileOptions:
         "runtime while the file stays within 3 times the model or 200 MB.",
         shown="|".join(FOLDS),
     )
+    shape: Mapping[str, Sequence[int]] = option(
+        {},
+        "Sizes of an input that are fixed: what follows from them is computed now, and the "
+        "compiled model takes no others.",
+        shown="INPUT=1,3,224,224",
+        repeatable=True,
+    )
     opset: int | None = option(
         None, "The opset of the compiled model, 18 to 21 [the model's own].", shown="N"
     )

@@ -148,7 +148,18 @@ def _parameter(text: str) -> tuple[str, Override]:
     return name, value
 
 
-READERS: dict[str, Callable[[str], tuple[str, Any]]] = {"rules": _rule, "parameters": _parameter}
+def _shape(text: str) -> tuple[str, list[int]]:
+    match = re.fullmatch(r"(.+)=(\d+(?:,\d+)*)", text)
+    if match is None:
+        raise typer.BadParameter(f"--shape {text!r}: write INPUT=SIZE,SIZE…, such as x=1,3,224,224")
+    return match[1], [int(size) for size in match[2].split(",")]
+
+
+READERS: dict[str, Callable[[str], tuple[str, Any]]] = {
+    "rules": _rule,
+    "parameters": _parameter,
+    "shape": _shape,
+}
 """Options that are dictionaries: what reads one of their entries."""
 
 

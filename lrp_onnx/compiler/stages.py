@@ -28,6 +28,7 @@ from lrp_onnx.compiler.reference import Reference, read_reference, reference_out
 from lrp_onnx.compiler.signature import takes_options
 from lrp_onnx.frontend.canonize import canonize
 from lrp_onnx.frontend.normalize import normalize
+from lrp_onnx.frontend.normalize.fixed_sizes import fix_sizes
 from lrp_onnx.frontend.prediction import Prediction
 from lrp_onnx.gradients.baseline import described, read_baselines
 from lrp_onnx.graph import annotations as notes
@@ -190,6 +191,7 @@ def prepare(loaded: Loaded, options: CompileOptions, ranges: Ranges | None = Non
 
     ranges: of inputs where they are known; rules whose parameters follow from them need none.
     """
+    fix_sizes(loaded.model, options.shape)
     ends = Ends(loaded.model)
     options = with_class_numbers(options, loaded.model)
     if method_of(options).path:

@@ -89,3 +89,53 @@ def test_no_weight_of_a_body_is_unused() -> None:
                 read = {name for inner in attribute.g.node for name in inner.input}
                 unused = {tensor.name for tensor in attribute.g.initializer} - read
                 assert not unused, node.name
+
+
+RESHAPED = onnx.parser.parse_model(
+    """<ir_version: 8, opset_import: ["": 18]>
+    g (float[n,2,h,w] x, float[n,2] u) => (float[n,k] y) <float[2,2,3,3] f> {
+        z = Conv<pads=[1,1,1,1], strides=[2,2]>(x, f) r = Relu(z) s = Shape<start=0,end=2>(r)
+        m = GlobalAveragePool(r) p = Reshape(m, s) y = Mul(p, u)
+    }"""
+)
+RESHAPED.graph.initializer.append(
+    onnx.numpy_helper.from_array(
+        np.random.default_rng(0).standard_normal((2, 2, 3, 3)).astype(np.float32), "f"
+    )
+)
+
+
+def test_fixed_sizes_are_known_everywhere() -> None:
+    fixed = lrp_onnx.compile(RESHAPED, shape={"x": (3, 2, 6, 5)}).model
+    free = lrp_onnx.compile(RESHAPED).model
+    assert "Shape" in {node.op_type for node in free.graph.node}
+    assert "Shape" not in {node.op_type for node in fixed.graph.node}
+    sizes = [
+        [d.dim_value for d in value.type.tensor_type.shape.dim]
+        for value in (*fixed.graph.input, *fixed.graph.output)
+    ]
+    assert sizes[:3] == [[3, 2, 6, 5], [3, 2], [3, 0]]  # k is nobody else's size
+    rng = np.random.default_rng(1)
+    feeds = {
+        "x": rng.standard_normal((3, 2, 6, 5)).astype(np.float32),
+        "u": rng.standard_normal((3, 2)).astype(np.float32),
+    }
+    for name, value in run(free, feeds).items():
+        np.testing.assert_allclose(run(fixed, feeds)[name], value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        ({"q": (1,)}, "no such input. It has 'x', 'u'"),
+        ({"x": (1, 3, 4, 4)}, r"\[1, 3, 4, 4\] was given, and the model declares \[n,2,h,w\]"),
+        ({"x": (1, 2, 4)}, "a size from 1 on for each axis"),
+        ({"x": (0, 2, 4, 4)}, "a size from 1 on"),
+        ({"x": (1, 2, 4, 4), "u": (2, 2)}, "one size for each name"),
+    ],
+)
+def test_sizes_that_an_input_cannot_have_are_refused(
+    shape: dict[str, tuple[int, ...]], told: str
+) -> None:
+    with pytest.raises(lrp_onnx.ModelError, match=told):
+        lrp_onnx.compile(RESHAPED, shape=shape)
