@@ -1,5 +1,5 @@
-"""Answers with a page of their own: charts of tables, lines of sound and other series; and the
-relevance of a table's rows and columns as .csv.
+"""Answers with a page of their own: charts of tables, lines of sound and other series, slices of
+volumes; and the relevance of a table's rows and columns as .csv.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ def page_of(
     sound = inputs.sounds.get(name)
     relevance, values = np.asarray(result.relevance[name]), np.asarray(inputs.feeds[name])
     lines = lines_of(values, sound is not None)
+    if values.ndim == 5:
+        return _volume_page(explainer, relevance, values, samples, options)
     if lines is None:
         return None
     from lrp_onnx.visual.heatmap import colors_named
@@ -83,6 +85,36 @@ def page_of(
         [sample.subtitle(by) for sample in samples],
         rate=None if sound is None else sound.rate,
         what=method.noun,
+        ends=ENDS.get(method.name, FOR_AND_AGAINST),
+        colors=colors_named(options.cmap),
+    )
+
+
+def _volume_page(
+    explainer: Explainer,
+    relevance: Array,
+    values: Array,
+    samples: Sequence[Sample],
+    options: PictureOptions,
+) -> Page:
+    """Slices of a volume [N, C, D, H, W], with its channels first, second or last, or frames of a
+    clip: that is one whose channels are three.
+    """
+    from lrp_onnx.visual.heatmap import colors_named
+    from lrp_onnx.visual.page import FOR_AND_AGAINST
+    from lrp_onnx.visual.volume import volume_page
+
+    method = METHODS[explainer.metadata["method"]]
+    channels = next((k for k in (1, 2, 4) if values.shape[k] in (1, 3)), 1)
+    maps = relevance.astype(np.float64).sum(axis=channels)
+    pictures = np.moveaxis(values.astype(np.float64), channels, -1)
+    by = method.describe(explainer.metadata)
+    return volume_page(
+        maps,
+        pictures.repeat(len(maps) // len(pictures), 0),
+        [sample.headline for sample in samples],
+        [sample.subtitle(by) for sample in samples],
+        is_clip=values.shape[channels] == 3,
         ends=ENDS.get(method.name, FOR_AND_AGAINST),
         colors=colors_named(options.cmap),
     )

@@ -1,0 +1,53 @@
+"""Slices of volumes and frames of clips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from commands import run_command, write
+
+from lrp_onnx.visual.volume import frames_of, slices_of
+
+VOLUME = onnx.parser.parse_model(
+    """<ir_version: 10, opset_import: ["" : 18]>
+    g (float[N,A,B,C,D] x) => (float[N,M] y) { z = Relu(x) y = Flatten(z) }"""
+)
+
+
+def test_slices_meet_in_the_strongest_voxel() -> None:
+    relevance = np.zeros((4, 5, 6))
+    relevance[2, 3, 1] = -7
+    cuts = slices_of(relevance, relevance[..., None])
+    assert [cut[0] for cut in cuts] == ["depth 3 of 4", "height 4 of 5", "width 2 of 6"]
+    assert [cut[1].shape for cut in cuts] == [(5, 6), (4, 6), (4, 5)]
+    for _, own, shown, point in cuts:
+        assert point is not None
+        assert own[point] == shown[(*point, 0)] == -7
+
+
+def test_the_frames_with_the_most_are_in_their_order() -> None:
+    relevance = np.arange(5.0)[:, None, None] * np.ones((5, 2, 2))
+    relevance[0] = -9
+    cuts = frames_of(relevance, np.zeros((5, 2, 2, 3)))
+    assert [cut[0] for cut in cuts] == ["frame 1 of 5", "frame 4 of 5", "frame 5 of 5"]
+    assert len(frames_of(relevance[:2], np.zeros((2, 2, 2, 3)))) == 2
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 4, 5, 6), (2, 4, 5, 6, 1), (1, 3, 4, 5, 6), (1, 4, 3, 5, 6)]
+)
+def test_a_volume_is_explained(
+    shape: tuple[int, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "volume.onnx", VOLUME)
+    np.save("scan.npy", np.random.default_rng(0).standard_normal(shape).astype(np.float32))
+    outcome = run_command(capsys, "volume.onnx", "scan.npy")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert (tmp_path / "scan.lrp.png").exists()
