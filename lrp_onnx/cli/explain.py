@@ -17,7 +17,7 @@ from lrp_onnx.cli.explained import explained_entries, explained_rows
 from lrp_onnx.cli.inputs import Inputs, read_inputs
 from lrp_onnx.cli.open_model import OpenModel, Request, Warn, open_model
 from lrp_onnx.cli.options import Options
-from lrp_onnx.cli.output_files import noun_of, write
+from lrp_onnx.cli.output_files import noun_of, thumbnail, write
 from lrp_onnx.cli.results import (
     check_finite,
     class_by_class,
@@ -147,14 +147,20 @@ class Written:
     samples: list[Sample]
     drawn: str = ""
     """What was done to what is drawn; empty where that is nothing."""
+    thumbnail: bytes = b""
+    """The first sample as a small PNG, where many are written."""
 
 
 def write_result(
-    model: OpenModel, inputs: Inputs, result: Result, paths: Sequence[Path]
+    model: OpenModel,
+    inputs: Inputs,
+    result: Result,
+    paths: Sequence[Path],
+    thumbnails: bool = False,
 ) -> list[Written]:
     """Write one result: a picture or page for each explained output, or one file of arrays.
 
-    paths: as `output_paths` has them.
+    paths: as `output_paths` has them. thumbnails: whether a small picture of each is kept.
     """
     arrays, written = paths[0].suffix.lower() == ".npz", []
     for number, (explainer, own) in enumerate(by_output(model.explainer, result)):
@@ -163,12 +169,12 @@ def write_result(
         by_class, repeated = class_by_class(explainer, own, inputs)
         samples = samples_of(explainer, by_class, model.labels, model.conserving, model.through)
         about = about_result(model, explainer, inputs, by_class, steps)
-        drawn = ""
+        drawn, options = "", model.request.picture
+        shown = Result(by_class.outputs, _visible(model, by_class.relevance))
+        small = thumbnail(explainer, shown, repeated, samples, options) if thumbnails else b""
         if not arrays:  # a picture for each class
-            shown = Result(by_class.outputs, _visible(model, by_class.relevance))
-            options = model.request.picture
             drawn = write(paths[number], explainer, shown, repeated, samples, about, options)
-        written.append(Written(explainer, about, samples, drawn))
+        written.append(Written(explainer, about, samples, drawn, small))
     if arrays:
         _write_arrays(model, inputs, result, paths[0], written)
     return written

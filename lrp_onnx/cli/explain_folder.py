@@ -15,6 +15,7 @@ from lrp_onnx.cli.destination import made_folder
 from lrp_onnx.cli.each_output import by_output, output_paths
 from lrp_onnx.cli.explain import Answer, Written, write_result
 from lrp_onnx.cli.explained import explained_rows
+from lrp_onnx.cli.folder_index import index_paths, write_index
 from lrp_onnx.cli.inputs import Inputs, read_inputs
 from lrp_onnx.cli.open_model import OpenModel, Request, Warn, open_model
 from lrp_onnx.cli.options import Format, Options
@@ -86,8 +87,11 @@ def explain_many(
         )
     progress.begin("explain", len(files))
     paths, place = [output_paths(path, model.outputs) for path in outputs], outputs[0].parent
-    with made_folder(place), atomic_group(*itertools.chain(*paths)) as temporary:
-        rest = iter(temporary)
+    every = [*itertools.chain(*paths)]
+    indexed = request.out.out is not None or sources.folder is not None
+    index = index_paths(place, every) if indexed else []
+    with made_folder(place), atomic_group(*every, *index) as temporary:
+        rest = iter(temporary[: len(every)])
         places = dict(zip(files, zip(*[rest] * len(paths[0]), strict=True), strict=True))
         results = _results(model, files, read, batch, outcome)
         for number, (file, result, inputs) in enumerate(results):
@@ -95,9 +99,14 @@ def explain_many(
                 for explainer, own in by_output(model.explainer, result):
                     check_class_names(explainer, own, model.labels)
             with outcome.attempt(file):
-                outcome.written[file] = write_result(model, inputs, result, places[file])
+                outcome.written[file] = write_result(
+                    model, inputs, result, places[file], thumbnails=indexed
+                )
             progress.tick()
         _check_some(files, outcome)
+        if indexed:
+            answers = {file: (places[file][0], parts) for file, parts in outcome.written.items()}
+            write_index(temporary[len(every) :], answers, request.model)
     rows = _shown(model, sources, outcome, place)
     return Answer(rows, place, tuple(outcome.problems()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from lrp_onnx.visual.drawing import Drawing
     from lrp_onnx.visual.page import Page
 
-__all__ = ["drawing_of", "noun_of", "without_folders", "write", "write_drawing"]
+__all__ = ["drawing_of", "noun_of", "thumbnail", "without_folders", "write", "write_drawing"]
 
 SHARED = "Red speaks for the explained output, blue against it."
 COLORS = {
@@ -63,6 +64,22 @@ def write(
     return write_drawing(
         path, explainer, drawing_of(explainer, result, inputs, samples, options), metadata
     )
+
+
+def thumbnail(
+    explainer: Explainer,
+    result: Result,
+    inputs: Inputs,
+    samples: Sequence[Sample],
+    options: PictureOptions,
+) -> bytes:
+    """The first sample in one small picture, as PNG; nothing where there is none to draw."""
+    from lrp_onnx.visual.report import figure_of
+
+    if len(json.loads(explainer.metadata["explained"])) != 1:
+        return b""
+    panels = drawing_of(explainer, result, inputs, samples, options).sample_panels(0)
+    return figure_of(panels[-1]).png if panels else b""
 
 
 def write_drawing(

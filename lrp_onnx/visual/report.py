@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
+from urllib.parse import quote
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
@@ -26,7 +27,17 @@ from lrp_onnx.visual.heatmap import COLORS, norm
 from lrp_onnx.visual.page import FOR_AND_AGAINST, Ends, Page
 from lrp_onnx.visual.panel import Panel
 
-__all__ = ["Figure", "Section", "data_uri", "figure_of", "save_arrays", "save_html", "table_rows"]
+__all__ = [
+    "Card",
+    "Figure",
+    "Section",
+    "data_uri",
+    "figure_of",
+    "save_arrays",
+    "save_html",
+    "save_index",
+    "table_rows",
+]
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 70em; margin: 2em auto;
@@ -130,6 +141,43 @@ def save_html(
     page = PAGE.format(title=escape(heading), style=STYLE, images="data:", body="\n".join(body))
     with atomic(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Card:
+    """One answer of many: a picture that leads to the file, and what is said of it."""
+
+    file: str
+    """Relative to the page."""
+    title: str
+    text: str = ""
+    png: bytes = b""
+    """Small; nothing where there is no picture."""
+
+
+def save_index(
+    path: str | os.PathLike[str],
+    cards: Sequence[Card],
+    *,
+    heading: str,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write a page of many answers, each leading to its file. Raises OutputError."""
+    body = [
+        f"<p>{len(cards)} answers. Red speaks for what is written below each, blue against it.</p>",
+        '<div class="cards">',
+        *map(_card, cards),
+        f"</div>\n<footer>\n{_table(metadata or {})}\n</footer>",
+    ]
+    page = PAGE.format(title=escape(heading), style=STYLE, images="data:", body="\n".join(body))
+    with atomic(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _card(card: Card) -> str:
+    image = f'<img alt="" src="{data_uri(card.png)}">' if card.png else ""
+    words = f"<b>{escape(card.title)}</b><small>{escape(card.text)}</small>"
+    return f'<a href="{escape(quote(card.file))}">{image}{words}</a>'
 
 
 def data_uri(png: bytes) -> str:

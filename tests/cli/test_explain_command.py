@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import re
 from pathlib import Path
 
@@ -160,7 +162,7 @@ def test_a_folder_goes_on_where_a_file_fails(folder: Path, capsys: Capture) -> N
     arguments = ["explain", "model.onnx", "mixed", "-o", "why", "--preprocess", "unit"]
     outcome = run_command(capsys, *arguments)
     assert outcome.status == 1
-    assert sorted(p.name for p in (folder / "why").iterdir()) == ["b.png", "c.png"]
+    assert sorted(p.name for p in (folder / "why").glob("*.png")) == ["b.png", "c.png"]
     lines = outcome.err.splitlines()
     assert [line.partition(": ")[0] for line in lines] == ["not explained"] * 2
     assert "mixed/a.jpg" in lines[0]
@@ -180,7 +182,7 @@ def test_a_batch_that_cannot_be_run_is_run_one_by_one(folder: Path, capsys: Capt
     arguments = ["explain", "text.onnx", "texts", "-o", "why", "--batch", "2", "--format", "npz"]
     outcome = run_command(capsys, *arguments)
     assert outcome.status == 1
-    assert sorted(p.name for p in (folder / "why").iterdir()) == ["a.npz", "c.npz"]
+    assert sorted(p.name for p in (folder / "why").glob("*.npz")) == ["a.npz", "c.npz"]
     assert [name in outcome.err for name in ("a.npy", "b.npy", "c.npy", "d.npy")] == [
         False, True, False, True,
     ]  # fmt: skip
@@ -414,3 +416,33 @@ def test_composites_that_no_picture_compares(
     outcome = run_command(capsys, *given, "--composite", "epsilon", "--composite", "zplus")
     assert (outcome.status, outcome.out) == (2, "")
     assert says in outcome.err
+
+
+@pytest.mark.parametrize("kind", ["png", "html", "npz"])
+def test_a_folder_has_a_page_that_leads_to_the_answers(
+    kind: str, folder: Path, capsys: Capture
+) -> None:
+    shown = run_command(capsys, "explain", "model.onnx", "mixed", "-o", "why/", "--format", kind,
+                        "--preprocess", "unit")  # fmt: skip
+    assert shown.status == 1  # one is no picture, one is not finite
+    page = Path("why/index.html").read_text(encoding="utf-8")
+    answers = re.findall(r'<a href="([^"]+)"><img', page)
+    assert answers == [f"{name}.{kind}" for name in "bc"]
+    assert all((folder / "why" / name).exists() for name in answers)
+    assert str(folder) not in page
+    with Path("why/predictions.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == ["b.jpg", "c.npy"]
+    compiled = lrp_onnx.Explainer(lrp_onnx.compile("model.onnx"))
+    total = compiled(np.load("mixed/c.npy")).relevance["image"].sum()
+    assert float(rows[1]["relevance"]) == pytest.approx(total, rel=1e-4)
+    record = json.loads(Path("why/predictions.json").read_text(encoding="utf-8"))
+    assert record[1]["prediction"] == rows[1]["prediction"]
+
+
+def test_an_answer_that_is_named_index_stays(folder: Path, capsys: Capture) -> None:
+    np.save("mixed/index.npy", np.load("mixed/c.npy"))
+    given = ["explain", "model.onnx", "mixed", "-o", "why/", "--format", "html"]
+    run_command(capsys, *given, "--preprocess", "unit")
+    assert "<section>" in Path("why/index.html").read_text(encoding="utf-8")
+    assert "<section>" not in Path("why/_index.html").read_text(encoding="utf-8")
