@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lrp_onnx.plain import paragraph
+
 __all__ = [
     "CheckError",
     "CompositeError",
     "InputError",
+    "InternalError",
     "LrpError",
     "ModelError",
+    "OptionError",
     "OutputError",
     "RuleError",
     "TargetError",
@@ -19,7 +23,12 @@ __all__ = [
 
 
 class LrpError(Exception):
-    """Whatever lrp-onnx refuses to do; the message says what, where and what to do."""
+    """Whatever lrp-onnx refuses to do; the message says what, where and what to do, in one line of
+    at most 600 characters that a terminal may show.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(paragraph(message))
 
 
 class ModelError(LrpError):
@@ -45,6 +54,10 @@ class CompositeError(LrpError):
     """A composite file is wrong, unknown, or leaves a node without a rule."""
 
 
+class OptionError(LrpError):
+    """An argument of a function is of a type that it does not take."""
+
+
 class TargetError(LrpError):
     """The explained output, input, class or tensor does not exist in the model."""
 
@@ -59,3 +72,7 @@ class OutputError(LrpError):
 
 class CheckError(LrpError):
     """The compiled graph does not compute what it should; nothing is returned."""
+
+
+class InternalError(LrpError):
+    """A fault of lrp-onnx itself, that no check of the input foresaw."""

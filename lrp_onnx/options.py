@@ -8,11 +8,13 @@ those of whatever draws.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field, fields
+from numbers import Integral, Real
 from typing import Any
 
-from lrp_onnx.errors import CompositeError, OutputError, TargetError
+from lrp_onnx.errors import CompositeError, OptionError, OutputError, TargetError
 
 __all__ = ["RUNTIMES", "CompileOptions", "PictureOptions"]
 
@@ -176,7 +178,18 @@ class CompileOptions:
         True, "Compare the prediction of the compiled model with the original's on random input."
     )
 
+    budget: float | None = option(
+        None,
+        "How much time and memory what the model decides may take: 1 is 20 s and 4 GB a step, and "
+        "more by the model's size [1].",
+        shown="N",
+    )
+
     def __post_init__(self) -> None:
+        for one in fields(self):
+            _check_type(one, getattr(self, one.name))
+        if self.budget is not None and not 0 < self.budget < math.inf:
+            raise TargetError(f"budget {self.budget}: no limit. Give a number above 0 such as 10.")
         for name in ("output", "explain", "relevance_at", "activation_at", "conditions"):
             value = getattr(self, name)
             if isinstance(value, str):  # one name alone is a name, not its letters
@@ -237,6 +250,8 @@ class PictureOptions:
     )
 
     def __post_init__(self) -> None:
+        for one in fields(self):
+            _check_type(one, getattr(self, one.name))
         if self.panel not in PANELS:
             raise OutputError(
                 f"panel {self.panel!r} is unknown. Choose one of {', '.join(PANELS)}."
@@ -253,3 +268,30 @@ class PictureOptions:
             )
         if not 0 <= self.opacity <= 1:
             raise OutputError(f"opacity {self.opacity}: no part. Give a number from 0 to 1.")
+
+
+KINDS: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (Integral,),
+    "float": (Real,),
+    "bool": (bool,),
+    "Mapping": (Mapping,),
+    "Sequence": (list, tuple),
+}
+"""What is taken for each name that an option's type is written with."""
+
+
+def _check_type(option: Field[Any], value: object) -> None:
+    """Raise OptionError that names the option where the value is not of its type."""
+    names = [part.partition("[")[0] for part in re.split(r" \| (?![^\[]*\])", str(option.type))]
+    if (value is None and "None" in names) or "object" in names:
+        return
+    kinds = [kind for name in names for kind in KINDS.get(name, ())]
+    holds = isinstance(value, tuple(kinds)) and (bool in kinds or not isinstance(value, bool))
+    if isinstance(value, list | tuple) and "Sequence[str]" in str(option.type):
+        holds = all(isinstance(text, str) for text in value)
+    if not holds:
+        raise OptionError(
+            f"argument {option.name}={value!r}: a value of type {type(value).__name__} is not "
+            f"taken. Give one of type {option.type}."
+        )

@@ -31,6 +31,7 @@ from lrp_onnx.cli.options import Debug, Format, Options, takes_options
 from lrp_onnx.cli.progress import StageProgress
 from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
 from lrp_onnx.options import PictureOptions
+from lrp_onnx.plain import plain
 from lrp_onnx.validate.bench import bench as measure
 from lrp_onnx.validate.verify import verify as verify_model
 from lrp_onnx.version import version as own_version
@@ -482,7 +483,7 @@ def demo(
 
 def note(text: str, kind: str = "") -> None:
     """Print to stderr."""
-    print(f"{kind}{text}", file=sys.stderr)
+    print(plain(f"{kind}{text}"), file=sys.stderr)
 
 
 def _warn(*texts: str | None) -> None:

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import OutputError
 from lrp_onnx.graph.atomic_files import atomic
 from lrp_onnx.lrp.report import NodeReport
+from lrp_onnx.plain import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,6 +88,7 @@ def _draw_nodes(axes: Axes, graph: nx.DiGraph, places: Mapping[str, tuple[float,
 
 def _label(graph: nx.DiGraph, name: str) -> tuple[str, str]:
     line = graph.nodes[name]["line"]
+    name = plain(name)
     shown = name if len(name) <= 28 else f"…{name[-27:]}"
     return shown, f"{line.op_type}: {line.rule}"
 

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from lrp_onnx.cli.options import Options
 from lrp_onnx.compiler.stages import STAGES
 from lrp_onnx.lrp.assignment import Assignment
+from lrp_onnx.plain import plain
 
 __all__ = ["StageProgress"]
 
@@ -53,7 +54,7 @@ class StageProgress(Progress):
         if self.options.time_stages:
             print(f"{stage:<10} {seconds:8.3f} s", file=sys.stderr)
         if stage in self.options.print_after:
-            print(_stage_text(model, result), file=self.out)
+            print(plain(_stage_text(model, result)), file=self.out)
 
     def begin(self, description: str, total: int) -> None:
         """Start the bar anew for work that is no stage."""

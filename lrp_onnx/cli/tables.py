@@ -14,6 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from lrp_onnx.data.layout import describe_shape
+from lrp_onnx.plain import plain, plain_json
 
 __all__ = ["facts", "in_pipe", "show", "show_json", "signature", "size", "table_of", "width"]
 
@@ -25,7 +26,7 @@ def show(*parts: Table | Text | str) -> None:
     console = Console(width=width(), highlight=False, markup=False, emoji=False)
     with console.capture() as captured:
         for part in parts:
-            console.print(part)
+            console.print(plain(part) if isinstance(part, str) else part)
     # rich fills lines with spaces, which nobody wants to copy or to parse
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
@@ -43,7 +44,7 @@ def in_pipe() -> bool:
 def show_json(value: Mapping[str, Any]) -> None:
     """Print as JSON; NaN and infinities, which JSON lacks, become null."""
     finite = json.loads(json.dumps(value), parse_constant=lambda name: None)
-    print(json.dumps(finite, indent=2, ensure_ascii=False))
+    print(plain_json(json.dumps(finite, indent=2, ensure_ascii=False)))
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> Table:
@@ -51,7 +52,7 @@ def facts(rows: Iterable[tuple[str, str]]) -> Table:
     columns = Column(no_wrap=True), Column(overflow="fold")
     table = Table(*columns, box=None, show_header=False, pad_edge=False)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(plain, row))
     return table
 
 
@@ -63,7 +64,7 @@ def table_of(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: in
         if k >= 0:
             column.justify, column.no_wrap = "right", True
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(plain, row))
     return table
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lrp_onnx.graph.atomic_files import atomic
+from lrp_onnx.plain import plain
 from lrp_onnx.visual.heatmap import COLORS, norm
 from lrp_onnx.visual.page import FOR_AND_AGAINST, Ends, Page
 from lrp_onnx.visual.panel import Panel
@@ -131,14 +132,14 @@ def save_html(
     bar names. Raises OutputError where the file cannot be written.
     """
     body = [
-        f"<p>{escape(meaning)}</p>",
+        f"<p>{_shown(meaning)}</p>",
         _color_bar(ends, colors),
         *map(_section, sections),
         "<footer>\n<p>The darkest color stands for the 99.5th percentile of |relevance| unless "
         "limits are given; larger values are drawn like it.</p>",
         f"{_table(metadata or {})}\n</footer>",
     ]
-    page = PAGE.format(title=escape(heading), style=STYLE, images="data:", body="\n".join(body))
+    page = PAGE.format(title=_shown(heading), style=STYLE, images="data:", body="\n".join(body))
     with atomic(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
@@ -217,32 +218,37 @@ def save_arrays(
                 np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
+def _shown(text: str) -> str:
+    """Text from a file in a page: nothing in it is HTML or turns text around."""
+    return escape(plain(text))
+
+
 def _section(section: Section) -> str:
     figures = "\n".join(_figure(figure, section.title) for figure in section.figures)
-    why = f'<p class="why">{escape(section.subtitle)}</p>' if section.subtitle else ""
+    why = f'<p class="why">{_shown(section.subtitle)}</p>' if section.subtitle else ""
     details = f"<details><summary>numbers</summary>\n{_table(section.table)}</details>"
     return (
-        f"<section>\n<h2>{escape(section.title)}</h2>\n{why}\n"
+        f"<section>\n<h2>{_shown(section.title)}</h2>\n{why}\n"
         f'<div class="row">\n{figures}\n</div>\n{details if section.table else ""}\n</section>'
     )
 
 
 def _figure(figure: Figure, title: str) -> str:
     kind = ' class="wide"' if figure.wide else ""
-    caption = f"<figcaption>{escape(figure.caption)}</figcaption>" if figure.caption else ""
+    caption = f"<figcaption>{_shown(figure.caption)}</figcaption>" if figure.caption else ""
     alt = f"{figure.caption or 'relevance'}: {title}"
-    return f'<figure{kind}><img alt="{escape(alt)}" src="{data_uri(figure.png)}">{caption}</figure>'
+    return f'<figure{kind}><img alt="{_shown(alt)}" src="{data_uri(figure.png)}">{caption}</figure>'
 
 
 def _color_bar(ends: Ends, colors: Colormap) -> str:
     steps = ", ".join(to_hex(colors(k / 10)) for k in range(11))
     bar = f'<i style="background: linear-gradient(to right, {steps})"></i>'
-    return f'<div class="bar">{escape(ends[0])} {bar} {escape(ends[1])}</div>'
+    return f'<div class="bar">{_shown(ends[0])} {bar} {_shown(ends[1])}</div>'
 
 
 def _table(rows: Mapping[str, str]) -> str:
     cells = "".join(
-        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>\n"
+        f"<tr><th>{_shown(name)}</th><td>{_shown(value)}</td></tr>\n"
         for name, value in rows.items()
     )
     return f"<table>\n{cells}</table>" if cells else ""
