@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,16 +116,54 @@ def _cast(array: NDArray[Any], dtype: np.dtype[Any], problem: str) -> NDArray[An
 def _read_array(path: Path, name: str) -> NDArray[Any]:
     try:
         with path.open("rb") as file:
+            if file.read(2) == b"PK":
+                with zipfile.ZipFile(file) as archive:
+                    for member in archive.infolist():
+                        with archive.open(member) as stream:
+                            _check_claim(path, stream, member.file_size)
+            else:
+                file.seek(0)
+                _check_claim(path, file, path.stat().st_size)
+            file.seek(0)
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 return loaded
             arrays = {key: loaded[key] for key in loaded.files}
-    except (OSError, ValueError, EOFError, SyntaxError, zipfile.BadZipFile) as error:
+    except MemoryError as error:
+        raise InputError(
+            f"'{path}': needs more memory than there is. Give a smaller array."
+        ) from error
+    except DAMAGED_ARRAY as error:
         fact = getattr(error, "strerror", None) or "not an array file, or a damaged one"
         absent = isinstance(error, FileNotFoundError)
         remedy = "Check the path" if absent else "Write it with numpy.save or numpy.savez"
         raise InputError(f"'{path}': {fact}. {remedy}.") from error
     return _select(arrays, path, name)
+
+
+DAMAGED_ARRAY = (
+    *(OSError, ValueError, EOFError, SyntaxError, TypeError, KeyError, OverflowError),
+    *(RecursionError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error),
+)
+"""What NumPy and zipfile raise on damaged files, and on encrypted ones."""
+
+
+def _check_claim(path: Path, stream: IO[bytes], size: int) -> None:
+    """Raise InputError where an array's header claims more than is there, which would be allocated;
+    what has no such header is left to NumPy.
+    """
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = {(1, 0): np.lib.format.read_array_header_1_0}
+        shape, _, dtype = read.get(version, np.lib.format.read_array_header_2_0)(stream)
+    except ValueError:
+        return
+    claim = prod(shape) * dtype.itemsize
+    if claim > size and not dtype.hasobject:
+        raise InputError(
+            f"'{path}': its header claims {claim} bytes and the file holds {size}. Write it again "
+            "with numpy.save."
+        )
 
 
 def _select(arrays: Mapping[str, NDArray[Any]], path: Path, name: str) -> NDArray[Any]:

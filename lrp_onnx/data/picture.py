@@ -23,7 +23,10 @@ __all__ = ["fit_picture", "open_picture", "picture_pixels"]
 # Named, because Pillow's full list has formats that start other programs (EPS: ghostscript).
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 # What Pillow's decoders raise on damaged files.
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+DAMAGED = (
+    *(OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError),
+    *(MemoryError, TypeError, KeyError, IndexError, AssertionError, ArithmeticError),
+)
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "box": Image.Resampling.BOX,

@@ -152,6 +152,6 @@ def _channels(value: ir.Value) -> Iterator[tuple[int, int]]:
             yield 1, int(sizes[1]) * group  # type: ignore[arg-type]
         elif node.op_type == "MatMul":
             yield -1, int(sizes[0])  # type: ignore[arg-type]
-        elif node.op_type == "Gemm" and "transA" not in node.attributes:
+        elif node.op_type == "Gemm" and not node.attributes.get_int("transA", 0):
             transposed = "transB" in node.attributes and node.attributes["transB"].as_int()
             yield -1, int(sizes[1 if transposed else 0])  # type: ignore[arg-type]

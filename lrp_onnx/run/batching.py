@@ -21,9 +21,20 @@ def is_open(runtime: Runtime) -> bool:
 
 
 def groups(inputs: Iterable[Feeds], size: int) -> Iterator[list[Feeds]]:
-    """Neighbors of equal shapes, `size` samples or fewer at a time, at least one of the inputs."""
+    """Neighbors of equal shapes, `size` samples or fewer at a time, at least one of the inputs;
+    those before one that cannot be taken come before its error.
+    """
     waiting: list[Feeds] = []
-    for feeds in inputs:
+    each = iter(inputs)
+    while True:
+        try:
+            feeds = next(each)
+        except StopIteration:
+            break
+        except Exception:
+            if waiting:
+                yield waiting  # what came before a bad input is not lost
+            raise
         alike = waiting and _sample(waiting[0]) == _sample(feeds)
         if waiting and not (alike and sum(map(_length, waiting)) + _length(feeds) <= size):
             yield waiting

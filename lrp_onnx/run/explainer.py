@@ -26,7 +26,7 @@ from lrp_onnx.graph.annotations import (
 from lrp_onnx.graph.session import Array, Runtime, Wanted, broken_mix, is_device_value, runtime_form
 from lrp_onnx.run.batching import groups, is_open, parts, stacked
 from lrp_onnx.run.condition_mask import mask_of
-from lrp_onnx.run.feeds import check, fitted, listing, shape_of
+from lrp_onnx.run.feeds import check, check_finite, fitted, listing, shape_of
 from lrp_onnx.run.tables import arrays_html, frame_of
 
 __all__ = ["Explainer", "Result"]
@@ -145,10 +145,12 @@ class Explainer:
         conditions: for a model compiled with conditions, by tensor: a channel, a list of them, or
             float factors, one a channel ([C] or [N, C]); all channels of a tensor left out.
         Raises InputError where a name, dtype, rank, size, class or channel is not what the model
-        wants.
+        wants, and where NaN or infinity in the input makes relevance so.
         """
         feeds = self.feeds(x, target, conditions)
-        return self._result(self._runtime.run(feeds), feeds.get("target"))
+        result = self._result(self._runtime.run(feeds), feeds.get("target"))
+        check_finite(feeds, result.relevance)
+        return result
 
     def feeds(
         self,
@@ -208,9 +210,12 @@ class Explainer:
         """
         own = (self._checked(x, number) for number, x in enumerate(inputs))
         for group in groups(own, batch if self._is_open() else 1):
-            result = self(stacked(group), target, conditions)
+            feeds = self.feeds(stacked(group), target, conditions)
+            result = self._result(self._runtime.run(feeds), feeds.get("target"))
             each = zip(parts(result.outputs, group), parts(result.relevance, group), strict=True)
-            yield from (Result(outputs, relevance) for outputs, relevance in each)
+            for own_feeds, (outputs, relevance) in zip(group, each, strict=True):
+                check_finite(own_feeds, relevance)
+                yield Result(outputs, relevance)
 
     def _is_open(self) -> bool:
         """Whether samples can run together: an output without a batch axis has one."""

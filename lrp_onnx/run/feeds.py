@@ -12,7 +12,7 @@ from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.session import Array, Dimension, Wanted, dtype_of, is_device_value
 
-__all__ = ["check", "fitted", "listing", "shape_of"]
+__all__ = ["check", "check_finite", "fitted", "listing", "shape_of"]
 
 
 def fitted(inputs: Sequence[Wanted], feeds: Mapping[str, Any]) -> dict[str, Array]:
@@ -65,6 +65,20 @@ def _check_one(value: Any, wanted: Wanted) -> tuple[int, ...]:
     if 0 in shape:
         raise InputError(f"input {wanted.name!r} is {got}: it is empty. Give at least one sample.")
     return shape
+
+
+def check_finite(feeds: Mapping[str, Array], relevance: Mapping[str, Array]) -> None:
+    """Raise InputError where relevance is not finite because an input is not; a model that
+    tolerates such an input is fine.
+    """
+    if all(np.isfinite(r).all() for r in relevance.values()):
+        return
+    for name, array in feeds.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise InputError(
+                f"input {name!r} holds NaN or infinity, and so does its relevance. Correct the "
+                "input, or leave that sample out."
+            )
 
 
 def _missing_axes(shape: Sequence[int], wants: Sequence[Dimension]) -> str:
