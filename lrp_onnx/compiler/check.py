@@ -17,12 +17,13 @@ import onnx_ir as ir
 
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.differences import extra_feeds, forward_differences
-from lrp_onnx.compiler.judge import Judge, judge
+from lrp_onnx.compiler.judge import Judge, judge, run_plain
 from lrp_onnx.data.samples import random_feeds, wanted_by
 from lrp_onnx.errors import CheckError, InputError, ModelError
 from lrp_onnx.graph.annotations import EXPLAINED, METHOD, RELEVANCE
+from lrp_onnx.graph.limits import OverBudget, limit_of_run
 from lrp_onnx.graph.model_file import Source, in_small
-from lrp_onnx.graph.session import CPU, Array, Runtime, runtime_form
+from lrp_onnx.graph.session import Array, runtime_form
 from lrp_onnx.lrp.methods import METHODS
 
 __all__ = [
@@ -73,10 +74,11 @@ def _finite_warnings(
         return ()
     with runtime_form(model) as form:
         try:
-            runtime = Runtime(form, [CPU], plain=True)
+            maps = run_plain(form, fed, names, limit_of_run(model))
+        except OverBudget as e:
+            return (f"whether relevance is finite was not seen: {e}",)
         except ModelError:  # float64 without a kernel, or an opset of its own
             return ()
-        maps = runtime.run(fed, names)
     broken = [name for name, r in maps.items() if not _is_finite(r)]
     if not broken:
         return ()
@@ -156,10 +158,10 @@ def judged_on_random(
         return f"no input could be made up ({e})"
     with runtime_form(source) as form:
         try:
-            original = judge(form)
+            original = judge(form, budget=limit_of_run(graph))
+            return _first_accepted(original, random_feeds(inputs, seed, batch))
         except ModelError as e:
             return str(e).rstrip(".")
-        return _first_accepted(original, random_feeds(inputs, seed, batch))
 
 
 def _first_accepted(

@@ -12,6 +12,7 @@ from lrp_onnx.analysis.quantizer_step import quantizer_step
 from lrp_onnx.compiler.judge import judge
 from lrp_onnx.data.samples import is_added
 from lrp_onnx.graph.annotations import CONDITION, OTHER, each_output, stamp_of
+from lrp_onnx.graph.limits import Budget, limit_of_run
 from lrp_onnx.graph.map_outputs import numbers_of
 from lrp_onnx.graph.model_file import Source
 from lrp_onnx.graph.session import Array, runtime_form
@@ -46,14 +47,14 @@ def forward_differences(
     """
     values = {str(v.name): v for v in model.graph.outputs}
     with runtime_form(_forward_part(model, list(expected))) as form:
-        outputs = judge(form).run(feeds, list(expected))
+        outputs = judge(form, budget=limit_of_run(model)).run(feeds, list(expected))
     differences = {
         name: _difference(model.graph, values[name], outputs[name], y)
         for name, y in expected.items()
     }
     if all(difference <= allowed for difference, allowed in differences.values()):
         return differences
-    own = own_differences(source, feeds, expected)
+    own = own_differences(source, feeds, expected, limit_of_run(model))
     return {
         name: (
             difference,
@@ -64,11 +65,14 @@ def forward_differences(
 
 
 def own_differences(
-    source: Source, feeds: Mapping[str, Array], expected: Mapping[str, Array]
+    source: Source,
+    feeds: Mapping[str, Array],
+    expected: Mapping[str, Array],
+    budget: Budget | None = None,
 ) -> dict[str, float]:
     """By how much the original differs from itself where the runtime optimizes it, per output."""
     with runtime_form(source) as form:
-        again = judge(form, plain=False).run(feeds, list(expected))
+        again = judge(form, plain=False, budget=budget).run(feeds, list(expected))
     return {name: relative_difference(again[name], y)[0] for name, y in expected.items()}
 
 

@@ -18,10 +18,11 @@ from onnx import AttributeProto, GraphProto, TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from lrp_onnx.errors import InputError, ModelError
+from lrp_onnx.graph.limits import Budget, limited
 from lrp_onnx.graph.session import CPU, Array, Runtime
 from lrp_onnx.graph.subgraphs import proto_graphs
 
-__all__ = ["Judge", "judge"]
+__all__ = ["Judge", "judge", "run_plain"]
 
 DTYPES = ("to", "dtype", "output_datatype", "stash_type")
 """Attributes that name an element type."""
@@ -29,8 +30,6 @@ DTYPES = ("to", "dtype", "output_datatype", "stash_type")
 
 class Judge(Protocol):
     """What runs a model to judge it."""
-
-    outputs: tuple[str, ...]
 
     def run(
         self, feeds: Mapping[str, Array], names: Sequence[str] | None = None
@@ -87,10 +86,45 @@ class _Single:
             return self.runtime.run(single, names)
 
 
-def judge(form: str | bytes, plain: bool = True) -> Judge:
-    """The first that takes the model: ONNX Runtime on the CPU, the same in float32, the reference
-    evaluator; ModelError with the runtime's reason.
+class _Limited:
+    """A model that is run in another process, under a budget."""
+
+    def __init__(self, form: str | bytes, plain: bool, budget: Budget) -> None:
+        self.form, self.plain, self.budget = form, plain, budget
+
+    def run(
+        self, feeds: Mapping[str, Array], names: Sequence[str] | None = None
+    ) -> dict[str, Array]:
+        """Outputs by name; OverBudget where it takes too long."""
+        step = "a run of the model on made-up input"
+        return limited(self.budget, step, _judged, self.form, self.plain, dict(feeds), names)
+
+
+def run_plain(
+    form: str | bytes, feeds: Mapping[str, Array], names: Sequence[str], budget: Budget | None
+) -> dict[str, Array]:
+    """The outputs of these names by ONNX Runtime alone, under the budget if there is one;
+    ModelError where it does not take the model.
     """
+    if budget is None:
+        return Runtime(form, [CPU], plain=True).run(feeds, names)
+    step = "a run of the explanation on made-up input"
+    return limited(budget, step, run_plain, form, dict(feeds), names, None)
+
+
+def _judged(
+    form: str | bytes, plain: bool, feeds: Mapping[str, Array], names: Sequence[str] | None
+) -> dict[str, Array]:
+    return judge(form, plain).run(feeds, names)
+
+
+def judge(form: str | bytes, plain: bool = True, budget: Budget | None = None) -> Judge:
+    """The first that takes the model: ONNX Runtime on the CPU, the same in float32, the reference
+    evaluator; ModelError with the runtime's reason.  With a budget it runs in another process,
+    where that is found out by the run.
+    """
+    if budget is not None:
+        return _Limited(form, plain, budget)
     try:
         return Runtime(form, [CPU], plain)
     except ModelError as e:

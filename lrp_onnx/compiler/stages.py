@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
+from lrp_onnx.analysis.run_cost import is_short
 from lrp_onnx.analysis.signs import signs
 from lrp_onnx.compiler.accounts import accounts_of
 from lrp_onnx.compiler.activations import Activations
@@ -26,12 +27,14 @@ from lrp_onnx.compiler.input_range import Ranges, input_ends
 from lrp_onnx.compiler.named_target import with_class_numbers
 from lrp_onnx.compiler.reference import Reference, read_reference, reference_outputs
 from lrp_onnx.compiler.signature import takes_options
+from lrp_onnx.compiler.unforeseen import told
 from lrp_onnx.frontend.canonize import canonize
 from lrp_onnx.frontend.normalize import normalize
 from lrp_onnx.frontend.normalize.fixed_sizes import fix_sizes
 from lrp_onnx.frontend.prediction import Prediction
 from lrp_onnx.gradients.baseline import described, read_baselines
 from lrp_onnx.graph import annotations as notes
+from lrp_onnx.graph.limits import set_budget, set_short
 from lrp_onnx.graph.model_file import Source, check_original, load, sha256_of
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.graph.subgraphs import graphs_of, nodes_of
@@ -162,7 +165,8 @@ def load_original(source: Source, observe: Observer | None = None) -> Loaded:
 def load_any(source: Source, observe: Observer | None = None) -> Loaded:
     """Read a model, or one that is compiled already."""
     began = time.perf_counter()
-    loaded = Loaded(source, load(source), observe)
+    with told(source):
+        loaded = Loaded(source, load(source), observe)
     if observe is not None:
         observe("load", loaded.model, time.perf_counter() - began, None)
     return loaded
@@ -191,6 +195,11 @@ def prepare(loaded: Loaded, options: CompileOptions, ranges: Ranges | None = Non
 
     ranges: of inputs where they are known; rules whose parameters follow from them need none.
     """
+    with told(loaded.source):
+        return _prepared(loaded, options, ranges or {})
+
+
+def _prepared(loaded: Loaded, options: CompileOptions, ranges: Ranges) -> Prepared:
     fix_sizes(loaded.model, options.shape)
     ends = Ends(loaded.model)
     options = with_class_numbers(options, loaded.model)
@@ -199,13 +208,15 @@ def prepare(loaded: Loaded, options: CompileOptions, ranges: Ranges | None = Non
     if options.reference is not None:
         options = replace(options, reference=read_reference(loaded.model, options.reference))
     with loaded.stage("normalize"):
+        set_budget(loaded.model, options.budget or 1.0)
         prediction = normalize(loaded.model, options.opset)
+        set_short(loaded.model, is_short(loaded.model.graph))
         activations = Activations(loaded.model, prediction, options.activation_at)
     notes.asked_for(loaded.model).update(options.relevance_at, options.conditions)
     with loaded.stage("canonize"):
         canonize(loaded.model)
     with loaded.stage("assign", lambda: assignment):
-        of_input = input_ends(loaded.model, ranges or {})
+        of_input = input_ends(loaded.model, ranges)
         assignment = assign_outputs(loaded.model, options, of_input)
     return Prepared(loaded, ends, assignment, prediction, activations)
 
@@ -217,6 +228,11 @@ def compile_prepared(prepared: Prepared, accounts: bool = False) -> Compiled:
     accounts: whether the model also has an account of each node as an output, and of the steps of
     integrated gradients.
     """
+    with told(prepared.loaded.source):
+        return _compiled(prepared, accounts)
+
+
+def _compiled(prepared: Prepared, accounts: bool) -> Compiled:
     loaded, assignment = prepared.loaded, prepared.assignment
     options = assignment.options
     model, audits = loaded.model, _audits(assignment) if accounts else {}

@@ -62,6 +62,7 @@ __all__ = [
     "aliases",
     "asked_for",
     "branches_taken",
+    "budgets",
     "corrections",
     "each_output",
     "has_batch",
@@ -228,6 +229,11 @@ def asked_for(model: ir.Model) -> set[str]:
 def local_copies(model: ir.Model) -> dict[str | None, int]:
     """How many bodies got a copy of a constant of their own, by its name."""
     return _dictionary(model, "lrp.local")
+
+
+def budgets(model: ir.Model) -> dict[str, Any]:
+    """The model's budget of time and memory, under the key `budget`."""
+    return _dictionary(model, "lrp.budget")
 
 
 def weight_copies(graph: ir.Graph) -> dict[Any, ir.Value]:

@@ -55,6 +55,11 @@ def load(source: Source) -> ir.Model:
     External data stays where it is, mapped into memory, and must lie inside the model's folder.
     Raises ModelError for a file that is missing, is no ONNX model, or is not a valid graph.
     """
+    if not isinstance(source, str | os.PathLike | bytes | onnx.ModelProto | ir.Model):
+        raise ModelError(
+            f"source {source!r} is no model. Give a path, bytes, an onnx.ModelProto or an "
+            "onnx_ir.Model."
+        )
     if isinstance(source, ir.Model):
         return source.clone()
     if isinstance(source, onnx.ModelProto):
@@ -120,6 +125,8 @@ def _from_proto(proto: onnx.ModelProto, name: str, path: Path | None) -> ir.Mode
         raise ModelError(f"{name} is damaged. Export or download it again.") from e
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise ModelError(f"{name} is not a valid ONNX model: {e}. Export it again.") from e
+    _check_ends(model.graph, name)
+    _check_axes(model, name)
     _open_unknown(model.graph)
     _name_domains(model)
     folder = None if path is None else path.resolve().parent
@@ -132,6 +139,39 @@ def _from_proto(proto: onnx.ModelProto, name: str, path: Path | None) -> ir.Mode
     return model
 
 
+def _check_ends(graph: ir.Graph, name: str) -> None:
+    """Every input and output has a name of its own."""
+    for what, values in (("input", graph.inputs), ("output", graph.outputs)):
+        names = [v.name for v in values]
+        twice = next((n for k, n in enumerate(names) if n in names[:k]), None)
+        if twice is not None:
+            raise ModelError(
+                f"{name}: {what} {twice!r} is declared twice. Remove one of the two from the model."
+            )
+
+
+MOST_AXES = 64
+"""No runtime has tensors of more."""
+
+
+def _check_axes(model: ir.Model, name: str) -> None:
+    """No axis is a number that no tensor has: some code would count up to it."""
+    graphs: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
+    for graph in graphs:
+        for node in graph.all_nodes():
+            for key in ("axis", "axes", "batch_axis", "time_axis") if not node.domain else ():
+                attribute = node.attributes.get(key)
+                if attribute is None or attribute.type not in INTEGERS or attribute.is_ref():
+                    continue
+                axes = [attribute.value] if attribute.type == INTEGERS[0] else attribute.value
+                if any(abs(axis) > MOST_AXES for axis in axes):
+                    raise ModelError(
+                        f"{name}: node {node.name!r} ({node.op_type}) has {key} = "
+                        f"{attribute.value}, which no tensor has. Export the model again."
+                    )
+
+
+INTEGERS = (ir.AttributeType.INT, ir.AttributeType.INTS)
 RUNTIME_ONLY = ("SimplifiedLayerNormalization",)
 """Operators that ONNX Runtime adds to the standard's domain."""
 
@@ -144,6 +184,8 @@ def _name_domains(model: ir.Model) -> None:
     graphs: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
     for graph in graphs:
         for node in graph.all_nodes():
+            if node.domain == "ai.onnx":  # the long name of the standard's
+                node.domain = ""
             if node.op_type in RUNTIME_ONLY and not node.domain:
                 node.domain = "com.microsoft"
             if node.domain.startswith("com.microsoft"):

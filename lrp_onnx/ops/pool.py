@@ -65,11 +65,20 @@ class Window:
         return [j * self.dilation for j in range(self.kernel)]
 
 
+LONGEST = 10_000
+"""Elements of a window along one axis, each of which is a node or more."""
+
+
 def windows(emit: Emit, node: ir.Node) -> list[Window]:
     """The windows of each spatial axis.  Spec: ONNX MaxPool-12, AveragePool-19."""
     x, y = operand(node), node.outputs[0]
     rank = known_rank(x)
     kernel = node.attributes.get_ints("kernel_shape", [])
+    if max(kernel, default=1) > LONGEST:
+        raise UnsupportedError(
+            f"its window is {max(kernel)} elements long, and more than {LONGEST} are not written "
+            "out. Pool with GlobalAveragePool or GlobalMaxPool"
+        )
     strides = node.attributes.get_ints("strides", [1] * (rank - 2))
     dilations = node.attributes.get_ints("dilations", [1] * (rank - 2))
     by_axis = []

@@ -14,6 +14,7 @@ from onnx_ir.passes import common
 from lrp_onnx.frontend.decompose import decompose, write_out_functions
 from lrp_onnx.frontend.normalize.branch import inline_branches
 from lrp_onnx.frontend.normalize.fold import fold
+from lrp_onnx.frontend.normalize.functions import inline_model_functions
 from lrp_onnx.frontend.normalize.generated_names import free_generated_names
 from lrp_onnx.frontend.normalize.no_ops import drop_no_ops
 from lrp_onnx.frontend.normalize.opsets import bring_to_opset
@@ -51,7 +52,7 @@ def normalize(model: ir.Model, to_opset: int | None = None) -> Prediction:
     other.
     """
     declared = forget_declared(model)
-    common.InlinePass()(model)
+    inline_model_functions(model)
     common.RemoveInitializersFromInputsPass()(model)
     _lift_constants(model)
     bring_to_opset(model, to_opset)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, helper
 
 from lrp_onnx.frontend.normalize.ceil_mode import settle_ceil_mode
 from lrp_onnx.frontend.normalize.loop_state import inferred_steady
+from lrp_onnx.graph.limits import Budget
+from lrp_onnx.graph.onnx_inference import infer
 from lrp_onnx.graph.subgraphs import proto_bodies
 
 __all__ = ["inferred"]
@@ -22,10 +25,11 @@ HARMLESS = (
 """Parts of onnx's complaints about models that run."""
 
 
-def inferred(proto: ModelProto, strict: bool = True) -> ModelProto:
+def inferred(proto: ModelProto, budget: Budget, strict: bool = True) -> ModelProto:
     """The model with the types and shapes of its tensors; onnx's InferenceError where they
     contradict each other, if strict.
     """
+    known = partial(_known, budget)
     others, unknown = {}, {o for n in _nodes(proto.graph) if _has_no_shape(n) for o in n.output}
     for node in _nodes(proto.graph):
         if node.domain == "lrp" and node.op_type == "ExplainedBy":
@@ -35,8 +39,8 @@ def inferred(proto: ModelProto, strict: bool = True) -> ModelProto:
             node.domain, node.op_type = "", "Identity"
     grouped = _as_identities(proto.graph)
     _declare_captured(proto.graph)
-    settled = settle_ceil_mode(proto, lambda model: inferred_steady(model, _known))
-    result = inferred_steady(settled, _shaped if strict else _known)
+    settled = settle_ceil_mode(proto, lambda model: inferred_steady(model, known))
+    result = inferred_steady(settled, partial(_shaped, budget) if strict else known)
     for node in _nodes(result.graph) if others else ():
         if node.op_type == "Identity" and node.output[0] in others:
             node.domain, node.op_type = "lrp", "ExplainedBy"
@@ -76,24 +80,23 @@ def _declare_captured(graph: GraphProto) -> None:
             graph.value_info.append(info)
 
 
-def _shaped(proto: ModelProto) -> ModelProto:
+def _shaped(budget: Budget, proto: ModelProto) -> ModelProto:
     """With values propagated through shape arithmetic, where onnx can.
 
     It takes [4, 1] + [1, 2] of known integers for a contradiction, as if they were vectors; and
     what reads an operator of another domain for one too, until that is expanded.
     """
-    infer = onnx.shape_inference.infer_shapes
     try:
-        return infer(proto, strict_mode=True, data_prop=True)
+        return infer(proto, budget, strict=True)
     except onnx.shape_inference.InferenceError as e:
         if any(harmless in str(e) for harmless in HARMLESS):
-            return _known(proto)
-        return infer(proto, strict_mode=True, data_prop=False)
+            return _known(budget, proto)
+        return onnx.shape_inference.infer_shapes(proto, strict_mode=True)
 
 
-def _known(proto: ModelProto) -> ModelProto:
+def _known(budget: Budget, proto: ModelProto) -> ModelProto:
     """What can be told; nothing of what contradicts itself."""
-    return onnx.shape_inference.infer_shapes(proto, strict_mode=False, data_prop=True)
+    return infer(proto, budget, strict=False)
 
 
 def _nodes(graph: GraphProto) -> Iterator[NodeProto]:

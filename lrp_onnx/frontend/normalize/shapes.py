@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from math import prod
 
 import onnx
 import onnx_ir as ir
@@ -20,6 +21,7 @@ from lrp_onnx.frontend.normalize.equal_sizes import name_equal_sizes
 from lrp_onnx.frontend.normalize.inference import inferred
 from lrp_onnx.frontend.normalize.local import make_local
 from lrp_onnx.graph.annotations import corrections
+from lrp_onnx.graph.limits import budget_of
 from lrp_onnx.graph.model_file import through_proto
 from lrp_onnx.graph.subgraphs import graphs_of, nodes_of
 
@@ -40,10 +42,23 @@ def infer_shapes(model: ir.Model, strict: bool = True) -> None:
             if not value.is_graph_output():
                 value.type = None
     try:
-        through_proto(model, partial(inferred, strict=strict))
+        through_proto(model, partial(inferred, budget=budget_of(model), strict=strict))
+        _refuse_giants(model)
         name_equal_sizes(model.graph)
     except onnx.shape_inference.InferenceError as e:
         raise ModelError(f"the model's shapes contradict each other: {e}. Export it again.") from e
+
+
+def _refuse_giants(model: ir.Model) -> None:
+    """Raise OverBudget for a tensor that alone would take more memory than the model's budget."""
+    budget = budget_of(model)
+    for graph in graphs_of(model.graph):
+        for value in (*graph.inputs, *(v for node in graph for v in node.outputs)):
+            if value.shape is None or value.dtype is None or value.dtype == ir.DataType.STRING:
+                continue
+            sizes = [size for size in value.shape if isinstance(size, int)]
+            if prod(max(size, 1) for size in sizes) * value.dtype.bitwidth // 8 > budget.nbytes:
+                raise budget.over(f"tensor {value.name!r} of shape {value.shape}")
 
 
 def forget_declared(model: ir.Model) -> Declared:

@@ -1,0 +1,73 @@
+"""Whether a run of a model is known to be short: every size is known or has a name, and few
+products are formed.  What is not known to be short is run under a limit.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import onnx_ir as ir
+
+from lrp_onnx.graph.subgraphs import bodies_of
+
+__all__ = ["is_short"]
+
+NAMED = 64
+"""What a size with a name alone counts as: about as much as made-up input has."""
+MOST_ELEMENTS = 1 << 28
+MOST_PRODUCTS = 10**12
+ANY = 16
+"""Operations for an element of whatever is no product of matrices."""
+
+
+def is_short(graph: ir.Graph) -> bool:
+    """Whether no tensor of the graph, with its shapes inferred, is large, and all of them together
+    take a few seconds to compute.
+    """
+    total = _products(graph)
+    return total is not None and total <= MOST_PRODUCTS
+
+
+def _products(graph: ir.Graph) -> int | None:
+    """How many operations a run is at most; None where that is not known."""
+    total = 0
+    for node in graph:
+        for body in bodies_of(node):
+            inside = _products(body)
+            if inside is None or node.op_type != "If":  # how often others run is the run's to tell
+                return None
+            total += inside
+        sizes = [_elements(v) for v in node.outputs if v.uses() or v.is_graph_output()]
+        if any(size is None or size > MOST_ELEMENTS for size in sizes):
+            return None
+        each = _each(node)
+        if each is None:
+            return None
+        total += each * sum(size for size in sizes if size is not None)
+    return total
+
+
+def _each(node: ir.Node) -> int | None:
+    """How many operations an element of the output is."""
+    x, w = ([*node.inputs, None, None])[:2]
+    if node.op_type in ("MatMul", "Gemm"):
+        return max(_sizes(x), default=1) if x is not None and x.shape is not None else None
+    if node.op_type in ("Conv", "ConvTranspose", "Einsum", "DeformConv"):
+        held = _elements(x if node.op_type == "Einsum" else w)
+        first = _sizes(w)[:1] if node.op_type == "Conv" and held is not None else []
+        return None if held is None else held // max(1, *first, 1)
+    kernel = node.attributes.get_ints("kernel_shape", [])
+    reach = _elements(x)
+    return ANY if not kernel else None if reach is None else min(abs(prod(kernel)), reach)
+
+
+def _elements(value: ir.Value | None) -> int | None:
+    if value is None:
+        return 1
+    return None if value.shape is None else prod(_sizes(value))
+
+
+def _sizes(value: ir.Value | None) -> list[int]:
+    """The sizes, those with a name counted as NAMED."""
+    shape = () if value is None or value.shape is None else value.shape
+    return [size if isinstance(size, int) else NAMED for size in shape]

@@ -1,0 +1,112 @@
+"""Errors that no check foresaw: is the model to blame, or the compiler?
+
+onnx's checker takes much that no runtime does.  Where a stage stumbles, ONNX Runtime is asked: a
+model that it does not open or run is refused in its words.  What is left is a fault of ours, and
+names the node at which it came up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+import onnx_ir as ir
+
+from lrp_onnx.data.samples import random_feeds
+from lrp_onnx.errors import CheckError, InputError, InternalError, LrpError, ModelError
+from lrp_onnx.graph.limits import Budget, OverBudget, limited
+from lrp_onnx.graph.model_file import Source
+from lrp_onnx.graph.names import name_of
+from lrp_onnx.graph.session import CPU, Runtime, runtime_form
+
+__all__ = ["told"]
+
+BUDGET = Budget(seconds=20.0, nbytes=4 * 10**9, nodes=0)
+"""What ONNX Runtime may take to be asked."""
+
+
+@contextmanager
+def told(source: Source) -> Iterator[None]:
+    """Whatever is raised in the block as an LrpError: ModelError where the model is to blame,
+    InternalError where lrp-onnx is.
+    """
+    try:
+        yield
+    except CheckError as e:
+        reason = _why_not(source)
+        if reason is None:
+            raise
+        raise _invalid(reason) from e
+    except LrpError as e:
+        if not str(e).endswith((".", "?", ")")):  # a reason that elsewhere is a part of others
+            e.args = (f"{e}.",)
+        raise
+    except MemoryError as e:
+        raise ModelError(
+            "the model needs more memory than there is. Free some, or take a machine with more."
+        ) from e
+    except RecursionError as e:
+        raise ModelError(
+            "the model nests graphs or chains nodes deeper than can be followed. Export it without "
+            "so many levels."
+        ) from e
+    except Exception as e:
+        reason = _why_not(source)
+        raise (_fault(e) if reason is None else _invalid(reason)) from e
+
+
+def _invalid(reason: str) -> ModelError:
+    return ModelError(f"the model does not run: {reason.rstrip('. ')}. Export it again.")
+
+
+def _fault(error: Exception) -> InternalError:
+    node = _node_of(error.__traceback__)
+    where = "" if node is None else f"node {name_of(node)!r} ({node.op_type}): "
+    fact = " ".join(str(error).split())
+    return InternalError(
+        f"{where}{type(error).__name__}: {fact[:200].rstrip('.')}. This is a bug of lrp-onnx: run "
+        "again with --debug, and report what it prints with the model."
+    )
+
+
+def _node_of(trace: TracebackType | None) -> ir.Node | None:
+    """The node that the innermost function with a variable `node` was at."""
+    node = None
+    while trace is not None:
+        candidate = trace.tb_frame.f_locals.get("node")
+        node = candidate if isinstance(candidate, ir.Node) else node
+        trace = trace.tb_next
+    return node
+
+
+def _why_not(source: Source) -> str | None:
+    """Why the model does not run; None if it does."""
+    try:
+        with runtime_form(source) as form:
+            return limited(BUDGET, "a run of the model on made-up input", refusal_of, form)
+    except (OverBudget, ModelError) as e:
+        return str(e)
+
+
+LACKS_KERNEL = "Could not find an implementation"
+"""What it says of a valid model with an operator that it cannot compute in that type on a CPU."""
+
+
+def refusal_of(form: str | bytes) -> str | None:
+    """What ONNX Runtime says against a model, or against all input that is made up for it; None where
+    it says nothing, or only lacks a kernel.
+    """
+    try:
+        runtime = Runtime(form, [CPU], plain=True)
+    except ModelError as e:
+        return None if LACKS_KERNEL in str(e) else str(e)
+    reason = None
+    for feeds in random_feeds(runtime.inputs):
+        try:
+            runtime.run(feeds)
+        except InputError as e:
+            reason = reason or str(e)
+        else:
+            return None
+    return reason

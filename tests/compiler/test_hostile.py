@@ -1,0 +1,174 @@
+"""Models that would take all memory or never end: refused by name at once, or compiled and said."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+import onnx
+import pytest
+from onnx import parser
+
+import lrp_onnx
+from lrp_onnx.compiler import stages, unforeseen
+from lrp_onnx.errors import InternalError, ModelError
+from lrp_onnx.graph.limits import Budget, OverBudget, limited
+
+HEAD = '<ir_version: 8, opset_import: ["" : 17]> g (float[1,4] x) => (float[1,4] y) '
+GIANTS = {
+    "a constant": (
+        "<int64[1] s={30000000000}, int64[1] a={0}, int64[1] b={1}> { big = ConstantOfShape<value "
+        "= int64[1]{1}>(s) r = Slice(big, a, b) f = Cast<to=1>(r) y = Add(x, f) }"
+    ),
+    "a range": (
+        "<int64 a={0}, int64 b={1000000000000}, int64 c={1}> { big = Range(a, b, c) "
+        "f = Cast<to=1>(big) r = ReduceSum<keepdims=0>(f) y = Add(x, r) }"
+    ),
+    "a product": (
+        "<int64[2] s={4, 2000000000}> { big = ConstantOfShape(s) h = MatMul(x, big) "
+        "m = ReduceMean<axes=[1]>(h) y = Add(x, m) }"
+    ),
+}
+
+
+@pytest.mark.parametrize("giant", GIANTS)
+def test_a_tensor_beyond_the_budget_is_named_and_not_allocated(giant: str) -> None:
+    with pytest.raises(OverBudget, match=r"'big' of shape .* larger --budget"):
+        lrp_onnx.compile(parser.parse_model(HEAD + GIANTS[giant]))
+
+
+def test_a_declared_size_is_not_allocated() -> None:
+    text = HEAD.replace("[1,4] x", "[2147483647,4] x") + "{ y = Relu(x) }"
+    with pytest.raises(OverBudget, match=r"'x' of shape \[2147483647,4\]"):
+        lrp_onnx.compile(parser.parse_model(text))
+
+
+def laughing(levels: int) -> onnx.ModelProto:
+    """Functions that call the next lower one twice each."""
+    head = '<domain: "f", opset_import: ["" : 17, "f" : 1]> '
+    functions = [head + "L0 (a) => (b) { b = Relu(a) } "]
+    functions += [
+        f"{head} L{k} (a) => (b) {{ t = f.L{k - 1}(a) b = f.L{k - 1}(t) }} "
+        for k in range(1, levels + 1)
+    ]
+    main = HEAD.replace('"" : 17', '"" : 17, "f" : 1') + f"{{ y = f.L{levels}(x) }} "
+    return parser.parse_model(main + "".join(functions))
+
+
+def test_functions_are_counted_before_they_are_written_out() -> None:
+    with pytest.raises(OverBudget, match="'L40' of domain 'f', which is 1099511627776 nodes"):
+        lrp_onnx.compile(laughing(40))
+
+
+def test_functions_are_written_out_in_linear_time() -> None:
+    began = time.process_time()
+    compiled = lrp_onnx.compile(laughing(9), check=False)
+    assert sum(n.op_type == "Relu" for n in compiled.graph.graph) >= 512
+    assert time.process_time() - began < 10
+
+
+def test_a_function_that_calls_itself_is_named() -> None:
+    text = (
+        HEAD.replace('"" : 17', '"" : 17, "f" : 1')
+        + '{ y = f.A(x) } <domain: "f", opset_import: ["" : 17, "f" : 1]> A (a) => (b) '
+        + "{ b = f.A(a) }"
+    )
+    with pytest.raises(ModelError, match=r"A.*(calls itself|must not be recursive)"):
+        lrp_onnx.compile(parser.parse_model(text))
+
+
+def test_a_window_beyond_all_sizes_is_refused() -> None:
+    text = HEAD.replace("float[1,4] x", "float[1,1,4,4] x").replace("[1,4] y", "[1,1] y") + (
+        "{ h = AveragePool<kernel_shape=[1000000000, 1000000000], pads=[500000000, 500000000, "
+        "500000000, 500000000]>(x) y = Flatten(h) }"
+    )
+    with pytest.raises(lrp_onnx.UnsupportedError, match="its window is 1000000000 elements long"):
+        lrp_onnx.compile(parser.parse_model(text))
+
+
+def test_an_axis_that_no_tensor_has_is_refused() -> None:
+    text = HEAD + "{ y = Softmax<axis=-2147483648>(x) }"
+    with pytest.raises(ModelError, match="axis = -2147483648, which no tensor has"):
+        lrp_onnx.compile(parser.parse_model(text))
+
+
+def test_a_loop_without_end_compiles_and_is_not_compared() -> None:
+    text = HEAD + (
+        "<int64 t={1000000000000}, bool cc={1}, float[1] k={0.9999}> { y = Loop <body = b "
+        "(int64 i, bool c, float[1,4] s) => (bool c2, float[1,4] s2) "
+        "{ c2 = Identity(c) s2 = Mul(s, k) }> (t, cc, x) }"
+    )
+    compiled = lrp_onnx.compile(parser.parse_model(text), budget=0.05)
+    assert any("not compared" in w and "budget" in w for w in compiled.warnings)
+
+
+SOON = Budget(seconds=1.0, nbytes=10**9, nodes=0)
+
+
+def test_what_has_no_end_is_stopped_and_the_next_step_runs() -> None:
+    began = time.monotonic()
+    with pytest.raises(OverBudget, match="a long sleep takes more than the model's budget"):
+        limited(SOON, "a long sleep", time.sleep, 600)
+    assert time.monotonic() - began < 100
+    with pytest.raises(ValueError, match="invalid literal"):
+        limited(Budget(60, 10**9, 0), "a number", int, "no number")
+    if os.name == "posix" and os.uname().sysname == "Linux":
+        with pytest.raises(OverBudget):
+            limited(Budget(60, 10**8, 0), "a large array", np.ones, 10**9)
+
+
+GOOD = parser.parse_model(HEAD + "{ [first] h = Relu(x) [last] y = Neg(h) }")
+
+
+def stumbling(node: object, *_: object) -> None:
+    raise KeyError("what nobody foresaw")
+
+
+def test_a_fault_of_ours_names_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(model, emit):
+        stumbling(model.graph.node("first"))
+
+    monkeypatch.setattr(stages, "lower", stumble)
+    with pytest.raises(InternalError, match=r"node 'first' \(Relu\): KeyError.*bug of lrp-onnx"):
+        lrp_onnx.compile(GOOD)
+
+
+def test_a_model_that_no_runtime_opens_is_refused_in_its_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stages, "lower", lambda *_: stumbling(None))
+    monkeypatch.setattr(unforeseen, "limited", lambda *_: "ONNX Runtime cannot open the model: odd")
+    with pytest.raises(ModelError, match=r"does not run: ONNX Runtime .* odd\. Export it again\."):
+        lrp_onnx.compile(GOOD)
+
+
+WRONG_TYPES: list[dict[str, object]] = [
+    {"composite": 3},
+    {"steps": "a"},
+    {"output": 5},
+    {"output": ["a", 3]},
+    {"optimize": "yes"},
+    {"rules": [1]},
+    {"target": 1.5},
+    {"method": None},
+]
+
+
+@pytest.mark.parametrize("argument", WRONG_TYPES, ids=str)
+def test_an_argument_of_another_type_is_named(argument: dict[str, object]) -> None:
+    (name,) = argument
+    with pytest.raises(lrp_onnx.OptionError, match=f"argument {name}="):
+        lrp_onnx.compile(GOOD, **argument)
+
+
+def test_a_source_that_is_no_model_is_said() -> None:
+    with pytest.raises(ModelError, match="source 3 is no model"):
+        lrp_onnx.compile(3)  # type: ignore[arg-type]
+
+
+def test_an_output_declared_twice_is_refused() -> None:
+    model = onnx.ModelProto.FromString(GOOD.SerializeToString())
+    model.graph.output.add().CopyFrom(model.graph.output[0])
+    with pytest.raises(ModelError, match="output 'y' is declared twice"):
+        lrp_onnx.compile(model)
