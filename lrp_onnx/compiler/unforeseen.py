@@ -94,8 +94,8 @@ LACKS_KERNEL = "Could not find an implementation"
 
 
 def refusal_of(form: str | bytes) -> str | None:
-    """What ONNX Runtime says against a model, or against all input that is made up for it; None where
-    it says nothing, or only lacks a kernel.
+    """What ONNX Runtime says against a model, or against all input that is made up for it; None
+    where it says nothing, or only lacks a kernel.
     """
     try:
         runtime = Runtime(form, [CPU], plain=True)
