@@ -14,6 +14,7 @@ from rich.text import Text
 from lrp_onnx.cli.destination import check_writable, made_folder
 from lrp_onnx.cli.each_output import by_output, output_paths
 from lrp_onnx.cli.explained import explained_entries, explained_rows
+from lrp_onnx.cli.fit import bad_fits
 from lrp_onnx.cli.inputs import Inputs, read_inputs
 from lrp_onnx.cli.open_model import OpenModel, Request, Warn, open_model
 from lrp_onnx.cli.options import Options
@@ -78,6 +79,8 @@ def _explained(model: OpenModel, inputs: Inputs, out: Path, warn: Warn) -> Answe
     took = time.monotonic() - began
     for explainer, own in by_output(model.explainer, result):
         check_class_names(explainer, own, model.labels)
+        for text in bad_fits(explainer.metadata, own, inputs):
+            warn(text)
     paths = output_paths(out, model.outputs)
     if len(paths) == 1:
         written = write_result(model, inputs, result, paths)

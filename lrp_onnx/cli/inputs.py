@@ -161,7 +161,7 @@ def read_inputs(
             inputs.feeds[name] = inputs.sounds[name].samples
             continue
         if not is_array_file(file):
-            prepared = preprocess or implied_preprocess(values[name])
+            prepared = preprocess or implied_preprocess(values[name], model.metadata_props)
             if prepared is not None:
                 inputs.preprocess[name] = prepared
         inputs.feeds[name] = load_input(file, want.shape, want.dtype, prepared, name=name)

@@ -8,6 +8,8 @@ of the training pictures, and lies within 0…1 or within 1…255.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -24,13 +26,39 @@ SMALLEST_FACTOR_OF_UNITS = 1 / 50
 Affine = tuple[NDArray[np.float64], NDArray[np.float64]]  # a and b of y = a·x + b, flattened
 
 
-def implied_preprocess(value: ir.Value) -> Preprocess | None:
-    """`byte` or `unit` where the first nodes after this graph input normalize, else None."""
+def implied_preprocess(
+    value: ir.Value, metadata: Mapping[str, str] | None = None
+) -> Preprocess | None:
+    """`byte` or `unit` where the first nodes after this graph input normalize, what Ultralytics
+    does where the model's metadata are theirs, else None.
+    """
     if value.dtype == ir.DataType.UINT8:
         return PRESETS["byte"]
     (factor, shift), last = affine_behind(value)
     preset = _range(factor, shift) if last is not None else None
+    if preset is None:
+        sides = [] if value.shape is None else [*value.shape][-2:]
+        preset = _of_ultralytics(metadata or {})
+        fixed = all(isinstance(side, int) for side in sides)
+        return preset and replace(preset, size=None if fixed else preset.size)
     return preset and replace(preset, name=f"{preset.name}, implied by the model's node '{last}'")
+
+
+def _of_ultralytics(metadata: Mapping[str, str]) -> Preprocess | None:
+    """Their exports name task, stride and size. Values are 0 to 1, pictures of detectors are
+    letterboxed, those of classifiers cropped.
+    """
+    if not {"task", "stride", "imgsz"} <= set(metadata):
+        return None
+    sizes = [int(part) for part in re.findall(r"\d+", metadata["imgsz"])]
+    preset = replace(
+        PRESETS["unit"],
+        name="as Ultralytics does, told by the model's metadata",
+        size=(sizes[0], sizes[-1]) if sizes else None,
+    )
+    if metadata["task"] == "classify":
+        return replace(preset, fit="center-crop", crop=1.0)
+    return replace(preset, fit="letterbox", fill=(114.0,))
 
 
 def affine_behind(value: ir.Value) -> tuple[Affine, str | None]:

@@ -213,10 +213,10 @@ def _required(
     if preprocess is None and dtype == np.uint8:
         return PRESETS["byte"]
     if preprocess is None:
-        choices = ", ".join(PRESETS)
         raise InputError(
             f"picture '{path}': how the model's input '{name}' was normalized is not in the model. "
-            f"Give --preprocess {choices} or FILE.toml: what it was trained with."
+            "Give --preprocess imagenet, as most networks for photos were trained; else inception "
+            "(-1 to 1), unit (0 to 1), byte (0 to 255) or FILE.toml."
         )
     if dtype.kind in "iu":
         _check_integers(name, dtype, preprocess)

@@ -37,7 +37,9 @@ def read_second_input(
         if isinstance(value, str | os.PathLike):
             if not Path(value).exists():
                 raise InputError(f"{what}: there is no file '{value}'. Check the path.")
-            how = None if is_array_file(value) else preprocess or implied_preprocess(values[name])
+            how = None
+            if not is_array_file(value):
+                how = preprocess or implied_preprocess(values[name], model.metadata_props)
             feeds[name] = load_input(value, want.shape, want.dtype, how, name=name)
         else:
             array = np.asarray(value)

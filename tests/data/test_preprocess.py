@@ -244,7 +244,7 @@ PICTURE = [1, 3, 4, 6]
         pytest.param([1, 4, 8, 8], F32, Preprocess("a", layout="NCHW"), "4 channels", id="layout"),
         pytest.param([8, 3, 4, 6], F32, "unit", "Stack 8", id="fixed-batch"),
         pytest.param([64, 9, 9], F32, "unit", "no axis of 1 or 3", id="rank-3"),
-        pytest.param(PICTURE, F32, None, "--preprocess imagenet, inception", id="no-preprocess"),
+        pytest.param(PICTURE, F32, None, "--preprocess imagenet, as most", id="no-preprocess"),
         pytest.param(PICTURE, U8, "imagenet", "cannot hold", id="normalized-uint8"),
         pytest.param(PICTURE, U8, "unit", "cannot hold", id="unit-uint8"),
         pytest.param([1, 1, 4, 6], F32, "imagenet", "has 3 numbers.*1 channel", id="gray-imagenet"),

@@ -1,0 +1,54 @@
+"""Whether pictures were prepared as the model wants them; what looks otherwise is said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from lrp_onnx.cli.inputs import Inputs
+from lrp_onnx.data.preprocess import bounds
+from lrp_onnx.graph.session import Array
+from lrp_onnx.run.explainer import Result
+
+__all__ = ["bad_fits"]
+
+SATURATED = 0.9
+"""Part of a picture's values at the ends of their range, from which it is hardly a photo."""
+FEWEST_CLASSES = 10
+FLAT = 2.0
+"""How often the probability of pure chance a prediction has to be, or it says nothing."""
+
+
+def bad_fits(metadata: Mapping[str, str], result: Result, inputs: Inputs) -> list[str]:
+    """Warnings for inputs that were pictures, of saturated values and of a flat prediction."""
+    warnings = []
+    for name, preprocess in inputs.preprocess.items():
+        ends = {value for side in bounds(preprocess) for value in side}
+        x = np.asarray(inputs.feeds[name], np.float64)
+        at_ends = np.logical_or.reduce([np.isclose(x, end, atol=1e-6) for end in ends])
+        if at_ends.mean() >= SATURATED:
+            warnings.append(
+                f"input {name!r}: {at_ends.mean():.0%} of its values lie at the ends of its range, "
+                "so that the picture is blank, of two colors, or was made brighter before"
+            )
+    y = result.outputs.get(metadata["output"])
+    if inputs.preprocess and y is not None and metadata["class_axis"] == "1" and y.ndim == 2:
+        chance, top = 1 / y.shape[1], float(_probabilities(y).max(axis=1).min())
+        if y.shape[1] >= FEWEST_CLASSES and top < FLAT * chance:
+            used = next(iter(inputs.preprocess.values())).name
+            warnings.append(
+                f"the prediction is flat: the largest of {y.shape[1]} classes has {top:.2g}, "
+                f"hardly more than by chance. Perhaps the picture was prepared wrongly (by {used}): "
+                "try another --preprocess"
+            )
+    return warnings
+
+
+def _probabilities(y: Array) -> Array:
+    """Those that the model gives, else the softmax of its logits."""
+    values = np.asarray(y, np.float64)
+    if values.min() >= 0 and np.allclose(values.sum(axis=1), 1, atol=1e-3):
+        return values
+    powers = np.exp(values - values.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
