@@ -39,7 +39,7 @@ def bad_fits(metadata: Mapping[str, str], result: Result, inputs: Inputs) -> lis
             used = next(iter(inputs.preprocess.values())).name
             warnings.append(
                 f"the prediction is flat: the largest of {y.shape[1]} classes has {top:.2g}, "
-                f"hardly more than by chance. Perhaps the picture was prepared wrongly (by {used}): "
+                f"hardly more than chance. Perhaps the picture was prepared wrongly (by {used}): "
                 "try another --preprocess"
             )
     return warnings
