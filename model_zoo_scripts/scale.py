@@ -188,6 +188,7 @@ def in_spark(explainer: Explainer, x: Any) -> Any:
             sums = explainer(pixels.reshape(-1, 1, 28, 28)).relevance["image"].sum((1, 2, 3))
             yield pd.DataFrame({"number": frame["number"], "sum": sums.astype(float)})
 
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
@@ -213,7 +214,7 @@ def measure(folder: Path, count: int, repeats: int) -> None:
     """
     model, inputs = write_digits(folder, count)
     few = folder / "few.npy"
-    some = min(count, 20_000)
+    some = min(count, 10_000)
     np.save(few, np.load(inputs, mmap_mode="r")[:some])
     compiled = lrp_onnx.compile(model)
     speeds: dict[str, list[float]] = {"many": [], "1 worker": [], "2 workers": []}

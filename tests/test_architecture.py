@@ -31,7 +31,7 @@ MAY_IMPORT = {
     ),
     "run": ("graph", "data", "compiler"),
     "scale": ("graph", "data", "run"),
-    "export": ("graph", "data", "compiler"),
+    "export": ("graph", "data", "compiler", "run"),
     "validate": ("graph", "data", "compiler", "run"),
     "visual": ("graph", "data"),
     "cli": (

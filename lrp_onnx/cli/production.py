@@ -11,10 +11,11 @@ import typer
 from lrp_onnx.cli import tables
 from lrp_onnx.cli.batch import BatchRequest, explain_batch
 from lrp_onnx.cli.commands import DONE, FAILED, Model, Preprocessing, app, note
+from lrp_onnx.cli.export_triton import TritonRequest, export_repository
 from lrp_onnx.cli.export_web import WebRequest, export_page
 from lrp_onnx.cli.options import Options, takes_options
 
-__all__ = ["batch", "export_web"]
+__all__ = ["batch", "export_triton", "export_web"]
 
 export = typer.Typer(help="Write what serves explanations.", rich_markup_mode=None)
 app.add_typer(export, name="export")
@@ -97,6 +98,27 @@ def batch(
     rows, failed = explain_batch(request, options, _warn)
     tables.show(tables.facts(rows))
     return FAILED if failed else DONE
+
+
+@export.command("triton")
+@takes_options
+def export_triton(
+    model: Model,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="The repository.")],
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The model's name there [the file's].")
+    ] = None,
+    preprocess: Preprocessing = None,
+    batch: Annotated[
+        int, typer.Option(min=1, help="Samples of a batch at most, where the model leaves it open.")
+    ] = 32,
+    *,
+    options: Options,
+) -> int:
+    """Write a model repository for Triton; with --preprocess an ensemble that takes pixels too."""
+    request = TritonRequest(model, out, name or model.stem, preprocess, batch)
+    tables.show(tables.facts(export_repository(request, options, _warn)))
+    return DONE
 
 
 @export.command("web")

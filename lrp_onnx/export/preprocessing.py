@@ -62,6 +62,10 @@ def preprocessing_model(want: Wanted, preprocess: Preprocess) -> onnx.ModelProto
     }}"""
     model = onnx.parser.parse_model(text.replace(f'"{want.name}"', "prepared"))
     _rename(model, want.name)
+    used = {name for node in model.graph.node for name in node.input}
+    constants = [t for t in model.graph.initializer if t.name in used]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(constants)
     return model
 
 
