@@ -21,10 +21,13 @@ OBJECT_STORE = 200 * 2**20
 """Bytes that Ray sets aside on this machine: shards are described there, results are not."""
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_agent_register_timeout_ms": "300000",
     "RAY_raylet_start_wait_time_s": "300",
 }
-"""Nothing is reported to Ray's makers; on a busy machine its own processes take long to start."""
+"""Nothing is reported to Ray's makers, errors come as exceptions alone, and on a busy machine Ray's
+own processes may take long to start.
+"""
 
 
 @dataclass(frozen=True)

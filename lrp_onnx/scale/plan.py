@@ -29,7 +29,7 @@ TABLES = (".parquet", ".csv")
 LIST = "@"
 """In front of a file that lists files."""
 MOST_PIECES = 32
-"""Of an array file or a row group: to read a piece may take reading what precedes it."""
+"""Of an .npz file or a row group: to read a piece may take reading what precedes it."""
 ROWS_AT_ONCE = 4096
 SCHEMA = pa.schema(
     {
@@ -142,7 +142,8 @@ def _pieces(file: str, size: int, folder: Path, number: int) -> Iterator[Shard]:
         return
     start = 0
     for count in _joined(groups, size):
-        step = max(size, -(-count // MOST_PIECES))
+        mapped = file.lower().endswith(".npy")  # any place of it is read at once
+        step = size if mapped else max(size, -(-count // MOST_PIECES))
         for first in range(start, start + count, step):
             stop = min(first + step, start + count)
             yield Shard(number, kind, (source,), first, stop, file)

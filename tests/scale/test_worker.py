@@ -227,6 +227,16 @@ def test_row_groups_are_parted_and_joined(tmp_path: Path) -> None:
     assert list(read_plan(tmp_path / "plan.parquet")) == shards
 
 
+def test_files_are_cut_into_few_pieces_where_each_reads_what_precedes(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((200, 1)))
+    np.savez(tmp_path / "y.npz", x=np.zeros((200, 1)))
+    counts = [
+        sum(1 for _ in shards_of([str(tmp_path / name)], 2, tmp_path))
+        for name in ("x.npy", "y.npz")
+    ]
+    assert counts == [100, 29]
+
+
 def test_a_killed_run_has_whole_parts_alone(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", X)
     job = job_of(tmp_path)
