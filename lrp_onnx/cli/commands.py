@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -12,14 +13,11 @@ import typer
 from lrp_onnx.cli import (
     benchmark,
     evaluation,
-    operators,
     path_drawing,
-    rule_library,
     tables,
     verification,
 )
 from lrp_onnx.cli.concepts import find_concepts
-from lrp_onnx.cli.demo import run_demo
 from lrp_onnx.cli.destination import Destination, check_writable
 from lrp_onnx.cli.evaluate import EvaluateRequest, evaluate_files
 from lrp_onnx.cli.explain_inputs import explain_inputs
@@ -27,7 +25,7 @@ from lrp_onnx.cli.explained import by_what, explained_line, explained_rows
 from lrp_onnx.cli.inputs import read_inputs_if_any
 from lrp_onnx.cli.inspection import inspect_model
 from lrp_onnx.cli.open_model import Request
-from lrp_onnx.cli.options import Debug, Format, Options, takes_options
+from lrp_onnx.cli.options import Format, Options, takes_options
 from lrp_onnx.cli.progress import StageProgress
 from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
 from lrp_onnx.options import PictureOptions
@@ -36,7 +34,7 @@ from lrp_onnx.validate.bench import bench as measure
 from lrp_onnx.validate.verify import verify as verify_model
 from lrp_onnx.version import version as own_version
 
-__all__ = ["DONE", "FAILED", "WRONG", "app", "note"]
+__all__ = ["DONE", "FAILED", "WRONG", "Json", "app", "note"]
 
 DONE, FAILED, WRONG = 0, 1, 2
 """Exit statuses."""
@@ -54,12 +52,13 @@ Preprocessing = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors only.")]
 
 app = typer.Typer(
     help="Compile an ONNX model into one that also computes its Layer-wise Relevance Propagation.",
     epilog="Exit status: 0 done, 1 a check did not hold or a file failed, 2 usage or model error.",
     rich_markup_mode=None,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -83,6 +82,9 @@ def _no_command(
 def compile_(
     model: Model,
     out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT.onnx", help="File to write.")],
+    json: Json = False,
+    quiet: Quiet = False,
+    *,
     options: Options,
 ) -> int:
     """Write a model that computes prediction and relevance."""
@@ -99,7 +101,7 @@ def compile_(
         *(("adds", tables.signature(v)) for v in graph.outputs if v.name not in original),
         ("wrote", f"{out} ({size}, {len(graph)} nodes)"),
     ]
-    tables.show(tables.facts(rows))
+    _tell(rows, json, quiet)
     return DONE
 
 
@@ -165,6 +167,8 @@ def explain(
             "the network is made of [auto]. Repeatable: several side by side in one picture.",
         ),
     ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
     *,
     picture: PictureOptions,
     options: Options,
@@ -185,8 +189,8 @@ def explain(
         several if len(several) > 1 else (),
     )
     answer = explain_inputs(request, options, batch, _warn)
-    tables.show(tables.facts(answer.rows))
-    if answer.words and not tables.in_pipe():
+    _tell(answer.rows, json, quiet)
+    if answer.words and not (json or quiet or tables.in_pipe()):
         tables.show("", *answer.words)
     for problem in answer.failed:
         note(" ".join(problem.split()), "not explained: ")
@@ -430,55 +434,12 @@ def bench(
     return DONE
 
 
-@app.command()
-def rules(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME|FILE.toml]", help="Show this rule or composite.")
-    ] = None,
-    json: Json = False,
-    debug: Debug = False,
-) -> int:
-    """List rules and composites, or show one with its formula."""
+def _tell(rows: Sequence[tuple[str, str]], json: bool, quiet: bool) -> None:
+    """Names and values as lines or as JSON, where they are wanted."""
     if json:
-        tables.show_json(rule_library.to_json(name))
-    elif name is None:
-        tables.show(*rule_library.overview())
-    else:
-        for entry in rule_library.find(name):
-            tables.show(*rule_library.describe(entry), "")
-    return DONE
-
-
-@app.command()
-def ops(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Show this operator.")
-    ] = None,
-    json: Json = False,
-    debug: Debug = False,
-) -> int:
-    """List operators: which pass relevance on, which are refused."""
-    listed = operators.find(name)
-    if json:
-        tables.show_json(operators.to_json(listed))
-    elif name is None:
-        tables.show(*(operators.lines() if tables.in_pipe() else operators.overview()))
-    else:
-        for operator in listed:
-            tables.show(operators.describe(operator), "")
-    return DONE
-
-
-@app.command()
-def demo(
-    out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="FOLDER", help="An existing folder to write to.")
-    ] = Path(),
-    debug: Debug = False,
-) -> int:
-    """Explain bundled digits with the bundled model, offline."""
-    tables.show(*run_demo(out).tables())
-    return DONE
+        tables.show_json(tables.facts_json(rows))
+    elif not quiet:
+        tables.show(tables.facts(rows))
 
 
 def note(text: str, kind: str = "") -> None:

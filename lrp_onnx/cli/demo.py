@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,15 @@ class Demo:
     composite: str
     provider: str
     files: dict[str, Path]
+
+    def to_json(self) -> dict[str, object]:
+        """The same for machines."""
+        return {
+            "digits": [asdict(digit) for digit in self.digits],
+            "composite": self.composite,
+            "provider": self.provider,
+            "files": {what: str(path) for what, path in self.files.items()},
+        }
 
     def tables(self) -> tuple[Table, Table]:
         """A row for each digit, then by what they are explained and the files."""

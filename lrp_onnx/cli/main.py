@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from lrp_onnx.cli import production  # noqa: F401  # its commands join the app
+from lrp_onnx.cli import listing, production  # noqa: F401  # its commands join the app
 from lrp_onnx.cli.commands import DONE, FAILED, WRONG, app, note
 from lrp_onnx.errors import CheckError, LrpError
 

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources.abc import Traversable
 from typing import Any
 
 from rich.table import Table
 
 from lrp_onnx.cli.tables import facts, table_of
-from lrp_onnx.errors import RuleError
+from lrp_onnx.errors import CompositeError, RuleError
 from lrp_onnx.lrp.composite import Composite, load_composite
 from lrp_onnx.lrp.library import library, read_toml
 from lrp_onnx.lrp.rule import Rule
 from lrp_onnx.lrp.rule_file import load_rule
 
-__all__ = ["composites", "describe", "find", "overview", "rules", "to_json"]
+__all__ = [
+    "composite_overview",
+    "composites",
+    "composites_json",
+    "describe",
+    "find",
+    "find_composite",
+    "overview",
+    "rules",
+    "to_json",
+]
 
 Entry = Rule | Composite
 
@@ -51,6 +61,31 @@ def find(name: str) -> list[Entry]:
         remedy = f"Known: {names}; or give the path of a .toml file"
         raise RuleError(f"there is no rule or composite {name!r}. {remedy}.")
     return same
+
+
+def find_composite(name: str) -> list[Composite]:
+    """The composite of that name or file. Raises CompositeError or RuleError."""
+    entries = [entry for entry in find(name) if isinstance(entry, Composite)]
+    if not entries:
+        raise CompositeError(
+            f"{name!r} is a rule and no composite. lrp-onnx rules {name} shows it."
+        )
+    return entries
+
+
+def composite_overview() -> tuple[Table | str, ...]:
+    """A table of the composites."""
+    rows = [(c.name, c.summary) for c in composites()]
+    return (
+        table_of(["name", "which rule where"], rows),
+        "`--composite auto`, the default, chooses one by what the network is made of.",
+        "`lrp-onnx composites NAME` shows the layers of one.",
+    )
+
+
+def composites_json(entries: Iterable[Composite]) -> dict[str, Any]:
+    """Composites for machines."""
+    return {"composites": [*map(_json, entries)]}
 
 
 def overview() -> tuple[Table | str, ...]:

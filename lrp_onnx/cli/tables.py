@@ -16,7 +16,17 @@ from rich.text import Text
 from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.plain import plain, plain_json
 
-__all__ = ["facts", "in_pipe", "show", "show_json", "signature", "size", "table_of", "width"]
+__all__ = [
+    "facts",
+    "facts_json",
+    "in_pipe",
+    "show",
+    "show_json",
+    "signature",
+    "size",
+    "table_of",
+    "width",
+]
 
 UNBOUNDED = 10_000
 
@@ -54,6 +64,14 @@ def facts(rows: Iterable[tuple[str, str]]) -> Table:
     for row in rows:
         table.add_row(*map(plain, row))
     return table
+
+
+def facts_json(rows: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """The same for JSON: a name that comes several times has a list of values."""
+    values: dict[str, list[str]] = {}
+    for name, value in rows:
+        values.setdefault(name or "more", []).append(value)
+    return {name: own[0] if len(own) == 1 else own for name, own in values.items()}
 
 
 def table_of(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0) -> Table:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import Capture, run_command
 
@@ -77,3 +81,43 @@ def test_rules_shows_one(folder: Path, capsys: Capture) -> None:
     assert "activation" in run_command(capsys, "rules", "base").out
     told = json.loads(run_command(capsys, "rules", "epsilon", "--json").out)
     assert sorted(told) == ["composite", "rule"]
+
+
+def test_composites_alone(capsys: Capture) -> None:
+    listed = run_command(capsys, "composites").out
+    told = json.loads(run_command(capsys, "composites", "--json").out)["composites"]
+    assert told == json.loads(run_command(capsys, "rules", "--json").out)["composites"]
+    assert all(one["name"] in listed for one in told)
+    assert "wsquare " not in listed
+    shown = run_command(capsys, "composites", "graded")
+    assert shown.out == run_command(capsys, "rules", "graded").out
+    wrong = run_command(capsys, "composites", "gamma")
+    assert (wrong.status, wrong.out) == (2, "")
+    assert "is a rule and no composite" in wrong.err
+
+
+def test_json_and_quiet(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = json.loads(run_command(capsys, "demo", "--json").out)
+    assert len(told["digits"]) == 12
+    np.save("x.npy", np.zeros((1, 1, 28, 28), np.float32))
+    explained = run_command(capsys, "explain", "digits.onnx", "x.npy", "-o", "a.npz", "--json").out
+    assert json.loads(explained)["wrote"] == "a.npz"
+    compiled = run_command(capsys, "compile", "digits.onnx", "-o", "b.onnx", "--json").out
+    assert json.loads(compiled)["wrote"].startswith("b.onnx (")
+    for words in ("explain digits.onnx x.npy -o a.npz", "compile digits.onnx -o b.onnx"):
+        outcome = run_command(capsys, *words.split(), "--quiet")
+        assert (outcome.status, outcome.out, outcome.err) == (0, "", "")
+
+
+def test_the_shell_completes() -> None:
+    asked = {
+        "_LRP_ONNX_COMPLETE": "complete_bash",
+        "COMP_WORDS": "lrp-onnx comp",
+        "COMP_CWORD": "1",
+    }
+    environment = {**os.environ, **asked}
+    code = "import sys; from lrp_onnx.cli.main import main; sys.exit(main([]))"
+    shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True,
+                           text=True, check=False)  # fmt: skip
+    assert {"compile", "composites"} <= set(shown.stdout.split())
