@@ -88,10 +88,10 @@ def test_composites_alone(capsys: Capture) -> None:
     told = json.loads(run_command(capsys, "composites", "--json").out)["composites"]
     assert told == json.loads(run_command(capsys, "rules", "--json").out)["composites"]
     assert all(one["name"] in listed for one in told)
-    assert not [line for line in listed.splitlines() if line.split()[:1] == ["zbox"]]
+    assert not [line for line in listed.splitlines() if line.split()[:1] == ["winner-takes-all"]]
     shown = run_command(capsys, "composites", "graded")
     assert shown.out == run_command(capsys, "rules", "graded").out
-    wrong = run_command(capsys, "composites", "gamma")
+    wrong = run_command(capsys, "composites", "winner-takes-all")
     assert (wrong.status, wrong.out) == (2, "")
     assert "is a rule and no composite" in wrong.err
 
