@@ -37,7 +37,7 @@ from lrp_onnx.graph import annotations as notes
 from lrp_onnx.graph.limits import set_budget, set_short
 from lrp_onnx.graph.model_file import Source, check_original, load, sha256_of
 from lrp_onnx.graph.names import tensor_name
-from lrp_onnx.graph.subgraphs import graphs_of, nodes_of
+from lrp_onnx.graph.subgraphs import nodes_of
 from lrp_onnx.graph.unused import remove_unused
 from lrp_onnx.lowering.cast_like import cast_like_weights
 from lrp_onnx.lowering.fold import fold_constants
@@ -281,10 +281,11 @@ class Ends:
         it finds the names itself, and tract, told a number for one, takes it for a contradiction.
 
         declares: whether these names hold: a mask for more samples than the input has makes
-        relevance of as many.  Where there are bodies none are left: a branch that is not taken may
-        be for other shapes.
+        relevance of as many.  Inside bodies none are left, and where there is an If or a Loop none
+        at all: what is not taken, or the next iteration, may be for other shapes.
         """
-        declares = declares and len(graphs_of(model.graph)) == 1
+        nodes = list(nodes_of(model.graph))
+        declares = declares and not any(node.op_type in ("If", "Loop") for node in nodes)
         ends = {*model.graph.inputs, *model.graph.outputs}
         inputs = (v.shape for v in model.graph.inputs if v.shape is not None)
         free = any(not isinstance(size, int) for shape in inputs for size in shape[2:])
@@ -292,11 +293,12 @@ class Ends:
             if value.name in self.known and value.name not in notes.corrections(model):
                 value.type, shape = self.known[value.name]
                 value.shape = value.shape if shape is None else shape
-        for node in nodes_of(model.graph):
+        for node in nodes:
+            outside = node.graph is model.graph
             for value in node.outputs:
                 if value in ends or value.is_graph_output() or node.domain:
                     continue
-                if not (declares and _is_named(value, free)):
+                if not (declares and outside and _is_named(value, free)):
                     value.shape, value.type = None, None
 
 

@@ -68,5 +68,16 @@ def test_those_of_gradients_too(method: str) -> None:
         check(model, size)
 
 
+def test_those_around_a_scan_too() -> None:
+    gru = network(
+        "h, last = GRU<hidden_size=3>(x, w, r) s = Squeeze(h, a) q = Relu(s) y = MatMul(q, v)",
+        (4, 2, 5), symbolic=(), w=(1, 9, 5), r=(1, 9, 3), v=(3, 2), a=np.array([1]),
+    )  # fmt: skip
+    model = lrp_onnx.compile(gru, "epsilon").model
+    assert "Scan" in {node.op_type for node in model.graph.node}
+    assert named(model)
+    check(model, (4, 2, 5))
+
+
 def test_none_is_named_where_a_mask_may_be_for_more_samples() -> None:
     assert not named(lrp_onnx.compile(MODEL, conditions=["r"]).model)
