@@ -19,6 +19,7 @@ __all__ = ["draw_bars", "draw_tokens"]
 MOST_NAMED = 30  # more names than this cannot be read
 INK = "#444444"
 WORDS_LEFT, WORD_HEIGHT = PAD + 0.03, 0.27
+CLOSER = 0.05  # inches that a punctuation mark stands nearer to its word
 
 
 def draw_bars(page: Page, values: NDArray[np.float64], names: Sequence[str] | None) -> None:
@@ -42,6 +43,7 @@ def draw_tokens(page: Page, values: NDArray[np.float64], tokens: Sequence[str]) 
     _caption(page, values)
     left, top = WORDS_LEFT, page.top
     for token, value in zip(tokens, values, strict=False):
+        left -= CLOSER * (left > WORDS_LEFT and not any(map(str.isalnum, token)))
         word = _word(page, token, COLORS(norm(limit)(value)))
         with boxes_for_missing_letters():
             wide = word.get_window_extent().width / page.figure.dpi
