@@ -186,6 +186,9 @@ def _name_domains(model: ir.Model) -> None:
         for node in graph.all_nodes():
             if node.domain == "ai.onnx":  # the long name of the standard's
                 node.domain = ""
+            kept = node.attributes.get_int("keepdims", 0)
+            if kept not in (0, 1):  # runtimes keep them where it is 1
+                node.attributes["keepdims"] = ir.AttrInt64("keepdims", 0)
             if node.op_type in RUNTIME_ONLY and not node.domain:
                 node.domain = "com.microsoft"
             if node.domain.startswith("com.microsoft"):

@@ -262,8 +262,10 @@ def _append_if_any(
 
 def _require_steady(node: ir.Node, body: Body) -> None:
     """UnsupportedError for a carried value whose shape changes from iteration to iteration."""
-    for _, b, out in ports_of(node).states:
+    for n, b, out in ports_of(node).states:
         first, later = body.graph.inputs[b].shape, body.graph.outputs[out].shape
+        begin = node.inputs[n]  # inference leaves the body's own open where the two differ
+        first = begin.shape if first is None and begin is not None else first
         if first is None or later is None:
             continue
         pairs = zip(first, later, strict=False)

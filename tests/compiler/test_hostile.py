@@ -172,3 +172,24 @@ def test_an_output_declared_twice_is_refused() -> None:
     model.graph.output.add().CopyFrom(model.graph.output[0])
     with pytest.raises(ModelError, match="output 'y' is declared twice"):
         lrp_onnx.compile(model)
+
+
+def test_keepdims_is_read_as_the_runtime_does() -> None:
+    text = HEAD.replace(": 17", ": 18").replace("[1,4] x", "[3,2,N,2] x") + (
+        "<int64[1] a={-2}> { y = ReduceProd<keepdims=255>(x, a) }"
+    )
+    text = text.replace("[1,4] y", "[3,2,2] y")
+    compiled = lrp_onnx.compile(parser.parse_model(text), method="gradient", target="max")
+    x = np.arange(1, 37, dtype=np.float32).reshape(3, 2, 3, 2)
+    assert lrp_onnx.Explainer(compiled)(x).relevance["x"].shape == x.shape
+
+
+def test_a_loop_whose_state_changes_its_shape_is_refused() -> None:
+    text = HEAD.replace("[1,4] x", "[1,1,9,9] x").replace("[1,4] y", "[3,1,5,5] y") + (
+        "<int64 t={1}, bool cc={1}, int64[3] k={0,0,0}, float[3,4] rois={2,2,2,2,0,1,2,1,2,1,0,2}>"
+        "{ z = ReduceSum(x) y = Loop <body = b (int64 i, bool c, s) => (bool c2, s2) { "
+        "c2 = Identity(c) s2 = RoiAlign<output_height=5, output_width=5>(s, rois, k) }> "
+        "(t, cc, z) }"
+    )
+    with pytest.raises(lrp_onnx.UnsupportedError, match="changes its shape"):
+        lrp_onnx.compile(parser.parse_model(text), method="gradient", target="max")
