@@ -194,6 +194,18 @@ def test_rows_of_a_table(case: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_a_column_of_paths_is_pictures(tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 117, np.uint8)).save(tmp_path / "p.png")
+    paths = [str(tmp_path / "p.png"), str(tmp_path / "gone.png"), None]
+    parquet.write_table(table(image=paths, other=[1, 2, 3]), tmp_path / "t.parquet")
+    job = job_of(tmp_path, preprocess=PRESETS["unit"])
+    first, second, third = rows_of(job, tmp_path / "t.parquet")
+    expected = Explainer(job.model)(np.full((1, 1, 8, 8), 117 / 255, np.float32))
+    np.testing.assert_allclose(relevance_of(first), expected.relevance["image"][0], atol=1e-5)
+    assert "there is no such file" in second["error"]
+    assert "column 'image'': it is empty" in third["error"]
+
+
 def test_a_cell_without_a_number_costs_its_row(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b,c\n1,2,3\n1,no,3\n1,,3\n4,5,6\n")
     rows = rows_of(job_of(tmp_path, TABLE), tmp_path / "t.csv", size=3)
