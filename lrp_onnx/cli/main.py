@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Collection, Sequence
@@ -26,6 +28,7 @@ UsageError: type[Exception] = next(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status; errors are one paragraph on stderr."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _mend_streams()
     if "--debug" not in words:
         sys.excepthook = _bug
         # what it warns about comes again as an error, in our words
@@ -55,6 +58,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _is_model(word: str, commands: Collection[str]) -> bool:
     """Whether a model stands where a command could: then it is explained."""
     return word not in commands and (word.endswith(".onnx") or Path(word).is_file())
+
+
+def _mend_streams() -> None:
+    """Let everything be printed: what a stream's encoding lacks as an escape, and what goes to a
+    closed one nowhere.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # until the end
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _say(text: str) -> None:

@@ -80,6 +80,11 @@ def parse(
         return RuleError(f"expression {text!r}: {fact}")
 
     line = " ".join(text.split())
+    if len(line) > LONGEST:
+        raise RuleError(
+            f"expression {line[:40]!r}… is {len(line)} characters long, and {LONGEST} are read. "
+            "Write it shorter."
+        )
     try:
         tree = ast.parse(line, mode="eval").body
     except SyntaxError as e:
@@ -87,6 +92,8 @@ def parse(
     return read(tree, may_compare=True)
 
 
+LONGEST = 500
+"""Characters of an expression; deeper ones than fit could not be followed."""
 EXPECTED = "Write numbers, names, functions and parentheses, joined by + - * /."
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -211,13 +211,16 @@ def load_composite(name: str) -> Composite:
     return _read(name) if name.endswith(".toml") else _of_library(name)
 
 
-def _read(name: str) -> Composite:
+def _read(name: str, extending: tuple[str, ...] = ()) -> Composite:
+    """extending: the files that name this one as their base, each the base of the one before."""
+    if name in extending:
+        raise CompositeError(f"composite file {name!r} extends itself. Give another base.")
     try:
         place, table = read_toml(name, library().joinpath("composites"), "composite")
     except RuleError as e:
         raise CompositeError(str(e)) from e
     try:
-        return _composite(Path(name).name.removesuffix(".toml"), table, Path(name).parent)
+        return _composite(name, table, (*extending, name))
     except LrpError as e:
         raise CompositeError(f"composite file {place!r}: {e}") from e
 
@@ -225,10 +228,13 @@ def _read(name: str) -> Composite:
 _of_library = cache(_read)  # a file of the user's may change, one of the library does not
 
 
-def _composite(name: str, table: dict[str, Any], folder: Path) -> Composite:
+def _composite(file: str, table: dict[str, Any], extending: tuple[str, ...]) -> Composite:
+    name, folder = Path(file).name.removesuffix(".toml"), Path(file).parent
     check_keys(table, COMPOSITE_KEYS, "the composite")
     base_name = typed(table, "base", str, None)
-    base = load_composite(base_name) if base_name else None
+    own_file = base_name is not None and base_name.endswith(".toml")
+    load = partial(_read, extending=extending) if own_file else load_composite
+    base = load(base_name) if base_name else None
     own = tuple(_layer(t, folder) for t in typed(table, "layer", list))
     inherited = tuple(replace(x, own=False) for x in base.layers) if base else ()
     return Composite(

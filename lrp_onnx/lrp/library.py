@@ -40,7 +40,11 @@ def read_toml(name: str, folder: Traversable, kind: str) -> tuple[str, dict[str,
         raise RuleError(
             f"{kind} file {name!r} cannot be read: {e.strerror}. Check the path."
         ) from e
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+    except RecursionError as e:
+        raise RuleError(
+            f"{kind} file {name!r} nests tables or lists too deep. Write it flat."
+        ) from e
+    except ValueError as e:  # no TOML, no UTF-8, or a number of thousands of digits
         raise RuleError(f"{kind} file {name!r} is not valid TOML: {e}.") from e
 
 

@@ -86,6 +86,14 @@ FILES: dict[str, Make] = {
     "rule.toml": lambda path: path.write_text('summary = "s"\n[[share]]\nterms = [{ x = "x" }]\n'),
     "composite.toml": lambda path: path.write_text('summary = "s"\nreference = "r"\nlayers = []\n'),
     "broken.toml": lambda path: path.write_text("summary = \n"),
+    "nested.toml": lambda path: path.write_text(f"a = {'[' * 5000}{']' * 5000}"),
+    "digits.toml": lambda path: path.write_text(f"a = {'9' * 9000}"),
+    "parentheses.toml": lambda path: path.write_text(
+        f'summary = "s"\nreference = "r"\nrelevance = "{"(" * 1000}R{")" * 1000}"\n'
+    ),
+    "itself.toml": lambda path: path.write_text(
+        'summary = "s"\nreference = "r"\nbase = "itself.toml"\n'
+    ),
     "locked.onnx": _unwritable,
 }  # fmt: skip
 
@@ -130,6 +138,10 @@ CASES = [
     _compile("--composite nowhere.toml", "nowhere.toml", "No such file"),
     _compile("--composite composite.toml", "composite.toml", "'layers'"),
     _compile("--composite broken.toml", "broken.toml", "TOML"),
+    _compile("--composite nested.toml", "nested.toml", "too deep"),
+    _compile("--composite digits.toml", "digits.toml", "not valid TOML"),
+    _compile("--composite itself.toml", "itself.toml"),
+    _compile("--rule Conv=parentheses.toml", "parentheses.toml", "2001 characters long"),
     _compile("--rule Conv=zminus", "zminus", "Known:"),
     _compile("--rule Conv=rule.toml", "rule.toml", "'reference'"),
     _compile("--rule Conv", "PATTERN=RULE"),
@@ -173,7 +185,7 @@ CASES = [
     Case("ops Foo", ["Foo", "lrp-onnx ops"]),
     Case("compile model.onnx", ["-o"]),
     Case("compile", ["MODEL.onnx"]),
-    Case("compil model.onnx", ["Did you mean 'compile'? See"]),
+    Case("compil model.onnx", ["Did you mean 'compile'"]),
     Case("compile model.onnx -o nowhere/out.onnx", ["nowhere", "does not exist"]),
     Case("compile model.onnx -o folder.onnx", ["folder.onnx", "is a folder"]),
     Case("compile model.onnx -o model.onnx", ["the model itself"]),
@@ -374,3 +386,19 @@ def test_the_paragraph_check_fails_on_two_lines() -> None:
     assert _is_one_paragraph("lrp-onnx: one thing.\n")
     assert not _is_one_paragraph("lrp-onnx: one thing.\nTraceback.\n")
     assert not _is_one_paragraph("one thing.\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell closes the stream")
+def test_a_closed_stdout_and_a_narrow_encoding_are_no_error(folder: Path) -> None:
+    command = f'"{sys.executable}" -m lrp_onnx'
+    narrow = {
+        "PYTHONIOENCODING": "ascii",
+        "PYTHONPATH": os.pathsep.join(p or "." for p in sys.path),
+    }
+    done = subprocess.run(
+        f"{command} ops Conv && {command} ops Conv >&-",
+        shell=True, capture_output=True, text=True, check=False, env={**os.environ, **narrow},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Conv" in done.stdout
+    assert done.stderr == ""
