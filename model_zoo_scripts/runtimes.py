@@ -277,13 +277,13 @@ def write_readme(results: Any) -> None:
 
 
 def chosen(given: str | None, names: list[str], parser: argparse.ArgumentParser) -> list[str]:
-    """The names that were given, or all; part of a name is enough."""
+    """The names that were given, or all; part of a name is enough, a whole one is that alone."""
     if given is None:
         return names
     wanted = given.split(",")
     if unknown := [w for w in wanted if not any(w in name for name in names)]:
         parser.error(f"no such name: {', '.join(unknown)}. There are: {', '.join(names)}")
-    return [name for name in names if any(w in name for w in wanted)]
+    return [name for name in names if any(w == name if w in names else w in name for w in wanted)]
 
 
 def main() -> int:
