@@ -18,6 +18,7 @@ from lrp_onnx.graph.map_outputs import numbers_of
 from lrp_onnx.graph.session import Array
 from lrp_onnx.propagation.condition import channel_axis
 from lrp_onnx.run.explainer import Explainer, Result
+from lrp_onnx.run.feeds import first_place
 from lrp_onnx.validate.verdict import ROUGH, completeness_of
 
 __all__ = [
@@ -135,7 +136,7 @@ def check_finite(explainer: Explainer, result: Result, inputs: Inputs, model: Pa
     for name, x in inputs.feeds.items():
         if not _is_finite(x):
             raise InputError(
-                f"'{inputs.files[name]}': input {name!r} holds {_first_place(x)}, and {broken} is "
+                f"'{inputs.files[name]}': input {name!r} holds {first_place(x)}, and {broken} is "
                 "not finite either. Replace such values by numbers."
             )
     files = ", ".join(f"'{file}'" for file in inputs.files.values())
@@ -167,12 +168,3 @@ def _explained_entries(explainer: Explainer, y: Array) -> Array:
 
 def _is_finite(values: Array) -> bool:
     return values.dtype.kind != "f" or bool(np.isfinite(values).all())
-
-
-def _first_place(x: Array) -> str:
-    """The first NaN or infinity and its place: `NaN at [0, 2, 5] and 3 such values more`."""
-    places = np.argwhere(~np.isfinite(x))
-    word = "NaN" if np.isnan(x[tuple(places[0])]) else "infinity"
-    more = len(places) - 1
-    others = f" and {more} such value{'s' * (more > 1)} more" if more else ""
-    return f"{word} at {places[0].tolist()}{others}"

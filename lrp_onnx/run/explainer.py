@@ -147,10 +147,19 @@ class Explainer:
         Raises InputError where a name, dtype, rank, size, class or channel is not what the model
         wants, and where NaN or infinity in the input makes relevance so.
         """
-        feeds = self.feeds(x, target, conditions)
-        result = self._result(self._runtime.run(feeds), feeds.get("target"))
-        check_finite(feeds, result.relevance)
+        result = self.unchecked(x, target, conditions)
+        check_finite(self._feeds(x, None), result.relevance)
         return result
+
+    def unchecked(
+        self,
+        x: Array | Mapping[str, Array],
+        target: Any = None,
+        conditions: Mapping[str, Any] | None = None,
+    ) -> Result:
+        """As a call, whether the result is finite or not."""
+        feeds = self.feeds(x, target, conditions)
+        return self._result(self._runtime.run(feeds), feeds.get("target"))
 
     def feeds(
         self,
@@ -210,8 +219,7 @@ class Explainer:
         """
         own = (self._checked(x, number) for number, x in enumerate(inputs))
         for group in groups(own, batch if self._is_open() else 1):
-            feeds = self.feeds(stacked(group), target, conditions)
-            result = self._result(self._runtime.run(feeds), feeds.get("target"))
+            result = self.unchecked(stacked(group), target, conditions)
             each = zip(parts(result.outputs, group), parts(result.relevance, group), strict=True)
             for own_feeds, (outputs, relevance) in zip(group, each, strict=True):
                 check_finite(own_feeds, relevance)

@@ -12,7 +12,7 @@ from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.session import Array, Dimension, Wanted, dtype_of, is_device_value
 
-__all__ = ["check", "check_finite", "fitted", "listing", "shape_of"]
+__all__ = ["check", "check_finite", "first_place", "fitted", "listing", "shape_of"]
 
 
 def fitted(inputs: Sequence[Wanted], feeds: Mapping[str, Any]) -> dict[str, Array]:
@@ -74,11 +74,20 @@ def check_finite(feeds: Mapping[str, Array], relevance: Mapping[str, Array]) -> 
     if all(np.isfinite(r).all() for r in relevance.values()):
         return
     for name, array in feeds.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        if np.asarray(array).dtype.kind == "f" and not np.isfinite(array).all():
             raise InputError(
-                f"input {name!r} holds NaN or infinity, and so does its relevance. Correct the "
-                "input, or leave that sample out."
+                f"input {name!r} holds {first_place(np.asarray(array))}, and its relevance is not "
+                "finite either. Replace such values by numbers."
             )
+
+
+def first_place(x: Array) -> str:
+    """The first NaN or infinity and its place: `NaN at [0, 2, 5] and 3 such values more`."""
+    places = np.argwhere(~np.isfinite(x))
+    word = "NaN" if np.isnan(x[tuple(places[0])]) else "infinity"
+    more = len(places) - 1
+    others = f" and {more} such value{'s' * (more > 1)} more" if more else ""
+    return f"{word} at {places[0].tolist()}{others}"
 
 
 def _missing_axes(shape: Sequence[int], wants: Sequence[Dimension]) -> str:

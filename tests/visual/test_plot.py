@@ -351,7 +351,7 @@ def test_outputs_that_cannot_be_written(tmp_path, name, says):
     before = sorted(tmp_path.iterdir())
     with pytest.raises(OutputError, match=says) as caught:
         save_heatmap(tmp_path / name, noise(2, 2))
-    assert name[:200] in str(caught.value)
+    assert name[:30] in str(caught.value)
     assert sorted(tmp_path.iterdir()) == before
 
 
