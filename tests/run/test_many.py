@@ -136,6 +136,7 @@ def test_explain_a_folder(folder: Path, capsys, runs):
     assert (shown.status, shown.err.count("\n")) == (0, 1)
     assert "1 other file left out" in shown.err
     names = ["a.png", "b.png", "c.png", "d.jpg.png", "d.png.png", "e.png"]
+    names += ["index.csv", "index.html", "index.json"]
     assert sorted(p.name for p in (folder / "why").iterdir()) == names
     assert runs == [4, 2]
     run_command(capsys, *common, "-o", "arrays", "--format", "npz")
@@ -165,15 +166,15 @@ def test_a_compiled_file_is_opened_by_the_runtime_alone(folder: Path, monkeypatc
 
 
 REFUSED = {
-    "a file as output": (["photos", "-o", "model.onnx"], "that is a file"),
+    "a file as output": (["photos", "-o", "model.onnx"], "results are written as"),
     "an unknown format": (
         ["photos", "-o", "why", "--format", "gif"],
-        "not one of 'png', 'html', 'npz'",
+        "not one of 'png', 'jpg', 'svg', 'pdf', 'html', 'npz', 'csv'",
     ),
     "nothing in it": (["empty", "-o", "why"], "no picture"),
     "other inputs beside it": (["photos", "photos/a.png", "-o", "why"], "Give a folder alone"),
     "pictures that are broken": (["broken", "-o", "why"], "broken/a.png"),
-    "a file's name as output": (["photos", "-o", "why.png"], "-o why --format png"),
+    "a file's name as output": (["photos", "-o", "why.png"], "-o why/ --format png"),
 }
 
 
