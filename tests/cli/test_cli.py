@@ -224,7 +224,7 @@ def test_explain_wants_a_name_for_each_class(
 NOTES = {
     "most arrived": (Sample("", "", 2.0, 1.9), ""),
     "a little arrived": (Sample("", "", 2.0, 0.1), "absorbed 95 %"),
-    "the sign changed": (Sample("", "", 2.0, -1.0), "sums to -1 where 2 is explained: the sign"),
+    "the sign changed": (Sample("", "", 2.0, -1.0), "sums to -1 where 2 is explained: its sign"),
     "a little of another sign": (Sample("", "", 2.0, -0.1), "absorbed 105 %"),
     "all negative": (Sample("", "", -2.0, -1.9), ""),
     "nothing to explain": (Sample("", "", 0.0, 0.1), ""),
