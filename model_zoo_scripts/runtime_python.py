@@ -104,19 +104,29 @@ def opencv() -> Start:
 
 
 def tract() -> Start:
-    """tract, which is told the sizes of the input: it needs most sizes when it opens a file."""
+    """tract, with the names of sizes that the file has; only where that fails it is told numbers:
+    told one for a name, it refuses every tensor that is declared with the name.
+    """
     import tract as engine
 
-    def start(path: str, given: Arrays) -> Callable[[], Arrays]:
+    def opened(path: str, shown: dict[str, Any] | None) -> tuple[list[str], Any]:
         model = engine.onnx().load(path)
-        shown = [given[model.input_name(k)] for k in range(model.input_count())]
-        for k, array in enumerate(shown):
+        names = [model.input_name(k) for k in range(model.input_count())]
+        for k, array in enumerate([] if shown is None else [shown[name] for name in names]):
             sizes = "".join(f"{size}," for size in array.shape)
             model.set_input_fact(k, f"{sizes}{array.dtype.kind}{8 * array.dtype.itemsize}")
-        runnable = (
-            model.into_model().into_runnable()
-        )  # it names outputs by the nodes that make them
-        return lambda: dict(enumerate(y.to_numpy() for y in runnable.run(shown)))
+        return names, model.into_model().into_runnable()
+
+    def start(path: str, given: Arrays) -> Callable[[], Arrays]:
+        try:
+            names, runnable = opened(path, None)
+            runnable.run([given[name] for name in names])
+        except Exception:  # the engine raises nothing more special
+            names, runnable = opened(path, given)
+        # it names outputs by the nodes that make them
+        return lambda: dict(
+            enumerate(y.to_numpy() for y in runnable.run([given[n] for n in names]))
+        )
 
     return start
 

@@ -275,10 +275,10 @@ class Ends:
 
     def restore(self, model: ir.Model, declares: bool) -> None:
         """Put back what shape inference refined, and leave the shapes in between out of the file
-        but for those whose every size is a number, or has a name where an input is free in height
-        or length behind its channels: ONNX Runtime makes up a name for each size that it does not
-        know, and the time in which it opens a file grows with the square of their number. Elsewhere
-        it finds the names itself, and tract, told a number for one, takes it for a contradiction.
+        but for those whose every size is a number or has a name: ONNX Runtime makes up a name for
+        each size that it does not know, and the time in which it opens a file grows with the square
+        of their number; with the names it removes what moves nothing (29 of 185 ReorderOutput in
+        ResNet-50, 51 of 88 Reshape in MobileNetV2).
 
         declares: whether these names hold: a mask for more samples than the input has makes
         relevance of as many.  Inside bodies none are left, and where there is an If or a Loop none
@@ -287,8 +287,6 @@ class Ends:
         nodes = list(nodes_of(model.graph))
         declares = declares and not any(node.op_type in ("If", "Loop") for node in nodes)
         ends = {*model.graph.inputs, *model.graph.outputs}
-        inputs = (v.shape for v in model.graph.inputs if v.shape is not None)
-        free = any(not isinstance(size, int) for shape in inputs for size in shape[2:])
         for value in ends:
             if value.name in self.known and value.name not in notes.corrections(model):
                 value.type, shape = self.known[value.name]
@@ -298,15 +296,15 @@ class Ends:
             for value in node.outputs:
                 if value in ends or value.is_graph_output() or node.domain:
                     continue
-                if not (declares and outside and _is_named(value, free)):
+                if not (declares and outside and _is_named(value)):
                     value.shape, value.type = None, None
 
 
-def _is_named(value: ir.Value, names: bool) -> bool:
-    """Whether every size is a number or, if `names`, has one."""
+def _is_named(value: ir.Value) -> bool:
+    """Whether every size is a number or has a name."""
     if value.type is None or value.shape is None:
         return False
-    return all(isinstance(d, int) or (names and d.value is not None) for d in value.shape)
+    return all(isinstance(d, int) or d.value is not None for d in value.shape)
 
 
 def _stamp(model: ir.Model, source: Source, assignment: Assignment) -> None:

@@ -165,7 +165,7 @@ class _Helper:
         timer.daemon = True
         timer.start()
         try:
-            _send(self.process.stdin, (call, budget.nbytes))
+            _send(self.process.stdin, (call, budget.nbytes, _folder()))
             return _receive(self.process.stdout)  # type: ignore[no-any-return]
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):
             return None
@@ -209,6 +209,14 @@ def end_all() -> None:
         IDLE.pop().end()
 
 
+def _folder() -> str | None:
+    """Where this process is; None where that folder was removed."""
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:
+        return None
+
+
 def _send(pipe: IO[bytes], message: Any) -> None:
     content = pickle.dumps(message)
     pipe.write(struct.pack("<Q", len(content)))
@@ -233,9 +241,11 @@ def serve() -> None:
     os.dup2(2, 1)  # what libraries print is no answer
     while True:
         try:
-            (function, args, kwargs), nbytes = _receive(sys.stdin.buffer)
+            (function, args, kwargs), nbytes, folder = _receive(sys.stdin.buffer)
         except EOFError:
             return
+        if folder is not None:  # paths may be relative to it
+            os.chdir(folder)
         _limit_memory(nbytes)
         try:
             answer = True, function(*args, **kwargs)
