@@ -165,14 +165,17 @@ def _by_channel(relevance: Array) -> Array:
 
 
 def _ranked(sums: Array, files: Sequence[Path], channels: int, examples: int) -> list[Concept]:
-    """The channels with the most relevance in all inputs. sums: [files, C]."""
+    """The channels with the most relevance in all inputs, and those in which it speaks for what is
+    explained. sums: [files, C].
+    """
     sizes = np.abs(sums).sum(axis=0)
     total = float(sizes.sum()) or 1.0
     concepts = []
     for channel in np.argsort(-sizes, kind="stable")[:channels]:
         best = np.argsort(-sums[:, channel], kind="stable")[:examples]
-        inputs = [(files[k], float(sums[k, channel])) for k in best]
-        concepts.append(Concept(int(channel), float(sizes[channel]) / total, inputs))
+        inputs = [(files[k], float(sums[k, channel])) for k in best if sums[k, channel] > 0]
+        if inputs:
+            concepts.append(Concept(int(channel), float(sizes[channel]) / total, inputs))
     return concepts
 
 

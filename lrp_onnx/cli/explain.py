@@ -152,6 +152,8 @@ class Written:
     """What was done to what is drawn; empty where that is nothing."""
     thumbnail: bytes = b""
     """The first sample as a small PNG, where many are written."""
+    rows: Sequence[int] = ()
+    """Of samples that are rows of a table: their numbers, from 1."""
 
 
 def write_result(
@@ -177,7 +179,8 @@ def write_result(
         small = thumbnail(explainer, shown, repeated, samples, options) if thumbnails else b""
         if not arrays:  # a picture for each class
             drawn = write(paths[number], explainer, shown, repeated, samples, about, options)
-        written.append(Written(explainer, about, samples, drawn, small))
+        rows = () if inputs.table is None else inputs.table.rows
+        written.append(Written(explainer, about, samples, drawn, small, rows))
     if arrays:
         _write_arrays(model, inputs, result, paths[0], written)
     return written
@@ -248,7 +251,7 @@ def _shown_samples(part: Written) -> list[tuple[str, str]]:
     """What is said of the samples of one output."""
     rows = [row for row in part.about.items() if row[0].startswith("channels of")]
     rows += [(k, part.about[k]) for k in ("completeness",) if k in part.about]
-    names = _names(len(part.samples), class_count(part.explainer))
+    names = _names(len(part.samples), class_count(part.explainer), part.rows)
     for name, sample in list(zip(names, part.samples, strict=True))[:MOST_SAMPLES]:
         rows.append((name, sample.title))
         rows.append((noun_of(part.explainer), f"sum {sample.conservation}"))
@@ -258,11 +261,15 @@ def _shown_samples(part: Written) -> list[tuple[str, str]]:
     return [*rows, *([("note", note)] if (note := note_on(part.samples)) else [])]
 
 
-def _names(count: int, classes: int | None) -> list[str]:
-    """What each entry is called: a sample, and for `top-K` the rank of the class, from 1."""
+def _names(count: int, classes: int | None, rows: Sequence[int]) -> list[str]:
+    """What each entry is called: a sample or the row of a table, and for `top-K` the rank of the
+    class, from 1.
+    """
     each = classes or 1
-    alone = count == each
-    samples = ["sample" if alone else f"sample {k // each}" for k in range(count)]
+    alone = count == each and not rows
+    of_table = [f"row {row}" for row in rows]
+    numbers = of_table if len(rows) * each == count else [f"sample {k}" for k in range(count)]
+    samples = ["sample" if alone else numbers[k // each] for k in range(count)]
     if classes is None:
         return samples
     ranks = [f"rank {k % each + 1}" for k in range(count)]

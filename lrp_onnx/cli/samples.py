@@ -19,6 +19,8 @@ from lrp_onnx.validate.verdict import BLOWN_UP, out_of_proportion
 __all__ = ["Labels", "Sample", "check_class_names", "note_on", "samples_of"]
 
 Labels = Mapping[int, str]
+MANY, FLAT = 10, 2.0
+"""Of so many numbers the softmax says nothing whose largest is below so many times chance."""
 LITTLE = 0.1
 """Part of the starting relevance below which its amount says nothing."""
 
@@ -229,9 +231,11 @@ def _prediction(
 
 
 def _scored(index: int, y: Array, labels: Labels | None) -> str:
-    """A class with its probability; with its value where there are no classes to compare."""
+    """A class with its probability; with its value where there are no classes to compare, or where
+    the softmax prefers none, as that of an embedding.
+    """
     name = class_name(labels, index)
-    if y.size < 2 or not np.isfinite(y).all():
+    if y.size < 2 or not np.isfinite(y).all() or _prefers_none(y):
         return f"{name}, {float(y[index]):.5g}"
     return f"{name}, {float(_probabilities(y)[index]):.2%}"
 
@@ -239,6 +243,12 @@ def _scored(index: int, y: Array, labels: Labels | None) -> str:
 def _are_probabilities(y: Array) -> bool:
     """Whether these are no logits: shares of 1, or each from 0 to 1, as sigmoids give."""
     return bool(y.min() >= 0 and (y.max() <= 1 or abs(float(y.sum()) - 1) < 1e-3))
+
+
+def _prefers_none(y: Array) -> bool:
+    """Whether the softmax of so many numbers is hardly more than chance for each."""
+    flat = y.size >= MANY and not _are_probabilities(y)
+    return flat and float(_probabilities(y).max()) < FLAT / y.size
 
 
 def _probabilities(y: Array) -> Array:

@@ -43,7 +43,7 @@ class Activations:
                 tensor_of(model, name)  # which says what else the name may be
                 raise TargetError(
                     f"activation at {name!r}: the model computes no such tensor on the way to its "
-                    "outputs. `lrp-onnx inspect --tensors` lists them, node by node."
+                    "outputs. `lrp-onnx inspect MODEL --tensors` lists them, node by node."
                 )
         values = (v for node in model.graph for v in node.outputs)
         self.known: Types = {v.name: (v.type, v.shape) for v in values if v.name in self.names}

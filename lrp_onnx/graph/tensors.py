@@ -54,7 +54,7 @@ def _why_not(model: ir.Model, name: str) -> str:
             f"the model has none, but {tensor!r}. Channels are whole numbers from 0 and for "
             f"`lrp-onnx explain` alone, as in '{tensor}=11,3'."
         )
-    return "the model has none. `lrp-onnx inspect --tensors` lists them, node by node."
+    return "the model has none. `lrp-onnx inspect MODEL --tensors` lists them, node by node."
 
 
 def _of_node(node: ir.Node) -> str:

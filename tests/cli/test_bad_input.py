@@ -175,7 +175,7 @@ CASES = [
     _compile("--method gradient --baseline mean", "baseline", "integrated-gradients"),
     _compile("--method integrated-gradients --steps 0", "steps 0"),
     _compile("--method integrated-gradients --condition z", "condition 'z'"),
-    _compile("--condition nowhere", "'nowhere'", "inspect --tensors"),
+    _compile("--condition nowhere", "'nowhere'", "inspect MODEL --tensors"),
     _compile("--condition relu", "'relu': that is a node; its output is tensor 'h'. Give that."),
     _compile("--condition h=1", "'h=1'", "has none, but 'h'", "`lrp-onnx explain` alone"),
     Case(

@@ -446,3 +446,15 @@ def test_an_answer_that_is_named_index_stays(folder: Path, capsys: Capture) -> N
     run_command(capsys, *given, "--preprocess", "unit")
     assert "<section>" in Path("why/index.html").read_text(encoding="utf-8")
     assert "<section>" not in Path("why/_index.html").read_text(encoding="utf-8")
+
+
+def test_a_softmax_that_prefers_nothing_is_no_probability(folder: Path, capsys: Capture) -> None:
+    """As that of an embedding: its largest number is told."""
+    weights = np.float32([[0.1 * np.sin(k) for k in range(40)]])
+    for scale, told in ((1, "0.09999"), (1e3, "%")):
+        write(folder / "dense.onnx", network("y = MatMul(x, w)", (1, 1), w=scale * weights))
+        np.save("one.npy", np.ones((1, 1), np.float32))
+        shown = run_command(capsys, "explain", "dense.onnx", "one.npy", "-o", "out.npz").out
+        (predicted,) = (line for line in shown.splitlines() if "predicted" in line)
+        assert told in predicted
+        assert ("%" in predicted) is (told == "%")

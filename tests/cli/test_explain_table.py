@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,17 @@ def test_a_chart_of_a_table(more: str, tables: Path, capsys: Capture) -> None:
     outcome = run_command(capsys, "dense.onnx", "t.csv", *more.split())
     assert (outcome.status, outcome.err) == (0, "")
     assert len([p for p in tables.iterdir() if ".lrp." in p.name]) == 1
+
+
+@pytest.mark.parametrize(("more", "rows"), [("", "123"), ("--row 2", "2")])
+def test_rows_have_the_numbers_that_row_takes(
+    more: str, rows: str, tables: Path, capsys: Capture
+) -> None:
+    shown = run_command(capsys, "dense.onnx", "t.csv", *more.split()).out
+    assert re.findall(r"^row (\d) +predicted", shown, re.M) == list(rows)
+    shown = run_command(capsys, "dense.onnx", "t.csv", "--target", "top-2", *more.split()).out
+    named = re.findall(r"^row (\d), rank (\d)", shown, re.M)
+    assert named == [(row, rank) for row in rows for rank in "12"]
 
 
 def test_a_csv_is_for_tables(tables: Path, capsys: Capture) -> None:
