@@ -193,3 +193,13 @@ def test_a_loop_whose_state_changes_its_shape_is_refused() -> None:
     )
     with pytest.raises(lrp_onnx.UnsupportedError, match="changes its shape"):
         lrp_onnx.compile(parser.parse_model(text), method="gradient", target="max")
+
+
+def test_a_soft_cap_below_zero_is_none() -> None:
+    """As ONNX Runtime reads it, with which the check compares."""
+    model = parser.parse_model(
+        '<ir_version: 10, opset_import: ["": 23]> '
+        "g (float[2,4,6] q, float[2,5,6] k, float[2,5,6] v) => (float[2,4,6] y) { "
+        "y = Attention <q_num_heads: int = 3, kv_num_heads: int = 3, softcap: float = -1>(q, k, v)}"
+    )
+    assert lrp_onnx.compile(model, check=True).report

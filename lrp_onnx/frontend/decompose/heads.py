@@ -127,8 +127,8 @@ class Scores:
         return cls(build, like, build.op("Mul", product, build.like(scale, like)))
 
     def cap(self, bound: float) -> None:
-        """bound · tanh(scores / bound)."""
-        if bound:
+        """bound · tanh(scores / bound), of a bound above 0, as ONNX Runtime reads it."""
+        if bound > 0:
             limit = self.build.like(bound, self.like)
             soft = self.build.op("Tanh", self.build.op("Div", self.value, limit))
             self.value = self.build.op("Mul", soft, limit)
