@@ -26,6 +26,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Lock, Thread
 from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent / "support")]
@@ -662,29 +663,39 @@ def run(cases: int, seed: int, workers: int, first: int, keep: Path | None) -> i
         )
         for _ in range(workers)
     ]  # fmt: skip
-    outputs = {s.stdout.fileno(): s for s in servers if s.stdout is not None}
-    while outputs:
-        for descriptor in select.select(list(outputs), [], [])[0]:
-            server = outputs[descriptor]
-            line = server.stdout.readline().strip()  # type: ignore[union-attr]
+
+    def attend(server: subprocess.Popen[str]) -> None:
+        """Give a process cases as long as there are any, and count what it says of them."""
+        assert server.stdin is not None
+        assert server.stdout is not None
+        for line in map(str.strip, server.stdout):
             if line in ("ready", "done"):
-                batch = [n for _, n in zip(range(25), numbers, strict=False)]
-                if batch:
-                    server.stdin.write(" ".join(map(str, batch)) + "\n")  # type: ignore[union-attr]
-                    server.stdin.flush()  # type: ignore[union-attr]
-                    continue
-            if not line.startswith("["):
-                server.stdin.close()  # type: ignore[union-attr]
-                del outputs[descriptor]
-                continue
-            number, base, kind, more = json.loads(line)
-            counts[kind] += 1
-            if kind in FAILED:
-                print(f"{kind}: case {number} ({base}): {more[:600]}", flush=True)
-                if keep is not None:
-                    files = files or bases()
-                    data = mutated(random.Random(seed * 10**9 + number), files)[1]
-                    (keep / f"{kind}_{seed}_{number}.onnx").write_bytes(data)
+                with lock:
+                    batch = [n for _, n in zip(range(25), numbers, strict=False)]
+                if not batch:
+                    break
+                server.stdin.write(" ".join(map(str, batch)) + "\n")
+                server.stdin.flush()
+            elif line.startswith("["):
+                with lock:
+                    count(*json.loads(line))
+        server.stdin.close()
+
+    def count(number: int, base: str, kind: str, more: str) -> None:
+        counts[kind] += 1
+        if kind not in FAILED:
+            return
+        print(f"{kind}: case {number} ({base}): {more[:600]}", flush=True)
+        if keep is not None:
+            files[:] = files or bases()
+            data = mutated(random.Random(seed * 10**9 + number), files)[1]
+            (keep / f"{kind}_{seed}_{number}.onnx").write_bytes(data)
+
+    lock, threads = Lock(), [Thread(target=attend, args=[server]) for server in servers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     listing = ", ".join(
         f"{counts[kind]} {kind}" for kind in sorted(counts, key=counts.get, reverse=True)
     )  # type: ignore[arg-type]
