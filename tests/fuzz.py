@@ -556,6 +556,8 @@ def slope(
 
     from lrp_onnx.compiler.judge import judge
 
+    if compiled.graph.metadata_props["lrp.starts_at"] != "output":
+        return "compiled", ""  # the logits are explained, which the original does not show
     output = json.loads(compiled.graph.metadata_props["lrp.explained"])[0]
     explained = compiled.graph.metadata_props["lrp.output"]
     name = f"{output}_relevance"
