@@ -244,10 +244,10 @@ def serve() -> None:
             (function, args, kwargs), nbytes, folder = _receive(sys.stdin.buffer)
         except EOFError:
             return
-        if folder is not None:  # paths may be relative to it
-            os.chdir(folder)
         _limit_memory(nbytes)
         try:
+            if folder is not None:  # paths may be relative to it
+                os.chdir(folder)
             answer = True, function(*args, **kwargs)
         except Exception as e:
             answer = False, e.with_traceback(None)

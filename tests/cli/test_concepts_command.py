@@ -11,6 +11,7 @@ from commands import picture_net, run_command, write
 from PIL import Image
 
 import lrp_onnx
+from lrp_onnx.cli import concepts
 
 Capture = pytest.CaptureFixture[str]
 
@@ -80,3 +81,10 @@ def test_what_tells_no_concept(
     assert (outcome.status, outcome.out) == (2, "")
     assert says in outcome.err
     assert not list(photos.glob("*.png"))
+
+
+def test_an_input_in_which_a_channel_speaks_against_is_no_example() -> None:
+    sums = np.array([[2.0, -1, -5], [0, -2, 1], [1, -3, -4]])
+    files = [Path(name) for name in "abc"]
+    found = [(one.channel, one.inputs) for one in concepts._ranked(sums, files, 3, 3)]
+    assert found == [(2, [(files[1], 1)]), (0, [(files[0], 2), (files[2], 1)])]
