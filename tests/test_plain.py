@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lrp_onnx.cli import tables
-from lrp_onnx.cli.commands import note
+from lrp_onnx.cli.app import note
 from lrp_onnx.errors import LrpError
 from lrp_onnx.plain import LONGEST, plain, plain_json
 

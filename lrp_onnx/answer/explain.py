@@ -11,12 +11,12 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from lrp_onnx.answer.destination import Destination
+from lrp_onnx.answer.each_output import by_output
 from lrp_onnx.answer.explanation import Explanation
-from lrp_onnx.cli.destination import Destination
-from lrp_onnx.cli.each_output import by_output
-from lrp_onnx.cli.inputs import Inputs, read_inputs
-from lrp_onnx.cli.open_model import Request, open_model
-from lrp_onnx.cli.results import check_finite
+from lrp_onnx.answer.inputs import Inputs, read_inputs
+from lrp_onnx.answer.open_model import Request, open_model
+from lrp_onnx.answer.results import check_finite
 from lrp_onnx.compiler.stages import load_any
 from lrp_onnx.data.inputs import fit_array
 from lrp_onnx.data.preprocess import Preprocess, load_preprocess

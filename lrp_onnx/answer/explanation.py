@@ -10,13 +10,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from lrp_onnx.cli.destination import Destination
-from lrp_onnx.cli.each_output import by_output, output_paths
-from lrp_onnx.cli.explain import write_result
-from lrp_onnx.cli.inputs import Inputs
-from lrp_onnx.cli.open_model import OpenModel
-from lrp_onnx.cli.results import class_by_class
-from lrp_onnx.cli.samples import Sample, samples_of
+from lrp_onnx.answer.destination import Destination
+from lrp_onnx.answer.each_output import by_output, output_paths
+from lrp_onnx.answer.explain_one import write_result
+from lrp_onnx.answer.inputs import Inputs
+from lrp_onnx.answer.open_model import OpenModel
+from lrp_onnx.answer.results import class_by_class
+from lrp_onnx.answer.samples import Sample, samples_of
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.atomic_files import atomic_group

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrp_onnx.cli.explained import explained_rows
-from lrp_onnx.cli.inputs import with_baselines
-from lrp_onnx.cli.options import Options, read_conditions
+from lrp_onnx.answer.explained import explained_rows
+from lrp_onnx.answer.inputs import with_baselines
+from lrp_onnx.cli.options import Options
 from lrp_onnx.cli.progress import StageProgress
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
@@ -24,6 +24,7 @@ from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import CheckError, InputError, LrpError, OutputError, TargetError
 from lrp_onnx.graph.model_file import sha256_of
 from lrp_onnx.options import CompileOptions
+from lrp_onnx.run.condition_mask import read_conditions
 from lrp_onnx.version import version
 
 if TYPE_CHECKING:

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lrp_onnx.cli.destination import check_writable
-from lrp_onnx.cli.inputs import Inputs, read_inputs
-from lrp_onnx.cli.open_model import OpenModel, Request, Warn, open_model
+from lrp_onnx.answer.destination import check_writable
+from lrp_onnx.answer.inputs import Inputs, read_inputs
+from lrp_onnx.answer.open_model import OpenModel, Request, Warn, open_model
+from lrp_onnx.answer.output_files import drawing_of
+from lrp_onnx.answer.results import class_count, maps_as_arrays
+from lrp_onnx.answer.sample_files import SampleFiles, sample_files
+from lrp_onnx.answer.samples import samples_of
 from lrp_onnx.cli.options import Options
-from lrp_onnx.cli.output_files import drawing_of
 from lrp_onnx.cli.progress import StageProgress
-from lrp_onnx.cli.results import class_count, maps_as_arrays
-from lrp_onnx.cli.sample_files import SampleFiles, sample_files
-from lrp_onnx.cli.samples import samples_of
 from lrp_onnx.compiler.stages import load_original
 from lrp_onnx.errors import InputError, TargetError
 from lrp_onnx.graph.session import Array

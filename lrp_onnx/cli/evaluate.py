@@ -10,12 +10,12 @@ import numpy as np
 import onnx_ir as ir
 import typer
 
-from lrp_onnx.cli.given_target import classes_of, target_and_value
-from lrp_onnx.cli.inputs import read_inputs
-from lrp_onnx.cli.open_model import Warn
+from lrp_onnx.answer.given_target import classes_of, target_and_value
+from lrp_onnx.answer.inputs import read_inputs
+from lrp_onnx.answer.open_model import Warn
+from lrp_onnx.answer.sample_files import read_samples
 from lrp_onnx.cli.options import Options
 from lrp_onnx.cli.progress import StageProgress
-from lrp_onnx.cli.sample_files import read_samples
 from lrp_onnx.compiler.stages import load_original
 from lrp_onnx.data.preprocess import Preprocess, load_preprocess
 from lrp_onnx.errors import OutputError

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lrp_onnx.cli.explained import explained_rows
-from lrp_onnx.cli.inputs import with_baselines
+from lrp_onnx.answer.explained import explained_rows
+from lrp_onnx.answer.inputs import with_baselines
 from lrp_onnx.cli.options import Options
 from lrp_onnx.cli.progress import StageProgress
 from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare

@@ -11,7 +11,7 @@ import networkx as nx
 import onnx_ir as ir
 from rich.table import Table
 
-from lrp_onnx.cli.explained import explained_facts
+from lrp_onnx.answer.explained import explained_facts
 from lrp_onnx.cli.options import Options
 from lrp_onnx.cli.path_drawing import path_graph
 from lrp_onnx.cli.progress import StageProgress

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lrp_onnx.cli import operators, rule_library, tables
-from lrp_onnx.cli.commands import DONE, Json, app
+from lrp_onnx.cli.app import DONE, Json, app
 from lrp_onnx.cli.demo import run_demo
 from lrp_onnx.cli.options import Debug
 

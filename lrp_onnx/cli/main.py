@@ -12,8 +12,8 @@ from pathlib import Path
 
 import typer
 
-from lrp_onnx.cli import listing, production  # noqa: F401  # its commands join the app
-from lrp_onnx.cli.commands import DONE, FAILED, WRONG, app, note
+from lrp_onnx.cli import commands, judging, listing, production  # noqa: F401  # they join the app
+from lrp_onnx.cli.app import DONE, FAILED, WRONG, app, note
 from lrp_onnx.errors import CheckError, LrpError
 
 __all__ = ["app", "main"]
@@ -55,9 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status or DONE
 
 
-def _is_model(word: str, commands: Collection[str]) -> bool:
+def _is_model(word: str, known: Collection[str]) -> bool:
     """Whether a model stands where a command could: then it is explained."""
-    return word not in commands and (word.endswith(".onnx") or Path(word).is_file())
+    return word not in known and (word.endswith(".onnx") or Path(word).is_file())
 
 
 def _mend_streams() -> None:

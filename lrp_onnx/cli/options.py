@@ -8,27 +8,22 @@ import contextlib
 import functools
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, fields
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from lrp_onnx.compiler.signature import text_of
 from lrp_onnx.compiler.stages import STAGES
-from lrp_onnx.errors import RuleError, TargetError
+from lrp_onnx.errors import RuleError
 from lrp_onnx.graph.expression import parse
 from lrp_onnx.lrp.composite import Override
 from lrp_onnx.options import CompileOptions, PictureOptions
 
-__all__ = ["Debug", "Format", "Options", "read_conditions", "takes_options"]
+__all__ = ["Debug", "Options", "takes_options"]
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-
-
-Format = StrEnum("Format", ["PNG", "JPG", "SVG", "PDF", "HTML", "NPZ", "CSV"])
-"""What results are written as."""
 
 
 @dataclass(frozen=True)
@@ -161,15 +156,3 @@ READERS: dict[str, Callable[[str], tuple[str, Any]]] = {
     "shape": _shape,
 }
 """Options that are dictionaries: what reads one of their entries."""
-
-
-def read_conditions(texts: Sequence[str]) -> dict[str, list[int] | None]:
-    """Of TENSOR=CHANNEL,… the channels by tensor; of TENSOR alone None, as `explain` takes it."""
-    conditions: dict[str, list[int] | None] = {}
-    for text in texts:
-        match = re.fullmatch(r"(.+)=(\d+(?:,\d+)*)", text)
-        name = match.group(1) if match else text
-        if name in conditions:
-            raise TargetError(f"condition {name!r} is given twice. Give all its channels at once.")
-        conditions[name] = [int(k) for k in match.group(2).split(",")] if match else None
-    return conditions

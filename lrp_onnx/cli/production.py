@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from lrp_onnx.cli import tables
+from lrp_onnx.cli.app import DONE, FAILED, Model, Preprocessing, app, note
 from lrp_onnx.cli.batch import BatchRequest, explain_batch
-from lrp_onnx.cli.commands import DONE, FAILED, Model, Preprocessing, app, note
 from lrp_onnx.cli.export_triton import TritonRequest, export_repository
 from lrp_onnx.cli.export_web import WebRequest, export_page
 from lrp_onnx.cli.options import Options, takes_options

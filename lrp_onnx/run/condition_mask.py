@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lrp_onnx.errors import InputError
+from lrp_onnx.errors import InputError, TargetError
 
-__all__ = ["mask_of"]
+__all__ = ["mask_of", "read_conditions"]
 
 
 def mask_of(name: str, condition: Any, channels: object) -> NDArray[np.float32]:
@@ -45,3 +47,15 @@ def mask_of(name: str, condition: Any, channels: object) -> NDArray[np.float32]:
     mask = np.zeros((1, channels), np.float32)
     mask[0, array] = 1
     return mask
+
+
+def read_conditions(texts: Sequence[str]) -> dict[str, list[int] | None]:
+    """Of TENSOR=CHANNEL,… the channels by tensor; of TENSOR alone None, as `explain` takes it."""
+    conditions: dict[str, list[int] | None] = {}
+    for text in texts:
+        match = re.fullmatch(r"(.+)=(\d+(?:,\d+)*)", text)
+        name = match.group(1) if match else text
+        if name in conditions:
+            raise TargetError(f"condition {name!r} is given twice. Give all its channels at once.")
+        conditions[name] = [int(k) for k in match.group(2).split(",")] if match else None
+    return conditions

@@ -24,8 +24,8 @@ from PIL import Image
 from rich.console import Console
 
 import lrp_onnx
+from lrp_onnx.answer.samples import Sample, note_on
 from lrp_onnx.cli import main as cli
-from lrp_onnx.cli.samples import Sample, note_on
 from lrp_onnx.cli.verification import verdict_table
 from lrp_onnx.compiler import stages
 from lrp_onnx.data import digits

@@ -15,7 +15,7 @@ from models import network
 from PIL import Image
 
 import lrp_onnx
-from lrp_onnx.cli.samples import Sample, note_on
+from lrp_onnx.answer.samples import Sample, note_on
 
 Capture = pytest.CaptureFixture[str]
 

@@ -12,7 +12,7 @@ from commands import run_command
 from models import assert_close, run
 
 import lrp_onnx
-from lrp_onnx.cli.explained import explained_entries
+from lrp_onnx.answer.explained import explained_entries
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import each_output, stamp_of
 from lrp_onnx.validate.bench import bench

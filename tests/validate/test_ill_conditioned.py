@@ -10,7 +10,7 @@ import pytest
 from commands import run_command
 from models import network
 
-from lrp_onnx.cli.samples import Sample, note_on
+from lrp_onnx.answer.samples import Sample, note_on
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.validate.verify import verify
 

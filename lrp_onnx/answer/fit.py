@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lrp_onnx.cli.inputs import Inputs
+from lrp_onnx.answer.inputs import Inputs
 from lrp_onnx.data.preprocess import bounds
 from lrp_onnx.graph.session import Array
 from lrp_onnx.run.explainer import Result

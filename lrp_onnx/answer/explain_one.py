@@ -11,27 +11,27 @@ from pathlib import Path
 
 from rich.text import Text
 
-from lrp_onnx.cli.destination import check_writable, made_folder
-from lrp_onnx.cli.each_output import by_output, output_paths
-from lrp_onnx.cli.explained import explained_entries, explained_rows
-from lrp_onnx.cli.fit import bad_fits
-from lrp_onnx.cli.inputs import Inputs, read_inputs
-from lrp_onnx.cli.open_model import OpenModel, Request, Warn, open_model
-from lrp_onnx.cli.options import Options
-from lrp_onnx.cli.output_files import noun_of, thumbnail, write
-from lrp_onnx.cli.results import (
+from lrp_onnx.answer.destination import check_writable, made_folder
+from lrp_onnx.answer.each_output import by_output, output_paths
+from lrp_onnx.answer.explained import explained_entries, explained_rows
+from lrp_onnx.answer.fit import bad_fits
+from lrp_onnx.answer.inputs import Inputs, read_inputs
+from lrp_onnx.answer.open_model import OpenModel, Request, Warn, open_model
+from lrp_onnx.answer.output_files import noun_of, thumbnail, write
+from lrp_onnx.answer.results import (
     check_finite,
     class_by_class,
     class_count,
     sum_of_steps,
     top_channels,
 )
-from lrp_onnx.cli.samples import Sample, check_class_names, note_on, samples_of
+from lrp_onnx.answer.samples import Sample, check_class_names, note_on, samples_of
 from lrp_onnx.compiler.stages import Loaded
 from lrp_onnx.graph.annotations import COMPLETENESS
 from lrp_onnx.graph.atomic_files import atomic_group
 from lrp_onnx.graph.session import Array
 from lrp_onnx.lrp.methods import METHODS
+from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.explainer import Explainer, Result
 from lrp_onnx.run.sensitivity import sensitivity
 from lrp_onnx.run.similarity import cosines, similarity
@@ -58,7 +58,7 @@ class Answer:
     """Of a text in the colors of their relevance."""
 
 
-def explain_one(request: Request, options: Options, loaded: Loaded, warn: Warn) -> Answer:
+def explain_one(request: Request, options: CompileOptions, loaded: Loaded, warn: Warn) -> Answer:
     """Explain the inputs of one run. Raises LrpError as every step on the way does."""
     preprocess = request.load_preprocess()
     inputs = read_inputs(loaded.model, request.inputs, preprocess, request.reader)
@@ -66,7 +66,7 @@ def explain_one(request: Request, options: Options, loaded: Loaded, warn: Warn) 
     for notice in inputs.notices:
         warn(notice)
     check_writable(out, request.model, *inputs.files.values())
-    model = open_model(request, options.compile, loaded, inputs, preprocess, warn, True)
+    model = open_model(request, options, loaded, inputs, preprocess, warn, True)
     with made_folder(out.parent) if request.out.is_folder else nullcontext():
         if model.other is not None:
             return _explain_similarity(model, inputs, model.other, out)

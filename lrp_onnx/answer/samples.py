@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lrp_onnx.cli.explained_entry import explained_entry
+from lrp_onnx.answer.explained_entry import explained_entry
 from lrp_onnx.data.labels import check_labels, class_name
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import TOPK_INDEX, has_batch

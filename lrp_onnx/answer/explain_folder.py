@@ -11,24 +11,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lrp_onnx.cli.destination import made_folder
-from lrp_onnx.cli.each_output import by_output, output_paths
-from lrp_onnx.cli.explain import Answer, Written, write_result
-from lrp_onnx.cli.explained import explained_rows
-from lrp_onnx.cli.folder_index import index_paths, write_index
-from lrp_onnx.cli.inputs import Inputs, read_inputs
-from lrp_onnx.cli.open_model import OpenModel, Request, Warn, open_model
-from lrp_onnx.cli.options import Format, Options
-from lrp_onnx.cli.progress import StageProgress
-from lrp_onnx.cli.results import maps_as_arrays
-from lrp_onnx.cli.sample_files import SampleFiles
-from lrp_onnx.cli.samples import check_class_names, note_on
+from lrp_onnx.answer.destination import Format, made_folder
+from lrp_onnx.answer.each_output import by_output, output_paths
+from lrp_onnx.answer.explain_one import Answer, Written, write_result
+from lrp_onnx.answer.explained import explained_rows
+from lrp_onnx.answer.folder_index import index_paths, write_index
+from lrp_onnx.answer.inputs import Inputs, read_inputs
+from lrp_onnx.answer.open_model import OpenModel, Request, Warn, open_model
+from lrp_onnx.answer.results import maps_as_arrays
+from lrp_onnx.answer.sample_files import SampleFiles
+from lrp_onnx.answer.samples import check_class_names, note_on
 from lrp_onnx.compiler.stages import Loaded
 from lrp_onnx.errors import CheckError, InputError
 from lrp_onnx.graph.atomic_files import atomic_group
 from lrp_onnx.graph.session import Array
 from lrp_onnx.lrp.methods import METHODS
+from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.explainer import Explainer, Result
+from lrp_onnx.validate.question import Watch
 
 __all__ = ["explain_many"]
 
@@ -62,8 +62,8 @@ class _Outcome:
 
 
 def explain_many(
-    request: Request, options: Options, loaded: Loaded, sources: SampleFiles, batch: int,
-    progress: StageProgress, warn: Warn,
+    request: Request, options: CompileOptions, loaded: Loaded, sources: SampleFiles, batch: int,
+    watch: Watch, warn: Warn,
 ) -> Answer:  # fmt: skip
     """Explain every file into one of its own.
 
@@ -79,13 +79,13 @@ def explain_many(
         return read_inputs(original, [sources.named(file)], preprocess, request.reader)
 
     first = _first(files, read, outcome)
-    model = open_model(request, options.compile, loaded, first, preprocess, warn)
+    model = open_model(request, options, loaded, first, preprocess, warn)
     if model.target is not None or model.other is not None:
         raise InputError(
-            f"--target {options.compile.target}: its value is for one file, and a folder is "
+            f"--target {options.target}: its value is for one file, and a folder is "
             "given, or several files. Name one file."
         )
-    progress.begin("explain", len(files))
+    watch.begin("explain", len(files))
     paths, place = [output_paths(path, model.outputs) for path in outputs], outputs[0].parent
     every = [*itertools.chain(*paths)]
     indexed = request.out.out is not None or sources.folder is not None
@@ -102,7 +102,7 @@ def explain_many(
                 outcome.written[file] = write_result(
                     model, inputs, result, places[file], thumbnails=indexed
                 )
-            progress.tick()
+            watch.tick()
         _check_some(files, outcome)
         if indexed:
             answers = {file: (places[file][0], parts) for file, parts in outcome.written.items()}

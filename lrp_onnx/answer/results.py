@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lrp_onnx.cli.inputs import Inputs
+from lrp_onnx.answer.inputs import Inputs
 from lrp_onnx.errors import CheckError, InputError, TargetError
 from lrp_onnx.graph.annotations import COMPLETENESS, TOPK_INDEX
 from lrp_onnx.graph.map_outputs import numbers_of

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from lrp_onnx.cli.destination import check_writable, made_folder
-from lrp_onnx.cli.explain import Answer, about_result
-from lrp_onnx.cli.inputs import Inputs, read_inputs
-from lrp_onnx.cli.open_model import OpenModel, Request, Warn, open_model
-from lrp_onnx.cli.options import Options
-from lrp_onnx.cli.output_files import drawing_of, write_drawing
-from lrp_onnx.cli.results import check_finite, class_count
-from lrp_onnx.cli.sample_files import SampleFiles
-from lrp_onnx.cli.samples import Sample, note_on, samples_of
+from lrp_onnx.answer.destination import check_writable, made_folder
+from lrp_onnx.answer.explain_one import Answer, about_result
+from lrp_onnx.answer.inputs import Inputs, read_inputs
+from lrp_onnx.answer.open_model import OpenModel, Request, Warn, open_model
+from lrp_onnx.answer.output_files import drawing_of, write_drawing
+from lrp_onnx.answer.results import check_finite, class_count
+from lrp_onnx.answer.sample_files import SampleFiles
+from lrp_onnx.answer.samples import Sample, note_on, samples_of
 from lrp_onnx.compiler.stages import Loaded
 from lrp_onnx.errors import CompositeError
+from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.explainer import Result
 
 __all__ = ["explain_composites"]
@@ -35,7 +35,11 @@ class _One:
 
 
 def explain_composites(
-    request: Request, options: Options, loaded: Loaded, sources: SampleFiles | None, warn: Warn
+    request: Request,
+    options: CompileOptions,
+    loaded: Loaded,
+    sources: SampleFiles | None,
+    warn: Warn,
 ) -> Answer:
     """Explain the inputs of one run by each composite, side by side in one picture or page.
 
@@ -51,7 +55,7 @@ def explain_composites(
     check_writable(out, request.model, *inputs.files.values())
     every = []
     for name in request.composites:
-        compiling = replace(options.compile, composite=name)
+        compiling = replace(options, composite=name)
         own = replace(loaded, model=loaded.model.clone())
         model = open_model(request, compiling, own, inputs, preprocess, warn)
         _check_comparable(model)

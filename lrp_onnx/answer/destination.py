@@ -6,14 +6,16 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
 
-from lrp_onnx.cli.options import Format
 from lrp_onnx.errors import OutputError
 from lrp_onnx.graph.atomic_files import atomic
 
-__all__ = ["FORMATS", "Destination", "check_writable", "is_answer", "made_folder"]
+__all__ = ["FORMATS", "Destination", "Format", "check_writable", "is_answer", "made_folder"]
 
+Format = StrEnum("Format", ["PNG", "JPG", "SVG", "PDF", "HTML", "NPZ", "CSV"])
+"""What results are written as."""
 FORMATS = tuple(f".{name}" for name in Format)
 MARK = ".lrp"
 """Between the name of an input and the ending of an answer beside it."""

@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lrp_onnx.cli.explain import Written
-from lrp_onnx.cli.output_files import without_folders
+from lrp_onnx.answer.explain_one import Written
+from lrp_onnx.answer.output_files import without_folders
 
 __all__ = ["index_paths", "write_index"]
 

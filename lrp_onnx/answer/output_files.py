@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lrp_onnx.cli.inputs import Inputs
-from lrp_onnx.cli.own_page import ENDS, noun_of, page_of, pictured_input, write_csv
-from lrp_onnx.cli.results import class_count
-from lrp_onnx.cli.samples import Sample, note_on
+from lrp_onnx.answer.inputs import Inputs
+from lrp_onnx.answer.own_page import ENDS, noun_of, page_of, pictured_input, write_csv
+from lrp_onnx.answer.results import class_count
+from lrp_onnx.answer.samples import Sample, note_on
 from lrp_onnx.data.layout import batched_axes, single_axes
 from lrp_onnx.graph.session import Array
 from lrp_onnx.lrp.methods import METHODS

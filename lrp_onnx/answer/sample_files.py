@@ -10,8 +10,8 @@ from pathlib import Path
 import onnx_ir as ir
 from PIL import Image
 
-from lrp_onnx.cli.destination import is_answer
-from lrp_onnx.cli.inputs import Inputs, inputs_of, read_inputs
+from lrp_onnx.answer.destination import is_answer
+from lrp_onnx.answer.inputs import Inputs, inputs_of, read_inputs
 from lrp_onnx.data.inputs import is_array_file
 from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.data.preprocess import Preprocess

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from commands import run_command, write
 
-from lrp_onnx.cli.own_page import lines_of
+from lrp_onnx.answer.own_page import lines_of
 from lrp_onnx.visual.series import series_page
 
 Capture = pytest.CaptureFixture[str]

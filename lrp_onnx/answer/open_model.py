@@ -7,12 +7,11 @@ from dataclasses import dataclass, fields, replace
 from dataclasses import field as dataclass_field
 from pathlib import Path
 
-from lrp_onnx.cli.destination import Destination
-from lrp_onnx.cli.given_target import KINDS, read_target, target_and_value
-from lrp_onnx.cli.inputs import Inputs, Reader, read_inputs, with_baselines
-from lrp_onnx.cli.options import read_conditions
-from lrp_onnx.cli.results import maps_as_arrays
-from lrp_onnx.cli.samples import Labels
+from lrp_onnx.answer.destination import Destination
+from lrp_onnx.answer.given_target import KINDS, read_target, target_and_value
+from lrp_onnx.answer.inputs import Inputs, Reader, read_inputs, with_baselines
+from lrp_onnx.answer.results import maps_as_arrays
+from lrp_onnx.answer.samples import Labels
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.stages import Loaded, compile_prepared, prepare
 from lrp_onnx.data.labels import labels_of
@@ -21,6 +20,7 @@ from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import VERSION, each_output
 from lrp_onnx.graph.session import Array
 from lrp_onnx.options import CompileOptions, PictureOptions
+from lrp_onnx.run.condition_mask import read_conditions
 from lrp_onnx.run.explainer import Explainer, Result
 
 __all__ = ["OpenModel", "Request", "Warn", "open_model"]

@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from lrp_onnx.cli.fit import bad_fits
-from lrp_onnx.cli.inputs import Inputs
+from lrp_onnx.answer.fit import bad_fits
+from lrp_onnx.answer.inputs import Inputs
 from lrp_onnx.data.implied import implied_preprocess
 from lrp_onnx.data.preprocess import PRESETS
 from lrp_onnx.run.explainer import Result

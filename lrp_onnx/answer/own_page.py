@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lrp_onnx.cli.inputs import Inputs
-from lrp_onnx.cli.samples import Sample
+from lrp_onnx.answer.inputs import Inputs
+from lrp_onnx.answer.samples import Sample
 from lrp_onnx.data.table import Table
 from lrp_onnx.errors import InputError, OutputError
 from lrp_onnx.graph.atomic_files import atomic
