@@ -43,6 +43,7 @@ def test_every_case_is_right_or_refused(module: str, part: int, folder_of_the_ru
     assert not failed
 
 
+@pytest.mark.of_the_rest
 def test_at_least_95_percent_are_right(
     folder_of_the_run: Path, record_property: Callable[[str, object], None]
 ) -> None:

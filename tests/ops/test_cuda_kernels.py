@@ -216,12 +216,14 @@ def found(group: Callable[[], Named], folder: Path) -> dict[str, list[str]]:
     return dict(kept)
 
 
+@pytest.mark.of_the_rest
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.__name__)
 def test_what_is_emitted_runs_on_cuda(group: Callable[[], Named], folder_of_the_run: Path) -> None:
     without = found(group, folder_of_the_run)
     assert {op: where[:5] for op, where in without.items() if op not in CPU_ONLY} == {}
 
 
+@pytest.mark.of_the_rest
 def test_the_list_of_what_does_not_is_strict(folder_of_the_run: Path) -> None:
     assert set().union(*(found(group, folder_of_the_run) for group in GROUPS)) == set(CPU_ONLY)
 
