@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import tempfile
 from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
@@ -21,6 +20,7 @@ from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.atomic_files import atomic_group
 from lrp_onnx.graph.session import Array
+from lrp_onnx.graph.temporary import temporary_folder
 from lrp_onnx.options import PictureOptions
 from lrp_onnx.run.explainer import Result
 from lrp_onnx.run.tables import frame_of
@@ -100,8 +100,8 @@ class Explanation:
             return self.result._repr_html_() + notes
 
     def _pictures(self) -> list[bytes]:
-        with tempfile.TemporaryDirectory() as folder:
-            paths = output_paths(Path(folder, "why.png"), self.model.outputs)
+        with temporary_folder() as folder:
+            paths = output_paths(folder / "why.png", self.model.outputs)
             self._write(paths, PictureOptions())
             return [path.read_bytes() for path in paths]
 

@@ -20,6 +20,7 @@ from lrp_onnx.data.preprocess import Preprocess
 from lrp_onnx.errors import ModelError, OutputError
 from lrp_onnx.export.preprocessing import PIXELS, preprocessing_model
 from lrp_onnx.graph.annotations import has_batch, stamp_of
+from lrp_onnx.graph.atomic_files import atomic
 from lrp_onnx.graph.session import Dimension, Runtime, Wanted, dtype_of, runtime_form
 from lrp_onnx.run.batching import is_open
 
@@ -77,7 +78,8 @@ def write_repository(model: TritonModel, out: Path) -> list[str]:
     if preparing is None or model.picture is None:
         return [model.name]
     prepare, ensemble = f"{model.name}_prepare", f"{model.name}_picture"
-    (_version(out, prepare) / "model.onnx").write_bytes(preparing.SerializeToString())
+    with atomic(_version(out, prepare) / "model.onnx") as temporary:
+        temporary.write_bytes(preparing.SerializeToString())
     pixels = Wanted(PIXELS, dtype_of("uint8"), (None, None, 3))
     sizes = [d.dim_value for d in preparing.graph.output[0].type.tensor_type.shape.dim]
     prepared = Wanted(model.picture.name, model.picture.dtype, tuple(sizes))
@@ -109,7 +111,8 @@ def _version(out: Path, name: str) -> Path:
 
 
 def _write(out: Path, name: str, config: Fields) -> None:
-    (out / name / "config.pbtxt").write_text(_text(config), encoding="utf-8")
+    with atomic(out / name / "config.pbtxt") as temporary:
+        temporary.write_text(_text(config), encoding="utf-8")
 
 
 def _config(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.resources import files
@@ -17,6 +16,7 @@ from lrp_onnx.data.layout import batched_axes
 from lrp_onnx.data.preprocess import Preprocess, bounds
 from lrp_onnx.errors import InputError, OutputError, TargetError
 from lrp_onnx.graph.annotations import RELEVANCE, stamp_of
+from lrp_onnx.graph.atomic_files import atomic
 from lrp_onnx.graph.session import Wanted
 
 __all__ = ["RUNTIME", "WebPage", "runtime_files", "write_page"]
@@ -121,11 +121,16 @@ def write_page(page: WebPage, runtime: list[Path], out: Path) -> None:
     except OSError as error:
         raise OutputError(f"output '{out}': {error.strerror}. Name another folder.") from error
     for name in ("index.html", "page.js", "prepare.js"):
-        (out / name).write_bytes(files(__package__).joinpath("page", name).read_bytes())
+        _write(out / name, files(__package__).joinpath("page", name).read_bytes())
     for name, compiled in page.models.items():
         compiled.save(out / file_of(name))
     if runtime:
         (out / RUNTIME).mkdir(exist_ok=True)
         for file in runtime:
-            shutil.copyfile(file, out / RUNTIME / file.name)
-    (out / "settings.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
+            _write(out / RUNTIME / file.name, file.read_bytes())
+    _write(out / "settings.json", json.dumps(settings, indent=1).encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)

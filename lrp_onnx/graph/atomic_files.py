@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from lrp_onnx.errors import OutputError
+from lrp_onnx.graph.temporary import PREFIX, temporary_folder
 
 __all__ = ["atomic", "atomic_group"]
 
@@ -43,18 +42,22 @@ def atomic_group(*paths: str | os.PathLike[str]) -> Iterator[tuple[Path, ...]]:
     targets = [_checked(path) for path in reversed(paths)][::-1]  # errors name the last first
     if len({target.parent for target in targets}) != 1:
         raise ValueError(f"files written together must share a folder: {targets}")
-    folder = _folder_beside(targets[0])
+    place = targets[0].parent
     try:
-        yield tuple(folder / target.name for target in targets)
-        for target in targets:
-            if (folder / target.name).exists():
-                os.replace(folder / target.name, target)
+        with temporary_folder(place) as folder:
+            yield tuple(folder / target.name for target in targets)
+            for target in targets:
+                if (folder / target.name).exists():
+                    os.replace(folder / target.name, target)
     except OSError as error:
-        if error.errno in DISK_ERRORS or str(error.filename).startswith(str(folder)):
+        if error.errno in DISK_ERRORS or _is_ours(error.filename, place):
             raise _unwritable(targets[0], error) from error
         raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_ours(name: object, place: Path) -> bool:
+    """Whether a file that an error names lies in a temporary folder there."""
+    return str(name).startswith(str(place / PREFIX))
 
 
 def _checked(path: str | os.PathLike[str]) -> Path:
@@ -77,13 +80,6 @@ def _check(path: str | os.PathLike[str], target: Path) -> None:
     if not target.parent.is_dir():
         fact = f"the folder '{target.parent}' does not exist"
         raise OutputError(f"output '{path}': {fact}. Create it or name another file.")
-
-
-def _folder_beside(target: Path) -> Path:
-    try:
-        return Path(tempfile.mkdtemp(prefix=".lrp-onnx-", dir=target.parent))
-    except OSError as error:
-        raise _unwritable(target, error) from error
 
 
 def _unwritable(target: Path, error: OSError) -> OutputError:

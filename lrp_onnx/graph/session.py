@@ -12,7 +12,6 @@ import ctypes
 import io
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 from lrp_onnx.errors import InputError, LrpError, ModelError
 from lrp_onnx.graph.map_outputs import deserialized, serialized
 from lrp_onnx.graph.model_file import LARGEST_FILE, Source, readable
+from lrp_onnx.graph.temporary import temporary_folder
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -278,7 +278,7 @@ def _large_or_small(model: ir.Model) -> Iterator[str | bytes]:
         loaded = ir.external_data.load_to_model(model)
         yield serialized(loaded).SerializeToString()
         return
-    with tempfile.TemporaryDirectory(prefix="lrp-onnx-", ignore_cleanup_errors=True) as folder:
-        path = Path(folder) / "model.onnx"
+    with temporary_folder() as folder:
+        path = folder / "model.onnx"
         ir.save(model, path, external_data="model.data")
         yield str(path)

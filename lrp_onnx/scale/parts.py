@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import compute, dataset
 
+from lrp_onnx.graph.temporary import PREFIX
 from lrp_onnx.scale.plan import Shard, read_plan
 from lrp_onnx.scale.worker import part_of
 
@@ -16,7 +17,7 @@ __all__ = ["count_rows", "missing_shards", "remove_torn"]
 
 def remove_torn(folder: Path) -> None:
     """Remove what a worker had begun to write when it was killed."""
-    for torn in folder.glob(".lrp-onnx-*"):
+    for torn in folder.glob(f"{PREFIX}*"):
         shutil.rmtree(torn)
 
 

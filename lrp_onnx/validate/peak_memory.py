@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from lrp_onnx.errors import LrpError
 from lrp_onnx.graph.session import Array, Runtime
+from lrp_onnx.graph.temporary import temporary_folder
 
 __all__ = ["peak_memory"]
 
@@ -28,10 +28,10 @@ def peak_memory(
     """Bytes of memory that opening and running the model once needs; None where it is not known."""
     if sys.platform == "win32" or any(a.dtype == object for a in feeds.values()):
         return None
-    with tempfile.TemporaryDirectory(prefix="lrp-onnx-") as folder:
-        arrays = Path(folder) / "feeds.npz"
+    with temporary_folder() as folder:
+        arrays = folder / "feeds.npz"
         np.savez(arrays, allow_pickle=False, **feeds)
-        model = Path(folder) / "model.onnx"
+        model = folder / "model.onnx"
         if isinstance(form, bytes):
             model.write_bytes(form)
         name = str(model) if isinstance(form, bytes) else form

@@ -9,14 +9,13 @@ judged on the samples that it was not chosen on; on those it was it would look b
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.atomic_files import atomic
+from lrp_onnx.graph.temporary import temporary_folder
 from lrp_onnx.validate.candidate import Opened
 from lrp_onnx.validate.evaluation import Clock, Float, mean_and_error
 from lrp_onnx.validate.original import Original
@@ -140,11 +139,11 @@ def _search(
     count = 1 + sum(len(values) - 1 for values in choices.values())
     watch.begin("tune", 2 * count * len(original.samples))
     tried: dict[Graded, Float] = {}
-    with tempfile.TemporaryDirectory(prefix="lrp-onnx-") as folder:
+    with temporary_folder() as folder:
 
         def gain(graded: Graded) -> float:
             if graded not in tried:
-                file = Path(folder) / f"{len(tried)}.toml"
+                file = folder / f"{len(tried)}.toml"
                 file.write_text(graded.toml("tried"), encoding="utf-8")
                 opened = Opened(Candidate(str(file)), question, original)
                 scores = ticking(original.scores, watch)
