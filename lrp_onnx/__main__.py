@@ -2,6 +2,6 @@
 
 import sys
 
-from lrp_onnx.cli.main import main
+from lrp_onnx.cli.start import run
 
-sys.exit(main())
+sys.exit(run())

@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if words and _is_model(words[0], command.commands):  # type: ignore[attr-defined]
             words.insert(0, "explain")
         status = command.main(words, prog_name="lrp-onnx", standalone_mode=False)
+        sys.stdout.flush()
     except (LrpError, UsageError) as e:
         if "--debug" in words:
             traceback.print_exc()

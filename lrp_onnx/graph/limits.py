@@ -135,11 +135,9 @@ class _Helper:
 
     def __init__(self) -> None:
         self.owner = os.getpid()
-        package = Path(__file__).parents[1]
         begin = (
-            f"import sys, types; sys.path[:] = {sys.path!r}; package = types.ModuleType('lrp_onnx')"
-            f"; package.__path__ = [{str(package)!r}]; sys.modules['lrp_onnx'] = package; "
-            "from lrp_onnx.graph.limits import serve; serve()"
+            f"import sys; sys.path[:] = {sys.path!r}; from lrp_onnx.graph.limits import serve; "
+            "serve()"
         )
         self.process = subprocess.Popen(
             [sys.executable, "-c", begin],
