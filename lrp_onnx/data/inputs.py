@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from lrp_onnx.data.layout import batched_axes, describe_shape
 from lrp_onnx.data.picture import fit_picture, open_picture, picture_pixels
@@ -61,6 +62,20 @@ def load_input(
     channels = _channels(name, shape, axes)
     image = open_picture(path, channels)
     size = _size(name, shape, axes, preprocess, (image.height, image.width))
+    try:
+        return _as_input(image, size, axes, dtype, preprocess)
+    except MemoryError as error:
+        raise InputError(
+            f"picture '{path}': {size[0]} x {size[1]} pixels need more memory than there is. Give "
+            "a smaller size in --preprocess FILE.toml."
+        ) from error
+
+
+def _as_input(
+    image: Image.Image, size: tuple[int, int], axes: str, dtype: np.dtype[Any],
+    preprocess: Preprocess,
+) -> NDArray[Any]:  # fmt: skip
+    """Its pixels, fitted to a size, as the model takes them."""
     values = normalize_pixels(picture_pixels(fit_picture(image, size, preprocess)), preprocess)
     if "C" not in axes:
         values = values[..., 0]

@@ -148,7 +148,7 @@ def _names(text: str, path: Path) -> dict[int, str]:
         if text.lstrip()[:1] in ("[", "{"):
             return names_in(json.loads(text))
         return names_of_csv(text) if ending in (".csv", ".tsv") else names_of_lines(text)
-    except (ValueError, TypeError, IndexError, csv.Error) as error:
+    except (ValueError, TypeError, IndexError, OverflowError, RecursionError, csv.Error) as error:
         fact = " ".join(str(error).split())
         remedy = 'Write ["name", ...] or {"0": "name", ...}'
         raise InputError(f"labels '{path}': not such names ({fact}). {remedy}.") from error

@@ -18,7 +18,6 @@ them. A preset is one such set of numbers; a user's own is a TOML file with the 
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -28,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrp_onnx.errors import InputError
+from lrp_onnx.graph.toml import table_of
 
 __all__ = [
     "PRESETS",
@@ -91,11 +91,11 @@ def load_preprocess(name: str | os.PathLike[str]) -> Preprocess:
     if path.suffix != ".toml":
         raise InputError(f"preprocess '{name}': unknown. {_choices()}")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = table_of(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         fact = getattr(error, "strerror", None) or "not UTF-8 text"
         raise InputError(f"preprocess file '{path}': {fact}. {_choices()}") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise InputError(f"preprocess file '{path}': not TOML: {error}. Mend that line.") from error
     return _from_table(table, path)
 

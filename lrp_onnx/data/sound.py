@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ __all__ = ["SUFFIXES", "Sound", "is_rate", "is_sound", "rate_of", "read_sound", 
 SUFFIXES = (".wav", ".flac", ".ogg")
 RATES = ("sample_rate", "sampling_rate", "samplerate", "sr")
 """What models call the samples a second that they want."""
+MOST_RATE = 1_000_000
+"""Samples a second up to which a file is believed: what resamples grows with them."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def rate_of(metadata: Mapping[str, str]) -> int | None:
     """The rate that a model's metadata name."""
     values = {key.casefold(): value for key, value in metadata.items()}
     named = next((values[key] for key in RATES if key in values), "")
-    return int(float(named)) if named.replace(".", "", 1).isdigit() else None
+    return int(float(named)) or None if re.fullmatch(r"[0-9]{1,9}(\.[0-9]*)?", named) else None
 
 
 def read_sound(path: str | os.PathLike[str], wanted: Wanted, rate: int | None) -> Sound:
@@ -113,8 +116,13 @@ def _read(path: Path) -> tuple[int, Array]:
         ) from error
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, soundfile.LibsndfileError) as error:
+    except (OSError, ValueError, TypeError, MemoryError, soundfile.LibsndfileError) as error:
         raise InputError(f"'{path}': not sound, or damaged. Give a .wav file.") from error
     if not len(samples):
         raise InputError(f"'{path}': holds no sound. Give a file that does.")
+    if not 0 < rate <= MOST_RATE:
+        raise InputError(
+            f"'{path}': damaged, it claims {rate} samples a second. Give a file that was recorded "
+            f"at a rate up to {MOST_RATE}."
+        )
     return int(rate), np.asarray(samples)

@@ -108,9 +108,16 @@ def _read(path: Path) -> tuple[Any, bool]:
             path, sep=separator, header=0 if named else None, skipinitialspace=True
         )
         return frame, named
-    except (OSError, ValueError, ImportError, csv.Error) as error:
+    except DAMAGED as error:
         fact = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(f"'{path}': {fact}. Give a table with one row a sample.") from error
+
+
+DAMAGED = (
+    *(OSError, ValueError, ImportError, csv.Error, TypeError, KeyError, IndexError, OverflowError),
+    *(MemoryError, RecursionError, NotImplementedError, AttributeError),
+)
+"""What pandas and PyArrow raise on files that are no table, or a damaged one."""
 
 
 def _head(path: Path) -> tuple[bool, str]:
@@ -204,10 +211,22 @@ def _values(column: Any, wanted: Wanted, path: str, named: bool) -> Array:
             f"'{path}', {name!r}: {text!r} is no number, and the model takes {wanted.dtype} there. "
             "Write the number that it was trained with, or leave the column out."
         ) from None
-    broken = int(np.isnan(values).sum())
-    if broken and wanted.dtype.kind != "f":
-        raise InputError(f"'{path}', {name!r}: {broken} values are missing. Fill them in.")
+    if wanted.dtype.kind in "iub":
+        _check_whole(values, wanted.dtype, f"'{path}', {name!r}")
     return np.asarray(values.astype(wanted.dtype))
+
+
+def _check_whole(values: Array, dtype: np.dtype[Any], where: str) -> None:
+    """Raise InputError for what an input of whole numbers cannot hold."""
+    if broken := int(np.isnan(values).sum()):
+        raise InputError(f"{where}: {broken} values are missing. Fill them in.")
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    wrong = values[(values != np.rint(values)) | (values < low) | (values > high)]
+    if wrong.size:
+        raise InputError(
+            f"{where}: {wrong[0]:g} is none of the whole numbers that the model takes there "
+            f"({dtype}). Write the number that it was trained with."
+        )
 
 
 def _check_known(

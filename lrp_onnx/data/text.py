@@ -97,7 +97,9 @@ class Tokenizer:
             ) from error
         try:
             self.tokenizer = _read(tokenizers, self.path)
-        except Exception as error:  # tokenizers raises plain Exception for a file it cannot read
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # for a file it cannot read plain ones, or Rust's panics
             fact = " ".join(str(error).split())
             raise InputError(
                 f"tokenizer '{path}': {fact}. Give tokenizer.json or vocab.txt; of another kind "
@@ -113,9 +115,7 @@ class Tokenizer:
         roles = text_inputs(inputs)
         ids = next(w for w in inputs if roles.get(w.name) == "ids")
         length = ids.shape[1] if isinstance(ids.shape[1], int) and ids.shape[1] > 0 else None
-        if length is not None:
-            self.tokenizer.enable_truncation(length)
-        encoding = self.tokenizer.encode(text)
+        encoding = self._encoded(text, length)
         words = _words(encoding, text)
         if not words:
             raise InputError(f"the text {text!r} has no tokens. Write some words.")
@@ -131,6 +131,20 @@ class Tokenizer:
         cut = sum(map(len, (part.ids for part in encoding.overflowing)))
         kept = f"the text is longer than {len(encoding.ids)} tokens: the rest was cut off"
         return Text(feeds, words, kept if cut else None)
+
+    def _encoded(self, text: str, length: int | None) -> Any:
+        try:
+            if length is not None:
+                self.tokenizer.enable_truncation(length)
+            return self.tokenizer.encode(text)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # as of reading
+            fact = " ".join(str(error).split())
+            raise InputError(
+                f"tokenizer '{self.path}': {fact}, of the text {text[:40]!r}. Give the tokenizer "
+                "that the model was trained with."
+            ) from error
 
 
 def _padded(values: Sequence[int], size: int, filler: int) -> list[int]:

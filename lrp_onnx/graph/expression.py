@@ -13,6 +13,7 @@ and in derivatives a choice, `sum "if" condition "else" sum`.  An expression is 
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Collection
 
 from lrp_onnx.errors import RuleError
@@ -54,6 +55,8 @@ def parse(
     def read(node: ast.AST, may_compare: bool = False) -> Expression:
         match node:
             case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
+                if not abs(number) <= sys.float_info.max:
+                    raise error("a number in it is too large. Write a smaller one.")
                 return float(number)
             case ast.Name(id=name):
                 if name not in allowed:
@@ -89,6 +92,8 @@ def parse(
         tree = ast.parse(line, mode="eval").body
     except SyntaxError as e:
         raise error(f"cannot read {line[(e.offset or 1) - 1 :]!r}. {EXPECTED}") from e
+    except (ValueError, MemoryError, RecursionError) as e:  # a zero byte; nested beyond the parser
+        raise error(f"cannot be read. {EXPECTED}") from e
     return read(tree, may_compare=True)
 
 

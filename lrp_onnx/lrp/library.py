@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lrp_onnx.errors import RuleError
+from lrp_onnx.graph.toml import table_of
 
 __all__ = ["check_keys", "choices_of", "library", "read_toml", "typed"]
 
@@ -35,16 +36,12 @@ def read_toml(name: str, folder: Traversable, kind: str) -> tuple[str, dict[str,
         if "/" in name or "\\" in name or not source.is_file():
             raise RuleError(f"there is no {kind} {name!r}. {choices_of(folder, kind)}")
     try:
-        return name, tomllib.loads(source.read_text(encoding="utf-8"))
+        return name, table_of(source.read_text(encoding="utf-8"))
     except OSError as e:
         raise RuleError(
             f"{kind} file {name!r} cannot be read: {e.strerror}. Check the path."
         ) from e
-    except RecursionError as e:
-        raise RuleError(
-            f"{kind} file {name!r} nests tables or lists too deep. Write it flat."
-        ) from e
-    except ValueError as e:  # no TOML, no UTF-8, or a number of thousands of digits
+    except ValueError as e:  # no TOML, or no UTF-8
         raise RuleError(f"{kind} file {name!r} is not valid TOML: {e}.") from e
 
 
