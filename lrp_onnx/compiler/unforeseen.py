@@ -11,14 +11,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
+import onnx
 import onnx_ir as ir
 
 from lrp_onnx.data.samples import random_feeds
 from lrp_onnx.errors import CheckError, InputError, InternalError, LrpError, ModelError
 from lrp_onnx.graph.limits import Budget, OverBudget, limited
-from lrp_onnx.graph.model_file import Source
+from lrp_onnx.graph.model_file import Source, in_small, load
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.session import CPU, Runtime, runtime_form
+from lrp_onnx.plain import paragraph
 
 __all__ = ["told"]
 
@@ -34,13 +36,14 @@ def told(source: Source) -> Iterator[None]:
     try:
         yield
     except CheckError as e:
-        reason = _why_not(source)
-        if reason is None:
-            raise
-        raise _invalid(reason) from e
+        if (reason := _why_not(source)) is not None:
+            raise _invalid(reason) from e
+        if (reason := _contradiction(source)) is not None:
+            raise _invalid(reason, "is not valid") from e
+        raise
     except LrpError as e:
         if not str(e).endswith((".", "?", ")")):  # a reason that elsewhere is a part of others
-            e.args = (f"{e}.",)
+            e.args = (paragraph(f"{e}."),)
         raise
     except MemoryError as e:
         raise ModelError(
@@ -56,8 +59,8 @@ def told(source: Source) -> Iterator[None]:
         raise (_fault(e) if reason is None else _invalid(reason)) from e
 
 
-def _invalid(reason: str) -> ModelError:
-    return ModelError(f"the model does not run: {reason.rstrip('. ')}. Export it again.")
+def _invalid(reason: str, fact: str = "does not run") -> ModelError:
+    return ModelError(f"the model {fact}: {reason.rstrip('. ')}. Export it again.")
 
 
 def _fault(error: Exception) -> InternalError:
@@ -87,6 +90,17 @@ def _why_not(source: Source) -> str | None:
             return limited(BUDGET, "a run of the model on made-up input", refusal_of, form)
     except (OverBudget, ModelError) as e:
         return str(e)
+
+
+def _contradiction(source: Source) -> str | None:
+    """What onnx's checker says against the model itself when it infers every shape, as it does of
+    the compiled graph; some of that runtimes do not look at.
+    """
+    try:
+        onnx.checker.check_model(in_small(load(source))[0], full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as e:
+        return str(e).strip().partition("\n")[0]
+    return None
 
 
 LACKS_KERNEL = "Could not find an implementation"

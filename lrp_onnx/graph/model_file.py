@@ -186,13 +186,20 @@ def _name_domains(model: ir.Model) -> None:
         for node in graph.all_nodes():
             if node.domain == "ai.onnx":  # the long name of the standard's
                 node.domain = ""
-            kept = node.attributes.get_int("keepdims", 0)
-            if kept not in (0, 1):  # runtimes keep them where it is 1
-                node.attributes["keepdims"] = ir.AttrInt64("keepdims", 0)
+            _write_out(node)
             if node.op_type in RUNTIME_ONLY and not node.domain:
                 node.domain = "com.microsoft"
             if node.domain.startswith("com.microsoft"):
                 model.graph.opset_imports.setdefault(node.domain, 1)
+
+
+def _write_out(node: ir.Node) -> None:
+    """Write attributes as the runtime reads them, where onnx takes them otherwise."""
+    if node.attributes.get_int("keepdims", 0) not in (0, 1):  # runtimes keep them where it is 1
+        node.attributes["keepdims"] = ir.AttrInt64("keepdims", 0)
+    if node.op_type == "MeanVarianceNormalization" and "axes" not in node.attributes:
+        # onnx's checker does not know the default that its specification has
+        node.attributes["axes"] = ir.AttrInt64s("axes", [0, 2, 3])
 
 
 def _open_unknown(graph: ir.Graph) -> None:
@@ -254,7 +261,7 @@ def _checked(model: ir.Model, name: str) -> ir.Model:
     """The model, if onnx's checker finds nothing wrong with its graph."""
     try:
         _check(in_small(model)[0])
-    except onnx.checker.ValidationError as e:
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as e:
         fact = str(e).strip().splitlines()[0].rstrip(".")
         raise ModelError(f"{name} is not a valid ONNX model: {fact}. Export it again.") from e
     except (ir.serde.SerdeError, TypeError) as e:  # names that are no text, unknown types

@@ -143,6 +143,28 @@ def test_a_model_that_no_runtime_opens_is_refused_in_its_words(
         lrp_onnx.compile(GOOD)
 
 
+def test_a_refusal_of_many_long_names_has_its_form() -> None:
+    names = [f"{'long' * 25}_{k}" for k in range(40)]
+    with pytest.raises(ModelError) as refusal, unforeseen.told(GOOD):
+        raise ModelError("these: " + "; ".join(names))
+    assert len(str(refusal.value)) <= 600
+    assert str(refusal.value).endswith("_39.")
+
+
+def test_a_domain_that_nobody_imports_is_refused() -> None:
+    text = HEAD.replace('"" : 17', '"ai.onnx.ml" : 3').replace("float[1,4] y", "float[] y")
+    with pytest.raises(ModelError, match=r"not a valid ONNX model.*No opset import for domain"):
+        lrp_onnx.compile(parser.parse_model(text + "{ y = Relu(x) }"))
+
+
+def test_default_axes_that_the_checker_does_not_know() -> None:
+    text = HEAD.replace("[1,4]", "[3,2,4,4]") + "{ y = MeanVarianceNormalization(x) }"
+    model = parser.parse_model(text)
+    x = np.random.default_rng(0).standard_normal((3, 2, 4, 4)).astype(np.float32)
+    y = lrp_onnx.Explainer(lrp_onnx.compile(model, target="max"))(x).outputs["y"]
+    assert np.abs(y.mean((0, 2, 3))).max() < 1e-6
+
+
 WRONG_TYPES: list[dict[str, object]] = [
     {"composite": 3},
     {"steps": "a"},
