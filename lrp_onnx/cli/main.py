@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "--debug" not in words:
         sys.excepthook = _bug
         # what it warns about comes again as an error, in our words
-        logging.getLogger("onnx_ir").setLevel(logging.CRITICAL)
+        for library in ("onnx_ir", "PIL"):
+            logging.getLogger(library).setLevel(logging.CRITICAL)
     try:
         command = typer.main.get_command(app)
         if words and _is_model(words[0], command.commands):  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -159,6 +160,7 @@ def _read_array(path: Path, name: str) -> NDArray[Any]:
 DAMAGED_ARRAY = (
     *(OSError, ValueError, EOFError, SyntaxError, TypeError, KeyError, OverflowError),
     *(RecursionError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error),
+    tokenize.TokenError,  # of a header that ends too early
 )
 """What NumPy and zipfile raise on damaged files, and on encrypted ones."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ __all__ = ["SUFFIXES", "Sound", "is_rate", "is_sound", "rate_of", "read_sound", 
 SUFFIXES = (".wav", ".flac", ".ogg")
 RATES = ("sample_rate", "sampling_rate", "samplerate", "sr")
 """What models call the samples a second that they want."""
+LONGEST = 10_000
 MOST_RATE = 1_000_000
 """Samples a second up to which a file is believed: what resamples grows with them."""
 
@@ -69,8 +70,8 @@ def read_sound(path: str | os.PathLike[str], wanted: Wanted, rate: int | None) -
     if samples.shape[1] != channels:
         samples = np.repeat(samples.mean(axis=1, keepdims=True), channels, axis=1)
     if own != rate:
-        common = math.gcd(own, rate)
-        samples = scipy.signal.resample_poly(samples, rate // common, own // common, axis=0)
+        ratio = _ratio(own, rate, str(path))
+        samples = scipy.signal.resample_poly(samples, ratio.numerator, ratio.denominator, axis=0)
     notice = None
     if length is not None and len(samples) != length:
         whole, kept = len(samples) / rate, length / rate
@@ -80,6 +81,19 @@ def read_sound(path: str | os.PathLike[str], wanted: Wanted, rate: int | None) -
     array = samples.astype(wanted.dtype)
     array = (array if last else array.T) if len(shape) == 3 else array[:, 0]
     return Sound(array[None] if len(shape) > 1 else array, rate, notice)
+
+
+def _ratio(own: int, rate: int, path: str) -> Fraction:
+    """The wanted rate to that of the file; of rates that share no divisor one that is a
+    few millionths off, since the filter in between is as long as these numbers are large.
+    """
+    ratio = Fraction(rate, own)
+    ratio = ratio if max(ratio.as_integer_ratio()) <= LONGEST else ratio.limit_denominator(LONGEST)
+    if not ratio:
+        raise InputError(
+            f"'{path}': {own} samples a second cannot be made {rate}. Give a usual --rate."
+        )
+    return ratio
 
 
 def unknown_rate(path: str, where: str) -> InputError:

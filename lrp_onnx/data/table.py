@@ -205,15 +205,24 @@ def _values(column: Any, wanted: Wanted, path: str, named: bool) -> Array:
     name = column.name if named else f"column {column.name + 1}"
     try:
         values = column.to_numpy(np.float64)
-    except (ValueError, TypeError):
-        text = next(str(value) for value in column if not _is_number(str(value)))
+    except (ValueError, TypeError, OverflowError):
+        strange = (str(value) for value in column if not _is_number(str(value)))
+        text = next(strange, str(column.iloc[0]))
         raise InputError(
             f"'{path}', {name!r}: {text!r} is no number, and the model takes {wanted.dtype} there. "
             "Write the number that it was trained with, or leave the column out."
         ) from None
     if wanted.dtype.kind in "iub":
         _check_whole(values, wanted.dtype, f"'{path}', {name!r}")
-    return np.asarray(values.astype(wanted.dtype))
+    with np.errstate(over="ignore"):
+        cast = values.astype(wanted.dtype)
+    large = values[np.isfinite(values) & ~np.isfinite(cast)]
+    if large.size:
+        raise InputError(
+            f"'{path}', {name!r}: {large[0]:g} is too large for {wanted.dtype}. Scale or correct "
+            "it."
+        )
+    return np.asarray(cast)
 
 
 def _check_whole(values: Array, dtype: np.dtype[Any], where: str) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import sys
+import warnings
 from collections.abc import Collection
 
 from lrp_onnx.errors import RuleError
@@ -89,7 +90,9 @@ def parse(
             "Write it shorter."
         )
     try:
-        tree = ast.parse(line, mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as of `1if`: it is read or refused
+            tree = ast.parse(line, mode="eval").body
     except SyntaxError as e:
         raise error(f"cannot read {line[(e.offset or 1) - 1 :]!r}. {EXPECTED}") from e
     except (ValueError, MemoryError, RecursionError) as e:  # a zero byte; nested beyond the parser

@@ -5,6 +5,7 @@ gives its rule.
 from __future__ import annotations
 
 import fnmatch
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -297,7 +298,7 @@ def _layer(table: object, folder: Path) -> Layer:
 def _rule_of(name: str, folder: Path) -> Rule:
     """A rule by name, or by a path relative to the composite's own file."""
     beside = folder / name
-    return load_rule(str(beside) if name.endswith(".toml") and beside.is_file() else name)
+    return load_rule(str(beside) if name.endswith(".toml") and os.path.isfile(beside) else name)
 
 
 def _strings(table: Mapping[str, Any], key: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
@@ -15,6 +16,7 @@ from lrp_onnx.graph.toml import table_of
 __all__ = ["check_keys", "choices_of", "library", "read_toml", "typed"]
 
 REQUIRED = object()
+NAME = re.compile(r"[\w.+-]{1,100}")
 
 
 def library() -> Traversable:
@@ -33,7 +35,7 @@ def read_toml(name: str, folder: Traversable, kind: str) -> tuple[str, dict[str,
         source: Traversable = Path(name)
     else:
         source = folder.joinpath(f"{name}.toml")
-        if "/" in name or "\\" in name or not source.is_file():
+        if not NAME.fullmatch(name) or not source.is_file():
             raise RuleError(f"there is no {kind} {name!r}. {choices_of(folder, kind)}")
     try:
         return name, table_of(source.read_text(encoding="utf-8"))

@@ -91,6 +91,13 @@ FILES: dict[str, Make] = {
     "parentheses.toml": lambda path: path.write_text(
         f'summary = "s"\nreference = "r"\nrelevance = "{"(" * 1000}R{")" * 1000}"\n'
     ),
+    "hex.toml": lambda path: path.write_text(f"a = 0x{'f' * 9000}"),
+    "long.toml": lambda path: path.write_text(
+        'summary = "s"\nreference = "r"\n[[layer]]\nkind = "linear"\nrule = "' + "r" * 999 + '"\n'
+    ),
+    "number.toml": lambda path: path.write_text(
+        f'summary = "s"\nreference = "r"\nrelevance = "R * {"9" * 400}"\n'
+    ),
     "itself.toml": lambda path: path.write_text(
         'summary = "s"\nreference = "r"\nbase = "itself.toml"\n'
     ),
@@ -140,6 +147,9 @@ CASES = [
     _compile("--composite broken.toml", "broken.toml", "TOML"),
     _compile("--composite nested.toml", "nested.toml", "too deep"),
     _compile("--composite digits.toml", "digits.toml", "not valid TOML"),
+    _compile("--composite hex.toml", "hex.toml", "hundreds of digits"),
+    _compile("--composite long.toml", "long.toml", "there is no rule 'rrr"),
+    _compile("--rule Conv=number.toml", "number.toml", "too large"),
     _compile("--composite itself.toml", "itself.toml"),
     _compile("--rule Conv=parentheses.toml", "parentheses.toml", "2001 characters long"),
     _compile("--rule Conv=zminus", "zminus", "Known:"),

@@ -103,7 +103,7 @@ def _pictures() -> Iterator[bytes]:
             buffer = io.BytesIO()
             try:
                 image.save(buffer, kind)
-            except OSError:  # of a mode that this kind of file has not
+            except (OSError, ValueError):  # of a mode that this kind of file has not
                 continue
             yield buffer.getvalue()
 
