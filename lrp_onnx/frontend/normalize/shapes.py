@@ -21,6 +21,7 @@ from lrp_onnx.frontend.normalize.equal_sizes import name_equal_sizes
 from lrp_onnx.frontend.normalize.inference import inferred
 from lrp_onnx.frontend.normalize.local import make_local
 from lrp_onnx.graph.annotations import corrections
+from lrp_onnx.graph.inferred_types import take_types
 from lrp_onnx.graph.limits import budget_of
 from lrp_onnx.graph.model_file import through_proto
 from lrp_onnx.graph.subgraphs import graphs_of, nodes_of
@@ -42,7 +43,9 @@ def infer_shapes(model: ir.Model, strict: bool = True) -> None:
             if not value.is_graph_output():
                 value.type = None
     try:
-        through_proto(model, partial(inferred, budget=budget_of(model), strict=strict))
+        settles = any(node.attributes.get_int("ceil_mode", 0) for node in nodes_of(model.graph))
+        take = through_proto if settles else take_types  # the former takes rewritten nodes too
+        take(model, partial(inferred, budget=budget_of(model), strict=strict))
         _refuse_giants(model)
         name_equal_sizes(model.graph)
     except onnx.shape_inference.InferenceError as e:

@@ -19,7 +19,7 @@ from lrp_onnx.frontend.decompose.standard_function import call_function, inline_
 from lrp_onnx.frontend.opset.lowering import CEILING, lowered
 from lrp_onnx.frontend.opset.node import Rewrite
 from lrp_onnx.frontend.opset.raising import raised
-from lrp_onnx.graph.model_file import through_proto
+from lrp_onnx.graph.inferred_types import take_types
 from lrp_onnx.graph.replacement import Build, take_place
 from lrp_onnx.graph.subgraphs import nodes_of
 
@@ -102,7 +102,7 @@ def _rewrite(model: ir.Model, opset: int, rewrite: Rewrite, target: int) -> bool
 def _infer_types(model: ir.Model) -> None:
     """The types of its tensors, as far as they can be known."""
     try:
-        through_proto(model, shape_inference.infer_shapes)
+        take_types(model, shape_inference.infer_shapes)
     except shape_inference.InferenceError as error:
         raise ModelError(
             f"the model is not valid ONNX: {str(error).splitlines()[0].rstrip('.')}. "
