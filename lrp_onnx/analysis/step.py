@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import networkx as nx
 import onnx_ir as ir
 
+from lrp_onnx.graph.names import names_of
 from lrp_onnx.ops.registry import Op
 
 __all__ = ["Body", "Place", "Step"]
@@ -33,6 +35,11 @@ class Step:
     def depth(self) -> float:
         """The share of the linear layers that lies before it, from 0 to 1."""
         return self.place.depth
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names that a pattern may give."""
+        return names_of(self.node)
 
     def receivers(self) -> list[ir.Value]:
         """The values that get relevance from it: inputs, and what its bodies capture."""
