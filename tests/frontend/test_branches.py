@@ -23,7 +23,9 @@ STATISTICS = {f"{part}{k}": normal(4) for k in range(3) for part in "gbm"} | {
 CONSTANTS = {
     "w": normal(4, 4, 3, 3), "p": normal(4, 4, 1, 1), "c": normal(4), "w2": normal(4, 2, 3, 3),
     "d": normal(4, 1, 3, 3), "d1": normal(4, 1, 1, 1), "big": normal(4, 1, 5, 5),
-    "gain": normal(4, 1, 1), "row": normal(4, 4, 1, 3), "whole": normal(4, 4, 6, 5), **STATISTICS,
+    "half1": normal(4, 2, 3, 3), "half2": normal(4, 2, 3, 3), "most": normal(4, 3, 3, 3),
+    "one": [1], "four": [4], "gain": normal(4, 1, 1), "row": normal(4, 4, 1, 3),
+    "whole": normal(4, 4, 6, 5), **STATISTICS,
 }  # fmt: skip
 NORM = "BatchNormalization({0}, g{1}, b{1}, m{1}, v{1})"
 THREE = (
@@ -57,6 +59,10 @@ BRANCHES = {
     "a sum of sums, scaled": "s = Conv<pads=[1,1,1,1], group=4>(a, d) "
         f"o = {NORM.format('a', 0)} t = Sub(s, o) r = Mul(t, gain) u = Conv<group=4>(a, d1) j = "
         "Add(r, u) n = Add(a, j)",
+    "parts of the input": "u, v = Split<axis=1, num_outputs=2>(a) "
+        "s = Conv<pads=[1,1,1,1]>(u, half1, c) o = Conv<pads=[1,1,1,1]>(v, half2) n = Add(s, o)",
+    "parts by Slice, and all of it": "u = Slice(a, one, four, one) "
+        "s = Conv<pads=[1,1,1,1]>(u, most) o = Conv(a, p) n = Add(s, o)",
     "norm behind": f"s = Conv<pads=[1,1,1,1]>(a, w) o = Conv(a, p) t = Add(s, o) "
         f"n = {NORM.format('t', 0)}",
 }  # fmt: skip
@@ -130,12 +136,17 @@ DENSE = {
     "biases": "l0 = MatMul(a, q) l = Add(l0, c5) r0 = MatMul(a, u) r = Add(c5, r0) n = Add(l, r)",
     "less": "l = MatMul(a, q) r = MatMul(a, u) n = Sub(r, l)",
     "low rank": "l = MatMul(a, q) e = MatMul(a, f) g = MatMul(e, h) r = Mul(g, half) n = Add(l, r)",
+    "parts": "u1, u2 = Split<axis=2>(a, parts) l = MatMul(u1, f1) r = MatMul(u2, f2) n = Add(l, r)",
+    "parts by Slice": "u1 = Slice(a, zero, two, last) u2 = Slice(a, two, five, last) "
+    "l = MatMul(u1, f1) r = MatMul(u2, f2) k = Add(l, r) n = Add(k, c5)",
     "and itself": "l = MatMul(a, q) k = Add(a, l) r = MatMul(a, u) n = Add(k, r)",
     "and itself, scaled": "l = MatMul(a, q) r = Mul(a, c5) k = MatMul(a, u) p = Add(l, r) "
     "n = Sub(p, k)",
 }
 WEIGHTS = {"q": normal(5, 5), "u": normal(5, 5), "f": normal(5, 2), "h": normal(2, 5),
-           "c5": normal(5), "half": 0.5, "out": normal(5, 3)}  # fmt: skip
+           "f1": normal(2, 5), "f2": normal(3, 5), "parts": [2, 3], "zero": [0], "two": [2],
+           "five": [5], "last": [-1], "c5": normal(5), "half": 0.5,
+           "out": normal(5, 3)}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", DENSE)

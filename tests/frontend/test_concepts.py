@@ -43,6 +43,10 @@ CONSTANTS = {
     "zg": np.zeros(2, np.float32), "halves": [0, 2, 2, 6], "inner": [2, 3],
     "flat": [0, -1], "pad": [0, 0, 0, 0, 0, 1],
     "start": [0], "end": [6], "axis": [2], "wide": [0, 4, 6, 1], "drop": [3],
+    "by_rows": [-1, 6], "tall": np.ones((1, 6, 1), np.float32), "warm": 0.6, "tileby": [1, 1, 6],
+    "late3": [0, 4, 3, 2], "around": [1, 3], "three_groups": [0, 3, -1], "turned": [0, 6, 4],
+    "o3": np.ones(3, np.float32), "z3": np.zeros(3, np.float32),
+    "g32": GAIN.reshape(3, 2), "b32": SHIFT.reshape(3, 2),
     "c1": 2**-0.5, "c2": 0.7978845608, "c3": 0.044715, "three": 3.0,
 }  # fmt: skip
 
@@ -68,6 +72,17 @@ SOFTMAX = {
     "mean": "e = Exp(a) s = ReduceMean(e, last) q = Div(e, s) n = Div(q, six)",
     "expanded": "e = Exp(a) s = ReduceSum(e, last) h = Shape(a) u = Expand(s, h) n = Div(e, u)",
     "floor of the sum": "e = Exp(a) s = ReduceSum(e, last) t = Max(s, tiny) n = Div(e, t)",
+    "sum of absolute values": "e = Exp(a) s = ReduceL1(e, last) n = Div(e, s)",
+    "one over exp of minus": "k = Neg(a) e = Exp(k) r = Reciprocal(e) s = ReduceSum(r, last) "
+        "n = Div(r, s)",
+    "sum by a convolution": "t = Transpose<perm=[0, 2, 1]>(a) e = Exp(t) s = Conv(e, tall) "
+        "q = Div(e, s) n = Transpose<perm=[0, 2, 1]>(q)",
+    "exponentials scaled": "e = Exp(a) k = Mul(e, two) s = ReduceSum(k, last) n = Div(k, s)",
+    "shifted by a number": "d = Sub(a, two) n = Softmax(d)",
+    "rows in one batch": "f = Reshape(a, by_rows) e = Exp(f) s = ReduceSum(e, rows) q = Div(e, s) "
+        "h = Shape(a) n = Reshape(q, h)",
+    "tiled": "e = Exp(a) s = ReduceSum(e, last) t = Tile(s, tileby) n = Div(e, t)",
+    "exp of log of the operator": "p = Softmax(a) l = Log(p) n = Exp(l)",
     "less the largest of all": "m = ReduceMax(a) d = Sub(a, m) e = Exp(d) s = ReduceSum(e, last) "
         "n = Div(e, s)",
     "less the mean": "m = ReduceMean(a, last) d = Sub(a, m) e = Exp(d) s = ReduceSum(e, last) "
@@ -89,6 +104,16 @@ TWO_AXES = {
     "less the largest": "m = ReduceMax(a, both) d = Sub(a, m) e = Exp(d) s = ReduceSum(e, both) "
         "n = Div(e, s)",
 }  # fmt: skip
+WARM = {
+    "operator": "d = Mul(a, warm) n = Softmax(d)",
+    "power of exponentials": "e = Exp(a) k = Pow(e, warm) s = ReduceSum(k, last) n = Div(k, s)",
+    "power of the operator": "p = Softmax(a) k = Pow(p, warm) s = ReduceSum(k, last) n = Div(k, s)",
+}  # fmt: skip
+LOGARITHM = {
+    "operator": "n = LogSoftmax(a)",
+    "of the operator": "p = Softmax(a) n = Log(p)",
+    "of a quotient": "e = Exp(a) s = ReduceSum(e, last) q = Div(e, s) n = Log(q)",
+}  # fmt: skip
 QUIET = {
     "operator": "w = Pad(a, pad, zero) p = Softmax(w) n = Slice(p, start, end, axis)",
     "one in the sum": "e = Exp(a) s = ReduceSum(e, last) t = Add(s, one) n = Div(e, t)",
@@ -107,6 +132,8 @@ MASKED = {
     "exp times a cast": "e = Exp(a) c = Cast<to=1>(mask) k = Mul(c, e) t = ReduceSum(k, last) "
         "n = Div(k, t)",
     "less the largest": "m = ReduceMax(a, last) d = Sub(a, m) e = Exp(d) k = Mul(e, numbers) "
+        "t = ReduceSum(k, last) n = Div(k, t)",
+    "masked behind and divided again": "p = Softmax(a) k = Where(mask, p, zero) "
         "t = ReduceSum(k, last) n = Div(k, t)",
 }  # fmt: skip
 SEEN = "k0 = MatMul(x, w_other) c = Greater(k0, low_seen)"
@@ -167,6 +194,11 @@ LAYER_NORM = {
         f"v = GlobalAveragePool(q) e = Add(v, eps) r = Sqrt(e) k = Div(d, r) {SCALED}",
     "standardized input": f"{VARIANCE} e = Add(v, eps) r = Sqrt(e) z = Neg(d) y1 = Neg(z) "
         f"k = Div(y1, r) {SCALED}",
+    "transposed": "t0 = Transpose<perm=[0, 2, 1]>(a) m = ReduceMean(t0, rows) d = Sub(t0, m) "
+        "q = Mul(d, d) v = ReduceMean(q, rows) e = Add(v, eps) r = Sqrt(e) k0 = Div(d, r) "
+        f"k = Transpose<perm=[0, 2, 1]>(k0) {SCALED}",
+    "operator, transposed": "t0 = Transpose<perm=[1, 0, 2]>(a) k0 = LayerNormalization"
+        f"<epsilon=0.001>(t0, o6) k = Transpose<perm=[1, 0, 2]>(k0) {SCALED}",
     "constants within": f"{CENTERED} h = Mul(d, g) q = Mul(d, d) v = ReduceMean(q, last) "
         "e = Add(v, eps) r = Sqrt(e) k = Div(h, r) n = Add(k, b)",
 }  # fmt: skip
@@ -199,6 +231,17 @@ GROUP_NORM["scaled in groups"] = (
     "v = ReduceMean(q, inner) e = Add(v, eps) r = Sqrt(e) i = Reciprocal(r) s = Mul(i, gg) "
     "o = Mul(a2, s) j = Neg(m) p = Mul(j, s) t = Add(p, bg) k = Add(o, t) n = Reshape(k, shape)"
 )
+LAST_GROUPS = {
+    "transposed": "t0 = Transpose<perm=[0, 2, 1]>(a) f = Reshape(t0, three_groups) k0 = "
+        "InstanceNormalization<epsilon=0.001>(f, o3, z3) u = Reshape(k0, turned) "
+        "k = Transpose<perm=[0, 2, 1]>(u) h = Mul(k, g) n = Add(h, b)",
+    "channels last": "f = Reshape(a, late3) m = ReduceMean(f, around) d = Sub(f, m) q = Mul(d, d) "
+        "v = ReduceMean(q, around) e = Add(v, eps) r = Sqrt(e) k0 = Div(d, r) "
+        f"k = Reshape(k0, shape) {SCALED}",
+    "Keras": "f = Reshape(a, late3) m = ReduceMean(f, around) d = Sub(f, m) q = Mul(d, d) "
+        "v = ReduceMean(q, around) e = Add(v, eps) r = Sqrt(e) i = Reciprocal(r) s = Mul(i, g32) "
+        "o = Mul(f, s) p = Mul(m, s) t = Sub(b32, p) k = Add(o, t) n = Reshape(k, shape)",
+}  # fmt: skip
 STANDARDIZED = {
     "σ + ε": f"{VARIANCE} r = Sqrt(v) e = Add(r, eps) k = Div(d, e) {SCALED}",
     "norm": f"{CENTERED} l = ReduceL2(d, last) r = Div(l, root) e = Add(r, eps) k = Div(d, e) "
@@ -286,7 +329,8 @@ GATE = {
 }  # fmt: skip
 
 TABLES = {
-    "softmax": SOFTMAX, "axis one": AXIS_ONE, "two axes": TWO_AXES, "quiet": QUIET,
+    "softmax": SOFTMAX, "axis one": AXIS_ONE, "two axes": TWO_AXES, "warm": WARM,
+    "logarithm": LOGARITHM, "last groups": LAST_GROUPS, "quiet": QUIET,
     "masked": MASKED, "masked by an input": MASKED_BY_INPUT,
     "divided late": LATE, "LayerNorm": LAYER_NORM, "RMSNorm": RMS_NORM,
     "shifted RMSNorm": SHIFTED_RMS_NORM,
@@ -304,7 +348,7 @@ CASES = [
     for table, rows in TABLES.items()
     for name in list(rows)[1:]
     for method in METHODS
-    if method not in ALIKE or table == "gate" or name == list(rows)[1]
+    if method not in ALIKE or table == "gate" or name in (list(rows)[1], "shifted by a number")
 ]
 
 

@@ -18,6 +18,9 @@ V, C = (rng.standard_normal(size).astype(np.float32) for size in ((12, 4), 4))
 CONSTANTS = {
     "w": W, "b": B, "w3": W.reshape(6, 3, 4), "b2": B.reshape(3, 4), "v": V, "c": C,
     "w_out_first": W.reshape(6, 3, 4).transpose(1, 2, 0).copy(), "v3": V.reshape(3, 4, 4),
+    "w1": W[:, :5].copy(), "w2": W[:, 5:].copy(), "d1": 2 * W[:, :5], "d2": 2 * W[:, 5:],
+    "b1": 2 * B[:5], "b2only": np.r_[np.zeros(5), 2 * B[5:]].astype(np.float32), "half": 0.5,
+    "z": rng.standard_normal((6, 12)).astype(np.float32), "less": -B,
     "b4": B.reshape(1, 1, 3, 4), "part": [0, 5, 3, 4], "whole": [0, 5, 12],
 }  # fmt: skip
 IN = {
@@ -27,6 +30,18 @@ IN = {
     "Einsum": 'm = Einsum<equation="btc,chd->bthd">(x, w3) h = Add(m, b2)',
     "Einsum, weight first": 'm = Einsum<equation="chd,btc->bthd">(w3, x) h = Add(m, b2)',
     "Einsum, channels first": 'm = Einsum<equation="btc,hdc->bthd">(x, w_out_first) h = Add(m, b2)',
+}  # fmt: skip
+IN |= {
+    "joined, then the bias": "m1 = MatMul(x, w1) m2 = MatMul(x, w2) m = Concat<axis=-1>(m1, m2) "
+        "a = Add(m, b) h = Reshape(a, part)",
+    "joined, biased, scaled": "m1 = MatMul(x, d1) k1 = Add(m1, b1) m2 = MatMul(x, d2) "
+        "m = Concat<axis=-1>(k1, m2) k = Add(m, b2only) a = Mul(k, half) h = Reshape(a, part)",
+}  # fmt: skip
+SUMS = {
+    "bias first": "m = MatMul(x, w) k = Add(m, b) tx = Tanh(x) oz = MatMul(tx, z) a = Add(k, oz)",
+    "bias last": "m = MatMul(x, w) tx = Tanh(x) oz = MatMul(tx, z) k = Add(m, oz) a = Add(k, b)",
+    "subtracted": "m = MatMul(x, w) tx = Tanh(x) oz = MatMul(tx, z) k = Add(m, oz) "
+        "a = Sub(k, less)",
 }  # fmt: skip
 OUT = {
     "MatMul": "f = Reshape(t, whole) o = MatMul(f, v) y = Add(o, c)",
@@ -60,6 +75,42 @@ def test_one_layer_has_one_relevance(first: str, last: str, composite: str) -> N
     expected, _ = relevance(IN["MatMul"], OUT["MatMul"], composite)
     for symbolic in ((0,), ()):
         assert_close(relevance(IN[first], OUT[last], composite, symbolic)[0], expected)
+
+
+@pytest.mark.parametrize("composite", ["attnlrp", "gamma"])
+@pytest.mark.parametrize("name", list(SUMS)[1:])
+def test_a_bias_of_a_sum_is_that_of_its_first_layer(name: str, composite: str) -> None:
+    found = [
+        relevance(f"{SUMS[k]} h = Reshape(a, part)", OUT["MatMul"], composite)[0]
+        for k in ("bias first", name)
+    ]
+    assert_close(found[1], found[0])
+
+
+AVERAGES = {
+    "mean": "r = ReduceMean(x, two)",
+    "column": "r = MatMul(x, sixth)",
+    "pool": "r = AveragePool<kernel_shape=[6]>(x)",
+    "kernel a channel": "r = Conv<group=5>(x, boxes)",
+    "pointwise": "u = Transpose<perm=[0, 2, 1]>(x) c0 = Conv(u, point) r = Transpose<perm=[0, 2, "
+        "1]>(c0)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(AVERAGES)[1:])
+def test_weights_that_are_all_alike_are_an_average(name: str) -> None:
+    constants = {
+        "two": [2], "sixth": np.full((6, 1), 1 / 6), "boxes": np.full((5, 1, 6), 1 / 6),
+        "point": np.full((1, 6, 1), 1 / 6), "o": rng.standard_normal((1, 3)).astype(np.float32),
+    }  # fmt: skip
+    found = []
+    for fragment in (AVERAGES["mean"], AVERAGES[name]):
+        body = f"{fragment} t = Tanh(r) y = MatMul(t, o)"
+        used = {k: v for k, v in constants.items() if re.search(rf"[(\s]{k}[,)]", body)}
+        compiled = lrp_onnx.compile(network(body, SHAPE, **used), "alpha2-beta1", target="all")
+        x = np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32)
+        found.append(run(compiled.model, {"x": x})["x_relevance"])
+    assert_close(found[1], found[0])
 
 
 @pytest.mark.parametrize("name", LEFT)

@@ -12,19 +12,24 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from lrp_onnx.frontend.canonize.apart import bring_together
+from lrp_onnx.frontend.canonize.averages import averages
 from lrp_onnx.frontend.canonize.batchnorm import fold_batchnorm_before, fold_batchnorm_behind
 from lrp_onnx.frontend.canonize.branches import merge_branches
 from lrp_onnx.frontend.canonize.cells import mark_cells
 from lrp_onnx.frontend.canonize.dense import add_biases, plain_gemms
 from lrp_onnx.frontend.canonize.dense_branches import merge_dense_branches
 from lrp_onnx.frontend.canonize.dense_einsum import dense_einsums
+from lrp_onnx.frontend.canonize.joined import scale_before_joins
 from lrp_onnx.frontend.canonize.knots import open_at_knots
 from lrp_onnx.frontend.canonize.lookup import lookups
 from lrp_onnx.frontend.canonize.masked import finite_twins
+from lrp_onnx.frontend.canonize.norm_affine import fold_behind_norms
 from lrp_onnx.frontend.canonize.padding import explicit_pads, fold_pads
 from lrp_onnx.frontend.canonize.recognize import recognize
 from lrp_onnx.frontend.canonize.scaled import scale_first_factor
 from lrp_onnx.frontend.canonize.scans import mark_scans
+from lrp_onnx.frontend.canonize.shifts import unshifted_softmaxes
+from lrp_onnx.frontend.canonize.sum_biases import bring_biases
 from lrp_onnx.frontend.canonize.transposed import single_transposes
 from lrp_onnx.frontend.canonize.variadic import binary_sums
 from lrp_onnx.graph.annotations import share_aliases
@@ -38,8 +43,11 @@ REWRITES = (
     binary_sums,
     lookups,
     single_transposes,
+    averages,
     bring_together,
     recognize,  # a norm's scale and bias are its own, not of a linear node near it
+    fold_behind_norms,
+    unshifted_softmaxes,
     finite_twins,
     open_at_knots,
     scale_first_factor,
@@ -48,6 +56,8 @@ REWRITES = (
     merge_dense_branches,
     explicit_pads,
     fold_pads,
+    scale_before_joins,
+    bring_biases,
     add_biases,
     fold_batchnorm_behind,  # what follows a linear node belongs to it, before the next one takes it
     merge_branches,

@@ -2,9 +2,10 @@
 
 y = scale·x + shift along an axis, the same for everything else: BatchNormalization, whose scale is
 γ/√(v+ε) and shift β − μ·scale, and Add, Sub, Mul, Div with a constant that varies along that axis
-only, Neg, in a row.  Of two in a row, s₂·(s₁·x + t₁) + t₂, the scale is s₁·s₂ and the shift
-s₂·t₁ + t₂.  A node that moves whole entries of that axis (Transpose, Squeeze, Unsqueeze, some
-Reshapes) commutes with them: only the axis is another one behind it.
+only, Neg, a convolution of one weight a channel, in a row.  Of two in a row, s₂·(s₁·x + t₁) + t₂,
+the scale is s₁·s₂ and the shift s₂·t₁ + t₂.  A node that moves whole entries of that axis
+(Transpose, Squeeze, Unsqueeze, some Reshapes) commutes with them: only the axis is another one
+behind it.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ def affine_of(node: ir.Node, position: int, axis: int, size: int) -> Affine | No
         return None
     if node.op_type == "BatchNormalization":
         return _batch_normalization(node, size) if (position, axis) == (0, 1) else None
+    if node.op_type == "Conv":
+        return _pointwise(node, size) if (position, axis) == (0, 1) else None
     one, none = np.ones(size), np.zeros(size)
     if node.op_type == "Neg":
         return Affine(-one, none)
@@ -75,6 +78,24 @@ def _batch_normalization(node: ir.Node, size: int) -> Affine | None:
         return None
     scale = gamma / np.sqrt(divisor)
     return Affine(scale, beta - mean * scale)
+
+
+def _pointwise(node: ir.Node, size: int) -> Affine | None:
+    """Of a convolution that looks at each element alone."""
+    kernel = array_of(node.inputs[1])
+    bias = array_of(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(size)
+    if kernel is None or bias is None or kernel.size not in (size, size * size):
+        return None
+    moves = any(node.attributes.get_ints("pads", ())) or any(
+        stride != 1 for stride in node.attributes.get_ints("strides", ())
+    )
+    if moves or any(n != 1 for n in kernel.shape[2:]) or len(kernel) != size:
+        return None
+    matrix = kernel.reshape(size, -1)
+    if matrix.shape[1] == 1 and node.attributes.get_int("group", 1) == size:
+        return Affine(matrix[:, 0], bias)
+    diagonal = matrix.shape[1] == size and (matrix == np.diag(matrix.diagonal())).all()
+    return Affine(matrix.diagonal().copy(), bias) if diagonal and size > 1 else None
 
 
 def _along(constant: ir.Value | None, x: ir.Value | None, axis: int) -> Float | None:

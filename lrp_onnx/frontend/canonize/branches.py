@@ -7,13 +7,14 @@ as it is where a network was merged before export:
 
 A branch is a convolution, its kernel padded with zeros to the largest; a scale and shift of the
 channels, the identity among them, whose kernel is a unit one; or an average over windows.  Groups
-become as few as the branches need.  x beside one branch alone is a residual sum and stays one.
+become as few as the branches need.  A convolution of a part of x's channels is one of x whose other
+weights are 0.  x beside one branch alone is a residual sum and stays one.
 Source: Ding et al. 2021, RepVGG: making VGG-style ConvNets great again, section 3.3.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
 from typing import Any
 
@@ -27,6 +28,7 @@ from lrp_onnx.frontend.canonize.sums import (
     common_sources,
     fits,
     is_own,
+    selected,
     sums_of,
     terms_of,
     write_sum,
@@ -78,7 +80,7 @@ def merge_branches(model: ir.Model) -> bool:
 def _merged(graph: ir.Graph, root: ir.Node) -> bool:
     terms = terms_of(root)
     for x in common_sources(terms):
-        read = [_convolution(value) if is_own(value) else None for value, _ in terms]
+        read = [_of(x, _convolution(value)) if is_own(value) else None for value, _ in terms]
         like = next((branch for branch in read if branch is not None and branch.x is x), None)
         if like is None:
             continue
@@ -96,6 +98,19 @@ def _merged(graph: ir.Graph, root: ir.Node) -> bool:
             _write(graph, root, total, rest)
             return True
     return False
+
+
+def _of(x: ir.Value, branch: _Branch | None) -> _Branch | None:
+    """A branch of a part of x's channels as one of x; others as they are."""
+    while branch is not None and branch.x is not x:
+        part = selected(branch.x, 1) if is_own(branch.x) else None
+        if part is None:
+            return branch
+        whole, start, stop, size = part
+        weight = np.zeros((len(branch.weight), size, *branch.weight.shape[2:]))
+        weight[:, start:stop] = branch.in_groups(1)
+        branch = replace(branch, x=whole, weight=weight, group=1)
+    return branch
 
 
 def _convolution(value: ir.Value) -> _Branch | None:

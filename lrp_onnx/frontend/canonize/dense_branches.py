@@ -2,7 +2,9 @@
 
     x·A + s·(x·B)·C + b = x·(A + s·B·C) + b,
 
-as of a low-rank adapter that was not merged; x itself counts as x·1 beside two of them.
+as of a low-rank adapter that was not merged; x itself counts as x·1 beside two of them.  What is
+multiplied may be a part of x, as where a product is shared out among devices: [x₁, x₂]·[A₁; A₂] =
+x₁·A₁ + x₂·A₂.
 Source: Hu et al. 2022, LoRA: low-rank adaptation of large language models, section 4.1.
 """
 
@@ -20,6 +22,7 @@ from lrp_onnx.frontend.canonize.sums import (
     common_sources,
     fits,
     is_own,
+    selected,
     sums_of,
     terms_of,
     write_sum,
@@ -41,6 +44,8 @@ class _Map:
     matrix: Float | None
     scale: Float
     bias: Float
+    weighted: bool = False
+    """Whether the matrix is made of weights: a part of x is x times ones and zeros."""
 
     def whole(self, rows: int) -> Float:
         """The matrix with its scale."""
@@ -61,7 +66,7 @@ def _merged(graph: ir.Graph, root: ir.Node) -> bool:
         own = [_map_of(value, x) for value, _ in terms]
         parts = [(m, sign) for m, (_, sign) in zip(own, terms, strict=True) if m is not None]
         sizes = {m.matrix.shape for m, _ in parts if m.matrix is not None}
-        if sum(m.matrix is not None for m, _ in parts) < 2 or len(sizes) != 1:
+        if sum(m.weighted for m, _ in parts) < 2 or len(sizes) != 1:
             continue
         rows, columns = sizes.pop()
         if rows != columns and any(m.matrix is None for m, _ in parts):
@@ -84,13 +89,14 @@ def _map_of(value: ir.Value, x: ir.Value, left: int = FARTHEST) -> _Map | None:
     if left < 0 or node is None or node.domain or not is_own(value):
         return None
     at = next((k for k, v in enumerate(node.inputs) if v is not None and array_of(v) is None), 0)
-    step = _step(node, at) if node.inputs else None
+    step = (_step(node, at) or _selection(value)) if node.inputs else None
     source = node.inputs[at] if step is not None else None
     before = None if source is None else _map_of(source, x, left - 1)
     if before is None or step is None:
         return None
     if step.matrix is None:
-        return _Map(before.matrix, before.scale * step.scale, before.bias * step.scale + step.bias)
+        bias = before.bias * step.scale + step.bias
+        return _Map(before.matrix, before.scale * step.scale, bias, before.weighted)
     rows, columns = step.matrix.shape
     if before.matrix is None:
         matrix = np.broadcast_to(before.scale, rows)[:, None] * step.matrix
@@ -98,7 +104,8 @@ def _map_of(value: ir.Value, x: ir.Value, left: int = FARTHEST) -> _Map | None:
         return None
     else:
         matrix = before.whole(rows) @ step.matrix
-    return _Map(matrix, np.ones(1), np.broadcast_to(before.bias, rows) @ step.matrix + step.bias)
+    bias = np.broadcast_to(before.bias, rows) @ step.matrix + step.bias
+    return _Map(matrix, np.ones(1), bias, step.weighted or before.weighted)
 
 
 def _step(node: ir.Node, at: int) -> _Map | None:
@@ -110,6 +117,15 @@ def _step(node: ir.Node, at: int) -> _Map | None:
         return None
     step = affine_of(node, at, len(x.shape) - 1, constant.size)
     return None if step is None else _Map(None, step.scale, step.shift)
+
+
+def _selection(value: ir.Value) -> _Map | None:
+    """A part of a tensor along its last axis."""
+    part = selected(value, len(value.shape) - 1) if value.shape is not None else None
+    if part is None or part[3] * (part[2] - part[1]) > MOST:
+        return None
+    _, start, stop, size = part
+    return _Map(np.eye(size)[:, start:stop], np.ones(1), np.zeros(1))
 
 
 def _product(node: ir.Node) -> _Map | None:
@@ -124,7 +140,8 @@ def _product(node: ir.Node) -> _Map | None:
         if own is None or own.size not in (1, *own.shape[-1:]):
             return None
         bias = own.reshape(-1)
-    return _Map(matrix.T if node.attributes.get_int("transB", 0) else matrix, np.ones(1), bias)
+    turned = bool(node.attributes.get_int("transB", 0))
+    return _Map(matrix.T if turned else matrix, np.ones(1), bias, weighted=True)
 
 
 def _write(

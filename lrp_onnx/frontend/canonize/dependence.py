@@ -18,21 +18,27 @@ TOLERANCE = 2e-6
 
 @dataclass(frozen=True)
 class Together:
-    """The axes over which elements depend on each other; along axis 1 within groups, perhaps."""
+    """The axes over which elements depend on each other; along one, the channels', within groups,
+    perhaps.
+    """
 
     axes: tuple[int, ...]
     groups: int = 1
+    channels: int = 1
 
     def apart(self, x: Float) -> Float:
         """The same elements with the groups on an axis of their own."""
         if self.groups == 1:
             return x
-        return x.reshape(x.shape[0], self.groups, -1, *x.shape[2:])
+        before, behind = x.shape[: self.channels], x.shape[self.channels + 1 :]
+        return x.reshape(*before, self.groups, -1, *behind)
 
     @property
     def apart_axes(self) -> tuple[int, ...]:
         """The axes where the groups have an axis of their own."""
-        return self.axes if self.groups == 1 else tuple(axis + 1 for axis in self.axes)
+        if self.groups == 1:
+            return self.axes
+        return tuple(axis + (axis >= self.channels) for axis in self.axes)
 
 
 def together(probe: Probe, shape: tuple[int, ...]) -> Together | None:
@@ -75,15 +81,22 @@ def _in_groups(
     axes: tuple[int, ...],
     place: tuple[int, ...],
 ) -> Together | None:
-    """Where one block of the channels changed."""
+    """Where one block of the channels changed, along axis 1 or the last, and all of a sample
+    else.
+    """
+    if axes != tuple(range(1, changed.ndim)):
+        return None
     partly = [axis for axis in axes if len(met[axis]) < changed.shape[axis]]
-    if partly != [1] or changed.sum() != np.prod([len(places) for places in met]):
+    if partly not in ([1], [changed.ndim - 1]):
         return None
-    size, block = changed.shape[1], len(met[1])
-    first = place[1] // block * block
-    if size % block or list(met[1]) != list(range(first, first + block)):
+    if changed.sum() != np.prod([len(places) for places in met]):
         return None
-    return Together(axes, size // block)
+    (axis,) = partly
+    size, block = changed.shape[axis], len(met[axis])
+    first = place[axis] // block * block
+    if size % block or list(met[axis]) != list(range(first, first + block)):
+        return None
+    return Together(axes, size // block, axis)
 
 
 def rescales(probe: Probe, shape: tuple[int, ...]) -> bool:

@@ -115,7 +115,7 @@ def _parameter_axes(met: Together, rank: int) -> Iterator[tuple[int, ...]]:
     have an axis of their own.
     """
     if met.groups > 1:
-        yield (1,)
+        yield (met.channels,)
         return
     yield met.axes
     others = [axis for axis in range(rank) if axis not in met.axes]

@@ -38,11 +38,18 @@ def write_norm(build: Build, norm: Norm, x: ir.Value) -> ir.Value | None:
 
 
 def _group_norm(build: Build, norm: Norm, x: ir.Value) -> ir.Value | None:
-    channels = x.shape[1] if x.shape is not None else None
+    at = norm.met.channels
+    channels = x.shape[at] if x.shape is not None else None
     if not norm.centered or norm.place != "in the root" or not isinstance(channels, int):
         return None
     own = {"domain": "lrp", "num_groups": norm.met.groups}
-    return _operator(build, "GroupNormalization", norm, x, (channels,), False, **own)
+    if at == 1:
+        return _operator(build, "GroupNormalization", norm, x, (channels,), False, **own)
+    order = [0, at, *(axis for axis in norm.met.axes if axis != at)]
+    first = build.op("Transpose", x, perm=order)
+    y = _operator(build, "GroupNormalization", norm, first, (channels,), False, **own)
+    y.type, y.shape = first.type, first.shape
+    return build.op("Transpose", y, perm=[order.index(axis) for axis in range(len(order))])
 
 
 def _operator(

@@ -32,25 +32,25 @@ NONLINEAR = frozenset(
 """One of these is in every softmax and norm."""
 OVER_AXES = frozenset(
     {"ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL2", "ReduceLogSumExp", "ReduceLogSum"}
-    | {"MatMul", "Gemm", "Einsum", "GlobalAveragePool", "AveragePool", "Softmax"}
+    | {"ReduceL1", "MatMul", "Gemm", "Einsum", "GlobalAveragePool", "AveragePool", "Softmax"}
     | {"LogSoftmax", "InstanceNormalization", "MeanVarianceNormalization", "LayerNormalization"}
 )
 """So is one of these: by them elements depend on each other."""
-WHOLE = ("Softmax", "LogSoftmax", "Exp", "InstanceNormalization")
+WHOLE = ("Softmax", "LogSoftmax", "Exp", "InstanceNormalization", "Log")
 """Functions of one tensor that may end a region alone."""
 NORMS = ("InstanceNormalization", "LayerNormalization", "MeanVarianceNormalization")
 """Norms that a scale or a shift behind them belongs to."""
-SCALES = ("Mul", "Add", "Sub", "Div")
+SCALES = ("Mul", "Add", "Sub", "Div", "BatchNormalization")
 AFFINE = (*SCALES, "Cast", "Reshape")
 """What may lie behind its end."""
 BEGINS = (
     *("Exp", "Pow", "Sub", "Add", "Mul", "Div", "Neg", "Clip", "Where"),
-    *("Cast", "Reshape", "Identity", "MatMul", "Gemm"),
+    *("Cast", "Reshape", "Identity", "MatMul", "Gemm", "Softmax", "Reciprocal"),
 )
 """What a concept may begin with, in front of where its values part."""
 FARTHEST = 4
 """As many dominators are tried as entries, and as many nodes behind the end."""
-MOVED = ("LogSoftmax", "Reshape", "Cast")
+MOVED = ("LogSoftmax", "Log", "Reshape", "Cast")
 """What may stand in front of such a function, besides where values meet."""
 
 
@@ -184,8 +184,10 @@ def _meets(node: ir.Node | None, dominators: Dominators) -> bool:
     if node.op_type not in WHOLE:
         return len(dominators.active(node)) > 1
     before = None if node.inputs[0] is None else node.inputs[0].producer()
-    if before is None or before.op_type in WHOLE[:1]:
+    if before is None or (before.op_type == "Softmax" and node.op_type != "Log"):
         return False
+    if node.op_type == "Log":
+        return before.op_type in ("Softmax", "Div")
     return before.op_type in MOVED or len(dominators.active(before)) > 1
 
 
@@ -214,7 +216,12 @@ def _leads_on(entry: ir.Value, dominators: Dominators) -> bool:
     scalars = [
         v for v in node.inputs if v in dominators.constants and v is not None and not v.shape
     ]
-    return not scalars or node.op_type == "Pow" or _exponent(entry)
+    return (
+        not scalars
+        or node.op_type in ("Pow", "Where")
+        or _exponent(entry)
+        or _is_exponential(entry)
+    )
 
 
 def _exponent(value: ir.Value) -> bool:
@@ -238,7 +245,7 @@ def _write(graph: ir.Graph, region: Region, concept: Concept) -> bool:
     """One operator in place of the region; its result keeps the name."""
     last, x = region.exit.producer(), region.entry
     assert last is not None
-    build = Build(graph, last, "concept")
+    build, region.exit.shape = Build(graph, last, "concept"), x.shape
     if isinstance(concept, Softmax):
         y = write_softmax(build, concept, x)
     else:

@@ -2,11 +2,12 @@
 
 With weights w and a constant k every spelling is
 
-    y = w·exp(x) / (k + Σ w·exp(x)),
+    y = w·exp(x/T) / (k + Σ w·exp(x/T)),
 
 over some axes: w is 1, or 0 where a mask leaves out; k is 0, or 1 in a "quiet" softmax, which is
-one over x and a constant log k.  y at x = 0 tells both, since Σ y is 1 less k's share.  x is what
-is computed before any maximum is subtracted: a shift cancels, whatever it is.
+one over x and a constant log k; T is a temperature.  y at x = 0 tells w and k, since Σ y is 1 less
+k's share; the slope of log y tells T.  x is what is computed before any maximum is subtracted: a
+shift cancels, whatever it is.
 Source: Bridle 1990, Probabilistic interpretation of feedforward classification network outputs.
 """
 
@@ -35,9 +36,12 @@ class Softmax:
     logarithm: bool = False
     guarded: bool = False
     """Whether rows that are masked whole are 0, not NaN."""
+    slope: float = 1.0
+    """1/T."""
 
     def __call__(self, x: Float) -> Float:
         """y."""
+        x = x * self.slope
         largest = np.maximum(x.max(self.axes, keepdims=True), np.finfo(float).min)
         powers = np.exp(x - largest) * (1.0 if self.mask is None else self.mask)
         total = powers.sum(self.axes, keepdims=True) + self.rest * np.exp(-largest)
@@ -55,12 +59,28 @@ def softmax_of(probe: Probe, met: Together, shape: tuple[int, ...]) -> Softmax |
     if softmax is None:
         return None
     rng = np.random.default_rng(0)
+    softmax = replace(softmax, slope=_slope(probe, softmax, rng.standard_normal(shape)))
     draws = [rng.standard_normal(shape) * scale for scale in (1, 3, 0.3)]
     if not all(_is(probe, softmax, x) for x in draws):
         return None
     guarded = replace(softmax, guarded=True)
     masked = _masked(draws[0], met)
     return next((s for s in (softmax, guarded) if _is(probe, s, masked)), None)
+
+
+def _slope(probe: Probe, softmax: Softmax, x: Float) -> float:
+    """1/T: how log y goes with x where nothing is masked; 1 where it cannot be told."""
+    y = probe(x)
+    if y is None:
+        return 1.0
+    with np.errstate(all="ignore"):
+        logarithms = y if softmax.logarithm else np.log(y)
+    if not np.isfinite(logarithms).any():
+        return 1.0
+    seen = np.where(np.isfinite(logarithms), 1.0, np.nan)
+    a, b = (v - np.nanmean(v, softmax.axes, keepdims=True) for v in (x * seen, logarithms * seen))
+    slope = float(np.nansum(a * b) / np.nansum(a * a))
+    return 1.0 if abs(slope - 1) < TOLERANCE else slope
 
 
 def _is(probe: Probe, softmax: Softmax, x: Float) -> bool:
@@ -112,6 +132,8 @@ def _varying(mask: Float) -> Float:
 def write_softmax(build: Build, softmax: Softmax, x: ir.Value) -> ir.Value | None:
     """The nodes that compute it of x; None where the shapes that they need are not known."""
     rank, mask = len(x.shape or ()), softmax.mask
+    if softmax.slope != 1:
+        x = build.op("Mul", x, build.like(softmax.slope, x), like=x)
     if len(softmax.axes) > 1:
         return _flattened(build, softmax, x, rank)
     if mask is not None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.graph.constants import Float, sole_reader
+from lrp_onnx.graph.constants import Float, constant_ints, sole_reader
 from lrp_onnx.graph.replacement import Build
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "common_sources",
     "fits",
     "is_own",
+    "selected",
     "sums_of",
     "terms_of",
     "write_sum",
@@ -24,7 +25,10 @@ __all__ = [
 
 Term = tuple[ir.Value, int]
 """What is added, and its sign."""
-LINEAR = ("Conv", "AveragePool", "MatMul", "Gemm", "BatchNormalization", "Mul", "Div", "Add", "Sub")
+LINEAR = (
+    *("Conv", "AveragePool", "MatMul", "Gemm", "BatchNormalization", "Mul", "Div", "Add", "Sub"),
+    *("Split", "Slice"),
+)
 FARTHEST = 8
 """As many nodes make up a branch at most."""
 
@@ -82,6 +86,31 @@ def _sources(value: ir.Value) -> Iterator[ir.Value]:
         if len(active) != 1:
             return
         (value,) = active
+
+
+def selected(value: ir.Value, axis: int) -> tuple[ir.Value, int, int, int] | None:
+    """What a value is a part of along an axis, where the part begins and ends, and the whole size;
+    None where it is none, or leaves elements out in between.
+    """
+    node = value.producer()
+    x = None if node is None or node.domain or not node.inputs else node.inputs[0]
+    if node is None or x is None or x.shape is None or value.shape is None:
+        return None
+    size, length = x.shape[axis], value.shape[axis]
+    if not isinstance(size, int) or not isinstance(length, int):
+        return None
+    if node.op_type == "Split" and node.attributes.get_int("axis", 0) % len(x.shape) == axis:
+        before = [v.shape[axis] for v in node.outputs[: value.index()] if v.shape is not None]
+        start = sum(n for n in before if isinstance(n, int))
+        return (x, start, start + length, size) if len(before) == value.index() else None
+    if node.op_type != "Slice":
+        return None
+    starts, _, axes, steps = (constant_ints(v) for v in (*node.inputs[1:], None, None)[:4])
+    one = starts is not None and len(starts) == 1 and steps in (None, [1])
+    if not one or starts is None or axes is None or axes[0] % len(x.shape) != axis:
+        return None
+    start = max(starts[0] + size if starts[0] < 0 else starts[0], 0)
+    return x, start, start + length, size
 
 
 def fits(dtype: ir.DataType | None, *arrays: Float) -> bool:

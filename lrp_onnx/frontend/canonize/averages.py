@@ -1,0 +1,71 @@
+"""A sum or an average in the form of weights that are all alike is a sum or an average.
+
+    Conv of one kernel a channel with all weights w:      Πk·w · AveragePool(x),
+    Conv of one output channel, 1 × 1, all weights w:     C·w · ReduceMean(x) over the channels,
+    x·M with M a column of n weights w:                   n·w · ReduceMean(x) over the last axis.
+
+Their rule is that of sums, which have no weights.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from lrp_onnx.graph.constants import Float, array_of
+from lrp_onnx.graph.replacement import Build
+
+__all__ = ["averages"]
+
+
+def averages(model: ir.Model) -> bool:
+    """Write such nodes as AveragePool or ReduceMean, times a number where it is not 1."""
+    nodes = [n for n in model.graph if n.op_type in ("Conv", "MatMul") and not n.domain]
+    return sum(_averages(model.graph, node) for node in nodes) > 0
+
+
+def _averages(graph: ir.Graph, node: ir.Node) -> bool:
+    x, weight = node.inputs[0], array_of(node.inputs[1])
+    if x is None or weight is None or weight.size < 2 or (weight != weight.flat[0]).any():
+        return False
+    if not weight.flat[0]:
+        return False
+    build = Build(graph, node, "average")
+    y = _of_matrix(build, x, weight) if node.op_type == "MatMul" else _of_kernel(build, x, weight)
+    if y is None:
+        return False
+    factor = float(weight.flat[0]) * _count(weight)
+    if abs(factor - 1) > 1e-6:
+        y = build.op("Mul", y, build.like(factor, x), like=node.outputs[0])
+    build.replace(y)
+    return True
+
+
+def _count(weight: Float) -> int:
+    """How many elements are averaged."""
+    return weight.size if weight.shape[0] == 1 or weight.ndim == 2 else int(weight[0].size)
+
+
+def _of_matrix(build: Build, x: ir.Value, matrix: Float) -> ir.Value | None:
+    if matrix.ndim != 2 or matrix.shape[1] != 1:
+        return None
+    return build.op("ReduceMean", x, build.ints(-1), keepdims=1, like=build.node.outputs[0])
+
+
+def _of_kernel(build: Build, x: ir.Value, kernel: Float) -> ir.Value | None:
+    conv, rank = build.node, kernel.ndim
+    bias = array_of(conv.inputs[2]) if len(conv.inputs) > 2 else np.zeros(1)
+    auto = conv.attributes.get_string("auto_pad", "NOTSET") != "NOTSET"
+    dilated = any(d != 1 for d in conv.attributes.get_ints("dilations", ()))
+    if bias is None or bias.any() or auto or dilated or rank < 3:
+        return None
+    y, group = conv.outputs[0], conv.attributes.get_int("group", 1)
+    moves = ("strides", "pads")
+    own = {k: [*conv.attributes.get_ints(k, ())] for k in moves if k in conv.attributes}
+    if group == kernel.shape[0] and kernel.shape[1] == 1 and np.prod(kernel.shape[2:]) > 1:
+        size = list(kernel.shape[2:])
+        return build.op("AveragePool", x, kernel_shape=size, count_include_pad=1, like=y, **own)
+    pointwise = all(n == 1 for n in kernel.shape[2:]) and kernel.shape[0] == 1 and group == 1
+    if not pointwise or any(n != 1 for n in own.get("strides", [])) or any(own.get("pads", [])):
+        return None
+    return build.op("ReduceMean", x, build.ints(1), keepdims=1, like=y)
