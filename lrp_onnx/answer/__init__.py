@@ -7,5 +7,6 @@
 - open_model: compiled for the inputs, or compiled already; each_output: several explained outputs
 - results: checked and brought into shape; samples, explained, explained_entry: in words
 - destination: where answers go; output_files: picture, page or arrays; own_page: tables, sound,
-  series and volumes; folder_index: the page beside a folder's answers
+  series and volumes; folder_index: the page beside a folder's answers; folder_record: which of
+  them an earlier run has made; class_names: those that are given, or that the model holds
 """

@@ -1,13 +1,14 @@
 """The command `explain` on many files: each a sample, in batches, with an answer of its own.
 
-A file that cannot be read or explained is left out and named; the others are done.
+A file that cannot be read or explained is left out and named; the others are done. Each answer is
+written when it is there; in a folder of answers a second run explains what the first did not.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,13 +17,15 @@ from lrp_onnx.answer.each_output import by_output, output_paths
 from lrp_onnx.answer.explain_one import Answer, Written, write_result
 from lrp_onnx.answer.explained import explained_rows
 from lrp_onnx.answer.folder_index import index_paths, write_index
+from lrp_onnx.answer.folder_record import FolderRecord, answers_depend_on
 from lrp_onnx.answer.inputs import Inputs, read_inputs
 from lrp_onnx.answer.open_model import OpenModel, Request, Warn, open_model
 from lrp_onnx.answer.results import maps_as_arrays
 from lrp_onnx.answer.sample_files import SampleFiles
 from lrp_onnx.answer.samples import check_class_names, note_on
 from lrp_onnx.compiler.stages import Loaded
-from lrp_onnx.errors import CheckError, InputError
+from lrp_onnx.errors import CheckError, InputError, OutputError
+from lrp_onnx.graph.annotations import each_output
 from lrp_onnx.graph.atomic_files import atomic_group
 from lrp_onnx.graph.session import Array
 from lrp_onnx.lrp.methods import METHODS
@@ -35,6 +38,9 @@ __all__ = ["explain_many"]
 MOST_FILES = 16
 """Of so many the prediction is shown."""
 Read = Callable[[Path], Inputs]
+Places = Mapping[Path, Sequence[Path]]
+"""By file its answers, one for each explained output."""
+Results = Iterator[tuple[Path, Result, Inputs]]
 
 
 @dataclass
@@ -44,6 +50,8 @@ class _Outcome:
     written: dict[Path, list[Written]] = field(default_factory=dict)
     failed: dict[Path, str] = field(default_factory=dict)
     """The reason, by file."""
+    kept: int = 0
+    """How many were explained by an earlier run."""
 
     @contextlib.contextmanager
     def attempt(self, file: Path) -> Iterator[None]:
@@ -85,30 +93,82 @@ def explain_many(
             f"--target {options.target}: its value is for one file, and a folder is "
             "given, or several files. Name one file."
         )
-    watch.begin("explain", len(files))
     paths, place = [output_paths(path, model.outputs) for path in outputs], outputs[0].parent
-    every = [*itertools.chain(*paths)]
+    places = dict(zip(files, paths, strict=True))
     indexed = request.out.out is not None or sources.folder is not None
-    index = index_paths(place, every) if indexed else []
-    with made_folder(place), atomic_group(*every, *index) as temporary:
-        rest = iter(temporary[: len(every)])
-        places = dict(zip(files, zip(*[rest] * len(paths[0]), strict=True), strict=True))
-        results = _results(model, files, read, batch, outcome)
-        for number, (file, result, inputs) in enumerate(results):
-            if number == 0:
-                for explainer, own in by_output(model.explainer, result):
-                    check_class_names(explainer, own, model.labels)
-            with outcome.attempt(file):
-                outcome.written[file] = write_result(
-                    model, inputs, result, places[file], thumbnails=indexed
-                )
-            watch.tick()
+    with made_folder(place):
+        record = None
+        if indexed:
+            depends = answers_depend_on(request, options, original)
+            record = FolderRecord(place, depends)
+        left = _left(model, record, places, outcome)
+        watch.begin("explain", len(left))
+        try:
+            _explain(model, _results(model, left, read, batch, outcome), places, record, outcome,
+                     watch)  # fmt: skip
+        except KeyboardInterrupt:
+            done = _done(outcome, len(files), place, indexed)
+            raise OutputError(f"interrupted; {done}.") from None  # with its words it is an answer
         _check_some(files, outcome)
         if indexed:
-            answers = {file: (places[file][0], parts) for file, parts in outcome.written.items()}
-            write_index(temporary[len(every) :], answers, request.model)
+            _write_index(place, places, outcome, request)
     rows = _shown(model, sources, outcome, place)
     return Answer(rows, place, tuple(outcome.problems()))
+
+
+def _left(
+    model: OpenModel, record: FolderRecord | None, places: Places, outcome: _Outcome
+) -> list[Path]:
+    """The files that no earlier run has explained; what was said of the others is kept."""
+    parts = [] if record is None else _parts(model)
+    for file, answers in places.items():
+        told = None if record is None else record.told(file, answers, parts)
+        if told is not None:
+            outcome.written[file] = told
+    outcome.kept = len(outcome.written)
+    return [file for file in places if file not in outcome.written and file not in outcome.failed]
+
+
+def _parts(model: OpenModel) -> list[Explainer]:
+    """What explains each output, as `by_output` parts it."""
+    parts = []
+    for one in each_output(model.explainer.metadata):
+        parts.append(copy.copy(model.explainer))
+        parts[-1].metadata = one
+    return parts
+
+
+def _explain(
+    model: OpenModel, results: Results, places: Places, record: FolderRecord | None,
+    outcome: _Outcome, watch: Watch,
+) -> None:  # fmt: skip
+    """Write each answer when it is there, and note it."""
+    for number, (file, result, inputs) in enumerate(results):
+        if number == 0:
+            for explainer, own in by_output(model.explainer, result):
+                check_class_names(explainer, own, model.labels)
+        with outcome.attempt(file):
+            with atomic_group(*places[file]) as temporary:
+                told = write_result(model, inputs, result, temporary, thumbnails=record is not None)
+            if record is not None:
+                record.add(file, told)
+            outcome.written[file] = told
+        watch.tick()
+
+
+def _done(outcome: _Outcome, count: int, place: Path, indexed: bool) -> str:
+    """What an interrupted run leaves, in words."""
+    done = f"{len(outcome.written)} of {count} files are explained, and their answers stay"
+    rest = "The same command goes on with the others" if indexed else "Start again for the others"
+    return f"{done} in '{place}'. {rest}"
+
+
+def _write_index(place: Path, places: Places, outcome: _Outcome, request: Request) -> None:
+    every = [path for paths in places.values() for path in paths]
+    ordered = [file for file in places if file in outcome.written]
+    answers = {file: (places[file][0], outcome.written[file]) for file in ordered}
+    with atomic_group(*index_paths(place, every)) as temporary:
+        write_index(temporary, answers, request.model)
 
 
 def _first(files: list[Path], read: Read, outcome: _Outcome) -> Inputs:
@@ -132,7 +192,7 @@ def _check_some(files: list[Path], outcome: _Outcome) -> None:
 
 def _results(
     model: OpenModel, files: list[Path], read: Read, batch: int, outcome: _Outcome
-) -> Iterator[tuple[Path, Result, Inputs]]:
+) -> Results:
     """File, result and inputs; a file is read when its batch is run. Where a batch cannot be run
     its files are, one by one.
     """
@@ -164,7 +224,7 @@ def _shown(
     request, explainer, files = model.request, model.explainer, sources.files
     named = [
         (f"{file.name}, {part.about['output']}" if len(parts) > 1 else file.name, sample)
-        for file, parts in outcome.written.items()
+        for file, parts in sorted(outcome.written.items())
         for part in parts
         for sample in part.samples
     ]
@@ -179,10 +239,12 @@ def _shown(
     if note := note_on([sample for _, sample in named]):
         rows.append(("note", note))
     rows += _advice(explainer, request.model)
+    if outcome.kept:
+        rows.append(("kept", f"{outcome.kept} files that an earlier run has explained"))
     if outcome.failed:
         rows.append(("failed", f"{len(outcome.failed)} of {len(files)} files"))
     kinds = 1 if request.out.kind == Format.NPZ else len(model.outputs)
-    wrote = f"{kinds * len(outcome.written)} files into {place}"
+    wrote = f"{kinds * (len(outcome.written) - outcome.kept)} files into {place}"
     return [*rows, ("ran on", explainer.provider), ("wrote", wrote)]
 
 
