@@ -39,7 +39,7 @@ def explained_entry(
     place = tuple(int(k) for k in places[0])
     indices = ",".join(map(str, place))
     box = "" if head is None else _box(head, y, place, boxes)
-    name = "" if head is None else _class(head, place, labels)
+    name = _class_at(y, place, labels) if head is None else _class(head, place, labels)
     return f"{name}{float(y[place]):.5g} (entry {indices}{box})"
 
 
@@ -54,6 +54,12 @@ def _class(
     if stop is not None and stop - first == 1:
         return ""
     return f"{class_name(labels, place[axis - bool(head['batch'])] - first)}, "
+
+
+def _class_at(y: Array, place: tuple[int, ...], labels: Mapping[int, str] | None) -> str:
+    """The class of an entry where one axis alone is as long as there are names; else empty."""
+    axes = [axis for axis, size in enumerate(y.shape) if labels and size == len(labels)]
+    return f"{class_name(labels, place[axes[0]])}, " if len(axes) == 1 else ""
 
 
 def _box(head: Mapping[str, object], y: Array, place: tuple[int, ...], boxes: Array | None) -> str:

@@ -7,14 +7,14 @@ from dataclasses import dataclass, fields, replace
 from dataclasses import field as dataclass_field
 from pathlib import Path
 
+from lrp_onnx.answer.class_names import Labels, known_names
 from lrp_onnx.answer.destination import Destination
 from lrp_onnx.answer.given_target import KINDS, read_target, target_and_value
 from lrp_onnx.answer.inputs import Inputs, Reader, read_inputs, with_baselines
 from lrp_onnx.answer.results import maps_as_arrays
-from lrp_onnx.answer.samples import Labels
 from lrp_onnx.compiler.compiled import Compiled
+from lrp_onnx.compiler.named_target import names_in_model
 from lrp_onnx.compiler.stages import Loaded, compile_prepared, prepare
-from lrp_onnx.data.labels import labels_of
 from lrp_onnx.data.preprocess import Preprocess, load_preprocess
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import VERSION, each_output
@@ -111,7 +111,7 @@ def open_model(
     other = None
     if options.target == "similarity":
         other = _other_input(request, options, loaded, inputs, value, preprocess)
-    labels = None if options.labels is None else labels_of(options.labels)
+    names = names_in_model(loaded.model, options.output) if options.labels is None else {}
     conditions = read_conditions(options.conditions)
     chosen = {name: channels for name, channels in conditions.items() if channels is not None}
     listed = [name for name in conditions if name not in chosen]
@@ -135,8 +135,8 @@ def open_model(
         request=request,
         compiled=compiled,
         explainer=explainer,
-        labels=labels,
-        parameters=", ".join(f"{k}={v}" for k, v in assignment.parameters.items()),
+        labels=known_names(options.labels, names, compiled.graph, warn),
+        parameters=", ".join(f"{k}={_short(v)}" for k, v in assignment.parameters.items()),
         conserving=not chosen and not gradients and options.explain is None,
         chosen=chosen,
         target=read_target(explainer, value),
@@ -144,6 +144,13 @@ def open_model(
         hidden=frozenset({*start, *listed} - {*asked}),
         other=other,
     )
+
+
+def _short(value: object) -> str:
+    """A parameter with no more digits than are read."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(_short, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _open_compiled(
@@ -159,7 +166,8 @@ def _open_compiled(
 
     Raises TargetError for an option that is decided.
     """
-    explainer = Explainer(request.model)
+    explainer, compiled = Explainer(request.model), Compiled(loaded.model, [])
+    names = names_in_model(loaded.model) if options.labels is None else {}
     kind, other = explainer.metadata["target"], None
     _check_decided(request.model, options, kind)
     if kind in KINDS and not value:
@@ -173,9 +181,9 @@ def _open_compiled(
     warn(explainer.notice)
     return OpenModel(
         request=request,
-        compiled=Compiled(loaded.model, []),
+        compiled=compiled,
         explainer=explainer,
-        labels=None if options.labels is None else labels_of(options.labels),
+        labels=known_names(options.labels, names, compiled.graph, warn),
         parameters="",
         conserving=False,
         chosen={name: channels for name, channels in conditions.items() if channels is not None},

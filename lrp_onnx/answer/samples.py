@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from lrp_onnx.answer.class_names import Labels
 from lrp_onnx.answer.explained_entry import explained_entry
 from lrp_onnx.data.labels import check_labels, class_name
 from lrp_onnx.errors import TargetError
@@ -16,11 +18,12 @@ from lrp_onnx.graph.session import Array
 from lrp_onnx.run.explainer import Explainer, Result
 from lrp_onnx.validate.verdict import BLOWN_UP, out_of_proportion
 
-__all__ = ["Labels", "Sample", "check_class_names", "note_on", "samples_of"]
+__all__ = ["Sample", "check_class_names", "note_on", "samples_of"]
 
-Labels = Mapping[int, str]
 MANY, FLAT = 10, 2.0
 """Of so many numbers the softmax says nothing whose largest is below so many times chance."""
+PLACE = re.compile(r" \((entry [^()]*)\)$")
+"""Behind an entry's value: its indices, and the box of a detection."""
 LITTLE = 0.1
 """Part of the starting relevance below which its amount says nothing."""
 
@@ -55,13 +58,15 @@ class Sample:
 
     @property
     def headline(self) -> str:
-        """What is explained: the title of a picture."""
-        return self.explained or self.prediction
+        """What is explained: the title of a picture, without the place of an entry."""
+        return PLACE.sub("", self.explained or self.prediction)
 
     def subtitle(self, by: str) -> str:
         """What a picture says below its title. by: the composite or method."""
+        place = PLACE.search(self.explained or self.prediction)
         parts = [
             f"explained in place of the prediction, {self.prediction}" if self.explained else "",
+            "" if place is None else place[1],
             by,
             f"through {self.through}" if self.through else "",
             "probabilities by softmax" if self.by_softmax else "",
@@ -217,8 +222,8 @@ def _prediction(
         return entry, ""
     if entry:
         return f"{explainer.metadata['output']} of shape {list(y.shape)}", entry
-    if y.ndim == 0:
-        return f"{explainer.metadata['output']} {float(y):.5g}", ""
+    if y.ndim == 0 or (y.size == 1 and not labels and target in ("argmax", "max", "all")):
+        return f"{explainer.metadata['output']} {float(y.item()):.5g}", ""
     if y.ndim > 1 or not explainer.metadata["class_axis"]:  # a class for each place, or none
         return f"{explainer.metadata['output']} of shape {list(y.shape)}", target
     best = int(np.argmax(y))

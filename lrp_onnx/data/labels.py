@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import difflib
 import json
@@ -18,6 +19,7 @@ __all__ = [
     "class_name",
     "class_named",
     "classes_named",
+    "labels_in_metadata",
     "labels_of",
     "load_labels",
 ]
@@ -58,6 +60,20 @@ def load_labels(path: str | os.PathLike[str]) -> dict[int, str]:
     if not any(names.values()):
         raise InputError(f"labels '{path}': holds no names. Give {FORMS}.")
     return names
+
+
+def labels_in_metadata(metadata: Mapping[str, str]) -> dict[int, str] | None:
+    """The names that a model's metadata hold, as those of Ultralytics do under `names`, or Hugging
+    Face's under `id2label`; None where there are none.
+    """
+    for key in ("names", "id2label"):
+        try:
+            names = names_in(ast.literal_eval(metadata.get(key, "")))
+        except (ValueError, TypeError, SyntaxError):
+            continue  # of another meaning
+        if names:
+            return names
+    return None
 
 
 def check_labels(labels: Mapping[int, str], classes: int, output: str) -> None:
