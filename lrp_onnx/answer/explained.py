@@ -98,7 +98,8 @@ def _line(compiled: Compiled, one: Mapping[str, str]) -> str:
     what = METHODS[one["method"]].describe(one)
     less = LESS_MEAN * (one["start"] == "contrast")
     less += f", less {one['reference']}" if "reference" in one else ""
-    return f"{facts['target']} of {facts['output']}{axis}{less}, by {what}"
+    logit = "the logit of " if one["starts_at"] == "logits" else ""
+    return f"{logit}{facts['target']} of {facts['output']}{axis}{less}, by {what}"
 
 
 def by_what(options: CompileOptions) -> str:

@@ -13,13 +13,15 @@ import onnx_ir as ir
 
 from lrp_onnx.compiler.input_range import Ranges
 from lrp_onnx.compiler.reference import read_reference
+from lrp_onnx.data.features import find_features, read_features
 from lrp_onnx.data.implied import implied_preprocess
 from lrp_onnx.data.inputs import array_names, is_array_file, load_input
+from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.data.preprocess import Preprocess, bounds, load_preprocess
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.data.sound import Sound, is_rate, is_sound, rate_of, read_sound, unknown_rate
 from lrp_onnx.data.table import Table, categories_of, is_table, read_table
-from lrp_onnx.data.text import Text, Tokenizer, find_tokenizer, text_inputs
+from lrp_onnx.data.text import Text, Tokenizer, find_tokenizer, no_tokenizer, text_inputs
 from lrp_onnx.errors import InputError
 from lrp_onnx.gradients.baseline import read_baselines
 from lrp_onnx.graph.session import Array, Wanted
@@ -30,6 +32,7 @@ __all__ = [
     "Inputs",
     "Reader",
     "inputs_of",
+    "ranges_of",
     "read_inputs",
     "read_inputs_if_any",
     "with_baselines",
@@ -99,14 +102,18 @@ class Reader:
         """Samples a second of a sound: as told, else as the model's metadata have it."""
         return self.rate or rate_of(model.metadata_props)
 
+    def sound(self, file: str, want: Wanted, model: ir.Model) -> Sound:
+        """A sound as samples, or as the features that a configuration beside the model names."""
+        config = find_features(self.model)
+        if config is not None:
+            return read_features(file, want, config)
+        return read_sound(file, want, self.rate_of(model))
+
     def text(self, text: str, inputs: Sequence[Wanted]) -> Text:
         """A sentence, or the text of a .txt file, in tokens."""
         place = self.tokenizer or find_tokenizer(self.model)
         if place is None:
-            raise InputError(
-                f"a text is given, and beside '{self.model}' there is no tokenizer.json or "
-                "vocab.txt. Give the one that the model was trained with: --tokenizer FILE."
-            )
+            raise InputError(no_tokenizer(self.model))
         if os.path.isfile(text):
             try:
                 text = Path(text).read_text(encoding="utf-8-sig").strip()
@@ -154,10 +161,10 @@ def read_inputs(
     values = {value.name: value for value in model.graph.inputs}
     for name, file in inputs.files.items():
         if not Path(file).exists():
-            raise InputError(f"input {name!r}: there is no file '{file}'. Check the path.")
+            raise InputError(_no_file(wanted[name], file))
         want, prepared = wanted[name], preprocess
         if is_sound(file) and reader is not None:
-            inputs.sounds[name] = read_sound(file, want, reader.rate_of(model))
+            inputs.sounds[name] = reader.sound(file, want, model)
             inputs.feeds[name] = inputs.sounds[name].samples
             continue
         if not is_array_file(file):
@@ -167,6 +174,15 @@ def read_inputs(
         inputs.feeds[name] = load_input(file, want.shape, want.dtype, prepared, name=name)
     inputs.files.update(named)
     return inputs
+
+
+def _no_file(want: Wanted, file: str) -> str:
+    """What is said where a file is not there, which may be meant as a text."""
+    text = f"input {want.name!r}: there is no file '{file}'"
+    if " " not in file or Path(file).suffix:
+        return f"{text}. Check the path."
+    shape = describe_shape(want.shape)
+    return f"{text}, and the model takes no text: it wants {want.dtype} {shape}. Give a file."
 
 
 def _read_whole(
@@ -242,12 +258,32 @@ def _first_without(by_input: Collection[str], names: Sequence[str], file: str) -
     raise InputError(f"{file!r} is one file too many: {fact}. Leave it out.")
 
 
+def ranges_of(model: ir.Model, preprocess: Preprocess | None) -> Ranges:
+    """Between what the values of pictures would lie, by input, without one: as they are told to be
+    prepared, or as the model shows. Raises InputError where it takes no picture that is told of.
+    """
+    pictures = [w.name for w in inputs_of(model) if len(w.shape) == 4]
+    if preprocess is not None and not pictures:
+        raise InputError(
+            f"--preprocess {preprocess.name}: it prepares pictures, and the model takes none. "
+            "Leave it out."
+        )
+    values = {value.name: value for value in model.graph.inputs}
+    prepared = {n: preprocess or implied_preprocess(values[n], model.metadata_props)
+                for n in pictures}  # fmt: skip
+    return {name: bounds(own) for name, own in prepared.items() if own is not None}
+
+
 def _quoted(names: Sequence[str]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
 def read_inputs_if_any(
-    model: ir.Model, files: Sequence[str] | None, preprocess: str | None, options: CompileOptions
+    model: ir.Model,
+    files: Sequence[str] | None,
+    preprocess: str | None,
+    options: CompileOptions,
+    reader: Reader,
 ) -> tuple[Inputs, CompileOptions]:
     """What the files hold, nothing where there are none, and the options with the baselines read.
 
@@ -259,7 +295,7 @@ def read_inputs_if_any(
             f"--preprocess {preprocess}: it prepares pictures, and no picture is given. Give one "
             "after the model, or leave --preprocess out."
         )
-    inputs = read_inputs(model, files, prepared) if files else Inputs()
+    inputs = read_inputs(model, files, prepared, reader) if files else Inputs()
     return inputs, with_baselines(options, model, prepared)
 
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from PIL import Image
 
 from lrp_onnx.answer.destination import is_answer
-from lrp_onnx.answer.inputs import Inputs, inputs_of, read_inputs
+from lrp_onnx.answer.inputs import Inputs, Reader, inputs_of, read_inputs
 from lrp_onnx.data.inputs import is_array_file
 from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.data.preprocess import Preprocess
@@ -119,20 +119,27 @@ def read_samples(
     files: Sequence[str],
     preprocess: Preprocess | None,
     warn: Callable[[str | None], None],
+    reader: Reader | None = None,
 ) -> list[Inputs]:
     """Samples to compare explanations on: where the model has one input each file is one, or holds
     several, and a folder stands for its files; else a file for each input, with several samples.
+    Of a model of texts each sentence or .txt file is a sample.
     """
-    expanded = [own for text in files for own in _files_of(text, warn)]
     inputs = wanted_by(model)
-    if len(inputs) != 1:
-        return [read_inputs(model, expanded, preprocess)]
-    return [read_inputs(model, [text], preprocess) for text in expanded]
+    roles = text_inputs(inputs)
+    more = (".txt",) if roles else _endings(inputs)
+    expanded = [own for text in files for own in _files_of(text, warn, more)]
+    if len(inputs) - max(0, len(roles) - 1) != 1:
+        return [read_inputs(model, expanded, preprocess, reader)]
+    samples = [read_inputs(model, [text], preprocess, reader) for text in expanded]
+    for notice in dict.fromkeys(notice for sample in samples for notice in sample.notices):
+        warn(notice)
+    return samples
 
 
-def _files_of(text: str, warn: Callable[[str | None], None]) -> list[str]:
-    """The pictures and arrays of a folder; a file itself."""
+def _files_of(text: str, warn: Callable[[str | None], None], more: Sequence[str]) -> list[str]:
+    """The pictures, arrays and files of more endings in a folder; a file itself."""
     prefix, equals, place = text.rpartition("=")
     if not Path(place).is_dir():
         return [text]
-    return [f"{prefix}{equals}{file}" for file in files_of_folder(Path(place), warn)]
+    return [f"{prefix}{equals}{file}" for file in files_of_folder(Path(place), warn, more)]

@@ -22,6 +22,9 @@ __all__ = [
     "Model",
     "Preprocessing",
     "Quiet",
+    "Rate",
+    "Row",
+    "Tokenizer",
     "app",
     "note",
     "tell",
@@ -30,17 +33,38 @@ __all__ = [
 
 DONE, FAILED, WRONG = 0, 1, 2
 """Exit statuses."""
-EACH_INPUT = "A picture, .npy or .npz file for each input"
 Model = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The exported model.")]
 Inputs = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[[NAME=]FILE]…", help=f"{EACH_INPUT} [random numbers]."),
+    typer.Argument(
+        metavar="[[NAME=]FILE]…",
+        help="What explain takes: a picture, .npy, .npz, .csv, .wav, sentence … [random numbers].",
+    ),
 ]
 Preprocessing = Annotated[
     str | None,
     typer.Option(
         metavar="imagenet|inception|unit|byte|FILE.toml",
         help="How pictures are scaled and normalized for the model.",
+    ),
+]
+Tokenizer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Of a text model: tokenizer.json or vocab.txt [the one beside the model].",
+    ),
+]
+Row = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Of a table the row to take, from 1 [all]."),
+]
+Rate = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="HZ",
+        help="Of sound the samples a second that the model wants [what its metadata name].",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -23,6 +23,9 @@ from lrp_onnx.cli.app import (
     Model,
     Preprocessing,
     Quiet,
+    Rate,
+    Row,
+    Tokenizer,
     app,
     note,
     tell,
@@ -93,25 +96,9 @@ def explain(
         ),
     ] = None,
     preprocess: Preprocessing = None,
-    tokenizer: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Of a text model: tokenizer.json or vocab.txt [the one beside the model].",
-        ),
-    ] = None,
-    row: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Of a table the row to explain, from 1 [all]."),
-    ] = None,
-    rate: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="HZ",
-            help="Of sound the samples a second that the model wants [what its metadata name].",
-        ),
-    ] = None,
+    tokenizer: Tokenizer = None,
+    row: Row = None,
+    rate: Rate = None,
     batch: Annotated[int, typer.Option(min=1, help="How many files run together.")] = 8,
     format_: Annotated[
         Format | None,
@@ -184,6 +171,7 @@ def concepts(
     channels: Annotated[int, typer.Option(min=1, help="How many channels are shown.")] = 5,
     examples: Annotated[int, typer.Option(min=1, help="How many inputs of each.")] = 6,
     json: Json = False,
+    quiet: Quiet = False,
     *,
     picture: PictureOptions,
     options: Options,
@@ -191,10 +179,10 @@ def concepts(
     """Show what a layer's channels stand for: the inputs that maximize their relevance."""
     place = Destination(str(out), None)
     request = Request(model, tuple(inputs), place, preprocess, picture=picture)
-    told = find_concepts(request, options, at, channels, examples, out, warn, quiet=json)
+    told = find_concepts(request, options, at, channels, examples, out, warn, quiet=json or quiet)
     if json:
         tables.show_json(told.to_json())
-    else:
+    elif not quiet:
         tables.show(tables.facts(told.rows()))
     for problem in told.failed:
         note(" ".join(problem.split()), "not explained: ")
@@ -213,7 +201,9 @@ def inspect_(
         bool,
         typer.Option("--tensors", help="List each node's tensors, as --condition takes them."),
     ] = False,
+    preprocess: Preprocessing = None,
     json: Json = False,
+    quiet: Quiet = False,
     *,
     options: Options,
 ) -> int:
@@ -221,10 +211,10 @@ def inspect_(
     if graph is not None:
         path_drawing.check_format(graph)
         check_writable(graph, model)
-    inspection = inspect_model(model, options, quiet=json)
+    inspection = inspect_model(model, options, json or quiet, preprocess)
     if json:
         tables.show_json(inspection.to_json())
-    else:
+    elif not quiet:
         tables.show(*inspection.tables(tensors))
     warn(*inspection.warnings)
     if inspection.error is not None:

@@ -204,7 +204,8 @@ def _draw(
         rows,
         title=f"What the channels of {tensor} stand for",
         subtitle="The inputs in which each channel has the most relevance, and where in them it "
-        "speaks for (red) or against (blue) what the model says.",
+        "speaks for (red) or against (blue) what the model says; each picture in its own scale of "
+        "colors.",
         row_titles=titles,
         inches=1.9,
         metadata={"model": model.request.model.name, "tensor": tensor},

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import typer
 
 from lrp_onnx.answer.given_target import classes_of, target_and_value
-from lrp_onnx.answer.inputs import read_inputs
+from lrp_onnx.answer.inputs import Reader, read_inputs
 from lrp_onnx.answer.open_model import Warn
 from lrp_onnx.answer.sample_files import read_samples
 from lrp_onnx.cli.options import Options
@@ -49,6 +49,8 @@ class EvaluateRequest:
     seed: int = 0
     redraw: int = 3
     tune: Path | None = None
+    reader: Reader | None = None
+    """What reads texts, tables and sounds."""
 
     @property
     def candidates(self) -> list[Candidate] | None:
@@ -74,7 +76,7 @@ def evaluate_files(
         if compiling.baseline is not None:
             baselines = read_baselines(model, compiling.baseline, preprocess)
             compiling = replace(compiling, baseline=baselines)
-        inputs = read_samples(model, request.inputs, preprocess, warn)
+        inputs = read_samples(model, request.inputs, preprocess, warn, request.reader)
         question = Question(
             source=request.model,
             inputs=[each.feeds for each in inputs],

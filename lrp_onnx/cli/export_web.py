@@ -24,6 +24,10 @@ from lrp_onnx.options import CompileOptions
 __all__ = ["WebRequest", "export_page"]
 
 Warn = Callable[[str | None], None]
+UNKNOWN_PREPARATION = (
+    "how the model's pictures were normalized is not in the model. Give --preprocess imagenet, "
+    "inception, unit, byte or FILE.toml: what it was trained with."
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ def export_page(request: WebRequest, options: Options, warn: Warn) -> list[tuple
     Raises LrpError as every step on the way does.
     """
     url = request.runtime_url
-    runtime = [] if url else runtime_files(request.runtime_files)
+    runtime = _runtime(request)
     with StageProgress(options) as progress:
         models = {}
         for composite in request.composites:
@@ -66,6 +70,23 @@ def export_page(request: WebRequest, options: Options, warn: Warn) -> list[tuple
         ("runtime", place),
         ("wrote", f"{request.out}. To look at it: python -m http.server -d {request.out}"),
     ]
+
+
+def _runtime(request: WebRequest) -> list[Path]:
+    """The files of the runtime, none where it has an address. Raises InputError that names all
+    that is missing at once, of the runtime and of how pictures are prepared.
+    """
+    files, lacking = list[Path](), list[str]()
+    try:
+        files = [] if request.runtime_url else runtime_files(request.runtime_files)
+    except InputError as error:
+        lacking.append(str(error))
+    values = load_original(request.model).model.graph.inputs
+    if request.preprocess is None and len(values) and implied_preprocess(values[0]) is None:
+        lacking.append(UNKNOWN_PREPARATION)
+    if lacking:
+        raise InputError(" Besides, ".join(lacking))
+    return files
 
 
 def _compiled(
@@ -101,8 +122,5 @@ def _preprocess(request: WebRequest, value: object) -> Preprocess:
         return load_preprocess(request.preprocess)
     implied = implied_preprocess(value)  # type: ignore[arg-type]  # an ir.Value
     if implied is None:
-        raise InputError(
-            "how the model's pictures were normalized is not in the model. Give --preprocess "
-            "imagenet, inception, unit, byte or FILE.toml: what it was trained with."
-        )
+        raise InputError(UNKNOWN_PREPARATION)
     return implied

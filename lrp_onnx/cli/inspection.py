@@ -12,11 +12,13 @@ import onnx_ir as ir
 from rich.table import Table
 
 from lrp_onnx.answer.explained import explained_facts
+from lrp_onnx.answer.inputs import ranges_of
 from lrp_onnx.cli.options import Options
 from lrp_onnx.cli.path_drawing import path_graph
 from lrp_onnx.cli.progress import StageProgress
 from lrp_onnx.cli.tables import facts, signature, table_of
 from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
+from lrp_onnx.data.preprocess import load_preprocess
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.subgraphs import bodies_of
@@ -62,12 +64,16 @@ class Inspection:
 
 
 def inspect_model(
-    source: str | os.PathLike[str], options: Options, quiet: bool = False
+    source: str | os.PathLike[str],
+    options: Options,
+    quiet: bool = False,
+    preprocess: str | None = None,
 ) -> Inspection:
     """Compile as far as it goes and report on every node.
 
     Raises LrpError where it stops for another reason than unsupported nodes.
     """
+    prepared = None if preprocess is None else load_preprocess(preprocess)
     unchecked = replace(options.compile, check=False)
     with StageProgress(options, quiet) as progress:
         loaded = load_original(source, progress)
@@ -76,7 +82,8 @@ def inspect_model(
         outputs = tuple(signature(v) for v in graph.outputs)
         about: dict[str, Any] = {"model": str(source), "opset": graph.opset_imports.get("", 0)}
         try:
-            compiled = compile_prepared(prepare(loaded, unchecked))
+            ranges = ranges_of(loaded.model, prepared)
+            compiled = compile_prepared(prepare(loaded, unchecked, ranges))
         except UnsupportedError as e:
             if not e.reasons:
                 raise

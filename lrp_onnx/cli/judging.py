@@ -9,7 +9,7 @@ import typer
 
 from lrp_onnx.answer.destination import check_writable
 from lrp_onnx.answer.explained import explained_line
-from lrp_onnx.answer.inputs import read_inputs_if_any
+from lrp_onnx.answer.inputs import Reader, read_inputs_if_any
 from lrp_onnx.cli import (
     benchmark,
     evaluation,
@@ -23,6 +23,10 @@ from lrp_onnx.cli.app import (
     Json,
     Model,
     Preprocessing,
+    Quiet,
+    Rate,
+    Row,
+    Tokenizer,
     app,
     note,
     warn,
@@ -43,19 +47,24 @@ def verify(
     model: Model,
     inputs: Inputs = None,
     preprocess: Preprocessing = None,
+    tokenizer: Tokenizer = None,
+    row: Row = None,
+    rate: Rate = None,
     json: Json = False,
+    quiet: Quiet = False,
     *,
     options: Options,
 ) -> int:
     """Check that prediction is unchanged and relevance conserved."""
-    with StageProgress(options, quiet=json) as progress:
+    reader = Reader(model, tokenizer, row, rate)
+    with StageProgress(options, quiet=json or quiet) as progress:
         loaded = load_original(model, progress)
-        read, chosen = read_inputs_if_any(loaded.model, inputs, preprocess, options.compile)
+        read, chosen = read_inputs_if_any(loaded.model, inputs, preprocess, options.compile, reader)
         verdict = verify_model(loaded, chosen, read.feeds or None, read.ranges)
-    warn(*verdict.warnings)
+    warn(*read.notices, *verdict.warnings)
     if json:
         tables.show_json(verification.verdict_json(verdict))
-    else:
+    elif not quiet:
         if verdict.lines:
             table = verification.verdict_table(verdict, tables.width())
             tables.show(table, verification.LEGEND)
@@ -75,7 +84,7 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="[NAME=]FILE…|FOLDER",
-            help="Pictures or arrays, or a folder of them; the more the better.",
+            help="What explain takes, or a folder of it; the more the better.",
         ),
     ],
     composite: Annotated[
@@ -125,7 +134,10 @@ def evaluate(
             "the other half.",
         ),
     ] = None,
+    tokenizer: Tokenizer = None,
+    rate: Rate = None,
     json: Json = False,
+    quiet: Quiet = False,
     *,
     options: Options,
 ) -> int:
@@ -146,10 +158,12 @@ def evaluate(
         seed=seed,
         redraw=redraw,
         tune=tune,
+        reader=Reader(model, tokenizer, None, rate),
     )
-    evaluated = evaluate_files(request, options, warn, quiet=json)
+    evaluated = evaluate_files(request, options, warn, quiet=json or quiet)
     if json:
         tables.show_json(evaluation.evaluation_json(evaluated))
+    if json or quiet:
         return DONE
     tables.show(evaluation.evaluation_table(evaluated), evaluation.LEGEND, "")
     rows = evaluation.evaluation_facts(evaluated)
@@ -164,6 +178,9 @@ def bench(
     model: Model,
     inputs: Inputs = None,
     preprocess: Preprocessing = None,
+    tokenizer: Tokenizer = None,
+    row: Row = None,
+    rate: Rate = None,
     runs: Annotated[int, typer.Option(min=1, help="How many times each is run.")] = 20,
     batch: Annotated[
         str,
@@ -176,16 +193,17 @@ def bench(
         int | None, typer.Option(min=1, help="Threads for one operator [one per core].")
     ] = None,
     json: Json = False,
+    quiet: Quiet = False,
     *,
     options: Options,
 ) -> int:
     """Measure time and memory of prediction and explanation."""
-    batches = benchmark.batches_of(batch)
-    with StageProgress(options, quiet=json) as progress:
+    batches, reader = benchmark.batches_of(batch), Reader(model, tokenizer, row, rate)
+    with StageProgress(options, quiet=json or quiet) as progress:
         loaded = load_original(model, progress)
-        read, chosen = read_inputs_if_any(loaded.model, inputs, preprocess, options.compile)
+        read, chosen = read_inputs_if_any(loaded.model, inputs, preprocess, options.compile, reader)
         compiled = compile_prepared(prepare(loaded, chosen, read.ranges))
-        warn(*compiled.warnings)
+        warn(*read.notices, *compiled.warnings)
         progress.begin("measure", runs * len(batches))
         feeds = read.feeds or None
         costs = [
@@ -193,6 +211,6 @@ def bench(
         ]
     if json:
         tables.show_json(benchmark.costs_json(costs))
-    else:
+    elif not quiet:
         tables.show(*benchmark.costs_tables(costs, explained_line(compiled)))
     return DONE

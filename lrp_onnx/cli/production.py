@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lrp_onnx.cli import tables
-from lrp_onnx.cli.app import DONE, FAILED, Model, Preprocessing, app, note
+from lrp_onnx.cli.app import DONE, FAILED, Json, Model, Preprocessing, Quiet, app, tell, warn
 from lrp_onnx.cli.batch import BatchRequest, explain_batch
 from lrp_onnx.cli.export_triton import TritonRequest, export_repository
 from lrp_onnx.cli.export_web import WebRequest, export_page
@@ -74,6 +73,8 @@ def batch(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue a run that was stopped or killed.")
     ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
     *,
     options: Options,
 ) -> int:
@@ -95,8 +96,8 @@ def batch(
         shard=shard,
         resume=resume,
     )
-    rows, failed = explain_batch(request, options, _warn)
-    tables.show(tables.facts(rows))
+    rows, failed = explain_batch(request, options, warn)
+    tell(rows, json, quiet)
     return FAILED if failed else DONE
 
 
@@ -112,12 +113,14 @@ def export_triton(
     batch: Annotated[
         int, typer.Option(min=1, help="Samples of a batch at most, where the model leaves it open.")
     ] = 32,
+    json: Json = False,
+    quiet: Quiet = False,
     *,
     options: Options,
 ) -> int:
     """Write a model repository for Triton; with --preprocess an ensemble that takes pixels too."""
     request = TritonRequest(model, out, name or model.stem, preprocess, batch)
-    tables.show(tables.facts(export_repository(request, options, _warn)))
+    tell(export_repository(request, options, warn), json, quiet)
     return DONE
 
 
@@ -145,6 +148,8 @@ def export_web(
             help="The npm package onnxruntime-web, to copy [node_modules/onnxruntime-web].",
         ),
     ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
     *,
     options: Options,
 ) -> int:
@@ -152,10 +157,5 @@ def export_web(
     request = WebRequest(
         model, out, preprocess, tuple(composite or ("auto",)), runtime_url, runtime_files
     )
-    tables.show(tables.facts(export_page(request, options, _warn)))
+    tell(export_page(request, options, warn), json, quiet)
     return DONE
-
-
-def _warn(text: str | None) -> None:
-    if text:
-        note(text, "warning: ")

@@ -15,7 +15,16 @@ from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.session import Array, Wanted
 
-__all__ = ["SUFFIXES", "Sound", "is_rate", "is_sound", "rate_of", "read_sound", "unknown_rate"]
+__all__ = [
+    "SUFFIXES",
+    "Sound",
+    "is_rate",
+    "is_sound",
+    "rate_of",
+    "read_sound",
+    "resampled",
+    "unknown_rate",
+]
 
 SUFFIXES = (".wav", ".flac", ".ogg")
 RATES = ("sample_rate", "sampling_rate", "samplerate", "sr")
@@ -64,15 +73,7 @@ def read_sound(path: str | os.PathLike[str], wanted: Wanted, rate: int | None) -
     channels, length, last = _axes(shape, where, str(path))
     if rate is None:
         raise unknown_rate(str(path), where)
-    import scipy.signal
-
-    own, samples = _read(Path(path))
-    if samples.shape[1] != channels:
-        samples = np.repeat(samples.mean(axis=1, keepdims=True), channels, axis=1)
-    if own != rate:
-        ratio = _ratio(own, rate, str(path))
-        samples = scipy.signal.resample_poly(samples, ratio.numerator, ratio.denominator, axis=0)
-    notice = None
+    samples, notice = resampled(str(path), channels, rate), None
     if length is not None and len(samples) != length:
         whole, kept = len(samples) / rate, length / rate
         part = f"the first {kept:.3g} s of {whole:.3g} s" if whole > kept else "silence behind it"
@@ -81,6 +82,21 @@ def read_sound(path: str | os.PathLike[str], wanted: Wanted, rate: int | None) -
     array = samples.astype(wanted.dtype)
     array = (array if last else array.T) if len(shape) == 3 else array[:, 0]
     return Sound(array[None] if len(shape) > 1 else array, rate, notice)
+
+
+def resampled(path: str, channels: int, rate: int) -> Array:
+    """The sound of a file, (samples, channels), at a rate. Raises InputError as `read_sound`."""
+    import scipy.signal
+
+    own, samples = _read(Path(path))
+    if samples.shape[1] != channels:
+        samples = np.repeat(samples.mean(axis=1, keepdims=True), channels, axis=1)
+    if own == rate:
+        return samples
+    ratio = _ratio(own, rate, path)
+    return np.asarray(
+        scipy.signal.resample_poly(samples, ratio.numerator, ratio.denominator, axis=0)
+    )
 
 
 def _ratio(own: int, rate: int, path: str) -> Fraction:
@@ -111,8 +127,9 @@ def _axes(shape: tuple[object, ...], where: str, path: str) -> tuple[int, int | 
         return 1, sizes[-1], False
     if len(sizes) != 3:
         raise InputError(
-            f"'{path}': {where} takes no samples of sound, perhaps a spectrogram. Compute it as "
-            "the model's authors do, and give it as .npy."
+            f"'{path}': {where} takes no samples of sound, perhaps a spectrogram. Put the model's "
+            "preprocessor_config.json beside it, by which transformers computes it; or compute it "
+            "as the model's authors do, and give it as .npy."
         )
     last = sizes[2] is not None and sizes[2] <= 2
     channels, length = (sizes[2], sizes[1]) if last else (sizes[1], sizes[2])

@@ -15,10 +15,18 @@ import numpy as np
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.session import Array, Wanted
 
-__all__ = ["Text", "Tokenizer", "Word", "find_tokenizer", "text_inputs"]
+__all__ = ["Text", "Tokenizer", "Word", "find_tokenizer", "no_tokenizer", "text_inputs"]
 
 FILES = ("tokenizer.json", "vocab.txt")
 """What a tokenizer's file is called beside a model."""
+PIECES = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
+"""What SentencePiece's file is called there: it does not hold which ids a model shifts, or which
+marks it puts around a text, so that it alone makes no tokenizer.
+"""
+MAKE_JSON = (
+    "transformers makes tokenizer.json of the folder that the model was trained with: python -c "
+    "\"from transformers import AutoTokenizer as T; T.from_pretrained('.').save_pretrained('.')\""
+)
 JOINTS = frozenset("'’-‐")
 """What stands inside of a word, though tokenizers part it there."""
 PARTS = {"mask": "mask", "type": "types", "segment": "types", "position": "positions"}
@@ -78,6 +86,21 @@ def find_tokenizer(model: Path) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
+def no_tokenizer(model: Path) -> str:
+    """What is said of a text where no tokenizer lies beside the model."""
+    folder = model.absolute().parent
+    pieces = next((name for name in PIECES if (folder / name).is_file()), None)
+    if pieces is None:
+        return (
+            f"a text is given, and beside '{model}' there is no tokenizer.json or vocab.txt. Give "
+            "the one that the model was trained with: --tokenizer FILE."
+        )
+    return (
+        f"a text is given, and beside '{model}' there is '{pieces}' alone, which does not say "
+        f"which ids the model has for its pieces. {MAKE_JSON}."
+    )
+
+
 class Tokenizer:
     """What makes tokens of a text, from tokenizer.json or vocab.txt.
 
@@ -103,8 +126,7 @@ class Tokenizer:
             fact = " ".join(str(error).split())
             raise InputError(
                 f"tokenizer '{path}': {fact}. Give tokenizer.json or vocab.txt; of another kind "
-                "transformers makes the first: AutoTokenizer.from_pretrained('.').save_pretrained("
-                "'.')."
+                f"{MAKE_JSON}."
             ) from error
         padding = self.tokenizer.padding
         self.pad_id = int(padding["pad_id"]) if padding else 0
@@ -152,6 +174,8 @@ def _padded(values: Sequence[int], size: int, filler: int) -> list[int]:
 
 
 def _read(tokenizers: Any, path: Path) -> Any:
+    if path.suffix == ".model":
+        raise ValueError("SentencePiece does not say which ids a model has for its pieces")
     if path.suffix == ".json":
         return tokenizers.Tokenizer.from_file(str(path))
     lines = path.read_text(encoding="utf-8").splitlines()

@@ -68,9 +68,9 @@ def parse_target(asked: str | int | Sequence[object]) -> Target:
             )
         return Target("difference" if len(classes) == 2 else "index", classes)
     raise TargetError(
-        f"target {text!r} is unknown. Give a class such as 3 (with labels also by its name), a "
-        "difference such as 3-5, top-5 for the five largest classes, an entry such as 5,1689, or "
-        f"one of {', '.join(NAMED)}."
+        f"target {text!r} is unknown. Give a class such as 3 (by its name only with --labels "
+        "FILE), a difference such as 3-5, top-5 for the five largest classes, an entry such as "
+        f"5,1689, or one of {', '.join(NAMED)}."
     )
 
 

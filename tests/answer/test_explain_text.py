@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import run_command, text_net, write
 
+from lrp_onnx.answer.inputs import Reader
+from lrp_onnx.answer.sample_files import read_samples
+from lrp_onnx.compiler.stages import load_any
 from lrp_onnx.visual.words import colored_words, largest_words
 
 Capture = pytest.CaptureFixture[str]
@@ -38,6 +42,29 @@ def test_a_file_of_text_has_a_picture(ending: str, texts: Path, capsys: Capture)
     outcome = run_command(capsys, "text.onnx", "review.txt", "--format", ending)
     assert (outcome.status, outcome.err) == (0, "")
     assert (texts / f"review.lrp.{ending}").stat().st_size > 1000
+
+
+def test_a_page_has_the_text_as_words(texts: Path, capsys: Capture) -> None:
+    run_command(capsys, "text.onnx", "a <film", "-o", "why.html")
+    page = (texts / "why.html").read_text(encoding="utf-8")
+    film = re.search(r'<span style="color: \w+; background: #(\w{6})" title="(.\d\S*)">film<', page)
+    assert film is not None
+    assert film[1] != "ffffff"
+    assert "<img" not in page
+    assert "&lt;" in page
+    assert "the word with the most" in page
+
+
+def test_the_other_commands_take_texts_too(texts: Path, capsys: Capture) -> None:
+    assert run_command(capsys, "verify", "text.onnx", "a good film", "--quiet").status == 0
+    bench = run_command(capsys, "bench", "text.onnx", "review.txt", "--runs", "1", "--quiet")
+    assert (bench.status, bench.out) == (0, "")
+    model, reader = load_any("text.onnx").model, Reader(Path("text.onnx"))
+    told: list[str | None] = []
+    samples = read_samples(model, ["review.txt", "good"], None, told.append, reader)
+    assert [sample.feeds["ids"].shape for sample in samples] == [(1, 6)] * 2
+    assert samples[0].feeds["ids"].tolist() == [[2, 5, 11, 6, 3, 0]]
+    assert told == []
 
 
 def test_a_folder_of_texts(texts: Path, capsys: Capture) -> None:
@@ -80,3 +107,13 @@ def test_words_in_a_terminal() -> None:
     assert styles["great"].endswith("on #67000d")
     assert styles[","] == "black on #ffffff"
     assert largest_words(words, values) == "great +0.5, not -0.25, , +0"
+
+
+def test_sentencepiece_alone_makes_no_ids(texts: Path, capsys: Capture) -> None:
+    (texts / "vocab.txt").rename("spiece.model")
+    beside = run_command(capsys, "text.onnx", "A film")
+    assert beside.status == 2
+    assert "there is 'spiece.model' alone, which does not say which ids" in beside.err
+    named = run_command(capsys, "text.onnx", "A film", "--tokenizer", "spiece.model")
+    assert "SentencePiece does not say which ids a model has for its pieces" in named.err
+    assert all("save_pretrained('.')" in told for told in (beside.err, named.err))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -152,3 +153,24 @@ def test_a_folder_is_no_model_and_no_command(folder: Path, capsys: Capture) -> N
     assert "No such command" in run_command(capsys, "photos", "model.onnx").err
     write(folder / "inspect", picture_net())  # a command all the same
     assert "MODEL.onnx" in run_command(capsys, "inspect").err
+
+
+def test_a_page_asks_for_all_that_it_needs_at_once(folder: Path, capsys: Capture) -> None:
+    told = run_command(capsys, "export", "web", "model.onnx", "-o", "page")
+    assert told.status == 2
+    assert "npm install onnxruntime-web" in told.err
+    assert "Besides, how the model's pictures were normalized" in told.err
+    alone = ["--runtime-url", "https://example.org"]
+    assert "npm" not in run_command(capsys, "export", "web", "model.onnx", "-o", "p", *alone).err
+
+
+def test_a_sentence_for_a_model_of_pictures(folder: Path, capsys: Capture) -> None:
+    told = run_command(capsys, "model.onnx", "a cat in the grass")
+    assert "the model takes no text: it wants float32 [" in told.err
+
+
+def test_inspect_knows_the_range_that_preprocess_tells(folder: Path, capsys: Capture) -> None:
+    assert "graded-box" not in run_command(capsys, "inspect", "model.onnx").out
+    given = ["inspect", "model.onnx", "--preprocess", "unit", "--json"]
+    assert json.loads(run_command(capsys, *given).out)["chosen_because"].count("range is known")
+    assert run_command(capsys, "inspect", "model.onnx", "--quiet").out == ""

@@ -75,7 +75,7 @@ def test_an_unknown_or_ambiguous_name_is_refused(name: str) -> None:
 
 
 def test_without_labels_a_name_is_unknown() -> None:
-    with pytest.raises(TargetError, match="with labels also by its name"):
+    with pytest.raises(TargetError, match="by its name only with --labels"):
         target_of("tiger cat", None)
 
 
