@@ -14,6 +14,7 @@ import onnx_ir as ir
 from lrp_onnx.answer.destination import Destination
 from lrp_onnx.answer.each_output import by_output
 from lrp_onnx.answer.explanation import Explanation
+from lrp_onnx.answer.fit import bad_fits
 from lrp_onnx.answer.inputs import Inputs, read_inputs
 from lrp_onnx.answer.open_model import Request, open_model
 from lrp_onnx.answer.results import check_finite
@@ -60,6 +61,7 @@ def explain(
     result = opened.run(inputs)
     for explainer, own in by_output(opened.explainer, result):
         check_finite(explainer, own, inputs, path)
+        warnings += bad_fits(explainer.metadata, own, inputs)
     return Explanation(opened, inputs, result, tuple(warnings))
 
 

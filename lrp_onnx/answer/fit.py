@@ -1,4 +1,4 @@
-"""Whether pictures were prepared as the model wants them; what looks otherwise is said."""
+"""Whether inputs and what is explained of them fit the model; what looks otherwise is said."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ FLAT = 2.0
 
 
 def bad_fits(metadata: Mapping[str, str], result: Result, inputs: Inputs) -> list[str]:
-    """Warnings for inputs that were pictures, of saturated values and of a flat prediction."""
+    """Warnings of pictures that are saturated, of a flat prediction, and of an embedding whose
+    largest number is explained as if it were a class.
+    """
     warnings = []
     for name, preprocess in inputs.preprocess.items():
         ends = {value for side in bounds(preprocess) for value in side}
@@ -33,16 +35,29 @@ def bad_fits(metadata: Mapping[str, str], result: Result, inputs: Inputs) -> lis
                 "so that the picture is blank, of two colors, or was made brighter before"
             )
     y = result.outputs.get(metadata["output"])
-    if inputs.preprocess and y is not None and metadata["class_axis"] == "1" and y.ndim == 2:
+    if y is not None and metadata["class_axis"] == "1" and y.ndim == 2:
         chance, top = 1 / y.shape[1], float(_probabilities(y).max(axis=1).min())
         if y.shape[1] >= FEWEST_CLASSES and top < FLAT * chance:
-            used = next(iter(inputs.preprocess.values())).name
-            warnings.append(
-                f"the prediction is flat: the largest of {y.shape[1]} classes has {top:.2g}, "
-                f"hardly more than chance. Perhaps the picture was prepared wrongly (by {used}): "
-                "try another --preprocess"
-            )
+            warnings += _flat(metadata, y, top, inputs)
     return warnings
+
+
+def _flat(metadata: Mapping[str, str], y: Array, top: float, inputs: Inputs) -> list[str]:
+    """What a prediction may mean in which no class stands out. top: the largest probability."""
+    if inputs.preprocess:
+        used = next(iter(inputs.preprocess.values())).name
+        return [
+            f"the prediction is flat: the largest of {y.shape[1]} classes has {top:.2g}, "
+            f"hardly more than chance. Perhaps the picture was prepared wrongly (by {used}): "
+            "try another --preprocess"
+        ]
+    if metadata.get("target", "argmax") != "argmax" or y.min() >= 0:
+        return []
+    return [
+        f"output {metadata['output']!r}: none of its {y.shape[1]} numbers stands out, as if it "
+        "were an embedding, of which the largest number means nothing by itself. Explain its "
+        "similarity with that of another input: --target similarity=INPUT"
+    ]
 
 
 def _probabilities(y: Array) -> Array:

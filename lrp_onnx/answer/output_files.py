@@ -115,6 +115,7 @@ def drawing_of(
     samples = [*samples] * (len(relevance) // len(samples))
     by = method.describe(explainer.metadata)
     count = class_count(explainer)
+    together = f"{by} · probabilities by softmax" if samples[0].by_softmax else by
     return Drawing(
         relevance=relevance,
         input=values,
@@ -129,7 +130,7 @@ def drawing_of(
         options=options,
         together=count or 1,
         headings=[f"The {count} largest classes"] * len(relevance) if count else (),
-        by=by,
+        by=together,
     )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,10 +27,12 @@ from lrp_onnx.run.explainer import Explainer, Result
 if TYPE_CHECKING:
     from lrp_onnx.visual.page import Page
 
-__all__ = ["ENDS", "lines_of", "noun_of", "page_of", "pictured_input", "write_csv"]
+__all__ = ["ENDS", "lines_of", "noun_of", "page_of", "pictured_input", "title_of_rows", "write_csv"]
 
 MOST_LINES = 8
 """Channels of a series that are drawn as lines: more are a picture, as spectrograms are."""
+MOST_TOLD = 4
+"""Classes of the rows of a table that a title names."""
 SHORTEST = 4
 """How many times longer than its channels are many a series is."""
 
@@ -61,7 +64,10 @@ def page_of(
     if inputs.table is not None:
         title, subtitle = samples[0].headline, samples[0].subtitle(by)
         if len(samples) > 1:
-            title, subtitle = f"{len(samples)} rows of {inputs.table.name}", by
+            title, subtitle = (
+                title_of_rows(samples, inputs.table.name),
+                f"of each row its prediction · {by}",
+            )
         return _table_page(explainer, result, inputs.table, title, subtitle)
     name = pictured_input(explainer)
     if name in inputs.texts:
@@ -88,6 +94,14 @@ def page_of(
         ends=ENDS.get(method.name, FOR_AND_AGAINST),
         colors=colors_named(options.cmap),
     )
+
+
+def title_of_rows(samples: Sequence[Sample], name: str) -> str:
+    """What is explained of many rows: `8 rows of bc.csv: benign (1) 7 times, bad (0) once`."""
+    each = Counter(sample.headline.rpartition(", ")[0] for sample in samples).most_common()
+    told = [f"{text} {'once' if n == 1 else f'{n} times'}" for text, n in each[:MOST_TOLD] if text]
+    told += [f"{len(each) - MOST_TOLD} others"] * (len(each) > MOST_TOLD)
+    return f"{len(samples)} rows of {name}{': ' * bool(told)}{', '.join(told)}"
 
 
 def _volume_page(

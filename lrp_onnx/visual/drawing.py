@@ -16,7 +16,8 @@ from lrp_onnx.visual.heatmap import relevance_maps
 from lrp_onnx.visual.page import FOR_AND_AGAINST, Ends, Page
 from lrp_onnx.visual.panel import Panel
 from lrp_onnx.visual.plot import MOST_SAMPLES, heatmap_page, picture_panels, pictures_of
-from lrp_onnx.visual.report import Section, figure_of
+from lrp_onnx.visual.report import Figure, Section, figure_of
+from lrp_onnx.visual.words import html_words
 
 __all__ = ["Drawing"]
 
@@ -93,15 +94,16 @@ class Drawing:
         return picture_panels(relevance, picture, self.what, self.options)
 
     def _section(self, index: int, notes: list[str]) -> Section:
-        which = slice(index, index + 1)
+        which, figures = slice(index, index + 1), list[Figure]()
         maps = relevance_maps(self.relevance[which], self.axes)
         if maps.ndim == 3:
             panels, own = self._panels(maps[0], index)
             figures, notes[len(notes) :] = [figure_of(panel) for panel in panels], own
-        else:
+        elif self.tokens is None:
             figures = [figure_of(self._page(which, bare=True))]
         table = self.tables[index] if self.tables else {}
-        return Section(self.titles[index], figures, self.subtitles[index], table)
+        words = "" if self.tokens is None else html_words(self.tokens[index], maps[0])
+        return Section(self.titles[index], figures, self.subtitles[index], table, words)
 
     def _compared(self, one: Comparison, number: int, notes: list[str]) -> Section:
         panels, own = comparison_panels(one, self.options)

@@ -37,6 +37,10 @@ PALE = 0.25
 """How much white the input of an overlay has."""
 VISIBLE = 0.6
 """The power of |R| by which an overlay covers its input: below 1 small relevance is seen too."""
+FAINT = 0.04
+"""The part of the limit around which |R| begins to be seen: the cover falls to 0 smoothly."""
+STRONG = 0.6
+"""An overlay has no paler colors than those of this part of the limit: they veil the input."""
 # An odd number of entries puts zero into the middle of one of them, which is white.
 COLORS = LinearSegmentedColormap.from_list(
     "relevance",
@@ -119,10 +123,12 @@ def overlay(
 
     What is not relevant is a little paler, so that red on a red coat is still seen.
     """
-    size = np.clip(np.abs(np.nan_to_num(relevance)) / limit, 0, 1)[..., None]
-    covered = opacity * size**VISIBLE
+    share = np.clip(np.nan_to_num(relevance) / limit, -1, 1)
+    size = np.abs(share)
+    covered = (opacity * size**VISIBLE * size * (1 + FAINT) / (size + FAINT))[..., None]
     pale = PALE * 255 + (1 - PALE) * np.asarray(picture, np.float64)
-    mixed = (1 - covered) * pale + covered * 255 * colors(norm(limit)(relevance))[..., :3]
+    color = colors(norm(1.0)(np.copysign(np.maximum(size, STRONG), share)))[..., :3]
+    mixed = (1 - covered) * pale + covered * 255 * color
     pixels: NDArray[np.uint8] = np.rint(mixed).astype(np.uint8)
     return pixels
 

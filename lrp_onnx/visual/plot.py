@@ -21,6 +21,8 @@ __all__ = ["MOST_SAMPLES", "heatmap_page", "picture_panels", "pictures_of", "sav
 
 MOST_SAMPLES = 16  # more would be no picture any more; a line says how many are left out
 CHART_WIDTH = 7.0
+LONG, LONG_INCHES = 0.34, 4.2
+"""Pictures of fewer rows for a column, such as lines of text, stand below each other, this wide."""
 PLAIN = PictureOptions()
 
 
@@ -135,8 +137,10 @@ def _picture_page(
     ends: Ends,
     options: PictureOptions,
 ) -> Page:
-    width, height = panel_size([maps[0]], 3.0)
-    columns = 3 if options.panel == "all" and pictures[0] is not None else 1
+    rows, columns_of_map = maps[0].shape
+    stacked = rows < LONG * columns_of_map
+    width, height = panel_size([maps[0]], LONG_INCHES if stacked else 3.0)
+    columns = 3 if options.panel == "all" and pictures[0] is not None and not stacked else 1
     page = Page(PAD + columns * (width + PAD) + BAR_SPACE)
     _say_how_many(page, len(maps))
     colors = colors_named(options.cmap)
@@ -145,10 +149,16 @@ def _picture_page(
         page.head(title, subtitle)
         panels, notes = picture_panels(relevance, picture, what, options)
         page.notes += notes
-        page.top += draw_row(page, panels, width, height)
+        first, beside = None, [[panel] for panel in panels] if stacked else [panels]
+        for row in beside:
+            page.top += draw_row(page, row, width, height)
+            first = page.top if first is None else first
+            page.top += height + PAD
+        bottom, page.top = page.top, first or page.top
         clipped = any(panel.clipped for panel in panels)
-        page.color_bar(page.width - BAR_SPACE + PAD, height, clipped, ends, colors)
-        page.top += height + PAD
+        tall = min(bottom - PAD - page.top, 2.0) if stacked else height
+        page.color_bar(page.width - BAR_SPACE + PAD, tall, clipped, ends, colors)
+        page.top = bottom
     return page
 
 

@@ -52,6 +52,8 @@ figure { margin: 0; max-width: 24em; }
 figure.wide { max-width: none; grid-column: 1 / -1; }
 img { display: block; width: 100%; height: auto; border-radius: 3px; }
 figure.wide img { width: auto; max-width: 100%; }
+.words { line-height: 2; font-size: 1.1em; }
+.words span { padding: .15em .3em; border-radius: 3px; }
 figcaption { font-size: .87em; color: #666; }
 .bar { display: flex; gap: .6em; align-items: center; font-size: .87em; color: #444; }
 .bar i { height: .7em; width: 12em; border-radius: 2px; }
@@ -67,6 +69,12 @@ footer { margin: 3em 0 1em; color: #666; font-size: .87em; }
 .cards small { color: #666; overflow-wrap: anywhere; }
 @media (max-width: 30em) { body { margin: 1em auto; } .cards { grid-template-columns: 1fr 1fr; } }
 """
+OF_WORDS = "The darkest color is that of the word with the most |relevance|."
+OF_MAPS = (
+    "The darkest color stands for the 99.5th percentile of |relevance| unless limits are given; "
+    "larger values are drawn like it."
+)
+"""What the darkest color stands for."""
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -103,6 +111,8 @@ class Section:
     figures: Sequence[Figure]
     subtitle: str = ""
     table: Mapping[str, str] = field(default_factory=dict)
+    words: str = ""
+    """Of a text, as HTML."""
 
 
 def figure_of(panel: Panel | Page, metadata: Mapping[str, str] | None = None) -> Figure:
@@ -135,8 +145,7 @@ def save_html(
         f"<p>{_shown(meaning)}</p>",
         _color_bar(ends, colors),
         *map(_section, sections),
-        "<footer>\n<p>The darkest color stands for the 99.5th percentile of |relevance| unless "
-        "limits are given; larger values are drawn like it.</p>",
+        f"<footer>\n<p>{OF_WORDS if any(s.words for s in sections) else OF_MAPS}</p>",
         f"{_table(metadata or {})}\n</footer>",
     ]
     page = PAGE.format(title=_shown(heading), style=STYLE, images="data:", body="\n".join(body))
@@ -227,9 +236,10 @@ def _section(section: Section) -> str:
     figures = "\n".join(_figure(figure, section.title) for figure in section.figures)
     why = f'<p class="why">{_shown(section.subtitle)}</p>' if section.subtitle else ""
     details = f"<details><summary>numbers</summary>\n{_table(section.table)}</details>"
+    row = f'<div class="row">\n{figures}\n</div>' if figures else ""
     return (
-        f"<section>\n<h2>{_shown(section.title)}</h2>\n{why}\n"
-        f'<div class="row">\n{figures}\n</div>\n{details if section.table else ""}\n</section>'
+        f"<section>\n<h2>{_shown(section.title)}</h2>\n{why}\n{section.words}{row}\n"
+        f"{details if section.table else ''}\n</section>"
     )
 
 

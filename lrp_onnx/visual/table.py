@@ -87,8 +87,10 @@ def _draw_rows(
     left, middle, right = PAD + _room(names), 0.0, WIDTH - 0.95
     middle = left + 0.38 * (right - left)
     start = page.top
+    cut = len(order) < relevance.shape[1]
+    more = f", the {len(order)} largest of {relevance.shape[1]} columns" if cut else ""
     heights = [
-        page.text(f"mean |{what}| of {len(relevance)} rows", left, middle - left),
+        page.text(f"mean |{what}| of {len(relevance)} rows{more}", left, middle - left),
         page.text(_rows_caption(rows, len(relevance)), middle + 0.15, right - middle),
     ]
     page.top = start + max(heights) + 0.04

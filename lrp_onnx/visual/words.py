@@ -1,17 +1,20 @@
-"""The relevance of words in a terminal: each on its color, and the largest in numbers."""
+"""The relevance of words in a terminal or a page: each on its color, the largest in numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 
 import numpy as np
+from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 from rich.style import Style
 from rich.text import Text
 
+from lrp_onnx.plain import plain
 from lrp_onnx.visual.heatmap import COLORS, LUMA, norm
 
-__all__ = ["colored_words", "largest_words"]
+__all__ = ["colored_words", "html_words", "largest_words"]
 
 MOST = 8
 
@@ -23,15 +26,32 @@ def colored_words(
 
     words: of the text, with their relevance, (words). apart: whether a blank stands before each.
     """
-    scale = norm(float(np.abs(relevance).max(initial=0)) or 1.0)
     line = Text()
-    for word, is_apart, value in zip(words, apart, relevance, strict=True):
-        color = COLORS(scale(value))[:3]
-        ink = "white" if np.dot(color, LUMA) < 0.5 else "black"
-        level = "".join(f"{round(255 * part):02x}" for part in color)
+    for word, is_apart, (ink, ground) in zip(words, apart, _colors(relevance), strict=True):
         line.append(" " * (is_apart and bool(line)))
-        line.append(word, Style(color=ink, bgcolor=f"#{level}"))
+        line.append(word, Style(color=ink, bgcolor=ground))
     return line
+
+
+def html_words(words: Sequence[str], relevance: NDArray[np.float64]) -> str:
+    """The text as a paragraph of HTML, each word on the color of its relevance, which is shown as
+    a number where the pointer rests; punctuation stands at its word.
+    """
+    parts = list[str]()
+    for word, value, (ink, ground) in zip(words, relevance, _colors(relevance), strict=True):
+        gap = " " if parts and any(map(str.isalnum, word)) else ""
+        style = f"color: {ink}; background: {ground}"
+        shown = escape(plain(word))
+        parts.append(f'{gap}<span style="{style}" title="{value:+.4g}">{shown}</span>')
+    return f'<p class="words">{"".join(parts)}</p>'
+
+
+def _colors(relevance: NDArray[np.float64]) -> list[tuple[str, str]]:
+    """Of each word the color of its letters and of its ground; the darkest is the largest |R|."""
+    scale = norm(float(np.abs(relevance).max(initial=0)) or 1.0)
+    colors = [COLORS(scale(value))[:3] for value in relevance]
+    inks = ["white" if np.dot(color, LUMA) < 0.5 else "black" for color in colors]
+    return list(zip(inks, map(to_hex, colors), strict=True))
 
 
 def largest_words(words: Sequence[str], relevance: NDArray[np.float64]) -> str:

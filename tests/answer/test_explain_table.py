@@ -12,6 +12,8 @@ from commands import run_command, write
 from models import network
 
 import lrp_onnx
+from lrp_onnx.answer.own_page import title_of_rows
+from lrp_onnx.answer.samples import Sample
 from lrp_onnx.visual.table import table_page
 
 Capture = pytest.CaptureFixture[str]
@@ -81,3 +83,10 @@ def test_bars_are_sorted() -> None:
     assert (names, widths) == (["b  =  2", "c  =  3", "a  =  1"], [-3, 2, 1])
     names, widths = bars(np.array([[1.0, -3, 2], [2, 1, 4]]))
     assert (names, widths) == (["c", "b", "a"], [3, 2, 1.5])
+
+
+def test_the_title_of_many_rows_says_what_is_explained() -> None:
+    samples = [Sample(f"{name}, 90.00%", "", None, 0.0) for name in ("no (0)", "yes (1)", "no (0)")]
+    assert title_of_rows(samples, "t.csv") == "3 rows of t.csv: no (0) 2 times, yes (1) once"
+    many = [Sample(f"class {k}, 1.0", "", None, 0.0) for k in range(6)]
+    assert title_of_rows(many, "t.csv").endswith("class 3 once, 2 others")

@@ -25,17 +25,18 @@ CASES = {
         ["the prediction is flat: the largest of 20 classes has 0.0"],
     ),
     "flat probabilities": (PHOTO, np.full((1, 20), 0.05), ["the prediction is flat"]),
+    "an embedding": (None, SURE / 100 - 0.02, ["as if it were an embedding"]),
     "few classes": (PHOTO, np.full((1, 3), 1 / 3), []),
 }
 
 
 @pytest.mark.parametrize(("x", "y", "said"), CASES.values(), ids=CASES)
-def test_a_bad_fit_is_said(x: np.ndarray, y: np.ndarray, said: list[str]) -> None:
-    inputs = Inputs({"x": x}, {"x": PRESETS["unit"]})
+def test_a_bad_fit_is_said(x: np.ndarray | None, y: np.ndarray, said: list[str]) -> None:
+    pictures = {} if x is None else {"x": PRESETS["unit"]}
+    inputs = Inputs({"x": PHOTO if x is None else x}, pictures)
     warnings = bad_fits({"output": "y", "class_axis": "1"}, Result({"y": y}, {}), inputs)
     assert len(warnings) == len(said)
     assert all(part in text for part, text in zip(said, warnings, strict=True))
-    assert not bad_fits({"output": "y", "class_axis": "1"}, Result({"y": y}, {}), Inputs({"x": x}))
 
 
 def test_metadata_tell_how_pictures_are_prepared() -> None:

@@ -122,6 +122,15 @@ def test_limit(relevance, limit):
     assert color_limit(relevance) == pytest.approx(limit, abs=1e-9)
 
 
+def test_an_overlay_fades_to_the_picture_without_an_edge():
+    night = np.full((1, 60, 3), 20, np.uint8)
+    relevance = np.linspace(-0.03, 0.03, 60)[None]  # of a limit of 1
+    mixed = overlay(night, relevance, 1.0).astype(int)
+    middle = np.rint(0.25 * 255 + 0.75 * 20)
+    assert np.abs(mixed - middle).max() < 10
+    assert np.abs(np.diff(mixed, axis=1)).max() <= 1
+
+
 def test_an_overlay_keeps_the_colors_of_the_picture_where_nothing_is_relevant():
     picture = RNG.integers(0, 256, (4, 5, 3), dtype=np.uint8)
     relevance = np.zeros((4, 5))
