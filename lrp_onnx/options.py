@@ -169,7 +169,9 @@ class CompileOptions:
         repeatable=True,
     )
     opset: int | None = option(
-        None, "The opset of the compiled model, 18 to 21 [the model's own].", shown="N"
+        None,
+        "The opset of the compiled model, 13 to 21 [the model's own from 18 on, else 18].",
+        shown="N",
     )
     optimize: bool = option(
         True, "Simplify the graph exactly; without it every rule is emitted as its file says."

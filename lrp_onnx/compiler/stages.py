@@ -31,6 +31,7 @@ from lrp_onnx.compiler.unforeseen import told
 from lrp_onnx.frontend.canonize import canonize
 from lrp_onnx.frontend.normalize import normalize
 from lrp_onnx.frontend.normalize.fixed_sizes import fix_sizes
+from lrp_onnx.frontend.opset import OLDER, write_at
 from lrp_onnx.frontend.prediction import Prediction
 from lrp_onnx.gradients.baseline import described, read_baselines
 from lrp_onnx.graph import annotations as notes
@@ -255,6 +256,9 @@ def _compiled(prepared: Prepared, accounts: bool) -> Compiled:
         if options.runtime == "portable":
             part_shared_weights(model.graph)
         cast_like_weights(model)
+        if options.opset is not None and options.opset in OLDER:
+            write_at(model, options.opset)
+            remove_unused(model)  # axes that became attributes
         prepared.ends.restore(model, declares=not options.conditions)
     corrected = tuple(notes.corrections(model).values())
     told = (text for one in assignment.each for text in one.warnings)

@@ -25,7 +25,7 @@ ROUNDS = 6
 
 
 def bring_to_opset(model: ir.Model, wanted: int | None) -> None:
-    """Convert to an opset of OPSETS, and to `wanted` if it is one.
+    """Convert to an opset of OPSETS, and to `wanted` if it is one; an older one is written at last.
 
     Raises ModelError where onnx cannot, and for another `wanted`; UnsupportedError for an operator
     that is too new.
@@ -43,7 +43,7 @@ def bring_to_opset(model: ir.Model, wanted: int | None) -> None:
         opset.convert(model)
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     if wanted is not None:
-        _convert(model, wanted)
+        _convert(model, max(wanted, OPSETS[0]) if wanted in opset.OLDER else wanted)
     _write_out(model, _lacks_kernel)
 
 
@@ -75,7 +75,7 @@ def _convert(model: ir.Model, wanted: int) -> None:
     """Bring the model to the opset that the user asked for, one of OPSETS."""
     if wanted not in OPSETS:
         raise ModelError(
-            f"opset {wanted} is not one that compiled models use. Choose from {OPSETS[0]} to "
+            f"opset {wanted} is not one that compiled models use. Choose from {opset.OLDER[0]} to "
             f"{OPSETS[-1]}."
         )
     if model.graph.opset_imports[""] == wanted:

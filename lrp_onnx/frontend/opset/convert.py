@@ -23,10 +23,11 @@ from lrp_onnx.graph.inferred_types import take_types
 from lrp_onnx.graph.replacement import Build, take_place
 from lrp_onnx.graph.subgraphs import nodes_of
 
-__all__ = ["CEILING", "FLOOR", "NEWEST", "OLDEST", "convert"]
+__all__ = ["CEILING", "FLOOR", "NEWEST", "OLDEST", "convert", "rewrite_nodes"]
 
 OLDEST, FLOOR, NEWEST = 7, 18, 28
 STANDARD = ("", "ai.onnx")
+ADVICE = f"Export it with an opset from {FLOOR} to {CEILING}, or replace what is named"
 
 
 def convert(model: ir.Model) -> None:
@@ -38,10 +39,10 @@ def convert(model: ir.Model) -> None:
     """
     opset = _standard_opset(model)
     if opset < FLOOR:
-        _rewrite(model, opset, raised, FLOOR)
+        rewrite_nodes(model, opset, raised, FLOOR)
     elif opset > CEILING:
         # what one function leaves behind may be newer than opset 21 itself
-        while _rewrite(model, opset, lowered, CEILING):
+        while rewrite_nodes(model, opset, lowered, CEILING):
             pass
     _set_opset(model, min(max(opset, FLOOR), CEILING))
 
@@ -74,8 +75,13 @@ def _set_opset(model: ir.Model, opset: int) -> None:
     imports[""] = opset
 
 
-def _rewrite(model: ir.Model, opset: int, rewrite: Rewrite, target: int) -> bool:
-    """Rewrite every standard node in place; say whether one was replaced."""
+def rewrite_nodes(
+    model: ir.Model, opset: int, rewrite: Rewrite, target: int, advice: str = ADVICE
+) -> bool:
+    """Rewrite every standard node in place; say whether one was replaced.
+
+    advice: what to do where a node has no form.  Raises ModelError that names these nodes.
+    """
     _infer_types(model)
     changed, refused = False, list[str]()
     for node in list(nodes_of(model.graph)):
@@ -84,14 +90,14 @@ def _rewrite(model: ir.Model, opset: int, rewrite: Rewrite, target: int) -> bool
         try:
             changed |= _rewritten(node, rewrite, opset)
         except (UnsupportedError, ModelError) as refusal:  # kept for the end, so that all are told
-            has_no_form = rewrite is lowered and isinstance(refusal, UnsupportedError)
+            has_no_form = rewrite is not raised and isinstance(refusal, UnsupportedError)
             if not (has_no_form and call_function(model, node)):
                 name = node.name or node.outputs[0].name
                 refused.append(f"node '{name}' ({node.op_type}): {refusal}")
     if refused:
         raise ModelError(
             f"the model cannot be brought from opset {opset} to {target}: {'; '.join(refused)}. "
-            f"Export it with an opset from {FLOOR} to {CEILING}, or replace what is named"
+            f"{advice}"
         )
     changed |= inline_functions(model)
     if changed:

@@ -9,7 +9,7 @@ right padding; ONNX Runtime always has.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
 import onnx_ir as ir
@@ -17,30 +17,37 @@ from onnx import defs
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.opset.forms import FORMS
-from lrp_onnx.frontend.opset.node import require_valid
+from lrp_onnx.frontend.opset.node import Rewrite, require_valid
 from lrp_onnx.graph.builder import HALF
 from lrp_onnx.graph.replacement import Build
 
-__all__ = ["CEILING", "lowered"]
+__all__ = ["CEILING", "lowered", "lowered_to"]
 
 CEILING = 21
 
 
 def lowered(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     """What is nearer to opset 21 and computes what `node` computes at the model's opset."""
-    _drop_defaults(node, build.opset)
-    if node.op_type in FORMS:
+    return lowered_to(build, node, CEILING, FORMS)
+
+
+def lowered_to(
+    build: Build, node: ir.Node, ceiling: int, forms: Mapping[str, Rewrite]
+) -> Sequence[ir.Value] | None:
+    """The same for another opset, with what stands for operators there."""
+    _drop_defaults(node, build.opset, ceiling)
+    if node.op_type in forms:
         require_valid(node, build.opset)
-        values = FORMS[node.op_type](build, node)
+        values = forms[node.op_type](build, node)
         if values is not None or build.nodes:
             return values
-    reason = _misfit(node, build.opset)
-    return _in_single_precision(build, node, reason) if reason else None
+    reason = _misfit(node, build.opset, ceiling)
+    return _in_single_precision(build, node, reason, ceiling) if reason else None
 
 
-def _drop_defaults(node: ir.Node, opset: int) -> None:
-    """Drop attributes that opset 21 lacks and that only spell out what it does anyway."""
-    old, new = _schema(node.op_type, CEILING), _schema(node.op_type, opset)
+def _drop_defaults(node: ir.Node, opset: int, ceiling: int) -> None:
+    """Drop attributes that the older opset lacks and that only spell out what it does anyway."""
+    old, new = _schema(node.op_type, ceiling), _schema(node.op_type, opset)
     if old is None or new is None:
         return
     for name in set(new.attributes) - set(old.attributes):
@@ -57,26 +64,28 @@ def _schema(op_type: str, opset: int) -> defs.OpSchema | None:
     return defs.get_schema(op_type, opset, "") if defs.has(op_type, opset, "") else None
 
 
-def _misfit(node: ir.Node, opset: int) -> str:
-    """Why the node is none of opset 21; empty if it is one, or if no opset knows it."""
-    old, new = _schema(node.op_type, CEILING), _schema(node.op_type, opset)
+def _misfit(node: ir.Node, opset: int, ceiling: int) -> str:
+    """Why the node is none of the older opset; empty if it is one, or if no opset knows it."""
+    old, new = _schema(node.op_type, ceiling), _schema(node.op_type, opset)
     if new is None:
         return ""
     if old is None:
         return f"the operator exists only from opset {new.since_version} on"
     for name, attribute in node.attributes.items():
         if name in new.attributes and name not in old.attributes:
-            return f"{name} = {attribute.value} has no form at opset {CEILING}"
+            return f"{name} = {attribute.value} has no form at opset {ceiling}"
     for value, held in _wrong_types(node, old):
-        return f"'{value.name}' is a {held}, which opset {CEILING} does not take there"
+        return f"'{value.name}' is a {held}, which opset {ceiling} does not take there"
     return ""
 
 
-def _in_single_precision(build: Build, node: ir.Node, reason: str) -> Sequence[ir.Value]:
+def _in_single_precision(
+    build: Build, node: ir.Node, reason: str, ceiling: int
+) -> Sequence[ir.Value]:
     """The node between casts, where only half precision is too new for it; else UnsupportedError
     with the reason.
     """
-    old = _schema(node.op_type, CEILING)
+    old = _schema(node.op_type, ceiling)
     wrong = {} if old is None else dict(_wrong_types(node, old))
     if not wrong or any(value.dtype not in HALF for value in wrong):
         raise UnsupportedError(reason)
