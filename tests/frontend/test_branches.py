@@ -145,8 +145,8 @@ DENSE = {
 }
 WEIGHTS = {"q": normal(5, 5), "u": normal(5, 5), "f": normal(5, 2), "h": normal(2, 5),
            "f1": normal(2, 5), "f2": normal(3, 5), "parts": [2, 3], "zero": [0], "two": [2],
-           "five": [5], "last": [-1], "c5": normal(5), "half": 0.5,
-           "out": normal(5, 3)}  # fmt: skip
+           "five": [5], "last": [-1], "quarter": np.full((1, 4), 0.25), "c5": normal(5),
+           "half": 0.5, "out": normal(5, 3)}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", DENSE)
@@ -160,4 +160,26 @@ def test_products_of_one_tensor_are_one(name: str) -> None:
     kinds = counts(result)
     assert kinds["MatMul"] + kinds.get("MatMulAdd", 0) == 2
     assert not set(kinds) & {"Add", "Sub", "Mul"}
+    assert_same_forward(model, as_proto(result), {"x": (2, 4, 5)})
+
+
+def test_layers_in_front_stay_apart() -> None:
+    """The nearest tensor that both products are of is the one whose products are added up."""
+    body = (
+        "a = MatMul(x, q) u1, u2 = Split<axis=2>(a, parts) l = MatMul(u1, f1) r = MatMul(u2, f2) "
+        "n = Add(l, r) y = Tanh(n)"
+    )
+    used = {k: WEIGHTS[k] for k in ("q", "parts", "f1", "f2")}
+    assert counts(canonized(network(body, (2, 4, 5), **used)))["MatMul"] == 2
+
+
+def test_what_has_another_rank_stays() -> None:
+    body = (
+        "l = MatMul(x, q) r = MatMul(x, u) k = Add(l, r) m = MatMul(quarter, x) n = Add(k, m) "
+        "y = Tanh(n)"
+    )
+    used = {k: WEIGHTS[k] for k in ("q", "u", "quarter")}
+    model = network(body, (2, 4, 5), **used)
+    result = canonized(model)
+    assert counts(result) == {"MatMul": 2, "Add": 1, "Tanh": 1}
     assert_same_forward(model, as_proto(result), {"x": (2, 4, 5)})

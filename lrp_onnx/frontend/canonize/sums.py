@@ -69,10 +69,12 @@ def is_own(value: ir.Value) -> bool:
 
 
 def common_sources(terms: list[Term]) -> list[ir.Value]:
-    """The tensors that two of the terms may be linear maps of, as far as operators tell."""
+    """The tensors that two of the terms may be linear maps of, as far as operators tell, the
+    nearest first: what lies in front of it are other layers.
+    """
     if len(terms) < 2:
         return []
-    counted = Counter(source for value, _ in terms for source in set(_sources(value)))
+    counted = Counter(source for value, _ in terms for source in dict.fromkeys(_sources(value)))
     return [source for source, count in counted.items() if count > 1]
 
 
@@ -94,17 +96,19 @@ def selected(value: ir.Value, axis: int) -> tuple[ir.Value, int, int, int] | Non
     """
     node = value.producer()
     x = None if node is None or node.domain or not node.inputs else node.inputs[0]
-    if node is None or x is None or x.shape is None or value.shape is None:
+    if node is None or node.op_type not in ("Split", "Slice"):
+        return None
+    if x is None or x.shape is None or value.shape is None or len(value.shape) <= axis:
         return None
     size, length = x.shape[axis], value.shape[axis]
     if not isinstance(size, int) or not isinstance(length, int):
         return None
-    if node.op_type == "Split" and node.attributes.get_int("axis", 0) % len(x.shape) == axis:
+    if node.op_type == "Split":
+        if node.attributes.get_int("axis", 0) % len(x.shape) != axis:
+            return None
         before = [v.shape[axis] for v in node.outputs[: value.index()] if v.shape is not None]
         start = sum(n for n in before if isinstance(n, int))
         return (x, start, start + length, size) if len(before) == value.index() else None
-    if node.op_type != "Slice":
-        return None
     starts, _, axes, steps = (constant_ints(v) for v in (*node.inputs[1:], None, None)[:4])
     one = starts is not None and len(starts) == 1 and steps in (None, [1])
     if not one or starts is None or axes is None or axes[0] % len(x.shape) != axis:
