@@ -11,6 +11,7 @@ from collections.abc import Callable
 import onnx
 import onnx_ir as ir
 
+from lrp_onnx.graph.map_outputs import is_map
 from lrp_onnx.graph.model_file import in_small
 from lrp_onnx.graph.subgraphs import bodies_of, proto_bodies
 
@@ -27,7 +28,7 @@ def take_types(model: ir.Model, infer: Callable[[onnx.ModelProto], onnx.ModelPro
 
 
 def _take(graph: ir.Graph, proto: onnx.GraphProto) -> None:
-    known = {v.name: v for v in (*proto.value_info, *proto.output)}
+    known = {v.name: v for v in (*proto.value_info, *proto.output) if not is_map(v)}
     for node, inner in zip(graph, proto.node, strict=True):
         for value in node.outputs:
             if value.name in known:

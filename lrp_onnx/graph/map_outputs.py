@@ -14,14 +14,14 @@ import onnx
 import onnx_ir as ir
 from onnx import TensorProto
 
-__all__ = ["deserialized", "numbers_of", "serialized", "unzipped"]
+__all__ = ["deserialized", "is_map", "numbers_of", "serialized", "unzipped"]
 
 ZIP_MAP = ("ai.onnx.ml", "ZipMap")
 
 
 def deserialized(proto: onnx.ModelProto) -> ir.Model:
     """The model in onnx-ir's form; `proto` is as it was."""
-    maps = [value for value in proto.graph.output if _is_map(value)]
+    maps = [value for value in proto.graph.output if is_map(value)]
     types = [onnx.TypeProto.FromString(value.type.SerializeToString()) for value in maps]
     for value in maps:
         value.ClearField("type")
@@ -59,7 +59,8 @@ def numbers_of(value: Any) -> Any:
     return value
 
 
-def _is_map(value: onnx.ValueInfoProto) -> bool:
+def is_map(value: onnx.ValueInfoProto) -> bool:
+    """Whether it is a sequence of maps."""
     return bool(value.type.sequence_type.elem_type.HasField("map_type"))
 
 
