@@ -227,7 +227,7 @@ def test_explain_a_folder(
     outcome = run_command(capsys, "explain", *asked, "out")
     assert (outcome.status, outcome.err) == (0, "")
     files = sorted(
-        file.name for file in Path("out").iterdir() if file.stem not in ("index", "predictions")
+        file.name for file in Path("out").glob("[!.]*") if file.stem not in ("index", "predictions")
     )
     assert files == ["0.logits.png", "0.score.png", "1.logits.png", "1.score.png"]
     assert "4 files into out" in outcome.out
