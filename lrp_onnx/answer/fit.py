@@ -15,7 +15,7 @@ __all__ = ["bad_fits"]
 
 SATURATED = 0.9
 """Part of a picture's values at the ends of their range, from which it is hardly a photo."""
-FEWEST_CLASSES = 10
+FEWEST_CLASSES, SHORTEST_EMBEDDING = 10, 64
 FLAT = 2.0
 """How often the probability of pure chance a prediction has to be, or it says nothing."""
 
@@ -51,7 +51,8 @@ def _flat(metadata: Mapping[str, str], y: Array, top: float, inputs: Inputs) -> 
             f"hardly more than chance. Perhaps the picture was prepared wrongly (by {used}): "
             "try another --preprocess"
         ]
-    if metadata.get("target", "argmax") != "argmax" or y.min() >= 0:
+    named = metadata.get("target", "argmax") != "argmax"
+    if named or y.min() >= 0 or y.shape[1] < SHORTEST_EMBEDDING:
         return []
     return [
         f"output {metadata['output']!r}: none of its {y.shape[1]} numbers stands out, as if it "

@@ -149,8 +149,8 @@ def open_model(
 def _short(value: object) -> str:
     """A parameter with no more digits than are read."""
     if isinstance(value, list | tuple):
-        return ",".join(map(_short, value))
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+        return f"[{', '.join(map(_short, value))}]"
+    return f"{value:.7g}" if isinstance(value, float) else str(value)
 
 
 def _open_compiled(

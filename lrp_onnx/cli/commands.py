@@ -99,7 +99,9 @@ def explain(
     tokenizer: Tokenizer = None,
     row: Row = None,
     rate: Rate = None,
-    batch: Annotated[int, typer.Option(min=1, help="How many files run together.")] = 8,
+    batch: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many files run together.")
+    ] = 8,
     format_: Annotated[
         Format | None,
         typer.Option("--format", help="What is written, where -o names no file [png]."),
@@ -168,8 +170,10 @@ def concepts(
         Path, typer.Option("-o", "--out", metavar="F.png", help="The picture to write.")
     ] = Path("concepts.png"),
     preprocess: Preprocessing = None,
-    channels: Annotated[int, typer.Option(min=1, help="How many channels are shown.")] = 5,
-    examples: Annotated[int, typer.Option(min=1, help="How many inputs of each.")] = 6,
+    channels: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many channels are shown.")
+    ] = 5,
+    examples: Annotated[int, typer.Option(metavar="N", min=1, help="How many inputs of each.")] = 6,
     json: Json = False,
     quiet: Quiet = False,
     *,

@@ -119,12 +119,22 @@ def evaluate(
         ),
     ] = None,
     points: Annotated[
-        int, typer.Option(min=2, help="Points of a curve: in how many steps units are replaced.")
+        int,
+        typer.Option(
+            metavar="N", min=2, help="Points of a curve: in how many steps units are replaced."
+        ),
     ] = 20,
-    batch: Annotated[int, typer.Option(min=1, help="How many samples run together.")] = 8,
-    seed: Annotated[int, typer.Option(help="Of random numbers and re-drawn weights.")] = 0,
+    batch: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many samples run together.")
+    ] = 8,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Of random numbers and re-drawn weights.")
+    ] = 0,
     redraw: Annotated[
-        int, typer.Option(min=0, help="In how many stages weights are re-drawn; 0 leaves it out.")
+        int,
+        typer.Option(
+            metavar="N", min=0, help="In how many stages weights are re-drawn; 0 leaves it out."
+        ),
     ] = 3,
     tune: Annotated[
         Path | None,
@@ -181,7 +191,7 @@ def bench(
     tokenizer: Tokenizer = None,
     row: Row = None,
     rate: Rate = None,
-    runs: Annotated[int, typer.Option(min=1, help="How many times each is run.")] = 20,
+    runs: Annotated[int, typer.Option(metavar="N", min=1, help="How many times each is run.")] = 20,
     batch: Annotated[
         str,
         typer.Option(
@@ -190,7 +200,8 @@ def bench(
         ),
     ] = "1",
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads for one operator [one per core].")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Threads for one operator [one per core]."),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,

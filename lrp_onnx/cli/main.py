@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             logging.getLogger(library).setLevel(logging.CRITICAL)
     try:
         command = typer.main.get_command(app)
+        _name_arguments(command)
         if words and _is_model(words[0], command.commands):  # type: ignore[attr-defined]
             words.insert(0, "explain")
         status = command.main(words, prog_name="lrp-onnx", standalone_mode=False)
@@ -55,6 +57,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say("interrupted; nothing was written.")
         return WRONG
     return status or DONE
+
+
+def _name_arguments(command: Any) -> None:
+    """Let help texts call arguments by their metavar alone, not by Python's types too."""
+    for inner in getattr(command, "commands", {}).values():
+        _name_arguments(inner)
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            parameter.display_type_rich = lambda ctx: ""  # what newer releases of typer call
 
 
 def _is_model(word: str, known: Collection[str]) -> bool:

@@ -58,17 +58,22 @@ def batch(
     outputs: Annotated[
         Kept, typer.Option(help="Which of the model's outputs are stored.")
     ] = Kept.EXPLAINED,
-    batch: Annotated[int, typer.Option(min=1, help="How many inputs run together.")] = 8,
+    batch: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many inputs run together.")
+    ] = 8,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Sessions at work [cores / threads].")
+        int | None, typer.Option(metavar="N", min=1, help="Sessions at work [cores / threads].")
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of each worker.")] = 1,
-    gpus: Annotated[float, typer.Option(min=0, help="GPUs of each worker.")] = 0,
+    threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads of each worker.")] = 1,
+    gpus: Annotated[float, typer.Option(metavar="N", min=0, help="GPUs of each worker.")] = 0,
     address: Annotated[
         str | None, typer.Option(metavar="HOST:PORT|auto", help="A Ray cluster [this machine].")
     ] = None,
     shard: Annotated[
-        int, typer.Option(min=1, help="Inputs of a Parquet file, which a kill costs at most.")
+        int,
+        typer.Option(
+            metavar="N", min=1, help="Inputs of a Parquet file, which a kill costs at most."
+        ),
     ] = 1024,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue a run that was stopped or killed.")
@@ -111,7 +116,10 @@ def export_triton(
     ] = None,
     preprocess: Preprocessing = None,
     batch: Annotated[
-        int, typer.Option(min=1, help="Samples of a batch at most, where the model leaves it open.")
+        int,
+        typer.Option(
+            metavar="N", min=1, help="Samples of a batch at most, where the model leaves it open."
+        ),
     ] = 32,
     json: Json = False,
     quiet: Quiet = False,

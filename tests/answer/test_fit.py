@@ -25,7 +25,8 @@ CASES = {
         ["the prediction is flat: the largest of 20 classes has 0.0"],
     ),
     "flat probabilities": (PHOTO, np.full((1, 20), 0.05), ["the prediction is flat"]),
-    "an embedding": (None, SURE / 100 - 0.02, ["as if it were an embedding"]),
+    "ten numbers": (None, SURE / 100 - 0.02, []),
+    "an embedding": (None, np.eye(64)[:1] / 10 - 0.02, ["as if it were an embedding"]),
     "few classes": (PHOTO, np.full((1, 3), 1 / 3), []),
 }
 

@@ -121,3 +121,12 @@ def test_the_shell_completes() -> None:
     shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True,
                            text=True, check=False)  # fmt: skip
     assert {"compile", "composites"} <= set(shown.stdout.split())
+
+
+def test_help_has_no_types_of_python(capsys: Capture) -> None:
+    for command in (["explain"], ["evaluate"], ["export", "web"]):
+        told = run_command(capsys, *command, "--help").out
+        assert "MODEL.onnx" in told
+        assert not [
+            kind for kind in ("list[", "<str>", "<path>", "<int", "int range") if kind in told
+        ]
