@@ -133,6 +133,8 @@ def give_to_winner(
 ) -> ir.Value:
     """s, of size 1 along `axes`, to the first extreme of x in row-major order over them."""
     x = operand(node)
+    if 0 in (x.shape or ()):  # none of no elements is the winner
+        return emit.op("Mul", x, 0.0)
     for k, axis in enumerate(axes):
         rest = axes[k + 1 :]
         along = emit.op(f"Reduce{extreme}", x, emit.ints(*rest), keepdims=1) if rest else x

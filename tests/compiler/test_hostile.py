@@ -12,6 +12,7 @@ from onnx import parser
 
 import lrp_onnx
 from lrp_onnx.compiler import stages, unforeseen
+from lrp_onnx.compiler.judge import run_plain
 from lrp_onnx.errors import InternalError, ModelError
 from lrp_onnx.graph.limits import Budget, OverBudget, limited
 
@@ -163,6 +164,19 @@ def test_default_axes_that_the_checker_does_not_know() -> None:
     x = np.random.default_rng(0).standard_normal((3, 2, 4, 4)).astype(np.float32)
     y = lrp_onnx.Explainer(lrp_onnx.compile(model, target="max"))(x).outputs["y"]
     assert np.abs(y.mean((0, 2, 3))).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    ["y = ReduceMax<axes=[1]>(x)", "s = Mul(x, x) r = ReduceSum(s, a) q = Sqrt(r) y = Div(x, q)"],
+)
+def test_an_input_without_elements(nodes: str) -> None:
+    size = 1 if "Max" in nodes else 0
+    text = HEAD.replace("[1,4] x", "[2,0,4] x").replace("[1,4] y", f"[2,{size},4] y")
+    compiled = lrp_onnx.compile(parser.parse_model(f"{text}<int64[1] a={{1}}> {{ {nodes} }}"))
+    x = np.zeros((2, 0, 4), np.float32)
+    form = compiled.model.SerializeToString()
+    assert run_plain(form, {"x": x}, ["x_relevance"], None)["x_relevance"].shape == x.shape
 
 
 WRONG_TYPES: list[dict[str, object]] = [

@@ -98,9 +98,9 @@ class Probe:
             self.constants[name] = array.astype(np.float64) if is_float else array
 
     def __call__(self, x: Float) -> Float | None:
-        """The result, if all of it is finite."""
+        """The result, if there are elements in it and all are finite."""
         y = self.any(x)
-        return y if y is not None and np.isfinite(y).all() else None
+        return y if y is not None and y.size and np.isfinite(y).all() else None
 
     def any(self, x: Float) -> Float | None:
         """The result, whether finite or not."""
