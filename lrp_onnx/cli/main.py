@@ -16,6 +16,7 @@ import typer
 from lrp_onnx.cli import commands, judging, listing, production  # noqa: F401  # they join the app
 from lrp_onnx.cli.app import DONE, FAILED, WRONG, app, note
 from lrp_onnx.errors import CheckError, LrpError
+from lrp_onnx.plain import paragraph
 
 __all__ = ["app", "main"]
 
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "--debug" not in words:
         sys.excepthook = _bug
         # what it warns about comes again as an error, in our words
-        for library in ("onnx_ir", "PIL"):
+        for library in ("onnx_ir", "PIL", "matplotlib"):  # the last where no folder is its own
             logging.getLogger(library).setLevel(logging.CRITICAL)
     try:
         command = typer.main.get_command(app)
@@ -101,8 +102,13 @@ def _paragraph(error: Exception) -> str:
 
 def _bug(kind: type[BaseException], error: BaseException, trace: object) -> None:
     """What no error of ours foresaw: one paragraph too."""
+    if issubclass(kind, KeyboardInterrupt):
+        _say("interrupted; nothing was written.")
+        raise SystemExit(WRONG)
     _say(
-        f"{kind.__name__}: {error}. This is a bug of lrp-onnx. Run again with --debug and report "
-        "what it prints."
+        paragraph(
+            f"{kind.__name__}: {paragraph(str(error))}. This is a bug of lrp-onnx. Run again with "
+            "--debug and report what it prints."
+        )
     )
     raise SystemExit(WRONG)

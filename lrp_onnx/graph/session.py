@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from lrp_onnx.errors import InputError, LrpError, ModelError
 from lrp_onnx.graph.map_outputs import deserialized, serialized
-from lrp_onnx.graph.model_file import LARGEST_FILE, Source, readable
+from lrp_onnx.graph.model_file import LARGEST_FILE, Source, load, readable
 from lrp_onnx.graph.temporary import temporary_folder
 
 if TYPE_CHECKING:
@@ -262,13 +263,22 @@ def runtime_form(source: Source) -> Iterator[str | bytes]:
     elif not isinstance(source, onnx.ModelProto | ir.Model):
         with readable(Path(source)):  # ONNX Runtime's own words for a missing file name no remedy
             Path(source).open("rb").close()
-        yield os.fspath(source)
+        if _is_unicode(os.fspath(source)):
+            yield os.fspath(source)
+        else:  # the runtime takes no such name
+            with _large_or_small(load(source)) as form:
+                yield form
     elif isinstance(source, onnx.ModelProto) and source.ByteSize() < LARGEST_FILE:
         yield source.SerializeToString()
     else:
         model = source if isinstance(source, ir.Model) else deserialized(source)
         with _large_or_small(model) as form:
             yield form
+
+
+def _is_unicode(path: str) -> bool:
+    """Whether a file's name is text, and not bytes that the system's encoding does not know."""
+    return not re.search("[\ud800-\udfff]", path)
 
 
 @contextlib.contextmanager

@@ -106,7 +106,7 @@ class Explainer:
         """What pickle keeps. Raises ModelError for a model in memory beyond 2 GB."""
         with runtime_form(self._source) as form:
             if isinstance(self._source, str | os.PathLike):
-                form = os.path.abspath(form)
+                form = os.path.abspath(self._source)
             elif isinstance(form, str):
                 raise ModelError(
                     "the model is in memory and beyond 2 GB, too large to be pickled. Save it with "

@@ -118,9 +118,10 @@ class Page:
         `metadata` becomes text chunks of a PNG, else JSON in the file's comment or description.
         """
         self._place()
-        text, buffer = json.dumps(dict(metadata), ensure_ascii=False), BytesIO()
+        metadata = {name: plain(value) for name, value in metadata.items()}
+        text, buffer = json.dumps(metadata, ensure_ascii=False), BytesIO()
         kinds: dict[str, dict[str, Any]] = {
-            "png": {"metadata": dict(metadata)},
+            "png": {"metadata": metadata},
             "jpg": {"pil_kwargs": {"comment": text.encode(), "quality": 92}},
             "svg": {"metadata": {"Description": text, "Date": None}},
             "pdf": {"metadata": {"Subject": text, "CreationDate": None}},

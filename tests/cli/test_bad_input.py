@@ -412,3 +412,35 @@ def test_a_closed_stdout_and_a_narrow_encoding_are_no_error(folder: Path) -> Non
     assert done.returncode == 0, done.stderr
     assert "Conv" in done.stdout
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
+def test_names_that_are_no_text_and_no_home(folder: Path) -> None:
+    """Bytes that the encoding does not know, in the names of all files; nowhere to keep a cache."""
+    _make_files("model.onnx image.npy", folder)
+    names = [os.fsdecode(name) for name in (b"a\xff.onnx", b"b\xff.npy", b"c\xff.png")]
+    for old, new in zip(("model.onnx", "image.npy"), names, strict=False):
+        (folder / old).rename(folder / new)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p or "." for p in sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "lrp_onnx", "explain", *names[:2], "-o", names[2], "--quiet"],
+        capture_output=True, text=True, check=False,
+        env=environment | {"LC_ALL": "POSIX", "HOME": "/proc/nowhere"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (folder / names[2]).is_file()
+    assert "mkdir" not in done.stderr
+
+
+def test_an_error_of_several_lines_that_nobody_foresaw() -> None:
+    program = (
+        "import sys; from lrp_onnx.cli import main as cli\n"
+        "class Odd:\n"
+        "    def __getattr__(self, name): raise TypeError('first\\nsecond\\x1b[31m')\n"
+        "cli.app = Odd(); cli.main(['rules'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p or "." for p in sys.path)},
+    )  # fmt: skip
+    _assert_refused(Outcome(done.returncode, done.stdout, done.stderr), ["bug", "first second"])
