@@ -265,6 +265,12 @@ def _require_steady(node: ir.Node, body: Body) -> None:
     for n, b, out in ports_of(node).states:
         first, later = body.graph.inputs[b].shape, body.graph.outputs[out].shape
         begin = node.inputs[n]  # inference leaves the body's own open where the two differ
+        if first is None and later is None and begin is not None and begin.shape is not None:
+            raise UnsupportedError(
+                f"its carried value {tensor_name(body.graph.inputs[b])!r} begins with the shape "
+                f"{begin.shape}, and not every iteration is known to give that back. Give it one "
+                "shape."
+            )
         first = begin.shape if first is None and begin is not None else first
         if first is None or later is None:
             continue

@@ -231,6 +231,15 @@ def test_a_loop_whose_state_changes_its_shape_is_refused() -> None:
         lrp_onnx.compile(parser.parse_model(text), method="gradient", target="max")
 
 
+def test_a_loop_whose_state_changes_its_rank_is_refused() -> None:
+    text = HEAD.replace("[1,4] x", "[2,3,4] x").replace("[1,4] y", "[1,24] y") + (
+        "<int64 t={3}, bool cc={1}> { y = Loop <body = b (int64 i, bool c, s) => (bool c2, s2) "
+        "{ c2 = Identity(c) s2 = Flatten<axis=0>(s) }> (t, cc, x) }"
+    )
+    with pytest.raises(lrp_onnx.UnsupportedError, match="not every iteration"):
+        lrp_onnx.compile(parser.parse_model(text), target="max")
+
+
 def test_a_soft_cap_below_zero_is_none() -> None:
     """As ONNX Runtime reads it, with which the check compares."""
     model = parser.parse_model(

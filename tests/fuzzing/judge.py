@@ -20,6 +20,7 @@ import lrp_onnx
 from lrp_onnx.compiler.judge import judge, run_plain
 from lrp_onnx.data.samples import random_feeds, wanted_by
 from lrp_onnx.errors import InputError, InternalError, LrpError, ModelError
+from lrp_onnx.graph.annotations import has_batch, stamp_of
 from lrp_onnx.graph.limits import Budget, OverBudget
 
 __all__ = ["FAILED", "judged"]
@@ -143,7 +144,7 @@ class _Compiled:
 
     def slope(self, feeds: Feeds, actual: Feeds) -> Verdict:
         """The gradient along one direction against differences of what is explained: the largest
-        entry of each sample, of an output with one axis every number.
+        entry of each sample where there are samples, of an output with one axis every number.
         """
         metadata = self.compiled.graph.metadata_props
         if metadata["lrp.starts_at"] != "output":
@@ -155,11 +156,11 @@ class _Compiled:
             return COMPARED, ""
         direction = np.random.default_rng(1).choice([-1.0, 1.0], x.shape).astype(x.dtype)
         told = float((actual[relevance] * direction).sum())
-        samples = len(x) if x.ndim else 1
+        batched = has_batch(stamp_of(metadata))
 
         def largest(step: float) -> float:
             y = self.original.run({**feeds, name: x + step * direction}, [explained])
-            return _largest(np.asarray(y[explained], np.float64), samples)
+            return _largest(np.asarray(y[explained], np.float64), batched)
 
         steps = [(largest(h) - largest(-h)) / (2 * h) for h in (1e-2, 3e-3)]
         if not np.isfinite(steps).all() or abs(steps[0] - steps[1]) > 0.02 * max(map(abs, steps)):
@@ -169,11 +170,10 @@ class _Compiled:
         return SLOPE, ""
 
 
-def _largest(rows: Any, samples: int) -> float:
-    if rows.ndim < 2:
-        return float(rows.sum())
-    batched = len(rows) == samples
-    return float(rows.reshape(samples, -1).max(1).sum() if batched else rows.max())
+def _largest(y: Any, batched: bool) -> float:
+    if y.ndim < 2:
+        return float(y.sum())
+    return float(y.reshape(len(y), -1).max(1).sum() if batched else y.max())
 
 
 def _is_float(array: Any) -> bool:
