@@ -17,8 +17,6 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent / "support")]
 
-from fuzzing.processes import run, serve  # noqa: E402  # found by the path above
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -30,8 +28,15 @@ def main() -> int:
     parser.add_argument(
         "--readers", type=float, metavar="SECONDS", help="rules, arrays, pictures, labels instead"
     )
+    parser.add_argument("--guided", metavar="READER", help="one of them, by atheris")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.guided is not None:
+        from fuzzing.guided import guided
+
+        guided(options.guided, options.readers or 60.0, options.seed)
+    from fuzzing.processes import run, serve
+
     if options.serve:
         serve(options.seed)
         return 0

@@ -1,7 +1,6 @@
 """Files that a user gives beside the model, mutated: each is read, or refused as refusals are.
 
-By atheris, which follows what the code does with them, where it is installed; else by changes
-without a guide.
+Changed without a guide; `guided` does the same by atheris, which follows what the code does.
 """
 
 from __future__ import annotations
