@@ -47,7 +47,7 @@ CONSTANTS = {
     "late3": [0, 4, 3, 2], "around": [1, 3], "three_groups": [0, 3, -1], "turned": [0, 6, 4],
     "o3": np.ones(3, np.float32), "z3": np.zeros(3, np.float32),
     "g32": GAIN.reshape(3, 2), "b32": SHIFT.reshape(3, 2),
-    "c1": 2**-0.5, "c2": 0.7978845608, "c3": 0.044715, "three": 3.0,
+    "c1": 2**-0.5, "c2": 0.7978845608, "c3": 0.044715, "three": 3.0, "less3": -3.0,
 }  # fmt: skip
 
 SOFTMAX = {
@@ -156,6 +156,8 @@ LATE = {
         "v = MatMul(e, t) r = Reciprocal(s) n = Mul(v, r)",
     "less the largest": "m = ReduceMax(a, last) d = Sub(a, m) e = Exp(d) s = ReduceSum(e, last) "
         "t = Transpose<perm=[0, 2, 1]>(a) v = MatMul(e, t) n = Div(v, s)",
+    "Einsum": "e = Exp(a) s = ReduceSum(e, last) "
+        'v = Einsum<equation="bij,bkj->bik">(e, a) n = Div(v, s)',
     "transposed before": "e = Exp(a) s = ReduceSum(e, last) z = Transpose<perm=[1, 0, 2]>(s) "
         "t = Transpose<perm=[0, 2, 1]>(a) v = MatMul(e, t) u = Transpose<perm=[1, 0, 2]>(v) "
         "q = Div(u, z) n = Transpose<perm=[1, 0, 2]>(q)",
@@ -327,6 +329,19 @@ GATE = {
     "three factors": f"{W} s = Sigmoid(a) h = Mul(w, half) p = Mul(h, s) k = Mul(p, a) n = Mul(k, "
         "two)",
 }  # fmt: skip
+U = "u = MatMul(x, w_other)"
+GLU = {
+    "operator": f"{U} s = Sigmoid(a) n = Mul(u, s)",
+    "quotient": f"{U} m = Neg(a) e = Exp(m) o = Add(one, e) n = Div(u, o)",
+    "reciprocal": f"{U} m = Neg(a) e = Exp(m) o = Add(e, one) s = Reciprocal(o) n = Mul(s, u)",
+}  # fmt: skip
+HARD = {
+    "operator": "n = HardSigmoid<alpha=0.16666667, beta=0.5>(a)",
+    "Clip": "p = Add(a, three) c = Clip(p, zero, six) n = Div(c, six)",
+    "Clip to one": "p = Div(a, six) q = Add(p, half) n = Clip(q, zero, one)",
+    "ReLU and Min": "p = Add(three, a) c = Relu(p) d = Min(c, six) n = Div(d, six)",
+    "Max and Min": "p = Sub(a, less3) c = Max(p, zero) d = Min(six, c) n = Div(d, six)",
+}  # fmt: skip
 
 TABLES = {
     "softmax": SOFTMAX, "axis one": AXIS_ONE, "two axes": TWO_AXES, "warm": WARM,
@@ -335,7 +350,8 @@ TABLES = {
     "divided late": LATE, "LayerNorm": LAYER_NORM, "RMSNorm": RMS_NORM,
     "shifted RMSNorm": SHIFTED_RMS_NORM,
     "InstanceNorm": INSTANCE_NORM, "GroupNorm": GROUP_NORM, "standardized": STANDARDIZED,
-    "gate": GATE, "the first axes": FRONT_AXES, "its mean read": MEAN_READ,
+    "gate": GATE, "another's gate": GLU, "HardSigmoid": HARD,
+    "the first axes": FRONT_AXES, "its mean read": MEAN_READ,
     "its deviation read": DEVIATION_READ,
     "its exponentials read": SOFTMAX_READ,
 }  # fmt: skip
@@ -355,7 +371,12 @@ CASES = [
 def model_with(fragment: str) -> onnx.ModelProto:
     """The fragment between layers."""
     body = f"a = MatMul(x, w_in) {fragment} t_out = Tanh(n) y = MatMul(t_out, w_out)"
-    rows = 4 if "Transpose<perm=[0, 2, 1]>(a) n = MatMul" in body or "MatMul(e, t)" in body else 6
+    rows = (
+        4
+        if "Transpose<perm=[0, 2, 1]>(a) n = MatMul" in body
+        or re.search(r"MatMul\(e, t\)|bkj", body)
+        else 6
+    )
     given = {**CONSTANTS, **WEIGHTS, "w_out": WEIGHTS["w_out"][:rows]}
     used = {k: c for k, c in given.items() if re.search(rf"\b{k}[,)]", body)}
     return network(body, SHAPE, **used)

@@ -18,6 +18,7 @@ V, C = (rng.standard_normal(size).astype(np.float32) for size in ((12, 4), 4))
 CONSTANTS = {
     "w": W, "b": B, "w3": W.reshape(6, 3, 4), "b2": B.reshape(3, 4), "v": V, "c": C,
     "w_out_first": W.reshape(6, 3, 4).transpose(1, 2, 0).copy(), "v3": V.reshape(3, 4, 4),
+    "taps": V.T.reshape(4, 12, 1).copy(), "wt": W.T.copy(), "end": [-1], "two": [2],
     "w1": W[:, :5].copy(), "w2": W[:, 5:].copy(), "d1": 2 * W[:, :5], "d2": 2 * W[:, 5:],
     "b1": 2 * B[:5], "b2only": np.r_[np.zeros(5), 2 * B[5:]].astype(np.float32), "half": 0.5,
     "z": rng.standard_normal((6, 12)).astype(np.float32), "less": -B,
@@ -32,6 +33,10 @@ IN = {
     "Einsum, channels first": 'm = Einsum<equation="btc,hdc->bthd">(x, w_out_first) h = Add(m, b2)',
 }  # fmt: skip
 IN |= {
+    "spread and summed": "u = Unsqueeze(x, end) p0 = Mul(u, w) m = ReduceSum<keepdims=0>(p0, two) "
+        "a = Add(m, b) h = Reshape(a, part)",
+    "spread in front and summed": "u = Unsqueeze(x, two) p0 = Mul(wt, u) "
+        "m = ReduceSum<keepdims=0>(p0, end) a = Add(m, b) h = Reshape(a, part)",
     "joined, then the bias": "m1 = MatMul(x, w1) m2 = MatMul(x, w2) m = Concat<axis=-1>(m1, m2) "
         "a = Add(m, b) h = Reshape(a, part)",
     "joined, biased, scaled": "m1 = MatMul(x, d1) k1 = Add(m1, b1) m2 = MatMul(x, d2) "
@@ -47,7 +52,15 @@ OUT = {
     "MatMul": "f = Reshape(t, whole) o = MatMul(f, v) y = Add(o, c)",
     "Einsum": 'o = Einsum<equation="bthd,hdo->bto">(t, v3) y = Add(o, c)',
 }  # fmt: skip
-ROWS = [(name, "MatMul") for name in list(IN)[1:]] + [("MatMul", "Einsum"), ("Einsum", "Einsum")]
+OUT["a kernel of one tap"] = (
+    "f = Reshape(t, whole) f1 = Transpose<perm=[0, 2, 1]>(f) c1 = Conv(f1, taps, c) "
+    "y = Transpose<perm=[0, 2, 1]>(c1)"
+)
+ROWS = [(name, "MatMul") for name in list(IN)[1:]] + [
+    ("MatMul", "Einsum"),
+    ("Einsum", "Einsum"),
+    ("MatMul", "a kernel of one tap"),
+]
 LEFT = {
     "a position code": "m = MatMul(x, w) r = Reshape(m, part) h = Add(r, code)",
     "a head's number": "m = MatMul(x, w) r = Reshape(m, part) h = Add(r, rows)",
@@ -90,6 +103,8 @@ def test_a_bias_of_a_sum_is_that_of_its_first_layer(name: str, composite: str) -
 AVERAGES = {
     "mean": "r = ReduceMean(x, two)",
     "column": "r = MatMul(x, sixth)",
+    "row": "u = Transpose<perm=[0, 2, 1]>(x) r0 = MatMul(level, u) "
+        "r = Transpose<perm=[0, 2, 1]>(r0)",
     "pool": "r = AveragePool<kernel_shape=[6]>(x)",
     "kernel a channel": "r = Conv<group=5>(x, boxes)",
     "pointwise": "u = Transpose<perm=[0, 2, 1]>(x) c0 = Conv(u, point) r = Transpose<perm=[0, 2, "
@@ -101,7 +116,8 @@ AVERAGES = {
 def test_weights_that_are_all_alike_are_an_average(name: str) -> None:
     constants = {
         "two": [2], "sixth": np.full((6, 1), 1 / 6), "boxes": np.full((5, 1, 6), 1 / 6),
-        "point": np.full((1, 6, 1), 1 / 6), "o": rng.standard_normal((1, 3)).astype(np.float32),
+        "level": np.full((1, 6), 1 / 6), "point": np.full((1, 6, 1), 1 / 6),
+        "o": rng.standard_normal((1, 3)).astype(np.float32),
     }  # fmt: skip
     found = []
     for fragment in (AVERAGES["mean"], AVERAGES[name]):

@@ -15,7 +15,8 @@ CONSTANTS = {
     "table": TABLE, "turned": TABLE.T.copy(), "numbers": np.arange(6), "row": np.arange(6)[None],
     "others": np.arange(6)[::-1].copy(), "last": np.array([-1]), "column": np.array([2, 3, 1]),
     "depth": np.array(6), "values": np.array([0, 1], np.float32),
-    "far": np.array([0, 2], np.float32), "shape": np.array([2, 3, 4]),
+    "one": np.float32(1), "zero": np.float32(0), "unit": np.eye(6, dtype=np.float32),
+    "third": np.array([2]), "far": np.array([0, 2], np.float32), "shape": np.array([2, 3, 4]),
     "narrow": np.array([2, 3]), "wide": np.array([2, 3, 1]),
 }  # fmt: skip
 HOT = "u = Unsqueeze(ids, last) e = Equal(u, numbers) o = Cast<to=1>(e)"
@@ -25,6 +26,14 @@ SPELLINGS = {
     "range of rank two": f"{HOT.replace('numbers', 'row')} r = MatMul(o, table)",
     "Reshape": f"{HOT.replace('Unsqueeze(ids, last)', 'Reshape(ids, column)')} "
         "r = MatMul(o, table)",
+    "Where": "u = Unsqueeze(ids, last) e = Equal(u, numbers) o = Where(e, one, zero) "
+        "r = MatMul(o, table)",
+    "not another": "u = Unsqueeze(ids, last) e = Equal(u, numbers) k = Not(e) h = Not(k) "
+        "o = Cast<to=1>(h) r = MatMul(o, table)",
+    "unit matrix": "o = Gather(unit, ids) r = MatMul(o, table)",
+    "Einsum": 'o = OneHot(ids, depth, values) r = Einsum<equation="btv,vc->btc">(o, table)',
+    "spread and summed": f"{HOT} w = Unsqueeze(o, last) k = Mul(w, table) "
+        "r = ReduceSum<keepdims=0>(k, third)",
     "OneHot": "o = OneHot(ids, depth, values) r = MatMul(o, table)",
     "Gemm": "f = Reshape(ids, last) u = Unsqueeze(f, last) e = Equal(u, numbers) "
         "o = Cast<to=1>(e) g = Gemm<transB=1>(o, turned) r = Reshape(g, shape)",

@@ -19,16 +19,20 @@ from lrp_onnx.frontend.canonize.cells import mark_cells
 from lrp_onnx.frontend.canonize.dense import add_biases, plain_gemms
 from lrp_onnx.frontend.canonize.dense_branches import merge_dense_branches
 from lrp_onnx.frontend.canonize.dense_einsum import dense_einsums
+from lrp_onnx.frontend.canonize.hard_sigmoids import hard_sigmoids
 from lrp_onnx.frontend.canonize.joined import scale_before_joins
 from lrp_onnx.frontend.canonize.knots import open_at_knots
 from lrp_onnx.frontend.canonize.lookup import lookups
 from lrp_onnx.frontend.canonize.masked import finite_twins
 from lrp_onnx.frontend.canonize.norm_affine import fold_behind_norms
 from lrp_onnx.frontend.canonize.padding import explicit_pads, fold_pads
+from lrp_onnx.frontend.canonize.pointwise import pointwise_to_dense
+from lrp_onnx.frontend.canonize.quotients import sigmoid_products
 from lrp_onnx.frontend.canonize.recognize import recognize
 from lrp_onnx.frontend.canonize.scaled import scale_first_factor
 from lrp_onnx.frontend.canonize.scans import mark_scans
 from lrp_onnx.frontend.canonize.shifts import unshifted_softmaxes
+from lrp_onnx.frontend.canonize.spread_products import matrix_products
 from lrp_onnx.frontend.canonize.sum_biases import bring_biases
 from lrp_onnx.frontend.canonize.transposed import single_transposes
 from lrp_onnx.frontend.canonize.variadic import binary_sums
@@ -41,18 +45,23 @@ __all__ = ["REWRITES", "canonize"]
 
 REWRITES = (
     binary_sums,
+    matrix_products,
     lookups,
     single_transposes,
+    pointwise_to_dense,
     averages,
     bring_together,
     recognize,  # a norm's scale and bias are its own, not of a linear node near it
     fold_behind_norms,
+    hard_sigmoids,
+    sigmoid_products,
     unshifted_softmaxes,
     finite_twins,
     open_at_knots,
     scale_first_factor,
     plain_gemms,
     dense_einsums,
+    lookups,  # by what was an Einsum
     merge_dense_branches,
     explicit_pads,
     fold_pads,

@@ -5,7 +5,7 @@ With d of one number a row of e, and a mask c of truth values,
     (e·V)/d = (e/d)·V,      c ? exp(s) : 0 = exp(c ? s : −∞).
 
 The division moves only where d depends on the rows of e alone: then e/d is what normalizes e.  The
-product and d may be transposed alike before they meet.
+product and d may be transposed alike before they meet; it may be an Einsum, `bhqk,bkhc->bqhc`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ def bring_together(model: ir.Model) -> bool:
         return False
     masked = [_mask_before(graph, node) for node in exponentials]
     dominators = Dominators(graph)
+    einsums = [node for node in graph if node.op_type == "Einsum" and not node.domain]
+    for node in einsums:
+        _write_as_product(graph, node, dominators)
     products = [node for node in graph if node.op_type == "MatMul" and not node.domain]
     return any([*masked, *(_divide_before(graph, node, dominators) for node in products)])
 
@@ -72,6 +75,53 @@ def _is_binary(value: ir.Value | None, left: int = FARTHEST) -> bool:
     if node.op_type == "Mul":
         return all(_is_binary(v, left - 1) for v in node.inputs)
     return operator is not None and bool(operator.moves) and _is_binary(x, left - 1)
+
+
+def _write_as_product(graph: ir.Graph, einsum: ir.Node, dominators: Dominators) -> None:
+    """An Einsum behind which its first factor's sums are divided by, as MatMul."""
+    reader, at = sole_reader(einsum.outputs[0]) or (None, 0)
+    if reader is None or reader.op_type not in ("Div", "Mul") or len(einsum.inputs) != 2:
+        return
+    divisor, equation = reader.inputs[1 - at], einsum.attributes.get_string("equation", "")
+    if divisor is None or len(equation.partition("->")[0].split(",")) != 2:
+        return
+    terms = equation.replace(" ", "").partition("->")[0].split(",")
+    for k in (0, 1):
+        e, values = einsum.inputs[k], einsum.inputs[1 - k]
+        if e is not None and e in dominators.entries(divisor):
+            of_y = equation.replace(" ", "").partition("->")[2]
+            product = _product(graph, einsum, (e, values), (terms[k], terms[1 - k], of_y))
+            if product is not None:
+                product.replace(product.nodes[-1].outputs[0])
+            return
+
+
+def _product(
+    graph: ir.Graph,
+    einsum: ir.Node,
+    factors: tuple[ir.Value | None, ir.Value | None],
+    labels: tuple[str, str, str],
+) -> Build | None:
+    """The nodes of a product of matrices, the first factor as it is; None where it is none."""
+    (a, b, y), build = labels, Build(graph, einsum)
+    batch, row, inner = a[:-2], a[-2:-1], a[-1:]
+    outer = "".join(c for c in b if c not in a)
+    if len(outer) != 1 or {*b} != {*batch, inner, outer} or {*y} != {*batch, row, outer}:
+        return None
+    if len({*a}) != len(a) or len({*b}) != len(b) or len({*y}) != len(y) or not row:
+        return None
+    first, second = factors
+    if first is None or second is None or first.shape is None or second.shape is None:
+        return None
+    sizes = dict(zip(b, second.shape, strict=True)) | dict(zip(a, first.shape, strict=True))
+    before, behind = batch + inner + outer, batch + row + outer
+    if before != b:
+        second = build.op("Transpose", second, perm=[b.index(c) for c in before])
+    z = build.op("MatMul", first, second, named=einsum.name, like=first)
+    z.shape = ir.Shape([sizes[c] for c in behind])
+    if behind != y:
+        build.op("Transpose", z, perm=[behind.index(c) for c in y])
+    return build
 
 
 def _divide_before(graph: ir.Graph, product: ir.Node, dominators: Dominators) -> bool:

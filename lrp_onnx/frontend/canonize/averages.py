@@ -2,7 +2,8 @@
 
     Conv of one kernel a channel with all weights w:      Πk·w · AveragePool(x),
     Conv of one output channel, 1 × 1, all weights w:     C·w · ReduceMean(x) over the channels,
-    x·M with M a column of n weights w:                   n·w · ReduceMean(x) over the last axis.
+    x·M with M a column of n weights w:                   n·w · ReduceMean(x) over the last axis,
+    M·x with M a row of them:                             n·w · ReduceMean(x) over the one before.
 
 Their rule is that of sums, which have no weights.
 """
@@ -25,13 +26,18 @@ def averages(model: ir.Model) -> bool:
 
 
 def _averages(graph: ir.Graph, node: ir.Node) -> bool:
-    x, weight = node.inputs[0], array_of(node.inputs[1])
+    at = 1 if node.op_type == "Conv" or array_of(node.inputs[0]) is None else 0
+    x, weight = node.inputs[1 - at], array_of(node.inputs[at])
     if x is None or weight is None or weight.size < 2 or (weight != weight.flat[0]).any():
         return False
     if not weight.flat[0]:
         return False
     build = Build(graph, node, "average")
-    y = _of_matrix(build, x, weight) if node.op_type == "MatMul" else _of_kernel(build, x, weight)
+    y = (
+        _of_matrix(build, x, weight, at)
+        if node.op_type == "MatMul"
+        else _of_kernel(build, x, weight)
+    )
     if y is None:
         return False
     factor = float(weight.flat[0]) * _count(weight)
@@ -46,10 +52,11 @@ def _count(weight: Float) -> int:
     return weight.size if weight.shape[0] == 1 or weight.ndim == 2 else int(weight[0].size)
 
 
-def _of_matrix(build: Build, x: ir.Value, matrix: Float) -> ir.Value | None:
-    if matrix.ndim != 2 or matrix.shape[1] != 1:
+def _of_matrix(build: Build, x: ir.Value, matrix: Float, at: int) -> ir.Value | None:
+    if matrix.ndim != 2 or matrix.shape[at] != 1 or len(x.shape or ()) < 2:
         return None
-    return build.op("ReduceMean", x, build.ints(-1), keepdims=1, like=build.node.outputs[0])
+    axis = build.ints(-1 if at else -2)
+    return build.op("ReduceMean", x, axis, keepdims=1, like=build.node.outputs[0])
 
 
 def _of_kernel(build: Build, x: ir.Value, kernel: Float) -> ir.Value | None:

@@ -1,6 +1,7 @@
 """A one-hot row times a table is a lookup: relevance goes to the ids, as through Gather.
 
-JAX and TensorFlow write it as Equal(ids, 0 … V − 1) → Cast → MatMul, others as OneHot → MatMul.
+JAX and TensorFlow write it as Equal(ids, 0 … V − 1) → Cast → MatMul, others as OneHot → MatMul, by
+Where(…, 1, 0), as a Gather of the unit matrix, or as a product that is broadcast and summed up.
 The product stays in the forward: an id outside of the table gives zeros there.
 """
 
@@ -48,6 +49,8 @@ def _is_plain(gemm: ir.Node) -> bool:
 
 def _ids(build: Build, rows: ir.Value | None, size: object) -> ir.Value | None:
     """The ids whose one-hot rows these are."""
+    if (unit := _of_unit_matrix(rows, size)) is not None:
+        return unit
     node = None if rows is None else rows.producer()
     if node is not None and node.op_type == "OneHot" and not node.domain:
         values = array_of(node.inputs[2])
@@ -56,8 +59,13 @@ def _ids(build: Build, rows: ir.Value | None, size: object) -> ir.Value | None:
         sized = depth is not None and int(depth.numpy().reshape(-1)[0]) == size
         last = node.attributes.get_int("axis", -1) in (-1, len(rows.shape or ()) - 1 if rows else 0)
         return node.inputs[0] if plain and sized and last else None
-    matches = node.inputs[0] if node is not None and node.op_type == "Cast" else None
+    matches = None if node is None else _truth(node)
     equal = None if matches is None else matches.producer()
+    while equal is not None and equal.op_type == "Not" and not equal.domain:
+        again = None if equal.inputs[0] is None else equal.inputs[0].producer()
+        if again is None or again.op_type != "Not" or again.inputs[0] is None:
+            return None
+        equal = again.inputs[0].producer()
     if equal is None or equal.op_type != "Equal" or equal.domain:
         return None
     for column, numbers in (equal.inputs, equal.inputs[::-1]):
@@ -66,6 +74,27 @@ def _ids(build: Build, rows: ir.Value | None, size: object) -> ir.Value | None:
             ids.type, ids.shape = column.type, ir.Shape([*(column.shape or ())][:-1])
             return ids
     return None
+
+
+def _truth(node: ir.Node) -> ir.Value | None:
+    """The truth values that a node makes 1 and 0 of."""
+    if node.op_type == "Cast" and not node.domain:
+        return node.inputs[0]
+    numbers = [array_of(v) for v in node.inputs[1:]] if node.op_type == "Where" else []
+    if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
+        return None
+    return node.inputs[0] if (numbers[0] == 1).all() and not numbers[1].any() else None
+
+
+def _of_unit_matrix(rows: ir.Value | None, size: object) -> ir.Value | None:
+    """The ids of the rows of a unit matrix."""
+    node = None if rows is None else rows.producer()
+    if node is None or node.domain or node.op_type != "Gather":
+        return None
+    table = array_of(node.inputs[0])
+    if node.attributes.get_int("axis", 0) or table is None or table.shape != (size, size):
+        return None
+    return node.inputs[1] if (table == np.eye(len(table))).all() else None
 
 
 def _counts_to(value: ir.Value | None, size: object) -> bool:
