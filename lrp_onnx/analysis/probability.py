@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.constants import array_of
+from lrp_onnx.graph.constants import array_of, constant_array
 from lrp_onnx.ops.registry import find
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "of_log_softmax",
     "of_sigmoid",
     "of_softmax",
+    "renormalized",
     "same_value",
 ]
 
@@ -60,6 +61,29 @@ def of_softmax(value: ir.Value | None) -> Logits | None:
         return _over_axis(value, x[0])
     exponent = inputs_by(value, "Exp")
     return of_log_softmax(exponent[0]) if exponent else None
+
+
+def renormalized(value: ir.Value) -> ir.Value | None:
+    """p of p / Σp over the axis that p is a softmax over, where its sum is 1: scikit-learn's
+    classifiers are converted so.
+    """
+    for p, total in _quotients(value):
+        divisor = inputs_by(total, "Where")  # 1 where the sum is 0, which it is not
+        total = divisor[2] if divisor else total
+        reduced = inputs_by(total, "ReduceL1") or inputs_by(total, "ReduceSum")
+        own = of_softmax(_value_behind(p))
+        if own is None or len(reduced) < 2 or reduced[0] is not p:
+            continue
+        axes, rank = constant_array(reduced[1]), len(own.x.shape or ())
+        if axes is not None and rank and [int(a) % rank for a in axes.flat] == [own.axis]:
+            return p
+    return None
+
+
+def _value_behind(value: ir.Value | None) -> ir.Value | None:
+    """The value that explains this one, or itself."""
+    node = None if value is None else value.producer()
+    return value if node is None else same_value(node) or value
 
 
 def of_log_softmax(value: ir.Value | None) -> Logits | None:

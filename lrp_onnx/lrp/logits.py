@@ -24,6 +24,7 @@ from lrp_onnx.analysis.probability import (
     of_log_softmax,
     of_sigmoid,
     of_softmax,
+    renormalized,
     same_value,
 )
 from lrp_onnx.graph.annotations import provenance
@@ -134,7 +135,7 @@ def _logits(value: ir.Value | None, leaves: Sequence[Leaf], mixed: bool = False)
         return moved and moved._replace(
             of=lambda replay: replay.copy(value, [moved.of(replay), *node.inputs[1:]])
         )
-    if (same := same_value(node)) is not None:
+    if (same := same_value(node) or renormalized(value)) is not None:
         return _logits(same, leaves, mixed)
     if (other := complement(value)) is not None and _alike(other, value):
         positive = _logits(other, (of_sigmoid,))

@@ -30,6 +30,11 @@ SPELLINGS = {
     "softmax, Reciprocal first": PLAIN + "r = Reciprocal(t) y = Mul(r, e)",
     "softmax, of LogSoftmax": "l = LogSoftmax(z) y = Exp(l)",
     "softmax, by ReduceLogSumExp": "l = ReduceLogSumExp(z, axes) d = Sub(z, l) y = Exp(d)",
+    "softmax, over its sum": "p = Softmax<axis=1>(z) t = ReduceL1(p, axes) y = Div(p, t)",
+    "softmax, over its sum or 1": (
+        "p = Softmax(z) t = ReduceSum(p, axes) e = Equal(t, zero) d = Where(e, one, t) "
+        "y = Div(p, d)"
+    ),
     "log-softmax, Log of Softmax": "p = Softmax(z) y = Log(p)",
     "log-softmax, Log of the quotient": CENTERED + "p = Div(e, t) y = Log(p)",
     "log-softmax, difference": PLAIN + "l = Log(t) y = Sub(z, l)",
@@ -48,6 +53,8 @@ FUNCTIONS = {
 }
 OTHERS = {
     "another sum": PLAIN.replace("(e, axes)", "(z, axes)") + "y = Div(e, t)",
+    "over the sum of each class": "p = Softmax<axis=1>(z) t = ReduceSum(p, rows) y = Div(p, t)",
+    "over another's sum": "p = Softmax(z) q = Sigmoid(z) t = ReduceSum(q, axes) y = Div(p, t)",
     "another exponent": "u = Mul(z, half) f = Exp(u) " + PLAIN + "y = Div(f, t)",
     "a product": PLAIN + "y = Mul(e, t)",
     "the quotient the other way": PLAIN + "y = Div(t, e)",
