@@ -36,6 +36,7 @@ from lrp_onnx.lrp.path_warnings import (
     left_out,
     open_classes,
     other_activations,
+    patches,
     resembling,
     straight_through,
     unreached_rules,
@@ -199,7 +200,7 @@ def assign(
     composite = (
         chosen_composite(choice.composite)
         .with_rules(options.rules)
-        .with_parameters(options.parameters)
+        .with_parameters(options.parameters, choice.reason)
     )
     implied = _lacking(composite, options, _implied(composite, implied or {}))
     composite = composite.with_parameters(implied)
@@ -214,6 +215,7 @@ def assign(
     _check_weights(every, layers)
     parameters = {**options.parameters, **{k: v for k, v in implied.items() if _taken(k, layers)}}
     nodes = tuple(_assigned(composite, step) for step in path)
+    layer = layer_of(model, path, inputs, options.layer) if method.layer else None
     alike = unrecognized_nodes(composite, every)
     return Assignment(
         options=options,
@@ -229,13 +231,14 @@ def assign(
         class_axis=axis,
         inputs=inputs,
         nodes=nodes,
-        layer=layer_of(model, path, inputs, options.layer) if method.layer else None,
+        layer=layer,
         warnings=(
             *other_activations(composite, every),
             *unreached_rules(options, layers),
             *straight_through(composite, every),
             *common_shift(method, inputs, path, start_at),
             *left_out(graph, start_at, inputs, options, composite),
+            *(patches(path, layer) if options.layer is None else ()),
             *resembling(alike),
             *all_alike(nodes),
             *open_classes(output, axis, target),

@@ -153,18 +153,25 @@ class Composite:
             layers += [Layer(loaded, ops=(pattern,), pattern=pattern)] * by_type + [by_name]
         return replace(self, layers=(*layers, *self.layers))
 
-    def with_parameters(self, parameters: Mapping[str, Override]) -> Composite:
+    def with_parameters(
+        self, parameters: Mapping[str, Override], chosen_because: str = ""
+    ) -> Composite:
         """Set `[RULE.]NAME` to values; CompositeError for a name that reaches no rule of the
         composite.
+
+        chosen_because: why `auto` took the composite; empty where it is named.
         """
         layers = list(self.layers)
         for key, value in parameters.items():
             rule_name, _, name = key.rpartition(".")
             reached = [k for k, layer in enumerate(layers) if layer.takes(rule_name, name)]
             if not reached:
+                named = f"composite {self.name!r}"
+                by_auto = f"{named}, which auto takes here ({chosen_because})"
+                remedy = " Leave it out, or name another with --composite." * bool(chosen_because)
                 raise CompositeError(
-                    f"composite {self.name!r}: nothing takes a parameter {key!r}. "
-                    f"{self._settable()}"
+                    f"{by_auto if chosen_because else named}: nothing takes a parameter {key!r}. "
+                    f"{self._settable()}{remedy}"
                 )
             for k in reached:
                 layers[k] = replace(layers[k], parameters={**layers[k].parameters, name: value})

@@ -11,7 +11,7 @@ from lrp_onnx.analysis.rectifier import is_rectifier
 from lrp_onnx.analysis.step import Step
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.annotations import RESEMBLES
-from lrp_onnx.graph.names import name_of
+from lrp_onnx.graph.names import name_of, tensor_name
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.lrp.composite import RECTIFIER, Composite, Layer
 from lrp_onnx.lrp.explained_inputs import reaching
@@ -26,6 +26,7 @@ __all__ = [
     "left_out",
     "open_classes",
     "other_activations",
+    "patches",
     "resembling",
     "straight_through",
     "unreached_rules",
@@ -114,6 +115,20 @@ def common_shift(
         f"method {method.name!r}, input {', '.join(blind)}: its embeddings are read by LayerNorms "
         "alone, which a shift of a whole embedding does not change; so the gradient, summed over "
         "an embedding, is 0, and what is left is rounding. Take input-x-gradient, saliency or lrp.",
+    )
+
+
+def patches(path: Sequence[Step], layer: ir.Value | None) -> tuple[str, ...]:
+    """A warning where grad-cam's last convolution cuts the patches of a transformer."""
+    maker = next((step for step in path if layer is not None and layer in step.node.outputs), None)
+    attention = sum(s.kind == "bilinear" for s in maker.behind()) if maker is not None else 0
+    if layer is None or not attention:
+        return ()
+    return (
+        f"method 'grad-cam': behind the last convolution, {tensor_name(layer)!r}, "
+        f"attention mixes its positions in {attention} product{'s' * (attention > 1)}, as in a "
+        "vision transformer, and the map says little. Take lrp, or name a tensor with positions "
+        "nearer to the output with --layer.",
     )
 
 

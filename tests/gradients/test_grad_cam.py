@@ -259,3 +259,17 @@ def test_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = run_command(capsys, "verify", tmp_path / "model.onnx", "--method", "grad-cam")
     assert (outcome.status, outcome.err) == (0, "")
     assert "the forward is unchanged, everything is finite" in outcome.out
+
+
+def test_the_patches_of_a_transformer_are_told():
+    body = (
+        "z = Conv<strides=[2]>(x, w)\n t = Transpose<perm=[0,2,1]>(z)\n q = MatMul(t, u)\n"
+        "s = MatMul(q, z)\n a = Softmax<axis=-1>(s)\n m = MatMul(a, t)\n g = ReduceMean<keepdims=0>"
+        "(m, one)\n y = Gemm(g, v)"
+    )
+    model = network(body, (2, 3, 8), w=(4, 3, 2), u=(4, 4), v=(4, 3), one=[1])
+    (warning,) = lrp_onnx.compile(model, method="grad-cam").warnings
+    assert (
+        "behind the last convolution, 'z', attention mixes its positions in 2 products" in warning
+    )
+    assert not lrp_onnx.compile(model, method="grad-cam", layer="z").warnings
