@@ -18,7 +18,7 @@ from lrp_onnx.cli.options import Options
 from lrp_onnx.cli.progress import StageProgress
 from lrp_onnx.compiler.stages import load_original
 from lrp_onnx.data.preprocess import Preprocess, load_preprocess
-from lrp_onnx.errors import OutputError
+from lrp_onnx.errors import OutputError, TargetError
 from lrp_onnx.gradients.baseline import read_baselines
 from lrp_onnx.graph.session import Array
 from lrp_onnx.validate.evaluate import tuned_and_evaluated
@@ -68,7 +68,10 @@ def evaluate_files(
         _check_format(request.out, ".png", "curves are drawn")
     if request.tune is not None:
         _check_format(request.tune, ".toml", "composites are written")
-    compiling, value = target_and_value(options.compile)
+    compiling, value = options.compile, ""
+    if compiling.target != "similarity":  # each sample is compared with itself
+        compiling, value = target_and_value(compiling)
+    _check_similarity(str(compiling.target), value)
     compiling = replace(compiling, composite=None, method="lrp")
     preprocess = None if request.preprocess is None else load_preprocess(request.preprocess)
     with StageProgress(options, quiet) as progress:
@@ -97,6 +100,15 @@ def evaluate_files(
     if request.out is not None:
         _draw_curves(request.out, evaluation, request.model.name)
     return evaluation
+
+
+def _check_similarity(target: str, value: str) -> None:
+    """Raise TargetError where another input is named."""
+    if target == "similarity" and value:
+        raise TargetError(
+            f"target similarity={value}: evaluate compares each sample with itself, unchanged and "
+            "with units replaced. Give --target similarity."
+        )
 
 
 def _draw_curves(path: Path, evaluation: Evaluation, model: str) -> None:

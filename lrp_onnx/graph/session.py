@@ -249,7 +249,8 @@ def _wanted(value: Any) -> Wanted:
             f"input {value.name!r} is a {value.type}, which has no NumPy array. Export the model "
             "with tensors."
         ) from e
-    return Wanted(value.name, dtype, tuple(value.shape))
+    unknown = ("", "?")  # Paddle's word for a size that is open, and no name that sizes share
+    return Wanted(value.name, dtype, tuple(None if n in unknown else n for n in value.shape))
 
 
 @contextlib.contextmanager

@@ -14,6 +14,8 @@ from lrp_onnx.run.explainer import Explainer, Result
 
 __all__ = ["cosines", "similarity"]
 
+TINY = 1e-30
+
 
 def similarity(
     explainer: Explainer,
@@ -42,9 +44,9 @@ def similarity(
 
 
 def cosines(e: Array, other: Array) -> Array:
-    """The cosine of each pair of embeddings."""
+    """The cosine of each pair of embeddings; one of zeros is like nothing: 0."""
     flat = (v.reshape(len(v), -1).astype(np.float64) for v in (e, other))
-    u, v = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in flat)
+    u, v = (r / np.maximum(np.linalg.norm(r, axis=1, keepdims=True), TINY) for r in flat)
     return np.asarray((u * v).sum(axis=1))
 
 

@@ -77,6 +77,8 @@ class Opened:
         def call(feeds: dict[str, Array], which: Array) -> dict[str, Array]:
             began = time.perf_counter()
             target = None if own is None else own[chosen[which]]
+            if self.original.compared:
+                target = self.original.embeddings(chosen[which])
             result = self.explainer(feeds, target)
             clock.explained += len(set(which.tolist()))
             clock.explained_seconds += time.perf_counter() - began

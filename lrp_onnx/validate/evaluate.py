@@ -28,11 +28,12 @@ from lrp_onnx.validate.flipping import Ends
 from lrp_onnx.validate.map_statistics import complexity, rank_correlation
 from lrp_onnx.validate.original import Original
 from lrp_onnx.validate.other_class import other_classes
-from lrp_onnx.validate.perturbed import flipping_of, ticking
+from lrp_onnx.validate.perturbed import flipping_of
 from lrp_onnx.validate.question import Candidate, Nobody, Question, Watch
 from lrp_onnx.validate.randomization import layers_of, redrawn, stages_of
 from lrp_onnx.validate.references import references_of
 from lrp_onnx.validate.replacement import Replacement
+from lrp_onnx.validate.score import are_embeddings
 from lrp_onnx.validate.tune import tune as tune_composite
 from lrp_onnx.validate.units import is_picture, units_in_words
 
@@ -156,8 +157,9 @@ def evaluated(question: Question, watch: Watch | None = None) -> Evaluation:
     references = references_of(samples, names, apart, question.seed)
     maps = {e.name: e.maps for e in explained} | references
     watch.begin("replace units", 2 * len(samples) * len(maps))
-    scores = ticking(original.scores, watch)
-    flipped = {name: flipping.curves(scores, own) for name, own in maps.items()}
+    flipped = {
+        name: flipping.curves(original.scores, own, watch.tick) for name, own in maps.items()
+    }
     changed = _redrawn(question, original, explained, watch)
     judged = [
         Judged(
@@ -186,7 +188,7 @@ def evaluated(question: Question, watch: Watch | None = None) -> Evaluation:
         replaced=np.array([end.replaced for end in flipping.ends]),
         other_class=other_class,
         clock=clock,
-        warnings=(*warnings, *_hardly_changed(flipping.ends)),
+        warnings=(*warnings, *_of_embeddings(original), *_hardly_changed(flipping.ends)),
     )
 
 
@@ -285,6 +287,16 @@ def _hardly_changed(ends: Sequence[Ends]) -> Iterator[str]:
             f"with all units replaced the score is {replaced.mean():.3g} where it was "
             f"{whole.mean():.3g}: replacing them hardly matters, and the curves say little. Choose "
             "another --replace."
+        )
+
+
+def _of_embeddings(original: Original) -> Iterator[str]:
+    """A sentence where one entry of an embedding is what is explained."""
+    longer = all(y.size > 1 for y in original.outputs)
+    if longer and not original.score.cosine and are_embeddings(original.outputs):
+        yield (
+            f"output {original.metadata['output']!r}: its vectors have length 1, as embeddings, "
+            "and one entry says little of them. Target similarity compares maps of the whole."
         )
 
 

@@ -18,7 +18,7 @@ al. 2024, Decoupling pixel flipping and occlusion strategy for consistent XAI be
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,26 +91,40 @@ class Flipping:
     ends: Sequence[Ends]
     points: int
     """In so many steps all units are replaced, in fewer where there are fewer units."""
+    _known: dict[tuple[int, bytes], Curve] = field(default_factory=dict, repr=False)
+    """Curves by sample and order of units, which is all that they depend on."""
 
-    def curves(self, scores: Scores, maps: Sequence[Mapping[str, Array]]) -> list[Flipped]:
+    def curves(
+        self,
+        scores: Scores,
+        maps: Sequence[Mapping[str, Array]],
+        tell: Callable[[], None] = lambda: None,
+    ) -> list[Flipped]:
         """The curves of one map of every sample, by input.
 
         Of units of equal relevance the first in order comes first both ways, so that a map that
-        says nothing gets an SRG of 0.
+        says nothing gets an SRG of 0. tell: called after each curve.
         """
         flipped = []
         for k, own in enumerate(maps):
             relevance = self.units[k].relevance(own)
-            curves = [self._curve(scores, k, sign * relevance) for sign in (-1, 1)]
+            curves = []
+            for sign in (-1, 1):
+                order = np.argsort(sign * relevance, kind="stable")
+                known = (k, order.tobytes())
+                if known not in self._known:
+                    self._known[known] = self._curve(scores, k, order)
+                curves.append(self._known[known])
+                tell()
             flipped.append(Flipped(*curves))
         return flipped
 
-    def _curve(self, scores: Scores, number: int, key: Float) -> Curve:
-        """The curve of one sample, units of the smallest key first."""
+    def _curve(self, scores: Scores, number: int, order: NDArray[np.int64]) -> Curve:
+        """The curve of one sample, units replaced in that order."""
         units, end = self.units[number], self.ends[number]
         counts = grid(units.count, self.points)
         rank = np.empty(units.count, np.int64)
-        rank[np.argsort(key, kind="stable")] = np.arange(units.count)
+        rank[order] = np.arange(units.count)
         chosen = rank < counts[1:-1, None]
         changed = units.replaced(self.samples[number], self.others[number], chosen)
         inner = scores(number, changed)

@@ -58,7 +58,11 @@ class Original:
             raise InputError("there is no sample. Give at least one input.")
         self.batches = single.together(self._call, self.samples, question.batch)
         self.outputs = list(self.predict(self.samples))
-        self.masks = mask.of(self.samples, self.batches, question.classes)
+        self.compared = mask.metadata["target"] == "similarity"
+        """Whether each embedding is compared with itself."""
+        self.masks = (
+            self.outputs if self.compared else mask.of(self.samples, self.batches, question.classes)
+        )
         self.classes = _classes(question, mask.metadata, self.masks)
         """The class of each sample; None where it is no class that is explained."""
         self.score: Score = score_of(mask.metadata, self.outputs)
@@ -74,6 +78,12 @@ class Original:
         """The explained output of each sample."""
         for outputs in self.batches.run(self._call, samples):
             yield next(iter(outputs.values()))
+
+    def embeddings(self, numbers: Sequence[int] | Array) -> Array:
+        """The explained outputs of the samples of these numbers, as they are run together."""
+        if not self.batches.apart:
+            return self.outputs[int(numbers[0])]
+        return np.concatenate([self.outputs[int(k)] for k in numbers])
 
     def scores(self, number: int, changed: Mapping[str, Array]) -> Float:
         """The scores of one sample when inputs are changed: each [rows, *its shape]."""
@@ -127,7 +137,8 @@ def _classes(
     """The explained class of each sample, where the output is one of scores of classes."""
     if question.classes is not None:
         return np.asarray(question.classes, np.int64)
-    chosen = [None if metadata.get("head") else class_of(mask) for mask in masks]
+    several = metadata.get("head") or metadata["target"] == "similarity"
+    chosen = [None if several else class_of(mask) for mask in masks]
     known = [c for c in chosen if c is not None]
     return np.concatenate(known) if len(known) == len(chosen) else None
 
@@ -160,7 +171,7 @@ class _Mask:
             method="gradient",
             output=options.output,
             explain=options.explain,
-            target=options.target,
+            target="all" if options.target == "similarity" else options.target,
             labels=options.labels,
             class_axis=options.class_axis,
             optimize=False,
@@ -169,7 +180,9 @@ class _Mask:
         prepared = prepare(load_original(source), plain)
         self.output = str(prepared.assignment.output.name)
         compiled = compile_prepared(prepared.with_relevance_at([self.output]))
-        self.metadata = stamp_of(compiled.graph.metadata_props)
+        self.metadata = stamp_of(compiled.graph.metadata_props) | (
+            {"target": "similarity"} if options.target == "similarity" else {}
+        )
         on_path = {line.op_type for line in compiled.report if line.rule}
         self.has_attention = "Softmax" in on_path
         self.has_convolution = bool({"Conv", "ConvTranspose"} & on_path)

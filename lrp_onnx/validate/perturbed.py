@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from lrp_onnx.graph.session import Array
-from lrp_onnx.validate.evaluation import Float
-from lrp_onnx.validate.flipping import Ends, Flipping, Scores
+from lrp_onnx.validate.flipping import Ends, Flipping
 from lrp_onnx.validate.original import Original
-from lrp_onnx.validate.question import Question, Watch
+from lrp_onnx.validate.question import Question
 from lrp_onnx.validate.replacement import replacement_of
 from lrp_onnx.validate.units import units_of
 
-__all__ = ["flipping_of", "ticking"]
+__all__ = ["flipping_of"]
 
 
 def flipping_of(question: Question, original: Original) -> tuple[Flipping, str]:
@@ -26,14 +22,3 @@ def flipping_of(question: Question, original: Original) -> tuple[Flipping, str]:
         for k, other in enumerate(others)
     ]
     return Flipping(samples, others, units, ends, question.points), words
-
-
-def ticking(scores: Scores, watch: Watch) -> Scores:
-    """The same scores, told curve by curve."""
-
-    def told(number: int, changed: Mapping[str, Array]) -> Float:
-        scored = scores(number, changed)
-        watch.tick()
-        return scored
-
-    return told

@@ -19,7 +19,7 @@ from lrp_onnx.graph.temporary import temporary_folder
 from lrp_onnx.validate.candidate import Opened
 from lrp_onnx.validate.evaluation import Clock, Float, mean_and_error
 from lrp_onnx.validate.original import Original
-from lrp_onnx.validate.perturbed import flipping_of, ticking
+from lrp_onnx.validate.perturbed import flipping_of
 from lrp_onnx.validate.question import Candidate, Question, Watch
 
 __all__ = ["FEWEST", "Graded", "Tuning", "tune"]
@@ -146,8 +146,7 @@ def _search(
                 file = folder / f"{len(tried)}.toml"
                 file.write_text(graded.toml("tried"), encoding="utf-8")
                 opened = Opened(Candidate(str(file)), question, original)
-                scores = ticking(original.scores, watch)
-                flipped = flipping.curves(scores, opened.maps())
+                flipped = flipping.curves(original.scores, opened.maps(), watch.tick)
                 tried[graded] = np.array([f.srg for f in flipped])
             return float(tried[graded].mean())
 

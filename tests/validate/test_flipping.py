@@ -88,6 +88,37 @@ def test_embeddings_are_no_classes() -> None:
     assert found.other_class == ""
 
 
+def test_an_embedding_is_compared_with_itself() -> None:
+    v = np.float32(np.random.default_rng(0).standard_normal((6, 3)))
+    model = network("z = MatMul(x, v) y = LpNormalization(z)", ("N", 6), v=v)
+    found = evaluate(model, X, ["epsilon"], replacement="zero", points=6, target="similarity")
+    assert found.score == "cosine of 'y' with that of the sample as it is"
+    assert np.allclose(found.whole, 1)
+    order = np.argsort(-(X * (X @ v @ v.T))[0])  # R of feature i is x_i·(v·z)_i over ‖z‖²
+    changed = X[:1].copy()
+    changed[0, order[:2]] = 0
+    whole, left = X[:1] @ v, changed @ v
+    cosine = (whole * left).sum() / np.linalg.norm(whole) / np.linalg.norm(left)
+    assert found["epsilon"].flipped[0].morf.score[2] == pytest.approx(cosine, abs=1e-5)
+    assert "Target similarity" in evaluate(model, X, ["epsilon"], replacement="zero").warnings[0]
+
+
+def test_sizes_of_no_name_may_differ() -> None:
+    body = "p = ReduceMean<keepdims=0>(x, places) y = MatMul(p, w)"
+    model = network(body, (2, 6, 4, 8), w=W, places=[2, 3])
+    for axis in (2, 3):
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = "?"
+    x = np.random.default_rng(0).standard_normal((2, 6, 4, 8)).astype(np.float32)
+    assert evaluate(model, x, ["epsilon"], points=2, redraw=0).samples == 2
+
+
+def test_an_order_is_scored_once() -> None:
+    alone = evaluate(LINEAR, X, ["epsilon"], replacement="zero", points=6)
+    both = evaluate(LINEAR, X, ["epsilon", "attnlrp"], replacement="zero", points=6)
+    assert both.clock.forward == alone.clock.forward
+    assert np.array_equal(both["attnlrp"].srg, both["epsilon"].srg)
+
+
 def test_batches_change_nothing() -> None:
     runs = [evaluate(LINEAR, X, ["epsilon"], batch=batch) for batch in (1, 2, 8)]
     for found in runs:
