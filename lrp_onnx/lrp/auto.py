@@ -31,7 +31,8 @@ def composite_for(path: Sequence[Step], known_range: bool) -> Choice:
     known_range: whether the least and the largest value of the input are known, as `zbox` needs.
     """
     steps = [inner for step in path for inner in step.within()]
-    convolutions = sum(s.kind == "linear" and bool(s.op.window) for s in steps)
+    windows = [s for s in steps if s.kind == "linear" and s.op.window]
+    convolutions = len(windows)
     attention = sum(s.kind == "bilinear" for s in steps)
     recurrent = sum(s.kind in ("cell", "recurrent") and is_linear_layer(s) for s in steps)
     convs = _count(convolutions, "convolution")
@@ -39,12 +40,23 @@ def composite_for(path: Sequence[Step], known_range: bool) -> Choice:
         return Choice("attnlrp-gamma", f"{convs} and {_count(attention, 'product')} of attention")
     if attention:
         return Choice("attnlrp", f"{_count(attention, 'product')} of attention, no convolution")
+    if convolutions and _along_one_axis(windows):
+        return Choice("graded-series", f"{convs} along one axis, no attention")
     if convolutions:
         ranged = "the input's range is known" if known_range else "no range of the input is given"
         return Choice("graded-box" if known_range else "graded", f"{convs}, no attention; {ranged}")
     if recurrent:
         return Choice("epsilon", f"{_count(recurrent, 'recurrent layer')}, no convolution")
     return Choice("epsilon-relative", "dense layers, no convolution, no attention")
+
+
+def _along_one_axis(convolutions: Sequence[Step]) -> bool:
+    """Whether all slide along one axis alone, as over a sound; of a height of 1 nothing counts."""
+    inputs = (step.node.inputs[0] for step in convolutions)
+    shapes = [None if x is None else x.shape for x in inputs]
+    known = [tuple(shape)[2:] for shape in shapes if shape is not None]
+    axes = {sum(size != 1 for size in sizes) for sizes in known}
+    return len(known) == len(shapes) and max(axes) == 1
 
 
 def _count(number: int, what: str) -> str:

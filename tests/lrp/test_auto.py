@@ -8,6 +8,7 @@ from models import network
 
 import lrp_onnx
 from lrp_onnx.compiler.stages import load_original, prepare
+from lrp_onnx.errors import CompositeError
 from lrp_onnx.options import CompileOptions
 
 PICTURE, TOKENS, TABLE = (2, 3, 8, 8), (2, 4, 3), (2, 6)
@@ -19,12 +20,19 @@ LSTM = "h, c, e = LSTM<hidden_size=2>(x, wl, rl) f = Squeeze(h, one) y = MatMul(
 WEIGHTS = {
     **{"w": (4, 3, 3, 3), "w2": (4, 4, 3, 3), "w1": (3, 2, 1), "u": (3, 3), "v": (3, 3)},
     **{"p": (6, 5), "p2": (5, 3), "wl": (1, 8, 3), "rl": (1, 8, 2), "o": (2, 2), "one": [1]},
+    **{"high": [0, 2, 1, 4], "wide": (3, 2, 1, 2)},
 }
 NETWORKS = {
     "convolutions": (
         "c = Conv(x, w) r = Relu(c) d = Conv(r, w2) y = Flatten(d)",
         PICTURE,
         "graded",
+    ),
+    "a series": ("c = Conv(x, w1) r = Relu(c) y = Flatten(r)", (2, 2, 4), "graded-series"),
+    "a series as a picture of height 1": (
+        "r = Reshape(x, high) c = Conv(r, wide) t = Tanh(c) y = Flatten(t)",
+        (2, 2, 4),
+        "graded-series",
     ),
     "one convolution": ("c = Conv(x, w) y = Flatten(c)", PICTURE, "graded"),
     "dense": ("h = MatMul(x, p) r = Relu(h) y = MatMul(r, p2)", TABLE, "epsilon-relative"),
@@ -92,3 +100,10 @@ def test_gradient_methods_have_no_composite_to_choose():
     stamp = taken(tiny(text, shape), method="gradient")
     assert (stamp["composite"], stamp["start"]) == ("gradient", "one")
     assert "chosen_because" not in stamp
+
+
+def test_a_parameter_that_the_choice_does_not_take_says_so():
+    text, shape, _ = NETWORKS["dense"]
+    fact = r"'epsilon-relative', which auto takes here \(dense layers.*\): nothing takes .*'gamma'"
+    with pytest.raises(CompositeError, match=f"{fact}.*Leave it out, or name another"):
+        lrp_onnx.compile(tiny(text, shape), parameters={"gamma": 0.5})

@@ -47,6 +47,7 @@ NAMED = [
     "zbox",
     "graded",
     "graded-box",
+    "graded-series",
     "epsilon-relative",
     "attnlrp-gamma",
     "montavon-vgg16",

@@ -74,8 +74,8 @@ class Recipe:
     dense: oracle.Rule
     first: oracle.Rule | None = None
     first_of: tuple[str, ...] = LINEAR
-    graded: bool = False
-    """Whether convolutions get their rule by depth."""
+    graded: tuple[float, ...] = ()
+    """Gamma of the convolutions in the lower and the middle third, where they go by depth."""
 
 
 EPSILON, ZPLUS, GAMMA = ("epsilon", {}), ("zplus", {}), ("gamma", {})
@@ -114,8 +114,9 @@ RECIPES = {
     "cp-lrp": Recipe(EPSILON, EPSILON),
     "attnlrp-gamma": Recipe(GAMMA, EPSILON),
     "epsilon-relative": Recipe(HUNDREDTH, HUNDREDTH),
-    "graded": Recipe(RELATIVE, RELATIVE, FLAT, CONVOLUTIONS, graded=True),
-    "graded-box": Recipe(RELATIVE, RELATIVE, ZBOX, CONVOLUTIONS, graded=True),
+    "graded": Recipe(RELATIVE, RELATIVE, FLAT, CONVOLUTIONS, graded=(1.0, 0.25)),
+    "graded-box": Recipe(RELATIVE, RELATIVE, ZBOX, CONVOLUTIONS, graded=(1.0, 0.25)),
+    "graded-series": Recipe(RELATIVE, RELATIVE, graded=(0.25, 0.25)),
     "montavon-vgg16": Recipe(GAMMA, GAMMA, ZBOX),  # no more than 17 layers here
 }
 PLAIN = {"gradient": "gradient", "guided-backprop": "guided", "deconvnet": "deconvnet",
@@ -135,13 +136,15 @@ def rules_of(composite: str, model: onnx.ModelProto) -> dict[str, oracle.Rule]:
         names = {n.name for n in sought}
         rules |= {n.name: recipe.first for n in sought if not ancestors(model, n) & names}
     if recipe.graded:
-        rules |= graded(model, rules)
+        rules |= graded(model, rules, recipe.graded)
     if composite == "montavon-vgg16":
         rules["MaxPool"] = ("average", {})
     return rules
 
 
-def graded(model: onnx.ModelProto, rules: Mapping[str, oracle.Rule]) -> dict[str, oracle.Rule]:
+def graded(
+    model: onnx.ModelProto, rules: Mapping[str, oracle.Rule], gammas: tuple[float, ...]
+) -> dict[str, oracle.Rule]:
     """Those of convolutions behind the first, by how many linear nodes stand before them; that of
     the last linear node of all.
     """
@@ -155,7 +158,7 @@ def graded(model: onnx.ModelProto, rules: Mapping[str, oracle.Rule]) -> dict[str
         if depth == 1:
             changed[node.name] = RELATIVE
         elif node.op_type in CONVOLUTIONS and rules[node.name] is RELATIVE and depth <= 0.67:
-            changed[node.name] = ("gamma", {"gamma": 1.0 if depth <= 0.33 else 0.25})
+            changed[node.name] = ("gamma", {"gamma": gammas[depth > 0.33]})
     return changed
 
 
