@@ -1,192 +1,138 @@
-"""Composite auto beside fixed ones, by pixel flipping (SRG) on real models and data.
+"""Composite auto beside every fixed one, by pixel flipping (SRG) on real models and data.
 
-    python model_zoo_scripts/composites.py [--only NAME,...] [--readme]
+    python model_zoo_scripts/composites.py [--only WORD,...] [--results FILE.json] [--readme]
 
 SRG is the area between the curves where the least and the most relevant is replaced first, with its
 standard error over the samples (`lrp-onnx evaluate` says more). What `auto` takes was chosen on the
-data marked so; the rest had no part in the choice. With --readme the table replaces that of the
-README.
+data marked so; the rest had no part in the choice. FILE.json keeps what was measured, row by row,
+so that it can be measured in parts; with --readme the tables replace those of the README.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from feed_pictures import Array, imagenet_photos, picture, scaled
-from obtain import members, model
-from PIL import Image
+from composite_data import DATA, Data
+from numpy.typing import NDArray
 
 import lrp_onnx
+from lrp_onnx.lrp.composite import load_composite
+from lrp_onnx.lrp.library import library
 from lrp_onnx.validate.evaluation import mean_and_error
 
-__all__ = ["DATA", "Data", "main", "measured"]
+__all__ = ["main", "measured"]
 
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- composites -->", "<!-- /composites -->"
-COMPOSITES = ("epsilon-plus-flat", "epsilon-gamma-box", "gamma", "epsilon", "attnlrp")
 REFERENCES = ("random", "edges", "center")
-PHOTOS = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle_left", "color", "ihc", "coins")
-LITE0 = "efficientnet_lite0_dynamo"
-BOX = ([(0 - 127) / 128] * 3, [(255 - 127) / 128] * 3)
-"""Black and white as `scaled` has them."""
-RANGED = ("epsilon-gamma-box",)
-"""Composites that need the input's range."""
+NEED_RANGE = ("deep-taylor-bounded", "epsilon-gamma-box", "graded-box", "zbox")
+COMMON = (
+    *("epsilon-plus-flat", "epsilon-gamma-box", "gamma", "epsilon", "alpha2-beta1", "zplus"),
+    *("graded", "attnlrp", "attnlrp-gamma", "cp-lrp"),
+)
+"""Those that are compared where predictions are slow."""
+OF_ONE_NETWORK = ("montavon-vgg16",)
+"""Composites that count the layers of a network by name."""
+
+Row = dict[str, Any]
+"""What was measured on one model and its data: JSON."""
 
 
-@dataclass(frozen=True)
-class Data:
-    """Samples for one model, and whether `auto` was chosen on them."""
-
-    model: Callable[[], Any]
-    samples: Callable[[], Mapping[str, Any]]
-    chosen_on: bool = False
-    ends: tuple[list[float], list[float]] | None = None
-    """The least and the largest value of the input, where it is known."""
-    settings: tuple[tuple[str, Any], ...] = ()
-    """Options of `lrp_onnx.evaluate`."""
+def fixed_composites() -> list[str]:
+    """Every composite of the library that suits any network."""
+    folder = library().joinpath("composites")
+    names = sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name[-5:] == ".toml")
+    return [n for n in names if n not in OF_ONE_NETWORK and not load_composite(n).base_only]
 
 
-def photos() -> dict[str, Array]:
-    """Foolbox's 20 ImageNet photos."""
-    return {"input": scaled([photo for _, photo in imagenet_photos()])}
-
-
-def crops() -> dict[str, Array]:
-    """Two squares of each of scikit-image's photos, of its two ends."""
-    names = [n for n in members("scikit-image") if Path(n).stem in PHOTOS]
-    squares = []
-    for name in sorted(n for n in names if n.endswith((".png", ".jpg"))):
-        whole = picture("scikit-image", name)
-        width, height = whole.size
-        side = min(whole.size)
-        squares.append(whole.crop((0, 0, side, side)))
-        squares.append(whole.crop((width - side, height - side, width, height)))
-    return {"input": scaled(squares)}
-
-
-def small() -> dict[str, Array]:
-    """Foolbox's 20 pictures of CIFAR-10, 32 x 32, enlarged."""
-    names = sorted(n for n in members("foolbox") if "data/cifar10_" in n)
-    size, how = (224, 224), Image.Resampling.BICUBIC
-    return {"input": scaled([picture("foolbox", n).resize(size, how) for n in names])}
-
-
-def digits() -> dict[str, Array]:
-    """Foolbox's 20 MNIST digits, [20,1,28,28] in 0 to 1."""
-    names = sorted(n for n in members("foolbox") if "data/mnist_" in n)
-    gray = [np.asarray(picture("foolbox", n).convert("L"), np.float32) for n in names]
-    return {"image": np.asarray(np.stack(gray)[:, None] / 255, np.float32)}
-
-
-def digit_network() -> Any:
-    """The bundled network."""
-    return lrp_onnx.digits.load()[0]
-
-
-def rows(name: str) -> Callable[[], dict[str, Array]]:
-    """A hundred held-out rows of a scikit-learn model's data."""
-
-    def held_out() -> dict[str, Array]:
-        from train_skl import split
-
-        return {"X": split(name)[1][:100]}
-
-    return held_out
-
-
-def average(name: str) -> Callable[[], Array]:
-    """The mean of the rows that it was trained on, one sample."""
-
-    def mean() -> Array:
-        from train_skl import split
-
-        return np.asarray(split(name)[0].mean(0, keepdims=True), np.float32)
-
-    return mean
-
-
-DATA = {
-    "ImageNet photos, EfficientNet-lite0": Data(lambda: model(LITE0), photos, True, BOX),
-    "photos of scikit-image, EfficientNet-lite0": Data(lambda: model(LITE0), crops, ends=BOX),
-    "CIFAR-10 enlarged, EfficientNet-lite0": Data(lambda: model(LITE0), small, ends=BOX),
-    "MNIST digits, the bundled network": Data(digit_network, digits, ends=([0.0], [1.0])),
-    "breast cancer, MLP": Data(
-        lambda: model("skl_mlp_bc"),
-        rows("skl_mlp_bc"),
-        True,
-        settings=(("output", "probabilities"), ("replacement", average("skl_mlp_bc"))),
-    ),
-    "digits as a table, MLP": Data(
-        lambda: model("skl_mlp_digits"),
-        rows("skl_mlp_digits"),
-        True,
-        settings=(("output", "probabilities"), ("replacement", average("skl_mlp_digits"))),
-    ),
-}
-
-
-def measured(name: str, data: Data) -> list[str]:
-    """One row of the table: what `auto` took, its SRG, that of the others, and of references."""
+def measured(data: Data) -> Row:
+    """The SRG of every sample: under `auto`, every fixed composite and every reference."""
     samples = data.samples()
-    count = len(next(iter(samples.values())))
+    first = samples if isinstance(samples, Mapping) else samples[0]
     options = {key: value() if callable(value) else value for key, value in data.settings}
-    others = [c for c in COMPOSITES if data.ends is not None or c not in RANGED]
-    others = [c for c in others if data.ends is not None or c != "attnlrp"]
-    found = lrp_onnx.evaluate(
-        data.model(),
-        samples,
-        composites=[None, *others],
-        ranges=None if data.ends is None else dict.fromkeys(samples, data.ends),
-        redraw=0,
-        **options,
-    )
-    by_name = {judged.name: judged for judged in found.judged}
-    auto = next(judged for judged in found.judged if judged.is_default)
-    best = max((by_name[c] for c in others if c in by_name), key=lambda j: j.srg.mean())
-    gain, error = mean_and_error(auto.srg - best.srg)
-    cells = [_cell(by_name.get(c)) for c in (*COMPOSITES, *REFERENCES)]
-    mark = "yes" if data.chosen_on else "no"
-    took = auto.name.removeprefix("auto ").strip("()")
+    options |= {"ranges": None if data.ends is None else dict.fromkeys(first, data.ends)}
+    model, ranged = data.model(), data.ends is not None
+    wanted = COMMON if data.slow else fixed_composites()
+    names = [n for n in wanted if ranged or n not in NEED_RANGE]
+    found = lrp_onnx.evaluate(model, samples, composites=[None, *names], redraw=0, **options)
+    default = next(judged for judged in found.judged if judged.is_default)
+    return {
+        "auto": default.name.removeprefix("auto ").strip("()"),
+        "chosen on it": data.chosen_on,
+        "score": found.score,
+        "whole": float(found.whole.mean()),
+        "replaced": float(found.replaced.mean()),
+        "srg": {j.name: j.srg.tolist() for j in found.judged if j is not default},
+        "srg of auto": default.srg.tolist(),
+    }
+
+
+def compared(name: str, row: Row) -> list[str]:
+    """A line of the first table: what `auto` took, beside the best fixed one and references."""
+    auto, took = np.array(row["srg of auto"]), row["auto"]
+    fixed = {n: np.array(v) for n, v in row["srg"].items() if n not in (*REFERENCES, took)}
+    best = max(fixed, key=lambda n: fixed[n].mean())
+    gain, error = mean_and_error(auto - fixed[best])
+    others = ("epsilon-plus-flat", *REFERENCES)
     return [
-        *(name, str(count), mark, f"{_cell(auto)} ({took})"),
-        f"{gain:+.3f} ± {error:.3f} ({best.name})",
-        *cells,
+        *(name, str(len(auto)), "yes" if row["chosen on it"] else "no"),
+        f"{_worded(auto)} ({took})",
+        f"{gain:+.3f} ± {error:.3f} ({best})",
+        *(_worded(np.array(row["srg"][n])) if n in row["srg"] else "-" for n in others),
     ]
 
 
-def _cell(judged: Any) -> str:
-    if judged is None:
-        return "-"
-    mean, error = mean_and_error(judged.srg)
+def _worded(values: NDArray[np.float64]) -> str:
+    mean, error = mean_and_error(values)
     return f"{mean:.3f} ± {error:.3f}"
 
 
+def tables(rows: dict[str, Row]) -> str:
+    """Both tables: a line for each model and its data, then a line for each composite."""
+    head = ["model and data", "n", "chosen on it", "auto", "less the best other one"]
+    lines = [[*head, "epsilon-plus-flat", *REFERENCES]]
+    lines += [compared(name, row) for name, row in rows.items()]
+    names = [n for n in fixed_composites() if any(n in row["srg"] for row in rows.values())]
+    every = [["composite", *(name.replace(", ", "<br>") for name in rows)]]
+    for name in names:
+        own = [r["srg of auto"] if r["auto"] == name else r["srg"].get(name) for r in rows.values()]
+        every.append([name, *("-" if v is None else _worded(np.array(v)) for v in own)])
+    return f"{_table(lines)}\n\n{_table(every)}"
+
+
+def _table(lines: list[list[str]]) -> str:
+    ruled = [lines[0], ["---"] * len(lines[0]), *lines[1:]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in ruled)
+
+
 def main() -> None:
-    """Measure, print, and write the README's table if asked to."""
+    """Measure, print, and write the README's tables if asked to."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", default="", help="rows whose name holds one of these words")
-    parser.add_argument("--readme", action="store_true", help="write the table into the README")
+    parser.add_argument("--results", type=Path, help="where what was measured is kept")
+    parser.add_argument("--readme", action="store_true", help="write the tables into the README")
     arguments = parser.parse_args()
-    words = [word for word in arguments.only.split(",") if word]
-    head = ["model and data", "n", "chosen on it", "auto", "less the best fixed one"]
-    lines = [[*head, *COMPOSITES, *REFERENCES]]
+    words, file = [w for w in arguments.only.split(",") if w], arguments.results
+    rows: dict[str, Row] = json.loads(file.read_text()) if file and file.exists() else {}
     for name, data in DATA.items():
         if not words or any(word in name for word in words):
-            lines.append(measured(name, data))
-            print(" | ".join(lines[-1]), flush=True)
-    lines.insert(1, ["---"] * len(lines[0]))
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+            rows[name] = measured(data)
+            print(" | ".join(compared(name, rows[name])), flush=True)
+            if file:
+                file.write_text(json.dumps(rows))
+    rows = {name: rows[name] for name in DATA if name in rows}
     if arguments.readme:
         before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
         after = rest.partition(END)[2]
         made = f"{datetime.datetime.now(datetime.UTC).date()}, onnxruntime's CPU provider."
-        README.write_text(f"{before}{BEGIN}\n{made}\n\n{table}\n{END}{after}", encoding="utf-8")
+        text = f"{before}{BEGIN}\n{made}\n\n{tables(rows)}\n{END}{after}"
+        README.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
