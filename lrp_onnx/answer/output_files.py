@@ -12,6 +12,7 @@ from lrp_onnx.answer.inputs import Inputs
 from lrp_onnx.answer.own_page import ENDS, noun_of, page_of, pictured_input, write_csv
 from lrp_onnx.answer.results import class_count
 from lrp_onnx.answer.samples import Sample, note_on
+from lrp_onnx.data.features import upright
 from lrp_onnx.data.layout import batched_axes, single_axes
 from lrp_onnx.graph.session import Array
 from lrp_onnx.lrp.methods import METHODS
@@ -180,6 +181,8 @@ def _pictured(
 ) -> tuple[Array, Array, str]:
     """Relevance and input with their samples along axis 0, and what each axis is."""
     relevance, values = result.relevance[name], inputs.feeds[name]
+    if name in inputs.sounds and relevance.ndim == values.ndim == 3:
+        return upright(relevance), upright(values), "NHW"
     layout = inputs.preprocess[name].layout if name in inputs.preprocess else None
     if not relevance.ndim or len(relevance) == samples:
         wanted = next(w for w in explainer.inputs if w.name == name)

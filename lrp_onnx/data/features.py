@@ -16,7 +16,7 @@ from lrp_onnx.data.sound import Sound, resampled
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.session import Array, Wanted
 
-__all__ = ["find_features", "read_features"]
+__all__ = ["find_features", "read_features", "upright"]
 
 NAME = "preprocessor_config.json"
 
@@ -31,6 +31,15 @@ def find_features(model: Path) -> Path | None:
         if place.is_file() and "sampling_rate" in _config(place):
             return place
     return None
+
+
+def upright(spectrogram: Array) -> Array:
+    """A spectrogram [N, bands, time] or [N, time, bands] as it is drawn: time, of which there is
+    more, to the right, and low bands below.
+    """
+    _, rows, columns = spectrogram.shape
+    turned = spectrogram.transpose(0, 2, 1) if rows > columns else spectrogram
+    return turned[:, ::-1]
 
 
 def _config(place: Path) -> dict[str, Any]:

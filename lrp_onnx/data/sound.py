@@ -27,6 +27,8 @@ __all__ = [
 ]
 
 SUFFIXES = (".wav", ".flac", ".ogg")
+MOST_CHANNELS = 8
+"""Of sound: an input of more has the bands of a spectrogram."""
 RATES = ("sample_rate", "sampling_rate", "samplerate", "sr")
 """What models call the samples a second that they want."""
 LONGEST = 10_000
@@ -125,15 +127,16 @@ def _axes(shape: tuple[object, ...], where: str, path: str) -> tuple[int, int | 
     sizes = [size if isinstance(size, int) and size > 0 else None for size in shape]
     if len(sizes) in (1, 2):
         return 1, sizes[-1], False
-    if len(sizes) != 3:
+    _, two, three = sizes if len(sizes) == 3 else (None, MOST_CHANNELS + 1, None)
+    last = three is not None and three <= 2
+    channels = (three if last else two) or 1
+    if channels > MOST_CHANNELS:
         raise InputError(
             f"'{path}': {where} takes no samples of sound, perhaps a spectrogram. Put the model's "
             "preprocessor_config.json beside it, by which transformers computes it; or compute it "
             "as the model's authors do, and give it as .npy."
         )
-    last = sizes[2] is not None and sizes[2] <= 2
-    channels, length = (sizes[2], sizes[1]) if last else (sizes[1], sizes[2])
-    return channels or 1, length, last
+    return channels, two if last else three, last
 
 
 def _read(path: Path) -> tuple[int, Array]:

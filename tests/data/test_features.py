@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from lrp_onnx.data.features import find_features, read_features
+from lrp_onnx.data.features import find_features, read_features, upright
+from lrp_onnx.data.sound import read_sound
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.session import Wanted
 
@@ -53,6 +54,18 @@ def test_transformers_computes_a_spectrogram(config: Path, monkeypatch: pytest.M
     image = Wanted("x", np.dtype(np.float32), (1, 3, 8, 8))
     with pytest.raises(InputError, match="and the model's input 'x' has 4 axes"):
         read_features(str(config.parent / "a.wav"), image, config)
+
+
+def test_a_spectrogram_stands_upright() -> None:
+    bands = np.arange(6.0).reshape(1, 2, 3)
+    assert upright(bands).tolist() == [[[3, 4, 5], [0, 1, 2]]]
+    assert upright(bands.transpose(0, 2, 1)).tolist() == upright(bands).tolist()
+
+
+def test_bands_are_no_channels_of_sound(config: Path) -> None:
+    wanted = Wanted("mel", np.dtype(np.float32), (1, 80, 3000))
+    with pytest.raises(InputError, match=r"perhaps a spectrogram. Put the model's preproc"):
+        read_sound(config.parent / "a.wav", wanted, 16000)
 
 
 def test_what_is_missing_is_said(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
