@@ -197,6 +197,12 @@ def _write_out(node: ir.Node) -> None:
     """Write attributes as the runtime reads them, where onnx takes them otherwise."""
     if node.attributes.get_int("keepdims", 0) not in (0, 1):  # runtimes keep them where it is 1
         node.attributes["keepdims"] = ir.AttrInt64("keepdims", 0)
+    causal = node.attributes.get_int("is_causal", 0)
+    if causal not in (0, 1):  # the runtime compares the lower half with 1
+        node.attributes["is_causal"] = ir.AttrInt64("is_causal", int(causal % 2**32 == 1))
+    for key in ("transA", "transB"):
+        if node.attributes.get_int(key, 0) not in (0, 1):
+            node.attributes[key] = ir.AttrInt64(key, 1)
     if node.op_type == "MeanVarianceNormalization" and "axes" not in node.attributes:
         # onnx's checker does not know the default that its specification has
         node.attributes["axes"] = ir.AttrInt64s("axes", [0, 2, 3])

@@ -79,6 +79,10 @@ def _joined(places: Sequence[object]) -> str:
     return ",".join(":" if place == slice(None) else str(place) for place in places)
 
 
+EXPLAINED = (*(ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16),)
+"""Float types that runtimes compute with, those of 8 bits and less are only stored."""
+
+
 def choose_output(graph: ir.Graph, name: str | None, heads: Heads) -> ir.Value:
     """The output of that name; without a name the only float one, of several the only one that has
     scores of detections; of maps the tensor that they are made of. TargetError lists the outputs
@@ -91,7 +95,7 @@ def choose_output(graph: ir.Graph, name: str | None, heads: Heads) -> ir.Value:
                 return unzipped(value)
         raise TargetError(f"output {name!r}: the model has no such output. Its outputs: {listing}.")
     tensors = [unzipped(v) for v in graph.outputs]
-    floats = [v for v in tensors if v.dtype is not None and v.dtype.is_floating_point()]
+    floats = [v for v in tensors if v.dtype in EXPLAINED]
     if len(floats) == 1:
         return floats[0]
     scored = heads.of_scores() if floats else []

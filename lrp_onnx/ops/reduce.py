@@ -92,7 +92,7 @@ def give_back_mean(emit: Emit, node: ir.Node, s: ir.Value, axes: Sequence[int] |
         shape = [along.get(axis, 1) for axis in range(known_rank(x))]
         return emit.op("Mul", s, emit.constant(np.full(shape, 1 / prod(known))))
     if len(known) == len(sizes):
-        share = emit.op("Mul", s, 1 / prod(known))
+        share = emit.op("Mul", s, 1 / max(1, prod(known)))
     else:
         one = emit.constant(1, ir.DataType.INT64)
         means = emit.op("Max", emit.op("Size", s), one)  # none in an empty batch

@@ -168,10 +168,14 @@ def test_default_axes_that_the_checker_does_not_know() -> None:
 
 @pytest.mark.parametrize(
     "nodes",
-    ["y = ReduceMax<axes=[1]>(x)", "s = Mul(x, x) r = ReduceSum(s, a) q = Sqrt(r) y = Div(x, q)"],
+    [
+        "y = ReduceMax<axes=[1]>(x)",
+        "y = ReduceProd<axes=[1]>(x)",
+        "s = Mul(x, x) r = ReduceSum(s, a) q = Sqrt(r) y = Div(x, q)",
+    ],
 )
 def test_an_input_without_elements(nodes: str) -> None:
-    size = 1 if "Max" in nodes else 0
+    size = 1 if "axes" in nodes else 0
     text = HEAD.replace("[1,4] x", "[2,0,4] x").replace("[1,4] y", f"[2,{size},4] y")
     compiled = lrp_onnx.compile(parser.parse_model(f"{text}<int64[1] a={{1}}> {{ {nodes} }}"))
     x = np.zeros((2, 0, 4), np.float32)
@@ -238,6 +242,27 @@ def test_a_loop_whose_state_changes_its_rank_is_refused() -> None:
     )
     with pytest.raises(lrp_onnx.UnsupportedError, match="not every iteration"):
         lrp_onnx.compile(parser.parse_model(text), target="max")
+
+
+FLAGS = {
+    "transB": ("[3,4] x", "[3,4] y", "<float[4,4] w={1,2,3,4,5,6,7,8,9,0,1,2,3,4,5,6}> "
+               "{ y = Gemm<transB=-1>(x, w) }"),
+    "is_causal": ("[1,2,3,4] x", "[1,2,3,4] y", "{ y = Attention<is_causal=2147483648>(x, x, x) }"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_flags_are_read_as_the_runtime_does(flag: str) -> None:
+    x, y, rest = FLAGS[flag]
+    text = HEAD.replace("[1,4] x", x).replace("[1,4] y", y).replace(": 17", ": 23")
+    model = parser.parse_model(text.replace("ir_version: 8", "ir_version: 10") + rest)
+    assert lrp_onnx.compile(model, target="max").report  # the check compares with the runtime
+
+
+def test_an_output_of_eight_bits_is_not_explained() -> None:
+    text = HEAD.replace("float[1,4] y", "float8e5m2[1,4] y").replace(": 17", ": 19")
+    with pytest.raises(lrp_onnx.TargetError, match="no output is of a float type"):
+        lrp_onnx.compile(parser.parse_model(text + "{ y = Cast<to=19>(x) }"), target="max")
 
 
 def test_a_soft_cap_below_zero_is_none() -> None:
