@@ -245,8 +245,8 @@ def test_a_loop_whose_state_changes_its_rank_is_refused() -> None:
 
 
 FLAGS = {
-    "transB": ("[3,4] x", "[3,4] y", "<float[4,4] w={1,2,3,4,5,6,7,8,9,0,1,2,3,4,5,6}> "
-               "{ y = Gemm<transB=-1>(x, w) }"),
+    "transB": ("[3,4] x", "[3,2] y",
+               "<float[2,4] w={1,2,3,4,5,6,7,8}> { y = Gemm<transB=-1>(x, w) }"),
     "is_causal": ("[1,2,3,4] x", "[1,2,3,4] y", "{ y = Attention<is_causal=2147483648>(x, x, x) }"),
 }  # fmt: skip
 
