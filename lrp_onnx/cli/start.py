@@ -24,7 +24,7 @@ def run() -> int:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         status = main()
         if ours:  # all is written; what is left is the interpreter's own end
-            signal.signal(signal.SIGINT, lambda *_: os._exit(status))
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         return status
     except KeyboardInterrupt:
         _leave()
