@@ -44,6 +44,7 @@ CONSTANTS = {
     "flat": [0, -1], "pad": [0, 0, 0, 0, 0, 1],
     "start": [0], "end": [6], "axis": [2], "wide": [0, 4, 6, 1], "drop": [3],
     "by_rows": [-1, 6], "tall": np.ones((1, 6, 1), np.float32), "warm": 0.6, "tileby": [1, 1, 6],
+    "along": np.int64(2), "fifth": [5], "two_off": np.int64(2),
     "late3": [0, 4, 3, 2], "around": [1, 3], "three_groups": [0, 3, -1], "turned": [0, 6, 4],
     "o3": np.ones(3, np.float32), "z3": np.zeros(3, np.float32),
     "g32": GAIN.reshape(3, 2), "b32": SHIFT.reshape(3, 2),
@@ -77,6 +78,8 @@ SOFTMAX = {
         "n = Div(r, s)",
     "sum by a convolution": "t = Transpose<perm=[0, 2, 1]>(a) e = Exp(t) s = Conv(e, tall) "
         "q = Div(e, s) n = Transpose<perm=[0, 2, 1]>(q)",
+    "last of the sums so far": "e = Exp(a) c = CumSum(e, along) s = Slice(c, fifth, end, axis) "
+        "n = Div(e, s)",
     "exponentials scaled": "e = Exp(a) k = Mul(e, two) s = ReduceSum(k, last) n = Div(k, s)",
     "shifted by a number": "d = Sub(a, two) n = Softmax(d)",
     "rows in one batch": "f = Reshape(a, by_rows) e = Exp(f) s = ReduceSum(e, rows) q = Div(e, s) "
@@ -133,6 +136,7 @@ MASKED = {
         "n = Div(k, t)",
     "less the largest": "m = ReduceMax(a, last) d = Sub(a, m) e = Exp(d) k = Mul(e, numbers) "
         "t = ReduceSum(k, last) n = Div(k, t)",
+    "exp cut off": "e = Exp(a) k = Trilu<upper=0>(e, two_off) t = ReduceSum(k, last) n = Div(k, t)",
     "masked behind and divided again": "p = Softmax(a) k = Where(mask, p, zero) "
         "t = ReduceSum(k, last) n = Div(k, t)",
 }  # fmt: skip

@@ -32,7 +32,16 @@ NONLINEAR = frozenset(
 """One of these is in every softmax and norm."""
 OVER_AXES = frozenset(
     {"ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL2", "ReduceLogSumExp", "ReduceLogSum"}
-    | {"ReduceL1", "MatMul", "Gemm", "Einsum", "GlobalAveragePool", "AveragePool", "Softmax"}
+    | {
+        "ReduceL1",
+        "CumSum",
+        "MatMul",
+        "Gemm",
+        "Einsum",
+        "GlobalAveragePool",
+        "AveragePool",
+        "Softmax",
+    }
     | {"LogSoftmax", "InstanceNormalization", "MeanVarianceNormalization", "LayerNormalization"}
 )
 """So is one of these: by them elements depend on each other."""
@@ -45,7 +54,7 @@ AFFINE = (*SCALES, "Cast", "Reshape")
 """What may lie behind its end."""
 BEGINS = (
     *("Exp", "Pow", "Sub", "Add", "Mul", "Div", "Neg", "Clip", "Where"),
-    *("Cast", "Reshape", "Identity", "MatMul", "Gemm", "Softmax", "Reciprocal"),
+    *("Cast", "Reshape", "Identity", "MatMul", "Gemm", "Softmax", "Reciprocal", "Trilu"),
 )
 """What a concept may begin with, in front of where its values part."""
 FARTHEST = 4
@@ -155,7 +164,17 @@ def _is_exponential(value: ir.Value | None, left: int = FARTHEST) -> bool:
     node = None if value is None else value.producer()
     if node is None or node.domain or node.op_type == "Exp":
         return node is not None and not node.domain
-    masks = ("Mul", "Where", "Cast", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "Expand")
+    masks = (
+        "Mul",
+        "Where",
+        "Trilu",
+        "Cast",
+        "Reshape",
+        "Transpose",
+        "Unsqueeze",
+        "Squeeze",
+        "Expand",
+    )
     within = left > 0 and node.op_type in masks
     return within and any(_is_exponential(v, left - 1) for v in node.inputs)
 
