@@ -209,15 +209,21 @@ def _write_out(node: ir.Node) -> None:
 
 
 def _open_unknown(graph: ir.Graph) -> None:
-    """Make axes of size -1 or named '?' nameless: Paddle's exporters write them for any size."""
+    """Make axes of size -1 or named '?' nameless: Paddle's exporters write them for any size; and
+    what is claimed of a result beyond all memory, with which onnx would compute.
+    """
     for value in (*graph.inputs, *graph.outputs, *(v for n in graph for v in n.outputs)):
         if value.shape is not None:
-            sizes = (None if str(d) == "?" or _is_negative(d) else d for d in value.shape)
+            most = LARGEST_SIZE if value.producer() is not None else None
+            sizes = (None if str(d) == "?" or _is_no_size(d, most) else d for d in value.shape)
             value.shape = ir.Shape(sizes)
 
 
-def _is_negative(size: int | ir.SymbolicDimProtocol) -> bool:
-    return isinstance(size, int) and size < 0
+LARGEST_SIZE = 2**40
+
+
+def _is_no_size(size: int | ir.SymbolicDimProtocol, most: int | None) -> bool:
+    return isinstance(size, int) and (size < 0 or (most is not None and size > most))
 
 
 def _read_small(graph: ir.Graph) -> None:

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.graph.constants import constant_array
+from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.ops.operands import operand, optional
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.samples import by_shape
@@ -210,6 +212,11 @@ def _one_of(emit: Emit, node: ir.Node, i: int, k: int, *around: Sequence[float])
     values = _unless_empty(node, i)
     if values is None:
         return None
+    if values.shape is not None and len(values.shape) != 1:
+        raise UnsupportedError(
+            f"its input {tensor_name(values)!r} of shape {values.shape} must have one axis. Export "
+            "the model again"
+        )
     count = len(around) - 1
     axes, x = node.attributes.get_ints("axes", ()), node.inputs[0]
     assert x is not None

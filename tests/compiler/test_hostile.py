@@ -265,6 +265,25 @@ def test_an_output_of_eight_bits_is_not_explained() -> None:
         lrp_onnx.compile(parser.parse_model(text + "{ y = Cast<to=19>(x) }"), target="max")
 
 
+def test_a_claim_beyond_all_memory_is_not_believed() -> None:
+    text = HEAD.replace("[1,4] x", "[2,9,5] x").replace("[1,4] y", "[2,9223372036854775807,5] y")
+    text += (
+        "<int64[1] a={1}, int64[1] b={0}, int64[1] e={-1}> "
+        "{ s = Expand(a, a) y = Slice(x, b, e, a, s) }"
+    )
+    assert lrp_onnx.compile(parser.parse_model(text), target="max").report
+
+
+def test_a_region_with_two_axes_is_refused() -> None:
+    text = HEAD.replace(": 17", ": 19").replace("[1,4] x", "[1,1,4,4] x, float[4,2] roi")
+    text = text.replace("[1,4] y", "[1,1,3,3] y") + (
+        '<int64[2] n={3,3}> { y = Resize<axes=[3,2], coordinate_transformation_mode="tf_crop_and_'
+        'resize", mode="linear">(x, roi, "", n) }'
+    )
+    with pytest.raises(lrp_onnx.LrpError, match=r"must have one axis|does not run"):
+        lrp_onnx.compile(parser.parse_model(text), target="max")
+
+
 def test_a_soft_cap_below_zero_is_none() -> None:
     """As ONNX Runtime reads it, with which the check compares."""
     model = parser.parse_model(
