@@ -37,9 +37,7 @@ def may_be_unused(nodes: Sequence[ir.Node]) -> set[ir.Node]:
     infinite though the prediction is finite.
     """
     undefined = (node for node in nodes if node.op_type in PARTIAL)
-    infinite = (
-        node for node in nodes if _is_elementwise(node) and any(map(_is_infinite, node.inputs))
-    )
+    infinite = (node for node in nodes if _is_elementwise(node) and _reads_infinite(node))
     between = _between(nodes, undefined, CHOOSES) | _between(nodes, infinite, LIMITED)
     return set(filter(_is_elementwise, between))
 
@@ -71,6 +69,11 @@ def _hands_on(node: ir.Node) -> bool:
 def _is_elementwise(node: ir.Node) -> bool:
     operator = find(node)
     return operator is not None and operator.elementwise
+
+
+def _reads_infinite(node: ir.Node) -> bool:
+    """Whether a constant that is not finite decides elements; as a bound of Clip it is none."""
+    return any(map(_is_infinite, node.inputs[:1] if node.op_type == "Clip" else node.inputs))
 
 
 def _is_infinite(value: ir.Value | None) -> bool:

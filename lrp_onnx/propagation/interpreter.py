@@ -38,7 +38,8 @@ def calmed(emit: Emit, site: Assigned, arriving: Relevances) -> Assigned:
         i: emit.shaped(emit.op("Where", nothing, number, x), node.outputs[0])
         for i, x in enumerate(node.inputs)
         if x is not None and x.dtype is not None and x.dtype.is_floating_point()
-    }
+        and not (node.op_type == "Clip" and i)  # its bounds are scalars
+    }  # fmt: skip
     calm = forward_copy(emit, node, replaced).producer()
     assert calm is not None
     return replace(site, step=replace(site.step, node=calm), may_be_unused=False)

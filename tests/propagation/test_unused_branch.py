@@ -39,6 +39,7 @@ CHOSEN = {
     "reciprocal": "r = Relu(h)\n n = Equal(r, zero)\n l = Reciprocal(r)\n s = Where(n, h, l)",
     "NaN replaced": "l = Log(h)\n n = IsNaN(l)\n s = Where(n, zero, l)",
     "angle": "a = Abs(h)\n n = Less(one, a)\n l = Acos(h)\n k = Mul(l, h)\n s = Where(n, zero, k)",
+    "clipped": "n = Less(h, zero)\n l = Log(h)\n k = Clip(l, half, one)\n s = Where(n, h, k)",
     "overflow": "b = Mul(h, huge)\n e = Exp(b)\n p = Add(e, one)\n l = Log(p)\n"
     " n = Less(zero, h)\n s = Where(n, h, l)",
 }
