@@ -159,6 +159,11 @@ def _check_axes(model: ir.Model, name: str) -> None:
     graphs: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
     for graph in graphs:
         for node in graph.all_nodes():
+            if node.op_type == "GatherND" and node.attributes.get_int("batch_dims", 0) < 0:
+                raise ModelError(  # onnx's inference and the runtime read outside of the shape
+                    f"{name}: node {node.name!r} (GatherND) has batch_dims below 0, which no "
+                    "tensor has. Export the model again."
+                )
             for key in ("axis", "axes", "batch_axis", "time_axis") if not node.domain else ():
                 attribute = node.attributes.get(key)
                 if attribute is None or attribute.type not in INTEGERS or attribute.is_ref():

@@ -284,6 +284,13 @@ def test_a_region_with_two_axes_is_refused() -> None:
         lrp_onnx.compile(parser.parse_model(text), target="max")
 
 
+def test_batch_axes_below_zero_are_refused() -> None:
+    """What reads them ends the process."""
+    text = HEAD + "<int64[1,1] k={0}> { g = GatherND<batch_dims=-2>(x, k) y = Relu(g) }"
+    with pytest.raises(ModelError, match="batch_dims below 0"):
+        lrp_onnx.compile(parser.parse_model(text))
+
+
 def test_a_soft_cap_below_zero_is_none() -> None:
     """As ONNX Runtime reads it, with which the check compares."""
     model = parser.parse_model(
