@@ -357,7 +357,7 @@ DATA = {
     },
     **{
         f"bursts in noise, {depth} convolutions{' and LSTM' * recurrent}": Data(
-            made("series_network", depth, recurrent), made("bursts"), settings=(FEW,)
+            made("series_network", depth, recurrent), made("bursts"), True, settings=(FEW,)
         )
         for depth, recurrent in ((3, True), (3, False), (5, False))
     },

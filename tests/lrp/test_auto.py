@@ -28,11 +28,11 @@ NETWORKS = {
         PICTURE,
         "graded",
     ),
-    "a series": ("c = Conv(x, w1) r = Relu(c) y = Flatten(r)", (2, 2, 4), "graded-series"),
+    "a series": ("c = Conv(x, w1) r = Relu(c) y = Flatten(r)", (2, 2, 4), "epsilon-plus-flat"),
     "a series as a picture of height 1": (
         "r = Reshape(x, high) c = Conv(r, wide) t = Tanh(c) y = Flatten(t)",
         (2, 2, 4),
-        "graded-series",
+        "epsilon-plus-flat",
     ),
     "one convolution": ("c = Conv(x, w) y = Flatten(c)", PICTURE, "graded"),
     "dense": ("h = MatMul(x, p) r = Relu(h) y = MatMul(r, p2)", TABLE, "epsilon-relative"),

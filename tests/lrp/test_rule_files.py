@@ -47,7 +47,6 @@ NAMED = [
     "zbox",
     "graded",
     "graded-box",
-    "graded-series",
     "epsilon-relative",
     "attnlrp-gamma",
     "montavon-vgg16",

@@ -116,7 +116,6 @@ RECIPES = {
     "epsilon-relative": Recipe(HUNDREDTH, HUNDREDTH),
     "graded": Recipe(RELATIVE, RELATIVE, FLAT, CONVOLUTIONS, graded=(1.0, 0.25)),
     "graded-box": Recipe(RELATIVE, RELATIVE, ZBOX, CONVOLUTIONS, graded=(1.0, 0.25)),
-    "graded-series": Recipe(RELATIVE, RELATIVE, graded=(0.25, 0.25)),
     "montavon-vgg16": Recipe(GAMMA, GAMMA, ZBOX),  # no more than 17 layers here
 }
 PLAIN = {"gradient": "gradient", "guided-backprop": "guided", "deconvnet": "deconvnet",
