@@ -145,7 +145,7 @@ DENSE = {
 }
 WEIGHTS = {"q": normal(5, 5), "u": normal(5, 5), "f": normal(5, 2), "h": normal(2, 5),
            "f1": normal(2, 5), "f2": normal(3, 5), "parts": [2, 3], "zero": [0], "two": [2],
-           "five": [5], "last": [-1], "quarter": np.full((1, 4), 0.25), "c5": normal(5),
+           "five": [5], "last": [-1], "front": np.array([[0.1, 0.2, 0.3, 0.4]]), "c5": normal(5),
            "half": 0.5, "out": normal(5, 3)}  # fmt: skip
 
 
@@ -175,10 +175,10 @@ def test_layers_in_front_stay_apart() -> None:
 
 def test_what_has_another_rank_stays() -> None:
     body = (
-        "l = MatMul(x, q) r = MatMul(x, u) k = Add(l, r) m = MatMul(quarter, x) n = Add(k, m) "
+        "l = MatMul(x, q) r = MatMul(x, u) k = Add(l, r) m = MatMul(front, x) n = Add(k, m) "
         "y = Tanh(n)"
     )
-    used = {k: WEIGHTS[k] for k in ("q", "u", "quarter")}
+    used = {k: WEIGHTS[k] for k in ("q", "u", "front")}
     model = network(body, (2, 4, 5), **used)
     result = canonized(model)
     assert counts(result) == {"MatMul": 2, "Add": 1, "Tanh": 1}
