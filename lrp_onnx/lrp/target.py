@@ -94,8 +94,8 @@ def choose_output(graph: ir.Graph, name: str | None, heads: Heads) -> ir.Value:
             if value.name == name:
                 return unzipped(value)
         raise TargetError(f"output {name!r}: the model has no such output. Its outputs: {listing}.")
-    tensors = [unzipped(v) for v in graph.outputs]
-    floats = [v for v in tensors if v.dtype in EXPLAINED]
+    made_of = {v: unzipped(v) for v in graph.outputs}  # ZipMap takes no other type than float
+    floats = [v for y, v in made_of.items() if v.dtype in EXPLAINED or (v is not y and not v.dtype)]
     if len(floats) == 1:
         return floats[0]
     scored = heads.of_scores() if floats else []

@@ -215,3 +215,12 @@ def test_what_has_no_layers_is_refused(made: onnx.NodeProto, reason: str) -> Non
     run(proto, {"x": X})
     with pytest.raises(UnsupportedError, match=rf"ai\.onnx\.ml\.{made.op_type}\): {reason}"):
         lrp_onnx.compile(proto)
+
+
+def test_maps_made_of_a_tree_are_what_is_refused() -> None:
+    zipped = node("ZipMap", ["y"], ["maps"], classlabels_int64s=[0])
+    value = helper.make_tensor_type_proto(TensorProto.FLOAT, None)
+    maps = helper.make_sequence_type_proto(helper.make_map_type_proto(TensorProto.INT64, value))
+    proto = model([node("Relu", ["x"], ["h"]), tree(), zipped], {"maps": maps})
+    with pytest.raises(UnsupportedError, match=r"TreeEnsembleRegressor\): a tree is constant"):
+        lrp_onnx.compile(proto)
