@@ -204,9 +204,9 @@ def matmul(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Va
 
 def _sum_batch(emit: Emit, c: ir.Value, x: ir.Value, z: ir.Value, i: int) -> ir.Value:
     """Sum over batch axes along which x was broadcast."""
-    assert x.shape is not None
-    assert z.shape is not None
-    emit.shaped(c, [*z.shape[:-2], *x.shape[-2:]])
+    for value in (x, z):
+        known_rank(value)  # refuses an operand whose rank is unknown
+    emit.shaped(c, [*(z.shape or ())[:-2], *(x.shape or ())[-2:]])
     return sum_to(emit, c, x, c)
 
 
