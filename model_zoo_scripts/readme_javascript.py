@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,9 @@ console.log(JSON.stringify(Array.from(relevance)));
 
 def main(folder: Path) -> None:
     """Run it on a digit; raises AssertionError where relevance differs from Python's."""
+    if shutil.which("node") is None or not (folder / "node_modules" / "onnxruntime-node").is_dir():
+        print(f"README's JavaScript did not run: no node, or no onnxruntime-node in {folder}")
+        return
     (block,) = re.findall(r"```js\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
     model, images, _ = digits.load()
     pixels = images[:1, None].astype(np.float32) / 255
