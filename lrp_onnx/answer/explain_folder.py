@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lrp_onnx.answer.destination import Format, made_folder
 from lrp_onnx.answer.each_output import by_output, output_paths
-from lrp_onnx.answer.explain_one import Answer, Written, write_result
+from lrp_onnx.answer.explain_one import Answer, write_result
 from lrp_onnx.answer.explained import explained_rows
 from lrp_onnx.answer.folder_index import index_paths, write_index
 from lrp_onnx.answer.folder_record import FolderRecord, answers_depend_on
@@ -22,7 +22,7 @@ from lrp_onnx.answer.inputs import Inputs, read_inputs
 from lrp_onnx.answer.open_model import OpenModel, Request, Warn, open_model
 from lrp_onnx.answer.results import maps_as_arrays
 from lrp_onnx.answer.sample_files import SampleFiles
-from lrp_onnx.answer.samples import check_class_names, note_on
+from lrp_onnx.answer.samples import Written, check_class_names, note_on
 from lrp_onnx.compiler.stages import Loaded
 from lrp_onnx.errors import CheckError, InputError, OutputError
 from lrp_onnx.graph.annotations import each_output

@@ -25,7 +25,7 @@ from lrp_onnx.answer.results import (
     sum_of_steps,
     top_channels,
 )
-from lrp_onnx.answer.samples import Sample, check_class_names, note_on, samples_of
+from lrp_onnx.answer.samples import Written, check_class_names, note_on, samples_of
 from lrp_onnx.compiler.stages import Loaded
 from lrp_onnx.graph.annotations import COMPLETENESS
 from lrp_onnx.graph.atomic_files import atomic_group
@@ -37,7 +37,7 @@ from lrp_onnx.run.sensitivity import sensitivity
 from lrp_onnx.run.similarity import cosines, similarity
 from lrp_onnx.validate.verdict import unsteady_map
 
-__all__ = ["Answer", "Written", "about_result", "explain_one", "write_result"]
+__all__ = ["Answer", "about_result", "explain_one", "write_result"]
 
 MOST_SAMPLES = 16
 LONGEST = 10.0
@@ -138,22 +138,6 @@ def _explain_similarity(model: OpenModel, inputs: Inputs, other: Inputs, out: Pa
             rows += _shown(replace(model, explainer=side), written, [])
     wrote = [("wrote", str(path)) for path in paths]
     return Answer([*dict.fromkeys(rows), *wrote], paths[0])
-
-
-@dataclass(frozen=True)
-class Written:
-    """What is said of one explained output."""
-
-    explainer: Explainer
-    about: dict[str, str]
-    """What is kept beside the result."""
-    samples: list[Sample]
-    drawn: str = ""
-    """What was done to what is drawn; empty where that is nothing."""
-    thumbnail: bytes = b""
-    """The first sample as a small PNG, where many are written."""
-    rows: Sequence[int] = ()
-    """Of samples that are rows of a table: their numbers, from 1."""
 
 
 def write_result(

@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lrp_onnx.answer.explain_one import Written
 from lrp_onnx.answer.output_files import without_folders
+from lrp_onnx.answer.samples import Written
 
 __all__ = ["index_paths", "write_index"]
 

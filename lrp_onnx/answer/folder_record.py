@@ -19,9 +19,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from lrp_onnx.answer.explain_one import Written
 from lrp_onnx.answer.open_model import Request
-from lrp_onnx.answer.samples import Sample
+from lrp_onnx.answer.samples import Sample, Written
 from lrp_onnx.errors import OutputError
 from lrp_onnx.graph.model_file import sha256_of
 from lrp_onnx.options import CompileOptions

@@ -18,7 +18,7 @@ from lrp_onnx.graph.session import Array
 from lrp_onnx.run.explainer import Explainer, Result
 from lrp_onnx.validate.verdict import BLOWN_UP, out_of_proportion
 
-__all__ = ["Sample", "check_class_names", "note_on", "samples_of"]
+__all__ = ["Sample", "Written", "check_class_names", "note_on", "samples_of"]
 
 MANY, FLAT = 10, 2.0
 """Of so many numbers the softmax says nothing whose largest is below so many times chance."""
@@ -274,3 +274,19 @@ def check_class_names(explainer: Explainer, result: Result, labels: Labels | Non
         check_labels(labels, scores[1] - scores[0], metadata["output"])
     elif axis and y.ndim < 3 and not metadata.get("head"):
         check_labels(labels, y.shape[int(axis)], metadata["output"])
+
+
+@dataclass(frozen=True)
+class Written:
+    """What is said of one explained output."""
+
+    explainer: Explainer
+    about: dict[str, str]
+    """What is kept beside the result."""
+    samples: list[Sample]
+    drawn: str = ""
+    """What was done to what is drawn; empty where that is nothing."""
+    thumbnail: bytes = b""
+    """The first sample as a small PNG, where many are written."""
+    rows: Sequence[int] = ()
+    """Of samples that are rows of a table: their numbers, from 1."""

@@ -15,7 +15,7 @@ from lrp_onnx.errors import TargetError
 from lrp_onnx.frontend.prediction import Prediction
 from lrp_onnx.graph.annotations import ACTIVATION, RULE, provenance
 from lrp_onnx.graph.appending import append_node, make_room
-from lrp_onnx.graph.model_file import in_small
+from lrp_onnx.graph.small_model import in_small
 from lrp_onnx.graph.tensors import tensor_of
 
 __all__ = ["Activations"]

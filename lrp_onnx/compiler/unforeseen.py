@@ -17,9 +17,10 @@ import onnx_ir as ir
 from lrp_onnx.data.samples import random_feeds
 from lrp_onnx.errors import CheckError, InputError, InternalError, LrpError, ModelError
 from lrp_onnx.graph.limits import Budget, OverBudget, limited
-from lrp_onnx.graph.model_file import Source, in_small, load
+from lrp_onnx.graph.model_file import Source, load
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.session import CPU, Runtime, runtime_form
+from lrp_onnx.graph.small_model import in_small
 from lrp_onnx.plain import paragraph
 
 __all__ = ["told"]

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from numpy.typing import ArrayLike, NDArray
 
 from lrp_onnx.graph.annotations import CHANGED, aliases, weight_copies
-from lrp_onnx.graph.model_file import SMALL
+from lrp_onnx.graph.small_model import SMALL
 
 __all__ = [
     "Float",

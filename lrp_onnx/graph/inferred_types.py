@@ -12,7 +12,7 @@ import onnx
 import onnx_ir as ir
 
 from lrp_onnx.graph.map_outputs import is_map
-from lrp_onnx.graph.model_file import in_small
+from lrp_onnx.graph.small_model import in_small
 from lrp_onnx.graph.subgraphs import bodies_of, proto_bodies
 
 __all__ = ["take_types"]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,27 +16,23 @@ from google.protobuf.message import DecodeError
 
 from lrp_onnx.errors import ModelError
 from lrp_onnx.graph.annotations import VERSION
-from lrp_onnx.graph.map_outputs import deserialized, serialized
+from lrp_onnx.graph.map_outputs import deserialized
+from lrp_onnx.graph.small_model import SMALL, in_small
 from lrp_onnx.graph.sparse import without_sparse
 
 __all__ = [
     "LARGEST_FILE",
-    "SMALL",
     "Source",
     "check_original",
-    "in_small",
     "load",
     "readable",
     "sha256_of",
-    "through_proto",
 ]
 
 Source = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
 
 LARGEST_FILE = 2**31 - 2**24
 """Bytes of weights up to which a model fits in one protobuf file, with room for its graph."""
-SMALL = 4096
-"""Bytes up to which an initializer travels with the graph through onnx's C++ functions."""
 
 
 def sha256_of(source: Source) -> str:
@@ -294,44 +290,3 @@ def _check(proto: onnx.ModelProto) -> None:
             value.CopyFrom(outputs[value.name])
             value.type.tensor_type.shape.SetInParent()  # behind an operator of another domain
     onnx.checker.check_model(proto)
-
-
-def in_small(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, ir.TensorProtocol]]:
-    """The model as ModelProto without its large weights, which appear as graph inputs, and these
-    weights by name.
-    """
-    graph = model.graph
-    outer, held = list(graph.inputs), {}
-    for name, value in list(graph.initializers.items()):
-        if value.const_value is not None and value.const_value.nbytes > SMALL:
-            held[name] = value.const_value
-            del graph.initializers[name]
-            if value not in outer:
-                graph.inputs.append(value)
-            value.dtype, value.shape = held[name].dtype, ir.Shape(held[name].shape.numpy())
-    try:
-        return serialized(model), held
-    finally:
-        for name in held:
-            value = next(v for v in graph.inputs if v.name == name)
-            graph.initializers[name] = value
-        graph.inputs[:] = outer
-
-
-def through_proto(model: ir.Model, function: Callable[[onnx.ModelProto], onnx.ModelProto]) -> None:
-    """Apply a function on ModelProto to the model, in place, without its large weights
-    (`in_small`).
-    """
-    input_names = {v.name for v in model.graph.inputs}
-    proto, held = in_small(model)
-    result = deserialized(function(proto))
-    by_name = {v.name: v for v in result.graph.inputs}
-    for name, tensor in held.items():
-        value = by_name[name]
-        value.const_value = tensor
-        if name not in input_names:
-            result.graph.inputs.remove(value)
-        result.graph.initializers[name] = value
-    model.graph, model.ir_version = result.graph, result.ir_version
-    model.functions.clear()
-    model.functions.update(result.functions)

@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import ModelError
 from lrp_onnx.graph.limits import budget_of
-from lrp_onnx.graph.model_file import through_proto
+from lrp_onnx.graph.small_model import through_proto
 from lrp_onnx.graph.subgraphs import graphs_of, nodes_of
 
 __all__ = ["inline_model_functions"]

@@ -14,8 +14,8 @@ from lrp_onnx.frontend import opset
 from lrp_onnx.frontend.decompose import DECOMPOSITIONS, WITHOUT_KERNEL, decompose
 from lrp_onnx.frontend.normalize.shapes import infer_shapes
 from lrp_onnx.graph.annotations import REFUSED
-from lrp_onnx.graph.model_file import through_proto
 from lrp_onnx.graph.refusal import refusal
+from lrp_onnx.graph.small_model import through_proto
 
 __all__ = ["bring_to_opset"]
 

@@ -23,7 +23,7 @@ from lrp_onnx.frontend.normalize.local import make_local
 from lrp_onnx.graph.annotations import corrections
 from lrp_onnx.graph.inferred_types import take_types
 from lrp_onnx.graph.limits import budget_of
-from lrp_onnx.graph.model_file import through_proto
+from lrp_onnx.graph.small_model import through_proto
 from lrp_onnx.graph.subgraphs import graphs_of, nodes_of
 
 __all__ = ["believe_declared", "forget_declared", "infer_shapes"]
