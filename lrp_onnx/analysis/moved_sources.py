@@ -27,6 +27,8 @@ from lrp_onnx.analysis.sources import (
 __all__ = ["FOLLOW"]
 
 Axes = tuple[int, ...]
+MOST_WRITTEN = 1 << 26
+"""Elements of a tensor up to which it is asked which are written over."""
 
 
 class Quantities(Protocol):
@@ -226,6 +228,30 @@ def _gathered_slices(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) 
     return q.within(x, tuple(k - lead + behind for k in axes))
 
 
+def _scattered_slices(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sources | None:
+    """ScatterND: where all or some of an index is written over, its sources are the updates'."""
+    x, indices, updates = node.inputs[:3]
+    numbers = None if indices is None or indices.const_value is None else indices.const_value
+    if x is None or updates is None or numbers is None:
+        return None
+    places = np.moveaxis(numbers.numpy(), -1, 0)
+    least = dict(enumerate(int(p.max(initial=0)) + 1 for p in places))  # of what is open
+    shape = [] if x.shape is None else [*x.shape]
+    sizes = [n if isinstance(n, int) else least.get(k, 0) for k, n in enumerate(shape)]
+    if not all(sizes) or np.prod(sizes, dtype=float) > MOST_WRITTEN:
+        raise UnknownSize
+    written = np.zeros(sizes, bool)
+    written[tuple(places)] = True
+    others = tuple(k for k in range(len(sizes)) if k not in axes)
+    kept, source = q.within(x, axes), q.of(updates)
+    new = q.everywhere(value, axes, source)
+    if kept.shape != new.shape:
+        raise UnknownSize
+    some = np.where(written.any(axis=others), beside([kept, new]), kept)
+    whole = written.all(axis=others) & (node.attributes.get_string("reduction", "none") == "none")
+    return np.asarray(np.where(whole, new, some), object)
+
+
 def _broadcast(q: Quantities, x: ir.Value, rank: int, axes: Axes) -> Sources:
     """The sources of an operand along the axes of what it is broadcast to."""
     lead = rank - _rank(x)
@@ -288,6 +314,7 @@ FOLLOW: dict[str, Follow] = {
     "Squeeze": _squeezed,
     "Gather": _gathered,
     "GatherND": _gathered_slices,
+    "ScatterND": _scattered_slices,
     "Mul": _multiplied,
     "ReduceMax": _largest,
 }

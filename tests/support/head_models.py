@@ -70,6 +70,18 @@ def v5(classes: int) -> dict[str, Any]:
             "flat": [0, -1, 5 + classes]}  # fmt: skip
 
 
+V5_IN_PLACE = V5.replace("o = Concat<axis=4>(x2, w2, c) ", "") + (
+    "o1 = ScatterND(p, at_xy, x2) o = ScatterND(o1, at_wh, w2) "
+)
+
+
+def places(*columns: int) -> Array:
+    """The indices of some numbers of every box, as PyTorch writes an assignment to them."""
+    grid = np.meshgrid(*map(np.arange, (2, 3, 8, 8)), columns, indexing="ij")
+    return np.stack(grid, -1).astype(np.int64)
+
+
+V5_PLACES = {"at_xy": places(0, 1), "at_wh": places(2, 3)}
 X5 = maps("b0", "o0", "c0") + (
     "b = Mul(b0, stride) o = Sigmoid(o0) c = Sigmoid(c0) m = Concat<axis=1>(b, o, c) "
 )
@@ -131,6 +143,8 @@ HEADS = {
     "YOLOv5, places last": Row(V5 + "o2 = Reshape(o, flat) y = Transpose<perm=[0,2,1]>(o2)",
                                weights=v5(3), scores=(5, 8), objectness=4),
     "YOLOv5 of one class": Row(V5 + "y = Reshape(o, flat)", weights=v5(1), axis=2, scores=(4, 5)),
+    "YOLOv5, in place": Row(V5_IN_PLACE + "y = Reshape(o, flat)", weights={**v5(3), **V5_PLACES},
+                            axis=2, scores=(5, 8), objectness=4, logits=False),
     "YOLOX": Row(X5 + "y = Reshape(m, flat)", scores=(5, 8), objectness=4,
                  weights={**conv(4, 1, 3), "flat": [0, 8, -1], "stride": np.float32(8)}),
     "YOLOv6": Row(
