@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.map_outputs import is_map
 from lrp_onnx.graph.small_model import in_small
-from lrp_onnx.graph.subgraphs import bodies_of, proto_bodies
+from lrp_onnx.graph.subgraphs import bodies_of, graphs_of, proto_bodies
 
 __all__ = ["take_types"]
 
@@ -25,6 +25,8 @@ def take_types(model: ir.Model, infer: Callable[[onnx.ModelProto], onnx.ModelPro
     """
     proto, _ = in_small(model)
     _take(model.graph, infer(proto).graph)
+    for graph in graphs_of(model.graph):
+        _forget_readers_outside(graph)
 
 
 def _take(graph: ir.Graph, proto: onnx.GraphProto) -> None:
@@ -36,6 +38,15 @@ def _take(graph: ir.Graph, proto: onnx.GraphProto) -> None:
         for body, inferred in zip(bodies_of(node), proto_bodies(inner), strict=True):
             _take_inputs(body, inferred)
             _take(body, inferred)
+
+
+def _forget_readers_outside(graph: ir.Graph) -> None:
+    """What was built and not used reads no value: whether a node is the only reader is asked."""
+    made = (value for node in graph for value in node.outputs)
+    for value in (*graph.inputs, *graph.initializers.values(), *made):
+        for reader, position in value.uses():
+            if reader.graph is None:
+                reader.replace_input_with(position, None)
 
 
 def _take_inputs(body: ir.Graph, proto: onnx.GraphProto) -> None:
