@@ -7,6 +7,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from models import assert_close, run
+from onnx_ir.passes import common
 
 import lrp_onnx
 from lrp_onnx.errors import ModelError
@@ -74,7 +75,7 @@ def test_each_form_computes_the_same(form: str) -> None:
     onnx.checker.check_model(proto)
     feeds = {"x": np.arange(15, dtype=np.float32).reshape(3, 5) - 7}
     model = ir.serde.deserialize_model(proto)
-    ir.passes.common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     write_at(model, 13)
     older = ir.serde.serialize_model(model)
     onnx.checker.check_model(older)
