@@ -103,6 +103,7 @@ def _write(request: Request, inputs: Inputs, every: list[_One], out: Path) -> st
         one_scale=False,
         headings=headlines,
         by="each composite in its own scale of colors",
+        boxes=[box for box in pattern.boxes for _ in every],
     )
     about = about_result(first.model, first.model.explainer, inputs, first.result, None)
     about["composite"] = ", ".join(names)

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from lrp_onnx.answer.detection import Detection, detection_of
 from lrp_onnx.data.labels import class_name
 from lrp_onnx.graph.session import Array
 
 __all__ = ["explained_entry"]
-
-BOX = 4
 
 
 def explained_entry(
@@ -21,9 +20,9 @@ def explained_entry(
     start: Array,
     labels: Mapping[int, str] | None,
     boxes: Array | None = None,
-) -> str:
-    """`face (1), 0.82209 (entry 5,1689; box 139.8, 82.02, 63.15, 61.04)`; empty where it is more
-    than one.
+) -> tuple[str, Detection | None]:
+    """`face (1), 0.82209 (entry 5,1689; box 139.8, 82.02, 63.15, 61.04)`, and the detection that it
+    is the score of; an empty text where it is more than one.
 
     y: the output of one sample. start: its starting relevance. boxes: those of detections, where
     they are an output of their own.
@@ -31,16 +30,17 @@ def explained_entry(
     places = np.argwhere(start)
     head = json.loads(metadata.get("head") or "null")
     if head is None and "," not in metadata["target"]:
-        return ""
+        return "", None
     if not len(places) and not y.size:
-        return "nothing detected"
+        return "nothing detected", None
     if len(places) != 1:
-        return ""
+        return "", None
     place = tuple(int(k) for k in places[0])
     indices = ",".join(map(str, place))
-    box = "" if head is None else _box(head, y, place, boxes)
+    detection = None if head is None else detection_of(head, y, place, boxes)
+    box = "" if detection is None else f"; {detection}"
     name = _class_at(y, place, labels) if head is None else _class(head, place, labels)
-    return f"{name}{float(y[place]):.5g} (entry {indices}{box})"
+    return f"{name}{float(y[place]):.5g} (entry {indices}{box})", detection
 
 
 def _class(
@@ -60,22 +60,3 @@ def _class_at(y: Array, place: tuple[int, ...], labels: Mapping[int, str] | None
     """The class of an entry where one axis alone is as long as there are names; else empty."""
     axes = [axis for axis, size in enumerate(y.shape) if labels and size == len(labels)]
     return f"{class_name(labels, place[axes[0]])}, " if len(axes) == 1 else ""
-
-
-def _box(head: Mapping[str, object], y: Array, place: tuple[int, ...], boxes: Array | None) -> str:
-    """The four numbers of the detection's box."""
-    axis, scores = head["axis"], head["scores"]
-    own = axis - bool(head["batch"]) if isinstance(axis, int) else None
-    if head["kind"] == "mixed" and own is not None and isinstance(scores, list):
-        sure = head["objectness"]
-        if BOX not in (scores[0], sure):
-            return ""
-        numbers = np.moveaxis(y, own, 0)[:BOX]
-    elif head["kind"] == "scores" and boxes is not None and BOX in boxes.shape:
-        numbers = np.moveaxis(boxes, -1 if own is None else own, 0)
-    else:
-        return ""
-    rest = tuple(k for axis, k in enumerate(place) if axis != own)
-    if numbers.ndim != len(rest) + 1 or len(numbers) != BOX:
-        return ""
-    return f"; box {', '.join(f'{box[rest]:.4g}' for box in numbers)}"

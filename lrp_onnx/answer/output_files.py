@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lrp_onnx.answer.detection import corners_of
 from lrp_onnx.answer.inputs import Inputs
 from lrp_onnx.answer.own_page import ENDS, noun_of, page_of, pictured_input, write_csv
 from lrp_onnx.answer.results import class_count
@@ -22,6 +23,7 @@ from lrp_onnx.run.explainer import Explainer, Result
 if TYPE_CHECKING:
     from lrp_onnx.visual.drawing import Drawing
     from lrp_onnx.visual.page import Page
+    from lrp_onnx.visual.panel import Box
 
 __all__ = ["drawing_of", "noun_of", "thumbnail", "without_folders", "write", "write_drawing"]
 
@@ -34,6 +36,10 @@ COLORS = {
     "saliency": "The darker, the more the explained output changes with this value.",
 }
 """What the colors of a page mean, by method; SHARED of the others."""
+NOT_DRAWN = (
+    "without the box of the detection: its four numbers are no corners and no center and size in "
+    "the picture, or not told apart"
+)
 
 
 def write(
@@ -117,6 +123,8 @@ def drawing_of(
     by = method.describe(explainer.metadata)
     count = class_count(explainer)
     together = f"{by} · probabilities by softmax" if samples[0].by_softmax else by
+    boxes = [_box(sample, axes, relevance) for sample in samples]
+    no_place = any(s.detection and not box for s, box in zip(samples, boxes, strict=True))
     return Drawing(
         relevance=relevance,
         input=values,
@@ -132,7 +140,20 @@ def drawing_of(
         together=count or 1,
         headings=[f"The {count} largest classes"] * len(relevance) if count else (),
         by=together,
+        boxes=boxes,
+        notes=[NOT_DRAWN] * no_place,
     )
+
+
+def _box(sample: Sample, axes: str, relevance: Array) -> Box | None:
+    """Where the explained detection lies in the picture; None where there is none to draw."""
+    from lrp_onnx.visual.panel import Box
+
+    if sample.detection is None or not {"H", "W"} <= set(axes):
+        return None
+    height, width = (relevance.shape[axes.index(axis)] for axis in "HW")
+    corners = corners_of(sample.detection, height, width)
+    return None if corners is None else Box(*corners, sample.headline.rpartition(", ")[0])
 
 
 def _write_own(path: Path, explainer: Explainer, page: Page, metadata: Mapping[str, str]) -> str:

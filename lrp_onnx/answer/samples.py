@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lrp_onnx.answer.class_names import Labels
+from lrp_onnx.answer.detection import Detection
 from lrp_onnx.answer.explained_entry import explained_entry
 from lrp_onnx.data.labels import check_labels, class_name
 from lrp_onnx.errors import TargetError
@@ -47,6 +48,8 @@ class Sample:
     """The sum of the absolute relevance over all explained inputs."""
     by_softmax: bool = False
     """Whether the model gives logits, so that the probabilities are those of their softmax."""
+    detection: Detection | None = None
+    """The one that was explained, where it has a box."""
 
     @property
     def title(self) -> str:
@@ -144,11 +147,12 @@ def samples_of(
     starts = [None] * count if at_output is None else _sums(at_output, count).tolist()
     totals = sum((_sums(r, count) for r in relevance), np.zeros(count)).tolist()
     sizes = sum((_sums(np.abs(r), count) for r in relevance), np.zeros(count)).tolist()
+    sums = list(zip(totals, sizes, strict=True))
     classes = result.outputs.get(f"{output}{TOPK_INDEX}", [None] * count)
     entries = _entries(explainer, result, outputs, at_output, labels)
     predictions = [
         _prediction(explainer, y, labels, chosen, entry)
-        for y, chosen, entry in zip(outputs, classes, entries, strict=True)
+        for y, chosen, (entry, _) in zip(outputs, classes, entries, strict=True)
     ]
     return [
         Sample(
@@ -159,20 +163,23 @@ def samples_of(
             through,
             size,
             "%" in prediction[0] and not _are_probabilities(y),
+            detection,
         )
-        for prediction, y, start, total, size in zip(
-            predictions, outputs, starts, totals, sizes, strict=True
+        for prediction, y, start, (total, size), (_, detection) in zip(
+            predictions, outputs, starts, sums, entries, strict=True
         )
     ]
 
 
 def _entries(
     explainer: Explainer, result: Result, y: Array, start: Array | None, labels: Labels | None
-) -> list[str]:
-    """The one entry that was explained in each sample, in words; empty where it is not one."""
+) -> list[tuple[str, Detection | None]]:
+    """The one entry that was explained in each sample, in words, and the detection that it is a
+    score of; empty where it is not one.
+    """
     metadata, count = explainer.metadata, len(y)
     if start is None:
-        return [""] * count
+        return [("", None)] * count
     start = start.reshape(y.shape)
     beside = json.loads(metadata.get("head") or "{}").get("beside")
     boxes = result.outputs.get(beside)

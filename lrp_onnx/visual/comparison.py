@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lrp_onnx.options import PictureOptions
 from lrp_onnx.visual.heatmap import color_limit, colors_named
 from lrp_onnx.visual.page import FOR_AND_AGAINST, PAD, Ends, Page
-from lrp_onnx.visual.panel import BAR_SPACE, Panel, draw_row, drawn, panel_size
+from lrp_onnx.visual.panel import BAR_SPACE, Box, Panel, draw_row, drawn, panel_size
 
 __all__ = ["Comparison", "comparison_page", "comparison_panels"]
 
@@ -35,6 +35,8 @@ class Comparison:
     """Whether the darkest color is the same relevance in all maps; else each has limits of its
     own, as maps of different composites need.
     """
+    boxes: Sequence[Box | None] = ()
+    """Of what each map explains."""
 
 
 def comparison_page(
@@ -67,16 +69,17 @@ def comparison_panels(one: Comparison, options: PictureOptions) -> tuple[list[Pa
         for text, shown in zip(one.captions, every, strict=True)
     ]
     notes = [note for shown in every for note in shown.notes]
-    sets = list(zip(every, limits, captions, strict=True))
-    heatmaps = [Panel(shown.values, text, limit, colors) for shown, limit, text in sets]
+    boxes = one.boxes or [None] * len(one.maps)
+    sets = list(zip(every, limits, captions, boxes, strict=True))
+    heatmaps = [Panel(shown.values, text, limit, colors, box) for shown, limit, text, box in sets]
     if one.picture is None:
         return heatmaps, notes
-    first = Panel(one.picture, "input")
+    first = Panel(one.picture, "input", box=boxes[0] if len({*boxes}) == 1 else None)
     if options.panel == "heatmap":
         return [first, *heatmaps], notes
     overlays = [
-        Panel(shown.over(one.picture, limit, colors, options.opacity), text)
-        for shown, limit, text in sets
+        Panel(shown.over(one.picture, limit, colors, options.opacity), text, box=box)
+        for shown, limit, text, box in sets
     ]
     return [first, *overlays, *(heatmaps if options.panel == "all" else [])], notes
 
@@ -100,7 +103,7 @@ def _draw(
             own = [*rest[kind * each : (kind + 1) * each]][start : start + most]
             lead = [first[0] if start == kind == 0 else None] if has_input else []
             bare = kind > 0  # what stands above says what it is
-            row = [*lead, *([Panel(p.image, "", p.scale, p.colors) for p in own] if bare else own)]
+            row = [*lead, *([replace(p, caption="") for p in own] if bare else own)]
             captions = draw_row(page, row, *size)
             bar = page.top + captions if bar is None else bar
             page.top += captions + size[1] + PAD

@@ -14,7 +14,7 @@ from lrp_onnx.options import PictureOptions
 from lrp_onnx.visual.comparison import Comparison, comparison_page, comparison_panels
 from lrp_onnx.visual.heatmap import relevance_maps
 from lrp_onnx.visual.page import FOR_AND_AGAINST, Ends, Page
-from lrp_onnx.visual.panel import Panel
+from lrp_onnx.visual.panel import Box, Panel
 from lrp_onnx.visual.plot import MOST_SAMPLES, heatmap_page, picture_panels, pictures_of
 from lrp_onnx.visual.report import Figure, Section, figure_of
 from lrp_onnx.visual.words import html_words
@@ -46,6 +46,10 @@ class Drawing:
     """The titles of such maps, one a sample."""
     by: str = ""
     """By what they are explained."""
+    boxes: Sequence[Box | None] = ()
+    """Of what is explained, one a sample."""
+    notes: Sequence[str] = ()
+    """What is missing."""
 
     @property
     def _compares(self) -> bool:
@@ -54,12 +58,15 @@ class Drawing:
     def page(self) -> Page:
         """A row for each sample, or for each input whose maps are compared."""
         if self._compares:
-            return comparison_page(self._comparisons(), self.options, self.ends)
-        return self._page(slice(None))
+            page = comparison_page(self._comparisons(), self.options, self.ends)
+        else:
+            page = self._page(slice(None))
+        page.notes += self.notes
+        return page
 
     def sections(self) -> tuple[list[Section], list[str]]:
         """The same for an HTML page, and what was done to what is drawn."""
-        notes: list[str] = []
+        notes = [*self.notes]
         if self._compares:
             return [
                 self._compared(one, k, notes) for k, one in enumerate(self._comparisons())
@@ -79,6 +86,7 @@ class Drawing:
             what=self.what,
             ends=self.ends,
             options=self.options,
+            boxes=self.boxes[which],
         )
 
     def sample_panels(self, index: int) -> list[Panel]:
@@ -91,7 +99,8 @@ class Drawing:
     def _panels(self, relevance: NDArray[np.float64], index: int) -> tuple[list[Panel], list[str]]:
         values = None if self.input is None else self.input[index : index + 1]
         picture = pictures_of(values, self.axes, self.preprocess, 1)[0]
-        return picture_panels(relevance, picture, self.what, self.options)
+        box = self.boxes[index] if self.boxes else None
+        return picture_panels(relevance, picture, self.what, self.options, box)
 
     def _section(self, index: int, notes: list[str]) -> Section:
         which, figures = slice(index, index + 1), list[Figure]()
@@ -131,5 +140,11 @@ class Drawing:
             captions = [f"{rank}. {title}" for rank, title in enumerate(captions, 1)]
         title = self.headings[first] if self.headings else ""
         return Comparison(
-            pictures[first], list(maps[own]), captions, title, self.by, self.one_scale
+            pictures[first],
+            list(maps[own]),
+            captions,
+            title,
+            self.by,
+            self.one_scale,
+            self.boxes[own] or [None] * self.together,
         )

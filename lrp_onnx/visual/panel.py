@@ -9,16 +9,41 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from lrp_onnx.options import PictureOptions
+from lrp_onnx.plain import plain
 from lrp_onnx.visual.heatmap import COLORS, color_limit, norm, overlay
 from lrp_onnx.visual.lattice import averaged, lattice_period
-from lrp_onnx.visual.page import PAD, Page
+from lrp_onnx.visual.page import FONTS, PAD, TEXT_POINTS, Page
 
-__all__ = ["BAR_SPACE", "Drawn", "Panel", "draw_row", "drawn", "panel_size"]
+__all__ = ["BAR_SPACE", "BOX_INK", "Box", "Drawn", "Panel", "draw_row", "drawn", "panel_size"]
 
 BAR_SPACE = 1.0  # inches for the color bar and its words
+BOX_INK = "#1a1a1a"
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in a picture, in parts of its width and height from its upper left corner."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    name: str = ""
+    """What is in it."""
+
+    @property
+    def is_high(self) -> bool:
+        """Whether there is no room for its name above it."""
+        return self.top < 0.08
+
+    @property
+    def is_right(self) -> bool:
+        """Whether its name has more room to the left of its right edge."""
+        return self.left + self.right > 1.2
 
 
 @dataclass(frozen=True)
@@ -30,6 +55,8 @@ class Panel:
     scale: float | None = None
     """The relevance that gets the darkest color [the 99.5th percentile]."""
     colors: Colormap = field(default_factory=lambda: COLORS)
+    box: Box | None = None
+    """Of what is explained; its name stands on pixels only."""
 
     @property
     def limit(self) -> float | None:
@@ -123,3 +150,21 @@ def _draw_panel(axes: Axes, panel: Panel, dots: float) -> None:
     cmap = panel.colors if limit is not None else "gray"
     scale = {"norm": norm(limit)} if limit is not None else {"vmin": 0, "vmax": 255}
     axes.imshow(panel.image, cmap=cmap, interpolation=smooth, aspect="auto", **scale)
+    if panel.box is not None:
+        _draw_box(axes, panel.box, named=limit is None)
+
+
+def _draw_box(axes: Axes, box: Box, named: bool) -> None:
+    """A dark line on a white one is seen on every photo."""
+    corner, sides = (box.left, 1 - box.bottom), (box.right - box.left, box.bottom - box.top)
+    for points, color in ((2.6, "white"), (1.2, BOX_INK)):
+        line = Rectangle(corner, *sides, fill=False, linewidth=points, edgecolor=color)
+        line.set_transform(axes.transAxes)
+        axes.add_patch(line)
+    if named and box.name:
+        axes.text(
+            box.right if box.is_right else box.left, 1 - box.top, plain(box.name),
+            transform=axes.transAxes, fontsize=TEXT_POINTS - 1, family=FONTS, color="white",
+            ha="right" if box.is_right else "left", va="top" if box.is_high else "bottom",
+            parse_math=False, bbox={"facecolor": BOX_INK, "linewidth": 0, "pad": 1.5},
+        )  # fmt: skip

@@ -15,7 +15,7 @@ from lrp_onnx.options import PictureOptions
 from lrp_onnx.visual.charts import draw_bars, draw_tokens
 from lrp_onnx.visual.heatmap import color_limit, colors_named, relevance_maps, shown_pictures
 from lrp_onnx.visual.page import FOR_AND_AGAINST, PAD, Ends, Page, kind_of
-from lrp_onnx.visual.panel import BAR_SPACE, Panel, draw_row, drawn, panel_size
+from lrp_onnx.visual.panel import BAR_SPACE, Box, Panel, draw_row, drawn, panel_size
 
 __all__ = ["MOST_SAMPLES", "heatmap_page", "picture_panels", "pictures_of", "save_heatmap"]
 
@@ -84,15 +84,17 @@ def heatmap_page(
     what: str = "relevance",
     ends: Ends = FOR_AND_AGAINST,
     options: PictureOptions = PLAIN,
+    boxes: Sequence[Box | None] = (),
 ) -> Page:
-    """The page that `save_heatmap` writes."""
+    """The page that `save_heatmap` writes. boxes: one a sample, of what is explained."""
     maps = relevance_maps(np.asarray(relevance), axes)
     titles, subtitles = _each(title, len(maps)), _each(subtitle, len(maps))
     if tokens is not None and len(tokens) != len(maps):
         raise InputError(f"heatmap: {len(maps)} samples. Give as many lists of tokens.")
     if maps.ndim == 3:
         pictures = pictures_of(input, axes, preprocess, len(maps))
-        return _picture_page(maps, pictures, titles, subtitles, what, ends, options)
+        each = boxes or [None] * len(maps)
+        return _picture_page(maps, pictures, titles, subtitles, what, ends, options, each)
     page = Page(CHART_WIDTH)
     _say_how_many(page, len(maps))
     for index, values in enumerate(maps[:MOST_SAMPLES]):
@@ -136,6 +138,7 @@ def _picture_page(
     what: str,
     ends: Ends,
     options: PictureOptions,
+    boxes: Sequence[Box | None],
 ) -> Page:
     rows, columns_of_map = maps[0].shape
     stacked = rows < LONG * columns_of_map
@@ -144,10 +147,10 @@ def _picture_page(
     page = Page(PAD + columns * (width + PAD) + BAR_SPACE)
     _say_how_many(page, len(maps))
     colors = colors_named(options.cmap)
-    samples = zip(maps[:MOST_SAMPLES], pictures, titles, subtitles, strict=False)
-    for relevance, picture, title, subtitle in samples:
+    samples = zip(maps[:MOST_SAMPLES], pictures, titles, subtitles, boxes, strict=False)
+    for relevance, picture, title, subtitle, box in samples:
         page.head(title, subtitle)
-        panels, notes = picture_panels(relevance, picture, what, options)
+        panels, notes = picture_panels(relevance, picture, what, options, box)
         page.notes += notes
         first, beside = None, [[panel] for panel in panels] if stacked else [panels]
         for row in beside:
@@ -167,20 +170,25 @@ def picture_panels(
     picture: NDArray[np.uint8] | None,
     what: str,
     options: PictureOptions,
+    box: Box | None = None,
 ) -> tuple[list[Panel], list[str]]:
-    """The panels of one map (H, W) and its input (H, W, 3), and what should be said of them."""
+    """The panels of one map (H, W) and its input (H, W, 3), and what should be said of them.
+
+    box: of what is explained.
+    """
     colors, shown = colors_named(options.cmap), drawn(relevance, options)
     limit = options.limits or color_limit(shown.values)
     broken = relevance.size - int(np.isfinite(relevance).sum())
     notes = [shown.done, f"{broken} values not finite" if broken else ""]
     note = "".join(f", {text}" for text in notes if text)
-    heatmap = Panel(shown.values, f"{what}{note}", limit, colors)
+    heatmap = Panel(shown.values, f"{what}{note}", limit, colors, box)
     if picture is None or options.panel == "heatmap":
         return [heatmap], shown.notes
     mixed = shown.over(picture, limit, colors, options.opacity)
     if options.panel == "overlay":
-        return [Panel(mixed, f"{what} over input{note}")], shown.notes
-    panels = [Panel(picture, "input"), heatmap, Panel(mixed, f"{what} over input")]
+        return [Panel(mixed, f"{what} over input{note}", box=box)], shown.notes
+    over = Panel(mixed, f"{what} over input", box=box)
+    panels = [Panel(picture, "input", box=box), heatmap, over]
     return panels, shown.notes
 
 

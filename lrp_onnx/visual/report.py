@@ -11,7 +11,7 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any
 from urllib.parse import quote
@@ -26,7 +26,7 @@ from lrp_onnx.graph.atomic_files import atomic
 from lrp_onnx.plain import plain
 from lrp_onnx.visual.heatmap import COLORS, norm
 from lrp_onnx.visual.page import FOR_AND_AGAINST, Ends, Page
-from lrp_onnx.visual.panel import Panel
+from lrp_onnx.visual.panel import BOX_INK, Box, Panel
 
 __all__ = [
     "Card",
@@ -52,6 +52,11 @@ figure { margin: 0; max-width: 24em; }
 figure.wide { max-width: none; grid-column: 1 / -1; }
 img { display: block; width: 100%; height: auto; border-radius: 3px; }
 figure.wide img { width: auto; max-width: 100%; }
+.framed { position: relative; }
+.framed i { position: absolute; box-sizing: border-box; border: 2px solid BOX_INK;
+            outline: 1px solid white; }
+.framed b { position: absolute; bottom: 100%; padding: 0 .4em; background: BOX_INK; color: white;
+            font: .75em/1.5 system-ui, sans-serif; white-space: nowrap; }
 .words { line-height: 2; font-size: 1.1em; }
 .words span { padding: .15em .3em; border-radius: 3px; }
 figcaption { font-size: .87em; color: #666; }
@@ -68,7 +73,7 @@ footer { margin: 3em 0 1em; color: #666; font-size: .87em; }
 .cards b { display: block; line-height: 1.3; overflow-wrap: anywhere; }
 .cards small { color: #666; overflow-wrap: anywhere; }
 @media (max-width: 30em) { body { margin: 1em auto; } .cards { grid-template-columns: 1fr 1fr; } }
-"""
+""".replace("BOX_INK", BOX_INK)
 OF_WORDS = "The darkest color is that of the word with the most |relevance|."
 OF_MAPS = (
     "The darkest color stands for the 99.5th percentile of |relevance| unless limits are given; "
@@ -101,6 +106,8 @@ class Figure:
     caption: str = ""
     wide: bool = False
     """Whether it has a row of its own, as charts have."""
+    box: Box | None = None
+    """Drawn by the page over the picture."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +132,10 @@ def figure_of(panel: Panel | Page, metadata: Mapping[str, str] | None = None) ->
         pixels = np.rint(255 * colored).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
-    return Figure(buffer.getvalue(), panel.caption)
+    box = panel.box
+    if box is not None and panel.limit is not None:
+        box = replace(box, name="")
+    return Figure(buffer.getvalue(), panel.caption, box=box)
 
 
 def save_html(
@@ -247,7 +257,20 @@ def _figure(figure: Figure, title: str) -> str:
     kind = ' class="wide"' if figure.wide else ""
     caption = f"<figcaption>{_shown(figure.caption)}</figcaption>" if figure.caption else ""
     alt = f"{figure.caption or 'relevance'}: {title}"
-    return f'<figure{kind}><img alt="{_shown(alt)}" src="{data_uri(figure.png)}">{caption}</figure>'
+    picture = f'<img alt="{_shown(alt)}" src="{data_uri(figure.png)}">'
+    if figure.box is not None:
+        picture = f'<div class="framed">{picture}{_frame(figure.box)}</div>'
+    return f"<figure{kind}>{picture}{caption}</figure>"
+
+
+def _frame(box: Box) -> str:
+    """The box over the picture that it follows, with its name where it has one."""
+    sides = [box.left, box.top, box.right - box.left, box.bottom - box.top]
+    names = ("left", "top", "width", "height")
+    place = "; ".join(f"{n}: {side:.2%}" for n, side in zip(names, sides, strict=True))
+    at = f"{'right' if box.is_right else 'left'}: -2px{'; bottom: auto' if box.is_high else ''}"
+    name = f'<b style="{at}">{_shown(box.name)}</b>' if box.name else ""
+    return f'<i style="{place}">{name}</i>'
 
 
 def _color_bar(ends: Ends, colors: Colormap) -> str:
