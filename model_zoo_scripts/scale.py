@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import psutil
 import pyarrow as pa
 from pyarrow import parquet
@@ -32,12 +33,17 @@ import lrp_onnx
 from lrp_onnx import Explainer, digits
 
 SHARD = 256
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 
 def write_digits(folder: Path, count: int) -> tuple[Path, Path]:
-    """The bundled model and so many different digits: the bundled ones, with noise."""
+    """The bundled model, which names its classes, and so many different digits: the bundled ones,
+    with noise.
+    """
     model, images, _ = digits.load()
-    (folder / "digits.onnx").write_bytes(model)
+    named = onnx.load_from_string(model)
+    onnx.helper.set_model_props(named, {"names": str(dict(enumerate(WORDS)))})
+    onnx.save(named, folder / "digits.onnx")
     rng = np.random.default_rng(0)
     x = np.lib.format.open_memmap(
         folder / "digits.npy", mode="w+", dtype=np.float32, shape=(count, 1, 28, 28)
@@ -116,7 +122,8 @@ def check_killed(folder: Path, count: int) -> None:
 
 
 def check_rows(rows: pa.Table, explainer: Explainer, x: Any) -> None:
-    """Some rows beside the explainer in this process."""
+    """Some rows beside the explainer in this process; all have the names of their classes."""
+    assert rows["logits.label"].to_pylist() == [WORDS[k] for k in rows["logits.class"].to_pylist()]
     for k in range(0, len(x), 501):
         expected = explainer(x[k : k + 1]).relevance["image"].reshape(-1)
         largest = np.abs(expected).max()

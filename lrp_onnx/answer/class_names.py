@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
-from lrp_onnx.data.labels import labels_of
+from lrp_onnx.data.labels import check_labels, labels_of
 from lrp_onnx.graph.annotations import each_output, stamp_of
 
-__all__ = ["Labels", "known_names"]
+__all__ = ["Labels", "checked_names", "known_names"]
 
 Labels = Mapping[int, str]
 
@@ -35,6 +35,20 @@ def known_names(
         "names are left out. Give --labels FILE"
     )
     return None
+
+
+def checked_names(
+    named: object, held: Labels, compiled: ir.Model, warn: Callable[[str | None], None]
+) -> Labels | None:
+    """The same before anything has run. Raises InputError where those that are given are more or
+    fewer than the classes.
+    """
+    labels = known_names(named, held, compiled, warn)
+    one, *others = each_output(stamp_of(compiled.metadata_props))
+    count = None if others else _count(compiled, one)
+    if labels is not None and count is not None:
+        check_labels(labels, count, one["output"])
+    return labels
 
 
 def _count(compiled: ir.Model, one: Mapping[str, str]) -> int | None:

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lrp_onnx.answer.class_names import checked_names
 from lrp_onnx.answer.explained import explained_rows
 from lrp_onnx.answer.inputs import with_baselines
 from lrp_onnx.cli.options import Options
 from lrp_onnx.cli.progress import StageProgress
 from lrp_onnx.compiler.compiled import Compiled
+from lrp_onnx.compiler.named_target import names_in_model
 from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
 from lrp_onnx.data.implied import implied_preprocess
-from lrp_onnx.data.labels import labels_of
 from lrp_onnx.data.preprocess import Preprocess, bounds, load_preprocess
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import CheckError, InputError, LrpError, OutputError, TargetError
@@ -147,6 +148,7 @@ class _Run:
         self.loaded = load_original(self.request.model, self.progress)
         self.original = {str(value.name) for value in self.loaded.model.graph.outputs}
         self.wanted = wanted_by(self.loaded.model)
+        self.names = names_in_model(self.loaded.model, self.options.compile.output)
         for want in self.wanted:
             size = want.shape[0] if want.shape else None
             if isinstance(size, int) and size != 1:
@@ -223,7 +225,7 @@ class _Run:
         from lrp_onnx.scale.worker import Job
 
         request, options = self.request, self.options.compile
-        labels = None if options.labels is None else labels_of(options.labels)
+        labels = checked_names(options.labels, self.names, compiled.graph, self.warn)
         chosen = read_conditions(options.conditions)
         form = Form(request.relevance, _cells(request.pool))
         columns = tuple((request.columns or "").split(",")) if request.columns else ()

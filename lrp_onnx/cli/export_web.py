@@ -6,14 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import onnx_ir as ir
+
+from lrp_onnx.answer.class_names import checked_names
 from lrp_onnx.answer.explained import explained_rows
 from lrp_onnx.answer.inputs import with_baselines
 from lrp_onnx.cli.options import Options
 from lrp_onnx.cli.progress import StageProgress
 from lrp_onnx.compiler.compiled import Compiled
+from lrp_onnx.compiler.named_target import names_in_model
 from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
 from lrp_onnx.data.implied import implied_preprocess
-from lrp_onnx.data.labels import labels_of
 from lrp_onnx.data.preprocess import Preprocess, bounds, load_preprocess
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError
@@ -48,7 +51,9 @@ def export_page(request: WebRequest, options: Options, warn: Warn) -> list[tuple
     Raises LrpError as every step on the way does.
     """
     url = request.runtime_url
-    runtime = _runtime(request)
+    original = load_original(request.model).model
+    runtime = _runtime(request, original)
+    names = names_in_model(original, options.compile.output)
     with StageProgress(options) as progress:
         models = {}
         for composite in request.composites:
@@ -60,7 +65,7 @@ def export_page(request: WebRequest, options: Options, warn: Warn) -> list[tuple
             models[name] = compiled
             for text in compiled.warnings:
                 warn(text)
-    labels = None if options.compile.labels is None else labels_of(options.compile.labels)
+    labels = checked_names(options.compile.labels, names, compiled.graph, warn)
     place = url.rstrip("/") + "/" if url else RUNTIME
     write_page(replace(page, models=models, labels=labels, runtime=place), runtime, request.out)
     return [
@@ -72,7 +77,7 @@ def export_page(request: WebRequest, options: Options, warn: Warn) -> list[tuple
     ]
 
 
-def _runtime(request: WebRequest) -> list[Path]:
+def _runtime(request: WebRequest, original: ir.Model) -> list[Path]:
     """The files of the runtime, none where it has an address. Raises InputError that names all
     that is missing at once, of the runtime and of how pictures are prepared.
     """
@@ -81,7 +86,7 @@ def _runtime(request: WebRequest) -> list[Path]:
         files = [] if request.runtime_url else runtime_files(request.runtime_files)
     except InputError as error:
         lacking.append(str(error))
-    values = load_original(request.model).model.graph.inputs
+    values = original.graph.inputs
     if request.preprocess is None and len(values) and implied_preprocess(values[0]) is None:
         lacking.append(UNKNOWN_PREPARATION)
     if lacking:

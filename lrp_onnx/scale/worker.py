@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from lrp_onnx.data.labels import class_name
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.annotations import RELEVANCE, each_output
 from lrp_onnx.graph.atomic_files import atomic
@@ -150,7 +149,7 @@ class Worker:
                 scores = np.asarray(result.outputs[name]).reshape(-1)
                 best = int(np.argmax(scores))
                 row[f"{name}.class"], row[f"{name}.score"] = best, float(scores[best])
-                row[f"{name}.label"] = class_name(self.job.labels, best)
+                row[f"{name}.label"] = (self.job.labels or {}).get(best)
         return row
 
 

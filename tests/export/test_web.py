@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 from commands import picture_net, run_command, text_net, write
@@ -96,6 +97,23 @@ def test_a_folder_that_serves(package: Path, tmp_path: Path, capsys) -> None:
         "ort.webgpu.min.mjs",
     ]
     assert {file.name for file in PAGE.iterdir()} <= {file.name for file in out.iterdir()}
+
+
+def test_the_page_names_classes_as_the_model_or_the_user_does(tmp_path: Path, capsys) -> None:
+    net = picture_net()
+    onnx.helper.set_model_props(net, {"names": str(["ape", "bee", "cat", "dog"])})
+    model, out = write(tmp_path / "m.onnx", net), tmp_path / "web"
+    options = ["--preprocess", "unit", "--runtime-url", "https://host/dist", "-o", out]
+    for count, names in ((0, "ape bee cat dog"), (4, "a b c d"), (5, "")):
+        labels = tmp_path / "labels.txt"
+        labels.write_text("\n".join("abcde"[:count]))
+        given = ["--labels", labels] if count else []
+        done = run_command(capsys, "export", "web", model, *options, *given)
+        assert done.status == (0 if names else 2)
+        if names:
+            assert json.loads((out / "settings.json").read_text())["labels"] == names.split()
+        else:
+            assert "5 names for 4 classes" in done.err
 
 
 def test_a_runtime_from_elsewhere_and_a_class(tmp_path: Path, capsys) -> None:
