@@ -157,7 +157,8 @@ class _Run:
                     "the model with an open batch, or with 1."
                 )
         if self.preprocess is None and len(self.wanted) == 1:
-            self.preprocess = implied_preprocess(self.loaded.model.graph.inputs[0])
+            model = self.loaded.model
+            self.preprocess = implied_preprocess(model.graph.inputs[0], model.metadata_props)
         self.out = self.request.out.absolute()
 
     def begin(self, asked: dict[str, Any]) -> dict[str, Any]:

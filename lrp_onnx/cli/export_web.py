@@ -86,9 +86,11 @@ def _runtime(request: WebRequest, original: ir.Model) -> list[Path]:
         files = [] if request.runtime_url else runtime_files(request.runtime_files)
     except InputError as error:
         lacking.append(str(error))
-    values = original.graph.inputs
-    if request.preprocess is None and len(values) and implied_preprocess(values[0]) is None:
-        lacking.append(UNKNOWN_PREPARATION)
+    try:
+        if len(original.graph.inputs):
+            _preprocess(request, original)
+    except InputError as error:
+        lacking.append(str(error))
     if lacking:
         raise InputError(" Besides, ".join(lacking))
     return files
@@ -109,7 +111,7 @@ def _compiled(
                 f"the model has {len(wanted)} inputs, and the page gives one picture. Serve it "
                 "with export triton."
             )
-        preprocess = _preprocess(request, loaded.model.graph.inputs[0])
+        preprocess = _preprocess(request, loaded.model)
         page = WebPage(wanted[0], preprocess, {})
         ranges = {wanted[0].name: bounds(preprocess)}
         chosen = with_baselines(replace(options, target=target), loaded.model, preprocess)
@@ -121,11 +123,11 @@ def _compiled(
     return page, compiled
 
 
-def _preprocess(request: WebRequest, value: object) -> Preprocess:
-    """What the user says, or what the model's first nodes imply."""
+def _preprocess(request: WebRequest, model: ir.Model) -> Preprocess:
+    """What the user says, or what the model's first nodes or metadata imply."""
     if request.preprocess is not None:
         return load_preprocess(request.preprocess)
-    implied = implied_preprocess(value)  # type: ignore[arg-type]  # an ir.Value
+    implied = implied_preprocess(model.graph.inputs[0], model.metadata_props)
     if implied is None:
         raise InputError(UNKNOWN_PREPARATION)
     return implied

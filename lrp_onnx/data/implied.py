@@ -26,9 +26,7 @@ SMALLEST_FACTOR_OF_UNITS = 1 / 50
 Affine = tuple[NDArray[np.float64], NDArray[np.float64]]  # a and b of y = a·x + b, flattened
 
 
-def implied_preprocess(
-    value: ir.Value, metadata: Mapping[str, str] | None = None
-) -> Preprocess | None:
+def implied_preprocess(value: ir.Value, metadata: Mapping[str, str]) -> Preprocess | None:
     """`byte` or `unit` where the first nodes after this graph input normalize, what Ultralytics
     does where the model's metadata are theirs, else None.
     """
@@ -38,7 +36,7 @@ def implied_preprocess(
     preset = _range(factor, shift) if last is not None else None
     if preset is None:
         sides = [] if value.shape is None else [*value.shape][-2:]
-        preset = _of_ultralytics(metadata or {})
+        preset = _of_ultralytics(metadata)
         fixed = all(isinstance(side, int) for side in sides)
         return preset and replace(preset, size=None if fixed else preset.size)
     return preset and replace(preset, name=f"{preset.name}, implied by the model's node '{last}'")

@@ -43,6 +43,16 @@ class WebPage:
     runtime: str = RUNTIME
     """Where the browser loads ONNX Runtime from."""
 
+    def _head(self, stamp: Mapping[str, str]) -> dict[str, object] | None:
+        """Where a detector's output has the scores of its classes; None where the page cannot say
+        which of them is explained.
+        """
+        head = json.loads(stamp.get("head") or "null")
+        told = head is not None and head["kind"] == "mixed" and stamp["target"] == "argmax"
+        if not told or head["compared"]:
+            return None
+        return {key: head[key] for key in ("axis", "scores", "objectness")}
+
     def settings(self) -> dict[str, object]:
         """What `page.js` reads."""
         graph = next(iter(self.models.values())).graph
@@ -63,6 +73,7 @@ class WebPage:
             "output": stamp["output"],
             "relevance": f"{self.want.name}{RELEVANCE}",
             "target": stamp["target"] == "input",
+            "head": self._head(stamp),
             "axes": axes,
             "height": own[0],
             "width": own[1],
@@ -120,7 +131,7 @@ def write_page(page: WebPage, runtime: list[Path], out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"output '{out}': {error.strerror}. Name another folder.") from error
-    for name in ("index.html", "page.js", "prepare.js"):
+    for name in ("index.html", "page.js", "prepare.js", "colors.js"):
         _write(out / name, files(__package__).joinpath("page", name).read_bytes())
     for name, compiled in page.models.items():
         compiled.save(out / file_of(name))

@@ -56,4 +56,4 @@ def test_metadata_tell_how_pictures_are_prepared() -> None:
     fixed = implied_preprocess(value, told)
     assert fixed is not None
     assert fixed.size is None
-    assert implied_preprocess(value) is None
+    assert implied_preprocess(value, {}) is None

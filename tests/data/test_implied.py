@@ -32,5 +32,5 @@ g (%s[N, 3, 4, 4] x) => (float[N, 3, 4, 4] y)
 )
 def test_first_nodes_that_normalize(kind, nodes, expected):
     model = ir.from_proto(onnx.parser.parse_model(IMPLIED % (kind, nodes)))
-    found = implied_preprocess(model.graph.inputs[0])
+    found = implied_preprocess(model.graph.inputs[0], {})
     assert (found and found.name.split(",")[0]) == expected

@@ -16,12 +16,14 @@ import onnx
 import onnxruntime as ort
 import pytest
 from commands import picture_net, run_command, text_net, write
+from head_models import HEADS, model_of
 from PIL import Image
 from test_preprocessing import CASES
 
 from lrp_onnx.data.inputs import load_input
 from lrp_onnx.data.layout import batched_axes
 from lrp_onnx.export import web
+from lrp_onnx.visual.heatmap import COLORS, color_limit, norm, overlay
 
 PAGE = Path(web.__file__).parent / "page"
 SCRIPT = """
@@ -61,6 +63,41 @@ def test_the_page_prepares_as_python_does(tmp_path: Path) -> None:
     assert not done.stderr
     for found, x in zip(json.loads(done.stdout), expected, strict=True):
         np.testing.assert_array_equal(np.array(found, x.dtype), x.ravel())
+
+
+COLORING = """
+import { readFileSync } from 'node:fs';
+import { colored, overlay, sharesOf } from './colors.mjs';
+const { data, picture, settings } = JSON.parse(readFileSync('case.json', 'utf8'));
+const shares = sharesOf(data, settings);
+console.log(JSON.stringify([colored(shares), overlay(picture, shares)].map((x) => Array.from(x))));
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+def test_the_page_colors_as_python_does(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    relevance = rng.standard_normal((3, 20, 30)) ** 3
+    picture = rng.integers(0, 256, (20, 30, 3), np.uint8)
+    rgba = np.dstack([picture, np.full((20, 30), 255, np.uint8)])
+    case = {
+        "data": relevance.ravel().tolist(), "picture": rgba.ravel().tolist(),
+        "settings": {"axes": "NCHW", "height": 20, "width": 30, "channels": 3},
+    }  # fmt: skip
+    (tmp_path / "case.json").write_text(json.dumps(case))
+    for name in ("prepare", "colors"):
+        text = (PAGE / f"{name}.js").read_text().replace("./prepare.js", "./prepare.mjs")
+        (tmp_path / f"{name}.mjs").write_text(text)
+    (tmp_path / "run.mjs").write_text(COLORING)
+    done = subprocess.run(["node", "run.mjs"], cwd=tmp_path, capture_output=True, text=True)
+    assert not done.stderr
+    found = [np.reshape(x, (20, 30, 4))[..., :3] for x in json.loads(done.stdout)]
+    sums = relevance.sum(0)
+    limit = color_limit(sums)
+    expected = [255 * COLORS(norm(limit)(sums))[..., :3], overlay(picture, sums, limit)]
+    for own, other in zip(found, expected, strict=True):
+        # 513 colors there, as many as there are numbers here, and whole values of pixels
+        assert np.abs(own - other).max() <= 3
 
 
 @pytest.fixture
@@ -114,6 +151,19 @@ def test_the_page_names_classes_as_the_model_or_the_user_does(tmp_path: Path, ca
             assert json.loads((out / "settings.json").read_text())["labels"] == names.split()
         else:
             assert "5 names for 4 classes" in done.err
+
+
+def test_a_detector_tells_how_it_is_fed_and_where_its_scores_are(tmp_path: Path, capsys) -> None:
+    net = model_of(HEADS["YOLOv8"], symbolic=True)
+    told = {"task": "detect", "stride": "8", "imgsz": "[8, 8]", "names": str(["ape", "bee", "cat"])}
+    onnx.helper.set_model_props(net, told)
+    model, out = write(tmp_path / "m.onnx", net), tmp_path / "web"
+    options = ["--runtime-url", "https://host/dist", "-o", out]
+    assert run_command(capsys, "export", "web", model, *options).status == 0
+    settings = json.loads((out / "settings.json").read_text())
+    assert settings["head"] == {"axis": 1, "scores": [4, 7], "objectness": None}
+    assert settings["labels"] == ["ape", "bee", "cat"]
+    assert settings["preprocess"]["fit"] == "letterbox"
 
 
 def test_a_runtime_from_elsewhere_and_a_class(tmp_path: Path, capsys) -> None:

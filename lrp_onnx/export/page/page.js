@@ -1,4 +1,5 @@
 // Explains a picture with the models of this folder; settings.json says what they take.
+import { colored, overlay, sharesOf } from './colors.js';
 import { place, prepared } from './prepare.js';
 
 const settings = await (await fetch('settings.json')).json();
@@ -57,6 +58,31 @@ function largest(scores) {
 
 const nameOf = (index) => settings.labels?.[index] ?? `class ${index}`;
 
+// Shares of 1, or each from 0 to 1, as sigmoids give, are probabilities; else the softmax's.
+function probabilities(scores) {
+  const [low, high, sum] = [Math.min(...scores), Math.max(...scores), scores.reduce((a, b) => a + b)];
+  if (low >= 0 && (high <= 1 || Math.abs(sum - 1) < 1e-3)) return Array.from(scores);
+  const powers = Array.from(scores, (score) => Math.exp(score - high));
+  const total = powers.reduce((a, b) => a + b);
+  return powers.map((power) => power / total);
+}
+
+const percent = (part) => `${(100 * part).toFixed(2)}%`;
+
+// Of a detector the class with the largest score, and the score.
+function detected({ data, dims }) {
+  const { axis, scores: [first, stop], objectness } = settings.head;
+  const stride = dims.slice(axis + 1).reduce((a, b) => a * b, 1);
+  let best = { weight: -Infinity };
+  for (let k = 0; k < data.length; k++) {
+    const index = Math.floor(k / stride) % dims[axis];
+    if (index < first || index >= stop) continue;
+    const sure = objectness === null ? 1 : data[k + (objectness - index) * stride];
+    if (data[k] * sure > best.weight) best = { weight: data[k] * sure, index: index - first, score: data[k] };
+  }
+  return `${nameOf(best.index)}, ${best.score.toPrecision(3)}`;
+}
+
 async function run(model, input, target) {
   const feeds = { [settings.input]: input };
   if (settings.target) feeds.target = new ort.Tensor('int64', [BigInt(target)], [1]);
@@ -78,7 +104,7 @@ async function explain(chosen) {
     ({ results, milliseconds } = await run(model, input, best[0]));
   }
   const explained = settings.target ? chosen ?? best[0] : null;
-  show(input, results[settings.relevance], scores, best, explained);
+  show(input, results, best, explained);
   say(`${milliseconds.toFixed(0)} ms on ${model.on}${model.note}`);
   globalThis.explanation = {
     on: model.on, explained, input: Array.from(input.data), scores: Array.from(scores),
@@ -86,16 +112,27 @@ async function explain(chosen) {
   };
 }
 
-function show(input, relevance, scores, best, explained) {
+function show(input, results, best, explained) {
+  const parts = best.length ? probabilities(results[settings.output].data) : [];
+  const told = (index) => `${nameOf(index)}, ${percent(parts[index])}`;
   at('class').replaceChildren(...best.map((index) => {
-    const option = new Option(`${nameOf(index)}: ${scores[index].toFixed(3)}`, index);
+    const option = new Option(told(index), index);
     option.selected = index === explained;
     return option;
   }));
-  at('answer').textContent = best.length
-    ? `Predicted: ${nameOf(best[0])}. Explained: ${nameOf(explained)}.` : '';
-  drawn(at('seen'), seen(input.data));
-  drawn(at('map'), colors(relevance.data));
+  at('answer').textContent = answer(results, best, explained, told);
+  const [own, shares] = [seen(input.data), sharesOf(results[settings.relevance].data, settings)];
+  at('pictures').hidden = false;
+  drawn(at('seen'), own);
+  drawn(at('map'), colored(shares));
+  drawn(at('over'), overlay(own, shares));
+}
+
+function answer(results, best, explained, told) {
+  if (settings.head) return detected(results[settings.output]);
+  if (!best.length) return '';
+  if (explained === best[0]) return told(explained);
+  return `${told(explained)}, in place of the prediction ${told(best[0])}`;
 }
 
 function drawn(canvas, rgba) {
@@ -115,24 +152,6 @@ function seen(data) {
       const high = settings.high[channel % settings.high.length];
       rgba[4 * k + c] = 255 * (data[place(settings, k, channel)] - low) / (high - low);
     }
-  }
-  return rgba;
-}
-
-// Summed over channels; white is 0, red the largest, blue as much below.
-function colors(data) {
-  const count = settings.width * settings.height;
-  const sums = new Float64Array(count);
-  for (let k = 0; k < count; k++) {
-    for (let c = 0; c < settings.channels; c++) sums[k] += data[place(settings, k, c)];
-  }
-  const sizes = sums.map(Math.abs).sort();
-  const most = sizes[Math.floor(0.995 * (count - 1))] || 1;
-  const rgba = new Uint8ClampedArray(count * 4).fill(255);
-  for (let k = 0; k < count; k++) {
-    const part = Math.max(-1, Math.min(1, sums[k] / most));
-    const end = part > 0 ? [180, 4, 38] : [59, 76, 192];
-    for (let c = 0; c < 3; c++) rgba[4 * k + c] = 255 + (end[c] - 255) * Math.abs(part);
   }
   return rgba;
 }
