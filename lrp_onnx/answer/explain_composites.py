@@ -96,6 +96,7 @@ def _write(request: Request, inputs: Inputs, every: list[_One], out: Path) -> st
         relevance=relevance,
         input=None if pattern.input is None else np.repeat(pattern.input, count, 0),
         tokens=None if pattern.tokens is None else [t for t in pattern.tokens for _ in every],
+        asides=[d.asides[k] for k in range(len(pattern.asides)) for d in drawings],
         titles=names * len(pattern.titles),
         subtitles=headlines,
         tables=[d.tables[k] for k in range(len(pattern.titles)) for d in drawings],

@@ -101,7 +101,9 @@ def _words(inputs: Inputs, result: Result) -> tuple[list[tuple[str, str]], tuple
     for name, text in inputs.texts.items():
         if name in result.relevance and len(result.relevance[name]) == 1:
             words, (sums,) = [word.text for word in text.words], text.sums(result.relevance[name])
-            rows.append(("words", largest_words(words, sums)))
+            aside = text.aside(result.relevance[name])
+            told = f"{largest_words(words, sums)}{f'; {aside}' * bool(aside)}"
+            rows.append(("words", told))
             lines.append(colored_words(words, [word.is_apart for word in text.words], sums))
     return rows, tuple(lines)
 

@@ -82,8 +82,8 @@ class Explanation:
             raise InputError(f"input {name!r} has no relevance. Those that have: {known}.")
         relevance, values = self.relevance[name], self.inputs.feeds.get(name)
         if text := self.inputs.texts.get(name):
-            words = [word.text for word in text.words]
-            return frame_of(text.sums(relevance), None, ("sample", "position"), words)
+            words, sums = [part.text for part in text.parts], text.sums(relevance, text.parts)
+            return frame_of(sums, None, ("sample", "position"), words)
         return frame_of(relevance, values)
 
     def __repr__(self) -> str:

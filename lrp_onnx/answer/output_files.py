@@ -112,13 +112,14 @@ def drawing_of(
     from lrp_onnx.visual.page import FOR_AND_AGAINST
 
     name, method = pictured_input(explainer), METHODS[explainer.metadata["method"]]
-    text, tokens = inputs.texts.get(name), None
+    text, tokens, asides = inputs.texts.get(name), None, list[str]()
     values: Array | None
     if text is None:
         relevance, values, axes = _pictured(explainer, name, result, inputs, len(samples))
     else:
         relevance, axes = text.sums(result.relevance[name]), "NF"
         values, tokens = None, [[word.text for word in text.words]] * len(samples)
+        asides = [text.aside(result.relevance[name])] * len(samples)
     samples = [*samples] * (len(relevance) // len(samples))
     by = method.describe(explainer.metadata)
     count = class_count(explainer)
@@ -131,6 +132,7 @@ def drawing_of(
         axes=axes,
         preprocess=inputs.preprocess.get(name),
         tokens=tokens,
+        asides=asides,
         titles=[sample.headline for sample in samples],
         subtitles=[sample.subtitle(by) for sample in samples],
         tables=[_table(explainer, sample) for sample in samples],

@@ -43,6 +43,8 @@ class Word:
     """The place behind its last token."""
     is_apart: bool = True
     """Whether a blank stands before it."""
+    is_mark: bool = False
+    """Whether it is no part of the text, as [CLS] and [SEP], which the tokenizer puts around it."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +53,35 @@ class Text:
 
     feeds: Mapping[str, Array]
     """By input, [1, tokens]."""
-    words: Sequence[Word]
+    parts: Sequence[Word]
+    """Its words and the marks around them, in order."""
     notice: str | None = None
     """What was cut off, in words."""
 
-    def sums(self, relevance: Array) -> Array:
+    @property
+    def words(self) -> list[Word]:
+        """Those of the text, without marks."""
+        return [part for part in self.parts if not part.is_mark]
+
+    def sums(self, relevance: Array, parts: Sequence[Word] | None = None) -> Array:
         """Relevance of the tokens, [1, tokens] or with further axes, as that of the words,
-        [1, words].
+        [1, words], or of other parts.
         """
-        each = relevance.reshape(*relevance.shape[:2], -1).sum(axis=(0, 2), dtype=np.float64)
-        return np.array([[each[word.start : word.stop].sum() for word in self.words]])
+        each, parts = _of_tokens(relevance), self.words if parts is None else parts
+        return np.array([[each[part.start : part.stop].sum() for part in parts]])
+
+    def aside(self, relevance: Array) -> str:
+        """What relevance is not that of a word, and where: `-0.08 at [CLS] and [SEP]`; empty where
+        there is none.
+        """
+        each = _of_tokens(relevance)
+        names = dict.fromkeys(part.text for part in self.parts if part.is_mark)
+        if each[self.parts[-1].stop :].any():
+            names["padding"] = None
+        *first, last = names or [""]
+        at = f"{', '.join(first)} and {last}" if first else last
+        rest = each.sum() - self.sums(relevance).sum()
+        return f"{rest:+.3g} at {at}, which {'are no words' if first else 'is no word'}" * bool(at)
 
 
 def text_inputs(inputs: Sequence[Wanted]) -> dict[str, str]:
@@ -139,7 +160,7 @@ class Tokenizer:
         length = ids.shape[1] if isinstance(ids.shape[1], int) and ids.shape[1] > 0 else None
         encoding = self._encoded(text, length)
         words = _words(encoding, text)
-        if not words:
+        if all(word.is_mark for word in words):
             raise InputError(f"the text {text!r} has no tokens. Write some words.")
         size = length or len(encoding.ids)
         values = {
@@ -169,6 +190,12 @@ class Tokenizer:
             ) from error
 
 
+def _of_tokens(relevance: Array) -> Array:
+    """Of each token, [tokens]."""
+    sums = relevance.reshape(*relevance.shape[:2], -1).sum(axis=(0, 2), dtype=np.float64)
+    return np.asarray(sums)
+
+
 def _padded(values: Sequence[int], size: int, filler: int) -> list[int]:
     return [*values, *[filler] * (size - len(values))]
 
@@ -190,7 +217,7 @@ def _words(encoding: Any, text: str) -> list[Word]:
     numbers = zip(encoding.word_ids, encoding.offsets, encoding.tokens, strict=True)
     for place, (number, (begin, end), token) in enumerate(numbers):
         if number is None:
-            words.append(Word(token, place, place + 1))
+            words.append(Word(token, place, place + 1, is_mark=True))
             last = None, 0
             continue
         piece, joined = text[begin:end], begin == last[1] and last[0] is not None

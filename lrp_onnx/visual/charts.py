@@ -34,13 +34,18 @@ def draw_bars(page: Page, values: NDArray[np.float64], names: Sequence[str] | No
         _draw_named(page, values, names)
 
 
-def draw_tokens(page: Page, values: NDArray[np.float64], tokens: Sequence[str]) -> None:
-    """One sample's tokens, each on its color; positions beyond the last token are left out."""
+def draw_tokens(
+    page: Page, values: NDArray[np.float64], tokens: Sequence[str], aside: str = ""
+) -> None:
+    """One sample's tokens, each on its color; positions beyond the last token are left out.
+
+    aside: what relevance is not that of a token.
+    """
     if len(tokens) > len(values):
         fact = f"{len(tokens)} tokens for {len(values)} positions"
         raise InputError(f"text: {fact}. Give the tokens that the model was given.")
     limit = float(np.nanmax(np.abs(values), initial=0)) or 1.0  # few words: none is an outlier
-    _caption(page, values)
+    _caption(page, values, f"; and {aside}" * bool(aside))
     left, top = WORDS_LEFT, page.top
     for token, value in zip(tokens, values, strict=False):
         left -= CLOSER * (left > WORDS_LEFT and not any(map(str.isalnum, token)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ class Drawing:
     preprocess: Preprocess | None = None
     tokens: Sequence[Sequence[str]] | None = None
     """The words of each sample."""
+    asides: Sequence[str] = ()
+    """What relevance of each is not that of a word."""
     what: str = "relevance"
     ends: Ends = FOR_AND_AGAINST
     options: PictureOptions = field(default_factory=PictureOptions)
@@ -83,6 +86,7 @@ class Drawing:
             axes=self.axes,
             preprocess=self.preprocess,
             tokens=None if self.tokens is None else self.tokens[which],
+            asides=self.asides[which],
             what=self.what,
             ends=self.ends,
             options=self.options,
@@ -112,6 +116,9 @@ class Drawing:
             figures = [figure_of(self._page(which, bare=True))]
         table = self.tables[index] if self.tables else {}
         words = "" if self.tokens is None else html_words(self.tokens[index], maps[0])
+        if words and any(self.asides[which]):
+            told = f"the words sum to {maps[0].sum():.4g}; and {self.asides[index]}"
+            words += f'<p class="why">{escape(told)}</p>'
         return Section(self.titles[index], figures, self.subtitles[index], table, words)
 
     def _compared(self, one: Comparison, number: int, notes: list[str]) -> Section:

@@ -85,8 +85,12 @@ def heatmap_page(
     ends: Ends = FOR_AND_AGAINST,
     options: PictureOptions = PLAIN,
     boxes: Sequence[Box | None] = (),
+    asides: Sequence[str] = (),
 ) -> Page:
-    """The page that `save_heatmap` writes. boxes: one a sample, of what is explained."""
+    """The page that `save_heatmap` writes.
+
+    boxes: one a sample, of what is explained. asides: what relevance of each is not that of a word.
+    """
     maps = relevance_maps(np.asarray(relevance), axes)
     titles, subtitles = _each(title, len(maps)), _each(subtitle, len(maps))
     if tokens is not None and len(tokens) != len(maps):
@@ -100,7 +104,7 @@ def heatmap_page(
     for index, values in enumerate(maps[:MOST_SAMPLES]):
         page.head(titles[index], subtitles[index])
         if tokens is not None:
-            draw_tokens(page, values, tokens[index])
+            draw_tokens(page, values, tokens[index], asides[index] if asides else "")
         else:
             draw_bars(page, values, names)
     return page

@@ -34,7 +34,9 @@ def test_a_sentence_is_explained_word_by_word(texts: Path, capsys: Capture) -> N
                                                 "rest was cut off\n")  # fmt: skip
     with np.load("a-unforget-film.lrp.npz") as arrays:
         unforget = arrays["ids_relevance"][0, 2:5].sum()
+        marks = arrays["ids_relevance"][0, [0, 5]].sum()
     assert f"unforget {unforget:+.3g}" in outcome.out
+    assert f"; {marks:+.3g} at [CLS] and [SEP], which are no words" in outcome.out
 
 
 @pytest.mark.parametrize("ending", ["png", "html"])
@@ -50,6 +52,8 @@ def test_a_page_has_the_text_as_words(texts: Path, capsys: Capture) -> None:
     film = re.search(r'<span style="color: \w+; background: #(\w{6})" title="(.\d\S*)">film<', page)
     assert film is not None
     assert film[1] != "ffffff"
+    assert "[CLS]</span>" not in page
+    assert re.search(r'<p class="why">the words sum to \S+; and \S+ at \[CLS\], \[SEP\]', page)
     assert "<img" not in page
     assert "&lt;" in page
     assert "the word with the most" in page

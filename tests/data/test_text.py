@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lrp_onnx.data.text import Tokenizer, find_tokenizer, text_inputs
+from lrp_onnx.data.text import Text, Tokenizer, Word, find_tokenizer, text_inputs
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.session import Wanted
 
@@ -26,21 +26,20 @@ def vocabulary(tmp_path: Path) -> Path:
 
 
 WORDS = {
-    "Unforgettable film": ["[CLS]", "Unforgettable", " film", "[SEP]"],
-    "a film, good!": ["[CLS]", "a", " film", ",", " good", "!", "[SEP]"],
-    "didn't good-made": ["[CLS]", "didn't", " good-made", "[SEP]"],
-    "nowhere film": ["[CLS]", "nowhere", " film", "[SEP]"],
+    "Unforgettable film": ["Unforgettable", " film"],
+    "a film, good!": ["a", " film", ",", " good", "!"],
+    "didn't good-made": ["didn't", " good-made"],
+    "nowhere film": ["nowhere", " film"],
 }
 
 
 @pytest.mark.parametrize("text", WORDS)
 def test_tokens_are_merged_into_words(text: str, vocabulary: Path) -> None:
     made = Tokenizer(vocabulary)(text, [IDS])
-    apart = [" " * word.is_apart + word.text for word in made.words]
-    assert [
-        part.strip() if k < 2 or part == " [SEP]" else part for k, part in enumerate(apart)
-    ] == (WORDS[text])
-    ends = [(word.start, word.stop) for word in made.words]
+    apart = [" " * (word.is_apart and word.start > 1) + word.text for word in made.words]
+    assert apart == WORDS[text]
+    assert [made.parts[k].text for k in (0, -1)] == ["[CLS]", "[SEP]"]
+    ends = [(part.start, part.stop) for part in made.parts]
     assert [start for start, _ in ends] == [0, *(stop for _, stop in ends[:-1])]
     assert ends[-1][1] == made.feeds["input_ids"].shape[1]
 
@@ -48,9 +47,21 @@ def test_tokens_are_merged_into_words(text: str, vocabulary: Path) -> None:
 def test_relevance_of_a_word_is_that_of_its_tokens(vocabulary: Path) -> None:
     made = Tokenizer(vocabulary)("unforgettable film", [IDS])
     relevance = np.arange(7.0)[None]
-    np.testing.assert_array_equal(made.sums(relevance), [[0, 1 + 2 + 3 + 4, 5, 6]])
+    np.testing.assert_array_equal(made.sums(relevance), [[1 + 2 + 3 + 4, 5]])
+    np.testing.assert_array_equal(made.sums(relevance, made.parts), [[0, 1 + 2 + 3 + 4, 5, 6]])
     deep = np.stack([relevance, relevance], 2)
     np.testing.assert_array_equal(made.sums(deep), 2 * made.sums(relevance))
+
+
+def test_what_is_at_marks_and_padding_is_told_apart(vocabulary: Path) -> None:
+    made = Tokenizer(vocabulary)("a film", [Wanted("ids", I64, (1, 6))])
+    relevance = np.array([[0.5, 2.0, 3.0, -1.0, 0.0, 0.0]])
+    assert made.aside(relevance) == "-0.5 at [CLS] and [SEP], which are no words"
+    relevance[0, 5] = 0.25
+    assert made.aside(relevance) == "-0.25 at [CLS], [SEP] and padding, which are no words"
+    plain = Text({}, [Word("a", 0, 1), Word("film", 1, 2)])
+    assert plain.aside(np.ones((1, 2))) == ""
+    assert plain.aside(np.ones((1, 3))) == "+1 at padding, which is no word"
 
 
 def test_every_input_is_filled(vocabulary: Path) -> None:
