@@ -12,6 +12,7 @@ import numpy as np
 from lrp_onnx.answer.class_names import Labels
 from lrp_onnx.answer.detection import Detection
 from lrp_onnx.answer.explained_entry import explained_entry
+from lrp_onnx.answer.sequence import sequence_read
 from lrp_onnx.data.labels import check_labels, class_name
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import TOPK_INDEX, has_batch
@@ -61,8 +62,12 @@ class Sample:
 
     @property
     def headline(self) -> str:
-        """What is explained: the title of a picture, without the place of an entry."""
-        return PLACE.sub("", self.explained or self.prediction)
+        """What is explained: the title of a picture, without the place of an entry that has a
+        name.
+        """
+        text = self.explained or self.prediction
+        place, bare = PLACE.search(text), PLACE.sub("", text)
+        return bare if place is None or ", " in bare else f"{place[1].split(';')[0]}: {bare}"
 
     def subtitle(self, by: str) -> str:
         """What a picture says below its title. by: the composite or method."""
@@ -151,7 +156,7 @@ def samples_of(
     classes = result.outputs.get(f"{output}{TOPK_INDEX}", [None] * count)
     entries = _entries(explainer, result, outputs, at_output, labels)
     predictions = [
-        _prediction(explainer, y, labels, chosen, entry)
+        _prediction(explainer, y, result.outputs[output].ndim, labels, chosen, entry)
         for y, chosen, (entry, _) in zip(outputs, classes, entries, strict=True)
     ]
     return [
@@ -162,7 +167,7 @@ def samples_of(
             conserving,
             through,
             size,
-            "%" in prediction[0] and not _are_probabilities(y),
+            y.ndim == 1 and "%" in prediction[0] and not _are_probabilities(y),
             detection,
         )
         for prediction, y, start, (total, size), (_, detection) in zip(
@@ -215,11 +220,17 @@ def _output_by_sample(explainer: Explainer, y: Array, relevance: Sequence[Array]
 
 
 def _prediction(
-    explainer: Explainer, y: Array, labels: Labels | None, chosen: Array | None, entry: str
+    explainer: Explainer,
+    y: Array,
+    rank: int,
+    labels: Labels | None,
+    chosen: Array | None,
+    entry: str,
 ) -> tuple[str, str]:
     """The prediction of one sample in words, and what was explained if it is something else.
 
-    chosen: of target `top-K` the class. entry: the explained entry in words, if it is one.
+    rank: of the output with all samples. chosen: of target `top-K` the class. entry: the explained
+    entry in words, if it is one.
     """
     target = explainer.metadata["target"]
     if target == "similarity":
@@ -227,12 +238,15 @@ def _prediction(
         return f"{name} of shape {list(y.shape)}", cosine
     if entry and target == "argmax":
         return entry, ""
+    output = explainer.metadata["output"]
+    read = _read(explainer, y, rank, labels)
+    whole = read or f"{output} of shape {list(y.shape)}"
     if entry:
-        return f"{explainer.metadata['output']} of shape {list(y.shape)}", entry
+        return whole, entry
     if y.ndim == 0 or (y.size == 1 and not labels and target in ("argmax", "max", "all")):
-        return f"{explainer.metadata['output']} {float(y.item()):.5g}", ""
+        return f"{output} {float(y.item()):.5g}", ""
     if y.ndim > 1 or not explainer.metadata["class_axis"]:  # a class for each place, or none
-        return f"{explainer.metadata['output']} of shape {list(y.shape)}", target
+        return whole, "" if read and target == "argmax" else target
     best = int(np.argmax(y))
     prediction = _scored(best, y, labels)
     parts = target.split("-") if chosen is None else map(str, chosen.ravel())
@@ -240,6 +254,23 @@ def _prediction(
     if target in ("argmax", "max") or classes == [best]:
         return prediction, ""
     return prediction, " against ".join(_scored(k, y, labels) for k in classes) or target
+
+
+def _read(explainer: Explainer, y: Array, rank: int, labels: Labels | None) -> str:
+    """The classes of a sequence, one after the other; empty where the sample is none, or where no
+    place prefers a class.
+
+    rank: of the output with all samples.
+    """
+    if y.ndim < 2 or explainer.metadata.get("head"):
+        return ""
+    known = explainer.metadata["class_axis"]
+    axis = int(known) - (rank - y.ndim) if known else None
+    if axis is not None and all(
+        map(_prefers_none, np.moveaxis(y, axis, -1).reshape(-1, y.shape[axis]))
+    ):
+        return ""
+    return sequence_read(y, axis, labels)
 
 
 def _scored(index: int, y: Array, labels: Labels | None) -> str:

@@ -1,0 +1,55 @@
+"""What is said of an output that has a class at each place."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from models import network
+
+import lrp_onnx
+from lrp_onnx.answer.sequence import sequence_read
+
+LETTERS = dict(enumerate(["blank", "A", "7", "K", "space"]))
+TAGS = dict(enumerate(["O", "person", "place"]))
+ROWS = {
+    "letters": ([0, 1, 1, 0, 1, 2, 0, 0, 3], LETTERS, "AA7K (blank at 4 of 9 places)"),
+    "a space": ([1, 0, 4, 0, 0, 3], LETTERS, "A K (blank at 3 of 6 places)"),
+    "tags": ([0, 0, 1, 0, 2, 0], TAGS, "person, place (O at 4 of 6 places)"),
+    "numbers": ([0, 0, 4, 0, 2, 2], None, "classes 4, 2 (class 0 at 3 of 6 places)"),
+    "nothing but one": ([0] * 4, TAGS, "O"),
+    "one": ([0] * 4, None, "class 0"),
+    "no filler": ([0, 1, 2, 3], None, "classes 0, 1, 2, 3"),
+}
+
+
+@pytest.mark.parametrize(("classes", "labels", "said"), ROWS.values(), ids=ROWS)
+def test_runs_are_told_once_and_the_filler_apart(
+    classes: list[int], labels: dict[int, str] | None, said: str
+) -> None:
+    y = np.eye(5 if labels is None else len(labels))[classes]
+    for sample, axis in ((y, 1), (y.T, 0), (y[:, None], 2)):
+        assert sequence_read(sample, axis, labels) == said
+    if labels is not None:
+        assert sequence_read(y, None, labels) == said
+
+
+def test_a_long_one_is_cut() -> None:
+    y = np.eye(60)[np.arange(50)]
+    assert sequence_read(y, 1, None).endswith(", 22, 23…")
+
+
+@pytest.mark.parametrize("y", [np.eye(3)[0], np.ones((2, 3, 3)), np.ones((4, 1))])
+def test_what_is_no_sequence(y: np.ndarray) -> None:
+    assert sequence_read(y, 0 if y.shape != (4, 1) else 1, None) == ""
+
+
+def test_explain_says_what_is_read_and_which_entry_has_no_name() -> None:
+    model = network("y = MatMul(x, w)", (2, 4, 3), w=(3, 3))
+    x = np.random.default_rng(0).standard_normal((2, 4, 3)).astype(np.float32)
+    options = {"labels": ["a", "b", "c"], "composite": "epsilon"}
+    why = lrp_onnx.explain(model, x, **options)
+    y = why.outputs["y"]
+    for own, told in zip(y, why.predictions, strict=True):
+        assert told == f"predicted: {sequence_read(own, 1, dict(enumerate('abc')))}"
+    why = lrp_onnx.explain(model, x, target="1,2", composite="epsilon")
+    assert [s.headline for s in why._samples()] == [f"entry 1,2: {v:.5g}" for v in y[:, 1, 2]]
