@@ -68,6 +68,10 @@ def verdict_facts(verdict: Verdict, random: bool) -> list[tuple[str, str]]:
         ("simplified", f"{name}: differs from the rules as they stand by {d:.2g} of its largest")
         for name, d in (verdict.simplified or {}).items()
     ]
+    rows += [
+        ("float16", f"{name}: differs from float32 by {d:.2g} of its largest")
+        for name, d in (verdict.half or {}).items()
+    ]
     rows.append(("rounding", str(verdict.sensitivity)))
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in verdict.feeds.items())
     origin = "random numbers" if random else "the given files"
@@ -126,6 +130,7 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
             for name, (difference, allowed) in verdict.differences.items()
         },
         "simplified": verdict.simplified,
+        "float16": verdict.half,
         "explained": verdict.explained,
         "relevance": verdict.relevance,
         "outputs": {

@@ -16,6 +16,7 @@ from lrp_onnx.graph.limits import Budget, limit_of_run
 from lrp_onnx.graph.map_outputs import numbers_of
 from lrp_onnx.graph.model_file import Source
 from lrp_onnx.graph.session import Array, runtime_form
+from lrp_onnx.lowering.half_precision import round_halves
 
 __all__ = [
     "TOLERANCES",
@@ -24,6 +25,7 @@ __all__ = [
     "forward_differences",
     "own_differences",
     "relative_difference",
+    "run_in_half",
 ]
 
 TOLERANCES = {"float64": 1e-9, "float32": 1e-5, "float16": 1e-3, "bfloat16": 1e-2}
@@ -74,6 +76,15 @@ def own_differences(
     with runtime_form(source) as form:
         again = judge(form, plain=False, budget=budget).run(feeds, list(expected))
     return {name: relative_difference(again[name], y)[0] for name, y in expected.items()}
+
+
+def run_in_half(model: ir.Model, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """The outputs as a runtime with float16 kernels has them, up to how it adds; the graph keeps
+    the roundings as nodes afterwards.
+    """
+    round_halves(model)
+    with runtime_form(model) as form:
+        return judge(form, plain=False).run(feeds)
 
 
 def _forward_part(model: ir.Model, names: Sequence[str]) -> ir.Model:

@@ -42,6 +42,7 @@ from lrp_onnx.graph.subgraphs import nodes_of
 from lrp_onnx.graph.unused import remove_unused
 from lrp_onnx.lowering.cast_like import cast_like_weights
 from lrp_onnx.lowering.fold import fold_constants
+from lrp_onnx.lowering.half_precision import halve_products
 from lrp_onnx.lowering.lower import lower
 from lrp_onnx.lowering.shared_weights import part_shared_weights
 from lrp_onnx.lrp.assignment import Assignment
@@ -75,6 +76,11 @@ STAGES = (
     "rewrite",
     "lower",
     "check",
+)
+
+NOTHING_HALVED = (
+    "precision float16 changes nothing: no product of the explanation has a stored float32 weight "
+    "outside of loops."
 )
 
 Observer = Callable[[str, ir.Model, float, object], None]
@@ -236,6 +242,7 @@ def compile_prepared(prepared: Prepared, accounts: bool = False) -> Compiled:
 def _compiled(prepared: Prepared, accounts: bool) -> Compiled:
     loaded, assignment = prepared.loaded, prepared.assignment
     options = assignment.options
+    portable = options.runtime == "portable"
     model, audits = loaded.model, _audits(assignment) if accounts else {}
     report = assignment.report(model.graph)
     references = reference_outputs(loaded.source, assignment)
@@ -250,19 +257,22 @@ def _compiled(prepared: Prepared, accounts: bool) -> Compiled:
         lower(model, emit)
         prepared.prediction.put_back(model)
         prepared.activations.add_to(model)
-        if options.fold == "always" or (options.fold, options.runtime) == ("auto", "portable"):
+        half = options.precision == "float16"
+        if options.fold == "always" or (options.fold == "auto" and (portable or half)):
             fold_constants(model, options.fold)
             remove_unused(model)
-        if options.runtime == "portable":
-            part_shared_weights(model.graph)
         cast_like_weights(model)
+        products = halve_products(model) if half else None
+        if portable:
+            part_shared_weights(model.graph)
         if options.opset is not None and options.opset in OLDER:
             write_at(model, options.opset)
             remove_unused(model)  # axes that became attributes
         prepared.ends.restore(model, declares=not options.conditions)
     corrected = tuple(notes.corrections(model).values())
     told = (text for one in assignment.each for text in one.warnings)
-    warnings = tuple(dict.fromkeys((*corrected, *told)))
+    whole = (NOTHING_HALVED,) if products == 0 else ()
+    warnings = tuple(dict.fromkeys((*corrected, *told, *whole)))
     compiled = Compiled(model, report, warnings, accounts_of(audits))
     if options.check:
         with loaded.stage("check"):
@@ -321,6 +331,7 @@ def _stamp(model: ir.Model, source: Source, assignment: Assignment) -> None:
             notes.TARGET: str(assignment.target),
             notes.METHOD: assignment.method.name,
             notes.RUNTIME: options.runtime,
+            notes.PRECISION: options.precision,
             notes.OPTIMIZED: str(options.optimize).lower(),
             notes.CONDITIONS: json.dumps(list(options.conditions)),
             **_output_metadata(assignment),

@@ -42,6 +42,7 @@ __all__ = [
     "PADDING_OF",
     "PLACE",
     "PLAIN",
+    "PRECISION",
     "PREFIX",
     "REFERENCE",
     "REFUSED",
@@ -108,6 +109,8 @@ REFERENCE = "lrp.reference"
 STARTS_AT = "lrp.starts_at"
 """`output`, or `logits` behind a final softmax or sigmoid."""
 RUNTIME = "lrp.runtime"
+PRECISION = "lrp.precision"
+"""What products with weights are computed in."""
 OPTIMIZED = "lrp.optimized"
 CONDITIONS = "lrp.conditions"
 """The conditioned tensors, as JSON."""

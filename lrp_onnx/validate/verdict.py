@@ -33,6 +33,7 @@ __all__ = [
     "Line",
     "Part",
     "Verdict",
+    "changed_by_half",
     "completeness_of",
     "out_of_proportion",
     "unsteady_map",
@@ -50,6 +51,8 @@ AGAINST = 0.1
 """Part of what is explained beyond which a sum of relevance of the other sign is told."""
 OVER = 10
 """So many times what is explained a sum of relevance of its sign may be."""
+HALF = 0.05
+"""Part of max|R| that float16 may change it by."""
 ROUNDED = 32
 """So many times the last digit of f its value may be off."""
 
@@ -180,6 +183,10 @@ class Verdict:
     """Per explained input: max|Δ| / max|R| between the compiled graph and the rules as they stand;
     None where nothing is simplified.
     """
+    half: dict[str, float] | None = None
+    """Per relevance: max|Δ| / max|R| between products in float16 and in float32; None where these
+    were not asked for.
+    """
     ill_conditioned: str = ""
     """Why the result means nothing though everything holds; empty where it does not."""
     unrecognized: tuple[str, ...] = ()
@@ -300,6 +307,17 @@ def unsteady_map(sensitive: Sensitivity, method: str) -> str:
         else "another --method"
     )
     return f"rounding {sensitive}, so that the map means nothing. Try {remedy}."
+
+
+def changed_by_half(half: Mapping[str, float]) -> str:
+    """A sentence where float16 decides the relevance."""
+    name, most = max(half.items(), key=lambda pair: pair[1], default=("", 0.0))
+    if most <= HALF:
+        return ""
+    return (
+        f"float16 changes {name!r} by {most:.2g} of its largest value, {HALF:g} is allowed. "
+        "Compile with --precision float32, or take another composite."
+    )
 
 
 def _nothing_to_explain(account: Completeness | None) -> str:

@@ -22,6 +22,7 @@ from lrp_onnx.compiler.differences import (
     forward_differences,
     own_differences,
     relative_difference,
+    run_in_half,
 )
 from lrp_onnx.compiler.input_range import Ranges
 from lrp_onnx.compiler.judge import judge
@@ -44,7 +45,14 @@ from lrp_onnx.graph.session import Array, runtime_form
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.feeds import fitted
 from lrp_onnx.run.sensitivity import sensitivity
-from lrp_onnx.validate.verdict import Line, Part, Verdict, completeness_of, unsteady_map
+from lrp_onnx.validate.verdict import (
+    Line,
+    Part,
+    Verdict,
+    changed_by_half,
+    completeness_of,
+    unsteady_map,
+)
 
 __all__ = ["verify"]
 
@@ -69,9 +77,9 @@ def verify(
     them. Raises LrpError as `compile` does, and
     InputError where the input does not fit or none can be made up.
     """
-    options = replace(options, check=False)
+    exact = replace(options, check=False, precision="float32")  # accounts to the last digit
     loaded = source if isinstance(source, Loaded) else load_original(source)
-    prepared = prepare(loaded, options, ranges)
+    prepared = prepare(loaded, exact, ranges)
     compiled = compile_prepared(prepared, accounts=True)
     check_graph(compiled.graph)
     inputs, expected = _forward(loaded.source, compiled, feeds, seed)
@@ -84,6 +92,9 @@ def verify(
     # a model's own tensors may hold infinities, as masked scores do
     own = tuple(f"{name}{ACTIVATION}" for name in options.activation_at)
     results = {n: y for n, y in outputs.items() if not n.startswith(PREFIX) and n not in own}
+    half, told = None, tuple[str, ...]()
+    if options.precision != exact.precision:
+        half, told = _halved(loaded.source, replace(options, check=False), ranges, arrays, outputs)
     parts = _parts(compiled, outputs)
     maps = {name: r for part in parts for name, r in part.maps.items()}
     as_rules = _maps(compiled.graph.metadata_props[EXPLAINED], outputs, PLAIN)
@@ -95,10 +106,11 @@ def verify(
         *_changed(simplified),
     ]
     unsteady = _unsteady(own_differences(loaded.source, inputs, expected))
-    warnings = (*compiled.warnings, *weight_warnings(compiled.graph), *unsteady)
+    warnings = (*compiled.warnings, *told, *weight_warnings(compiled.graph), *unsteady)
     each = prepared.assignment.each
     method = compiled.graph.metadata_props[METHOD]
     reasons = (*(part.ill_conditioned() for part in parts), unsteady_map(sensitive, method))
+    reasons = (*reasons, changed_by_half(half or {}))
     return Verdict(
         differences=differences,
         parts=parts,
@@ -107,6 +119,7 @@ def verify(
         feeds=dict(inputs),
         method=method,
         simplified=simplified,
+        half=half,
         sensitivity=sensitive,
         ill_conditioned=next(filter(None, reasons), ""),
         unrecognized=tuple(dict.fromkeys(name for one in each for name in one.unrecognized)),
@@ -127,6 +140,21 @@ def _parts(compiled: Compiled, outputs: Mapping[str, Array]) -> tuple[Part, ...]
         explained = explained if completeness is None else completeness.explained
         parts.append(Part(name, explained, sums, lines, completeness, maps))
     return tuple(parts)
+
+
+def _halved(
+    source: Source,
+    options: CompileOptions,
+    ranges: Ranges | None,
+    arrays: Mapping[str, Array],
+    outputs: Mapping[str, Array],
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """By what part of its largest value float16 changes each relevance, and what compiling told."""
+    compiled = compile_prepared(prepare(load_original(source), options, ranges))
+    halved = run_in_half(compiled.graph, arrays)
+    names = [name for name in halved if name.endswith(RELEVANCE)]
+    differences = {n: relative_difference(halved[n], outputs[n])[0] for n in names}
+    return differences, compiled.warnings
 
 
 def _forward(
