@@ -41,11 +41,13 @@ class Case:
     model: str
     composite: str | None
     method: str = "lrp"
+    precision: str = "float32"
 
     @property
     def how(self) -> str:
-        """The composite, or the method."""
-        return self.composite or self.method
+        """The composite, or the method, and the precision where it is another."""
+        half = "" if self.precision == "float32" else f" {self.precision}"
+        return f"{self.composite or self.method}{half}"
 
 
 def _cases(model: str, *composites: str) -> list[Case]:
@@ -57,8 +59,10 @@ def _cases(model: str, *composites: str) -> list[Case]:
 CASES = (
     *_cases("digits", "auto", "epsilon-plus-flat", "epsilon-gamma-box", "epsilon-alpha2-beta1"),
     *_cases("digits", "integrated-gradients"),
+    Case("digits", "auto", precision="float16"),
     *_cases("digits_float16", "auto", "epsilon-alpha2-beta1"),
     *_cases("efficientnet_lite0_legacy_bn", "auto", "epsilon-gamma-box", "epsilon-alpha2-beta1"),
+    Case("efficientnet_lite0_legacy_bn", "auto", precision="float16"),
     *_cases("opennsfw_resnet50", "auto", "epsilon-alpha2-beta1"),
     *_cases("minilm_l6_fp32_legacy", "attnlrp", "integrated-gradients"),
     *_cases("nudenet_yolov8n", "auto", "epsilon-gamma-box"),
@@ -105,6 +109,7 @@ def make(case: Case, work: Path) -> Made:
         target=row.get("target", "argmax"),
         class_axis=row.get("class_axis"),
         steps=STEPS if case.method == "integrated-gradients" else None,
+        precision=case.precision,
         parameters=_range_of(feeds) if case.how.endswith("-box") else {},
     )
     path = folder / f"{case.how}.onnx"
