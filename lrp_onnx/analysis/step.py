@@ -36,6 +36,11 @@ class Step:
         """The share of the linear layers that lies before it, from 0 to 1."""
         return self.place.depth
 
+    @property
+    def op_type(self) -> str:
+        """The operator that a selector's `op` is compared with."""
+        return self.place.acts_as or self.node.op_type
+
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The names that a pattern may give."""
@@ -78,6 +83,8 @@ class Place:
     outer: Step | None
     depth: float = 0.0
     """See `lrp_onnx.analysis.depth`."""
+    acts_as: str = ""
+    """See `lrp_onnx.analysis.pointwise`."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lrp_onnx.analysis.depth import is_linear_layer
+from lrp_onnx.analysis.pointwise import CONVOLUTION
 from lrp_onnx.analysis.step import Step
 
 __all__ = ["AUTO", "Choice", "composite_for"]
@@ -31,8 +32,9 @@ def composite_for(path: Sequence[Step], known_range: bool) -> Choice:
     known_range: whether the least and the largest value of the input are known, as `zbox` needs.
     """
     steps = [inner for step in path for inner in step.within()]
-    windows = [s for s in steps if s.kind == "linear" and s.op.window]
-    convolutions = len(windows)
+    linear = [s for s in steps if s.kind == "linear"]
+    windows = [s for s in linear if s.op.window and s.op_type == s.node.op_type]
+    convolutions = len(windows) + sum(s.op_type == CONVOLUTION != s.node.op_type for s in linear)
     attention = sum(s.kind == "bilinear" for s in steps)
     recurrent = sum(s.kind in ("cell", "recurrent") and is_linear_layer(s) for s in steps)
     convs = _count(convolutions, "convolution")
@@ -56,7 +58,7 @@ def _along_one_axis(convolutions: Sequence[Step]) -> bool:
     shapes = [None if x is None else x.shape for x in inputs]
     known = [tuple(shape)[2:] for shape in shapes if shape is not None]
     axes = {sum(size != 1 for size in sizes) for sizes in known}
-    return len(known) == len(shapes) and max(axes) == 1
+    return len(known) == len(shapes) and max(axes, default=0) == 1
 
 
 def _count(number: int, what: str) -> str:

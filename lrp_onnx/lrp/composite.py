@@ -18,6 +18,7 @@ import onnx_ir as ir
 
 from lrp_onnx.analysis.depth import is_linear_layer, set_depths
 from lrp_onnx.analysis.path import explanation_path
+from lrp_onnx.analysis.pointwise import set_pointwise
 from lrp_onnx.analysis.rectifier import is_rectifier
 from lrp_onnx.analysis.step import Step
 from lrp_onnx.errors import CompositeError, LrpError, RuleError
@@ -74,12 +75,16 @@ class Layer:
         low, high = self.index or (0, step.index)
         upper, lower = self.depth or (0.0, 1.0)
         return (
-            (not self.ops or step.node.op_type in self.ops)
+            (not self.ops or not self._types(step).isdisjoint(self.ops))
             and (not self.kinds or step.kind in self.kinds or self._rectifies(step))
             and self._is_named(step.names)
             and low <= step.index <= high
             and upper <= step.depth <= lower
         )
+
+    def _types(self, step: Step) -> set[str]:
+        """What `op` is compared with: what the node acts as; the user's may be as written, too."""
+        return {step.op_type, step.node.op_type} if self.pattern else {step.op_type}
 
     def _is_named(self, names: tuple[str, ...]) -> bool:
         """Whether one of the names is of its pattern; how it begins is compared first, since it
@@ -138,6 +143,7 @@ class Composite:
         """The explanation path with what this composite holds constant (see `path`)."""
         path = explanation_path(graph, inputs, target, self.constant_gates, self.constant_attention)
         set_depths(path)
+        set_pointwise(path)
         return path
 
     def with_rules(self, rules: Mapping[str, str]) -> Composite:

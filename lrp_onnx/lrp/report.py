@@ -57,5 +57,7 @@ def _line(node: ir.Node, assigned: Assigned | None) -> NodeReport:
         return NodeReport(name, op_type, "", "", "no relevance passes here", outputs)
     kind, rule, reason = assigned.step.kind, assigned.rule.name, assigned.reason
     reason = f"{reason}; {RESEMBLING}" if RESEMBLES in node.meta else reason
+    acts_as = assigned.step.place.acts_as
+    reason = f"{reason}; taken as a {acts_as} by its meaning" if acts_as else reason
     reason = f"{reason}; less the mean of all classes" if is_copy(assigned.step.node) else reason
     return NodeReport(name, op_type, kind, rule, reason, outputs)

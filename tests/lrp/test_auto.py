@@ -18,9 +18,9 @@ ATTENTION = (
 )
 LSTM = "h, c, e = LSTM<hidden_size=2>(x, wl, rl) f = Squeeze(h, one) y = MatMul(f, o)"
 WEIGHTS = {
-    **{"w": (4, 3, 3, 3), "w2": (4, 4, 3, 3), "w1": (3, 2, 1), "u": (3, 3), "v": (3, 3)},
+    **{"w": (4, 3, 3, 3), "w2": (4, 4, 3, 3), "w1": (3, 2, 2), "u": (3, 3), "v": (3, 3)},
     **{"p": (6, 5), "p2": (5, 3), "wl": (1, 8, 3), "rl": (1, 8, 2), "o": (2, 2), "one": [1]},
-    **{"high": [0, 2, 1, 4], "wide": (3, 2, 1, 2)},
+    **{"high": [0, 2, 1, 4], "wide": (3, 2, 1, 2), "alone": (3, 2, 1)},
 }
 NETWORKS = {
     "convolutions": (
@@ -33,6 +33,11 @@ NETWORKS = {
         "r = Reshape(x, high) c = Conv(r, wide) t = Tanh(c) y = Flatten(t)",
         (2, 2, 4),
         "epsilon-plus-flat",
+    ),
+    "a layer at each point alone, as of a point cloud": (
+        "c = Conv(x, alone) r = Relu(c) y = GlobalMaxPool(r)",
+        (2, 2, 4),
+        "epsilon-relative",
     ),
     "one convolution": ("c = Conv(x, w) y = Flatten(c)", PICTURE, "graded"),
     "dense": ("h = MatMul(x, p) r = Relu(h) y = MatMul(r, p2)", TABLE, "epsilon-relative"),

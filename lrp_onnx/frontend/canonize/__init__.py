@@ -26,7 +26,6 @@ from lrp_onnx.frontend.canonize.lookup import lookups
 from lrp_onnx.frontend.canonize.masked import finite_twins
 from lrp_onnx.frontend.canonize.norm_affine import fold_behind_norms
 from lrp_onnx.frontend.canonize.padding import explicit_pads, fold_pads
-from lrp_onnx.frontend.canonize.pointwise import pointwise_to_dense
 from lrp_onnx.frontend.canonize.quotients import sigmoid_products
 from lrp_onnx.frontend.canonize.recognize import recognize
 from lrp_onnx.frontend.canonize.scaled import scale_first_factor
@@ -48,7 +47,6 @@ REWRITES = (
     matrix_products,
     lookups,
     single_transposes,
-    pointwise_to_dense,
     averages,
     bring_together,
     recognize,  # a norm's scale and bias are its own, not of a linear node near it

@@ -1,0 +1,82 @@
+"""A layer at each place alone has one relevance, as a 1 × 1 convolution or as a product."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from models import network, run
+
+import lrp_onnx
+
+rng = np.random.default_rng(2)
+
+
+def normal(*size: int):
+    return rng.standard_normal(size).astype(np.float32)
+
+
+W, V = normal(6, 4), normal(4, 6)
+CONSTANTS = {
+    "k": normal(4, 3, 3, 3), "w": W, "v": V, "wt": W.T.copy(), "vt": V.T.copy(),
+    "w1": W[..., None, None], "v1": V[..., None, None], "wl": W[..., None], "vl": V[..., None],
+    "flat": [0, 4, -1], "back": [0, 4, 6, 6], "o": normal(4, 2), "o1": normal(4, 4, 1, 1),
+    "q": normal(4, 4), "u": normal(4, 4), "last": [-1],
+}  # fmt: skip
+CONSTANTS["o2"] = CONSTANTS["o1"][..., 0, 0].T.copy()
+SHAPE = {"picture": (2, 3, 8, 8), "tokens": (2, 5, 4)}
+BLOCK = {
+    "1 x 1 convolutions": "b = Conv(c, w1) h = Tanh(b) d = Conv(h, v1)",
+    "products, channels last": "t = Transpose<perm=[0, 2, 3, 1]>(c) b = MatMul(t, wt) h = Tanh(b) "
+    "s = MatMul(h, vt) d = Transpose<perm=[0, 3, 1, 2]>(s)",
+    "products, weight first": "t = Reshape(c, flat) b = MatMul(w, t) h = Tanh(b) "
+    "s = MatMul(v, h) d = Reshape(s, back)",
+}
+POOLED = {
+    "1 x 1 convolution": "g = GlobalAveragePool(e) p = Conv(g, o1) r = Tanh(p) f = Flatten(r)",
+    "dense": "g = GlobalAveragePool(e) p = Flatten(g) r = MatMul(p, o2) f = Tanh(r)",
+}
+ATTENTION = (
+    "q0 = MatMul(x, q) k0 = Transpose<perm=[0, 2, 1]>(x) s0 = MatMul(q0, k0) "
+    "a = Softmax<axis=-1>(s0) m = MatMul(a, x) n = MatMul(m, u) "
+)
+FORWARD = {
+    "products": "b = MatMul(n, wt) h = Tanh(b) d = MatMul(h, vt)",
+    "1-tap convolutions, each moved": "t = Transpose<perm=[0, 2, 1]>(n) b = Conv(t, wl) "
+    "h = Tanh(b) s = Conv(h, vl) d = Transpose<perm=[0, 2, 1]>(s)",
+}
+ROWS = {
+    f"{name}, {head}": ("picture", f"c = Conv(x, k) {body} e = Add(c, d) {POOLED[head]}")
+    for name, body in BLOCK.items()
+    for head in POOLED
+} | {name: ("tokens", f"{ATTENTION} {body} e = Add(n, d) f = ReduceMean<keepdims=0>(e, one)")
+     for name, body in FORWARD.items()}  # fmt: skip
+
+
+def relevance(row: str, composite: str):
+    kind, body = ROWS[row]
+    body += " y = MatMul(f, o)"
+    known = {**CONSTANTS, "one": [1]}
+    used = {k: v for k, v in known.items() if re.search(rf"[(\s]{k}[,)]", body)}
+    compiled = lrp_onnx.compile(network(body, SHAPE[kind], (0,), **used), composite, check=False)
+    x = np.random.default_rng(1).standard_normal(SHAPE[kind]).astype(np.float32)
+    rules = [line.rule for line in compiled.report if line.kind == "linear"]
+    return run(compiled.model, {"x": x})["x_relevance"], rules
+
+
+@pytest.mark.parametrize("composite", ["auto", "epsilon-plus-flat", "attnlrp-gamma"])
+def test_one_relevance(composite: str):
+    for kind in SHAPE:
+        rows = [row for row in ROWS if ROWS[row][0] == kind]
+        first, _ = relevance(rows[0], composite)
+        for row in rows[1:]:
+            error = np.abs(relevance(row, composite)[0] - first).max()
+            assert error <= 1e-4 * np.abs(first).max(), row
+
+
+def test_what_they_are():
+    _, rules = relevance("products, channels last, dense", "epsilon-plus-flat")
+    assert rules == ["flat", "zplus", "zplus", "epsilon", "epsilon"]
+    _, rules = relevance("1-tap convolutions, each moved", "attnlrp-gamma")
+    assert set(rules) == {"epsilon"}
