@@ -141,6 +141,8 @@ BEFORE = [
         m=np.zeros(4, np.float32)),
     Row("h = Mul(x, g) n = Add(h, s) y = Conv(n, w)",
         IMAGE, ONE_CONV, g=positive(4, 1, 1), s=signed(4, 1, 1), **W),
+    Row("r = Relu(x) d = Sub(r, s) h = Mul(d, g) y = Conv(h, w)",
+        IMAGE, {"Relu": 1, "Conv": 1}, g=positive(4, 1, 1), s=signed(4, 1, 1), w=W["w"]),
     Row("d = Sub(x, s) h = Mul(d, g) n = Add(h, s) y = Conv(n, w)",
         IMAGE, ONE_CONV, g=positive(4, 1, 1), s=signed(4, 1, 1), **W),
     Row("h = Mul(x, g) n = Add(h, s) t = Transpose<perm=[0, 3, 1, 2]>(n) y = Conv(t, w)",

@@ -17,6 +17,7 @@ CONSTANTS = {
     "depth": np.array(6), "values": np.array([0, 1], np.float32),
     "one": np.float32(1), "zero": np.float32(0), "unit": np.eye(6, dtype=np.float32),
     "third": np.array([2]), "far": np.array([0, 2], np.float32), "shape": np.array([2, 3, 4]),
+    "front": np.array([0]), "deep": np.arange(6).reshape(6, 1, 1),
     "narrow": np.array([2, 3]), "wide": np.array([2, 3, 1]),
 }  # fmt: skip
 HOT = "u = Unsqueeze(ids, last) e = Equal(u, numbers) o = Cast<to=1>(e)"
@@ -30,6 +31,12 @@ SPELLINGS = {
         "r = MatMul(o, table)",
     "not another": "u = Unsqueeze(ids, last) e = Equal(u, numbers) k = Not(e) h = Not(k) "
         "o = Cast<to=1>(h) r = MatMul(o, table)",
+    "OneHot along axis 1, turned": "h = OneHot<axis=1>(ids, depth, values) "
+        "o = Transpose<perm=[0, 2, 1]>(h) r = MatMul(o, table)",
+    "OneHot along axis 1, table first": "o = OneHot<axis=1>(ids, depth, values) "
+        "m = MatMul(turned, o) r = Transpose<perm=[0, 2, 1]>(m)",
+    "Equal along axis 0, turned": "u = Unsqueeze(ids, front) e = Equal(u, deep) o = Cast<to=1>(e) "
+        "t = Transpose<perm=[1, 2, 0]>(o) r = MatMul(t, table)",
     "unit matrix": "o = Gather(unit, ids) r = MatMul(o, table)",
     "Einsum": 'o = OneHot(ids, depth, values) r = Einsum<equation="btv,vc->btc">(o, table)',
     "spread and summed": f"{HOT} w = Unsqueeze(o, last) k = Mul(w, table) "

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.graph.constants import Float, array_of
+from lrp_onnx.graph.annotations import CHANGED
+from lrp_onnx.graph.constants import Float, array_of, bypass, sole_reader
 
-__all__ = ["Affine", "affine_of", "axis_before", "axis_behind"]
+__all__ = ["Affine", "Behind", "affine_of", "axis_before", "axis_behind"]
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,55 @@ def _along(constant: ir.Value | None, x: ir.Value | None, axis: int) -> Float | 
         return None
     aligned = array.reshape([1] * (len(x.shape) - array.ndim) + list(array.shape))
     return array.reshape(-1) if aligned.shape[axis] == array.size else None
+
+
+@dataclass(frozen=True)
+class Behind:
+    """What scales and shifts the entries along one axis behind a value, read by nothing else."""
+
+    total: Affine
+    absorbed: tuple[ir.Node, ...]
+    """The nodes that the map is made of."""
+    moves: tuple[ir.Node, ...]
+    """Those that keep the entries together, in front of the last of these."""
+
+    @classmethod
+    def of(cls, value: ir.Value, axis: int, size: int) -> Behind:
+        """All that follows a value, its entries along `axis`."""
+        total, absorbed = Affine.identity(size), list[ir.Node]()
+        moves, passed = list[ir.Node](), 0
+        while (reader := sole_reader(value)) is not None:
+            node, position = reader
+            step = affine_of(node, position, axis, size)
+            if step is None:
+                moved = axis_behind(node, position, axis)
+                if moved is None:
+                    break
+                axis = moved
+                moves.append(node)
+            elif _is_of_sigmoid(node, step):
+                break
+            else:
+                total = total.then(step)
+                absorbed.append(node)
+                passed = len(moves)
+            value = node.outputs[0]
+        return cls(total, tuple(absorbed), tuple(moves[:passed]))
+
+    def take_out(self, model: ir.Model) -> None:
+        """Remove its nodes: the value does their work from now on."""
+        for node in self.absorbed:
+            bypass(model, node, next(v for v in node.inputs if v and not v.is_initializer()))
+        for move in self.moves:
+            if (before := move.inputs[0]) is not None:
+                before.meta[CHANGED] = move
+
+
+def _is_of_sigmoid(node: ir.Node, step: Affine) -> bool:
+    """Whether it is the minus of 1/(1 + exp(−x)): x has to stay, relevance may start there."""
+    reader = sole_reader(node.outputs[0])
+    negates = (step.scale == -1).all() and not step.shift.any()
+    return bool(negates) and reader is not None and reader[0].op_type == "Exp"
 
 
 def axis_behind(node: ir.Node, position: int, axis: int) -> int | None:

@@ -2,9 +2,10 @@
 
 Behind a linear node any chain of per-channel scales and shifts is taken in, whatever its length,
 through Transposes and reshapes that keep the channels together.  In front of a linear node only
-what is a BatchNormalization is: the operator, or a scale followed by a shift; a scale alone may be
-a model's own preprocessing, and one behind a quotient of activations, x/σ or x·(1/σ), belongs to a
-LayerNorm.  Nothing is folded across a tensor that is read elsewhere.  The algebra is in `layer`.
+what is a BatchNormalization is: the operator, or a scale and a shift, of the model's input in this
+order; (x − μ)·s there may be the model's own preprocessing, and what is behind a quotient of
+activations, x/σ or x·(1/σ), belongs to a LayerNorm.  Nothing is folded across a tensor that is read
+elsewhere.  The algebra is in `layer`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from lrp_onnx.frontend.canonize.affine import Affine, affine_of, axis_before, axis_behind
+from lrp_onnx.frontend.canonize.affine import Affine, Behind, affine_of, axis_before
 from lrp_onnx.frontend.canonize.linear_node import Layer, layer_of
 from lrp_onnx.graph.annotations import CHANGED, aliases
-from lrp_onnx.graph.constants import bypass, constants_of, sole_reader
+from lrp_onnx.graph.constants import constants_of, sole_reader
 
 __all__ = ["fold_batchnorm_before", "fold_batchnorm_behind"]
 
@@ -35,40 +36,11 @@ def _layers(model: ir.Model) -> Iterator[Layer]:
 
 
 def _folded_behind(model: ir.Model, layer: Layer) -> bool:
-    total, absorbed = Affine.identity(layer.size), []
-    value, axis, changed = layer.node.outputs[0], layer.out_axis, 0
-    moves = list[ir.Node]()
-    while (reader := sole_reader(value)) is not None:
-        node, position = reader
-        step = affine_of(node, position, axis, layer.size)
-        if step is not None and _is_of_sigmoid(node, step):
-            break
-        if step is not None:
-            total = total.then(step)
-            absorbed.append(node)
-            changed = len(moves)
-        else:
-            moved = axis_behind(node, position, axis)
-            if moved is None:
-                break
-            axis = moved
-            moves.append(node)
-        value = node.outputs[0]
-    if not absorbed or not layer.follow(model.graph, total):
+    behind = Behind.of(layer.node.outputs[0], layer.out_axis, layer.size)
+    if not behind.absorbed or not layer.follow(model.graph, behind.total):
         return False
-    for node in absorbed:
-        bypass(model, node, _activation(node))
-    for move in moves[:changed]:
-        if (before := move.inputs[0]) is not None:
-            before.meta[CHANGED] = move
+    behind.take_out(model)
     return True
-
-
-def _is_of_sigmoid(node: ir.Node, step: Affine) -> bool:
-    """Whether it is the minus of 1/(1 + exp(−x)): x has to stay, relevance may start there."""
-    reader = sole_reader(node.outputs[0])
-    negates = (step.scale == -1).all() and not step.shift.any()
-    return bool(negates) and reader is not None and reader[0].op_type == "Exp"
 
 
 def fold_batchnorm_before(model: ir.Model) -> bool:
@@ -97,7 +69,7 @@ def _folded_before(model: ir.Model, layer: Layer) -> bool:
             axis, position = moved, 0
             path.append(value)
         value = node.inputs[position]
-    if value is None or not _is_batchnorm(absorbed) or _normalized(value):
+    if value is None or not _is_batchnorm(absorbed, value) or _normalized(value):
         return False
     if not layer.precede(model.graph, total):
         return False
@@ -108,13 +80,15 @@ def _folded_before(model: ir.Model, layer: Layer) -> bool:
     return True
 
 
-def _is_batchnorm(nodes: list[ir.Node]) -> bool:
-    """Whether there is the operator, or a scale and then a shift."""
+def _is_batchnorm(nodes: list[ir.Node], value: ir.Value) -> bool:
+    """Whether there is the operator, or a scale and then a shift; of a tensor that the model
+    computes, in either order.
+    """
     types = [node.op_type for node in nodes]
     scales = [k for k, t in enumerate(types) if t in ("Mul", "Div")]
     shifts = [k for k, t in enumerate(types) if t in ("Add", "Sub")]
-    spelled = bool(scales and shifts) and scales[0] < shifts[-1]
-    return "BatchNormalization" in types or spelled
+    ordered = value.producer() is not None or (scales and shifts and scales[0] < shifts[-1])
+    return "BatchNormalization" in types or bool(scales and shifts and ordered)
 
 
 def _normalized(value: ir.Value) -> bool:

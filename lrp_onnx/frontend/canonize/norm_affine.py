@@ -11,9 +11,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.frontend.canonize.affine import Affine, affine_of, axis_behind
-from lrp_onnx.graph.annotations import CHANGED
-from lrp_onnx.graph.constants import Float, array_of, bypass, sole_reader
+from lrp_onnx.frontend.canonize.affine import Behind
+from lrp_onnx.graph.constants import Float, array_of
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["fold_behind_norms"]
@@ -39,18 +38,14 @@ def _folded(model: ir.Model, norm: ir.Node) -> bool:
     scale, bias = (_parameter(norm, k, size) for k in (1, 2))
     if axis is None or y.shape is None or not isinstance(size, int):
         return False
-    behind = _behind(y, axis, size)
-    if behind is None or scale is None or bias is None:
+    behind, shape = Behind.of(y, axis, size), y.shape
+    if not behind.moves or not behind.total.shift.any() or scale is None or bias is None:
         return False
-    total, absorbed, moves = behind
-    shape = [-1] + [1] * (len(y.shape) - 1 - axis if norm.op_type == "Norm" else 0)
-    _set(model, norm, 1, (scale * total.scale).reshape(shape))
-    _set(model, norm, 2, (bias * total.scale + total.shift).reshape(shape))
-    for node in absorbed:
-        bypass(model, node, next(v for v in node.inputs if v and not v.is_initializer()))
-    for move in moves:
-        if move.inputs[0] is not None:
-            move.inputs[0].meta[CHANGED] = move
+    total = behind.total
+    sizes = [-1] + [1] * (len(shape) - 1 - axis if norm.op_type == "Norm" else 0)
+    _set(model, norm, 1, (scale * total.scale).reshape(sizes))
+    _set(model, norm, 2, (bias * total.scale + total.shift).reshape(sizes))
+    behind.take_out(model)
     return True
 
 
@@ -82,28 +77,3 @@ def _set(model: ir.Model, norm: ir.Node, k: int, array: Float) -> None:
     if k >= len(norm.inputs):
         norm.resize_inputs(k + 1)
     norm.replace_input_with(k, build.constant(array, x.dtype, {1: "scale", 2: "bias"}[k]))
-
-
-def _behind(
-    y: ir.Value, axis: int, size: int
-) -> tuple[Affine, list[ir.Node], list[ir.Node]] | None:
-    """The map of the channels, the nodes that it is made of, and the moves in front of them; None
-    where nothing shifts behind moves.
-    """
-    total, absorbed = Affine.identity(size), list[ir.Node]()
-    moves, passed = list[ir.Node](), 0
-    while (reader := sole_reader(y)) is not None:
-        node, position = reader
-        step = affine_of(node, position, axis, size)
-        if step is not None:
-            total = total.then(step)
-            absorbed.append(node)
-            passed = len(moves)
-        else:
-            moved = axis_behind(node, position, axis)
-            if moved is None:
-                break
-            axis = moved
-            moves.append(node)
-        y = node.outputs[0]
-    return (total, absorbed, moves[:passed]) if passed and total.shift.any() else None
