@@ -178,4 +178,4 @@ def _first_accepted(
         if all(np.size(value) for value in outputs.values()):
             return feeds, outputs
         reason = reason or "an output is empty"
-    return f"the model accepts no made-up input ({reason})"
+    return f"the model accepts no made-up input ({reason or 'it is too large'})"

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from lrp_onnx.errors import ModelError
 from lrp_onnx.graph.annotations import VERSION
 from lrp_onnx.graph.map_outputs import deserialized
+from lrp_onnx.graph.node_claims import check_claims, write_out
 from lrp_onnx.graph.small_model import SMALL, in_small
 from lrp_onnx.graph.sparse import without_sparse
 
@@ -122,13 +123,15 @@ def _from_proto(proto: onnx.ModelProto, name: str, path: Path | None) -> ir.Mode
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise ModelError(f"{name} is not a valid ONNX model: {e}. Export it again.") from e
     _check_ends(model.graph, name)
-    _check_axes(model, name)
+    check_claims(model, name)
     _open_unknown(model.graph)
     _name_domains(model)
     folder = None if path is None else path.resolve().parent
     for tensor in _tensors(model.graph):
         if isinstance(tensor, ir.ExternalTensor):
             _check_external(tensor, name, folder)
+        else:
+            _check_length(tensor, name)
     if folder is not None:
         ir.external_data.set_base_dir(model.graph, folder)
         _read_small(model.graph)
@@ -146,33 +149,6 @@ def _check_ends(graph: ir.Graph, name: str) -> None:
             )
 
 
-MOST_AXES = 64
-"""No runtime has tensors of more."""
-
-
-def _check_axes(model: ir.Model, name: str) -> None:
-    """No axis is a number that no tensor has: some code would count up to it."""
-    graphs: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
-    for graph in graphs:
-        for node in graph.all_nodes():
-            if node.op_type == "GatherND" and node.attributes.get_int("batch_dims", 0) < 0:
-                raise ModelError(  # onnx's inference and the runtime read outside of the shape
-                    f"{name}: node {node.name!r} (GatherND) has batch_dims below 0, which no "
-                    "tensor has. Export the model again."
-                )
-            for key in ("axis", "axes", "batch_axis", "time_axis") if not node.domain else ():
-                attribute = node.attributes.get(key)
-                if attribute is None or attribute.type not in INTEGERS or attribute.is_ref():
-                    continue
-                axes = [attribute.value] if attribute.type == INTEGERS[0] else attribute.value
-                if any(abs(axis) > MOST_AXES for axis in axes):
-                    raise ModelError(
-                        f"{name}: node {node.name!r} ({node.op_type}) has {key} = "
-                        f"{attribute.value}, which no tensor has. Export the model again."
-                    )
-
-
-INTEGERS = (ir.AttributeType.INT, ir.AttributeType.INTS)
 RUNTIME_ONLY = ("SimplifiedLayerNormalization",)
 """Operators that ONNX Runtime adds to the standard's domain."""
 
@@ -187,26 +163,11 @@ def _name_domains(model: ir.Model) -> None:
         for node in graph.all_nodes():
             if node.domain == "ai.onnx":  # the long name of the standard's
                 node.domain = ""
-            _write_out(node)
+            write_out(node)
             if node.op_type in RUNTIME_ONLY and not node.domain:
                 node.domain = "com.microsoft"
             if node.domain.startswith("com.microsoft"):
                 model.graph.opset_imports.setdefault(node.domain, 1)
-
-
-def _write_out(node: ir.Node) -> None:
-    """Write attributes as the runtime reads them, where onnx takes them otherwise."""
-    if node.attributes.get_int("keepdims", 0) not in (0, 1):  # runtimes keep them where it is 1
-        node.attributes["keepdims"] = ir.AttrInt64("keepdims", 0)
-    causal = node.attributes.get_int("is_causal", 0)
-    if causal not in (0, 1):  # the runtime compares the lower half with 1
-        node.attributes["is_causal"] = ir.AttrInt64("is_causal", int(causal % 2**32 == 1))
-    for key in ("transA", "transB"):
-        if node.attributes.get_int(key, 0) not in (0, 1):
-            node.attributes[key] = ir.AttrInt64(key, 1)
-    if node.op_type == "MeanVarianceNormalization" and "axes" not in node.attributes:
-        # onnx's checker does not know the default that its specification has
-        node.attributes["axes"] = ir.AttrInt64s("axes", [0, 2, 3])
 
 
 def _open_unknown(graph: ir.Graph) -> None:
@@ -243,6 +204,19 @@ def _tensors(graph: ir.Graph) -> Iterator[ir.TensorProtocol]:
         for attribute in node.attributes.values():
             if attribute.type == ir.AttributeType.TENSOR:
                 yield attribute.as_tensor()
+
+
+def _check_length(tensor: ir.TensorProtocol, name: str) -> None:
+    """A small tensor has as many elements as its shape says; onnx's checker does not count."""
+    if tensor.nbytes > SMALL:
+        return
+    try:
+        tensor.numpy()
+    except ValueError as e:
+        raise ModelError(
+            f"{name}: tensor {tensor.name!r} has not as many elements as its shape {tensor.shape} "
+            "says. Export the model again."
+        ) from e
 
 
 def _check_external(tensor: ir.ExternalTensor, name: str, folder: Path | None) -> None:

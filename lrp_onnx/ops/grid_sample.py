@@ -46,6 +46,11 @@ def _taps(emit: Emit, node: ir.Node, axis: int) -> tuple[list[Tap], ir.Value | f
     # the grid's last axis counts from the last spatial axis: x, y, z
     along = emit.op("Gather", grid, emit.constant(n - 1 - axis, ir.DataType.INT64), axis=-1)
     flat = emit.op("Flatten", along, axis=1)
+    if grid is not None and grid.dtype not in (
+        None,
+        emit.dtype,
+    ):  # it may be of another type than x
+        flat = emit.op("Cast", flat, to=int(emit.dtype))
     aligned = node.attributes.get_int("align_corners", 0)
     factor = emit.op("Mul", emit.op("Sub", size, 1.0) if aligned else size, 0.5)
     # in the runtime's own order: at halves the last digit decides what the nearest element is
@@ -236,4 +241,7 @@ def _to_grid(
             total = part if total is None else emit.op("Add", total, part)
         columns.append(emit.op("Mul", total, factors[axis]))
     joined = emit.op("Concat", *columns, axis=1)
-    return emit.reshape_like(emit.op("Transpose", joined, perm=[0, 2, 1]), grid)
+    joined = emit.op("Transpose", joined, perm=[0, 2, 1])
+    if grid.dtype is not None and grid.dtype != emit.dtype:
+        joined = emit.op("Cast", joined, to=int(grid.dtype))
+    return emit.reshape_like(joined, grid)

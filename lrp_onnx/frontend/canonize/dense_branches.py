@@ -113,7 +113,7 @@ def _step(node: ir.Node, at: int) -> _Map | None:
     if node.op_type in ("MatMul", "Gemm"):
         return _product(node) if at == 0 else None
     x, constant = node.inputs[at], array_of(node.inputs[1 - at]) if len(node.inputs) == 2 else None
-    if constant is None or x is None or x.shape is None:
+    if constant is None or x is None or not x.shape:
         return None
     step = affine_of(node, at, len(x.shape) - 1, constant.size)
     return None if step is None else _Map(None, step.scale, step.shift)

@@ -23,6 +23,7 @@ from lrp_onnx.frontend.decompose.heads import (
     positions,
     rank_of,
     size_of,
+    size_of_a_head,
     split_heads,
 )
 from lrp_onnx.frontend.decompose.registry import decomposes
@@ -192,7 +193,7 @@ def _separate(build: Build, node: ir.Node) -> tuple[tuple[ir.Value, ...], int]:
         size = known_size(query, 4, "head size")
         parts: list[Value] = list(_unpacked(build, query, 3))
     else:
-        size = known_size(query, 2, "hidden size") // heads
+        size = size_of_a_head(known_size(query, 2, "hidden size"), heads)
         packed = rank_of(key, "key") == 5  # (B, T, N, 2, H)
         parts = [query, *(_unpacked(build, key, 2) if packed else (key, value))]
     biases: Sequence[Value] = [None] * 3

@@ -20,6 +20,7 @@ from lrp_onnx.frontend.decompose.heads import (
     positions,
     repeated,
     size_of,
+    size_of_a_head,
     split_heads,
 )
 from lrp_onnx.frontend.decompose.registry import decomposes
@@ -64,7 +65,7 @@ def group_query_attention(build: Build, node: ir.Node) -> Sequence[Value]:
     query, key, _, past_key, past_value, lengths, total, _, _, ids, bias = inputs
     heads, groups = (node.attributes.get_int(k) for k in ("num_heads", "kv_num_heads"))
     width = known_size(query, 2, "hidden size")
-    size = width // (heads if key is not None else heads + 2 * groups)
+    size = size_of_a_head(width, heads if key is not None else heads + 2 * groups)
     q, k, v = _separate(build, node, heads, groups, size)
     cache = Cache.of(build, query, lengths, total, past_key)
     if node.attributes.get_int("do_rotary", 0):

@@ -31,6 +31,7 @@ __all__ = [
     "rank_of",
     "repeated",
     "size_of",
+    "size_of_a_head",
     "split_heads",
 ]
 
@@ -50,6 +51,13 @@ def known_size(value: Value, axis: int, what: str) -> int:
     if not isinstance(size, int):
         raise UnsupportedError(f"its {what} is unknown. Export the model with that size")
     return size
+
+
+def size_of_a_head(size: int, heads: int | None) -> int:
+    """That of one of so many heads in a hidden size; UnsupportedError where they do not fit."""
+    if not heads or heads < 0 or not size or size % heads:
+        raise UnsupportedError(f"its hidden size {size} is not of {heads} heads. Export it again")
+    return size // heads
 
 
 def size_of(build: Build, value: Value, axis: int) -> ir.Value:

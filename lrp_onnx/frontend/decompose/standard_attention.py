@@ -22,6 +22,7 @@ from lrp_onnx.frontend.decompose.heads import (
     rank_of,
     repeated,
     size_of,
+    size_of_a_head,
     split_heads,
 )
 from lrp_onnx.frontend.decompose.registry import decomposes
@@ -81,7 +82,7 @@ def _separate(build: Build, node: ir.Node) -> tuple[tuple[ir.Value, ...], tuple[
         size = known_size(query, 3, "head size")
         return tuple(v for v in node.inputs[:3] if v is not None), counts, size
     heads, groups = (node.attributes.get_int(f"{k}_num_heads") for k in ("q", "kv"))
-    size = known_size(query, 2, "hidden size") // heads
+    size = size_of_a_head(known_size(query, 2, "hidden size"), heads)
     numbers = (heads, groups, groups)
     parts = [split_heads(build, x, n) for x, n in zip(node.inputs, numbers, strict=False)]
     return tuple(parts), (heads, groups), size
@@ -132,7 +133,8 @@ class Sight:
         if mask is not None and mask.dtype is None:
             raise UnsupportedError("the element type of its mask is unknown")
         if mask is not None and mask.dtype != ir.DataType.BOOL:
-            seen = self.build.op("Greater", mask, self.build.like(float("-inf"), mask))
+            hidden = self.build.op("Equal", mask, self.build.like(float("-inf"), mask))
+            seen = self.build.op("Not", hidden)  # NaN hides nothing: what it meets is NaN
         if self.valid is None:
             return seen
         counts = self.build.op("Unsqueeze", self.valid, self.build.ints(1, 2, 3))

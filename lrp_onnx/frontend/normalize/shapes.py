@@ -92,7 +92,7 @@ def believe_declared(model: ir.Model, declared: Declared) -> None:
         claim = declared.get(value.name)
         if claim is None or value.producer() is None:
             continue
-        computed = list(value.shape or [None] * len(claim))
+        computed = [None] * len(claim) if value.shape is None else list(value.shape)
         if _contradicts(computed, claim, open_sizes):
             names = ["?" if _is_made_up(c, open_sizes) else c for c in computed]
             corrections(model)[value.name] = (
