@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import onnx_ir as ir
 
 from lrp_onnx.answer.inputs import Inputs
+from lrp_onnx.data.picture_scale import odd_scale
 from lrp_onnx.data.preprocess import bounds
 from lrp_onnx.graph.session import Array
 from lrp_onnx.run.explainer import Result
 
-__all__ = ["bad_fits"]
+__all__ = ["bad_fits", "odd_scales"]
 
 SATURATED = 0.9
 """Part of a picture's values at the ends of their range, from which it is hardly a photo."""
@@ -40,6 +42,19 @@ def bad_fits(metadata: Mapping[str, str], result: Result, inputs: Inputs) -> lis
         if y.shape[1] >= FEWEST_CLASSES and top < FLAT * chance:
             warnings += _flat(metadata, y, top, inputs)
     return warnings
+
+
+def odd_scales(model: ir.Model, inputs: Inputs) -> list[str]:
+    """Warnings of pictures whose numbers are far larger or smaller than the network's.
+
+    model: canonized.
+    """
+    values = {value.name: value for value in model.graph.inputs}
+    warnings = []
+    for name, preprocess in inputs.preprocess.items():
+        low, high = bounds(preprocess)
+        warnings.append(odd_scale(values[name], inputs.feeds[name], min(low), max(high)))
+    return [text for text in warnings if text]
 
 
 def _flat(metadata: Mapping[str, str], y: Array, top: float, inputs: Inputs) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lrp_onnx.answer.class_names import Labels, known_names
 from lrp_onnx.answer.destination import Destination
+from lrp_onnx.answer.fit import odd_scales
 from lrp_onnx.answer.given_target import KINDS, read_target, target_and_value
 from lrp_onnx.answer.inputs import Inputs, Reader, read_inputs, with_baselines
 from lrp_onnx.answer.results import maps_as_arrays
@@ -119,6 +120,8 @@ def open_model(
     options = with_baselines(options, loaded.model, preprocess)
     options = replace(options, conditions=tuple(conditions), relevance_at=(*asked, *listed))
     prepared = prepare(loaded, options, inputs.ranges)
+    for text in odd_scales(loaded.model, inputs):
+        warn(text)
     assignment = prepared.assignment
     # relevance at the output is what it started with
     start = [str(a.output.name) for a in assignment.each] if assignment.method.rules else []

@@ -49,8 +49,10 @@ ROUGH = 0.05
 """Part of it that the gradients at the steps may be off by before they are made complete."""
 AGAINST = 0.1
 """Part of what is explained beyond which a sum of relevance of the other sign is told."""
-OVER = 10
-"""So many times what is explained a sum of relevance of its sign may be."""
+OVER = 5
+"""So many times what is explained a sum of relevance of its sign may be: of 34 real models 3.8 was
+the most, and a trained LSTM has 6.9 under epsilon, where integrated gradients say something else.
+"""
 HALF = 0.05
 """Part of max|R| that float16 may change it by."""
 ROUNDED = 32

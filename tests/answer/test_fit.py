@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
+from commands import run_command, write
+from models import network
+from PIL import Image
 
 from lrp_onnx.answer.fit import bad_fits
 from lrp_onnx.answer.inputs import Inputs
 from lrp_onnx.data.implied import implied_preprocess
+from lrp_onnx.data.picture_scale import odd_scale
 from lrp_onnx.data.preprocess import PRESETS
 from lrp_onnx.run.explainer import Result
 
@@ -57,3 +65,56 @@ def test_metadata_tell_how_pictures_are_prepared() -> None:
     assert fixed is not None
     assert fixed.size is None
     assert implied_preprocess(value, {}) is None
+
+
+def first_layer(body: str, w: np.ndarray, b: np.ndarray | None) -> ir.Value:
+    """The input of a small model that begins with `body`."""
+    graph = onnx.parser.parse_graph(f"g (float[1,3,16,16] x) => (float y) {{ {body} }}")
+    for name, value in {"w": w, "b": b}.items():
+        if value is not None:
+            graph.initializer.append(onnx.numpy_helper.from_array(value.astype(np.float32), name))
+    opsets = [onnx.helper.make_opsetid("", 18)]
+    model = ir.from_proto(onnx.helper.make_model(graph, opset_imports=opsets))
+    return model.graph.inputs[0]
+
+
+WEIGHT = RNG.standard_normal((8, 3, 3, 3))
+PIXELS = RNG.integers(0, 256, (1, 3, 16, 16)).astype(np.float32)
+CONV = "y = Conv(x, w, b)"
+SCALES = {
+    "as it wants": (CONV, WEIGHT, PIXELS / 255, ""),
+    "pixels": (CONV, WEIGHT, PIXELS, "far larger .* try --preprocess imagenet, inception or unit"),
+    "no pixels": (CONV, WEIGHT / 255, PIXELS / 255, "far smaller .* try --preprocess byte"),
+    "pixels that it wants": (CONV, WEIGHT / 255, PIXELS, ""),
+    "behind a border": (f"t = Cast<to=1>(x) {CONV.replace('x', 't')}", WEIGHT, PIXELS, "larger"),
+    "channels last": (
+        f"t = Transpose<perm=[0,3,1,2]>(x) {CONV.replace('x', 't')}", WEIGHT,
+        PIXELS.transpose(0, 2, 3, 1), "larger",
+    ),
+    "hardly any details": (CONV, WEIGHT, np.full_like(PIXELS, 7.0), ""),
+    "few channels": (CONV, WEIGHT[:7], PIXELS, ""),
+    "no biases": ("y = Conv(x, w)", WEIGHT, PIXELS, ""),
+    "another layer": ("y = Relu(x)", WEIGHT, PIXELS, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "w", "x", "said"), SCALES.values(), ids=SCALES)
+def test_numbers_of_another_size_than_the_network_s(
+    body: str, w: np.ndarray, x: np.ndarray, said: str
+) -> None:
+    bias = RNG.standard_normal(len(w)) if "b)" in body else None
+    told = odd_scale(first_layer(body, w, bias), x, 0.0, float(max(x.max(), 1)))
+    assert bool(told) == bool(said)
+    assert re.search(said, told)
+
+
+def test_explain_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = {"w": WEIGHT, "b": RNG.standard_normal(8), "v": (8, 4)}
+    body = "z = Conv(x, w, b) h = Relu(z) m = GlobalAveragePool(h) f = Flatten(m) y = MatMul(f, v)"
+    write(tmp_path / "m.onnx", network(body, PIXELS.shape, **weights))
+    Image.fromarray(PIXELS[0].transpose(1, 2, 0).astype(np.uint8)).save(tmp_path / "p.png")
+    for preset, told in (("byte", True), ("unit", False)):
+        asked = ("--preprocess", preset, "-o", str(tmp_path / "why.npz"))
+        done = run_command(capsys, str(tmp_path / "m.onnx"), str(tmp_path / "p.png"), *asked)
+        assert done.status == 0
+        assert ("try --preprocess imagenet, inception or unit" in done.err) == told

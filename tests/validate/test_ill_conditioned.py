@@ -59,6 +59,7 @@ SUMS = {
     0.1: "",
     2.5: "sums to -2.5 where 0.5 is explained: its sign is against",
     3.2: "sums to -3.2 where -0.2 is explained: that is 16 times as much",
+    3.5: "sums to -3.5 where -0.5 is explained: that is 7 times as much",
     4: "",
 }
 """By the input, what is said."""
