@@ -16,7 +16,9 @@ import onnx_ir as ir
 __all__ = [
     "ACTIVATION",
     "ADDED",
+    "AGAIN",
     "AUDIT",
+    "BACKWARD_OF",
     "BASELINE",
     "CELL",
     "CHANGED",
@@ -54,6 +56,7 @@ __all__ = [
     "SAMPLES",
     "SOURCE",
     "SOURCE_SHA256",
+    "STACKED_FROM",
     "START",
     "STARTS_AT",
     "STEPS",
@@ -135,6 +138,12 @@ EXPLAINED = "lrp.explained"
 # meta of a node or value
 ADDED = "lrp.added"
 """On an input that the compiler added."""
+AGAIN = "lrp.again"
+"""On a node that the backward of a body recomputes: the body's own."""
+BACKWARD_OF = "lrp.backward_of"
+"""On the Scan that walks a Scan back: that one."""
+STACKED_FROM = "lrp.stacked_from"
+"""On a Scan or Loop: the first of the outputs that the compiler added."""
 CHANGED = "lrp.changed"
 """On a tensor of the canonical view that is another than the model's of that name: the node that
 moves its elements into one of the model's tensors, or True.

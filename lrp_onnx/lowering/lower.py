@@ -20,6 +20,7 @@ from lrp_onnx.lowering.elementwise import (
     side,
     stabilize,
 )
+from lrp_onnx.lowering.hand_over import hand_over, trim
 from lrp_onnx.lowering.linear import linear_sum, linear_vjp
 from lrp_onnx.lowering.norms import spell_group_norm, spell_norm
 
@@ -45,6 +46,10 @@ def lower(model: ir.Model, emit: Emit) -> None:
         graph = node.graph
         if node.domain == DIALECT and isinstance(graph, ir.Graph) and node.op_type != "Product":
             LOWERINGS[node.op_type](graph, node)
+    remove_unused(model)
+    hand_over(emit)
+    remove_unused(model)
+    trim(model.graph)
     remove_unused(model)
     common.NameFixPass()(model)  # a copy may be named like what is emitted on its behalf
     renumber(model.graph, "lrp")

@@ -6,8 +6,8 @@ Scan and Loop: a Scan in the opposite direction.  The forward keeps what each it
 (its carried values) as further outputs; iteration t of the backward, t = T-1 … 0, recomputes the
 forward iteration from them and walks it back.  It carries the relevance of the carried values and
 adds up that of what the body captures; the relevance of what the forward reads slice by slice is
-written slice by slice.  Nothing is kept between iterations but the carried values, and the number
-of iterations may be anything; a Loop's 0 too.
+written slice by slice.  Nothing is kept between iterations but the carried values and what
+`lowering/hand_over.py` adds, and the number of iterations may be anything; a Loop's 0 too.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import onnx_ir as ir
 from lrp_onnx.analysis.step import Body, Step
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph import subgraphs
-from lrp_onnx.graph.annotations import provenance
+from lrp_onnx.graph.annotations import AGAIN, BACKWARD_OF, provenance
 from lrp_onnx.graph.appending import append_node
 from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, compute_dtype
 from lrp_onnx.graph.clone import paired
 from lrp_onnx.graph.names import tensor_name
+from lrp_onnx.graph.stacked_outputs import stacked_outputs
 from lrp_onnx.graph.subgraphs import ports_of
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.propagation.body_conservation import BodyAccount, untaken
@@ -86,6 +87,7 @@ def _copied(emit: Emit, body: Body, nodes: Sequence[Assigned]) -> Copy:
     for node, copied in twins.items():
         copied.name = f"{emit.fresh('lrp/again')}/{node.name}"
         copied.metadata_props.update(provenance(emit.source, "recomputed"))
+        copied.meta[AGAIN] = node
     return Copy(graph, values, tuple(moved(site, values, twins) for site in nodes))
 
 
@@ -220,6 +222,8 @@ def _scan_backward(
     emit.at(node, site.rule.name)
     append = _append_if_any if node.op_type == "Loop" else _append_scan
     returned = append(emit, saved, outer, attributes, targets)
+    if node.op_type == "Scan" and emit.optimize and (back := returned[0].producer()) is not None:
+        back.meta[BACKWARD_OF] = node
     receivers = set(site.step.receivers())
     if account is not None:
         (account.booked,) = [r for v, r in zip(targets, returned, strict=True) if v in before]
@@ -285,26 +289,7 @@ def _require_steady(node: ir.Node, body: Body) -> None:
 
 def _saved(emit: Emit, node: ir.Node, body: ir.Graph, positions: Sequence[int]) -> list[ir.Value]:
     """Further outputs of the forward: what each iteration began with, along a new first axis."""
-    first = len(node.outputs)
-    node.resize_outputs(first + len(positions))
-    saved = list(node.outputs[first:])
-    for k, value in zip(positions, saved, strict=True):
-        source = body.inputs[k]
-        name = emit.fresh("lrp/kept")
-        same = ir.Value(name=emit.fresh("lrp"), shape=source.shape, type=source.type)
-        append_node(body, "Identity", [source], [same], name)
-        body.outputs.append(same)
-        value.name, value.type = emit.fresh("lrp"), source.type
-    _extend_directions(node, len(positions))
-    return saved
-
-
-def _extend_directions(node: ir.Node, more: int) -> None:
-    """Axis 0 in the order of the iterations for the further outputs of a Scan."""
-    for name in ("scan_output_axes", "scan_output_directions"):
-        if name in node.attributes:
-            old = list(node.attributes[name].as_ints())
-            node.attributes[name] = ir.AttrInt64s(name, [*old, *[0] * more])
+    return stacked_outputs(emit, node, body, [body.inputs[k] for k in positions])
 
 
 def _add(emit: Emit, start: dict[ir.Value, ir.Value], value: ir.Value, r: ir.Value) -> None:

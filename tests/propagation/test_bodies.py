@@ -67,6 +67,14 @@ ROWS = [
         "(h0, xs)  axes = Constant<value_ints=[2]>() m = ReduceMean<keepdims=0>(ys, axes)"
         " out = MatMul(m, v) }",
         {"xs": (2, 3, 3), "h0": (2, 4)}),
+    Row("Scan-growing",
+        f"g (double[N,3] m, double[N,4] h0, int64[T] ks) => ({OUT}) {{"
+        " hn = Scan<num_scan_inputs=1, body = step (double[N,4] h, int64 k) => (double[N,4] ho) {"
+        " zero = Constant<value_ints=[0]>() one = Constant<value_ints=[1]>() e = Reshape(k, one)"
+        " s = Slice(m, zero, e, zero)  p = MatMul(s, w)  a = Tanh(p)"
+        " t = ReduceSum<keepdims=1>(a, zero)  q = MatMul(h, u)  r = Add(q, t)"
+        " ho = Tanh(r) }>(h0, ks) out = MatMul(hn, v) }",
+        {"m": (3, 3), "h0": (3, 4)}, {"ks": np.array([1, 3, 2])}),
     Row("Scan-constant-state",
         f"g (double[T,2,3] xs, double[4,4] m) => ({OUT}) {{"
         " shape = Constant<value_ints=[2,4]>() zero = ConstantOfShape"

@@ -4,7 +4,8 @@ forward as before.
 A gate's factor is marked, so that relevance goes to the signal that it lets through (Arras et al.
 2017, section 3; 2019, section 4): Rg, the part that c_t has from i·g, goes through the g rows of
 the weights to x_t and h_{t-1}, over the whole pre-activation with its bias; i, f, o, z and r get
-none.  So the rows of all gates may stand in one Gemm on [x_t, h_{t-1}].
+none.  So the rows of the gates stand in one Gemm on [x_t, h_{t-1}], and those of g in another,
+through which alone the backward goes.
 
 Gate order as in ONNX: i, o, f, c (LSTM), z, r, h (GRU).  Spec: ONNX LSTM-14, GRU-14, RNN-14.
 """
@@ -101,7 +102,8 @@ def _gated(build: Build, gate: Value, signal: Value) -> Value:
 
 
 def _lstm(cell: Cell) -> Step:
-    weight, bias = cell.weight(0, 4), cell.bias(0, 4)
+    gates, gates_bias = cell.weight(0, 3), cell.bias(0, 3)
+    signal, signal_bias = cell.weight(3, 4), cell.bias(3, 4)
     p = cell.input(7)
     peepholes = None if p is None else cell.own(p)
     looks = None if peepholes is None else [cell.rows(peepholes, k, k + 1) for k in range(3)]
@@ -110,8 +112,10 @@ def _lstm(cell: Cell) -> Step:
 
     def step(body: Build, x: Value, states: list[Value]) -> list[Value]:
         before, c = states
-        z = body.op("Gemm", body.op("Concat", x, before, axis=1), weight, bias, transB=1)
-        i_pre, o_pre, f_pre, g_pre = body.outputs("Split", 4, z, axis=1, num_outputs=4)
+        both = body.op("Concat", x, before, axis=1)
+        z = body.op("Gemm", both, gates, gates_bias, transB=1)
+        g_pre = body.op("Gemm", both, signal, signal_bias, transB=1)
+        i_pre, o_pre, f_pre = body.outputs("Split", 3, z, axis=1, num_outputs=3)
         if looks is not None:
             i_pre = body.op("Add", i_pre, body.op("Mul", looks[0], c))
             f_pre = body.op("Add", f_pre, body.op("Mul", looks[2], c))
@@ -252,7 +256,7 @@ def _scan(cell: Cell, step: Step, count: int) -> list[Value]:
         going = body.op("Unsqueeze", body.op("Less", t, lengths), body.ints(1))
         after = [body.op("Where", going, a, s) for a, s in zip(after, states, strict=True)]
         y = body.op("Where", going, y, body.like(0.0, cell.x))
-    outputs = [body.op("Identity", value) for value in (*after, y)]
+    outputs = [*after, body.op("Identity", y) if y in after else y]
     for value in outputs:
         value.type = kind
     graph = ir.Graph(
