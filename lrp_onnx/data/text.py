@@ -12,17 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from lrp_onnx.data.sentencepiece import read_pieces
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.session import Array, Wanted
 
 __all__ = ["Text", "Tokenizer", "Word", "find_tokenizer", "no_tokenizer", "text_inputs"]
 
-FILES = ("tokenizer.json", "vocab.txt")
-"""What a tokenizer's file is called beside a model."""
-PIECES = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
-"""What SentencePiece's file is called there: it does not hold which ids a model shifts, or which
-marks it puts around a text, so that it alone makes no tokenizer.
-"""
+FILES = ("tokenizer.json", "vocab.txt", *(f"{n}.model" for n in ("spiece", "spm", "tokenizer")),
+         "sentencepiece.bpe.model")  # fmt: skip
+"""What a tokenizer's file is called beside a model, the one that says most first."""
 MAKE_JSON = (
     "transformers makes tokenizer.json of the folder that the model was trained with: python -c "
     "\"from transformers import AutoTokenizer as T; T.from_pretrained('.').save_pretrained('.')\""
@@ -109,21 +107,14 @@ def find_tokenizer(model: Path) -> Path | None:
 
 def no_tokenizer(model: Path) -> str:
     """What is said of a text where no tokenizer lies beside the model."""
-    folder = model.absolute().parent
-    pieces = next((name for name in PIECES if (folder / name).is_file()), None)
-    if pieces is None:
-        return (
-            f"a text is given, and beside '{model}' there is no tokenizer.json or vocab.txt. Give "
-            "the one that the model was trained with: --tokenizer FILE."
-        )
     return (
-        f"a text is given, and beside '{model}' there is '{pieces}' alone, which does not say "
-        f"which ids the model has for its pieces. {MAKE_JSON}."
+        f"a text is given, and beside '{model}' there is no tokenizer.json or vocab.txt. Give "
+        "the one that the model was trained with: --tokenizer FILE."
     )
 
 
 class Tokenizer:
-    """What makes tokens of a text, from tokenizer.json or vocab.txt.
+    """What makes tokens of a text, from tokenizer.json, vocab.txt or SentencePiece's .model.
 
     Raises InputError where the file cannot be read, or the package tokenizers is not installed.
     """
@@ -141,7 +132,7 @@ class Tokenizer:
             ) from error
         try:
             self.tokenizer = _read(tokenizers, self.path)
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit, InputError):
             raise
         except BaseException as error:  # for a file it cannot read plain ones, or Rust's panics
             fact = " ".join(str(error).split())
@@ -202,7 +193,7 @@ def _padded(values: Sequence[int], size: int, filler: int) -> list[int]:
 
 def _read(tokenizers: Any, path: Path) -> Any:
     if path.suffix == ".model":
-        raise ValueError("SentencePiece does not say which ids a model has for its pieces")
+        return read_pieces(path)
     if path.suffix == ".json":
         return tokenizers.Tokenizer.from_file(str(path))
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -214,6 +205,7 @@ def _words(encoding: Any, text: str) -> list[Word]:
     """The tokens in words; those that stand for no part of the text, such as [CLS], alone."""
     words: list[Word] = []
     last: tuple[int | None, int] = None, 0
+    began = 0
     numbers = zip(encoding.word_ids, encoding.offsets, encoding.tokens, strict=True)
     for place, (number, (begin, end), token) in enumerate(numbers):
         if number is None:
@@ -223,9 +215,10 @@ def _words(encoding: Any, text: str) -> list[Word]:
         piece, joined = text[begin:end], begin == last[1] and last[0] is not None
         inside = joined and bool({piece.strip()[:1], text[begin - 1 : begin]} & JOINTS)
         if last[0] is not None and (number == last[0] or inside):
-            before = words.pop()
-            words.append(Word(before.text + piece, before.start, place + 1, before.is_apart))
+            before, whole = words.pop(), text[began:end].strip() or token
+            words.append(Word(whole, before.start, place + 1, before.is_apart))
         else:
+            began = begin
             is_apart = not joined or piece[:1].isspace()
             words.append(Word(piece.strip() or token, place, place + 1, is_apart))
         last = number, end
