@@ -49,6 +49,8 @@ def _quotient(emit: Emit, relevance: Relevance, z: ir.Value, epsilon: float) -> 
     """R / stabilize(z), by what is known of R where z is 0 or negative."""
     if relevance.factor is None:
         return ratio(emit, relevance.coefficient, z, epsilon)
+    if not epsilon:
+        return _exact(emit, relevance, z)
     if relevance.is_of(z) or relevance.is_of_relu(z):
         return _own_share(emit, relevance, epsilon)
     if (gate := relevance.gate_of(z)) is not None:
@@ -64,6 +66,17 @@ def _quotient(emit: Emit, relevance: Relevance, z: ir.Value, epsilon: float) -> 
         share = divide(emit, relevance.factor, add(emit, absolute(emit, z), epsilon))
     else:
         share = ratio(emit, relevance.factor, z, epsilon)
+    return tensor(multiply(emit, c, share))
+
+
+def _exact(emit: Emit, relevance: Relevance, z: ir.Value) -> ir.Value:
+    """R / z: c for R = z·c, g·c for R = z·g·c; else 0 where z is."""
+    c = late(emit, relevance.coefficient)
+    if relevance.is_of(z):
+        return c
+    gate = relevance.gate_of(z)
+    assert relevance.factor is not None
+    share = ratio(emit, relevance.factor, z, 0.0) if gate is None else gate
     return tensor(multiply(emit, c, share))
 
 

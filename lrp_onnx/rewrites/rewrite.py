@@ -74,11 +74,17 @@ class Match:
 
     @cached_property
     def layer(self) -> Layer:
+        """The node as a linear layer, under a stabilizer that is a number above 0."""
+        if self.stabilized.values.get("epsilon", EPSILON) == 0.0:
+            raise DoesNotApply("epsilon is 0")
+        return self.stabilized
+
+    @cached_property
+    def stabilized(self) -> Layer:
         """The node as a linear layer, under a stabilizer that is a number."""
         layer = layer_of(self.emit, self.site)
-        epsilon = layer.values.get("epsilon", EPSILON)
-        if not isinstance(epsilon, float) or not epsilon:
-            raise DoesNotApply("epsilon is 0 or depends on z")
+        if not isinstance(layer.values.get("epsilon", EPSILON), float):
+            raise DoesNotApply("epsilon depends on z")
         if layer.node.outputs[0].dtype in HALF:
             raise DoesNotApply("z is in half precision")
         return layer
@@ -86,7 +92,7 @@ class Match:
     @property
     def epsilon(self) -> float:
         """The stabilizer."""
-        epsilon = self.layer.values.get("epsilon", EPSILON)
+        epsilon = self.stabilized.values.get("epsilon", EPSILON)
         assert isinstance(epsilon, float)
         return epsilon
 
@@ -121,7 +127,7 @@ def own_output_of(match: Match) -> Propagated:
     """See `own_output`."""
     if not own_output.is_unmodified(match.site):
         raise DoesNotApply("the rule changes x, w or b")
-    parts = (match.emit, match.site, match.layer, match.relevance, match.epsilon)
+    parts = (match.emit, match.site, match.stabilized, match.relevance, match.epsilon)
     return own_output.by_own_output(*parts)
 
 

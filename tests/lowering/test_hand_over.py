@@ -40,7 +40,9 @@ def test_relevance_is_that_of_what_is_computed_again(model, options, monkeypatch
     again = lrp_onnx.compile(model, **options).model
     far = run(again, X)
     assert np.array_equal(near["y"], far["y"])
+    plain = run(lrp_onnx.compile(model, **options, optimize=False).model, X)
     assert_close(near["x_relevance"], far["x_relevance"])
+    assert_close(near["x_relevance"], plain["x_relevance"])
     assert products(bodies(again)[1]) > products(bodies(again)[0])
 
 
@@ -56,6 +58,28 @@ def test_the_backward_has_the_products_of_relevance_alone():
     assert {v.name for v in forward.output} <= {n for node in forward.node for n in node.output}
     copies = [node for node in backward.node if node.op_type == "Identity"]
     assert not any(node.input[0] in made for node in copies)
+
+
+def test_a_part_of_a_sum_is_not_divided_by_what_it_was_multiplied_with():
+    """W·x and R·h of a GRU get what the sum gave them, z · c or r · z · c: R / z needs no zeros."""
+    _, backward = bodies(lrp_onnx.compile(GRU, "epsilon").model)
+    kinds = [node.op_type for node in backward.node]
+    assert "Equal" not in kinds
+    assert kinds.count("Div") == 2
+
+
+def test_without_an_epsilon_a_multiple_of_z_is_not_divided():
+    model = network("z = MatMul(x, w) k = MatMul(z, u) y = MatMul(k, v)",
+                    ("N", 4), w=(4, 5), u=(5, 3), v=(3, 2))  # fmt: skip
+    feeds = {"x": np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)}
+    zero = {"parameters": {"epsilon": 0}}
+    short, plain = (
+        lrp_onnx.compile(model, "epsilon", optimize=optimize, **zero).model
+        for optimize in (True, False)
+    )
+    assert_close(*(run(m, feeds)["x_relevance"] for m in (short, plain)))
+    divisions = ([n.op_type for n in m.graph.node].count("Div") for m in (short, plain))
+    assert tuple(divisions) == (1, 3)  # what relevance starts with is no product yet
 
 
 def test_every_further_output_is_read():

@@ -93,6 +93,10 @@ RELATIVE = ("epsilon", {"epsilon": partial(relative, 0.25)})
 HUNDREDTH = ("epsilon", {"epsilon": partial(relative, 0.01)})
 ALPHA2, ALPHA1 = ("alpha-beta", {"beta": 1.0}), ("alpha-beta", {"beta": 0.0})
 CONVOLUTIONS = ("Conv", "ConvTranspose")
+ACTS_AS = {"c5": "Gemm", "d1": "Conv"}
+"""Layers at each place alone: a convolution with one place is dense, a product next to windows over
+the same places a convolution.
+"""
 RECIPES = {
     "epsilon-gamma-box": Recipe(GAMMA, EPSILON, ZBOX, CONVOLUTIONS),
     "epsilon-plus": Recipe(ZPLUS, EPSILON),
@@ -129,9 +133,9 @@ def rules_of(composite: str, model: onnx.ModelProto) -> dict[str, oracle.Rule]:
         return {**gradient, "Relu": (PLAIN[composite], {})}
     recipe = RECIPES[composite]
     nodes = [node for node in model.graph.node if node.op_type in LINEAR]
-    rules = {n.name: recipe.conv if n.op_type in CONVOLUTIONS else recipe.dense for n in nodes}
+    rules = {n.name: recipe.conv if kind(n) in CONVOLUTIONS else recipe.dense for n in nodes}
     if recipe.first:
-        sought = [n for n in nodes if n.op_type in recipe.first_of]
+        sought = [n for n in nodes if kind(n) in recipe.first_of]
         names = {n.name for n in sought}
         rules |= {n.name: recipe.first for n in sought if not ancestors(model, n) & names}
     if recipe.graded:
@@ -139,6 +143,11 @@ def rules_of(composite: str, model: onnx.ModelProto) -> dict[str, oracle.Rule]:
     if composite == "montavon-vgg16":
         rules["MaxPool"] = ("average", {})
     return rules
+
+
+def kind(node: onnx.NodeProto) -> str:
+    """The operator that a layer acts as."""
+    return ACTS_AS.get(node.name, node.op_type)
 
 
 def graded(
@@ -156,7 +165,7 @@ def graded(
         depth = levels[node.name] / deepest
         if depth == 1:
             changed[node.name] = RELATIVE
-        elif node.op_type in CONVOLUTIONS and rules[node.name] is RELATIVE and depth <= 0.67:
+        elif kind(node) in CONVOLUTIONS and rules[node.name] is RELATIVE and depth <= 0.67:
             changed[node.name] = ("gamma", {"gamma": gammas[depth > 0.33]})
     return changed
 
