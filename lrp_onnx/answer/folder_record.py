@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,8 @@ class FolderRecord:
         told = [
             {
                 "about": part.about,
-                "samples": [asdict(sample) for sample in part.samples],
+                # a box is in the picture already
+                "samples": [asdict(replace(sample, detection=None)) for sample in part.samples],
                 "drawn": part.drawn,
                 "thumbnail": base64.b64encode(part.thumbnail).decode("ascii"),
                 "rows": list(part.rows),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run_command, write
 from head_models import Row, drawn, model_of
 
 import lrp_onnx
@@ -16,6 +18,7 @@ from lrp_onnx.options import PictureOptions
 from lrp_onnx.visual.drawing import Drawing
 from lrp_onnx.visual.panel import Box
 
+Capture = pytest.CaptureFixture[str]
 HEIGHT, WIDTH = 40, 80
 RNG = np.random.default_rng(0)
 ROWS, COLUMNS = (grid.ravel() for grid in np.mgrid[2:40:4, 2:80:4])
@@ -122,13 +125,29 @@ def test_classes_of_one_picture_have_their_own_boxes() -> None:
     assert len(own.page().placed) == 6  # with the color bar
 
 
+ROW = Row(
+    "m0 = Conv(x, v0, b0) m1 = Conv(x, v1) b = Reshape(m0, f4) s = Sigmoid(m1) "
+    "p = Reshape(s, f3) y = Concat<axis=1>(b, p)",
+    weights={"v0": np.zeros((4, 3, 1, 1)), "b0": np.array([3.0, 4.0, 2.0, 2.0]),
+             "v1": (3, 3, 1, 1), "f4": [0, 4, -1], "f3": [0, 3, -1]},
+)  # fmt: skip
+
+
+def test_a_folder_of_detections_goes_on_where_it_was(tmp_path: Path, capsys: Capture) -> None:
+    write(tmp_path / "m.onnx", model_of(ROW))
+    (tmp_path / "photos").mkdir()
+    np.save(tmp_path / "photos" / "a.npy", drawn(ROW))
+    for times in range(2):
+        asked = ("m.onnx", "photos", "-o", "why/", "--format", "html")
+        with contextlib.chdir(tmp_path):
+            done = run_command(capsys, *asked)
+        assert done.status == 0, done.err
+        np.save(tmp_path / "photos" / f"{times}.npy", drawn(ROW))
+    assert {path.stem for path in (tmp_path / "why").glob("*.html")} == {"0", "a", "index"}
+
+
 def test_explain_draws_the_box_of_the_largest_score(tmp_path: Path) -> None:
-    row = Row(
-        "m0 = Conv(x, v0, b0) m1 = Conv(x, v1) b = Reshape(m0, f4) s = Sigmoid(m1) "
-        "p = Reshape(s, f3) y = Concat<axis=1>(b, p)",
-        weights={"v0": np.zeros((4, 3, 1, 1)), "b0": np.array([3.0, 4.0, 2.0, 2.0]),
-                 "v1": (3, 3, 1, 1), "f4": [0, 4, -1], "f3": [0, 3, -1]},
-    )  # fmt: skip
+    row = ROW
     why = lrp_onnx.explain(model_of(row), drawn(row), labels=["cat", "dog", "cow"])
     why.save(tmp_path / "why.html")
     page = (tmp_path / "why.html").read_text(encoding="utf-8")
