@@ -1,5 +1,6 @@
 """Whether a run of a model is known to be short: every size is known or has a name, and few
-products are formed.  What is not known to be short is run under a limit.
+products are formed.  What is not known to be short, or may break a kernel down, is run under a
+limit, in a process of its own.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ def _products(graph: ir.Graph) -> int | None:
         sizes = [_elements(v) for v in node.outputs if v.uses() or v.is_graph_output()]
         if any(size is None or size > MOST_ELEMENTS for size in sizes):
             return None
+        if any(0 in _sizes(v) for v in (*node.inputs, *node.outputs)):
+            return None  # kernels divide by sizes, which ends the process
         each = _each(node)
         if each is None:
             return None

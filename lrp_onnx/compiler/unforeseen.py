@@ -7,19 +7,21 @@ names the node at which it came up.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
-from lrp_onnx.data.samples import random_feeds
+from lrp_onnx.compiler.judge import Judge, judge
+from lrp_onnx.data.samples import random_feeds, wanted_by
 from lrp_onnx.errors import CheckError, InputError, InternalError, LrpError, ModelError
 from lrp_onnx.graph.limits import Budget, OverBudget, limited
 from lrp_onnx.graph.model_file import Source, load
 from lrp_onnx.graph.names import name_of
-from lrp_onnx.graph.session import CPU, Runtime, runtime_form
+from lrp_onnx.graph.session import CPU, Array, Runtime, runtime_form
 from lrp_onnx.graph.small_model import in_small
 from lrp_onnx.plain import paragraph
 
@@ -109,19 +111,40 @@ LACKS_KERNEL = "Could not find an implementation"
 
 
 def refusal_of(form: str | bytes) -> str | None:
-    """What ONNX Runtime says against a model, or against all input that is made up for it; None
-    where it says nothing, or only lacks a kernel.
+    """What ONNX Runtime, or where it lacks a kernel onnx's reference evaluator, says against a
+    model, or against all input that is made up for it; None where it says nothing.
     """
     try:
-        runtime = Runtime(form, [CPU], plain=True)
+        runtime: Judge = Runtime(form, [CPU], plain=True)
     except ModelError as e:
-        return None if LACKS_KERNEL in str(e) else str(e)
-    reason = None
-    for feeds in random_feeds(runtime.inputs):
+        if LACKS_KERNEL not in str(e):
+            return str(e)
         try:
-            runtime.run(feeds)
+            runtime = judge(form)
+        except ModelError:
+            return None
+    try:
+        candidates = random_feeds(wanted_by(load(form)))
+    except TypeError:
+        return None
+    reason = None
+    for feeds in candidates:
+        try:
+            outputs = runtime.run(feeds)
         except InputError as e:
             reason = reason or str(e)
         else:
-            return None
+            return _false_claim(runtime, outputs) if isinstance(runtime, Runtime) else None
     return reason
+
+
+def _false_claim(runtime: Runtime, outputs: Mapping[str, Array]) -> str | None:
+    """An output that has another shape than the model declares."""
+    for value in runtime.session.get_outputs():
+        claim, shape = value.shape, list(np.shape(outputs[value.name]))
+        pairs = list(zip(claim or shape, shape, strict=False))
+        if claim is not None and (
+            len(claim) != len(shape) or any(isinstance(c, int) and c != n for c, n in pairs)
+        ):
+            return f"output {value.name!r} is declared as {claim}, and a run gives {shape}"
+    return None

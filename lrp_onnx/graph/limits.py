@@ -12,6 +12,7 @@ import atexit
 import contextlib
 import os
 import pickle
+import signal
 import struct
 import subprocess
 import sys
@@ -119,8 +120,7 @@ def limited(
         helper.end()
         raise
     if answer is None:
-        helper.end()
-        raise budget.over(step)
+        raise _broken(step, helper) or budget.over(step)
     IDLE.append(helper)
     done, value = answer
     if done:
@@ -128,6 +128,25 @@ def limited(
     if isinstance(value, MemoryError):
         raise budget.over(step) from value
     raise value
+
+
+def _broken(step: str, helper: _Helper) -> OverBudget | None:
+    """The error where a library broke its process down by itself, which is ended in any case."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        helper.process.wait(1)
+    status = helper.process.returncode
+    helper.end()
+    if status is None or -status not in BREAKDOWNS:
+        return None
+    name = signal.Signals(-status).name
+    return OverBudget(
+        f"{step} ends the process that computes it ({name}): what is in the model breaks a library "
+        "down. Export it again."
+    )
+
+
+BREAKDOWNS = (signal.SIGSEGV, signal.SIGFPE, signal.SIGILL, getattr(signal, "SIGBUS", None))
+"""How a process ends that reads outside of its memory, or divides by 0."""
 
 
 class _Helper:

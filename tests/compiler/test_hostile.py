@@ -355,6 +355,27 @@ def test_a_short_time_fourier_transform_of_one_side() -> None:
     assert lrp_onnx.compile(parser.parse_model(text), target="max").report
 
 
+def test_a_mask_of_another_type_than_the_scores() -> None:
+    text = HEAD.replace("float[1,4] x", "float[1,1,2,4] x, double[2,2] m")
+    text = text.replace("[1,4] y", "[1,1,2,4] y") + "{ y = Attention(x, x, x, m) }"
+    assert lrp_onnx.compile(parser.parse_model(text.replace(": 17", ": 23")), target="max").report
+
+
+def test_a_model_that_breaks_a_library_down_ends_no_process() -> None:
+    """A window without elements is divided by."""
+    text = HEAD.replace("float[1,4] x", "float[1,128,1] x, float[0] w")
+    text = text.replace("[1,4] y", "[1,15,9,2] y") + "<int64 a={8}> { y = STFT(x, a, w) }"
+    compiled = lrp_onnx.compile(parser.parse_model(text), target="max")
+    assert any("breaks a library down" in warning for warning in compiled.warnings)
+
+
+def test_a_size_that_no_run_gives_is_refused() -> None:
+    text = HEAD.replace(": 17", ": 13").replace("float[1,4] x", "float[3,2,2] x, int64[0] a")
+    text = text.replace("[1,4] y", "[1,1,2147483647] y") + "{ y = ReduceSum(x, a) }"
+    with pytest.raises(ModelError, match=r"declared as .*2147483647.*a run gives"):
+        lrp_onnx.compile(parser.parse_model(text), target="max")
+
+
 def test_a_constant_with_more_numbers_than_its_shape() -> None:
     model = parser.parse_model(HEAD + "{ c = Constant<value = float[2] {1, 2}>() y = Add(x, c) }")
     model.graph.node[0].attribute[0].t.dims[0] = 1

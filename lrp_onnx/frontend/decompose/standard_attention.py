@@ -54,7 +54,7 @@ def attention(build: Build, node: ir.Node) -> Sequence[Value]:
     shown.append(scores.value)
     keys = size_of(build, k, 2)
     sight = Sight(build, node, size_of(build, q, 2), keys, before, valid)
-    mask = sight.as_long_as_the_keys(mask)
+    mask = sight.as_long_as_the_keys(_of_their_type(build, mask, query))
     real = sight.allowed_by(mask)
     seen = both(build, sight.in_reach(), real)
     if mask is not None and mask.dtype != ir.DataType.BOOL:
@@ -72,6 +72,15 @@ def attention(build: Build, node: ir.Node) -> Sequence[Value]:
     hidden = unmasked if seen is None else build.op("Where", seen, unmasked, infinity)
     mode = node.attributes.get_int("qk_matmul_output_mode", 0)
     return [y, k, v, [*shown, hidden, weights][mode]]
+
+
+def _of_their_type(build: Build, mask: Value, query: Value) -> Value:
+    """The mask as numbers that can be added to scores; one of truths as it is."""
+    if mask is None or query is None or mask.dtype in (None, ir.DataType.BOOL, query.dtype):
+        return mask
+    cast = build.op("CastLike", mask, query)
+    cast.shape, cast.type = mask.shape, query.type
+    return cast
 
 
 def _separate(build: Build, node: ir.Node) -> tuple[tuple[ir.Value, ...], tuple[int, int], int]:
