@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
+import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass, field
@@ -20,6 +23,9 @@ from lrp_onnx.graph.model_file import LARGEST_FILE
 from lrp_onnx.lrp.report import NodeReport
 
 __all__ = ["Compiled"]
+
+DIGITS = 16
+"""Of the digest in the name of a file of weights."""
 
 
 @dataclass
@@ -62,15 +68,30 @@ class Compiled:
         return f"<table>\n{rows}</table>"
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model; beyond 2 GB its weights go to `<path>.data` beside it.
+        """Write the model; beyond 2 GB its weights go to `<name>.<digest>.data` beside it.
 
-        A failed run leaves no file and harms no older one. Raises OutputError where the path cannot
-        be written.
+        A failed run leaves no file and harms no older one.  The digest is that of the weights, so
+        that a run which ends between the two files leaves the older pair; what is no longer read
+        is removed.  Raises OutputError where the path cannot be written.
         """
-        path = Path(path)
-        data = path.with_name(path.name + ".data")
+        path = Path(os.path.realpath(path) if os.path.islink(path) else path)
+        large = self.weight_bytes() >= LARGEST_FILE
+        data = path.with_name(f"{path.name}.{self._digest() if large else '-'}.data")
         with atomic_group(data, path) as (new_data, new_path):
-            if self.weight_bytes() < LARGEST_FILE:
-                new_path.write_bytes(self.model.SerializeToString())
-            else:
+            if large:
                 ir.save(self.graph, new_path, external_data=new_data.name)
+            else:
+                new_path.write_bytes(self.model.SerializeToString())
+        for older in path.parent.glob(f"{glob.escape(path.name)}.{'[0-9a-f]' * DIGITS}.data"):
+            if older != data:
+                with contextlib.suppress(OSError):  # then it stays, and is not read
+                    older.unlink()
+
+    def _digest(self) -> str:
+        """That of the names and numbers of the weights."""
+        digest = hashlib.sha256()
+        for name, value in self.graph.graph.initializers.items():
+            if value.const_value is not None:
+                digest.update(name.encode())
+                digest.update(value.const_value.tobytes())
+        return digest.hexdigest()[:DIGITS]

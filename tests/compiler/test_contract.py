@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -211,11 +214,46 @@ def test_a_saved_model_is_the_compiled_model(tmp_path):
 def test_weights_beyond_one_file_go_beside_it(tmp_path, monkeypatch):
     monkeypatch.setattr("lrp_onnx.compiler.compiled.LARGEST_FILE", 100)
     lrp_onnx.compile(NETWORKS["plain"], "epsilon-plus-flat").save(tmp_path / "out.onnx")
-    assert sorted(f.name for f in tmp_path.iterdir()) == ["out.onnx", "out.onnx.data"]
+    weights, model = sorted((f.name for f in tmp_path.iterdir()), key=len, reverse=True)
+    assert re.fullmatch(r"out\.onnx\.[0-9a-f]{16}\.data", weights)
+    assert model == "out.onnx"
     loaded = onnx.load(tmp_path / "out.onnx")
     x = batch("plain", 2)
     expected = run(compiled("plain", "epsilon-plus-flat"), {"x": x})
     assert_close(run(loaded, {"x": x})["x_relevance"], expected["x_relevance"])
+
+
+def assert_same_weights(loaded, model):
+    one, other = (
+        {t.name: onnx.numpy_helper.to_array(t).tobytes() for t in m.graph.initializer}
+        for m in (loaded, model)
+    )
+    assert one == other
+
+
+def test_a_run_that_ends_between_the_two_files_leaves_the_older_pair(tmp_path, monkeypatch):
+    monkeypatch.setattr("lrp_onnx.compiler.compiled.LARGEST_FILE", 100)
+    file = tmp_path / "out.onnx"
+    older, newer = (lrp_onnx.compile(NETWORKS["plain"], c) for c in ("epsilon", "zplus"))
+    weights = newer.graph.graph.initializers["w1"].const_value.numpy()
+    newer.graph.graph.initializers["w1"].const_value = ir.tensor(weights + 1, name="w1")
+    older.save(file)
+    with monkeypatch.context() as cut:
+        replace = os.replace
+
+        def until_the_model(source, target):
+            if target == file:
+                raise KeyboardInterrupt
+            replace(source, target)
+
+        cut.setattr(os, "replace", until_the_model)
+        with pytest.raises(KeyboardInterrupt):
+            newer.save(file)
+    assert len(list(tmp_path.iterdir())) == 3
+    assert_same_weights(onnx.load(file), older.model)
+    newer.save(file)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert_same_weights(onnx.load(file), newer.model)
 
 
 def test_the_metadata_say_what_was_compiled():
