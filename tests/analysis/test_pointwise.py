@@ -22,7 +22,8 @@ CONSTANTS = {
     "k": normal(4, 3, 3, 3), "w": W, "v": V, "wt": W.T.copy(), "vt": V.T.copy(),
     "w1": W[..., None, None], "v1": V[..., None, None], "wl": W[..., None], "vl": V[..., None],
     "flat": [0, 4, -1], "back": [0, 4, 6, 6], "o": normal(4, 2), "o1": normal(4, 4, 1, 1),
-    "q": normal(4, 4), "u": normal(4, 4), "last": [-1],
+    "q": normal(4, 4), "u": normal(4, 4), "rows": [-1, 4],
+    "apart": [-1, 6, 6, 4],
 }  # fmt: skip
 CONSTANTS["o2"] = CONSTANTS["o1"][..., 0, 0].T.copy()
 SHAPE = {"picture": (2, 3, 8, 8), "tokens": (2, 5, 4)}
@@ -30,6 +31,9 @@ BLOCK = {
     "1 x 1 convolutions": "b = Conv(c, w1) h = Tanh(b) d = Conv(h, v1)",
     "products, channels last": "t = Transpose<perm=[0, 2, 3, 1]>(c) b = MatMul(t, wt) h = Tanh(b) "
     "s = MatMul(h, vt) d = Transpose<perm=[0, 3, 1, 2]>(s)",
+    "products of flattened rows": "t = Transpose<perm=[0, 2, 3, 1]>(c) r0 = Reshape(t, rows) "
+    "b = MatMul(r0, wt) h = Tanh(b) m = Gemm<transB=1>(h, v) s = Reshape(m, apart) "
+    "d = Transpose<perm=[0, 3, 1, 2]>(s)",
     "products, weight first": "t = Reshape(c, flat) b = MatMul(w, t) h = Tanh(b) "
     "s = MatMul(v, h) d = Reshape(s, back)",
 }

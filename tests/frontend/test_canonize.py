@@ -121,7 +121,7 @@ BEHIND = [
         (2, 4, 7), {"Unsqueeze": 1, "Conv": 1, "Squeeze": 1}, a=[2], w=(6, 4, 1, 3),
         g=BN["g"][:, None], s=BN["s"][:, None]),  # tf2onnx writes Conv1D so
     Row("f = Reshape(x, rows) c = MatMul(f, w) l = Reshape(c, whole) y = Add(l, s)",
-        (2, 3, 4), {"Reshape": 2, "Gemm": 1}, rows=[-1, 4], whole=[-1, 3, 6], w=(4, 6),
+        (2, 3, 4), {"Reshape": 2, "MatMulAdd": 1}, rows=[-1, 4], whole=[-1, 3, 6], w=(4, 6),
         **LAST),  # tf2onnx writes Dense on sequences so
 ]  # fmt: skip
 

@@ -54,7 +54,7 @@ PICTURES = {
     "SiLU": "c = Conv(x, w) e = Sigmoid(c) a = Mul(c, e)",
     "dropped": "c = Conv(x, w) i = Identity(c) o = Dropout(i) a = Relu(o)",
     "InstanceNorm": "c = InstanceNormalization(x, g, b) a = Relu(c)",
-    "sum of four": "c = Conv(x, v) e = Sigmoid(x) a = Sum(c, e, x, c)",
+    "sum of four": "k = Conv(x, w) c = Conv(k, v) e = Sigmoid(k) a = Sum(c, e, k, c)",
     "taken branch": "c = Conv(x, w) a = If<then_branch = yes_ () => (float[N,4,R,S] z)"
         " { i1 = Conv(c, v) z = Relu(i1) }, else_branch = no_ () => (float[N,4,R,S] z2)"
         " { z2 = Neg(c) }>(yes)",

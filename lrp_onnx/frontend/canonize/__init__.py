@@ -19,6 +19,7 @@ from lrp_onnx.frontend.canonize.cells import mark_cells
 from lrp_onnx.frontend.canonize.dense import add_biases, plain_gemms
 from lrp_onnx.frontend.canonize.dense_branches import merge_dense_branches
 from lrp_onnx.frontend.canonize.dense_einsum import dense_einsums
+from lrp_onnx.frontend.canonize.flattened import layers_of_places
 from lrp_onnx.frontend.canonize.hard_sigmoids import hard_sigmoids
 from lrp_onnx.frontend.canonize.joined import scale_before_joins
 from lrp_onnx.frontend.canonize.knots import open_at_knots
@@ -58,6 +59,7 @@ REWRITES = (
     open_at_knots,
     scale_first_factor,
     plain_gemms,
+    layers_of_places,
     dense_einsums,
     lookups,  # by what was an Einsum
     merge_dense_branches,
