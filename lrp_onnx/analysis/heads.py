@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 import onnx_ir as ir
@@ -55,6 +55,8 @@ class Head:
     """Whether a class counts less its mean over all places."""
     beside: str = ""
     """Of scores the output of boxes, and the other way around."""
+    labeled: bool = False
+    """Whether each detection has one score alone, of the class that its label beside it says."""
 
     def stamp(self) -> str:
         """As a compiled model's metadata keeps it."""
@@ -119,7 +121,9 @@ class Heads:
                 first = kinds.index(Kind.SCORE)
                 others = (k for k in range(first, len(kinds)) if kinds[k] is not Kind.SCORE)
                 run = first, next(others, len(kinds))
-                return self._with_objectness(y, axis, sources, run)
+                labeled = run[1] - run[0] == 1 and Kind.NOTHING in kinds
+                head = self._with_objectness(y, axis, sources, run)
+                return replace(head, labeled=labeled)
         return None
 
     def _axes(self, y: ir.Value) -> Iterator[tuple[int, list[Source]]]:
@@ -180,7 +184,14 @@ class Heads:
         raw = source.kind is not Kind.SCORE
         compared = own is not None and (raw or any(map(_excludes, source.tensors)))
         compared = compared and _size_along(y, boxes, axis) != 1
-        return Head("scores", self._batch(y), own, compared=compared, beside=boxes.name or "")
+        return Head(
+            "scores",
+            self._batch(y),
+            own,
+            compared=compared,
+            beside=boxes.name or "",
+            labeled=own is None,
+        )
 
     def _joined(self, y: ir.Value) -> Head | None:
         """Four numbers and, from elsewhere, others behind them at each of many places."""

@@ -207,11 +207,11 @@ def _sought(target: str, head: Mapping[str, Any]) -> str:
 
 def _one_entry(target: str, rank: int) -> str:
     """An entry by its indices, and the axes over which it is a sum."""
-    places = target.split(",")
+    places = target.rstrip(",").split(",")
     first = rank - len(places)
     axes = [str(axis) for axis, place in enumerate(places, first) if place == ":"]
     over = f", summed over ax{'es' if len(axes) > 1 else 'is'} {' and '.join(axes)}" if axes else ""
-    return f"entry {target}{' of each sample' if first else ''}{over}"
+    return f"entry {','.join(places)}{' of each sample' if first else ''}{over}"
 
 
 def _chosen(target: str) -> str:

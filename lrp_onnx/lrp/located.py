@@ -8,12 +8,14 @@ from dataclasses import replace
 import onnx_ir as ir
 
 from lrp_onnx.analysis.heads import Head
+from lrp_onnx.errors import TargetError
 from lrp_onnx.lrp.entry import placed
 from lrp_onnx.lrp.target import Target
 
 __all__ = ["located", "of_score", "sought"]
 
 BY_CLASS = ("index", "difference", "top", "input")
+NAMES_CLASS = ("index", "difference", "input")
 
 
 def located(
@@ -27,8 +29,16 @@ def located(
     `argmax` or a class is sought.
 
     head: of an output that is no scores of classes alone. Raises TargetError for an entry that the
-    output cannot have.
+    output cannot have, and for a class where each detection has one score, whatever its class.
     """
+    if head is not None and head.labeled and class_axis is None and target.kind in NAMES_CLASS:
+        raise TargetError(
+            f"target {target}: output {output.name!r} holds one score for each detection, and "
+            "which class it is of stands beside it, so that no class has scores of its own. Take "
+            f"the largest score with argmax or a detection by its place, such as "
+            f"{_example(head, output)}: either is explained from the score of the class found "
+            "there."
+        )
     if target.kind == "entry":
         return replace(target, first=placed(target, output, inputs, class_axis, head), head=head)
     if head is None or not (target.kind == "argmax" or (target.kind in BY_CLASS and head.by_class)):
@@ -52,7 +62,8 @@ def sought(target: Target, output: ir.Value) -> tuple[str, ...]:
     head = target.head
     if head is None or target.kind != "argmax":
         return ()
-    otherwise = f"{'--target CLASS, ' * head.by_class}--target {_example(head, output)} (an entry)"
+    by_class = head.by_class and not head.labeled
+    otherwise = f"{'--target CLASS, ' * by_class}--target {_example(head, output)} (an entry)"
     return (
         f"output {output.name!r} holds {_what(head)}. The largest "
         f"{'score' if head.kind in ('mixed', 'scores') else 'entry'}"
@@ -87,4 +98,5 @@ def _example(head: Head, output: ir.Value) -> str:
     """Indices of an entry, as many as there are axes."""
     axes = range(1 if head.batch else 0, len(output.shape or ()))
     first = head.scores[0] if head.scores is not None else 0
-    return ",".join(str(first) if axis == head.axis else "7" for axis in axes)
+    places = [str(first) if axis == head.axis else "7" for axis in axes]
+    return ",".join(places) if len(places) > 1 else f"{places[0]},"

@@ -44,19 +44,20 @@ class Target:
         if self.kind == "top":
             return f"top-{self.count}"
         if self.kind == "entry":
-            return ",".join(":" if k is None else str(k) for k in self.entry)
+            return _listed([":" if k is None else str(k) for k in self.entry])
         return "-".join(map(str, self.classes)) if self.classes else self.kind
 
 
 def parse_target(asked: str | int | Sequence[object]) -> Target:
-    """`argmax`, a class, `A-B`, `all`, `max`, `top-K`, an entry such as `5,1689` or `1,:`, also as
-    a tuple of numbers and slices, `input` or `seed`; TargetError for anything else.
+    """`argmax`, a class, `A-B`, `all`, `max`, `top-K`, an entry such as `5,1689`, `1,:` or, of one
+    axis, `5,`, also as a tuple of numbers and slices, `input` or `seed`; TargetError for anything
+    else.
     """
     text = asked if isinstance(asked, str | int) else _joined(asked)
     if str(text) in NAMED:
         return Target(str(text))
-    if re.fullmatch(r"\s*(\d+|:)(\s*,\s*(\d+|:))+\s*", str(text)):
-        places = (part.strip() for part in str(text).split(","))
+    if re.fullmatch(r"\s*(\d+|:)(\s*,\s*(\d+|:))*\s*,?\s*", str(text)) and "," in str(text):
+        places = (part.strip() for part in str(text).strip().rstrip(",").split(","))
         return Target("entry", entry=tuple(None if p == ":" else int(p) for p in places))
     if match := re.fullmatch(r"top-([1-9]\d*)", str(text)):
         return Target("top", count=int(match[1]))
@@ -76,7 +77,12 @@ def parse_target(asked: str | int | Sequence[object]) -> Target:
 
 def _joined(places: Sequence[object]) -> str:
     """A tuple of indices as text: an index, or `:` for a slice of everything."""
-    return ",".join(":" if place == slice(None) else str(place) for place in places)
+    return _listed([":" if place == slice(None) else str(place) for place in places])
+
+
+def _listed(places: Sequence[str]) -> str:
+    """With a comma behind a single one, as a tuple has it: without, it would be a class."""
+    return ",".join(places) if len(places) > 1 else f"{places[0]}," if places else ""
 
 
 EXPLAINED = (*(ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16),)

@@ -157,6 +157,25 @@ def test_a_class_without_scores_is_refused() -> None:
         lrp_onnx.Explainer(compiled)(drawn(HEADS["YOLOv8"]), target=4)
 
 
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [("suppressed", "1,4"), ("suppressed, apart", "1,"), ("YOLOv10", "1,4")],
+)
+def test_a_class_is_no_number_of_a_detection_and_its_score_is_an_entry(
+    name: str, entry: str
+) -> None:
+    """Detections of one score and a label: a class there was the sum or largest of all."""
+    row = HEADS[name]
+    for target in (0, 2, "2-0", "input"):
+        with pytest.raises(TargetError, match=r"largest score with argmax or a .* such as 7,"):
+            lrp_onnx.compile(model_of(row), target=target)
+    y, start = start_of(row, model_of(row), drawn(row), target=entry)
+    place = tuple(map(int, entry.strip(",").split(",")))
+    expected = np.zeros_like(y)
+    expected[0 if row.batch else ...][place] = y[0 if row.batch else ...][place]
+    np.testing.assert_array_equal(start, expected)
+
+
 @pytest.mark.parametrize("name", ["suppressed", "suppressed, apart"])
 def test_where_nothing_is_detected_nothing_is_explained(name: str) -> None:
     row = HEADS[name]
