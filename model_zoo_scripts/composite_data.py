@@ -361,6 +361,18 @@ DATA = {
         )
         for depth, recurrent in ((3, True), (3, False), (5, False))
     },
+    **{
+        f"cylinder bell funnel, {'LSTM-' * recurrent}FCN": Data(
+            made("shape_network", recurrent), made("shapes"), settings=(FEW,)
+        )
+        for recurrent in (False, True)
+    },
+    **{
+        f"digits column by column, {'LSTM-' * recurrent}FCN": Data(
+            made("column_network", recurrent), made("held_out_columns"), settings=(FEW,)
+        )
+        for recurrent in (False, True)
+    },
     "voice, LSTM silero_vad_sequence": of_zoo(
         "silero_vad_sequence",
         voices,

@@ -1,7 +1,8 @@
 """Small networks of several depths, trained in seconds for `composites.py` (torch, scikit-learn).
 
-Convolutions on scikit-learn's digits, enlarged to 16 x 16, and on series: a burst of one of four
-frequencies somewhere in noise, beside one of a fifth that says nothing.
+Convolutions on scikit-learn's digits, enlarged to 16 x 16, as pictures and column by column, and on
+series: a burst of one of four frequencies somewhere in noise, beside one of a fifth that says
+nothing; or a plateau, a rise or a fall (cylinder, bell, funnel: Saito 1994).
 """
 
 from __future__ import annotations
@@ -15,7 +16,16 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-__all__ = ["bursts", "digit_cnn", "held_out_digits", "series_network"]
+__all__ = [
+    "bursts",
+    "column_network",
+    "digit_cnn",
+    "held_out_columns",
+    "held_out_digits",
+    "series_network",
+    "shape_network",
+    "shapes",
+]
 
 Array = NDArray[np.float32]
 SAMPLES = 30
@@ -100,6 +110,68 @@ def series_network(depth: int, recurrent: bool) -> bytes:
     torch.manual_seed(depth)
     x, y = series(1200, 0)
     return _trained(Series(depth, recurrent), x, y, rounds=5, batch=not recurrent)
+
+
+class Fcn(nn.Module):  # type: ignore[misc]  # torch has no types here
+    """FCN (Wang et al. 2017): convolutions of 8, 5 and 3 with BatchNorm, the mean over time, dense;
+    beside them an LSTM over the series if wanted (LSTM-FCN, Karim et al. 2018).
+    """
+
+    def __init__(self, inputs: int, classes: int, recurrent: bool = False) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = inputs
+        for width, size in ((32, 8), (64, 5), (32, 3)):
+            slide = nn.Conv1d(channels, width, size, padding=size // 2)
+            layers += [slide, nn.BatchNorm1d(width), nn.ReLU()]
+            channels = width
+        self.convolutions = nn.Sequential(*layers)
+        self.recurrent = nn.LSTM(inputs, 16, batch_first=True) if recurrent else None
+        self.dense = nn.Linear(channels + (16 if recurrent else 0), classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The logits of series [N,inputs,time]."""
+        h = self.convolutions(x).mean(2)
+        if self.recurrent is not None:
+            h = torch.cat([h, self.recurrent(x.transpose(1, 2))[0][:, -1]], 1)
+        return self.dense(h)
+
+
+def cylinder_bell_funnel(count: int, seed: int) -> tuple[Array, NDArray[np.int64]]:
+    """Series [N,1,128] and their classes: from a to b a plateau, a rise or a fall, in noise."""
+    rng, t = np.random.default_rng(seed), np.arange(1, 129)
+    y = rng.integers(0, 3, count)
+    a, b = rng.uniform(16, 32, (count, 1)), rng.uniform(32, 96, (count, 1))
+    b = b + a
+    height = 6 + rng.standard_normal((count, 1))
+    forms = np.stack([np.ones((count, 128)), (t - a) / (b - a), (b - t) / (b - a)])
+    inside = (t >= a) & (t <= b)
+    x = height * inside * forms[y, np.arange(count)] + rng.standard_normal((count, 128))
+    return x[:, None].astype(np.float32), y
+
+
+def shapes() -> list[dict[str, Array]]:
+    """Series that no network was trained on, one by one."""
+    return [{"x": x[None]} for x in cylinder_bell_funnel(SAMPLES, 1)[0]]
+
+
+def shape_network(recurrent: bool) -> bytes:
+    """FCN or LSTM-FCN, trained."""
+    torch.manual_seed(0)
+    x, y = cylinder_bell_funnel(900, 0)
+    return _trained(Fcn(1, 3, recurrent), x, y, rounds=6, batch=not recurrent)
+
+
+def held_out_columns() -> dict[str, Array]:
+    """The held-out digits as series of their columns, [N,16,16]: rows are channels."""
+    return {"x": held_out_digits()["x"][:, 0]}
+
+
+def column_network(recurrent: bool) -> bytes:
+    """FCN or LSTM-FCN on digits that are read column by column, trained."""
+    torch.manual_seed(0)
+    x, _, y = digits_16()
+    return _trained(Fcn(16, 10, recurrent), x[:, 0], y, rounds=6, batch=not recurrent)
 
 
 def _trained(

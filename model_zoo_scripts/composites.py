@@ -34,7 +34,7 @@ REFERENCES = ("random", "edges", "center")
 NEED_RANGE = ("deep-taylor-bounded", "epsilon-gamma-box", "graded-box", "zbox")
 COMMON = (
     *("epsilon-plus-flat", "epsilon-gamma-box", "gamma", "epsilon", "alpha2-beta1", "zplus"),
-    *("graded", "attnlrp", "attnlrp-gamma", "cp-lrp"),
+    *("epsilon-plus", "graded", "attnlrp", "attnlrp-gamma", "cp-lrp"),
 )
 """Those that are compared where predictions are slow."""
 OF_ONE_NETWORK = ("montavon-vgg16",)
