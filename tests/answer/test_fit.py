@@ -78,7 +78,7 @@ def first_layer(body: str, w: np.ndarray, b: np.ndarray | None) -> ir.Value:
     return model.graph.inputs[0]
 
 
-WEIGHT = RNG.standard_normal((8, 3, 3, 3))
+WEIGHT = RNG.standard_normal((16, 3, 3, 3))
 PIXELS = RNG.integers(0, 256, (1, 3, 16, 16)).astype(np.float32)
 CONV = "y = Conv(x, w, b)"
 SCALES = {
@@ -92,7 +92,7 @@ SCALES = {
         PIXELS.transpose(0, 2, 3, 1), "larger",
     ),
     "hardly any details": (CONV, WEIGHT, np.full_like(PIXELS, 7.0), ""),
-    "few channels": (CONV, WEIGHT[:7], PIXELS, ""),
+    "few channels": (CONV, WEIGHT[:15], PIXELS, ""),
     "no biases": ("y = Conv(x, w)", WEIGHT, PIXELS, ""),
     "another layer": ("y = Relu(x)", WEIGHT, PIXELS, ""),
 }  # fmt: skip
@@ -109,7 +109,7 @@ def test_numbers_of_another_size_than_the_network_s(
 
 
 def test_explain_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    weights = {"w": WEIGHT, "b": RNG.standard_normal(8), "v": (8, 4)}
+    weights = {"w": WEIGHT, "b": RNG.standard_normal(16), "v": (16, 4)}
     body = "z = Conv(x, w, b) h = Relu(z) m = GlobalAveragePool(h) f = Flatten(m) y = MatMul(f, v)"
     write(tmp_path / "m.onnx", network(body, PIXELS.shape, **weights))
     Image.fromarray(PIXELS[0].transpose(1, 2, 0).astype(np.uint8)).save(tmp_path / "p.png")
