@@ -2,13 +2,13 @@
 
     python model_zoo_scripts/sweep.py [--composite NAME] [--readme] [MODEL ...]
 
-Each model is obtained, compiled with its composite (epsilon-plus-flat unless zoo.toml says
-otherwise) and run on its real or seeded input, on the CPU. Checked: the prediction is the right
-one; the outputs are the original's within 1e-6 or what optimizing the original changes, whichever
-is more, and where the runtime optimizes neither within the latter: nearly all bit for bit, but a
-weight that is folded may be packed for another kernel; relevance is finite, and that of a detector
-lies in the box of its detection; the weights take no more than `--fold auto` allows, 3 times the
-model or 200 MB, and 300 bytes per emitted node.
+Each model is obtained, compiled with composite auto, as users do who name none, and run on its real
+or seeded input, on the CPU. Checked: the prediction is the right one; the outputs are the
+original's within 1e-6 or what optimizing the original changes, whichever is more, and where the
+runtime optimizes neither within the latter: nearly all bit for bit, but a weight that is folded may
+be packed for another kernel; relevance is finite, and that of a detector lies in the box of its
+detection; the weights take no more than `--fold auto` allows, 3 times the model or 200 MB, and 300
+bytes per emitted node.
 Printed: the sum of relevance over the value explained, which is 1 where nothing is lost to biases,
 stabilizers and rules that leak. With --readme the table replaces that of the README.
 
@@ -114,7 +114,6 @@ def run(name: str, composite: str | None) -> list[str]:
     source, row = model(name), TABLE["models"][name]
     original = onnx.load(source) if isinstance(source, Path) else source
     feeds, output = feed(name, original), explained_output(original.graph, row)
-    composite = composite or row.get("composite", "epsilon-plus-flat")
     begun = time.perf_counter()
     compiled = lrp_onnx.compile(
         source,
@@ -154,7 +153,8 @@ def run(name: str, composite: str | None) -> list[str]:
     kept = sum(float(r.sum()) for r in result.relevance.values()) / float(explained.sum())
     differs = f"{moved:.0e}, {f'{unoptimized:.0e}' if unoptimized else 'no bit'}"
     cells = (said, differs, f"{kept:.3g}", f"{seconds:.1f}", f"{explaining:.1f}")
-    return [name, composite, *cells, f"{before} → {after}"]
+    taken = next(p.value for p in compiled.model.metadata_props if p.key == "lrp.composite")
+    return [name, taken, *cells, f"{before} → {after}"]
 
 
 def refused_as_told(name: str, composite: str | None) -> bool:
@@ -190,7 +190,7 @@ def main() -> int:
     """Run the models named, or all; print a line for each and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", metavar="MODEL", help="default: every model")
-    parser.add_argument("--composite", help="use it for every model")
+    parser.add_argument("--composite", help="use it for every model [auto]")
     parser.add_argument("--readme", action="store_true", help="write the table into the README")
     options = parser.parse_args()
     if unknown := set(options.models) - set(TABLE["models"]):
