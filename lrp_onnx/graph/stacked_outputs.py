@@ -22,10 +22,10 @@ def stacked_outputs(
     node.resize_outputs(first + len(sources))
     stacked = list(node.outputs[first:])
     for source, value in zip(sources, stacked, strict=True):
-        same = source
-        if source in body.inputs or source in body.outputs:  # none is both, or twice an output
-            same = ir.Value(name=emit.fresh("lrp"), shape=source.shape, type=source.type)
-            append_node(body, "Identity", [source], [same], emit.fresh("lrp/kept"))
+        # none is both input and output; tract 0.23 mistakes the shape of one that is read inside too
+        name = emit.fresh("lrp/kept")
+        same = ir.Value(name=emit.fresh("lrp"), shape=source.shape, type=source.type)
+        append_node(body, "Identity", [source], [same], name)
         body.outputs.append(same)
         value.name, value.type = emit.fresh("lrp"), source.type
     for name in ("scan_output_axes", "scan_output_directions"):
