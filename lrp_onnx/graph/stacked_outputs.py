@@ -22,7 +22,7 @@ def stacked_outputs(
     node.resize_outputs(first + len(sources))
     stacked = list(node.outputs[first:])
     for source, value in zip(sources, stacked, strict=True):
-        # none is both input and output; tract 0.23 mistakes the shape of one that is read inside too
+        # no input is an output; of one that is read inside too tract 0.23 mistakes the shape
         name = emit.fresh("lrp/kept")
         same = ir.Value(name=emit.fresh("lrp"), shape=source.shape, type=source.type)
         append_node(body, "Identity", [source], [same], name)
