@@ -13,10 +13,13 @@ from lrp_onnx.graph.subgraphs import bodies_of
 
 __all__ = ["is_short"]
 
-NAMED = 64
-"""What a size with a name alone counts as: about as much as made-up input has."""
+BATCH, NAMED = 2, 64
+"""What the first size and another one count as if they have a name alone: about as much as made-up
+input has.
+"""
 MOST_ELEMENTS = 1 << 28
-MOST_PRODUCTS = 10**12
+MOST_PRODUCTS = 10**11
+"""A few seconds."""
 ANY = 16
 """Operations for an element of whatever is no product of matrices."""
 
@@ -71,6 +74,7 @@ def _elements(value: ir.Value | None) -> int | None:
 
 
 def _sizes(value: ir.Value | None) -> list[int]:
-    """The sizes, those with a name counted as NAMED."""
+    """The sizes, those with a name counted as BATCH or NAMED."""
     shape = () if value is None or value.shape is None else value.shape
-    return [size if isinstance(size, int) else NAMED for size in shape]
+    named = (BATCH if axis == 0 else NAMED for axis in range(len(shape)))
+    return [n if isinstance(n, int) else other for n, other in zip(shape, named, strict=True)]

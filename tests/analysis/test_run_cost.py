@@ -1,0 +1,25 @@
+"""What counts as a short run: a few seconds of products at most, all sizes known."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+import pytest
+
+from lrp_onnx.analysis.run_cost import is_short
+
+PRODUCTS = """<ir_version: 8, opset_import: ["": 18]>
+g (float[N,{n}] x) => (float[N,{n}] y) <float[{n},{n}] w> {{ {nodes} y = Identity(a{last}) }}"""
+
+
+def products(count: int, n: int) -> ir.Graph:
+    """So many products in a row with an n × n weight."""
+    steps = [f"a{k} = MatMul({f'a{k - 1}' if k else 'x'}, w)" for k in range(count)]
+    model = ir.from_onnx_text(PRODUCTS.format(n=n, nodes=" ".join(steps), last=count - 1))
+    for node in model.graph:
+        node.outputs[0].shape = model.graph.inputs[0].shape
+    return model.graph
+
+
+@pytest.mark.parametrize(("count", "n", "short"), [(60, 8000, True), (600, 16000, False)])
+def test_products_are_counted(count: int, n: int, short: bool) -> None:
+    assert is_short(products(count, n)) == short
