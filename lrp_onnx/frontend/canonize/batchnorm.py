@@ -18,6 +18,7 @@ from lrp_onnx.frontend.canonize.affine import Affine, Behind, affine_of, axis_be
 from lrp_onnx.frontend.canonize.linear_node import Layer, layer_of
 from lrp_onnx.graph.annotations import CHANGED, aliases
 from lrp_onnx.graph.constants import constants_of, sole_reader
+from lrp_onnx.ops.registry import find
 
 __all__ = ["fold_batchnorm_before", "fold_batchnorm_behind"]
 
@@ -87,8 +88,21 @@ def _is_batchnorm(nodes: list[ir.Node], value: ir.Value) -> bool:
     types = [node.op_type for node in nodes]
     scales = [k for k, t in enumerate(types) if t in ("Mul", "Div")]
     shifts = [k for k, t in enumerate(types) if t in ("Add", "Sub")]
-    ordered = value.producer() is not None or (scales and shifts and scales[0] < shifts[-1])
+    ordered = _is_computed(value) or (scales and shifts and scales[0] < shifts[-1])
     return "BatchNormalization" in types or bool(scales and shifts and ordered)
+
+
+def _is_computed(value: ir.Value) -> bool:
+    """Whether it is more than the model's input, cast or moved, or an integer as a number: in front
+    of a layer (q − zero)·s of an integer is what it stands for.
+    """
+    node = value.producer()
+    while node is not None and (node.op_type == "Cast" or ((op := find(node)) and op.moves)):
+        source = node.inputs[0]
+        if source is None or (source.dtype is not None and source.dtype.is_integer()):
+            return False
+        node = source.producer()
+    return node is not None
 
 
 def _normalized(value: ir.Value) -> bool:
