@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,15 +86,15 @@ def test_boxes_in_an_output_of_their_own_and_in_one_with_the_scores() -> None:
                         y, (5, PLACE), None) is None  # fmt: skip
 
 
-def drawing(count: int = 1, **options: object) -> Drawing:
-    maps = RNG.standard_normal((count, 3, 8, 8))
-    boxes = [Box(0.25, 0.5, 0.75, 1.0, "<face> (1)")] * count
-    return Drawing(maps, maps, "NCHW", ["face"] * count, [""] * count, boxes=boxes, **options)  # type: ignore[arg-type]
+def drawing() -> Drawing:
+    maps = RNG.standard_normal((1, 3, 8, 8))
+    boxes = [Box(0.25, 0.5, 0.75, 1.0, "<face> (1)")]
+    return Drawing(maps, maps, "NCHW", ["face"], [""], boxes=boxes)
 
 
 @pytest.mark.parametrize("panel", ["all", "overlay", "heatmap"])
 def test_a_box_is_drawn_into_each_picture_and_named_on_pixels(panel: str) -> None:
-    own = drawing(options=PictureOptions(panel=panel))
+    own = replace(drawing(), options=PictureOptions(panel=panel))
     axes = [axes for axes, _ in own.page().placed if axes.images]
     assert len(axes) == (3 if panel == "all" else 1)
     for one in axes:
@@ -108,7 +109,7 @@ def test_a_box_is_drawn_into_each_picture_and_named_on_pixels(panel: str) -> Non
 def test_a_page_draws_it_over_its_pictures() -> None:
     from lrp_onnx.visual.report import _figure
 
-    (section,), notes = drawing(notes=["something is missing"]).sections()
+    (section,), notes = replace(drawing(), notes=["something is missing"]).sections()
     assert "something is missing" in notes
     shown = [_figure(figure, "") for figure in section.figures]
     place = 'style="left: 25.00%; top: 50.00%; width: 50.00%; height: 50.00%"'

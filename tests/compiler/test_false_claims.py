@@ -1,0 +1,130 @@
+"""What a model says of itself and does not hold, or runtimes read each another way.
+
+It is refused by name, or read as ONNX Runtime reads it.
+"""
+
+from __future__ import annotations
+
+import pytest
+from onnx import parser
+
+import lrp_onnx
+from lrp_onnx.errors import ModelError
+
+HEAD = '<ir_version: 8, opset_import: ["" : 17]> g (float[1,4] x) => (float[1,4] y) '
+CLAIMS = {
+    "batch_dims below 0": "<int64[1,1] k={0}> { g = GatherND<batch_dims=-2>(x, k) y = Relu(g) }",
+    "3 outputs and num_outputs = 1": "{ y, a, b = Split<num_outputs=1>(x) }",
+    "leaves out its input 1": '{ y = Max(x, "") }',
+    "an axis without a name": '{ y = DFT(x, "", "") }',
+    "saturate = -3, which means 0 or 1": "{ y = Cast<to=1, saturate=-3>(x) }",
+    "interleaved = 2, which": "{ y = RotaryEmbedding<interleaved=2>(x, x, x) }",
+    "is_causal = 2, which": "{ y = Attention<is_causal=2>(x, x, x) }",
+    "softmax_precision = -1, which is none of": "{ y = Attention<softmax_precision=-1>(x, x, x) }",
+    "qk_matmul_output_mode = 9, which": "{ y = Attention<qk_matmul_output_mode=9>(x, x, x) }",
+    "reduction = 'some', which": (
+        '<int64[1] t={0}> { y = NegativeLogLikelihoodLoss<reduction="some">(x, t) }'
+    ),
+}
+
+
+@pytest.mark.parametrize("fact", CLAIMS)
+def test_a_claim_that_no_runtime_computes_is_refused(fact: str) -> None:
+    """Some end the process that reads them, of some two runtimes read different numbers."""
+    model = parser.parse_model(HEAD.replace('"" : 17', '"" : 23') + CLAIMS[fact])
+    with pytest.raises(ModelError, match=fact):
+        lrp_onnx.compile(model)
+
+
+def test_heads_that_do_not_fit_are_refused() -> None:
+    text = HEAD.replace("[1,4] x", "[1,2,4] x").replace("[1,4] y", "[1,2,4] y") + (
+        "{ y = Attention<q_num_heads=3, kv_num_heads=3>(x, x, x) }"
+    )
+    with pytest.raises(lrp_onnx.LrpError, match="hidden size 4 is not of 3 heads"):
+        lrp_onnx.compile(parser.parse_model(text.replace(": 17", ": 23")), check=False)
+
+
+def test_a_mask_of_nan_hides_nothing() -> None:
+    text = HEAD.replace("[1,4] x", "[1,1,2,4] x").replace("[1,4] y", "[1,1,2,4] y") + (
+        "<float k={-1}> { s = ReduceSum<keepdims=0>(x) n = Sqrt(k) m = Mul(s, n) "
+        "r = Reshape(m, one) e = Expand(r, two) y = Attention(x, x, x, e) }"
+    )
+    text = text.replace("<float k={-1}>", "<float k={-1}, int64[2] one={1,1}, int64[2] two={2,2}>")
+    assert lrp_onnx.compile(parser.parse_model(text.replace(": 17", ": 23")), target="max").report
+
+
+SCALAR = "ReduceSum<keepdims=0>(x)"
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        SCALAR,
+        f"If (c) <then_branch = t () => (u) {{ u = {SCALAR} }}, "
+        f"else_branch = e () => (v) {{ v = {SCALAR} }}>",
+    ],
+)
+def test_a_scalar_that_is_declared_a_vector(node: str) -> None:
+    compiled = lrp_onnx.compile(parser.parse_model(f"{HEAD} <bool c={{1}}> {{ y = {node} }}"))
+    assert any("its graph computes []" in warning for warning in compiled.warnings)
+
+
+def test_a_grid_of_another_type_than_what_it_samples() -> None:
+    text = HEAD.replace("float[1,4] x", "float[1,1,3,2] x, double[1,2,4,2] grid")
+    text = text.replace("[1,4] y", "[1,1,2,4] y") + "{ y = GridSample(x, grid) }"
+    model = parser.parse_model(text.replace(": 17", ": 20"))
+    assert lrp_onnx.compile(model, method="gradient", target="max").report
+
+
+def test_a_short_time_fourier_transform_of_one_side() -> None:
+    """onnx's inference takes the default for both sides."""
+    text = HEAD.replace("[1,4] x", "[1,128,1] x").replace("[1,4] y", "[1,15,9,2] y") + (
+        '<int64 a={8}, int64 b={16}> { y = STFT(x, a, "", b) }'
+    )
+    assert lrp_onnx.compile(parser.parse_model(text), target="max").report
+
+
+def test_a_mask_of_another_type_than_the_scores() -> None:
+    text = HEAD.replace("float[1,4] x", "float[1,1,2,4] x, double[2,2] m")
+    text = text.replace("[1,4] y", "[1,1,2,4] y") + "{ y = Attention(x, x, x, m) }"
+    assert lrp_onnx.compile(parser.parse_model(text.replace(": 17", ": 23")), target="max").report
+
+
+def test_a_model_that_breaks_a_library_down_ends_no_process() -> None:
+    """A window without elements is divided by."""
+    text = HEAD.replace("float[1,4] x", "float[1,128,1] x, float[0] w")
+    text = text.replace("[1,4] y", "[1,15,9,2] y") + "<int64 a={8}> { y = STFT(x, a, w) }"
+    compiled = lrp_onnx.compile(parser.parse_model(text), target="max")
+    assert any("breaks a library down" in warning for warning in compiled.warnings)
+
+
+def test_a_size_that_no_run_gives_is_refused() -> None:
+    text = HEAD.replace(": 17", ": 13").replace("float[1,4] x", "float[3,2,2] x, int64[0] a")
+    text = text.replace("[1,4] y", "[1,1,2147483647] y") + "{ y = ReduceSum(x, a) }"
+    with pytest.raises(ModelError, match=r"declared as .*2147483647.*a run gives"):
+        lrp_onnx.compile(parser.parse_model(text), target="max")
+
+
+def test_a_constant_with_more_numbers_than_its_shape() -> None:
+    model = parser.parse_model(HEAD + "{ c = Constant<value = float[2] {1, 2}>() y = Add(x, c) }")
+    model.graph.node[0].attribute[0].t.dims[0] = 1
+    with pytest.raises(ModelError, match="not as many elements as its shape"):
+        lrp_onnx.compile(model)
+
+
+def test_open_axes_are_not_guessed_beyond_memory() -> None:
+    text = HEAD.replace("[1,4] x", "[A,B,C,D,E,F,G,H,I,J] x").replace(
+        "[1,4] y", "[A,B,C,D,E,F,G,H,I,J] y"
+    )
+    compiled = lrp_onnx.compile(parser.parse_model(text + "{ y = Relu(x) }"), target="max")
+    assert any("no made-up input (it is too large)" in w for w in compiled.warnings)
+
+
+def test_a_soft_cap_below_zero_is_none() -> None:
+    """As ONNX Runtime reads it, with which the check compares."""
+    model = parser.parse_model(
+        '<ir_version: 10, opset_import: ["": 23]> '
+        "g (float[2,4,6] q, float[2,5,6] k, float[2,5,6] v) => (float[2,4,6] y) { "
+        "y = Attention <q_num_heads: int = 3, kv_num_heads: int = 3, softcap: float = -1>(q, k, v)}"
+    )
+    assert lrp_onnx.compile(model, check=True).report
