@@ -8,8 +8,7 @@ import pytest
 
 from lrp_onnx.cli import tables
 from lrp_onnx.cli.app import note
-from lrp_onnx.errors import LrpError
-from lrp_onnx.plain import LONGEST, plain, plain_json
+from lrp_onnx.errors import LONGEST, LrpError, plain, plain_json
 
 EVIL = "a\x1b[2J\u202etxt.exe\x9b\x07\ud800"
 SHOWN = r"a\x1b[2J\u202etxt.exe\x9b\x07\ud800"

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from lrp_onnx.cli import tables
-from lrp_onnx.plain import plain
+from lrp_onnx.errors import plain
 from lrp_onnx.version import version as own_version
 
 __all__ = [

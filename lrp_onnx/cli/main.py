@@ -15,8 +15,7 @@ import typer
 
 from lrp_onnx.cli import commands, judging, listing, production  # noqa: F401  # they join the app
 from lrp_onnx.cli.app import DONE, FAILED, WRONG, app, note
-from lrp_onnx.errors import CheckError, LrpError
-from lrp_onnx.plain import paragraph
+from lrp_onnx.errors import CheckError, LrpError, paragraph
 
 __all__ = ["app", "main"]
 

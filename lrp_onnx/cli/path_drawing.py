@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import networkx as nx
 import onnx_ir as ir
 
-from lrp_onnx.errors import OutputError
+from lrp_onnx.errors import OutputError, plain
 from lrp_onnx.graph.atomic_files import atomic
 from lrp_onnx.lrp.report import NodeReport
-from lrp_onnx.plain import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from lrp_onnx.cli.options import Options
 from lrp_onnx.compiler.stages import STAGES
+from lrp_onnx.errors import plain
 from lrp_onnx.lrp.assignment import Assignment
-from lrp_onnx.plain import plain
 
 __all__ = ["StageProgress"]
 

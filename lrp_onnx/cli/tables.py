@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from lrp_onnx.data.layout import describe_shape
-from lrp_onnx.plain import plain, plain_json
+from lrp_onnx.errors import plain, plain_json
 
 __all__ = [
     "facts",

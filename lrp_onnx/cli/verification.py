@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from lrp_onnx.plain import plain
+from lrp_onnx.errors import plain
 from lrp_onnx.validate.verdict import Verdict
 
 __all__ = ["LEGEND", "verdict_facts", "verdict_json", "verdict_table"]

@@ -156,11 +156,11 @@ def _explained(
         return walk(emit, assignment.nodes, start, wanted, audit, masks)
     if assignment.method.path:
         account = "" if audit is None else str(assignment.output.name)
-        return integrated_gradients(emit, model, assignment, first, account)
+        return integrated_gradients(emit, model, assignment, first, account, walk)
     if assignment.method.samples:
-        return smooth_grad(emit, model, assignment, first)
+        return smooth_grad(emit, model, assignment, first, walk)
     if assignment.method.layer:
-        return grad_cam(emit, assignment, first)
+        return grad_cam(emit, assignment, first, walk)
     return _by_gradient(emit, assignment, start, wanted, masks)
 
 

@@ -22,9 +22,8 @@ from lrp_onnx.frontend.decompose.registry import OWN_LAYOUT
 from lrp_onnx.frontend.recorded import Recorded
 from lrp_onnx.graph.annotations import CHANGED, RULE, branches_taken, provenance, spelled_anew
 from lrp_onnx.graph.clone import reads, written
-from lrp_onnx.graph.constants import rename
+from lrp_onnx.graph.constants import SMALL, rename
 from lrp_onnx.graph.replacement import Build
-from lrp_onnx.graph.small_model import SMALL
 from lrp_onnx.graph.subgraphs import bodies_of, graphs_of
 from lrp_onnx.graph.unused import remove_unused
 from lrp_onnx.ops.registry import REGISTRY

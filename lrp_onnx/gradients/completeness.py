@@ -22,8 +22,7 @@ from functools import partial, reduce
 
 import onnx_ir as ir
 
-from lrp_onnx.gradients.path_points import Gradients, cast_like, in_dtype
-from lrp_onnx.gradients.straight_path import StraightPath
+from lrp_onnx.gradients.path_points import Gradients, StraightPath, cast_like, in_dtype
 from lrp_onnx.graph.annotations import COMPLETENESS
 from lrp_onnx.graph.appending import append_node
 from lrp_onnx.graph.builder import Emit, known_rank

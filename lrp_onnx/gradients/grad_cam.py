@@ -25,8 +25,8 @@ from lrp_onnx.gradients.source import cut_at_sources
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.graph.clone import cone
 from lrp_onnx.graph.names import tensor_name
+from lrp_onnx.lrp.assigned import Walk
 from lrp_onnx.lrp.assignment import Assignment
-from lrp_onnx.propagation.backward_pass import walk
 
 __all__ = ["grad_cam"]
 
@@ -34,7 +34,9 @@ MOST_AXES = 3
 """So many axes of positions can be resized."""
 
 
-def grad_cam(emit: Emit, assignment: Assignment, mask: ir.Value) -> dict[ir.Value, ir.Value]:
+def grad_cam(
+    emit: Emit, assignment: Assignment, mask: ir.Value, walk: Walk
+) -> dict[ir.Value, ir.Value]:
     """The map of each explained input, in its shape.
 
     Raises TargetError where no axis of the layer continues one of the input's.

@@ -23,18 +23,23 @@ from lrp_onnx.errors import TargetError
 from lrp_onnx.gradients.baseline import starting_points
 from lrp_onnx.gradients.completeness import completed
 from lrp_onnx.gradients.mean_gradient import mean_gradients
+from lrp_onnx.gradients.path_points import StraightPath
 from lrp_onnx.gradients.quadrature import quadrature
 from lrp_onnx.gradients.source import check_apart, cut_at_sources
-from lrp_onnx.gradients.straight_path import StraightPath
 from lrp_onnx.graph.builder import Emit
+from lrp_onnx.lrp.assigned import Walk
 from lrp_onnx.lrp.assignment import Assignment
-from lrp_onnx.propagation.backward_pass import walk
 
 __all__ = ["integrated_gradients"]
 
 
 def integrated_gradients(
-    emit: Emit, model: ir.Model, assignment: Assignment, mask: ir.Value, account: str
+    emit: Emit,
+    model: ir.Model,
+    assignment: Assignment,
+    mask: ir.Value,
+    account: str,
+    walk: Walk,
 ) -> dict[ir.Value, ir.Value]:
     """The relevance of each explained input, in its shape; with `account` also COMPLETENESS as an
     output.
@@ -46,7 +51,7 @@ def integrated_gradients(
     begin = starting_points(emit, graph, assignment.inputs, cut, assignment.options.baseline)
     emit.write_for(assignment.start_at, "path", "integrated-gradients")
     way = {x: emit.shaped(emit.op("Sub", _own(emit, x), begin[x]), x) for x in cut.sources}
-    path = StraightPath(model, cut, assignment.start_at, mask, begin, way)
+    path = StraightPath(model, cut, assignment.start_at, mask, walk, begin, way)
     means, apart = mean_gradients(emit, path, quadrature(assignment.steps))
     means = completed(emit, path, means, apart, account)
     relevance = {}

@@ -23,8 +23,7 @@ from lrp_onnx.analysis.sample_independence import (
 from lrp_onnx.gradients.source import Cut
 from lrp_onnx.graph.builder import HALF, Emit, known_rank
 from lrp_onnx.graph.clone import cone, copied
-from lrp_onnx.propagation.backward_pass import walk
-from lrp_onnx.propagation.bodies import moved
+from lrp_onnx.lrp.assigned import Walk
 
 __all__ = [
     "COPY",
@@ -32,6 +31,7 @@ __all__ = [
     "Gradients",
     "OnePoint",
     "Path",
+    "StraightPath",
     "at_once",
     "cast_like",
     "in_dtype",
@@ -56,6 +56,7 @@ class Path(ABC):
     cut: Cut
     y: ir.Value
     mask: ir.Value
+    walk: Walk
     method: ClassVar[str]
     """Whose points they are."""
 
@@ -85,6 +86,24 @@ class Path(ABC):
     def nodes_behind(self, roots: Sequence[ir.Value]) -> list[ir.Node]:
         """What lies between the roots and the explained value."""
         return cone(self.model.graph, roots, [self.y])
+
+
+@dataclass(frozen=True)
+class StraightPath(Path):
+    """A point's number is the part of the way that it lies behind the baseline."""
+
+    begin: Mapping[ir.Value, ir.Value]
+    way: Mapping[ir.Value, ir.Value]
+    """x - x₀ of each source."""
+
+    method = "integrated-gradients"
+
+    def at(self, emit: Emit, x: ir.Value, number: ir.Value, lifted: bool) -> ir.Value:
+        """x₀ and that part of the way."""
+        way, begin = self.way[x], self.begin[x]
+        if lifted:
+            way, begin = (emit.op("Unsqueeze", v, emit.ints(0)) for v in (way, begin))
+        return emit.op("Add", emit.op("Mul", in_dtype(emit, number), way), begin)
 
 
 def at_once(path: Path) -> int | None:
@@ -228,7 +247,7 @@ def _differentiated(
 ) -> Gradients:
     """The gradient of m·y in a copy of the nodes, by source."""
     values, copies = copied(emit.graph, nodes, replaced, COPY, shape)
-    sites = [moved(site, values, copies) for site in path.cut.behind]
+    sites = [site.at_copy(values, copies) for site in path.cut.behind]
     ends = {x: values[x] for x in path.sources}
-    gradients = walk(emit, sites, {values.get(path.y, path.y): mask}, list(ends.values()))
+    gradients = path.walk(emit, sites, {values.get(path.y, path.y): mask}, list(ends.values()))
     return {x: gradients[end] for x, end in ends.items() if end in gradients}

@@ -23,8 +23,8 @@ from lrp_onnx.gradients.quadrature import Quadrature
 from lrp_onnx.gradients.source import check_apart, cut_at_sources
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.graph.names import tensor_name
+from lrp_onnx.lrp.assigned import Walk
 from lrp_onnx.lrp.assignment import Assignment
-from lrp_onnx.propagation.backward_pass import walk
 
 __all__ = ["smooth_grad"]
 
@@ -50,7 +50,7 @@ class NoisyPoints(Path):
 
 
 def smooth_grad(
-    emit: Emit, model: ir.Model, assignment: Assignment, mask: ir.Value
+    emit: Emit, model: ir.Model, assignment: Assignment, mask: ir.Value, walk: Walk
 ) -> dict[ir.Value, ir.Value]:
     """The relevance of each explained input, in its shape.
 
@@ -63,7 +63,7 @@ def smooth_grad(
         emit.write_for(x, f"noise/{x.name}", "smooth-grad")
         noises[x] = Noise(emit, x, k, len(cut.sources), batched)
         spreads[x] = _spread(emit, x, assignment.noise, batched)
-    path = NoisyPoints(model, cut, assignment.start_at, mask, noises, spreads)
+    path = NoisyPoints(model, cut, assignment.start_at, mask, walk, noises, spreads)
     count = assignment.samples
     points = Quadrature(np.arange(1, count + 1, dtype=float), np.full(count, 1 / count))
     means, _ = mean_gradients(emit, path, points)

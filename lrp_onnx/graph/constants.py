@@ -15,9 +15,9 @@ import onnx_ir as ir
 from numpy.typing import ArrayLike, NDArray
 
 from lrp_onnx.graph.annotations import CHANGED, aliases, weight_copies
-from lrp_onnx.graph.small_model import SMALL
 
 __all__ = [
+    "SMALL",
     "Float",
     "array_of",
     "bypass",
@@ -35,6 +35,9 @@ __all__ = [
 ]
 
 Float = NDArray[np.float64]
+
+SMALL = 4096
+"""Bytes up to which an initializer travels with the graph."""
 
 
 def stored(value: ir.Value | None) -> NDArray[Any] | None:

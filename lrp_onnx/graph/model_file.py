@@ -16,9 +16,10 @@ from google.protobuf.message import DecodeError
 
 from lrp_onnx.errors import ModelError
 from lrp_onnx.graph.annotations import VERSION
+from lrp_onnx.graph.constants import SMALL
 from lrp_onnx.graph.map_outputs import deserialized
 from lrp_onnx.graph.node_claims import check_claims, write_out
-from lrp_onnx.graph.small_model import SMALL, in_small
+from lrp_onnx.graph.small_model import in_small
 from lrp_onnx.graph.sparse import without_sparse
 
 __all__ = [

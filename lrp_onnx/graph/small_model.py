@@ -7,12 +7,10 @@ from collections.abc import Callable
 import onnx
 import onnx_ir as ir
 
+from lrp_onnx.graph.constants import SMALL
 from lrp_onnx.graph.map_outputs import deserialized, serialized
 
-__all__ = ["SMALL", "in_small", "through_proto"]
-
-SMALL = 4096
-"""Bytes up to which an initializer travels with the graph."""
+__all__ = ["in_small", "through_proto"]
 
 
 def in_small(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, ir.TensorProtocol]]:

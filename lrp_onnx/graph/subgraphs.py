@@ -12,6 +12,7 @@ import onnx
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.graph.annotations import NAME, PLACE
 
 __all__ = [
     "CONTROL",
@@ -20,6 +21,7 @@ __all__ = [
     "bodies_of",
     "captures",
     "graphs_of",
+    "name_bodies",
     "nodes_of",
     "ports_of",
     "proto_bodies",
@@ -85,6 +87,19 @@ def graphs_of(graph: ir.Graph) -> list[ir.Graph]:
     """The graph and those inside its nodes, each before those inside it."""
     inner = (body for node in graph for body in bodies_of(node))
     return [graph, *(nested for body in inner for nested in graphs_of(body))]
+
+
+def name_bodies(graph: ir.Graph, around: str = "") -> None:
+    """Note the names of all that lies in bodies."""
+    for node in graph:
+        node.meta[PLACE] = f"{around}{node.name or ''}"
+        for body in bodies_of(node):
+            values = [*body.inputs, *(v for inner in body for v in inner.outputs)]
+            for value in values:
+                value.meta[NAME] = value.name
+            for inner in body:
+                inner.meta[NAME] = inner.name
+            name_bodies(body, f"{node.meta[PLACE]}/")
 
 
 def proto_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

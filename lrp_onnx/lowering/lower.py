@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from lrp_onnx.graph.annotations import RULE
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.dialect import DIALECT, write_out
-from lrp_onnx.graph.names import renumber
 from lrp_onnx.graph.replacement import Build, take_place
-from lrp_onnx.graph.subgraphs import nodes_of
+from lrp_onnx.graph.subgraphs import graphs_of, nodes_of
 from lrp_onnx.graph.unused import remove_unused
 from lrp_onnx.lowering.elementwise import (
     at_least,
@@ -54,6 +56,24 @@ def lower(model: ir.Model, emit: Emit) -> None:
     common.NameFixPass()(model)  # a copy may be named like what is emitted on its behalf
     renumber(model.graph, "lrp")
     model.opset_imports.pop("lrp", None)
+
+
+def renumber(graph: ir.Graph, prefix: str) -> None:
+    """Number the emitted results named `<prefix>_<number>` anew, in the order of the file."""
+    numbered, taken = list[ir.Value](), set[str | None]()
+    for part in graphs_of(graph):
+        results = [v for node in part for v in node.outputs]
+        emitted = [v for node in part if RULE in node.metadata_props for v in node.outputs]
+        numbered += [v for v in emitted if _is_numbered(str(v.name), prefix)]
+        taken.update(v.name for v in (*part.inputs, *part.initializers.values(), *results))
+    taken -= {v.name for v in numbered}
+    free = (name for k in count(1) if (name := f"{prefix}_{k}") not in taken)
+    for value, name in zip(numbered, free, strict=False):
+        value.name = name
+
+
+def _is_numbered(name: str, prefix: str) -> bool:
+    return name.startswith(f"{prefix}_") and name[len(prefix) + 1 :].isdigit()
 
 
 def lower_matmul_add(graph: ir.Graph, node: ir.Node) -> None:

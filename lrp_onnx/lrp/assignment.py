@@ -13,7 +13,8 @@ from lrp_onnx.analysis.heads import Heads
 from lrp_onnx.analysis.step import Step
 from lrp_onnx.errors import CompositeError, RuleError, TargetError
 from lrp_onnx.graph.map_outputs import unzipped
-from lrp_onnx.graph.names import name_bodies, name_of
+from lrp_onnx.graph.names import name_of
+from lrp_onnx.graph.subgraphs import name_bodies
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.lrp.auto import AUTO, Choice, composite_for
 from lrp_onnx.lrp.composite import (

@@ -24,7 +24,6 @@ from typing import Any
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.graph.builder import Emit
 from lrp_onnx.ops.bounds import Bound, Sign, any_range, same_range
 from lrp_onnx.ops.samples import by_shape, same_rank
 
@@ -110,8 +109,10 @@ class Op:
     """Whether its vector-Jacobian product takes `detached=True`: what it divides by is a constant
     then and the node linear, as rules made of shares take it; input 2 is a bias.
     """
-    shared: Callable[[Emit, ir.Node, ir.Value], ir.Value] | None = None
-    """Shares relevance of the output's shape out in the input's shape, for a rule that keeps it."""
+    shared: Callable[..., ir.Value] | None = None
+    """Shares relevance of the output's shape out in the input's shape, for a rule that keeps it;
+    takes the builder, the node and the relevance.
+    """
     read: Callable[..., ir.Value] = lambda emit, node: node.outputs[0]
     """Output 0 as rules of its own form read it."""
 

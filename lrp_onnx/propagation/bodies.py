@@ -12,15 +12,14 @@ written slice by slice.  Nothing is kept between iterations but the carried valu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import onnx_ir as ir
 
-from lrp_onnx.analysis.step import Body, Step
+from lrp_onnx.analysis.step import Body
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.graph import subgraphs
 from lrp_onnx.graph.annotations import AGAIN, BACKWARD_OF, provenance
 from lrp_onnx.graph.appending import append_node
 from lrp_onnx.graph.broadcasting import expand_like
@@ -29,14 +28,12 @@ from lrp_onnx.graph.clone import paired
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.graph.stacked_outputs import stacked_outputs
 from lrp_onnx.graph.subgraphs import ports_of
-from lrp_onnx.lrp.assigned import Assigned
-from lrp_onnx.propagation.body_conservation import BodyAccount, untaken
-from lrp_onnx.propagation.conservation import Audit
+from lrp_onnx.lrp.assigned import Assigned, Walk
+from lrp_onnx.propagation.conservation import Audit, BodyAccount, untaken
 
-__all__ = ["moved", "through_bodies"]
+__all__ = ["through_bodies"]
 
 Pairs = list[tuple[ir.Value, ir.Value]]
-Walk = Callable[..., dict[ir.Value, ir.Value]]
 
 
 def through_bodies(
@@ -88,22 +85,7 @@ def _copied(emit: Emit, body: Body, nodes: Sequence[Assigned]) -> Copy:
         copied.name = f"{emit.fresh('lrp/again')}/{node.name}"
         copied.metadata_props.update(provenance(emit.source, "recomputed"))
         copied.meta[AGAIN] = node
-    return Copy(graph, values, tuple(moved(site, values, twins) for site in nodes))
-
-
-def moved(
-    site: Assigned, values: dict[ir.Value, ir.Value], twins: dict[ir.Node, ir.Node]
-) -> Assigned:
-    """The same step at the copy of its node."""
-    node = twins[site.step.node]
-    bodies = tuple(
-        replace(body, graph=graph)
-        for body, graph in zip(site.step.bodies, subgraphs.bodies_of(node), strict=False)
-    )
-    captured = tuple(values.get(v, v) for v in site.step.captured)
-    step: Step = replace(site.step, node=node, captured=captured, bodies=bodies)
-    inner = tuple(tuple(moved(s, values, twins) for s in nodes) for nodes in site.bodies)
-    return replace(site, step=step, bodies=inner)
+    return Copy(graph, values, tuple(site.at_copy(values, twins) for site in nodes))
 
 
 def _if_backward(

@@ -9,11 +9,16 @@ so s·C is what must reach the inputs, s·B is the bias's, and `absorbed` the st
 Z = 0 and nothing can be shared out, the rule's own loss.  The account closes only if the
 vector-Jacobian product is the transpose of the forward: R_in is measured behind it, the other terms
 before it.
+
+Of an If, Loop or Scan it is what the nodes in its bodies book, summed over iterations: each run of
+a body sums up its own nodes' accounts; the sums leave the body beside the relevance.  Dropped is
+also what starts at an output of the body that nothing explained leads to, and what reaches a
+constant state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -24,11 +29,26 @@ from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.forward import forward_copy
 from lrp_onnx.lrp.assigned import Assigned
 
-__all__ = ["COLUMNS", "Account", "Audit", "columns", "of_inactive", "total"]
+__all__ = [
+    "BOOKED",
+    "COLUMNS",
+    "Account",
+    "Audit",
+    "BodyAccount",
+    "columns",
+    "of_inactive",
+    "total",
+    "untaken",
+]
 
 COLUMNS = ("out", "magnitude", "in", "bias", "stabilizer", "dropped", "inside")
 """Per node: Σ R_out, Σ |R_out|, Σ R_in, what bias, stabilizer and rule took, and by how much the
 accounts in its bodies are off, all signs added up."""
+BOOKED = ("magnitude", "bias", "stabilizer", "dropped", "inside")
+"""What a run of a body hands out: Σ|R_out| over its nodes, what took of their relevance, and by how
+much their accounts are off."""
+RESIDUAL = {"out": 1.0, "in": -1.0, "bias": -1.0, "stabilizer": -1.0, "dropped": -1.0}
+"""What of a node's relevance is not accounted for, as a sum over its account."""
 
 
 class Account:
@@ -116,6 +136,65 @@ class Audit:
         relevance = [r for r in arriving if r is not None]
         sums = columns(emit, relevance, propagated, taken, (magnitude, off))
         self.rows.append((site, sums, conserves))
+
+
+@dataclass
+class BodyAccount:
+    """Collects while a node's bodies are walked back."""
+
+    conserves: bool = True
+    booked: ir.Value | None = None
+    """The sums over all runs, one of each."""
+    lost: list[ir.Value] = field(default_factory=list)
+    """Relevance that left the bodies for nothing explained."""
+
+    def of_run(self, emit: Emit, inside: Audit, lost: Sequence[ir.Value]) -> ir.Value:
+        """BOOKED of one run: of the nodes `inside`, and of relevance that nothing takes."""
+        self.conserves &= all(conserves for *_, conserves in inside.rows)
+        total = self.nothing(emit)
+        columns = emit.ints(*(COLUMNS.index(name) for name in BOOKED))
+        for _, row, _ in inside.rows:
+            own = emit.op("Cast", row, to=int(emit.dtype))
+            total = emit.op("Add", total, emit.op("Gather", own, columns, axis=0))
+            factors = emit.constant([RESIDUAL.get(name, 0.0) for name in COLUMNS])
+            off = emit.op("Abs", emit.op("ReduceSum", emit.op("Mul", own, factors), keepdims=0))
+            total = emit.op("Add", total, self.only(emit, "inside", off))
+        for r in lost:
+            total = emit.op("Add", total, self.dropped(emit, r))
+        return total
+
+    def nothing(self, emit: Emit) -> ir.Value:
+        """Where the sums begin."""
+        return emit.constant([0.0] * len(BOOKED))
+
+    def dropped(self, emit: Emit, r: ir.Value) -> ir.Value:
+        """Relevance that is lost, as BOOKED."""
+        lost = emit.op("ReduceSum", r, keepdims=0)
+        return self.only(emit, "dropped", emit.op("Cast", lost, to=int(emit.dtype)))
+
+    def only(self, emit: Emit, name: str, number: ir.Value) -> ir.Value:
+        """A number at its place in BOOKED."""
+        return emit.op("Mul", emit.constant([float(name == other) for other in BOOKED]), number)
+
+    def like(self, emit: Emit) -> ir.Value:
+        """What the sums are shaped like."""
+        kind = ir.TensorType(emit.dtype)
+        return ir.Value(name=emit.fresh("lrp"), shape=ir.Shape([len(BOOKED)]), type=kind)
+
+    def close(self, emit: Emit) -> list[ir.Value]:
+        """BOOKED of the node, one number each."""
+        total = self.nothing(emit) if self.booked is None else self.booked
+        for r in self.lost:
+            total = emit.op("Add", total, self.dropped(emit, r))
+        return [emit.op("Gather", total, emit.ints(k), axis=0) for k in range(len(BOOKED))]
+
+
+def untaken(
+    start: Mapping[ir.Value, ir.Value], nodes: Sequence[Assigned], wanted: Collection[ir.Value]
+) -> list[ir.Value]:
+    """The relevance that starts where no node takes it and nothing is wanted."""
+    taken = {v for site in nodes for v in site.step.node.outputs} | set(wanted)
+    return [r for value, r in start.items() if value not in taken]
 
 
 def _conserves(site: Assigned) -> bool:

@@ -24,9 +24,8 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from lrp_onnx.errors import OutputError
+from lrp_onnx.errors import OutputError, plain
 from lrp_onnx.graph.atomic_files import atomic
-from lrp_onnx.plain import plain
 from lrp_onnx.visual.heatmap import COLORS, norm
 
 __all__ = [

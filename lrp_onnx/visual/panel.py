@@ -12,8 +12,8 @@ from matplotlib.colors import Colormap
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from lrp_onnx.errors import plain
 from lrp_onnx.options import PictureOptions
-from lrp_onnx.plain import plain
 from lrp_onnx.visual.heatmap import COLORS, color_limit, norm, overlay
 from lrp_onnx.visual.lattice import averaged, lattice_period
 from lrp_onnx.visual.page import FONTS, PAD, TEXT_POINTS, Page

@@ -22,8 +22,8 @@ from matplotlib.colors import Colormap, to_hex
 from numpy.typing import NDArray
 from PIL import Image
 
+from lrp_onnx.errors import plain
 from lrp_onnx.graph.atomic_files import atomic
-from lrp_onnx.plain import plain
 from lrp_onnx.visual.heatmap import COLORS, norm
 from lrp_onnx.visual.page import FOR_AND_AGAINST, Ends, Page
 from lrp_onnx.visual.panel import BOX_INK, Box, Panel

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.style import Style
 from rich.text import Text
 
-from lrp_onnx.plain import plain
+from lrp_onnx.errors import plain
 from lrp_onnx.visual.heatmap import COLORS, LUMA, norm
 
 __all__ = ["colored_words", "html_words", "largest_words"]

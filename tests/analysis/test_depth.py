@@ -10,7 +10,7 @@ from models import network, normalized
 
 from lrp_onnx.frontend.canonize import canonize
 from lrp_onnx.graph.model_file import load
-from lrp_onnx.graph.names import name_bodies
+from lrp_onnx.graph.subgraphs import name_bodies
 from lrp_onnx.lrp.composite import load_composite
 
 CHAIN = "a = Conv(x, w) b = Relu(a) c = Conv(b, w) d = Conv(c, w) e = Conv(d, w) y = Conv(e, w)"

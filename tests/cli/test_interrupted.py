@@ -25,7 +25,7 @@ sys.meta_path.insert(0, Interrupts())
 import atexit
 if moment == "the end":
     atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))
-from lrp_onnx.cli.start import run
+from lrp_onnx.__main__ import run
 sys.argv = ["lrp-onnx", "ops", "Conv"]
 sys.exit(run())
 """

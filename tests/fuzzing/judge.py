@@ -19,10 +19,9 @@ import numpy as np
 import lrp_onnx
 from lrp_onnx.compiler.judge import judge, run_plain
 from lrp_onnx.data.samples import random_feeds, wanted_by
-from lrp_onnx.errors import InputError, InternalError, LrpError, ModelError
+from lrp_onnx.errors import InputError, InternalError, LrpError, ModelError, plain
 from lrp_onnx.graph.annotations import has_batch, stamp_of
 from lrp_onnx.graph.limits import Budget, OverBudget
-from lrp_onnx.plain import plain
 
 __all__ = ["FAILED", "judged"]
 

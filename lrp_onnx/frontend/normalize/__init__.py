@@ -15,7 +15,7 @@ from lrp_onnx.frontend.decompose import decompose, write_out_functions
 from lrp_onnx.frontend.normalize.branch import inline_branches
 from lrp_onnx.frontend.normalize.fold import fold
 from lrp_onnx.frontend.normalize.functions import inline_model_functions
-from lrp_onnx.frontend.normalize.generated_names import free_generated_names
+from lrp_onnx.frontend.normalize.generated_names import free_generated_names, name_apart
 from lrp_onnx.frontend.normalize.no_ops import drop_no_ops
 from lrp_onnx.frontend.normalize.opsets import bring_to_opset
 from lrp_onnx.frontend.normalize.ranks import choose_ranks
@@ -28,7 +28,6 @@ from lrp_onnx.frontend.normalize.unbind import unbind_without_length
 from lrp_onnx.frontend.prediction import Prediction
 from lrp_onnx.frontend.quantized.unsigned import make_unsigned
 from lrp_onnx.graph.constants import lift_weights
-from lrp_onnx.graph.names import name_apart
 from lrp_onnx.graph.subgraphs import graphs_of
 from lrp_onnx.graph.unused import remove_unused
 

@@ -1,4 +1,5 @@
-"""Names that ONNX Runtime gave when it wrote a file become free again.
+"""Tensors in bodies get names of their own; names that ONNX Runtime gave when it wrote a file
+become free again.
 
 It names what its optimizations make without a look at what a file holds: where it fuses a product
 and a sum in a file that it has written itself before, it fails on the initializer
@@ -8,7 +9,7 @@ and a sum in a file that it has written itself before, it fails on the initializ
 from __future__ import annotations
 
 import re
-from itertools import chain
+from itertools import chain, count
 
 import onnx_ir as ir
 
@@ -16,7 +17,7 @@ from lrp_onnx.graph.annotations import aliases
 from lrp_onnx.graph.constants import rename
 from lrp_onnx.graph.subgraphs import graphs_of
 
-__all__ = ["free_generated_names"]
+__all__ = ["free_generated_names", "name_apart"]
 
 GENERATED = re.compile(r"gemm_(in|out)put_(shape|reshape_arg)|.+_token_\d+")
 """A name as it is made first, or another time."""
@@ -41,3 +42,17 @@ def free_generated_names(model: ir.Model) -> bool:
         rename(value, name)
         aliases(model)[before] = name
     return bool(generated)
+
+
+def name_apart(graph: ir.Graph) -> None:
+    """Give tensors in bodies names that no other graph of the model uses, so that they keep them
+    where a body takes its node's place.
+    """
+    taken, graphs = set[str | None](), graphs_of(graph)
+    for part in graphs if len(graphs) > 1 else ():
+        results = (v for node in part for v in node.outputs)
+        for value in (*part.inputs, *part.initializers.values(), *results):
+            name = value.name
+            if part is not graph and name in taken:
+                value.name = next(n for k in count(1) if (n := f"{name}_{k}") not in taken)
+            taken.add(value.name)
