@@ -13,14 +13,14 @@ large nearly everywhere: a class is `compared` with its own mean over all places
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import onnx_ir as ir
 
 from lrp_onnx.analysis.axis_roles import CHANNEL, PLACE, role_of, splits_features
+from lrp_onnx.analysis.head import Head
 from lrp_onnx.analysis.probability import of_sigmoid, of_softmax
 from lrp_onnx.analysis.quantities import Quantities
 from lrp_onnx.analysis.reshaping import Size, sizes_of
@@ -28,44 +28,13 @@ from lrp_onnx.analysis.sample_axis import counts_samples
 from lrp_onnx.analysis.sources import Kind, Source
 from lrp_onnx.ops.registry import find
 
-__all__ = ["Head", "Heads"]
+__all__ = ["Heads"]
 
 BOX = 4
 """Numbers of a box."""
 COORDINATES = (2, 3)
 LEAST_POINTS = 4
 """Fewer pairs or triples may be a few questions with two or three answers each."""
-
-
-@dataclass(frozen=True)
-class Head:
-    """What the entries of an output are."""
-
-    kind: str
-    """mixed, scores, boxes, map or coordinates."""
-    batch: bool
-    """Whether axis 0 counts the samples."""
-    axis: int | None = None
-    """The axis along which quantities or classes differ; None if there is none."""
-    scores: tuple[int, int] | None = None
-    """The first index of the class scores along it and the one behind the last; None for all."""
-    objectness: int | None = None
-    """Where along it stands how sure it is that there is something, whatever it is."""
-    compared: bool = False
-    """Whether a class counts less its mean over all places."""
-    beside: str = ""
-    """Of scores the output of boxes, and the other way around."""
-    labeled: bool = False
-    """Whether each detection has one score alone, of the class that its label beside it says."""
-
-    def stamp(self) -> str:
-        """As a compiled model's metadata keeps it."""
-        return json.dumps(asdict(self))
-
-    @property
-    def by_class(self) -> bool:
-        """Whether a class has scores that can be named by its number."""
-        return self.kind in ("mixed", "scores") and self.axis is not None
 
 
 class Heads:

@@ -45,9 +45,9 @@ from lrp_onnx.lowering.fold import fold_constants
 from lrp_onnx.lowering.half_precision import halve_products
 from lrp_onnx.lowering.lower import lower
 from lrp_onnx.lowering.shared_weights import part_shared_weights
+from lrp_onnx.lrp.assign import assign_outputs
 from lrp_onnx.lrp.assignment import Assignment
 from lrp_onnx.lrp.methods import method_of
-from lrp_onnx.lrp.outputs import assign_outputs
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.propagation.conservation import Audit
 from lrp_onnx.rewrites.rewrite import rewrite

@@ -28,6 +28,7 @@ __all__ = [
     "COMPOSITE",
     "CONDITION",
     "CONDITIONS",
+    "CONTRAST",
     "EXPLAINED",
     "FORWARD_KEPT",
     "GATE",
@@ -85,6 +86,8 @@ SOURCE = "lrp.source"
 """The forward node on whose behalf an emitted node was written."""
 RULE = "lrp.rule"
 """The rule by which it was written."""
+CONTRAST = "contrast"
+"""The rule of what takes the mean of all classes off the logits."""
 GATE = "lrp.gate"
 """On a Mul: the number of the input that is a gate; relevance goes to the other."""
 CELL = "lrp.cell"

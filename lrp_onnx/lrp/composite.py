@@ -7,18 +7,15 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import onnx
-import onnx_ir as ir
 
-from lrp_onnx.analysis.depth import is_linear_layer, set_depths
-from lrp_onnx.analysis.path import explanation_path
-from lrp_onnx.analysis.pointwise import set_pointwise
+from lrp_onnx.analysis.depth import is_linear_layer
 from lrp_onnx.analysis.rectifier import is_rectifier
 from lrp_onnx.analysis.step import Step
 from lrp_onnx.errors import CompositeError, LrpError, RuleError
@@ -136,15 +133,6 @@ class Composite:
     """
     base_only: bool = False
     """Whether it is there for others to extend and leaves linear layers without a rule."""
-
-    def path(
-        self, graph: ir.Graph, inputs: Sequence[ir.Value], target: ir.Value
-    ) -> tuple[Step, ...]:
-        """The explanation path with what this composite holds constant (see `path`)."""
-        path = explanation_path(graph, inputs, target, self.constant_gates, self.constant_attention)
-        set_depths(path)
-        set_pointwise(path)
-        return path
 
     def with_rules(self, rules: Mapping[str, str]) -> Composite:
         """Put `PATTERN → rule` in front; a pattern is an operator type or a name.

@@ -15,14 +15,13 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.analysis.centered_layer import centered_weights
-from lrp_onnx.graph.annotations import NAME, PLACE, RULE, provenance
+from lrp_onnx.graph.annotations import CONTRAST, NAME, PLACE, provenance
 from lrp_onnx.graph.appending import append_node
 from lrp_onnx.graph.constants import new_constant
 from lrp_onnx.graph.names import name_of
 
-__all__ = ["contrasted", "is_copy"]
+__all__ = ["contrasted"]
 
-CONTRAST = "contrast"
 CONTRASTED = "lrp.contrasted"
 """In the meta of logits: themselves less their mean, by the axis of the classes."""
 SAME_CHANNELS = ("Cast", "Flatten", "GlobalAveragePool", "Identity", "Reshape", "Squeeze")
@@ -35,11 +34,6 @@ def contrasted(graph: ir.Graph, y: ir.Value, axis: int) -> ir.Value:
     if axis not in made:
         made[axis] = _in_front(graph, y, axis) or _behind(graph, y, axis)
     return made[axis]
-
-
-def is_copy(node: ir.Node) -> bool:
-    """Whether it takes the place of a node of the model on the explanation path."""
-    return node.metadata_props.get(RULE) == CONTRAST and NAME in node.meta
 
 
 def _in_front(graph: ir.Graph, y: ir.Value, axis: int) -> ir.Value | None:

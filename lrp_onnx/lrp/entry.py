@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.analysis.heads import Head
+from lrp_onnx.analysis.head import Head
 from lrp_onnx.analysis.sample_axis import counts_samples
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.broadcasting import expand_like

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.analysis.path import ends_of_paths
+from lrp_onnx.analysis.depth import set_depths
+from lrp_onnx.analysis.path import ends_of_paths, explanation_path
+from lrp_onnx.analysis.pointwise import set_pointwise
 from lrp_onnx.analysis.step import Step
 from lrp_onnx.errors import TargetError
 from lrp_onnx.lrp.composite import Composite
 
-__all__ = ["explained_inputs", "reaching"]
+__all__ = ["explained_inputs", "path_under", "reaching"]
 
 
 def explained_inputs(
@@ -22,7 +24,7 @@ def explained_inputs(
     """
     if names:
         inputs = tuple(_input(graph, name) for name in names)
-        path = composite.path(graph, inputs, start_at)
+        path = path_under(composite, graph, inputs, start_at)
         for value in inputs:
             if not _reached(path, start_at, value):
                 raise TargetError(
@@ -38,8 +40,20 @@ def explained_inputs(
             reached = _ids(graph, start_at, reached, composite) or reached
         if reached:
             every = len(reached) == len(candidates)
-            return reached, path if every else composite.path(graph, reached, start_at)
+            return reached, path if every else path_under(composite, graph, reached, start_at)
     raise _unreached(graph, start_at, [*floats, *integers], composite)
+
+
+def path_under(
+    composite: Composite, graph: ir.Graph, inputs: Sequence[ir.Value], target: ir.Value
+) -> tuple[Step, ...]:
+    """The explanation path with what the composite holds constant (see `analysis/path.py`)."""
+    path = explanation_path(
+        graph, inputs, target, composite.constant_gates, composite.constant_attention
+    )
+    set_depths(path)
+    set_pointwise(path)
+    return path
 
 
 def _unreached(
@@ -61,7 +75,7 @@ def reaching(
     if not candidates:
         return (), ()
     try:
-        path = composite.path(graph, candidates, start_at)
+        path = path_under(composite, graph, candidates, start_at)
     except TargetError:  # none of them leads there: the next kind of input is tried
         return (), ()
     return tuple(v for v in candidates if _reached(path, start_at, v)), path
@@ -72,7 +86,9 @@ def _ids(
 ) -> tuple[ir.Value, ...]:
     """Those of the inputs that index a table, moved before or not."""
     return tuple(
-        value for value in inputs if any(map(_indexes, composite.path(graph, (value,), start_at)))
+        value
+        for value in inputs
+        if any(map(_indexes, path_under(composite, graph, (value,), start_at)))
     )
 
 

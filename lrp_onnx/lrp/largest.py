@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.analysis.heads import Head
+from lrp_onnx.analysis.head import Head
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.lrp.entry import class_numbers, one_hot

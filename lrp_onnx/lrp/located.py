@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from lrp_onnx.analysis.heads import Head
+from lrp_onnx.analysis.head import Head
 from lrp_onnx.errors import TargetError
 from lrp_onnx.lrp.entry import placed
 from lrp_onnx.lrp.target import Target

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.annotations import RESEMBLES
+from lrp_onnx.graph.annotations import CONTRAST, NAME, RESEMBLES, RULE
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.tensors import outputs_of
 from lrp_onnx.lrp.assigned import Assigned
-from lrp_onnx.lrp.contrast import is_copy
 
 __all__ = ["RESEMBLING", "NodeReport", "lines_of"]
 
@@ -39,9 +38,9 @@ class NodeReport:
 def lines_of(graph: ir.Graph, nodes: Sequence[Assigned]) -> Iterator[NodeReport]:
     """A line for every node of a graph, each followed by those of its bodies on the path."""
     by_node = {a.step.node: a for a in nodes}
-    copies = {name_of(node): node for node in graph if is_copy(node)}
+    copies = {name_of(node): node for node in graph if _is_copy(node)}
     for node in graph:
-        if is_copy(node):
+        if _is_copy(node):
             continue
         assigned = by_node.get(copies.get(name_of(node), node))
         yield _line(node, assigned)
@@ -59,5 +58,10 @@ def _line(node: ir.Node, assigned: Assigned | None) -> NodeReport:
     reason = f"{reason}; {RESEMBLING}" if RESEMBLES in node.meta else reason
     acts_as = assigned.step.place.acts_as
     reason = f"{reason}; taken as a {acts_as} by its meaning" if acts_as else reason
-    reason = f"{reason}; less the mean of all classes" if is_copy(assigned.step.node) else reason
+    reason = f"{reason}; less the mean of all classes" if _is_copy(assigned.step.node) else reason
     return NodeReport(name, op_type, kind, rule, reason, outputs)
+
+
+def _is_copy(node: ir.Node) -> bool:
+    """Whether it takes the place of a node of the model on the explanation path."""
+    return node.metadata_props.get(RULE) == CONTRAST and NAME in node.meta

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from lrp_onnx.analysis.heads import Head, Heads
+from lrp_onnx.analysis.head import Head
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.builder import known_rank
 from lrp_onnx.graph.map_outputs import unzipped
@@ -89,10 +89,14 @@ EXPLAINED = (*(ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.Da
 """Float types that runtimes compute with, those of 8 bits and less are only stored."""
 
 
-def choose_output(graph: ir.Graph, name: str | None, heads: Heads) -> ir.Value:
+def choose_output(
+    graph: ir.Graph, name: str | None, of_scores: Callable[[], Sequence[ir.Value]]
+) -> ir.Value:
     """The output of that name; without a name the only float one, of several the only one that has
     scores of detections; of maps the tensor that they are made of. TargetError lists the outputs
     otherwise.
+
+    of_scores: finds those that have scores of detections.
     """
     listing = "; ".join(f"{v.name!r} {v.dtype} {v.shape}" for v in graph.outputs)
     if name is not None:
@@ -104,7 +108,7 @@ def choose_output(graph: ir.Graph, name: str | None, heads: Heads) -> ir.Value:
     floats = [v for y, v in made_of.items() if v.dtype in EXPLAINED or (v is not y and not v.dtype)]
     if len(floats) == 1:
         return floats[0]
-    scored = heads.of_scores() if floats else []
+    scored = of_scores() if floats else ()
     if len(scored) == 1:
         return scored[0]
     many = "several outputs are of a float type" if floats else "no output is of a float type"

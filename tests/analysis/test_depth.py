@@ -12,6 +12,7 @@ from lrp_onnx.frontend.canonize import canonize
 from lrp_onnx.graph.model_file import load
 from lrp_onnx.graph.subgraphs import name_bodies
 from lrp_onnx.lrp.composite import load_composite
+from lrp_onnx.lrp.explained_inputs import path_under
 
 CHAIN = "a = Conv(x, w) b = Relu(a) c = Conv(b, w) d = Conv(c, w) e = Conv(d, w) y = Conv(e, w)"
 SHORTCUT = (
@@ -43,7 +44,7 @@ def depths_of(model: onnx.ModelProto) -> dict[str, float]:
     """The depth of each step, by the name of its first output."""
     prepared = canonical(model)
     graph = prepared.graph
-    path = load_composite("epsilon").path(graph, graph.inputs, graph.outputs[0])
+    path = path_under(load_composite("epsilon"), graph, graph.inputs, graph.outputs[0])
     steps = [inner for step in path for inner in step.within()]
     return {str(step.node.outputs[0].name): step.depth for step in steps}
 
