@@ -17,8 +17,8 @@ from onnx import defs
 
 from lrp_onnx.frontend.canonize.variadic import AS_BINARY, binary_sums
 from lrp_onnx.frontend.decompose import BY_FUNCTION, DECOMPOSITIONS
+from lrp_onnx.frontend.opset import CEILING, OLDEST
 from lrp_onnx.frontend.opset.forms import FORMS
-from lrp_onnx.frontend.opset.lowering import CEILING
 from lrp_onnx.frontend.opset.raising import RAISE
 from lrp_onnx.ops import REGISTRY
 
@@ -26,7 +26,6 @@ __all__ = ["STANDARD", "OperatorSupport", "every_operator", "support_of", "versi
 
 STANDARD = ("", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training")
 """The domains that onnx defines."""
-OLDEST = 7
 INTERNAL = "lrp"
 
 FUNCTION = "by the function that the standard defines it by"

@@ -31,7 +31,8 @@ from lrp_onnx.compiler.unforeseen import told
 from lrp_onnx.frontend.canonize import canonize
 from lrp_onnx.frontend.normalize import normalize
 from lrp_onnx.frontend.normalize.fixed_sizes import fix_sizes
-from lrp_onnx.frontend.opset import OLDER, write_at
+from lrp_onnx.frontend.opset import OLDER
+from lrp_onnx.frontend.opset.older import write_at
 from lrp_onnx.frontend.prediction import Prediction
 from lrp_onnx.gradients.baseline import described, read_baselines
 from lrp_onnx.graph import annotations as notes

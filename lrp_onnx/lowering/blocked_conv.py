@@ -20,7 +20,7 @@ import onnx_ir as ir
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.lowering.flipped_conv import has_channels
 from lrp_onnx.ops.conv_geometry import Sliding
-from lrp_onnx.ops.scatter_add import LAST
+from lrp_onnx.ops.operands import LAST
 
 __all__ = ["blocked", "is_blocked"]
 

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, known_rank, static_shape
 from lrp_onnx.ops.conv_geometry import Sliding
-from lrp_onnx.ops.scatter_add import LAST
+from lrp_onnx.ops.operands import LAST
 
 __all__ = ["exchanged", "has_channels", "is_turned", "turned_conv"]
 

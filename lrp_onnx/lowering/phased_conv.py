@@ -21,7 +21,7 @@ from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.lowering.flipped_conv import exchanged, has_channels
 from lrp_onnx.ops.conv_geometry import Sliding
-from lrp_onnx.ops.scatter_add import LAST
+from lrp_onnx.ops.operands import LAST
 
 __all__ = ["is_phased", "phased"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.graph.builder import known_rank, static_shape
+from lrp_onnx.graph.shapes import static_shape
 from lrp_onnx.ops.operands import operand
 
 __all__ = ["Sliding", "sliding"]
@@ -50,16 +50,20 @@ class Sliding:
 
 
 def sliding(node: ir.Node) -> Sliding:
-    """Of Conv or ConvTranspose; UnsupportedError where its kernel or its padding is unknown."""
+    """Of Conv or ConvTranspose; UnsupportedError where its rank, kernel or padding is unknown."""
     x, y = operand(node), node.outputs[0]
-    n = known_rank(x) - 2
+    if x.shape is None:
+        raise UnsupportedError(
+            "the rank of its input is unknown. Export the model with input shapes"
+        )
+    n = len(x.shape) - 2
     return Sliding(
         _kernel(node),
         list(node.attributes.get_ints("strides", [1] * n)),
         list(node.attributes.get_ints("dilations", [1] * n)),
         _pads(node, n),
         node.attributes.get_int("group", 1),
-        (x.shape or [ir.SymbolicDim(None)])[0],
+        x.shape[0],
         _sizes(x, n),
         _sizes(y, n),
     )

@@ -10,9 +10,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.arithmetic import Operand, tensor
+from lrp_onnx.graph.arithmetic import ELEMENTARY, Operand, evaluate, tensor
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.graph.evaluation import ELEMENTARY, evaluate
 from lrp_onnx.graph.expression import CHOICE, FUNCTIONS, parse
 from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op

@@ -14,7 +14,8 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, known_rank
-from lrp_onnx.ops.scatter_add import LAST, counted, pad, size_of, slice_axis, vector
+from lrp_onnx.ops.operands import LAST
+from lrp_onnx.ops.scatter_add import counted, pad, size_of, slice_axis, vector
 
 __all__ = ["give_back", "give_back_constant", "positions"]
 

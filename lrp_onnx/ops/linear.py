@@ -14,27 +14,13 @@ from lrp_onnx.graph.broadcasting import sum_to
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.ops.conv_backward_filter import over_kernel
 from lrp_onnx.ops.conv_geometry import sliding
+from lrp_onnx.ops.linear_vjp import linear_vjp
 from lrp_onnx.ops.one_hot_matmul import class_of, one_row
-from lrp_onnx.ops.operands import operand, optional
+from lrp_onnx.ops.operands import LAST, operand, optional
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.samples import by_shape, rank_of
-from lrp_onnx.ops.scatter_add import LAST
 
-__all__ = ["linear_vjp"]
-
-
-def linear_vjp(
-    emit: Emit, node: ir.Node, i: int, ss: Sequence[ir.Value], ws: Sequence[ir.Value]
-) -> tuple[ir.Value, ...]:
-    """Σₖ vjp(sₖ; wₖⱼ) over input `i` of a linear node, for every j.
-
-    sₖ: shaped like the output    wₖⱼ: like the weight, those of one k together    ->    each like
-    the input. Raises UnsupportedError where the node's padding is unknown.
-    """
-    if node.op_type == "Conv":
-        sliding(node)
-    x, operands = operand(node, i), [emit.at_least_float(v) for v in (*ss, *ws)]
-    return emit.dialect("LinearVjp", operands, [x] * (len(ws) // len(ss)), node, i=i)
+__all__: list[str] = []
 
 
 WEIGHTED: dict[str, Any] = {"kind": ("linear", "bilinear"), "inputs": (0, 1), "weighted": True}

@@ -1,10 +1,15 @@
-"""The inputs of a node: those that its operator requires, and those that it may leave out."""
+"""The inputs of a node: those that its operator requires, those that it may leave out, and numbers
+that stand for something there.
+"""
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
-__all__ = ["operand", "optional"]
+__all__ = ["LAST", "operand", "optional"]
+
+LAST = 2**31 - 1
+"""An end that means the end of any axis; it fits into int32."""
 
 
 def operand(node: ir.Node, i: int = 0) -> ir.Value:

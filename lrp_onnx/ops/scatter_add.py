@@ -17,7 +17,6 @@ from lrp_onnx.graph.builder import Emit
 from lrp_onnx.ops.operands import operand
 
 __all__ = [
-    "LAST",
     "Size",
     "columns",
     "counted",
@@ -35,9 +34,6 @@ __all__ = [
 
 Size = int | ir.Value
 """A size or position: a number, or a tensor of shape [1] where only the run knows it."""
-
-LAST = 2**31 - 1
-"""An end that means the end of any axis; it fits into int32."""
 
 
 def size_of(emit: Emit, value: ir.Value, axis: int) -> Size:

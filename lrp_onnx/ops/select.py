@@ -14,11 +14,10 @@ from lrp_onnx.graph.constants import constant_ints
 from lrp_onnx.graph.forward import forward_copy
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.ops.gather_transpose import give_back, give_back_constant, positions
-from lrp_onnx.ops.operands import operand, optional
+from lrp_onnx.ops.operands import LAST, operand, optional
 from lrp_onnx.ops.registry import op, refuse
 from lrp_onnx.ops.samples import rank_of
 from lrp_onnx.ops.scatter_add import (
-    LAST,
     Size,
     counted,
     numbered,

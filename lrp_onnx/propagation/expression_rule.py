@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from lrp_onnx.errors import RuleError
-from lrp_onnx.graph.arithmetic import Operand
+from lrp_onnx.graph.arithmetic import Operand, evaluate
 from lrp_onnx.graph.broadcasting import sum_to
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.graph.evaluation import evaluate
 from lrp_onnx.graph.expression import names
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.propagation.node_derivative import alone, numbers, vjp

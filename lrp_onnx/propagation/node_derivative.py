@@ -9,10 +9,9 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import RuleError
-from lrp_onnx.graph.arithmetic import Operand
+from lrp_onnx.graph.arithmetic import Operand, evaluate
 from lrp_onnx.graph.broadcasting import sum_to
 from lrp_onnx.graph.builder import Emit, Input, static_shape
-from lrp_onnx.graph.evaluation import evaluate
 from lrp_onnx.graph.expression import parse
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.ops.registry import Op

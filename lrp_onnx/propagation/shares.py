@@ -10,29 +10,28 @@ Z.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import RuleError
 from lrp_onnx.graph.annotations import PADDING_OF
-from lrp_onnx.graph.arithmetic import Operand, add, multiply, sign, tensor
+from lrp_onnx.graph.arithmetic import Operand, add, evaluate, multiply, sign, tensor
 from lrp_onnx.graph.broadcasting import expand_like
-from lrp_onnx.graph.builder import HALF, Emit, Input, known_rank
-from lrp_onnx.graph.evaluation import evaluate
+from lrp_onnx.graph.builder import Emit, Input, known_rank
 from lrp_onnx.graph.forward import forward_copy
 from lrp_onnx.lrp.assigned import Assigned
-from lrp_onnx.lrp.rule import Setting, Share, Term
-from lrp_onnx.ops.registry import REGISTRY, Op
+from lrp_onnx.lrp.rule import Share, Term
+from lrp_onnx.ops.registry import REGISTRY
 from lrp_onnx.ops.stabilize import ratio
 from lrp_onnx.propagation.conservation import Account
+from lrp_onnx.propagation.layer import Layer
 from lrp_onnx.propagation.node_derivative import numbers, vjp
 
 __all__ = [
     "EPSILON",
-    "Layer",
     "Modified",
     "booked_by_shares",
     "by_shares",
@@ -45,35 +44,6 @@ LAYERS = ("linear", "sum", "maximum", "bilinear", "norm", "cell", "recurrent")
 """Kinds that a rule made of terms can take as linear."""
 EPSILON = 1e-6
 """The stabilizer of rules without an `epsilon` parameter."""
-
-
-@dataclass
-class Layer:
-    """A linear node as f(x; w, b): the operands the terms of a rule modify."""
-
-    op: Op
-    node: ir.Node
-    active: tuple[int, ...]
-    settings: Mapping[str, Setting]
-    values: dict[str, Operand] = field(default_factory=dict)
-
-    @property
-    def weight(self) -> int | None:
-        """The index of the weight, if the operator has one and it is not active too."""
-        return 1 - self.active[0] if self.op.weighted and len(self.active) == 1 else None
-
-    @property
-    def bias(self) -> ir.Value | None:
-        """The bias, if the node has one."""
-        biased = self.op.biased or self.op.detached
-        return self.node.inputs[2] if biased and len(self.node.inputs) > 2 else None
-
-    def z(self, emit: Emit) -> ir.Value:
-        """The layer's own output; recomputed for a half-precision model, whose own is rounded too
-        coarsely.
-        """
-        z = self.node.outputs[0]
-        return forward_copy(emit, self.node, {}) if z.dtype in HALF else z
 
 
 @dataclass

@@ -20,8 +20,8 @@ from lrp_onnx.graph.builder import Emit, Input, static_shape
 from lrp_onnx.graph.forward import forward_copy
 from lrp_onnx.lrp.rule import Share
 from lrp_onnx.ops.stabilize import ratio
-from lrp_onnx.propagation.shares import Layer, Modified, constant_input, modified
-from lrp_onnx.rewrites.linear_nodes import backward
+from lrp_onnx.propagation.layer import Layer
+from lrp_onnx.propagation.shares import Modified, constant_input, modified
 from lrp_onnx.rewrites.product import DoesNotApply, Relevance
 
 __all__ = ["by_constant_inputs"]
@@ -87,7 +87,7 @@ def _around_own_output(
     assert own_w is not None
     if isinstance(by_constants, float):
         raise DoesNotApply("its constants are 0")
-    by_own, by_rest = backward(emit, layer, [s], [[own_w, by_constants]])
+    by_own, by_rest = layer.backward(emit, [s], [[own_w, by_constants]])
     total = tensor(add(emit, multiply(emit, own.x[i], by_own), by_rest))
     return Relevance(total)
 
@@ -115,7 +115,7 @@ def _alike_in_all_channels(
     z = subtract(emit, forward_copy(emit, layer.node, replaced), -epsilon)
     whole = emit.op("ReduceSum", relevance.whole(emit), emit.ints(1), keepdims=1)
     s = tensor(divide(emit, whole, z))
-    (c,) = backward(emit, layer, [s], [[one]])
+    (c,) = layer.backward(emit, [s], [[one]])
     total = tensor(multiply(emit, term.x[i], c))
     return Relevance(total)
 

@@ -27,8 +27,7 @@ from lrp_onnx.graph.arithmetic import (
 from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, Input, static_shape
 from lrp_onnx.graph.constants import constant_array
-from lrp_onnx.propagation.shares import Layer
-from lrp_onnx.rewrites.linear_nodes import backward, forward
+from lrp_onnx.propagation.layer import Layer
 from lrp_onnx.rewrites.normal_form import NormalForm, Parts
 from lrp_onnx.rewrites.product import Relevance, late
 
@@ -125,7 +124,7 @@ class Contributions:
             values_of([multiply(self.emit, r.factor, self.mixed(*r.of[k])) for k, _ in self.sides])
             for r in rows
         ]
-        cs = backward(self.emit, self.layer, ss, ws)
+        cs = self.layer.backward(self.emit, ss, ws)
         if len(cs) == 1:
             return Relevance(cs[0], self.x)
         total: Operand = 0.0
@@ -138,7 +137,7 @@ class Contributions:
     ) -> ir.Value:
         """Σ f(xₖ; wₖ) + b, whose sign is known."""
         emit, bias = self.emit, self._as_bias(b)
-        own = forward(emit, self.layer, values_of(xs), values_of(ws), bias)
+        own = self.layer.forward(emit, values_of(xs), values_of(ws), bias)
         z = tensor(add(emit, own, b if bias is None else 0.0))
         if known:
             emit.signs[z] = known

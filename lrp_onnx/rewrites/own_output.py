@@ -13,8 +13,8 @@ from lrp_onnx.graph.arithmetic import absolute, add, divide, multiply, sign, ten
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.ops.stabilize import ratio
+from lrp_onnx.propagation.layer import Layer
 from lrp_onnx.propagation.node_derivative import vjp
-from lrp_onnx.propagation.shares import Layer
 from lrp_onnx.rewrites.normal_form import normal_form
 from lrp_onnx.rewrites.product import DoesNotApply, Relevance, late
 

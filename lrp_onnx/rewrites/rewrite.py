@@ -38,7 +38,8 @@ from lrp_onnx.propagation.interpreter import (
     interpret,
     own_sizes,
 )
-from lrp_onnx.propagation.shares import EPSILON, Layer, layer_of
+from lrp_onnx.propagation.layer import Layer
+from lrp_onnx.propagation.shares import EPSILON, layer_of
 from lrp_onnx.rewrites import constant_inputs, own_output
 from lrp_onnx.rewrites.moves import moved, passed_on
 from lrp_onnx.rewrites.normal_form import canonical, normal_forms

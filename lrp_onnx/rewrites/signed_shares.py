@@ -30,7 +30,6 @@ from lrp_onnx.graph.arithmetic import (
     tensor,
 )
 from lrp_onnx.rewrites.contributions import Contributions, Part, values_of
-from lrp_onnx.rewrites.linear_nodes import backward, backward_sum
 from lrp_onnx.rewrites.normal_form import NormalForm
 from lrp_onnx.rewrites.product import DoesNotApply, Relevance, late
 
@@ -212,12 +211,12 @@ class SignedShares(Contributions):
         if self.sign:
             ws[0] = by_size = multiply(emit, float(self.sign), by_size)
             ws = ws if mirrored else [add(emit, by_x, by_size)]
-            return Relevance(backward_sum(emit, self.layer, ss, values_of(ws)), self.x)
+            return Relevance(self.layer.backward_sum(emit, ss, values_of(ws)), self.x)
         if mirrored:
             pairs = zip(ss, values_of(ws), strict=True)
-            c_of_size, c = (backward_sum(emit, self.layer, [s], [w]) for s, w in pairs)
+            c_of_size, c = (self.layer.backward_sum(emit, [s], [w]) for s, w in pairs)
         else:
-            c_of_size, c = backward(emit, self.layer, ss, [values_of(ws)])
+            c_of_size, c = self.layer.backward(emit, ss, [values_of(ws)])
         of_size = multiply(emit, absolute(emit, self.x), c_of_size)
         (total,) = values_of([add(emit, multiply(emit, self.x, c), of_size)])
         return Relevance(total)

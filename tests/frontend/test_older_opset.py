@@ -11,7 +11,8 @@ from onnx_ir.passes import common
 
 import lrp_onnx
 from lrp_onnx.errors import ModelError
-from lrp_onnx.frontend.opset import OLDER, write_at
+from lrp_onnx.frontend.opset import OLDER
+from lrp_onnx.frontend.opset.older import write_at
 
 WEIGHTS = "<float[4,3,3,3] w = {" + ", ".join(f"{k % 7 - 3}" for k in range(108)) + "}>"
 NETWORKS = {

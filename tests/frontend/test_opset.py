@@ -10,7 +10,7 @@ from onnx.reference import ReferenceEvaluator
 from opset_models import IF, OPTIONAL, TEXTS, agree, check, converted, run, text_model
 
 from lrp_onnx.errors import ModelError
-from lrp_onnx.frontend.opset.convert import NEWEST
+from lrp_onnx.frontend.opset import NEWEST
 
 
 @pytest.mark.parametrize(("opset", "text", "condition"), TEXTS)

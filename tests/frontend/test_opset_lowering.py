@@ -22,7 +22,7 @@ from opset_models import (
     converted,
 )
 
-from lrp_onnx.frontend.opset.convert import CEILING, NEWEST
+from lrp_onnx.frontend.opset import CEILING, NEWEST
 
 LATE = (22, 24, 26, 28)
 SEQUENCE = (2, 4, 6, 8)  # batch, heads, tokens, head size

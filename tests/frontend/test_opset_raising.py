@@ -24,7 +24,7 @@ from opset_models import (
     check,
 )
 
-from lrp_onnx.frontend.opset.convert import FLOOR, OLDEST
+from lrp_onnx.frontend.opset import FLOOR, OLDEST
 
 UP = [
     # axes and other attributes that became inputs

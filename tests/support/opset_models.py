@@ -14,7 +14,8 @@ from onnx import TensorProto, defs, helper, numpy_helper, parser
 from onnx.reference import ReferenceEvaluator
 from onnx_ir.passes import common
 
-from lrp_onnx.frontend.opset.convert import CEILING, FLOOR, OLDEST, convert
+from lrp_onnx.frontend.opset import CEILING, FLOOR, OLDEST
+from lrp_onnx.frontend.opset.convert import convert
 
 Array = np.ndarray
 TOLERANCE = {"float16": 1e-3, "float32": 1e-6, "float64": 1e-12}  # of the largest value

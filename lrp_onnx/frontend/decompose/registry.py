@@ -17,17 +17,30 @@ names it if relevance would have to go through it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import onnx_ir as ir
 
 from lrp_onnx.graph.replacement import Build
 
-__all__ = ["DECOMPOSITIONS", "OWN_LAYOUT", "WITHOUT_KERNEL", "Decomposition", "decomposes"]
+__all__ = [
+    "DECOMPOSITIONS",
+    "FINDERS",
+    "OWN_LAYOUT",
+    "WITHOUT_KERNEL",
+    "Decomposition",
+    "decomposes",
+    "finds_layers",
+]
 
 Decomposition = Callable[[Build, ir.Node], Sequence[ir.Value | None] | None]
 
+Finder = Callable[[ir.Model], Iterator[tuple[ir.Node, Decomposition]]]
+
 DECOMPOSITIONS: dict[tuple[str, str], Decomposition] = {}
+FINDERS: list[Finder] = []
+"""What finds layers that several nodes spell: the node whose place is taken, and what stands for
+it."""
 WITHOUT_KERNEL = {
     ("ai.onnx.preview", "FlexAttention"),
     ("com.microsoft", "BiasAdd"),
@@ -57,3 +70,9 @@ def decomposes(op_type: str, domain: str = "") -> Callable[[Decomposition], Deco
         return decomposition
 
     return register
+
+
+def finds_layers(finder: Finder) -> Finder:
+    """Register the decorated function as one of FINDERS."""
+    FINDERS.append(finder)
+    return finder

@@ -8,15 +8,14 @@ rounds.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 
 import onnx_ir as ir
 from onnx_ir.passes import common
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.frontend.decompose.registry import DECOMPOSITIONS, Decomposition
+from lrp_onnx.frontend.decompose.registry import DECOMPOSITIONS, FINDERS, Decomposition
 from lrp_onnx.frontend.decompose.standard_function import write_out_functions
-from lrp_onnx.frontend.quantized.integer import integer_layers
-from lrp_onnx.frontend.quantized.qdq import dequantized_layers
 from lrp_onnx.graph.annotations import FORWARD_KEPT, REFUSED
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.graph.subgraphs import nodes_of
@@ -29,9 +28,8 @@ def decompose(model: ir.Model, only: Callable[[ir.Node], bool] | None = None) ->
 
     A use that a decomposition refuses stays as it is.  With `only`, nodes alone that it accepts.
     """
-    changed, layers = write_out_functions(model, only), dict[ir.Node, Decomposition]()
-    if only is None:
-        layers = dict([*integer_layers(model), *dequantized_layers(model)])
+    changed = write_out_functions(model, only)
+    layers = {} if only is not None else dict(chain.from_iterable(f(model) for f in FINDERS))
     for node in list(nodes_of(model.graph)):
         decomposition = layers.get(node) or DECOMPOSITIONS.get((node.domain, node.op_type))
         if decomposition is not None and (only is None or only(node)):

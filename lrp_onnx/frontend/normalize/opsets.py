@@ -10,16 +10,18 @@ from onnx import version_converter
 from onnx_ir.passes import common
 
 from lrp_onnx.errors import ModelError
-from lrp_onnx.frontend import opset
 from lrp_onnx.frontend.decompose import DECOMPOSITIONS, WITHOUT_KERNEL, decompose
 from lrp_onnx.frontend.normalize.shapes import infer_shapes
+from lrp_onnx.frontend.opset import CEILING, FLOOR, OLDER
+from lrp_onnx.frontend.opset.convert import convert
+from lrp_onnx.frontend.opset.weights import widen_weights
 from lrp_onnx.graph.annotations import REFUSED
 from lrp_onnx.graph.refusal import refusal
 from lrp_onnx.graph.small_model import through_proto
 
 __all__ = ["bring_to_opset"]
 
-OPSETS = range(18, 22)
+OPSETS = range(FLOOR, CEILING + 1)
 ROUNDS = 6
 """How often operators are written out that a decomposition wrote."""
 
@@ -31,7 +33,7 @@ def bring_to_opset(model: ir.Model, wanted: int | None) -> None:
     that is too new.
     """
     if model.graph.opset_imports.get("", 0) > OPSETS[-1]:
-        opset.widen_weights(model)
+        widen_weights(model)
         _write_out(model, _is_newer)
         # its function would spell what the decomposition refused, and need not be one that
         # relevance gets through rightly
@@ -40,10 +42,10 @@ def bring_to_opset(model: ir.Model, wanted: int | None) -> None:
         if refused:
             raise refusal(refused)
     if model.graph.opset_imports.get("", 0) not in OPSETS:
-        opset.convert(model)
+        convert(model)
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     if wanted is not None:
-        _convert(model, max(wanted, OPSETS[0]) if wanted in opset.OLDER else wanted)
+        _convert(model, max(wanted, OPSETS[0]) if wanted in OLDER else wanted)
     _write_out(model, _lacks_kernel)
 
 
@@ -75,7 +77,7 @@ def _convert(model: ir.Model, wanted: int) -> None:
     """Bring the model to the opset that the user asked for, one of OPSETS."""
     if wanted not in OPSETS:
         raise ModelError(
-            f"opset {wanted} is not one that compiled models use. Choose from {opset.OLDER[0]} to "
+            f"opset {wanted} is not one that compiled models use. Choose from {OLDER[0]} to "
             f"{OPSETS[-1]}."
         )
     if model.graph.opset_imports[""] == wanted:

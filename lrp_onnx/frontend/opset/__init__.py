@@ -3,8 +3,8 @@
 A compiled model is written at an older one, 13 to 17, where it is asked for.
 """
 
-from lrp_onnx.frontend.opset.convert import convert
-from lrp_onnx.frontend.opset.older import OLDER, write_at
-from lrp_onnx.frontend.opset.weights import widen_weights
+__all__ = ["CEILING", "FLOOR", "NEWEST", "OLDER", "OLDEST"]
 
-__all__ = ["OLDER", "convert", "widen_weights", "write_at"]
+OLDEST, FLOOR, CEILING, NEWEST = 7, 18, 21, 28
+OLDER = range(13, FLOOR)
+"""What a compiled model may be written at besides."""

@@ -9,6 +9,8 @@ raises UnsupportedError, with the fact alone, where there is no form.
 
 from __future__ import annotations
 
+from functools import partial
+
 import onnx
 import onnx_ir as ir
 from onnx import defs, shape_inference
@@ -16,16 +18,17 @@ from onnx_ir.passes import common
 
 from lrp_onnx.errors import ModelError, UnsupportedError
 from lrp_onnx.frontend.decompose.standard_function import call_function, inline_functions
-from lrp_onnx.frontend.opset.lowering import CEILING, lowered
+from lrp_onnx.frontend.opset import CEILING, FLOOR, NEWEST, OLDEST
+from lrp_onnx.frontend.opset.forms import FORMS
+from lrp_onnx.frontend.opset.lowering import lowered
 from lrp_onnx.frontend.opset.node import Rewrite
 from lrp_onnx.frontend.opset.raising import raised
 from lrp_onnx.graph.inferred_types import take_types
 from lrp_onnx.graph.replacement import Build, take_place
 from lrp_onnx.graph.subgraphs import nodes_of
 
-__all__ = ["CEILING", "FLOOR", "NEWEST", "OLDEST", "convert", "rewrite_nodes"]
+__all__ = ["convert", "rewrite_nodes"]
 
-OLDEST, FLOOR, NEWEST = 7, 18, 28
 STANDARD = ("", "ai.onnx")
 ADVICE = f"Export it with an opset from {FLOOR} to {CEILING}, or replace what is named"
 
@@ -42,7 +45,8 @@ def convert(model: ir.Model) -> None:
         rewrite_nodes(model, opset, raised, FLOOR)
     elif opset > CEILING:
         # what one function leaves behind may be newer than opset 21 itself
-        while rewrite_nodes(model, opset, lowered, CEILING):
+        lower = partial(lowered, ceiling=CEILING, forms=FORMS)
+        while rewrite_nodes(model, opset, lower, CEILING):
             pass
     _set_opset(model, min(max(opset, FLOOR), CEILING))
 

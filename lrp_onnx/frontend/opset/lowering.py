@@ -16,25 +16,20 @@ import onnx_ir as ir
 from onnx import defs
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.frontend.opset.forms import FORMS
 from lrp_onnx.frontend.opset.node import Rewrite, require_valid
 from lrp_onnx.graph.builder import HALF
 from lrp_onnx.graph.replacement import Build
 
-__all__ = ["CEILING", "lowered", "lowered_to"]
-
-CEILING = 21
+__all__ = ["lowered"]
 
 
-def lowered(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
-    """What is nearer to opset 21 and computes what `node` computes at the model's opset."""
-    return lowered_to(build, node, CEILING, FORMS)
-
-
-def lowered_to(
+def lowered(
     build: Build, node: ir.Node, ceiling: int, forms: Mapping[str, Rewrite]
 ) -> Sequence[ir.Value] | None:
-    """The same for another opset, with what stands for operators there."""
+    """What is nearer to opset `ceiling` and computes what `node` computes at the model's opset.
+
+    forms: what stands for operators that mean another thing there, or nothing.
+    """
     _drop_defaults(node, build.opset, ceiling)
     if node.op_type in forms:
         require_valid(node, build.opset)

@@ -12,17 +12,15 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.frontend.opset import FLOOR
 from lrp_onnx.frontend.opset.convert import rewrite_nodes
-from lrp_onnx.frontend.opset.lowering import lowered_to
+from lrp_onnx.frontend.opset.lowering import lowered
 from lrp_onnx.frontend.opset.node import Rewrite, pop, set_attributes
 from lrp_onnx.graph.constants import constant_ints
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.graph.subgraphs import nodes_of
 
-__all__ = ["OLDER", "write_at"]
-
-OLDER = range(13, 18)
-WRITTEN_FROM = 18
+__all__ = ["write_at"]
 
 
 def write_at(model: ir.Model, opset: int) -> None:
@@ -37,14 +35,14 @@ def write_at(model: ir.Model, opset: int) -> None:
         """Once: what is said in older words has none to be said in."""
         if node in done:
             return None
-        values = lowered_to(build, node, opset, forms)
+        values = lowered(build, node, opset, forms)
         done.update((node, *build.nodes))
         return values
 
     for value in (v for node in nodes_of(model.graph) for v in node.outputs if v.type is None):
         value.shape = None
     advice = "Choose a newer --opset, or leave it out"
-    while rewrite_nodes(model, WRITTEN_FROM, rewrite, opset, advice):
+    while rewrite_nodes(model, FLOOR, rewrite, opset, advice):
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     model.graph.opset_imports[""] = opset
     model.ir_version = 7 if opset < 15 else 8  # the oldest formats that have all of these

@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.operands import varies
-from lrp_onnx.frontend.decompose.registry import Decomposition, decomposes
+from lrp_onnx.frontend.decompose.registry import Decomposition, decomposes, finds_layers
 from lrp_onnx.graph.annotations import FORWARD_KEPT
 from lrp_onnx.graph.builder import known_rank
 from lrp_onnx.graph.constants import sole_reader
@@ -95,6 +95,7 @@ class _Chain:
         return [build.explained(node.outputs[0], z if bias is None else build.op("Add", z, bias))]
 
 
+@finds_layers
 def integer_layers(model: ir.Model) -> Iterator[tuple[ir.Node, Decomposition]]:
     """The last node of each product of integers that is scaled back, and what stands for it."""
     for node in list(nodes_of(model.graph)):

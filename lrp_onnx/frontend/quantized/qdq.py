@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 import onnx_ir as ir
 
 from lrp_onnx.frontend.decompose.operands import varies
-from lrp_onnx.frontend.decompose.registry import Decomposition, decomposes
+from lrp_onnx.frontend.decompose.registry import Decomposition, decomposes, finds_layers
 from lrp_onnx.graph.dequantize import dequantized
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.graph.subgraphs import nodes_of
@@ -130,6 +130,7 @@ def _explanation(node: ir.Node, value: ir.Value) -> ir.Value:
     return twin if node.op_type == "ExplainedBy" and floating and twin is not None else value
 
 
+@finds_layers
 def dequantized_layers(model: ir.Model) -> Iterator[tuple[ir.Node, Decomposition]]:
     """Each linear node with a dequantized weight, whatever is in front of it and behind it."""
     for node in list(nodes_of(model.graph)):
