@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lrp_onnx.graph.session import Array
+from lrp_onnx.graph.arrays import Array
 
 __all__ = ["BOX", "Detection", "corners_of", "detection_of"]
 

@@ -28,8 +28,8 @@ from lrp_onnx.answer.results import (
 from lrp_onnx.answer.samples import Written, check_class_names, note_on, samples_of
 from lrp_onnx.compiler.stages import Loaded
 from lrp_onnx.graph.annotations import COMPLETENESS
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.atomic_files import atomic_group
-from lrp_onnx.graph.session import Array
 from lrp_onnx.lrp.methods import METHODS
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.explainer import Explainer, Result

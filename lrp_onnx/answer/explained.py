@@ -13,7 +13,7 @@ from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.data.samples import is_added
 from lrp_onnx.graph.annotations import each_output, stamp_of
-from lrp_onnx.graph.session import Dimension
+from lrp_onnx.graph.arrays import Dimension
 from lrp_onnx.lrp.methods import METHODS, method_of
 from lrp_onnx.options import CompileOptions
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from lrp_onnx.answer.detection import Detection, detection_of
 from lrp_onnx.data.labels import class_name
-from lrp_onnx.graph.session import Array
+from lrp_onnx.graph.arrays import Array
 
 __all__ = ["explained_entry"]
 

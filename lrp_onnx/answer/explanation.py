@@ -18,8 +18,8 @@ from lrp_onnx.answer.results import class_by_class
 from lrp_onnx.answer.samples import Sample, samples_of
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.errors import InputError
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.atomic_files import atomic_group
-from lrp_onnx.graph.session import Array
 from lrp_onnx.graph.temporary import temporary_folder
 from lrp_onnx.options import PictureOptions
 from lrp_onnx.run.explainer import Result

@@ -12,7 +12,7 @@ import numpy as np
 
 from lrp_onnx.data.inputs import is_array_file, load_input
 from lrp_onnx.errors import TargetError
-from lrp_onnx.graph.session import Array
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.explainer import Explainer
 

@@ -24,7 +24,7 @@ from lrp_onnx.data.table import Table, categories_of, is_table, read_table
 from lrp_onnx.data.text import Text, Tokenizer, find_tokenizer, no_tokenizer, text_inputs
 from lrp_onnx.errors import InputError
 from lrp_onnx.gradients.baseline import read_baselines
-from lrp_onnx.graph.session import Array, Wanted
+from lrp_onnx.graph.arrays import Array, Wanted
 from lrp_onnx.lrp.methods import method_of
 from lrp_onnx.options import CompileOptions
 

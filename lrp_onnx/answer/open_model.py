@@ -19,7 +19,7 @@ from lrp_onnx.compiler.stages import Loaded, compile_prepared, prepare
 from lrp_onnx.data.preprocess import Preprocess, load_preprocess
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import VERSION, each_output
-from lrp_onnx.graph.session import Array
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.options import CompileOptions, PictureOptions
 from lrp_onnx.run.condition_mask import read_conditions
 from lrp_onnx.run.explainer import Explainer, Result

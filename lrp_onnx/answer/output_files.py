@@ -15,7 +15,7 @@ from lrp_onnx.answer.results import class_count
 from lrp_onnx.answer.samples import Sample, note_on
 from lrp_onnx.data.features import upright
 from lrp_onnx.data.layout import batched_axes, single_axes
-from lrp_onnx.graph.session import Array
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.lrp.methods import METHODS
 from lrp_onnx.options import PictureOptions
 from lrp_onnx.run.explainer import Explainer, Result

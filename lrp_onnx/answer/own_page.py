@@ -18,8 +18,8 @@ from lrp_onnx.answer.inputs import Inputs
 from lrp_onnx.answer.samples import Sample
 from lrp_onnx.data.table import Table
 from lrp_onnx.errors import InputError, OutputError
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.atomic_files import atomic
-from lrp_onnx.graph.session import Array
 from lrp_onnx.lrp.methods import METHODS
 from lrp_onnx.options import PictureOptions
 from lrp_onnx.run.explainer import Explainer, Result

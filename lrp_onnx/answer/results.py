@@ -14,8 +14,8 @@ import numpy as np
 from lrp_onnx.answer.inputs import Inputs
 from lrp_onnx.errors import CheckError, InputError, TargetError
 from lrp_onnx.graph.annotations import COMPLETENESS, TOPK_INDEX
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.map_outputs import numbers_of
-from lrp_onnx.graph.session import Array
 from lrp_onnx.propagation.condition import channel_axis
 from lrp_onnx.run.explainer import Explainer, Result
 from lrp_onnx.run.feeds import first_place

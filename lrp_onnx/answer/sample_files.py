@@ -20,7 +20,7 @@ from lrp_onnx.data.sound import SUFFIXES as SOUNDS
 from lrp_onnx.data.table import SUFFIXES as TABLES
 from lrp_onnx.data.text import text_inputs
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.session import Wanted
+from lrp_onnx.graph.arrays import Wanted
 
 __all__ = ["SampleFiles", "check_given", "files_of_folder", "read_samples", "sample_files"]
 

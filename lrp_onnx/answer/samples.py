@@ -16,7 +16,7 @@ from lrp_onnx.answer.sequence import sequence_read
 from lrp_onnx.data.labels import check_labels, class_name
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import TOPK_INDEX, has_batch
-from lrp_onnx.graph.session import Array
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.run.explainer import Explainer, Result
 from lrp_onnx.validate.verdict import BLOWN_UP, out_of_proportion
 

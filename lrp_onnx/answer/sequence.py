@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from itertools import groupby
 
-from lrp_onnx.graph.session import Array
+from lrp_onnx.graph.arrays import Array
 
 __all__ = ["sequence_read"]
 

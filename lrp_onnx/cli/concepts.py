@@ -25,7 +25,7 @@ from lrp_onnx.cli.options import Options
 from lrp_onnx.cli.progress import StageProgress
 from lrp_onnx.compiler.stages import load_original
 from lrp_onnx.errors import InputError, TargetError
-from lrp_onnx.graph.session import Array
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.propagation.condition import channel_axis
 from lrp_onnx.run.explainer import Result
 

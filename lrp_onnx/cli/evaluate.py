@@ -20,7 +20,7 @@ from lrp_onnx.compiler.stages import load_original
 from lrp_onnx.data.preprocess import Preprocess, load_preprocess
 from lrp_onnx.errors import OutputError, TargetError
 from lrp_onnx.gradients.baseline import read_baselines
-from lrp_onnx.graph.session import Array
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.validate.evaluate import tuned_and_evaluated
 from lrp_onnx.validate.evaluation import Evaluation, mean_and_error
 from lrp_onnx.validate.question import Candidate, Question

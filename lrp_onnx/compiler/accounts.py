@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lrp_onnx.graph.annotations import AUDIT
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.names import name_of
-from lrp_onnx.graph.session import Array
 from lrp_onnx.propagation.conservation import COLUMNS, Audit
 
 __all__ = ["NodeAccount", "accounts_of"]

@@ -21,9 +21,10 @@ from lrp_onnx.compiler.judge import Judge, judge, run_plain
 from lrp_onnx.data.samples import random_feeds, wanted_by
 from lrp_onnx.errors import CheckError, InputError, ModelError
 from lrp_onnx.graph.annotations import EXPLAINED, METHOD, RELEVANCE
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.limits import OverBudget, limit_of_run
 from lrp_onnx.graph.model_file import Source
-from lrp_onnx.graph.session import Array, runtime_form
+from lrp_onnx.graph.session import runtime_form
 from lrp_onnx.graph.small_model import in_small
 from lrp_onnx.lrp.methods import METHODS
 

@@ -12,10 +12,11 @@ from lrp_onnx.analysis.quantizer_step import quantizer_step
 from lrp_onnx.compiler.judge import judge
 from lrp_onnx.data.samples import is_added
 from lrp_onnx.graph.annotations import CONDITION, OTHER, each_output, stamp_of
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.limits import Budget, limit_of_run
 from lrp_onnx.graph.map_outputs import numbers_of
 from lrp_onnx.graph.model_file import Source
-from lrp_onnx.graph.session import Array, runtime_form
+from lrp_onnx.graph.session import runtime_form
 from lrp_onnx.lowering.half_precision import round_halves
 
 __all__ = [

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.data.implied import affine_behind
-from lrp_onnx.graph.session import Array
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.lrp.composite import Override
 
 __all__ = ["Ranges", "input_ends"]

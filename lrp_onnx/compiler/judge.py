@@ -18,8 +18,9 @@ from onnx import AttributeProto, GraphProto, TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from lrp_onnx.errors import InputError, ModelError
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.limits import Budget, limited
-from lrp_onnx.graph.session import CPU, Array, Runtime
+from lrp_onnx.graph.session import CPU, Runtime
 from lrp_onnx.graph.subgraphs import proto_graphs
 
 __all__ = ["Judge", "judge", "run_plain"]

@@ -18,10 +18,11 @@ import onnx_ir as ir
 from lrp_onnx.compiler.judge import Judge, judge
 from lrp_onnx.data.samples import random_feeds, wanted_by
 from lrp_onnx.errors import CheckError, InputError, InternalError, LrpError, ModelError, paragraph
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.limits import Budget, OverBudget, limited
 from lrp_onnx.graph.model_file import Source, load
 from lrp_onnx.graph.names import name_of
-from lrp_onnx.graph.session import CPU, Array, Runtime, runtime_form
+from lrp_onnx.graph.session import CPU, Runtime, runtime_form
 from lrp_onnx.graph.small_model import in_small
 
 __all__ = ["told"]

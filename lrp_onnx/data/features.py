@@ -14,7 +14,7 @@ import numpy as np
 
 from lrp_onnx.data.sound import Sound, resampled
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.session import Array, Wanted
+from lrp_onnx.graph.arrays import Array, Wanted
 
 __all__ = ["find_features", "read_features", "upright"]
 

@@ -19,7 +19,7 @@ from lrp_onnx.data.layout import batched_axes, describe_shape
 from lrp_onnx.data.picture import fit_picture, open_picture, picture_pixels
 from lrp_onnx.data.preprocess import PRESETS, Preprocess, bounds, normalize_pixels
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.session import Dimension
+from lrp_onnx.graph.arrays import Dimension
 
 __all__ = ["array_names", "fit_array", "is_array_file", "load_input"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.session import Dimension
+from lrp_onnx.graph.arrays import Dimension
 
 __all__ = ["batched_axes", "describe_shape", "single_axes"]
 

@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.graph.annotations import CONDITION, OTHER, PREFIX, each_output, stamp_of
-from lrp_onnx.graph.session import Array, Dimension, Wanted
+from lrp_onnx.graph.arrays import Array, Dimension, Wanted
 
 __all__ = ["added_inputs", "is_added", "random_feeds", "wanted_by"]
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.session import Array, Wanted
+from lrp_onnx.graph.arrays import Array, Wanted
 
 __all__ = [
     "SUFFIXES",

@@ -20,7 +20,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.session import Array, Wanted
+from lrp_onnx.graph.arrays import Array, Wanted
 
 __all__ = ["SUFFIXES", "Table", "categories_of", "is_table", "read_table"]
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from lrp_onnx.data.sentencepiece import read_pieces
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.session import Array, Wanted
+from lrp_onnx.graph.arrays import Array, Wanted
 
 __all__ = ["Text", "Tokenizer", "Word", "find_tokenizer", "no_tokenizer", "text_inputs"]
 

@@ -15,7 +15,7 @@ import onnx
 from lrp_onnx.data.layout import batched_axes
 from lrp_onnx.data.preprocess import Preprocess
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.session import Wanted
+from lrp_onnx.graph.arrays import Wanted
 
 __all__ = ["PIXELS", "preprocessing_model"]
 

@@ -20,8 +20,9 @@ from lrp_onnx.data.preprocess import Preprocess
 from lrp_onnx.errors import ModelError, OutputError
 from lrp_onnx.export.preprocessing import PIXELS, preprocessing_model
 from lrp_onnx.graph.annotations import has_batch, stamp_of
+from lrp_onnx.graph.arrays import Dimension, Wanted
 from lrp_onnx.graph.atomic_files import atomic
-from lrp_onnx.graph.session import Dimension, Runtime, Wanted, dtype_of, runtime_form
+from lrp_onnx.graph.session import Runtime, dtype_of, runtime_form
 from lrp_onnx.run.batching import is_open
 
 __all__ = ["TritonModel", "write_repository"]

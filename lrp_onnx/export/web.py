@@ -16,8 +16,8 @@ from lrp_onnx.data.layout import batched_axes
 from lrp_onnx.data.preprocess import Preprocess, bounds
 from lrp_onnx.errors import InputError, OutputError, TargetError
 from lrp_onnx.graph.annotations import RELEVANCE, stamp_of
+from lrp_onnx.graph.arrays import Wanted
 from lrp_onnx.graph.atomic_files import atomic
-from lrp_onnx.graph.session import Wanted
 
 __all__ = ["RUNTIME", "WebPage", "runtime_files", "write_page"]
 

@@ -14,7 +14,6 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from lrp_onnx.errors import InputError, LrpError, ModelError
+from lrp_onnx.graph.arrays import Array, Wanted
 from lrp_onnx.graph.map_outputs import deserialized, serialized
 from lrp_onnx.graph.model_file import LARGEST_FILE, Source, load, readable
 from lrp_onnx.graph.temporary import temporary_folder
@@ -34,20 +33,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CPU",
-    "Array",
-    "Dimension",
     "Runtime",
-    "Wanted",
     "broken_mix",
     "dtype_of",
     "import_runtime",
     "is_device_value",
     "runtime_form",
 ]
-
-Dimension = int | str | None  # a size, the name of a symbolic one, or nothing known
-
-Array = NDArray[Any]
 
 PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino")
 """Distributions that write into the same folder `onnxruntime`."""
@@ -58,15 +50,6 @@ CPU = "CPUExecutionProvider"
 CUDA = ("CUDAExecutionProvider", {"use_tf32": "0"})
 DEVICES = {"CUDAExecutionProvider": "cuda"}
 DTYPES = {"float": "float32", "double": "float64", "string": "object"}
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the model wants as one input."""
-
-    name: str
-    dtype: np.dtype[Any]
-    shape: tuple[Dimension, ...]
 
 
 class Runtime:

@@ -17,9 +17,10 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import InputError, ModelError
 from lrp_onnx.graph.annotations import RULE
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.constants import new_constant
 from lrp_onnx.graph.model_file import LARGEST_FILE
-from lrp_onnx.graph.session import CPU, Array, Runtime, runtime_form
+from lrp_onnx.graph.session import CPU, Runtime, runtime_form
 from lrp_onnx.graph.shapes import static_shape
 from lrp_onnx.graph.subgraphs import bodies_of
 from lrp_onnx.ops.registry import find

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from lrp_onnx.graph.session import Array, Runtime
+from lrp_onnx.graph.arrays import Array
+from lrp_onnx.graph.session import Runtime
 
 __all__ = ["groups", "is_open", "parts", "stacked"]
 

@@ -23,7 +23,8 @@ from lrp_onnx.graph.annotations import (
     has_batch,
     stamp_of,
 )
-from lrp_onnx.graph.session import Array, Runtime, Wanted, broken_mix, is_device_value, runtime_form
+from lrp_onnx.graph.arrays import Array, Wanted
+from lrp_onnx.graph.session import Runtime, broken_mix, is_device_value, runtime_form
 from lrp_onnx.run.batching import groups, is_open, parts, stacked
 from lrp_onnx.run.condition_mask import mask_of
 from lrp_onnx.run.feeds import check, check_finite, fitted, listing, shape_of

@@ -10,7 +10,8 @@ import numpy as np
 
 from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.session import Array, Dimension, Wanted, dtype_of, is_device_value
+from lrp_onnx.graph.arrays import Array, Dimension, Wanted
+from lrp_onnx.graph.session import dtype_of, is_device_value
 
 __all__ = ["check", "check_finite", "first_place", "fitted", "listing", "shape_of"]
 

@@ -24,7 +24,8 @@ import onnx_ir as ir
 
 from lrp_onnx.compiler.judge import judge
 from lrp_onnx.graph.annotations import EXPLAINED, RELEVANCE, each_output, stamp_of
-from lrp_onnx.graph.session import Array, runtime_form
+from lrp_onnx.graph.arrays import Array
+from lrp_onnx.graph.session import runtime_form
 
 __all__ = ["UNSTEADY", "Run", "Sensitivity", "sensitivity", "with_other_digits"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.annotations import OTHER, each_output
-from lrp_onnx.graph.session import Array
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.run.explainer import Explainer, Result
 
 __all__ = ["cosines", "similarity"]

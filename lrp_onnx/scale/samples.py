@@ -20,7 +20,7 @@ import pyarrow as pa
 from lrp_onnx.data.inputs import fit_array, load_input
 from lrp_onnx.data.preprocess import Preprocess
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.session import Array, Wanted
+from lrp_onnx.graph.arrays import Array, Wanted
 from lrp_onnx.scale.plan import ARRAYS, PICTURES, Shard
 from lrp_onnx.scale.table import rows_of
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 from lrp_onnx.data.layout import batched_axes
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.annotations import RELEVANCE
-from lrp_onnx.graph.session import Array
+from lrp_onnx.graph.arrays import Array
 
 __all__ = ["FORMS", "Form", "Rows"]
 

@@ -18,7 +18,7 @@ from pyarrow import compute, parquet
 from lrp_onnx.data.inputs import fit_array, load_input
 from lrp_onnx.data.preprocess import Preprocess
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.session import Array, Wanted
+from lrp_onnx.graph.arrays import Array, Wanted
 from lrp_onnx.scale.plan import Shard
 
 __all__ = ["rows_of"]

@@ -14,9 +14,9 @@ from pyarrow import parquet
 
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.annotations import RELEVANCE, each_output
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.atomic_files import atomic
 from lrp_onnx.graph.map_outputs import numbers_of
-from lrp_onnx.graph.session import Array
 from lrp_onnx.run.explainer import Explainer, Result
 from lrp_onnx.scale.plan import Shard
 from lrp_onnx.scale.samples import Reading, Sample, samples_of

@@ -13,7 +13,7 @@ from itertools import chain
 import numpy as np
 
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.session import Array, Wanted
+from lrp_onnx.graph.arrays import Array, Wanted
 from lrp_onnx.run.batching import groups, parts, stacked
 
 __all__ = ["Batches", "Call", "Feeds", "samples_of"]

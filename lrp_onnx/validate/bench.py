@@ -17,8 +17,9 @@ from lrp_onnx.compiler.differences import extra_feeds
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.annotations import has_batch, stamp_of
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.model_file import Source
-from lrp_onnx.graph.session import Array, Runtime, import_runtime, runtime_form
+from lrp_onnx.graph.session import Runtime, import_runtime, runtime_form
 from lrp_onnx.run.feeds import fitted
 from lrp_onnx.validate.peak_memory import peak_memory
 from lrp_onnx.validate.timing import interleaved

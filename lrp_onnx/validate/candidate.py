@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
 from lrp_onnx.errors import CheckError
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.model_file import Source
-from lrp_onnx.graph.session import Array
 from lrp_onnx.run.explainer import Explainer
 from lrp_onnx.validate.original import Original
 from lrp_onnx.validate.question import Candidate, Question

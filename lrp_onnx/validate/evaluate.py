@@ -19,8 +19,8 @@ from lrp_onnx.compiler.fitting import check_of_use
 from lrp_onnx.compiler.input_range import Ranges
 from lrp_onnx.compiler.stages import load_original
 from lrp_onnx.errors import CompositeError, InputError, LrpError
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.model_file import Source
-from lrp_onnx.graph.session import Array
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.validate.candidate import Maps, Opened
 from lrp_onnx.validate.evaluation import Clock, Evaluation, Float, Judged

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from lrp_onnx.graph.session import Array
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.validate.batches import Feeds
 from lrp_onnx.validate.units import Units
 

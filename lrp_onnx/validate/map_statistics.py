@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from lrp_onnx.graph.session import Array
+from lrp_onnx.graph.arrays import Array
 
 __all__ = ["complexity", "rank_correlation"]
 

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
 from lrp_onnx.errors import InputError, TargetError
 from lrp_onnx.graph.annotations import RELEVANCE, has_batch, stamp_of
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.map_outputs import numbers_of
 from lrp_onnx.graph.model_file import Source
-from lrp_onnx.graph.session import Array, Runtime, runtime_form
+from lrp_onnx.graph.session import Runtime, runtime_form
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.feeds import check
 from lrp_onnx.validate.batches import Batches, Feeds, samples_of

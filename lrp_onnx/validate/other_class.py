@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lrp_onnx.graph.session import Array
+from lrp_onnx.graph.arrays import Array
 
 __all__ = ["other_classes"]
 

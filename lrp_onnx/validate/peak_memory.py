@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from lrp_onnx.errors import LrpError
-from lrp_onnx.graph.session import Array, Runtime
+from lrp_onnx.graph.arrays import Array
+from lrp_onnx.graph.session import Runtime
 from lrp_onnx.graph.temporary import temporary_folder
 
 __all__ = ["peak_memory"]

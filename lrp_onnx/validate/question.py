@@ -9,8 +9,8 @@ from typing import Protocol
 from lrp_onnx.compiler.fitting import AUTO, fitted
 from lrp_onnx.compiler.input_range import Ranges
 from lrp_onnx.errors import InputError, TargetError
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.model_file import Source
-from lrp_onnx.graph.session import Array
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.validate.replacement import Replacement
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from lrp_onnx.graph.session import Array
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.validate.batches import Feeds
 from lrp_onnx.validate.units import is_picture, spatial_axes
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.session import Array
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.validate.batches import Feeds
 from lrp_onnx.validate.units import holds_ids, is_picture, sides_of, spatial_axes
 

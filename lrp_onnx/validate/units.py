@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lrp_onnx.data.layout import batched_axes
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.session import Array
+from lrp_onnx.graph.arrays import Array
 
 __all__ = [
     "Units",

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lrp_onnx.graph.annotations import COMPLETENESS
-from lrp_onnx.graph.session import Array
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.run.sensitivity import Sensitivity
 
 __all__ = [

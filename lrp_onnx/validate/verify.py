@@ -39,9 +39,10 @@ from lrp_onnx.graph.annotations import (
     each_output,
     stamp_of,
 )
+from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.map_outputs import numbers_of
 from lrp_onnx.graph.model_file import Source
-from lrp_onnx.graph.session import Array, runtime_form
+from lrp_onnx.graph.session import runtime_form
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.feeds import fitted
 from lrp_onnx.run.sensitivity import sensitivity

@@ -16,7 +16,7 @@ from lrp_onnx.data.sound import rate_of, read_sound
 from lrp_onnx.data.table import read_table
 from lrp_onnx.data.text import Tokenizer
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.session import Wanted
+from lrp_onnx.graph.arrays import Wanted
 
 HEADER = b"\x93NUMPY\x01\x00v\x00"
 ROWS = [Wanted("x", np.dtype(np.float32), ("N", 2))]

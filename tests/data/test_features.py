@@ -14,7 +14,7 @@ import soundfile
 from lrp_onnx.data.features import find_features, read_features, upright
 from lrp_onnx.data.sound import read_sound
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.session import Wanted
+from lrp_onnx.graph.arrays import Wanted
 
 SPECTROGRAM = Wanted("mel", np.dtype(np.float32), (1, 4, None))
 

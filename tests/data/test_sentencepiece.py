@@ -10,7 +10,7 @@ import pytest
 
 from lrp_onnx.data.text import Tokenizer, find_tokenizer
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.session import Wanted
+from lrp_onnx.graph.arrays import Wanted
 
 sentencepiece = pytest.importorskip("sentencepiece")
 IDS = Wanted("input_ids", np.dtype("int64"), ("N", "tokens"))

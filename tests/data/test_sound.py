@@ -10,7 +10,7 @@ import soundfile
 
 from lrp_onnx.data.sound import is_rate, rate_of, read_sound
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.session import Wanted
+from lrp_onnx.graph.arrays import Wanted
 
 F32 = np.dtype("float32")
 

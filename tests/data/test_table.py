@@ -12,7 +12,7 @@ import pytest
 
 from lrp_onnx.data.table import categories_of, read_table
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.session import Wanted
+from lrp_onnx.graph.arrays import Wanted
 
 F32, TEXT = np.dtype("float32"), np.dtype(object)
 X = Wanted("X", F32, ("N", 2))

@@ -9,7 +9,7 @@ import pytest
 
 from lrp_onnx.data.text import Text, Tokenizer, Word, find_tokenizer, text_inputs
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.session import Wanted
+from lrp_onnx.graph.arrays import Wanted
 
 I64 = np.dtype("int64")
 VOCABULARY = (

@@ -14,7 +14,7 @@ from lrp_onnx import InputError
 from lrp_onnx.data.inputs import load_input
 from lrp_onnx.data.preprocess import PRESETS, Preprocess
 from lrp_onnx.export.preprocessing import PIXELS, preprocessing_model
-from lrp_onnx.graph.session import Wanted
+from lrp_onnx.graph.arrays import Wanted
 
 UNIT, IMAGENET, BYTE = PRESETS["unit"], PRESETS["imagenet"], PRESETS["byte"]
 FLOAT, UINT8 = np.dtype(np.float32), np.dtype(np.uint8)

@@ -28,8 +28,8 @@ from lrp_onnx.data.sound import read_sound
 from lrp_onnx.data.table import read_table
 from lrp_onnx.data.text import Tokenizer
 from lrp_onnx.errors import LrpError
+from lrp_onnx.graph.arrays import Wanted
 from lrp_onnx.graph.expression import parse
-from lrp_onnx.graph.session import Wanted
 from lrp_onnx.lrp.composite import load_composite
 from lrp_onnx.lrp.rule_file import load_rule
 

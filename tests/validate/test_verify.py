@@ -21,7 +21,7 @@ from lrp_onnx.compiler.differences import relative_difference
 from lrp_onnx.compiler.stages import run_stages
 from lrp_onnx.data.samples import random_feeds
 from lrp_onnx.frontend.prediction import Prediction
-from lrp_onnx.graph.session import Wanted
+from lrp_onnx.graph.arrays import Wanted
 from lrp_onnx.ops.registry import REGISTRY
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.rewrites.product import Relevance
