@@ -25,6 +25,7 @@ from lrp_onnx.data.text import Text, Tokenizer, find_tokenizer, no_tokenizer, te
 from lrp_onnx.errors import InputError
 from lrp_onnx.gradients.baseline import read_baselines
 from lrp_onnx.graph.arrays import Array, Wanted
+from lrp_onnx.graph.source_file import text_of
 from lrp_onnx.lrp.methods import method_of
 from lrp_onnx.options import CompileOptions
 
@@ -116,10 +117,9 @@ class Reader:
             raise InputError(no_tokenizer(self.model))
         if os.path.isfile(text):
             try:
-                text = Path(text).read_text(encoding="utf-8-sig").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                fact = getattr(error, "strerror", None) or "not UTF-8 text"
-                raise InputError(f"'{text}': {fact}. Give a text file.") from error
+                text = text_of(text).strip()
+            except OSError as error:
+                raise InputError(f"'{text}': {error.strerror}. Give a text file.") from error
         return Tokenizer(place)(text, inputs)
 
 

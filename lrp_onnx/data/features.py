@@ -15,6 +15,7 @@ import numpy as np
 from lrp_onnx.data.sound import Sound, resampled
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.arrays import Array, Wanted
+from lrp_onnx.graph.source_file import text_of
 
 __all__ = ["find_features", "read_features", "upright"]
 
@@ -44,7 +45,7 @@ def upright(spectrogram: Array) -> Array:
 
 def _config(place: Path) -> dict[str, Any]:
     try:
-        config = json.loads(place.read_text(encoding="utf-8"))
+        config = json.loads(text_of(place))
     except (OSError, ValueError) as error:
         raise InputError(f"'{place}': no JSON ({error}). Mend it, or move it away.") from error
     return config if isinstance(config, dict) else {}

@@ -20,6 +20,7 @@ from lrp_onnx.data.picture import fit_picture, open_picture, picture_pixels
 from lrp_onnx.data.preprocess import PRESETS, Preprocess, bounds, normalize_pixels
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.arrays import Dimension
+from lrp_onnx.graph.source_file import ordinary
 
 __all__ = ["array_names", "fit_array", "is_array_file", "load_input"]
 
@@ -35,7 +36,9 @@ def array_names(path: str | os.PathLike[str]) -> list[str]:
     """The names of the arrays that an .npz file holds; none of another file or a damaged one, which
     `load_input` says.
     """
-    if Path(path).suffix.lower() != ".npz" or not zipfile.is_zipfile(path):
+    if Path(path).suffix.lower() != ".npz" or not (
+        os.path.isfile(path) and zipfile.is_zipfile(path)
+    ):
         return []
     with zipfile.ZipFile(path) as archive:
         return [name.removesuffix(".npy") for name in archive.namelist()]
@@ -131,7 +134,7 @@ def _cast(array: NDArray[Any], dtype: np.dtype[Any], problem: str) -> NDArray[An
 
 def _read_array(path: Path, name: str) -> NDArray[Any]:
     try:
-        with path.open("rb") as file:
+        with ordinary(path).open("rb") as file:
             if file.read(2) == b"PK":
                 with zipfile.ZipFile(file) as archive:
                     for member in archive.infolist():

@@ -13,6 +13,7 @@ from typing import Any
 
 from lrp_onnx.data.label_forms import names_in, names_of_csv, names_of_lines
 from lrp_onnx.errors import InputError, TargetError
+from lrp_onnx.graph.source_file import text_of
 
 __all__ = [
     "check_labels",
@@ -52,10 +53,9 @@ def load_labels(path: str | os.PathLike[str]) -> dict[int, str]:
     Raises InputError where the file cannot be read or holds no names.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        fact = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise InputError(f"labels '{path}': {fact}. Give {FORMS}.") from error
+        text = text_of(path)
+    except OSError as error:
+        raise InputError(f"labels '{path}': {error.strerror}. Give {FORMS}.") from error
     names = _names(text, Path(path))
     if not any(names.values()):
         raise InputError(f"labels '{path}': holds no names. Give {FORMS}.")

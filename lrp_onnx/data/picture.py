@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 
 from lrp_onnx.data.preprocess import Preprocess
 from lrp_onnx.errors import InputError
+from lrp_onnx.graph.source_file import ordinary
 
 __all__ = ["fit_picture", "open_picture", "picture_pixels"]
 
@@ -46,7 +47,7 @@ def open_picture(path: str | os.PathLike[str], channels: int) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a damaged EXIF block: the pixels are still there
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(ordinary(path), formats=FORMATS) as image:
                 image.load()
                 upright = ImageOps.exif_transpose(image)
     except FileNotFoundError as error:

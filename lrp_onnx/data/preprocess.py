@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrp_onnx.errors import InputError
+from lrp_onnx.graph.source_file import text_of
 from lrp_onnx.graph.toml import table_of
 
 __all__ = [
@@ -91,10 +92,9 @@ def load_preprocess(name: str | os.PathLike[str]) -> Preprocess:
     if path.suffix != ".toml":
         raise InputError(f"preprocess '{name}': unknown. {_choices()}")
     try:
-        table = table_of(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        fact = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise InputError(f"preprocess file '{path}': {fact}. {_choices()}") from error
+        table = table_of(text_of(path))
+    except OSError as error:
+        raise InputError(f"preprocess file '{path}': {error.strerror}. {_choices()}") from error
     except ValueError as error:
         raise InputError(f"preprocess file '{path}': not TOML: {error}. Mend that line.") from error
     return _from_table(table, path)

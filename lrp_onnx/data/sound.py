@@ -14,6 +14,7 @@ import numpy as np
 from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.arrays import Array, Wanted
+from lrp_onnx.graph.source_file import ordinary
 
 __all__ = [
     "SUFFIXES",
@@ -149,9 +150,10 @@ def _read(path: Path) -> tuple[int, Array]:
             "pip install 'lrp-onnx[sound]'."
         ) from error
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        samples, rate = soundfile.read(ordinary(path), dtype="float32", always_2d=True)
     except (OSError, ValueError, TypeError, MemoryError, soundfile.LibsndfileError) as error:
-        raise InputError(f"'{path}': not sound, or damaged. Give a .wav file.") from error
+        fact = getattr(error, "strerror", None) or "not sound, or damaged"
+        raise InputError(f"'{path}': {fact}. Give a .wav file.") from error
     if not len(samples):
         raise InputError(f"'{path}': holds no sound. Give a file that does.")
     if not 0 < rate <= MOST_RATE:

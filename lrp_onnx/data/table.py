@@ -21,6 +21,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.arrays import Array, Wanted
+from lrp_onnx.graph.source_file import ordinary
 
 __all__ = ["SUFFIXES", "Table", "categories_of", "is_table", "read_table"]
 
@@ -101,7 +102,7 @@ def _read(path: Path) -> tuple[Any, bool]:
             "pip install 'lrp-onnx[table]'."
         ) from error
     try:
-        if path.suffix.lower() == ".parquet":
+        if ordinary(path).suffix.lower() == ".parquet":
             return pandas.read_parquet(path), True
         named, separator = _head(path)
         frame = pandas.read_csv(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from lrp_onnx.graph.constants import SMALL
 from lrp_onnx.graph.map_outputs import deserialized
 from lrp_onnx.graph.node_claims import check_claims, write_out
 from lrp_onnx.graph.small_model import in_small
+from lrp_onnx.graph.source_file import ordinary
 from lrp_onnx.graph.sparse import without_sparse
 
 __all__ = [
@@ -33,7 +35,9 @@ __all__ = [
 
 Source = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
 
-LARGEST_FILE = 2**31 - 2**24
+LARGEST_PROTO = 2**31
+"""Bytes that a protobuf file has less of."""
+LARGEST_FILE = LARGEST_PROTO - 2**24
 """Bytes of weights up to which a model fits in one protobuf file, with room for its graph."""
 
 
@@ -95,6 +99,11 @@ def readable(path: Path) -> Iterator[None]:
 
 def _read(path: Path) -> bytes:
     with readable(path):
+        if ordinary(path).stat().st_size >= LARGEST_PROTO:
+            raise ModelError(
+                f"{str(path)!r} is no ONNX model: none is larger than 2 GB. "
+                "Save the model with its weights beside it."
+            )
         return path.read_bytes()
 
 
@@ -142,8 +151,8 @@ def _from_proto(proto: onnx.ModelProto, name: str, path: Path | None) -> ir.Mode
 def _check_ends(graph: ir.Graph, name: str) -> None:
     """Every input and output has a name of its own."""
     for what, values in (("input", graph.inputs), ("output", graph.outputs)):
-        names = [v.name for v in values]
-        twice = next((n for k, n in enumerate(names) if n in names[:k]), None)
+        counts = Counter(v.name for v in values)
+        twice = next((name for name, count in counts.items() if count > 1), None)
         if twice is not None:
             raise ModelError(
                 f"{name}: {what} {twice!r} is declared twice. Remove one of the two from the model."

@@ -37,20 +37,35 @@ CHOICES = {
 
 
 def check_claims(model: ir.Model, name: str) -> None:
-    """Raise ModelError naming the first node with such a claim.
+    """Raise ModelError naming the first node with such a claim, or the first tensor of more axes
+    than runtimes have.
 
     name: of the model, for the message.
     """
+    for value in (*model.graph.inputs, *model.graph.initializers.values(), *model.graph.outputs):
+        if value.shape is not None and len(value.shape) > MOST_AXES:
+            raise ModelError(
+                f"{name}: tensor {value.name!r} has {len(value.shape)} axes, and no runtime has "
+                f"more than {MOST_AXES}. Export the model again."
+            )
     graphs: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
     for graph in graphs:
         version = graph.opset_imports.get("", graph.opset_imports.get("ai.onnx", 0))
         for node in graph.all_nodes():
-            fault = None if node.domain not in ("", "ai.onnx") else _fault(node, version)
+            fault = _reference(node) if graph is model.graph else None
+            if fault is None and node.domain in ("", "ai.onnx"):
+                fault = _fault(node, version)
             if fault is not None:
                 raise ModelError(
                     f"{name}: node {name_of(node)!r} ({node.op_type}) {fault}. Export the model "
                     "again."
                 )
+
+
+def _reference(node: ir.Node) -> str | None:
+    """An attribute that only a function's caller could give a value."""
+    name = next((key for key, attribute in node.attributes.items() if attribute.is_ref()), None)
+    return None if name is None else f"takes {name} from a function that it is not in"
 
 
 def _fault(node: ir.Node, version: int) -> str | None:

@@ -26,6 +26,7 @@ from lrp_onnx.errors import InputError, LrpError, ModelError
 from lrp_onnx.graph.arrays import Array, Wanted
 from lrp_onnx.graph.map_outputs import deserialized, serialized
 from lrp_onnx.graph.model_file import LARGEST_FILE, Source, load, readable
+from lrp_onnx.graph.source_file import ordinary
 from lrp_onnx.graph.temporary import temporary_folder
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def runtime_form(source: Source) -> Iterator[str | bytes]:
         yield source
     elif not isinstance(source, onnx.ModelProto | ir.Model):
         with readable(Path(source)):  # ONNX Runtime's own words for a missing file name no remedy
-            Path(source).open("rb").close()
+            ordinary(source).open("rb").close()
         if _is_unicode(os.fspath(source)):
             yield os.fspath(source)
         else:  # the runtime takes no such name

@@ -25,8 +25,9 @@ def explained_inputs(
     if names:
         inputs = tuple(_input(graph, name) for name in names)
         path = path_under(composite, graph, inputs, start_at)
+        receiving = _receiving(path, start_at)
         for value in inputs:
-            if not _reached(path, start_at, value):
+            if value not in receiving:
                 raise TargetError(
                     f"input {value.name!r}: output {start_at.name!r} does not depend on it. Leave "
                     "it out of --explain."
@@ -78,7 +79,8 @@ def reaching(
         path = path_under(composite, graph, candidates, start_at)
     except TargetError:  # none of them leads there: the next kind of input is tried
         return (), ()
-    return tuple(v for v in candidates if _reached(path, start_at, v)), path
+    receiving = _receiving(path, start_at)
+    return tuple(v for v in candidates if v in receiving), path
 
 
 def _ids(
@@ -96,8 +98,8 @@ def _indexes(step: Step) -> bool:
     return step.node.op_type == "Gather" and step.active == (1,)
 
 
-def _reached(path: tuple[Step, ...], start_at: ir.Value, value: ir.Value) -> bool:
-    return value is start_at or any(value in step.receivers() for step in path)
+def _receiving(path: tuple[Step, ...], start_at: ir.Value) -> set[ir.Value]:
+    return {start_at, *(v for step in path for v in step.receivers())}
 
 
 def _input(graph: ir.Graph, name: str) -> ir.Value:

@@ -7,10 +7,10 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import Any
 
 from lrp_onnx.errors import RuleError
+from lrp_onnx.graph.source_file import text_of
 from lrp_onnx.graph.toml import table_of
 
 __all__ = ["check_keys", "choices_of", "library", "read_toml", "typed"]
@@ -31,19 +31,17 @@ def read_toml(name: str, folder: Traversable, kind: str) -> tuple[str, dict[str,
     """Read the file `name` (a path) or `folder/name.toml`; return the place for messages and the
     table.
     """
-    if name.endswith(".toml"):
-        source: Traversable = Path(name)
-    else:
-        source = folder.joinpath(f"{name}.toml")
-        if not NAME.fullmatch(name) or not source.is_file():
-            raise RuleError(f"there is no {kind} {name!r}. {choices_of(folder, kind)}")
+    own = folder.joinpath(f"{name}.toml")
+    if not name.endswith(".toml") and not (NAME.fullmatch(name) and own.is_file()):
+        raise RuleError(f"there is no {kind} {name!r}. {choices_of(folder, kind)}")
     try:
-        return name, table_of(source.read_text(encoding="utf-8"))
+        text = text_of(name) if name.endswith(".toml") else own.read_text(encoding="utf-8")
+        return name, table_of(text)
     except OSError as e:
         raise RuleError(
             f"{kind} file {name!r} cannot be read: {e.strerror}. Check the path."
         ) from e
-    except ValueError as e:  # no TOML, or no UTF-8
+    except ValueError as e:
         raise RuleError(f"{kind} file {name!r} is not valid TOML: {e}.") from e
 
 

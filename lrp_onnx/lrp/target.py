@@ -98,23 +98,42 @@ def choose_output(
 
     of_scores: finds those that have scores of detections.
     """
-    listing = "; ".join(f"{v.name!r} {v.dtype} {v.shape}" for v in graph.outputs)
+    listing = "; ".join(map(_described, graph.outputs))
     if name is not None:
         for value in graph.outputs:
             if value.name == name:
                 return unzipped(value)
         raise TargetError(f"output {name!r}: the model has no such output. Its outputs: {listing}.")
     made_of = {v: unzipped(v) for v in graph.outputs}  # ZipMap takes no other type than float
-    floats = [v for y, v in made_of.items() if v.dtype in EXPLAINED or (v is not y and not v.dtype)]
+    floats = list(
+        dict.fromkeys(
+            v
+            for y, v in made_of.items()
+            if _is_tensor(v) and (v.dtype in EXPLAINED or (v is not y and not v.dtype))
+        )
+    )
+    if not floats:
+        outputs = f"is a tensor of floats: {listing}" if graph.outputs else "is declared"
+        raise TargetError(f"no output {outputs}. Export the model with one that is.")
     if len(floats) == 1:
         return floats[0]
-    scored = of_scores() if floats else ()
+    scored = of_scores()
     if len(scored) == 1:
         return scored[0]
-    many = "several outputs are of a float type" if floats else "no output is of a float type"
+    many = "several outputs are of a float type"
     if scored:
         many += f", and several have scores ({', '.join(repr(v.name) for v in scored)})"
     raise TargetError(f"{many}. Choose one with --output: {listing}.")
+
+
+def _described(value: ir.Value) -> str:
+    kind = f"{value.dtype} {value.shape}" if _is_tensor(value) else value.type
+    return f"{value.name!r} {kind}"
+
+
+def _is_tensor(value: ir.Value) -> bool:
+    """Whether it is no sequence and no optional; what has no type may be one."""
+    return isinstance(value.type, ir.TensorType | None)
 
 
 def class_axis_of(

@@ -21,6 +21,7 @@ from pyarrow import csv, parquet
 from lrp_onnx.data.inputs import is_array_file
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.atomic_files import atomic
+from lrp_onnx.graph.source_file import ordinary
 
 __all__ = ["ARRAYS", "PICTURES", "TABLE", "Shard", "read_plan", "shards_of", "write_plan"]
 
@@ -99,7 +100,7 @@ def _files(inputs: Sequence[str]) -> Iterator[str]:
 
 def _listed(file: Path) -> Iterator[str]:
     try:
-        with file.open(encoding="utf-8") as lines:
+        with ordinary(file).open(encoding="utf-8") as lines:
             yield from (line.rstrip("\r\n") for line in lines if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         fact = getattr(error, "strerror", None) or "not UTF-8 text"
@@ -164,16 +165,16 @@ def _joined(groups: Iterable[int], size: int) -> Iterator[int]:
 
 
 def _groups(file: str) -> list[int]:
-    about = parquet.read_metadata(file)
+    about = parquet.read_metadata(ordinary(file))
     return [about.row_group(k).num_rows for k in range(about.num_row_groups)]
 
 
 def _samples(file: str) -> int:
     """How many samples an array file holds, by its header alone."""
     if file.lower().endswith(".npy"):
-        with open(file, "rb") as stream:
+        with ordinary(file).open("rb") as stream:
             return _length(stream)
-    with zipfile.ZipFile(file) as archive:
+    with zipfile.ZipFile(ordinary(file)) as archive:
         counts = []
         for name in archive.namelist():
             with archive.open(name) as stream:
@@ -195,7 +196,7 @@ def _length(stream: object) -> int:
 def _as_parquet(file: str, copy: Path, size: int) -> Path:
     """The rows of a CSV file as text: what is no number is told when its row is read."""
     copy.parent.mkdir(exist_ok=True)
-    with csv.open_csv(file) as peek:
+    with csv.open_csv(ordinary(file)) as peek:
         names = peek.schema.names
     options = csv.ConvertOptions(
         column_types={name: pa.string() for name in names}, strings_can_be_null=True

@@ -58,6 +58,7 @@ Make = Callable[[Path], object]
 FILES: dict[str, Make] = {
     "model.onnx": lambda path: write(path, picture_net()),
     "text.onnx": lambda path: write(path, text_net()),
+    "table.onnx": lambda path: _with_nodes(path, _node("Relu", "x", "y")),
     "three.onnx": lambda path: write(path, picture_net(channels=3)),
     "empty.onnx": lambda path: path.write_bytes(b""),
     "truncated.onnx": lambda path: path.write_bytes(picture_net().SerializeToString()[:-200]),
@@ -102,6 +103,8 @@ FILES: dict[str, Make] = {
         'summary = "s"\nreference = "r"\nbase = "itself.toml"\n'
     ),
     "locked.onnx": _unwritable,
+    **{f"pipe.{kind}": os.mkfifo for kind in ("onnx", "npy", "png", "toml", "csv", "wav", "txt")},
+    "endless.npz": lambda path: path.symlink_to("/dev/zero"),
 }  # fmt: skip
 
 
@@ -192,6 +195,17 @@ CASES = [
         "explain model.onnx image.npy -o older.png --condition h=a,b", ["whole numbers", "'h=11,3'"]
     ),
     _compile("--runtime gpu", "runtime 'gpu'"),
+    _model("pipe.onnx", "pipe.onnx", "a device or a pipe"),
+    _compile("--composite pipe.toml", "pipe.toml", "a device or a pipe"),
+    _compile("--labels pipe.txt --target cat", "pipe.txt", "a device or a pipe"),
+    *(
+        Case(f"explain model.onnx {name} -o older.png --preprocess unit", [name, "a device or a"])
+        for name in ("pipe.npy", "pipe.png", "endless.npz")
+    ),
+    *(
+        Case(f"explain table.onnx {name} -o older.png", [name[:8], "a device or a pipe"])
+        for name in ("pipe.csv", "pipe.wav --rate 9")
+    ),
     Case("ops Foo", ["Foo", "lrp-onnx ops"]),
     Case("compile model.onnx", ["-o"]),
     Case("compile", ["MODEL.onnx"]),

@@ -25,6 +25,8 @@ CLAIMS = {
     "reduction = 'some', which": (
         '<int64[1] t={0}> { y = NegativeLogLikelihoodLoss<reduction="some">(x, t) }'
     ),
+    "takes alpha from a function that it is not in": "{ y = LeakyRelu<alpha: float = @a>(x) }",
+    "tensor 'w' has 65 axes": f"<float[{'1,' * 64}1] w={{1}}> {{ y = Relu(x) }}",
 }
 
 

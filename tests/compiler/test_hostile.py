@@ -260,7 +260,7 @@ def test_flags_are_read_as_the_runtime_does(flag: str) -> None:
 
 def test_an_output_of_eight_bits_is_not_explained() -> None:
     text = HEAD.replace("float[1,4] y", "float8e5m2[1,4] y").replace(": 17", ": 19")
-    with pytest.raises(lrp_onnx.TargetError, match="no output is of a float type"):
+    with pytest.raises(lrp_onnx.TargetError, match="no output is a tensor of floats"):
         lrp_onnx.compile(parser.parse_model(text + "{ y = Cast<to=19>(x) }"), target="max")
 
 
