@@ -1,7 +1,7 @@
 """From a model and what people have to an answer that shows and saves itself.
 
-- explain: `lrp_onnx.explain`; explanation: what it returns; explain_inputs: what the command is
-  given; explain_one, explain_folder, explain_composites: one run, many, one by several composites
+- explain: `lrp_onnx.explain`; explanation: what it returns
+- explain_one, explain_folder, explain_composites: one run, many, one by several composites
 - inputs: files for the model's inputs; sample_files: which of them are a sample each; fit: whether
   pictures were prepared as the model wants them; given_target: a target's value
 - open_model: compiled for the inputs, or compiled already; each_output: several explained outputs

@@ -28,13 +28,13 @@ from lrp_onnx.answer.results import (
 from lrp_onnx.answer.samples import Written, check_class_names, note_on, samples_of
 from lrp_onnx.compiler.stages import Loaded
 from lrp_onnx.graph.annotations import COMPLETENESS
-from lrp_onnx.graph.arrays import Array
+from lrp_onnx.graph.arrays import Array, cosines
 from lrp_onnx.graph.atomic_files import atomic_group
 from lrp_onnx.lrp.methods import METHODS
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.explainer import Explainer, Result
-from lrp_onnx.run.sensitivity import sensitivity
-from lrp_onnx.run.similarity import cosines, similarity
+from lrp_onnx.run.other_digits import sensitivity
+from lrp_onnx.run.similarity import similarity
 from lrp_onnx.validate.verdict import unsteady_map
 
 __all__ = ["Answer", "about_result", "explain_one", "write_result"]

@@ -9,9 +9,12 @@ from typing import Annotated
 import typer
 
 from lrp_onnx.answer.destination import Destination, Format, check_writable
-from lrp_onnx.answer.explain_inputs import explain_inputs
+from lrp_onnx.answer.explain_composites import explain_composites
+from lrp_onnx.answer.explain_folder import explain_many
+from lrp_onnx.answer.explain_one import Answer, explain_one
 from lrp_onnx.answer.explained import by_what, explained_rows
 from lrp_onnx.answer.open_model import Request
+from lrp_onnx.answer.sample_files import check_given, sample_files
 from lrp_onnx.cli import (
     path_drawing,
     tables,
@@ -35,8 +38,15 @@ from lrp_onnx.cli.concepts import find_concepts
 from lrp_onnx.cli.inspection import inspect_model
 from lrp_onnx.cli.options import Options, takes_options
 from lrp_onnx.cli.progress import StageProgress
-from lrp_onnx.compiler.stages import compile_prepared, load_any, load_original, prepare
-from lrp_onnx.options import PictureOptions
+from lrp_onnx.compiler.stages import (
+    Loaded,
+    compile_prepared,
+    load_any,
+    load_original,
+    prepare,
+)
+from lrp_onnx.options import CompileOptions, PictureOptions
+from lrp_onnx.validate.question import Watch
 
 __all__ = ["compile_", "concepts", "explain", "inspect_"]
 
@@ -140,7 +150,7 @@ def explain(
     )
     with StageProgress(options) as progress:
         loaded = load_any(model, progress)
-        answer = explain_inputs(request, options.compile, loaded, batch, progress, warn)
+        answer = _explained(request, options.compile, loaded, batch, progress)
     tell(answer.rows, json, quiet)
     if answer.words and not (json or quiet or tables.in_pipe()):
         tables.show("", *answer.words)
@@ -149,6 +159,19 @@ def explain(
     if show and typer.launch(str(answer.place)):
         warn(f"--show: nothing here opens '{answer.place}'. Open it yourself")
     return FAILED if answer.failed else DONE
+
+
+def _explained(
+    request: Request, options: CompileOptions, loaded: Loaded, batch: int, watch: Watch
+) -> Answer:
+    """One sample, or many, or one under several composites."""
+    check_given(loaded.model, request.inputs, request.model)
+    sources = sample_files(loaded.model, request.inputs, warn)
+    if request.composites:
+        return explain_composites(request, options, loaded, sources, warn)
+    if sources is None:
+        return explain_one(request, options, loaded, warn)
+    return explain_many(request, options, loaded, sources, batch, watch, warn)
 
 
 @app.command()

@@ -4,18 +4,23 @@ outputs.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from lrp_onnx.compiler.accounts import NodeAccount
 from lrp_onnx.errors import TargetError
-from lrp_onnx.gradients.grad_cam import grad_cam
-from lrp_onnx.gradients.integrated_gradients import integrated_gradients
-from lrp_onnx.gradients.smooth_grad import smooth_grad
 from lrp_onnx.gradients.source import cut_at_sources
-from lrp_onnx.graph.annotations import AUDIT, PLAIN, RELEVANCE, TOPK_INDEX, provenance
+from lrp_onnx.graph.annotations import (
+    AUDIT,
+    AUDIT_COLUMNS,
+    PLAIN,
+    RELEVANCE,
+    TOPK_INDEX,
+    provenance,
+)
 from lrp_onnx.graph.appending import append_node, make_room
 from lrp_onnx.graph.builder import Emit, compute_dtype, known_rank
 from lrp_onnx.graph.names import name_of
@@ -27,15 +32,18 @@ from lrp_onnx.lrp.start import largest_classes, starting_relevance
 from lrp_onnx.lrp.target import Target
 from lrp_onnx.propagation.backward_pass import walk
 from lrp_onnx.propagation.condition import condition_masks
-from lrp_onnx.propagation.conservation import COLUMNS, Audit
+from lrp_onnx.propagation.conservation import Audit
 
-__all__ = ["emit_relevance"]
+__all__ = ["accounts_of", "emit_relevance"]
+
+Methods = Mapping[str, Callable[..., dict[ir.Value, ir.Value]]]
 
 
 def emit_relevance(
     model: ir.Model,
     assignment: Assignment,
     signs: Mapping[ir.Value, int],
+    methods: Methods,
     audits: Mapping[str, Audit] | None = None,
     references: Mapping[str, NDArray[Any]] | None = None,
 ) -> Emit:
@@ -46,7 +54,8 @@ def emit_relevance(
     is shared. With `audits`, one by output, the sums they collect become outputs `lrp.audit_<k>`
     too, and where `optimize` makes another graph of them the relevance by the rules as they stand
     outputs `lrp.plain.<input>_relevance`.  references: y_ref by output, see
-    `lrp_onnx.compiler.reference`.  Returns what the next stages write with.
+    `lrp_onnx.compiler.reference`.  methods: those that differentiate at
+    more than one point or at a layer, by name.  Returns what the next stages write with.
     """
     graph, options, audits = model.graph, assignment.options, audits or {}
     emit = Emit(graph, options.optimize, options.runtime)
@@ -63,7 +72,7 @@ def emit_relevance(
     unreached = set(options.relevance_at)
     for one in assignment.each:
         audit = audits.get(str(one.output.name))
-        reached = _emit_output(emit, model, one, at, starts[one.prefix], masks, audit)
+        reached = _emit_output(emit, model, one, at, starts[one.prefix], masks, audit, methods)
         unreached -= reached
         unused = {name: value for name, value in unused.items() if value not in reached}
     _check_none([*(n for n in options.relevance_at if n in unreached), *unused])
@@ -71,12 +80,28 @@ def emit_relevance(
         dtype = compute_dtype(site.step.node.outputs[0].dtype)
         # equal accounts, as of two nodes that pass on the same relevance, are emitted once
         account = ir.Value(
-            name=f"{AUDIT}{k}", shape=ir.Shape([len(COLUMNS)]), type=ir.TensorType(dtype)
+            name=f"{AUDIT}{k}", shape=ir.Shape([len(AUDIT_COLUMNS)]), type=ir.TensorType(dtype)
         )
         props = provenance(name_of(site.step.node), "account")
         append_node(graph, "Identity", [sums], [account], f"lrp/audit_{k}", metadata=props)
         graph.outputs.append(account)
     return emit
+
+
+def accounts_of(audits: Mapping[str, Audit]) -> tuple[NodeAccount, ...]:
+    """The accounts in the order of the walk, from the output to the input, output by output."""
+    rows = [(*row, output) for output, audit in audits.items() for row in audit.rows]
+    return tuple(
+        NodeAccount(
+            name=name_of(site.step.node),
+            op_type=site.step.node.op_type,
+            rule=site.rule.name,
+            conserves=conserves,
+            output=f"{AUDIT}{k}",
+            explains=explains,
+        )
+        for k, (site, _, conserves, explains) in enumerate(rows)
+    )
 
 
 def _emit_output(
@@ -87,6 +112,7 @@ def _emit_output(
     starts: Sequence[ir.Value],
     masks: Mapping[ir.Value, ir.Value],
     audit: Audit | None,
+    methods: Methods,
 ) -> set[str | ir.Value]:
     """The relevance of one output; returns the names that relevance was found at, and the tensors
     whose masks were met.
@@ -100,7 +126,7 @@ def _emit_output(
         for first in starts:
             own, left = None if audit is None else Audit(), dict(masks)
             wanted = list(outputs.values())
-            relevance = _explained(emit, model, assignment, first, wanted, own, left)
+            relevance = _explained(emit, model, assignment, first, wanted, own, left, methods)
             _check_none([str(v.name) for v in assignment.inputs if v not in relevance])
             reached.update(n for n, value in outputs.items() if value in relevance)
             reached.update(value for value in masks if value not in left)
@@ -149,18 +175,15 @@ def _explained(
     wanted: Collection[ir.Value],
     audit: Audit | None,
     masks: dict[ir.Value, ir.Value],
+    methods: Methods,
 ) -> dict[ir.Value, ir.Value]:
     """The relevance of each wanted tensor by the method that was asked for."""
     start = {assignment.start_at: first}
     if assignment.method.rules:
         return walk(emit, assignment.nodes, start, wanted, audit, masks)
-    if assignment.method.path:
+    if (method := methods.get(assignment.method.name)) is not None:
         account = "" if audit is None else str(assignment.output.name)
-        return integrated_gradients(emit, model, assignment, first, account, walk)
-    if assignment.method.samples:
-        return smooth_grad(emit, model, assignment, first, walk)
-    if assignment.method.layer:
-        return grad_cam(emit, assignment, first, walk)
+        return method(emit, model, assignment, first, walk, account)
     return _by_gradient(emit, assignment, start, wanted, masks)
 
 

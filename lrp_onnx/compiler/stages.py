@@ -8,7 +8,6 @@ called one by one: the command line reads its files when it knows the inputs. No
 from __future__ import annotations
 
 import gc
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,15 +17,16 @@ import onnx_ir as ir
 
 from lrp_onnx.analysis.run_cost import is_short
 from lrp_onnx.analysis.signs import signs
-from lrp_onnx.compiler.accounts import accounts_of
 from lrp_onnx.compiler.activations import Activations
 from lrp_onnx.compiler.check import check_compiled
 from lrp_onnx.compiler.compiled import Compiled
-from lrp_onnx.compiler.explanation import emit_relevance
+from lrp_onnx.compiler.ends import Ends
+from lrp_onnx.compiler.explanation import accounts_of, emit_relevance
 from lrp_onnx.compiler.input_range import Ranges, input_ends
 from lrp_onnx.compiler.named_target import with_class_numbers
-from lrp_onnx.compiler.reference import Reference, read_reference, reference_outputs
+from lrp_onnx.compiler.reference import read_reference, reference_outputs
 from lrp_onnx.compiler.signature import takes_options
+from lrp_onnx.compiler.stamp import stamp
 from lrp_onnx.compiler.unforeseen import told
 from lrp_onnx.frontend.canonize import canonize
 from lrp_onnx.frontend.normalize import normalize
@@ -34,12 +34,13 @@ from lrp_onnx.frontend.normalize.fixed_sizes import fix_sizes
 from lrp_onnx.frontend.opset import OLDER
 from lrp_onnx.frontend.opset.older import write_at
 from lrp_onnx.frontend.prediction import Prediction
-from lrp_onnx.gradients.baseline import described, read_baselines
+from lrp_onnx.gradients.baseline import read_baselines
+from lrp_onnx.gradients.grad_cam import grad_cam
+from lrp_onnx.gradients.integrated_gradients import integrated_gradients
+from lrp_onnx.gradients.smooth_grad import smooth_grad
 from lrp_onnx.graph import annotations as notes
 from lrp_onnx.graph.limits import set_budget, set_short
-from lrp_onnx.graph.model_file import Source, check_original, load, sha256_of
-from lrp_onnx.graph.names import tensor_name
-from lrp_onnx.graph.subgraphs import nodes_of
+from lrp_onnx.graph.model_file import Source, check_original, load
 from lrp_onnx.graph.unused import remove_unused
 from lrp_onnx.lowering.cast_like import cast_like_weights
 from lrp_onnx.lowering.fold import fold_constants
@@ -52,7 +53,6 @@ from lrp_onnx.lrp.methods import method_of
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.propagation.conservation import Audit
 from lrp_onnx.rewrites.rewrite import rewrite
-from lrp_onnx.version import version
 
 __all__ = [
     "STAGES",
@@ -83,6 +83,13 @@ NOTHING_HALVED = (
     "precision float16 changes nothing: no product of the explanation has a stored float32 weight "
     "outside of loops."
 )
+
+METHODS = {
+    "grad-cam": grad_cam,
+    "integrated-gradients": integrated_gradients,
+    "smooth-grad": smooth_grad,
+}
+"""Methods that differentiate at more than one point, or at another layer than the input."""
 
 Observer = Callable[[str, ir.Model, float, object], None]
 """Called after each stage with its name, the model, the seconds it took, and what it found out: the
@@ -250,10 +257,10 @@ def _compiled(prepared: Prepared, accounts: bool) -> Compiled:
     with loaded.stage("analyze", lambda: facts):
         facts = signs(model.graph)
     with loaded.stage("propagate"):
-        emit = emit_relevance(model, assignment, facts, audits, references)
+        emit = emit_relevance(model, assignment, facts, METHODS, audits, references)
     with loaded.stage("rewrite", lambda: as_rules_say):
         as_rules_say = rewrite(emit)
-    _stamp(model, loaded.source, assignment)  # lowering puts other values under the same names
+    stamp(model, loaded.source, assignment)  # lowering puts other values under the same names
     with loaded.stage("lower"):
         lower(model, emit)
         prepared.prediction.put_back(model)
@@ -281,122 +288,5 @@ def _compiled(prepared: Prepared, accounts: bool) -> Compiled:
     return compiled
 
 
-class Ends:
-    """The original's inputs and outputs: their types and shapes come back as they were."""
-
-    def __init__(self, model: ir.Model) -> None:
-        values = (*model.graph.inputs, *model.graph.outputs)
-        self.known = {v.name: (v.type, v.shape) for v in values}
-
-    def restore(self, model: ir.Model, declares: bool) -> None:
-        """Put back what shape inference refined, and leave the shapes in between out of the file
-        but for those whose every size is a number or has a name: ONNX Runtime makes up a name for
-        each size that it does not know, and the time in which it opens a file grows with the square
-        of their number; with the names it removes what moves nothing (29 of 185 ReorderOutput in
-        ResNet-50, 51 of 88 Reshape in MobileNetV2).
-
-        declares: whether these names hold: a mask for more samples than the input has makes
-        relevance of as many.  Inside bodies none are left, and where there is an If or a Loop none
-        at all: what is not taken, or the next iteration, may be for other shapes.
-        """
-        nodes = list(nodes_of(model.graph))
-        declares = declares and not any(node.op_type in ("If", "Loop") for node in nodes)
-        ends = {*model.graph.inputs, *model.graph.outputs}
-        for value in ends:
-            if value.name in self.known and value.name not in notes.corrections(model):
-                value.type, shape = self.known[value.name]
-                value.shape = value.shape if shape is None else shape
-        for node in nodes:
-            outside = node.graph is model.graph
-            for value in node.outputs:
-                if value in ends or value.is_graph_output() or node.domain:
-                    continue
-                if not (declares and outside and _is_named(value)):
-                    value.shape, value.type = None, None
-
-
-def _is_named(value: ir.Value) -> bool:
-    """Whether every size is a number or has a name."""
-    if value.type is None or value.shape is None:
-        return False
-    return all(isinstance(d, int) or d.value is not None for d in value.shape)
-
-
-def _stamp(model: ir.Model, source: Source, assignment: Assignment) -> None:
-    """Record in the model's metadata where it comes from and what was asked."""
-    options = assignment.options
-    model.metadata_props.update(
-        {
-            notes.VERSION: version(),
-            notes.SOURCE_SHA256: sha256_of(source),
-            notes.TARGET: str(assignment.target),
-            notes.METHOD: assignment.method.name,
-            notes.RUNTIME: options.runtime,
-            notes.PRECISION: options.precision,
-            notes.OPTIMIZED: str(options.optimize).lower(),
-            notes.CONDITIONS: json.dumps(list(options.conditions)),
-            **_output_metadata(assignment),
-            notes.EXPLAINED: json.dumps(
-                [f"{one.prefix}{v.name}" for one in assignment.each for v in one.inputs]
-            ),
-        }
-    )
-    if assignment.others:
-        each = [_one_of_several(model, one) for one in assignment.each]
-        model.metadata_props[notes.OUTPUTS] = json.dumps(each)
-
-
-def _output_metadata(assignment: Assignment) -> dict[str, str]:
-    """What is said of each output by itself."""
-    return {
-        **_method_metadata(assignment),
-        notes.COMPOSITE: assignment.composite_name,
-        **_reference_metadata(assignment),
-        notes.START: assignment.start,
-        notes.OUTPUT: assignment.output.name or "",
-        notes.STARTS_AT: "output" if assignment.logits is assignment.output else "logits",
-        notes.CLASS_AXIS: "" if assignment.class_axis is None else str(assignment.class_axis),
-        **({} if (head := assignment.target.head) is None else {notes.HEAD: head.stamp()}),
-    }
-
-
-def _one_of_several(model: ir.Model, assignment: Assignment) -> dict[str, str]:
-    """One entry of OUTPUTS."""
-    names = (*(str(v.name) for v in assignment.inputs), *assignment.options.relevance_at)
-    present = {v.name for v in model.graph.outputs}
-    relevance = [n for n in names if f"{assignment.prefix}{n}{notes.RELEVANCE}" in present]
-    own = {
-        notes.HEAD: "",  # of this output, whatever the first one has
-        **_output_metadata(assignment),
-        notes.EXPLAINED: json.dumps([v.name for v in assignment.inputs]),
-    }
-    return {
-        **notes.stamp_of(own),
-        "prefix": assignment.prefix,
-        "relevance": json.dumps(list(dict.fromkeys(relevance))),
-    }
-
-
 def _audits(assignment: Assignment) -> dict[str, Audit]:
     return {str(one.output.name): Audit() for one in assignment.each}
-
-
-def _reference_metadata(assignment: Assignment) -> dict[str, str]:
-    reference = assignment.options.reference
-    return {notes.REFERENCE: reference.said} if isinstance(reference, Reference) else {}
-
-
-def _method_metadata(assignment: Assignment) -> dict[str, str]:
-    """What only some methods are set by."""
-    if assignment.layer is not None:
-        return {notes.LAYER: tensor_name(assignment.layer)}
-    if assignment.method.path:
-        return {
-            notes.STEPS: str(assignment.steps),
-            notes.BASELINE: described(assignment.options.baseline),
-        }
-    if assignment.method.samples:
-        return {notes.SAMPLES: str(assignment.samples), notes.NOISE: f"{assignment.noise:g}"}
-    if assignment.chosen_because:
-        return {notes.CHOSEN_BECAUSE: assignment.chosen_because}
-    return {}

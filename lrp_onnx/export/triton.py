@@ -23,7 +23,6 @@ from lrp_onnx.graph.annotations import has_batch, stamp_of
 from lrp_onnx.graph.arrays import Dimension, Wanted
 from lrp_onnx.graph.atomic_files import atomic
 from lrp_onnx.graph.session import Runtime, dtype_of, runtime_form
-from lrp_onnx.run.batching import is_open
 
 __all__ = ["TritonModel", "write_repository"]
 
@@ -68,7 +67,7 @@ def write_repository(model: TritonModel, out: Path) -> list[str]:
     outputs = [
         _output(value.name, value.type, value.shape) for value in runtime.session.get_outputs()
     ]
-    batched = is_open(runtime) and has_batch(stamp_of(model.compiled.graph.metadata_props))
+    batched = runtime.has_open_batch and has_batch(stamp_of(model.compiled.graph.metadata_props))
     batch = model.batch if batched else 0
     config = _config(model.name, batch, runtime.inputs, outputs)
     preparing = None

@@ -35,7 +35,12 @@ MOST_AXES = 3
 
 
 def grad_cam(
-    emit: Emit, assignment: Assignment, mask: ir.Value, walk: Walk
+    emit: Emit,
+    model: ir.Model,
+    assignment: Assignment,
+    mask: ir.Value,
+    walk: Walk,
+    account: str = "",
 ) -> dict[ir.Value, ir.Value]:
     """The map of each explained input, in its shape.
 

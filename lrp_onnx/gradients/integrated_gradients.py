@@ -38,8 +38,8 @@ def integrated_gradients(
     model: ir.Model,
     assignment: Assignment,
     mask: ir.Value,
-    account: str,
     walk: Walk,
+    account: str,
 ) -> dict[ir.Value, ir.Value]:
     """The relevance of each explained input, in its shape; with `account` also COMPLETENESS as an
     output.

@@ -50,7 +50,12 @@ class NoisyPoints(Path):
 
 
 def smooth_grad(
-    emit: Emit, model: ir.Model, assignment: Assignment, mask: ir.Value, walk: Walk
+    emit: Emit,
+    model: ir.Model,
+    assignment: Assignment,
+    mask: ir.Value,
+    walk: Walk,
+    account: str = "",
 ) -> dict[ir.Value, ir.Value]:
     """The relevance of each explained input, in its shape.
 

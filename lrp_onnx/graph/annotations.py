@@ -18,6 +18,7 @@ __all__ = [
     "ADDED",
     "AGAIN",
     "AUDIT",
+    "AUDIT_COLUMNS",
     "BACKWARD_OF",
     "BASELINE",
     "CELL",
@@ -174,6 +175,9 @@ CONDITION = "_condition"
 """Behind a conditioned tensor's name: the input that multiplies its channels' relevance."""
 AUDIT = "lrp.audit_"
 """In front of a number: the output that holds one node's account."""
+AUDIT_COLUMNS = ("out", "magnitude", "in", "bias", "stabilizer", "dropped", "inside")
+"""What it holds: Σ R_out, Σ |R_out|, Σ R_in, what bias, stabilizer and rule took, and by how much
+the accounts in its bodies are off, all signs added up."""
 PLAIN = "lrp.plain."
 """In front of a name: the output that holds a relevance by the rules as they stand."""
 COMPLETENESS = "lrp.completeness."

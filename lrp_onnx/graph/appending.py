@@ -1,4 +1,4 @@
-"""Nodes whose outputs are made already, as those of a graph's signature."""
+"""What joins a graph's signature: inputs, and nodes whose outputs are made already."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 
 import onnx_ir as ir
 
+from lrp_onnx.errors import TargetError
+from lrp_onnx.graph.annotations import ADDED
 from lrp_onnx.graph.attributes import attribute_of
 from lrp_onnx.graph.constants import rename
 
-__all__ = ["append_node", "make_room"]
+__all__ = ["append_node", "graph_input", "make_room"]
 
 
 def make_room(graph: ir.Graph, name: str) -> None:
@@ -50,3 +52,16 @@ def append_node(
             metadata_props=dict(metadata or {}),
         )
     )
+
+
+def graph_input(graph: ir.Graph, name: str, dtype: ir.DataType, shape: ir.Shape | None) -> ir.Value:
+    """Add an input to the graph; TargetError where another one has its name."""
+    if any(v.name == name for v in (*graph.inputs, *graph.outputs)):
+        raise TargetError(
+            f"input {name!r}: the model already has an input or output of that name. Rename it."
+        )
+    make_room(graph, name)
+    value = ir.Value(name=name, shape=shape, type=ir.TensorType(dtype))
+    value.meta[ADDED] = True
+    graph.inputs.append(value)
+    return value

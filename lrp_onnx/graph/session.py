@@ -88,6 +88,13 @@ class Runtime:
         return str(self.session.get_providers()[0])
 
     @property
+    def has_open_batch(self) -> bool:
+        """Whether inputs and outputs have the batch along axis 0, a size that the run knows."""
+        shapes = [w.shape for w in self.inputs] + [v.shape for v in self.session.get_outputs()]
+        sizes = {shape[0] if len(shape) else 1 for shape in shapes}
+        return len(sizes) == 1 and isinstance(next(iter(sizes)), str)
+
+    @property
     def metadata(self) -> dict[str, str]:
         """The model's metadata."""
         return dict(self.session.get_modelmeta().custom_metadata_map)

@@ -10,14 +10,14 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import ADDED
-from lrp_onnx.graph.appending import make_room
+from lrp_onnx.graph.appending import graph_input
 from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.lrp.entry import class_numbers, entry_mask, one_hot
 from lrp_onnx.lrp.largest import head_mask, largest_of_sample, top_classes
 from lrp_onnx.lrp.target import Target
 
-__all__ = ["STARTS", "chosen_start", "graph_input", "largest_classes", "starting_relevance"]
+__all__ = ["STARTS", "chosen_start", "largest_classes", "starting_relevance"]
 
 STARTS = ("auto", "logit", "contrast", "one")
 OF_ONE_CLASS = ("argmax", "index", "difference", "top", "max", "input")
@@ -173,16 +173,3 @@ def _target_input(emit: Emit, graph: ir.Graph, y: ir.Value, axis: int) -> ir.Val
     if value is None:  # else it is that of another output, too
         value = graph_input(graph, "target", ir.DataType.INT64, ir.Shape([batch]))
     return emit.op("Reshape", value, emit.ints(-1, *[1] * (known_rank(y) - 1)))
-
-
-def graph_input(graph: ir.Graph, name: str, dtype: ir.DataType, shape: ir.Shape | None) -> ir.Value:
-    """Add an input to the graph; TargetError where another one has its name."""
-    if any(v.name == name for v in (*graph.inputs, *graph.outputs)):
-        raise TargetError(
-            f"input {name!r}: the model already has an input or output of that name. Rename it."
-        )
-    make_room(graph, name)
-    value = ir.Value(name=name, shape=shape, type=ir.TensorType(dtype))
-    value.meta[ADDED] = True
-    graph.inputs.append(value)
-    return value

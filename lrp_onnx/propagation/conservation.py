@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
+from lrp_onnx.graph.annotations import AUDIT_COLUMNS
 from lrp_onnx.graph.arithmetic import Operand, add, multiply, subtract
 from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit
@@ -31,7 +32,6 @@ from lrp_onnx.lrp.assigned import Assigned
 
 __all__ = [
     "BOOKED",
-    "COLUMNS",
     "Account",
     "Audit",
     "BodyAccount",
@@ -41,9 +41,6 @@ __all__ = [
     "untaken",
 ]
 
-COLUMNS = ("out", "magnitude", "in", "bias", "stabilizer", "dropped", "inside")
-"""Per node: Σ R_out, Σ |R_out|, Σ R_in, what bias, stabilizer and rule took, and by how much the
-accounts in its bodies are off, all signs added up."""
 BOOKED = ("magnitude", "bias", "stabilizer", "dropped", "inside")
 """What a run of a body hands out: Σ|R_out| over its nodes, what took of their relevance, and by how
 much their accounts are off."""
@@ -91,7 +88,7 @@ class Account:
 
 @dataclass
 class Audit:
-    """Collects one tensor of `COLUMNS` per audited node."""
+    """Collects one tensor of `AUDIT_COLUMNS` per audited node."""
 
     rows: list[tuple[Assigned, ir.Value, bool]] = field(default_factory=list)
     """The node, its sums, and whether its rule conserves relevance but for what is booked."""
@@ -116,7 +113,7 @@ class Audit:
         propagated: Sequence[ir.Value],
     ) -> None:
         """Book a node that propagates by its rule: the relevance that the graph computes."""
-        like = ir.Value(shape=ir.Shape([len(COLUMNS)]), type=ir.TensorType(emit.dtype))
+        like = ir.Value(shape=ir.Shape([len(AUDIT_COLUMNS)]), type=ir.TensorType(emit.dtype))
         (sums,) = emit.relevance("Account", [*arriving, *propagated], [like], site)
         self.rows.append((site, sums, _conserves(site)))
 
@@ -152,11 +149,11 @@ class BodyAccount:
         """BOOKED of one run: of the nodes `inside`, and of relevance that nothing takes."""
         self.conserves &= all(conserves for *_, conserves in inside.rows)
         total = self.nothing(emit)
-        columns = emit.ints(*(COLUMNS.index(name) for name in BOOKED))
+        columns = emit.ints(*(AUDIT_COLUMNS.index(name) for name in BOOKED))
         for _, row, _ in inside.rows:
             own = emit.op("Cast", row, to=int(emit.dtype))
             total = emit.op("Add", total, emit.op("Gather", own, columns, axis=0))
-            factors = emit.constant([RESIDUAL.get(name, 0.0) for name in COLUMNS])
+            factors = emit.constant([RESIDUAL.get(name, 0.0) for name in AUDIT_COLUMNS])
             off = emit.op("Abs", emit.op("ReduceSum", emit.op("Mul", own, factors), keepdims=0))
             total = emit.op("Add", total, self.only(emit, "inside", off))
         for r in lost:
@@ -211,7 +208,7 @@ def columns(
     booked: Sequence[Operand],
     inside: tuple[Operand, Operand] = (0.0, 0.0),
 ) -> ir.Value:
-    """The sums of one account as COLUMNS."""
+    """The sums of one account as AUDIT_COLUMNS."""
     magnitude = add(emit, inside[0], total(emit, [emit.op("Abs", r) for r in relevance]))
     received = total(emit, propagated)
     if isinstance(received, ir.Value):  # behind a Cast it may be of another dtype

@@ -68,8 +68,8 @@ def has_sizes_of_output(site: Assigned, i: int) -> bool:
 def account(
     emit: Emit, site: Assigned, arriving: Relevances, propagated: Sequence[ir.Value]
 ) -> ir.Value:
-    """What became of the relevance that arrives, as COLUMNS; `propagated` is what the graph passes
-    on.
+    """What became of the relevance that arrives, as AUDIT_COLUMNS; `propagated` is what the graph
+    passes on.
     """
     site = calmed(emit, site, arriving)
     relevance = [r for r in arriving if r is not None]

@@ -24,13 +24,13 @@ from functools import cached_property, partial
 import onnx_ir as ir
 
 from lrp_onnx.errors import LrpError, UnsupportedError
+from lrp_onnx.graph.annotations import AUDIT_COLUMNS
 from lrp_onnx.graph.arithmetic import sign
 from lrp_onnx.graph.builder import HALF, Emit
 from lrp_onnx.graph.dialect import Expansion, meant_by, write_out
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.refusal import refusal
 from lrp_onnx.lrp.assigned import Assigned
-from lrp_onnx.propagation.conservation import COLUMNS
 from lrp_onnx.propagation.interpreter import (
     account,
     calmed,
@@ -244,5 +244,5 @@ def _accounted(emit: Emit, node: ir.Node) -> list[ir.Value]:
     first = len(site.step.node.outputs)
     propagated = [r for r in whole[first:] if r is not None]
     if site.step.node in emit.refused:
-        return [emit.constant([0.0] * len(COLUMNS))]
+        return [emit.constant([0.0] * len(AUDIT_COLUMNS))]
     return [account(emit, site, whole[:first], propagated)]

@@ -7,18 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from lrp_onnx.graph.arrays import Array
-from lrp_onnx.graph.session import Runtime
 
-__all__ = ["groups", "is_open", "parts", "stacked"]
+__all__ = ["groups", "parts", "stacked"]
 
 Feeds = Mapping[str, Array]
-
-
-def is_open(runtime: Runtime) -> bool:
-    """Whether every input and output has the batch along axis 0, a size that only the run knows."""
-    shapes = [w.shape for w in runtime.inputs] + [v.shape for v in runtime.session.get_outputs()]
-    sizes = {shape[0] if len(shape) else 1 for shape in shapes}
-    return len(sizes) == 1 and isinstance(next(iter(sizes)), str)
 
 
 def groups(inputs: Iterable[Feeds], size: int) -> Iterator[list[Feeds]]:

@@ -25,7 +25,7 @@ from lrp_onnx.graph.annotations import (
 )
 from lrp_onnx.graph.arrays import Array, Wanted
 from lrp_onnx.graph.session import Runtime, broken_mix, is_device_value, runtime_form
-from lrp_onnx.run.batching import groups, is_open, parts, stacked
+from lrp_onnx.run.batching import groups, parts, stacked
 from lrp_onnx.run.condition_mask import mask_of
 from lrp_onnx.run.feeds import check, check_finite, fitted, listing, shape_of
 from lrp_onnx.run.tables import arrays_html, frame_of
@@ -228,7 +228,7 @@ class Explainer:
 
     def _is_open(self) -> bool:
         """Whether samples can run together: an output without a batch axis has one."""
-        return is_open(self._runtime) and has_batch(self.metadata)
+        return self._runtime.has_open_batch and has_batch(self.metadata)
 
     def _checked(self, x: Array | Mapping[str, Array], number: int) -> dict[str, Array]:
         """One of many inputs, checked before it is stacked with others."""

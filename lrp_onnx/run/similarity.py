@@ -12,9 +12,7 @@ from lrp_onnx.graph.annotations import OTHER, each_output
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.run.explainer import Explainer, Result
 
-__all__ = ["cosines", "similarity"]
-
-TINY = 1e-30
+__all__ = ["similarity"]
 
 
 def similarity(
@@ -41,13 +39,6 @@ def similarity(
     if count > 1 and all(len(e) == 1 for e in others.values()):
         other = _repeated(other, count)
     return first, explainer(other, own, conditions)
-
-
-def cosines(e: Array, other: Array) -> Array:
-    """The cosine of each pair of embeddings; one of zeros is like nothing: 0."""
-    flat = (v.reshape(len(v), -1).astype(np.float64) for v in (e, other))
-    u, v = (r / np.maximum(np.linalg.norm(r, axis=1, keepdims=True), TINY) for r in flat)
-    return np.asarray((u * v).sum(axis=1))
 
 
 def _embeddings(explainer: Explainer, result: Result) -> dict[str, Array]:

@@ -13,7 +13,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
 from lrp_onnx.errors import CheckError
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.model_file import Source
@@ -46,8 +45,8 @@ class Opened:
         own = replace(candidate.options(question.options), check=False)
         if original.classes is not None:
             own = replace(own, target="input")
-        loaded = load_original(question.source if source is None else source)
-        compiled = compile_prepared(prepare(loaded, own, question.ranges))
+        model = question.source if source is None else source
+        compiled = original.compiled(model, own, question.ranges)
         self.explainer = Explainer(compiled)
         self.warnings = compiled.warnings
         original.clock.compiled += 1

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.fitting import check_of_use
 from lrp_onnx.compiler.input_range import Ranges
-from lrp_onnx.compiler.stages import load_original
+from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
 from lrp_onnx.errors import CompositeError, InputError, LrpError
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.model_file import Source
@@ -117,12 +118,24 @@ def tuned_and_evaluated(
     """
     if file is None:
         return evaluated(question, watch)
-    tuning = tune_composite(question, watch or Nobody())
+    tuning = tune_composite(question, watch or Nobody(), compiled)
     tuning.save(file)
     candidates = question.candidates or [Candidate(), Candidate("graded")]
     return evaluated(
         replace(tuning.question, candidates=[*candidates, Candidate(str(file))]), watch
     )
+
+
+def compiled(
+    source: Source, options: CompileOptions, ranges: Ranges | None = None, at_output: bool = False
+) -> Compiled:
+    """Every stage for one explanation.
+
+    at_output: with the relevance of the explained output, which is what relevance starts with.
+    """
+    prepared = prepare(load_original(source), options, ranges)
+    names = [str(prepared.assignment.output.name)] if at_output else []
+    return compile_prepared(prepared.with_relevance_at(names))
 
 
 def _options(options: Mapping[str, Any]) -> CompileOptions:
@@ -148,7 +161,7 @@ def _only_input(source: Source) -> str:
 def evaluated(question: Question, watch: Watch | None = None) -> Evaluation:
     """Answer a question. Raises LrpError as every step on the way does."""
     watch, clock, began = watch or Nobody(), Clock(), time.perf_counter()
-    original = Original(question, clock)
+    original = Original(question, clock, compiled)
     samples, names, apart = original.samples, original.names, original.batches.apart
     flipping, replacement = flipping_of(question, original)
     own_classes = original.classes if original.score.of_classes else None

@@ -16,7 +16,6 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
 from lrp_onnx.errors import InputError, TargetError
 from lrp_onnx.graph.annotations import RELEVANCE, has_batch, stamp_of
 from lrp_onnx.graph.arrays import Array
@@ -27,7 +26,7 @@ from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.feeds import check
 from lrp_onnx.validate.batches import Batches, Feeds, samples_of
 from lrp_onnx.validate.evaluation import Clock, Float
-from lrp_onnx.validate.question import Question
+from lrp_onnx.validate.question import Compile, Question
 from lrp_onnx.validate.score import Score, class_of, score_of
 
 __all__ = ["Original"]
@@ -36,13 +35,14 @@ __all__ = ["Original"]
 class Original:
     """The original in a session, and the samples that it is evaluated on.
 
-    Raises TargetError for a target that is no one quantity, InputError where the inputs do not fit.
+    compiled: compiles models, for the candidates too. Raises TargetError for a target that is no
+    one quantity, InputError where the inputs do not fit.
     """
 
-    def __init__(self, question: Question, clock: Clock) -> None:
-        self.clock = clock
+    def __init__(self, question: Question, clock: Clock, compiled: Compile) -> None:
+        self.clock, self.compiled = clock, compiled
         began = time.perf_counter()
-        mask = _Mask(question.source, question.options)
+        mask = _Mask(question.source, question.options, compiled)
         clock.compiled += 1
         clock.compiled_seconds += time.perf_counter() - began
         self.metadata = mask.metadata
@@ -157,7 +157,7 @@ def _checked(runtime: Runtime, feeds: Mapping[str, Any]) -> dict[str, Array]:
 class _Mask:
     """Which entries of the output are explained: what relevance starts with."""
 
-    def __init__(self, source: Source, options: CompileOptions) -> None:
+    def __init__(self, source: Source, options: CompileOptions, compile: Compile) -> None:
         if options.target == "seed" or str(options.target).startswith("top-"):
             raise TargetError(
                 f"target {options.target}: evaluate compares maps of one quantity. Give argmax, a "
@@ -178,16 +178,14 @@ class _Mask:
             optimize=False,
             check=False,
         )
-        prepared = prepare(load_original(source), plain)
-        self.output = str(prepared.assignment.output.name)
-        compiled = compile_prepared(prepared.with_relevance_at([self.output]))
+        compiled = compile(source, plain, at_output=True)
         self.metadata = stamp_of(compiled.graph.metadata_props) | (
             {"target": "similarity"} if options.target == "similarity" else {}
         )
         on_path = {line.op_type for line in compiled.report if line.rule}
         self.has_attention = "Softmax" in on_path
         self.has_convolution = bool({"Conv", "ConvTranspose"} & on_path)
-        with runtime_form(_part(compiled.graph, f"{self.output}{RELEVANCE}")) as form:
+        with runtime_form(_part(compiled.graph, f"{self.metadata['output']}{RELEVANCE}")) as form:
             self.runtime = Runtime(form)
 
     def of(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.fitting import AUTO, fitted
 from lrp_onnx.compiler.input_range import Ranges
 from lrp_onnx.errors import InputError, TargetError
@@ -14,7 +15,10 @@ from lrp_onnx.graph.model_file import Source
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.validate.replacement import Replacement
 
-__all__ = ["Candidate", "Nobody", "Question", "Watch"]
+__all__ = ["Candidate", "Compile", "Nobody", "Question", "Watch"]
+
+Compile = Callable[..., Compiled]
+"""From a model, options and the ranges of inputs to what is compiled; see `evaluate.compiled`."""
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lrp_onnx.graph.arrays import Array
-from lrp_onnx.run.similarity import cosines
+from lrp_onnx.graph.arrays import Array, cosines
 
 __all__ = ["Score", "are_embeddings", "class_of", "score_of"]
 

@@ -20,7 +20,7 @@ from lrp_onnx.validate.candidate import Opened
 from lrp_onnx.validate.evaluation import Clock, Float, mean_and_error
 from lrp_onnx.validate.original import Original
 from lrp_onnx.validate.perturbed import flipping_of
-from lrp_onnx.validate.question import Candidate, Question, Watch
+from lrp_onnx.validate.question import Candidate, Compile, Question, Watch
 
 __all__ = ["FEWEST", "Graded", "Tuning", "tune"]
 
@@ -104,9 +104,9 @@ class Tuning:
         return f"by depth: {self.best}; {chosen}"
 
 
-def tune(question: Question, watch: Watch) -> Tuning:
+def tune(question: Question, watch: Watch, compiled: Compile) -> Tuning:
     """Search the family on every second sample. Raises InputError where there are too few."""
-    original = Original(question, Clock())
+    original = Original(question, Clock(), compiled)
     samples, classes = original.samples, question.classes
     if len(samples) < FEWEST:
         count = f"{len(samples)} sample{'s' * (len(samples) != 1)}"
@@ -119,7 +119,8 @@ def tune(question: Question, watch: Watch) -> Tuning:
     judging = replace(
         question, inputs=samples[1::2], classes=None if classes is None else classes[1::2]
     )
-    best, tried = _search(choosing, _choices(question, original), watch)
+    chosen_from = Original(choosing, Clock(), compiled)
+    best, tried = _search(choosing, chosen_from, _choices(question, original), watch)
     return Tuning(best, tried, judging)
 
 
@@ -132,9 +133,11 @@ def _choices(question: Question, original: Original) -> dict[str, tuple[str | fl
 
 
 def _search(
-    question: Question, choices: dict[str, tuple[str | float, ...]], watch: Watch
+    question: Question,
+    original: Original,
+    choices: dict[str, tuple[str | float, ...]],
+    watch: Watch,
 ) -> tuple[Graded, dict[Graded, Float]]:
-    original = Original(question, Clock())
     flipping, _ = flipping_of(question, original)
     count = 1 + sum(len(values) - 1 for values in choices.values())
     watch.begin("tune", 2 * count * len(original.samples))

@@ -45,7 +45,7 @@ from lrp_onnx.graph.model_file import Source
 from lrp_onnx.graph.session import runtime_form
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.feeds import fitted
-from lrp_onnx.run.sensitivity import sensitivity
+from lrp_onnx.run.other_digits import sensitivity
 from lrp_onnx.validate.verdict import (
     Line,
     Part,

@@ -11,7 +11,7 @@ from onnx import TensorProto, numpy_helper
 import lrp_onnx
 from lrp_onnx.graph.session import Runtime
 from lrp_onnx.options import CompileOptions
-from lrp_onnx.run.sensitivity import sensitivity, with_other_digits
+from lrp_onnx.run.other_digits import sensitivity, with_other_digits
 from lrp_onnx.validate.verdict import unsteady_map
 from lrp_onnx.validate.verify import verify
 

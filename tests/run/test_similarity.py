@@ -15,8 +15,8 @@ from reference import Network, finite_difference
 
 import lrp_onnx
 from lrp_onnx import Explainer, InputError, LrpError
+from lrp_onnx.graph.arrays import cosines
 from lrp_onnx.options import CompileOptions
-from lrp_onnx.run.similarity import cosines
 from lrp_onnx.validate.verify import verify
 
 # no bias: all relevance arrives

@@ -13,7 +13,7 @@ import lrp_onnx
 from lrp_onnx import digits
 from lrp_onnx.errors import InputError
 from lrp_onnx.validate import tune as module
-from lrp_onnx.validate.evaluate import evaluate
+from lrp_onnx.validate.evaluate import compiled, evaluate
 from lrp_onnx.validate.question import Nobody, Question
 from lrp_onnx.validate.tune import CHOICES, Graded, tune
 
@@ -28,7 +28,7 @@ def question(count: int = 6, **more: object) -> Question:
 
 
 def test_the_best_of_what_was_tried_is_kept() -> None:
-    tuning = tune(question(), Nobody())
+    tuning = tune(question(), Nobody(), compiled)
     gains = {graded: values.mean() for graded, values in tuning.tried.items()}
     assert gains[tuning.best] == max(gains.values())
     assert Graded() in gains
@@ -37,7 +37,7 @@ def test_the_best_of_what_was_tried_is_kept() -> None:
 
 
 def test_it_is_judged_on_other_samples() -> None:
-    tuning = tune(question(6, classes=range(6)), Nobody())
+    tuning = tune(question(6, classes=range(6)), Nobody(), compiled)
     others = np.concatenate([feeds["image"] for feeds in tuning.question.inputs])
     assert np.array_equal(others, X[1:6:2])
     assert tuning.question.classes == range(1, 6, 2)
@@ -45,14 +45,14 @@ def test_it_is_judged_on_other_samples() -> None:
 
 
 def test_the_first_layer_varies_where_the_range_is_known() -> None:
-    tuning = tune(question(ranges=RANGE), Nobody())
+    tuning = tune(question(ranges=RANGE), Nobody(), compiled)
     assert {graded.first for graded in tuning.tried} == {"flat", "zbox"}
 
 
 def test_without_convolutions_only_epsilon_varies() -> None:
     model = network("y = MatMul(x, w)", ("N", 4), w=(4, 3))
     x = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
-    tuning = tune(Question(model, [{"x": x}], points=4), Nobody())
+    tuning = tune(Question(model, [{"x": x}], points=4), Nobody(), compiled)
     assert [graded.epsilon for graded in tuning.tried] == list(CHOICES["epsilon"])
 
 
@@ -66,14 +66,14 @@ def test_what_is_written_is_what_was_meant(graded: Graded, tmp_path: Path) -> No
     tuning = module.Tuning(graded, {graded: np.array([0.1, 0.3])}, question())
     tuning.save(file)
     parameters = {"low": 0, "high": 1} if graded.first == "zbox" else {}
-    compiled = lrp_onnx.compile(MODEL, composite=str(file), parameters=parameters)
-    rules = {line.name: line.rule for line in compiled.report}
+    written = lrp_onnx.compile(MODEL, composite=str(file), parameters=parameters)
+    rules = {line.name: line.rule for line in written.report}
     assert rules["conv1"] == graded.first
     assert rules["conv2"] == graded.lower
     assert (rules["conv3"], rules["dense5"]) == ("gamma", "epsilon")
     assert "SRG 0.200 ± 0.100 on the 2 samples it was chosen on" in file.read_text()
     if graded == Graded():
-        own = lrp_onnx.Explainer(compiled)(X[:2]).relevance["image"]
+        own = lrp_onnx.Explainer(written)(X[:2]).relevance["image"]
         named = lrp_onnx.compile(MODEL, composite="graded")
         assert np.array_equal(own, lrp_onnx.Explainer(named)(X[:2]).relevance["image"])
 

@@ -12,18 +12,19 @@ from collections.abc import Iterable, Iterator
 
 import onnx_ir as ir
 
-from lrp_onnx.frontend.canonize.concept import Concept, concept_of, is_ratio
-from lrp_onnx.frontend.canonize.norm import Norm
-from lrp_onnx.frontend.canonize.norm_operator import write_norm
-from lrp_onnx.frontend.canonize.probe import Evaluators
+from lrp_onnx.frontend.canonize.dependence import rescales, together
+from lrp_onnx.frontend.canonize.norm import Norm, norm_of, write_norm
+from lrp_onnx.frontend.canonize.probe import Evaluators, Probe
 from lrp_onnx.frontend.canonize.regions import Dominators, Region
-from lrp_onnx.frontend.canonize.softmax import Softmax, write_softmax
+from lrp_onnx.frontend.canonize.softmax import Softmax, softmax_of, write_softmax
 from lrp_onnx.graph.annotations import RESEMBLES, spelled_anew
 from lrp_onnx.graph.constants import sole_reader
 from lrp_onnx.graph.replacement import Build, take_place
 from lrp_onnx.ops.registry import find
 
 __all__ = ["recognize"]
+
+Concept = Softmax | Norm
 
 NONLINEAR = frozenset(
     {"Div", "Reciprocal", "Pow", "Sqrt", "Exp", "LogSoftmax", "Softmax", "ReduceLogSumExp"}
@@ -95,6 +96,37 @@ def recognize(model: ir.Model) -> bool:
     return bool(taken)
 
 
+def _concept_of(region: Region, evaluators: Evaluators) -> Concept | None:
+    """The softmax or the norm that a region is."""
+    concept: Concept | None = evaluators.once("concept", region, _tried)
+    return concept
+
+
+def _is_ratio(region: Region, evaluators: Evaluators) -> bool:
+    """Whether a region is a norm of any kind: x over a size that its row shares."""
+    return bool(evaluators.once("ratio", region, _divided))
+
+
+def _divided(probe: Probe, like: object) -> bool | None:
+    return any(rescales(probe, shape) for shape in probe.shapes()) or None
+
+
+def _tried(probe: Probe, like: Concept | None) -> Concept | None:
+    """The concept on one of the probe's shapes.
+
+    like: that of a region of the same structure.
+    """
+    for shape in probe.shapes():
+        if isinstance(like, Norm) and (again := like.again(probe, shape)) is not None:
+            return again
+        if (met := together(probe, shape)) is not None:
+            concept = softmax_of(probe, met, shape) or norm_of(probe, met, shape)
+            concept = concept or norm_of(probe, met, shape, centered=False)
+            if concept is not None:
+                return concept
+    return None
+
+
 def _largest(
     regions: Iterable[Region], dominators: Dominators, taken: set[ir.Node], evaluators: Evaluators
 ) -> tuple[Region | None, Concept | None]:
@@ -108,7 +140,7 @@ def _largest(
             break
         if not taken.isdisjoint(region.own):
             continue
-        concept = concept_of(region, evaluators)
+        concept = _concept_of(region, evaluators)
         if isinstance(concept, Softmax):
             if concept.guarded and any(node.op_type == "Softmax" for node in region.own):
                 continue  # the operator and its guard are there
@@ -151,11 +183,11 @@ def _resembles(regions: Iterable[Region], evaluators: Evaluators) -> bool:
     """
     known = False
     for region in regions:
-        concept = concept_of(region, evaluators)
+        concept = _concept_of(region, evaluators)
         if isinstance(concept, Softmax) or (concept is not None and concept.centered):
             return True
         # a row of exponentials over another sum is a softmax with something between
-        known |= not _is_exponential(region.entry) and is_ratio(region, evaluators)
+        known |= not _is_exponential(region.entry) and _is_ratio(region, evaluators)
     return not known
 
 
