@@ -72,7 +72,8 @@ class Prediction:
         restored = _Restored(self, model)
         for own in self.nodes:
             restored.visit(own)
-        if restored.changed:
+        view = (node for node in model.graph if RULE not in node.metadata_props)
+        if restored.changed or any(node not in restored.own for node in view):
             restored.move_back()
             remove_unused(model)
             restored.settle()
@@ -114,10 +115,13 @@ class _Restored:
             self._visit_branch(own, self.taken[own.outputs[0]])
             return
         inputs = tuple(None if name is None else self._tensor(name) for name in own.inputs)
-        first = self.view.get(own.outputs[0])
-        node = None if first is None else first.producer()
-        if node is None or not own.is_now(node, inputs):
+        known = [self.view[name] for name in own.outputs if name in self.view]
+        node = known[0].producer() if known else None
+        if node is None or not own.is_now(node, inputs, self.view):
             node = self._written(own, inputs)
+        for name, value in zip(own.outputs, node.outputs, strict=True):
+            if name and name not in self.view:
+                value.name = self._free(name)
         self.own.add(node)
         self.last = node
         self.known.update(zip(own.outputs, node.outputs, strict=True))

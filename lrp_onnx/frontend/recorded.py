@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -33,11 +33,22 @@ class Recorded:
             tuple(map(_kept, node.attributes.values())),
         )
 
-    def is_now(self, node: ir.Node, inputs: Sequence[ir.Value | None]) -> bool:
-        """Whether the node is this one, unchanged."""
+    def is_now(
+        self,
+        node: ir.Node,
+        inputs: Sequence[ir.Value | None],
+        names: Collection[str | None],
+    ) -> bool:
+        """Whether the node is this one, unchanged; an output whose name is none of the `names` may
+        have lost it.
+        """
         if (node.domain, node.op_type) != (self.domain, self.op_type):
             return False
-        if node.inputs != inputs or tuple(v.name for v in node.outputs) != self.outputs:
+        outputs = tuple(
+            v.name if n and n in names else n
+            for n, v in zip(self.outputs, node.outputs, strict=False)
+        )
+        if node.inputs != inputs or (outputs, len(node.outputs)) != (self.outputs, len(outputs)):
             return False
         known = tuple(node.attributes.values())
         if any(a.name == "ceil_mode" for a in self.attributes):

@@ -16,7 +16,6 @@ import onnx_ir as ir
 __all__ = [
     "ACTIVATION",
     "ADDED",
-    "AGAIN",
     "AUDIT",
     "AUDIT_COLUMNS",
     "BACKWARD_OF",
@@ -58,9 +57,9 @@ __all__ = [
     "SAMPLES",
     "SOURCE",
     "SOURCE_SHA256",
-    "STACKED_FROM",
     "START",
     "STARTS_AT",
+    "STATES_OF",
     "STEPS",
     "TARGET",
     "TOPK_INDEX",
@@ -142,12 +141,11 @@ EXPLAINED = "lrp.explained"
 # meta of a node or value
 ADDED = "lrp.added"
 """On an input that the compiler added."""
-AGAIN = "lrp.again"
-"""On a node that the backward of a body recomputes: the body's own."""
 BACKWARD_OF = "lrp.backward_of"
 """On the Scan that walks a Scan back: that one."""
-STACKED_FROM = "lrp.stacked_from"
-"""On a Scan or Loop: the first of the outputs that the compiler added."""
+STATES_OF = "lrp.states_of"
+"""On the Scan that stands for a recurrent operator: the operator, and the number of the
+direction."""
 CHANGED = "lrp.changed"
 """On a tensor of the canonical view that is another than the model's of that name: the node that
 moves its elements into one of the model's tensors, or True.

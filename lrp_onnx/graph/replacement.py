@@ -11,10 +11,12 @@ from numpy.typing import ArrayLike
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.annotations import CHANGED
+from lrp_onnx.graph.attributes import attribute_key
 from lrp_onnx.graph.constants import loose_constant, new_constant
 from lrp_onnx.graph.shapes import infer
+from lrp_onnx.graph.small_model import SMALL
 
-__all__ = ["Build", "attribute", "take_place"]
+__all__ = ["Build", "Written", "attribute", "take_place"]
 
 Input = ir.Value | None
 
@@ -36,14 +38,34 @@ def take_place(old: ir.Value, new: ir.Value, left: str = "replaced") -> None:
     old.name, new.name = f"{name}/{left}", name
 
 
+Written = dict[Any, tuple[ir.Value, ...]]
+"""The results of nodes by what they compute from what."""
+
+
+def _operand_key(value: Input) -> Any:
+    """What tells an operand from others: small constants by what they hold."""
+    tensor = None if value is None else value.const_value
+    if tensor is None or tensor.nbytes > SMALL:
+        return value
+    return tensor.dtype, tuple(tensor.shape.numpy()), tensor.tobytes()
+
+
 class Build:
     """Collects the nodes that will stand for `node`; constants become initializers of `root`."""
 
     def __init__(
-        self, root: ir.Graph | None, node: ir.Node, part: str = "", opset: int = 0
+        self,
+        root: ir.Graph | None,
+        node: ir.Node,
+        part: str = "",
+        opset: int = 0,
+        written: Written | None = None,
     ) -> None:
-        """With no `root` for the nodes of a body, which gets `constants` as its initializers."""
-        self.root, self.node, self.opset = root, node, opset
+        """With no `root` for the nodes of a body, which gets `constants` as its initializers.
+
+        written: what stands earlier in the graph, and is not written again.
+        """
+        self.root, self.node, self.opset, self.written = root, node, opset, written
         self.constants: list[ir.Value] = []
         self.prefix = "/".join(filter(None, (node.name or node.op_type, part)))
         self.nodes: list[ir.Node] = []
@@ -70,6 +92,15 @@ class Build:
         operands = list(inputs)
         while operands and operands[-1] is None:
             operands.pop()
+        key = (
+            domain,
+            op_type,
+            count,
+            tuple(map(_operand_key, operands)),
+            attribute_key(attributes),
+        )
+        if self.written is not None and key in self.written:
+            return self.written[key]
         # a prefix of its own keeps names apart; NameFixPass makes them unique
         name = f"{self.prefix}/{op_type}_{len(self.nodes)}"
         node = ir.Node(
@@ -88,6 +119,8 @@ class Build:
         if like is None and not domain:
             infer(node, attributes)
         self.nodes.append(node)
+        if self.written is not None:
+            self.written[key] = tuple(node.outputs)
         return tuple(node.outputs)
 
     def copy(

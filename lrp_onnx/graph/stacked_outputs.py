@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.annotations import STACKED_FROM
 from lrp_onnx.graph.appending import append_node
 from lrp_onnx.graph.builder import Emit
 
-__all__ = ["drop_stacked", "stacked_outputs"]
+__all__ = ["stacked_outputs"]
 
 
 def stacked_outputs(
@@ -18,7 +17,6 @@ def stacked_outputs(
 ) -> list[ir.Value]:
     """Values of the body along a new first axis, in the order of the iterations."""
     first = len(node.outputs)
-    node.meta.setdefault(STACKED_FROM, first)
     node.resize_outputs(first + len(sources))
     stacked = list(node.outputs[first:])
     for source, value in zip(sources, stacked, strict=True):
@@ -33,23 +31,3 @@ def stacked_outputs(
             old = list(node.attributes[name].as_ints())
             node.attributes[name] = ir.AttrInt64s(name, [*old, *[0] * len(sources)])
     return stacked
-
-
-def drop_stacked(node: ir.Node, body: ir.Graph) -> None:
-    """Leave out those of the further outputs that nothing reads."""
-    first = node.meta.get(STACKED_FROM, len(node.outputs))
-    stacked = list(zip(node.outputs[first:], body.outputs[first:], strict=True))
-    read = [(value, inner) for value, inner in stacked if value.uses()]
-    if len(read) == len(stacked):
-        return
-    for place, (value, _) in zip(node.outputs[first:], read, strict=False):
-        if place is not value:
-            value.replace_all_uses_with(place)
-            place.name, value.name = value.name, place.name
-            place.type, place.shape = value.type, value.shape
-    node.resize_outputs(first + len(read))
-    body.outputs[:] = [*body.outputs[:first], *(inner for _, inner in read)]
-    for name in ("scan_output_axes", "scan_output_directions"):
-        if name in node.attributes:
-            old = list(node.attributes[name].as_ints())
-            node.attributes[name] = ir.AttrInt64s(name, old[: len(old) - len(stacked) + len(read)])

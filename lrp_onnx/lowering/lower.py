@@ -13,6 +13,7 @@ from lrp_onnx.graph.dialect import DIALECT, write_out
 from lrp_onnx.graph.replacement import Build, take_place
 from lrp_onnx.graph.subgraphs import graphs_of, nodes_of
 from lrp_onnx.graph.unused import remove_unused
+from lrp_onnx.lowering.all_steps import all_steps_at_once
 from lrp_onnx.lowering.elementwise import (
     at_least,
     at_most,
@@ -22,7 +23,7 @@ from lrp_onnx.lowering.elementwise import (
     side,
     stabilize,
 )
-from lrp_onnx.lowering.hand_over import hand_over, trim
+from lrp_onnx.lowering.known_states import read_known_states
 from lrp_onnx.lowering.linear import linear_sum, linear_vjp
 from lrp_onnx.lowering.norms import spell_group_norm, spell_norm
 
@@ -49,9 +50,9 @@ def lower(model: ir.Model, emit: Emit) -> None:
         if node.domain == DIALECT and isinstance(graph, ir.Graph) and node.op_type != "Product":
             LOWERINGS[node.op_type](graph, node)
     remove_unused(model)
-    hand_over(emit)
+    read_known_states(emit)
     remove_unused(model)
-    trim(model.graph)
+    all_steps_at_once(emit)
     remove_unused(model)
     common.NameFixPass()(model)  # a copy may be named like what is emitted on its behalf
     renumber(model.graph, "lrp")

@@ -6,8 +6,9 @@ Scan and Loop: a Scan in the opposite direction.  The forward keeps what each it
 (its carried values) as further outputs; iteration t of the backward, t = T-1 … 0, recomputes the
 forward iteration from them and walks it back.  It carries the relevance of the carried values and
 adds up that of what the body captures; the relevance of what the forward reads slice by slice is
-written slice by slice.  Nothing is kept between iterations but the carried values and what
-`lowering/hand_over.py` adds, and the number of iterations may be anything; a Loop's 0 too.
+written slice by slice.  Nothing is kept between iterations but the carried values, and the number
+of iterations may be anything; a Loop's 0 too.  `lowering/all_steps.py` takes out of the body what
+needs no iterations.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import onnx_ir as ir
 
 from lrp_onnx.analysis.step import Body
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.graph.annotations import AGAIN, BACKWARD_OF, provenance
+from lrp_onnx.graph.annotations import BACKWARD_OF, provenance
 from lrp_onnx.graph.appending import append_node
 from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, compute_dtype
@@ -84,7 +85,6 @@ def _copied(emit: Emit, body: Body, nodes: Sequence[Assigned]) -> Copy:
     for node, copied in twins.items():
         copied.name = f"{emit.fresh('lrp/again')}/{node.name}"
         copied.metadata_props.update(provenance(emit.source, "recomputed"))
-        copied.meta[AGAIN] = node
     return Copy(graph, values, tuple(site.at_copy(values, twins) for site in nodes))
 
 

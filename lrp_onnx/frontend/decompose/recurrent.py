@@ -21,7 +21,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.heads import positions, size_of
 from lrp_onnx.frontend.decompose.registry import decomposes
-from lrp_onnx.graph.annotations import GATE
+from lrp_onnx.graph.annotations import GATE, STATES_OF
 from lrp_onnx.graph.replacement import Build, attribute
 
 __all__: list[str] = []
@@ -264,18 +264,18 @@ def _scan(cell: Cell, step: Step, count: int) -> list[Value]:
     )
     way = int(cell.reverse)
     first = [cell.state(5 + k) for k in range(count)]
-    return list(
-        build.outputs(
-            "Scan",
-            count + 1,
-            *first,
-            *read,
-            body=graph,
-            num_scan_inputs=len(read),
-            scan_input_directions=[way] * len(read),
-            scan_output_directions=[way],
-        )
+    results = build.outputs(
+        "Scan",
+        count + 1,
+        *first,
+        *read,
+        body=graph,
+        num_scan_inputs=len(read),
+        scan_input_directions=[way] * len(read),
+        scan_output_directions=[way],
     )
+    build.nodes[-1].meta[STATES_OF] = (cell.node, cell.direction)
+    return list(results)
 
 
 def _numbers(build: Build, x: Value) -> Value:
