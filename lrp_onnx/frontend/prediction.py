@@ -72,8 +72,7 @@ class Prediction:
         restored = _Restored(self, model)
         for own in self.nodes:
             restored.visit(own)
-        view = (node for node in model.graph if RULE not in node.metadata_props)
-        if restored.changed or any(node not in restored.own for node in view):
+        if restored.changed:
             restored.move_back()
             remove_unused(model)
             restored.settle()
@@ -120,8 +119,9 @@ class _Restored:
         if node is None or not own.is_now(node, inputs, self.view):
             node = self._written(own, inputs)
         for name, value in zip(own.outputs, node.outputs, strict=True):
-            if name and name not in self.view:
-                value.name = self._free(name)
+            if value.name and name not in self.view:  # the explanation reads it too
+                value.name = self._free(name) if name else value.name
+                self.changed = True
         self.own.add(node)
         self.last = node
         self.known.update(zip(own.outputs, node.outputs, strict=True))

@@ -8,15 +8,18 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.appending import append_node
 from lrp_onnx.graph.builder import Emit
+from lrp_onnx.graph.subgraphs import ports_of
 
-__all__ = ["stacked_outputs"]
+__all__ = ["last_first", "stacked_outputs"]
 
 
 def stacked_outputs(
     emit: Emit, node: ir.Node, body: ir.Graph, sources: Sequence[ir.Value]
 ) -> list[ir.Value]:
-    """Values of the body along a new first axis, in the order of the iterations."""
-    first = len(node.outputs)
+    """Values of the body along a new first axis, in the order of the iterations, or with the last
+    first (`last_first`).
+    """
+    first, written, way = len(node.outputs), len(ports_of(node).written), last_first(node)
     node.resize_outputs(first + len(sources))
     stacked = list(node.outputs[first:])
     for source, value in zip(sources, stacked, strict=True):
@@ -26,8 +29,15 @@ def stacked_outputs(
         append_node(body, "Identity", [source], [same], name)
         body.outputs.append(same)
         value.name, value.type = emit.fresh("lrp"), source.type
-    for name in ("scan_output_axes", "scan_output_directions"):
-        if name in node.attributes:
-            old = list(node.attributes[name].as_ints())
-            node.attributes[name] = ir.AttrInt64s(name, [*old, *[0] * len(sources)])
+    more = {"scan_output_axes": 0, "scan_output_directions": int(way)}
+    for name, number in more.items():
+        if node.op_type == "Scan":
+            old = node.attributes[name].as_ints() if name in node.attributes else [0] * written
+            node.attributes[name] = ir.AttrInt64s(name, [*old, *[number] * len(sources)])
     return stacked
+
+
+def last_first(node: ir.Node) -> bool:
+    """Whether a Scan's stacked outputs are in the order of what it reads from its end."""
+    read = ports_of(node).read
+    return bool(read) and read[0].reverse

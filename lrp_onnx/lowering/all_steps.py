@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 import onnx_ir as ir
 
 from lrp_onnx.graph.annotations import BACKWARD_OF
+from lrp_onnx.graph.appending import append_node
 from lrp_onnx.graph.builder import HALF, Emit
 from lrp_onnx.graph.open_scan import OpenScan, Slices
 from lrp_onnx.graph.replacement import Build, Written, take_place
@@ -276,11 +277,10 @@ class _Steps:
 
     def _copy(self, value: ir.Value) -> ir.Value:
         """A copy in the body: no input is a result, and no value two of them."""
-        copy = ir.node("Identity", [value])
-        copy.outputs[0].name, copy.outputs[0].type = f"{value.name}/kept", value.type
-        copy.outputs[0].shape = value.shape
-        self.scan.body.append(copy)
-        return copy.outputs[0]
+        name = f"{value.name}/kept"
+        result = ir.Value(name=name, type=value.type, shape=value.shape)
+        append_node(self.scan.body, "Identity", [value], [result], name)
+        return result
 
     def _keep(self, value: ir.Value) -> None:
         """One more result of the Scan: the value of every step."""

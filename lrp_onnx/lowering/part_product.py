@@ -42,18 +42,12 @@ def part_product(build: Build, node: ir.Node) -> bool:
         parts = [
             build.op("Slice", v, build.ints(first), build.ints(last), build.ints(k)) for v, k in cut
         ]
-        product = ir.Node(
-            "",
-            node.op_type,
-            [x, *parts],
-            list(node.attributes.values()),
-            name=f"{node.name}/{first}",
-            metadata_props=dict(node.metadata_props),
-        )
         reader = value.producer()
         assert reader is not None
-        body.insert_before(reader, product)
-        take_place(value, product.outputs[0])
+        inside = Build(None, node, str(first))
+        (product,) = inside.copy(node, [x, *parts], like=value)
+        inside.insert_before(reader)
+        take_place(value, product)
     for user in dict.fromkeys(readers):
         body.remove(user, safe=True)
     body.remove(node, safe=True)

@@ -27,7 +27,7 @@ from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, compute_dtype
 from lrp_onnx.graph.clone import paired
 from lrp_onnx.graph.names import tensor_name
-from lrp_onnx.graph.stacked_outputs import stacked_outputs
+from lrp_onnx.graph.stacked_outputs import last_first, stacked_outputs
 from lrp_onnx.graph.subgraphs import ports_of
 from lrp_onnx.lrp.assigned import Assigned, Walk
 from lrp_onnx.propagation.conservation import Audit, BodyAccount, untaken
@@ -140,6 +140,7 @@ def _scan_backward(
     written = [s for s in ports.written if s.body in body.outputs and arriving[s.node] is not None]
     positions = [b for b in range(len(forward.inputs)) if b not in {s.body for s in ports.read}]
     copy = _copied(emit, body, nodes)
+    way = int(not last_first(node))
     saved = _saved(emit, node, forward, positions)
     results = {out: copy.graph.outputs[out] for out in range(len(copy.graph.outputs))}
     inner = emit.inside(copy.graph)
@@ -185,7 +186,10 @@ def _scan_backward(
         *(arriving[s.node] for s in written),
     ]
     # every slice is met in the opposite order
-    order = [*(1 for _ in saved), *(int(not s.reverse) for s in (*ports.read, *written))]
+    order = [
+        *(way for _ in saved),
+        *(int(not s.reverse) for s in (*ports.read, *written)),
+    ]
     attributes = {
         "body": copy.graph,
         "num_scan_inputs": len(order),

@@ -73,13 +73,21 @@ class Cell:
         return self.build.op("Add", of_w, of_r) if recurrent is None else (of_w, of_r)[recurrent]
 
     def state(self, i: int) -> Value:
-        """An initial state, (N, H); zeros where it is left out."""
+        """An initial state, (N, H), zeros where it is left out; N is called as it is in x."""
         initial, build = self.input(i), self.build
-        if initial is not None:
+        if initial is not None and _size(initial, 1) == _size(self.x, 1) is not None:
             return self.own(initial)
         batch = build.op("Shape", self.x, start=1, end=2)
         shape = build.op("Concat", batch, build.ints(self.hidden), axis=0)
+        if initial is not None:
+            return build.op("Reshape", self.own(initial), shape)
         return build.op("Expand", build.like(0.0, self.x), shape)
+
+
+def _size(value: Value, axis: int) -> int | str | None:
+    """A size or its name, None where it has neither."""
+    size = None if value.shape is None else value.shape[axis]
+    return size.value if isinstance(size, ir.SymbolicDim) else size
 
 
 def _there(value: Value | None) -> Value:
