@@ -12,9 +12,8 @@ from numpy.typing import ArrayLike
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.annotations import CHANGED
 from lrp_onnx.graph.attributes import attribute_key
-from lrp_onnx.graph.constants import loose_constant, new_constant
+from lrp_onnx.graph.constants import SMALL, loose_constant, new_constant
 from lrp_onnx.graph.shapes import infer
-from lrp_onnx.graph.small_model import SMALL
 
 __all__ = ["Build", "Written", "attribute", "take_place"]
 

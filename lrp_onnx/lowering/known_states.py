@@ -14,7 +14,7 @@ from lrp_onnx.graph.annotations import BACKWARD_OF, STATES_OF
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.open_scan import OpenScan, Slices
 from lrp_onnx.graph.replacement import Build
-from lrp_onnx.ops.scatter_add import LAST
+from lrp_onnx.ops.operands import LAST
 
 __all__ = ["read_known_states"]
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.constants import constant_ints
 from lrp_onnx.graph.replacement import Build, take_place
-from lrp_onnx.ops.scatter_add import LAST
+from lrp_onnx.ops.operands import LAST
 
 __all__ = ["part_product"]
 
