@@ -85,14 +85,17 @@ class OpenScan:
         self.give()
 
     def _of_copy(self, result: ir.Value) -> ir.Value:
-        """What a result is a copy of, if that is no result and no input."""
+        """What a result is a copy of, if that is no result and no input, and nothing else reads it:
+        of a result that is read inside too tract 0.23 mistakes the shape.
+        """
         copy = result.producer()
         value = copy.inputs[0] if copy is not None and copy.op_type == "Identity" else None
         maker = None if value is None else value.producer()
         if copy is None or value is None or maker is None or maker.graph is not self.body:
             return result
         taken = (*(s.after for s in self.states), *(s.slice for s in self.written))
-        if result.uses() or value in taken or taken.count(result) > 1:
+        others = len(value.uses()) > 1 or bool(result.uses())
+        if others or value in taken or taken.count(result) > 1:
             return result
         self.remove([copy])
         return value

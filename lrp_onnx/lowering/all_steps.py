@@ -49,9 +49,22 @@ def _take_out(emit: Emit, scan: OpenScan, written: Written) -> None:
         steps.before.insert_before(scan.node)
         steps.go_behind()
         scan.leave_out()
+    _put_computed_first(scan)
     node = scan.close()
     if node is not None:
         emit.graph.insert_after(node, steps.behind.nodes)
+
+
+def _put_computed_first(scan: OpenScan) -> None:
+    """a·x instead of x·a where x is a slice or a carried value: OpenVINO 2026.4 computes in the
+    memory of the first factor, and what the next steps read is then wrong.
+    """
+    inputs = {*(state.before for state in scan.states), *(s.slice for s in scan.read)}
+    for node in scan.body:
+        if node.op_type in ("Add", "Mul") and node.inputs[0] in inputs:
+            first, second = node.inputs
+            node.replace_input_with(0, second)
+            node.replace_input_with(1, first)
 
 
 class _Steps:

@@ -1,4 +1,5 @@
-"""Square weights that a convolution and a transposed one share become two.
+"""Square weights that a convolution and a transposed one share become two, and so do those that
+products x·W and x·Wᵀ share.
 
 OpenVINO 2026.4 takes the layout of one for that of both where the first two sizes of the weight are
 equal, and is off by the size of the result itself.
@@ -14,23 +15,33 @@ from lrp_onnx.graph.shapes import static_shape
 
 __all__ = ["part_shared_weights"]
 
-KINDS = ("Conv", "ConvTranspose")
+KINDS = ("Conv", "ConvTranspose", "Gemm")
 
 
 def part_shared_weights(graph: ir.Graph) -> None:
-    """Give emitted convolutions of another kind than the network's own a copy of the weight; where
-    it has both of one weight, nothing helps.
+    """Give emitted nodes of another kind than the network's own a copy of the weight; where it has
+    both of one weight, nothing helps.
     """
     for weight in list(graph.initializers.values()):
         shape, tensor = static_shape(weight), weight.const_value
-        if shape is None or len(shape) < 3 or shape[0] != shape[1] or tensor is None:
+        if shape is None or len(shape) < 2 or shape[0] != shape[1] or tensor is None:
             continue
         readers = [node for node, i in weight.uses() if i == 1 and node.op_type in KINDS]
         emitted = [node for node in readers if RULE in node.metadata_props]
-        kinds = {node.op_type for node in readers if node not in emitted} or {"Conv"}
-        others = [node for node in emitted if node.op_type not in kinds]
+        kinds = {_kind(node) for node in readers if node not in emitted}
+        kinds = kinds or {kind for kind in map(_kind, emitted) if kind in FIRST}
+        others = [node for node in emitted if _kind(node) not in kinds]
         if not others or len(others) == len(weight.uses()):
             continue
         copy = new_constant(graph, f"{weight.name}/apart", tensor.numpy(), tensor.dtype)
         for node in others:
             node.replace_input_with(1, copy)
+
+
+FIRST = (("Conv", 0), ("Gemm", 1))
+"""What keeps the weight where the network itself does not read it."""
+
+
+def _kind(node: ir.Node) -> tuple[str, int]:
+    """What nodes that read a weight in one way have in common."""
+    return node.op_type, node.attributes.get_int("transB", 0)

@@ -108,6 +108,9 @@ def test_no_body_holds_what_nothing_reads():
             read |= {v.name for v in body.output}
             assert {v.name for v in (*body.input[1:], *body.initializer)} <= read
             assert {name for node in body.node for name in node.output} <= read
+            ports = {v.name for v in body.input}  # see `_put_computed_first`
+            sums = [node for node in body.node if node.op_type in ("Add", "Mul")]
+            assert not any(n.input[0] in ports and n.input[1] not in ports for n in sums)
 
 
 SCAN = """<ir_version: 8, opset_import: ["" : 18]>

@@ -24,6 +24,21 @@ def kinds_of_readers(model: onnx.ModelProto) -> dict[str, set[str]]:
     return kinds
 
 
+def test_products_with_a_square_weight_and_its_transpose_are_apart() -> None:
+    text = "h = Gemm<transB=1>(x, w) t = Tanh(h) y = Gemm<transB=1>(t, v)"
+    model = network(text, ("N", 4), w=(4, 4), v=(2, 4))
+    compiled = lrp_onnx.compile(model, "epsilon").model
+    ways: dict[str, set[int]] = {}
+    for node in compiled.graph.node:
+        if node.op_type == "Gemm":
+            turned = next((a.i for a in node.attribute if a.name == "transB"), 0)
+            ways.setdefault(node.input[1], set()).add(turned)
+    assert sorted(map(len, ways.values())) == [1, 1, 2]  # v is not square
+    shared = lrp_onnx.compile(model, "epsilon", runtime="cpu").model
+    x = np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)
+    assert_close(*(run(m, {"x": x})["x_relevance"] for m in (compiled, shared)))
+
+
 @pytest.mark.parametrize("optimize", [True, False])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_they_are_apart(name: str, optimize: bool) -> None:
