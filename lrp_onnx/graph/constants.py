@@ -27,6 +27,7 @@ __all__ = [
     "is_zero",
     "lift_weights",
     "loose_constant",
+    "may_differ",
     "new_constant",
     "rename",
     "set_constant",
@@ -80,12 +81,12 @@ def constants_of(graph: ir.Graph) -> set[ir.Value]:
         v for node in graph for v in node.inputs if v is not None and v.is_initializer()
     )
     for node in graph:
-        if all(v is None or v in constants for v in node.inputs) and not _random(node):
+        if all(v is None or v in constants for v in node.inputs) and not may_differ(node):
             constants.update(node.outputs)
     return constants
 
 
-def _random(node: ir.Node) -> bool:
+def may_differ(node: ir.Node) -> bool:
     """Whether it may give other results for the same inputs: random numbers, or it has a body."""
     bodies = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
     if any(attribute.type in bodies for attribute in node.attributes.values()):

@@ -17,9 +17,9 @@ import onnx_ir as ir
 from lrp_onnx.graph.annotations import BACKWARD_OF
 from lrp_onnx.graph.appending import append_node
 from lrp_onnx.graph.builder import HALF, Emit
+from lrp_onnx.graph.constants import constant_ints, may_differ
 from lrp_onnx.graph.open_scan import OpenScan, Slices
 from lrp_onnx.graph.replacement import Build, Written, take_place
-from lrp_onnx.graph.subgraphs import bodies_of
 from lrp_onnx.lowering.part_product import part_product
 from lrp_onnx.ops.registry import find
 
@@ -109,11 +109,13 @@ class _Steps:
     def takes_rows(self, node: ir.Node, of: Sequence[int]) -> bool:
         """Whether a node whose inputs `of` hold samples takes those of all steps as well."""
         operator = find(node)
-        if operator is None or bodies_of(node) or not of:
+        if operator is None or may_differ(node) or not of:
             return False
         if not (operator.elementwise or node.op_type in BY_ROWS):
             return False
         if node.attributes.get_int("transA", 0) or not operator.samples_apart(node, of):
+            return False
+        if node.op_type in BY_ROWS and not _keeps_rows(node, of):
             return False
         others = [v for k, v in enumerate(node.inputs) if v is not None and k not in of]
         if any(self.is_inside(v) or not self._is_alike(node, v) for v in others):
@@ -192,7 +194,7 @@ class _Steps:
 
     def go_before(self) -> None:
         """Compute in front of the Scan what does not depend on what it carries."""
-        out = [n for n in self.scan.body if self._goes_before(n)]
+        out = {n: None for n in self.scan.body if self._goes_before(n)}
         self._hand_out(self.before)
         for value in [v for node in out for v in node.outputs]:
             readers = [(user, k) for user, k in value.uses() if user not in out]
@@ -224,7 +226,7 @@ class _Steps:
 
     def _lift(self, node: ir.Node) -> None:
         """Compute once what is the same in every step."""
-        same = node.inputs and find(node) is not None and not bodies_of(node)
+        same = node.inputs and find(node) is not None and not may_differ(node)
         if not same or any(v.is_graph_output() for v in node.outputs):
             return
         results = self.before.copy(node, [self._lifted(v) for v in node.inputs])
@@ -255,17 +257,18 @@ class _Steps:
 
     def go_behind(self) -> None:
         """Compute behind the Scan what only its results depend on."""
-        out, results = list[ir.Node](), {s.slice for s in self.scan.written if not s.axis}
+        out = dict[ir.Node, None]()
+        results = {s.slice for s in self.scan.written if not s.axis}
         ends = {*(state.after for state in self.scan.states)} | {
             s.slice for s in self.scan.written if s.axis
         }
         for node in reversed(self.scan.body):
             users = {user for value in node.outputs for user, _ in value.uses()}
-            mixed = any(v in ends for v in node.outputs) or not users <= set(out)
+            mixed = any(v in ends for v in node.outputs) or not users <= out.keys()
             of = self.inner(node)
             inputs = [v for k in of if (v := node.inputs[k]) is not None]
             if not mixed and all(map(self.is_batched, inputs)) and self.takes_rows(node, of):
-                out.append(node)
+                out[node] = None
         results_out = results & {v for node in out for v in node.outputs}
         kept = list(self._frontier(out))
         if not results_out or len(out) <= len(kept):
@@ -277,7 +280,7 @@ class _Steps:
         self._hand_out(self.behind)
         self.scan.remove(out)
 
-    def _frontier(self, out: Sequence[ir.Node]) -> Iterator[ir.Value]:
+    def _frontier(self, out: dict[ir.Node, None]) -> Iterator[ir.Value]:
         """What nodes read that go behind and stays in the body."""
         seen = set[ir.Value]()
         for node in reversed(out):
@@ -302,6 +305,17 @@ class _Steps:
         rows = self.behind.op("Reshape", whole, self.behind.ints(-1, *_sizes(value)))
         rows.shape = ir.Shape([None, *_sizes(value)])
         self.rows[value], self.wholes[rows] = rows, whole
+
+
+def _keeps_rows(node: ir.Node, of: Sequence[int]) -> bool:
+    """Whether the operator reads rows of several numbers each, and all of them."""
+    ranks = [len(v.shape or ()) for k in of if (v := node.inputs[k]) is not None]
+    if min(ranks) < 2:
+        return False
+    if node.op_type != "Slice":
+        return True
+    axes = constant_ints(node.inputs[3]) if len(node.inputs) > 3 else None
+    return axes is not None and all(axis % ranks[0] for axis in axes)
 
 
 def _sizes(value: ir.Value) -> list[int]:

@@ -78,6 +78,30 @@ def test_a_gru_needs_no_steps_forward():
     assert len(backward.node) <= 9
 
 
+@pytest.mark.parametrize("inside", ["MatMul(now, w)", "Slice(now, none, four, none)"])
+def test_rows_of_one_number_are_no_rows(inside):
+    """As many states as inputs, without a batch: axis 0 is what a product sums over."""
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 18]>
+        g (float[T,4] x, float[4] k) => (float[2] y) {{
+          none = Constant<value_ints=[0]>() four = Constant<value_ints=[4]>()
+          h = Scan<num_scan_inputs=1, body = step (float[4] before, float[4] now) =>
+            (float[4] after) {{ p = {inside} t = Tanh(p) s = Mul(t, before) q = MatMul(s, w)
+             after = Add(q, t) }}>(k, x)
+          y = MatMul(h, v) }}"""
+    )
+    rng = np.random.default_rng(3)
+    for name, shape in {"w": (4, 4), "v": (4, 2)}.items():
+        array = rng.standard_normal(shape).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    feeds = {n: rng.standard_normal(s).astype(np.float32) for n, s in (("x", (3, 4)), ("k", 4))}
+    compiled, plain = (
+        lrp_onnx.compile(model, "epsilon", target="all", optimize=optimize).model
+        for optimize in (True, False)
+    )
+    assert_close(*(run(m, feeds)["x_relevance"] for m in (compiled, plain)))
+
+
 def test_a_carried_value_may_be_known_of_all_steps():
     model = onnx.parser.parse_model(
         """<ir_version: 8, opset_import: ["" : 18]>
