@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.analysis.reshaping import Block, blocks, sizes_of
+from lrp_onnx.analysis.reshaping import Block, blocks
+from lrp_onnx.graph.shapes import sizes_of
 from lrp_onnx.ops.registry import find
 
 __all__ = ["CHANNEL", "PLACE", "SAMPLE", "role_of", "splits_features"]

@@ -11,7 +11,7 @@ from typing import Any
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from lrp_onnx.frontend.canonize.linear_node import layer_of
+from lrp_onnx.frontend.canonize.linear_node import linear_node_of
 from lrp_onnx.graph.constants import array_of, constants_of
 
 __all__ = ["centered_weights"]
@@ -26,7 +26,7 @@ def centered_weights(graph: ir.Graph, y: ir.Value, axis: int) -> Weights | None:
     not stored as floats.
     """
     node = y.producer()
-    layer = None if node is None else layer_of(node, constants_of(graph))
+    layer = None if node is None else linear_node_of(node, constants_of(graph))
     if node is None or layer is None or (layer.out_axis, layer.group) != (axis, 1):
         return None
     weight, bias = array_of(layer.weight), array_of(layer.bias)

@@ -23,9 +23,10 @@ from lrp_onnx.analysis.axis_roles import CHANNEL, PLACE, role_of, splits_feature
 from lrp_onnx.analysis.head import Head
 from lrp_onnx.analysis.probability import of_sigmoid, of_softmax
 from lrp_onnx.analysis.quantities import Quantities
-from lrp_onnx.analysis.reshaping import Size, sizes_of
 from lrp_onnx.analysis.sample_axis import counts_samples
 from lrp_onnx.analysis.sources import Kind, Source
+from lrp_onnx.graph.arrays import Dimension
+from lrp_onnx.graph.shapes import sizes_of
 from lrp_onnx.ops.registry import find
 
 __all__ = ["Heads"]
@@ -251,11 +252,11 @@ def _shares_places(y: ir.Value, boxes: ir.Value, axis: int) -> bool:
     return len(own) == len(places) and all(map(_may_be_equal, own, places))
 
 
-def _may_be_equal(a: Size, b: Size) -> bool:
+def _may_be_equal(a: Dimension, b: Dimension) -> bool:
     return a == b or not (isinstance(a, int) and isinstance(b, int))
 
 
-def _size_along(y: ir.Value, boxes: ir.Value, axis: int) -> Size:
+def _size_along(y: ir.Value, boxes: ir.Value, axis: int) -> Dimension:
     """How many classes it has; 1 without an axis of them."""
     sizes = sizes_of(y) or []
     return sizes[axis] if len(sizes) == len(boxes.shape or ()) else 1

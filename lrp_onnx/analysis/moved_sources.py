@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.analysis.reshaping import blocks, sizes_of
+from lrp_onnx.analysis.reshaping import blocks
 from lrp_onnx.analysis.sources import (
     Kind,
     Source,
@@ -23,6 +23,7 @@ from lrp_onnx.analysis.sources import (
     merged_along,
     size_along,
 )
+from lrp_onnx.graph.shapes import sizes_of
 
 __all__ = ["FOLLOW"]
 

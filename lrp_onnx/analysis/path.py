@@ -19,6 +19,7 @@ from lrp_onnx.analysis.factors import Factors
 from lrp_onnx.analysis.step import Body, Place, Step
 from lrp_onnx.errors import TargetError, UnsupportedError
 from lrp_onnx.graph.annotations import CELL, REFUSED
+from lrp_onnx.graph.dtypes import is_integer
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.refusal import refusal, type_of
 from lrp_onnx.graph.subgraphs import Ports, bodies_of, captures, ports_of
@@ -78,7 +79,7 @@ class _Flow(Factors):
         self.constant_gates = constant_gates
         self.constant_attention = constant_attention
         self.operators: dict[ir.Node, Op] = {}
-        self.codes = {v for v in active if v.dtype is not None and v.dtype.is_integer()}
+        self.codes = {v for v in active if is_integer(v)}
         """Integers that are made of nothing but integer inputs."""
         self.captured: dict[ir.Node, tuple[ir.Value, ...]] = {}
         self.inside: dict[ir.Node, list[_Inside]] = {}
@@ -145,7 +146,7 @@ class _Flow(Factors):
         them; an operator over whole axes counts, and its result is none.
         """
         signals = [i for i in active if i not in operator.gates]
-        made = [v for v in node.outputs if v.dtype is not None and v.dtype.is_integer()]
+        made = [v for v in node.outputs if is_integer(v)]
         if not made or not signals or any(node.inputs[i] not in self.codes for i in signals):
             return operator
         if not any(map(names_rows, made)):  # a number, which becomes a float

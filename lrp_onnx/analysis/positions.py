@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from lrp_onnx.analysis.step import Step
+from lrp_onnx.graph.shapes import dimension_of
 
 __all__ = ["Axes", "continued_axes", "positions_of"]
 
@@ -97,7 +98,7 @@ def _regrouped(node: ir.Node, i: int, axes: Axes) -> Axes:
     if node.op_type == "Squeeze" and (where := _numbers(node)):
         gone = {k % len(axes) for k in where}
         return tuple(k for n, k in enumerate(axes) if n not in gone)
-    before, behind = ([_size(d) for d in shape] for shape in (x.shape, y.shape))
+    before, behind = ([dimension_of(d) for d in shape] for shape in (x.shape, y.shape))
     longer = [size for size in before if size != 1]
     if None in longer or longer != [size for size in behind if size != 1]:
         return ()
@@ -110,7 +111,3 @@ def _numbers(node: ir.Node) -> list[int]:
     value = node.inputs[1] if len(node.inputs) > 1 else None
     tensor = None if value is None else value.const_value
     return [] if tensor is None else [int(k) for k in tensor.numpy().ravel()]
-
-
-def _size(size: int | ir.SymbolicDim) -> int | str | None:
-    return size if isinstance(size, int) else size.value

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import onnx_ir as ir
+from lrp_onnx.graph.arrays import Dimension
 
-__all__ = ["Block", "Size", "blocks", "sizes_of"]
-
-Size = int | str | None
+__all__ = ["Block", "blocks"]
 
 
 @dataclass(frozen=True)
@@ -24,14 +22,7 @@ class Block:
     behind: tuple[int, ...]
 
 
-def sizes_of(value: ir.Value) -> list[Size] | None:
-    """Sizes as numbers or names; None for those unknown, and for an unknown rank."""
-    if value.shape is None:
-        return None
-    return [size if isinstance(size, int) else size.value for size in value.shape]
-
-
-def blocks(before: Sequence[Size], behind: Sequence[Size]) -> list[Block]:
+def blocks(before: Sequence[Dimension], behind: Sequence[Dimension]) -> list[Block]:
     """The blocks in order, as small as what is known of the sizes allows."""
     first = _matched(before, behind)
     used = len(first) and first[-1][0][1]
@@ -59,7 +50,7 @@ def _block(before: Span, behind: Span) -> Block:
     return Block(tuple(range(*before)), tuple(range(*behind)))
 
 
-def _matched(before: Sequence[Size], behind: Sequence[Size]) -> list[tuple[Span, Span]]:
+def _matched(before: Sequence[Dimension], behind: Sequence[Dimension]) -> list[tuple[Span, Span]]:
     """The blocks from the front, until sizes are not known to agree."""
     spans: list[tuple[Span, Span]] = []
     i = j = 0

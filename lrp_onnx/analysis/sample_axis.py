@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.analysis.reshaping import sizes_of
+from lrp_onnx.graph.shapes import sizes_of
 
 __all__ = ["counts_samples"]
 

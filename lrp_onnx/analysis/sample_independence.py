@@ -14,6 +14,7 @@ from collections.abc import Collection, Sequence
 import onnx_ir as ir
 
 from lrp_onnx.graph.clone import reads
+from lrp_onnx.graph.shapes import dimension_of
 from lrp_onnx.ops.registry import find
 
 __all__ = ["batch_size", "batched_inputs", "fixed_batch_size", "independent"]
@@ -101,16 +102,12 @@ def _fills(node: ir.Node) -> bool:
 def _is_batched(value: ir.Value, batch: str | int) -> bool:
     if value.shape is None or not len(value.shape) or _first(value) != batch:
         return False
-    return all(_known(d) != batch for d in list(value.shape)[1:])
+    return all(dimension_of(d) != batch for d in list(value.shape)[1:])
 
 
 def _first(value: ir.Value) -> str | int | None:
     """The size along axis 0, or its name, if it has one."""
-    return None if value.shape is None or not len(value.shape) else _known(value.shape[0])
-
-
-def _known(size: int | ir.SymbolicDim) -> str | int | None:
-    return size if isinstance(size, int) else size.value
+    return None if value.shape is None or not len(value.shape) else dimension_of(value.shape[0])
 
 
 def _is_integer(value: ir.Value) -> bool:

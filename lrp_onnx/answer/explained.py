@@ -14,6 +14,7 @@ from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.data.samples import is_added
 from lrp_onnx.graph.annotations import each_output, stamp_of
 from lrp_onnx.graph.arrays import Dimension
+from lrp_onnx.graph.shapes import dimensions
 from lrp_onnx.lrp.methods import METHODS, method_of
 from lrp_onnx.options import CompileOptions
 
@@ -116,7 +117,7 @@ def explained_entries(compiled: Compiled, one: Mapping[str, str]) -> str:
     output = _output(compiled, one)
     if output is None or output.shape is None or one["target"] in ("seed", "similarity"):
         return ""
-    shape = _sizes(output)
+    shape = dimensions(output.shape)
     axis = int(one["class_axis"]) if one["class_axis"] else None
     batched = bool(shape) and axis != 0 and _is_batch(shape[0], compiled.graph)
     plain = not one.get("head") and "," not in one["target"]
@@ -138,10 +139,6 @@ def _output(compiled: Compiled, one: Mapping[str, str]) -> ir.Value | None:
     return next((v for v in outputs if v.name == one["output"]), None)
 
 
-def _sizes(value: ir.Value) -> list[Dimension]:
-    return [d if isinstance(d, int) else d.value for d in value.shape or ()]
-
-
 def _readable(size: Dimension) -> Dimension:
     """Without the formulas and names that shape inference makes up."""
     if not isinstance(size, str):
@@ -153,7 +150,7 @@ def _readable(size: Dimension) -> Dimension:
 def _is_batch(size: Dimension, model: ir.Model) -> bool:
     """Whether an input may have the same size along axis 0; one sample is a batch."""
     inputs = [v for v in model.graph.inputs if not v.is_initializer() and not is_added(model, v)]
-    shapes = [[None] if v.shape is None else _sizes(v) for v in inputs]
+    shapes = [[None] if v.shape is None else dimensions(v.shape) for v in inputs]
     firsts = [shape[0] for shape in shapes if shape]
     return size in (1, *firsts) or not all(isinstance(n, int) for n in (size, *firsts))
 

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.errors import plain, plain_json
+from lrp_onnx.graph.shapes import dimensions
 
 __all__ = [
     "facts",
@@ -91,7 +92,7 @@ def signature(value: ir.Value) -> str:
     dtype = "?" if value.dtype is None else str(value.dtype.numpy())
     if value.shape is None:
         return f"{value.name} {dtype}"
-    shape = describe_shape([d if isinstance(d, int) else d.value for d in value.shape])
+    shape = describe_shape(dimensions(value.shape))
     return f"{value.name} {dtype} {shape}"
 
 

@@ -23,6 +23,7 @@ from lrp_onnx.graph.annotations import (
 )
 from lrp_onnx.graph.appending import append_node, make_room
 from lrp_onnx.graph.builder import Emit, compute_dtype, known_rank
+from lrp_onnx.graph.dtypes import is_float
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.tensors import tensor_of
 from lrp_onnx.lrp.assignment import Assignment
@@ -239,7 +240,7 @@ def _add_relevance(
         )
         dims = list(like.shape or ())
         shape = ir.Shape([*dims[:axis], target.count, *dims[axis:]])
-    floating = like.dtype is not None and like.dtype.is_floating_point()
+    floating = is_float(like)
     dtype = like.dtype if floating and like.dtype is not None else ir.DataType.FLOAT
     _add_output(graph, emit, r, f"{name}{RELEVANCE}", dtype, shape)
 

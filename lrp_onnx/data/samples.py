@@ -18,6 +18,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.annotations import CONDITION, OTHER, PREFIX, each_output, stamp_of
 from lrp_onnx.graph.arrays import Array, Dimension, Wanted
+from lrp_onnx.graph.shapes import dimensions
 
 __all__ = ["added_inputs", "is_added", "random_feeds", "wanted_by"]
 
@@ -141,7 +142,7 @@ def _dtype(value: ir.Value) -> np.dtype[Any]:
 def _shape(value: ir.Value) -> tuple[Dimension, ...]:
     if value.shape is None:
         raise TypeError(f"the rank of input {value.name!r} is unknown")
-    shape = [d if isinstance(d, int) else d.value for d in value.shape]
+    shape = dimensions(value.shape)
     for axis, size in _channels(value):
         if -len(shape) <= axis < len(shape) and not isinstance(shape[axis], int):
             shape[axis] = size

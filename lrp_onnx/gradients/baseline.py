@@ -26,6 +26,7 @@ from lrp_onnx.gradients.source import Cut
 from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, compute_dtype, known_rank
 from lrp_onnx.graph.clone import cone, copied
+from lrp_onnx.graph.shapes import dimensions
 
 __all__ = ["Baseline", "described", "read_baselines", "starting_points"]
 
@@ -206,5 +207,5 @@ def _positions(x: ir.Value, embedded: bool) -> list[int]:
     if rank > 4:
         return list(range(2, rank))
     assert x.shape is not None
-    letters = batched_axes([d if isinstance(d, int) else d.value for d in x.shape])
+    letters = batched_axes(dimensions(x.shape))
     return [k for k, letter in enumerate(letters) if letter in "HWF"]

@@ -23,6 +23,7 @@ from lrp_onnx.analysis.sample_independence import (
 from lrp_onnx.gradients.source import Cut
 from lrp_onnx.graph.builder import HALF, Emit, known_rank
 from lrp_onnx.graph.clone import cone, copied
+from lrp_onnx.graph.shapes import dimensions
 from lrp_onnx.lrp.assigned import Walk
 
 __all__ = [
@@ -119,7 +120,7 @@ def _bytes(value: ir.Value, batch: str) -> float:
     """What one sample of a value needs; not a number where a size is unknown."""
     if value.shape is None or value.dtype is None:
         return math.nan
-    sizes = [d if isinstance(d, int) else d.value for d in value.shape]
+    sizes = dimensions(value.shape)
     behind = [math.nan if not isinstance(d, int) else d for d in sizes if d != batch]
     return math.prod(behind) * value.dtype.bitwidth / 8
 
@@ -200,7 +201,7 @@ class BatchOfPoints:
         """The shape in the wider batch."""
         if value.shape is None:
             return None
-        sizes = [d if isinstance(d, int) else d.value for d in value.shape]
+        sizes = dimensions(value.shape)
         return ir.Shape([f"{self.batch}_path" if d == self.batch else d for d in sizes])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, Input, known_rank
-from lrp_onnx.graph.shapes import same_sizes
+from lrp_onnx.graph.shapes import dimensions, same_sizes
 
 __all__ = ["expand_like", "sum_to"]
 
@@ -18,7 +18,7 @@ def expand_like(
     With `one_sample` axis 0 has size 1 if the other sizes are known: what it leads to is then a
     constant, which runtimes compute when they load the model.
     """
-    sample = list(_dims(reference))[1:] if one_sample else [None]
+    sample = dimensions(reference.shape)[1:] if one_sample else [None]
     known = all(isinstance(d, int) for d in sample)
     shape = (
         emit.ints(1, *(d for d in sample if isinstance(d, int)))
@@ -42,7 +42,8 @@ def sum_to(emit: Emit, value: ir.Value, reference: ir.Value, shaped_like: ir.Val
     if same_sizes(reference, shaped_like):
         return value
     lead = known_rank(shaped_like) - known_rank(reference)
-    pairs = list(zip(_dims(shaped_like)[lead:], _dims(reference), strict=True))
+    outer, inner = dimensions(shaped_like.shape)[lead:], dimensions(reference.shape)
+    pairs = list(zip(outer, inner, strict=True))
     axes = list(range(lead))
     axes += [lead + k for k, (out, size) in enumerate(pairs) if size == 1 and out != 1]
     open_axes = [
@@ -87,8 +88,3 @@ def _sum_where_unequal(
     if kept:
         total = emit.op("Unsqueeze", total, emit.ints(*(axis - lead for axis in kept)))
     return emit.shaped(total, reference)
-
-
-def _dims(value: ir.Value) -> list[int | str | None]:
-    """Dimensions as numbers or names; None where nothing is known."""
-    return [d if isinstance(d, int) else d.value for d in value.shape or []]

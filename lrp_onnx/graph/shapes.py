@@ -4,13 +4,26 @@ and what moves or sums whole axes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
 import onnx_ir as ir
 
-__all__ = ["broadcast", "infer", "inferred", "of_forward", "same_sizes", "static_shape", "type_of"]
+from lrp_onnx.graph.arrays import Dimension
+
+__all__ = [
+    "broadcast",
+    "dimension_of",
+    "dimensions",
+    "infer",
+    "inferred",
+    "of_forward",
+    "same_sizes",
+    "sizes_of",
+    "static_shape",
+    "type_of",
+]
 
 Size = int | ir.SymbolicDim | None
 Operands = Sequence[ir.Value | None]
@@ -203,3 +216,18 @@ BY_OPERATOR: dict[str, Callable[[list[Size], Operands, Mapping[str, Any]], list[
     "Unsqueeze": _unsqueezed,
 }
 """The sizes of the result, from those of the first operand, all operands and the attributes."""
+
+
+def dimension_of(size: int | ir.SymbolicDimProtocol) -> Dimension:
+    """A size as a number or a name; None where nothing is known."""
+    return size if isinstance(size, int) else size.value
+
+
+def dimensions(shape: Iterable[int | ir.SymbolicDimProtocol] | None) -> list[Dimension]:
+    """The sizes of a shape; none of an unknown one."""
+    return [dimension_of(size) for size in shape or ()]
+
+
+def sizes_of(value: ir.Value) -> list[Dimension] | None:
+    """The sizes of a tensor; None for an unknown rank."""
+    return None if value.shape is None else dimensions(value.shape)

@@ -21,7 +21,7 @@ from lrp_onnx.lrp.assignment import Assignment
 from lrp_onnx.lrp.auto import AUTO, Choice, composite_for
 from lrp_onnx.lrp.composite import (
     Composite,
-    Layer,
+    LayerRule,
     Override,
     chosen_composite,
     load_composite,
@@ -29,7 +29,7 @@ from lrp_onnx.lrp.composite import (
 from lrp_onnx.lrp.contrast import contrasted
 from lrp_onnx.lrp.entry import open_entry
 from lrp_onnx.lrp.explained_inputs import explained_inputs
-from lrp_onnx.lrp.layer import layer_of
+from lrp_onnx.lrp.grad_cam_layer import grad_cam_layer
 from lrp_onnx.lrp.located import located, of_score, sought
 from lrp_onnx.lrp.logits import classes_of_softmax, logits_behind
 from lrp_onnx.lrp.methods import method_of
@@ -158,7 +158,7 @@ def assign(
     _check_weights(every, layers)
     parameters = {**options.parameters, **{k: v for k, v in implied.items() if _taken(k, layers)}}
     nodes = tuple(_assigned(composite, step) for step in path)
-    layer = layer_of(model, path, inputs, options.layer) if method.layer else None
+    layer = grad_cam_layer(model, path, inputs, options.layer) if method.layer else None
     alike = unrecognized_nodes(composite, every)
     return Assignment(
         options=options,
@@ -218,7 +218,7 @@ def _check_used(options: CompileOptions, assignments: Sequence[Assignment]) -> N
             )
 
 
-def _check_weights(path: Sequence[Step], layers: Sequence[Layer]) -> None:
+def _check_weights(path: Sequence[Step], layers: Sequence[LayerRule]) -> None:
     """RuleError that names every node whose rule modifies a weight that it does not have."""
     wrong = ", ".join(
         f"node {name_of(step.node)!r} ({step.node.op_type}), rule {layer.rule.name!r}"
@@ -253,7 +253,7 @@ def _lacking(
     return {key: value for key, value in implied.items() if _taken(key, lack)}
 
 
-def _taken(key: str, layers: Sequence[Layer]) -> bool:
+def _taken(key: str, layers: Sequence[LayerRule]) -> bool:
     rule_name, _, name = key.rpartition(".")
     return any(layer.takes(rule_name, name) for layer in layers)
 
@@ -265,7 +265,7 @@ def _assigned(composite: Composite, step: Step) -> Assigned:
     return Assigned(step, layer.rule, settings, reason, tuple(bodies))
 
 
-def _reason(composite: Composite, layer: Layer) -> str:
+def _reason(composite: Composite, layer: LayerRule) -> str:
     if layer.pattern:
         return f"{layer.pattern}={layer.rule.name} as given"
     return (

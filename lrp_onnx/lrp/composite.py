@@ -24,7 +24,7 @@ from lrp_onnx.lrp.rule import Rule, Setting
 from lrp_onnx.lrp.rule_file import load_rule
 from lrp_onnx.ops.registry import KINDS, REGISTRY
 
-__all__ = ["RECTIFIER", "Composite", "Layer", "Override", "chosen_composite", "load_composite"]
+__all__ = ["RECTIFIER", "Composite", "LayerRule", "Override", "chosen_composite", "load_composite"]
 
 COMPOSITE_KEYS = {
     "summary",
@@ -48,7 +48,7 @@ Override = Setting | list[float]
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerRule:
     """A selector and its rule. Every key given must match; `first` and `last` are meant along the
     explanation path.
     """
@@ -125,7 +125,7 @@ class Composite:
     name: str
     summary: str
     reference: str
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerRule, ...]
     constant_gates: bool
     constant_attention: bool = False
     activations: tuple[str, ...] = ()
@@ -143,8 +143,10 @@ class Composite:
         for pattern, rule in rules.items():
             by_type = pattern.isalnum() and pattern[0].isupper()
             loaded = load_rule(rule)
-            by_name = Layer(loaded, kinds=_reach(pattern, loaded), name=pattern, pattern=pattern)
-            layers += [Layer(loaded, ops=(pattern,), pattern=pattern)] * by_type + [by_name]
+            by_name = LayerRule(
+                loaded, kinds=_reach(pattern, loaded), name=pattern, pattern=pattern
+            )
+            layers += [LayerRule(loaded, ops=(pattern,), pattern=pattern)] * by_type + [by_name]
         return replace(self, layers=(*layers, *self.layers))
 
     def with_parameters(
@@ -177,7 +179,7 @@ class Composite:
         }
         return f"It has: {', '.join(names)}." if names else "Its rules have no parameters."
 
-    def layer_of(self, step: Step) -> Layer:
+    def layer_of(self, step: Step) -> LayerRule:
         """The first layer that matches; CompositeError if none does."""
         for layer in self.layers:
             if layer.selects(step) and _placed(layer, step):
@@ -189,13 +191,13 @@ class Composite:
         )
 
 
-def _placed(layer: Layer, step: Step) -> bool:
+def _placed(layer: LayerRule, step: Step) -> bool:
     """`first`: no node that the selector matches lies before it; `last`: none behind it."""
     before = not layer.first or not any(_counts(layer, s) for s in step.before())
     return before and (not layer.last or not any(_counts(layer, s) for s in step.behind()))
 
 
-def _counts(layer: Layer, step: Step) -> bool:
+def _counts(layer: LayerRule, step: Step) -> bool:
     """Whether the selector matches, the weights of a recurrent cell taken as linear."""
     return layer.selects(replace(step, kind="linear") if is_linear_layer(step) else step)
 
@@ -277,7 +279,7 @@ def _choice(
     return inherited if word is None else choices[word]
 
 
-def _layer(table: object, folder: Path) -> Layer:
+def _layer(table: object, folder: Path) -> LayerRule:
     if not isinstance(table, dict):
         raise CompositeError("'layer' holds something else than tables. Write [[layer]].")
     check_keys(table, LAYER_KEYS, "a layer")
@@ -297,7 +299,7 @@ def _layer(table: object, folder: Path) -> Layer:
                 f"{', '.join(rule.parameters)}."
             )
         rule.parameters[name].check(value, f"parameter {name!r}")
-    return Layer(
+    return LayerRule(
         rule=rule,
         ops=_strings(table, "op"),
         kinds=kinds,

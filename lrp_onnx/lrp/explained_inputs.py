@@ -11,6 +11,7 @@ from lrp_onnx.analysis.path import ends_of_paths, explanation_path
 from lrp_onnx.analysis.pointwise import set_pointwise
 from lrp_onnx.analysis.step import Step
 from lrp_onnx.errors import TargetError
+from lrp_onnx.graph.dtypes import is_float, is_integer
 from lrp_onnx.lrp.composite import Composite
 
 __all__ = ["explained_inputs", "path_under", "reaching"]
@@ -33,8 +34,8 @@ def explained_inputs(
                     "it out of --explain."
                 )
         return inputs, path
-    floats = [v for v in graph.inputs if v.dtype is not None and v.dtype.is_floating_point()]
-    integers = [v for v in graph.inputs if v.dtype is not None and v.dtype.is_integer()]
+    floats = [v for v in graph.inputs if is_float(v)]
+    integers = [v for v in graph.inputs if is_integer(v)]
     for candidates in (floats, integers):
         reached, path = reaching(graph, start_at, candidates, composite)
         if candidates is integers:  # beside token ids, what becomes floats is a mask or a length

@@ -11,9 +11,10 @@ from lrp_onnx.analysis.rectifier import is_rectifier
 from lrp_onnx.analysis.step import Step
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.annotations import RESEMBLES
+from lrp_onnx.graph.dtypes import is_float, is_integer
 from lrp_onnx.graph.names import name_of, tensor_name
 from lrp_onnx.lrp.assigned import Assigned
-from lrp_onnx.lrp.composite import RECTIFIER, Composite, Layer
+from lrp_onnx.lrp.composite import RECTIFIER, Composite, LayerRule
 from lrp_onnx.lrp.explained_inputs import reaching
 from lrp_onnx.lrp.methods import Method
 from lrp_onnx.lrp.report import RESEMBLING
@@ -47,7 +48,7 @@ def open_classes(output: ir.Value, axis: int | None, target: Target) -> tuple[st
     )
 
 
-def unreached_rules(options: CompileOptions, layers: Sequence[Layer]) -> tuple[str, ...]:
+def unreached_rules(options: CompileOptions, layers: Sequence[LayerRule]) -> tuple[str, ...]:
     """A warning where a parameter that is set without a rule's name leaves one on the path alone,
     though nothing in the rule's file says so.
     """
@@ -87,9 +88,9 @@ def left_out(
     composite: Composite,
 ) -> tuple[str, ...]:
     """A warning that names integer inputs beside float ones, if they lead to the target too."""
-    if options.explain or not any(_is_float(v) for v in inputs):
+    if options.explain or not any(is_float(v) for v in inputs):
         return ()
-    integers = [v for v in graph.inputs if v.dtype is not None and v.dtype.is_integer()]
+    integers = [v for v in graph.inputs if is_integer(v)]
     try:
         reached, _ = reaching(graph, start_at, integers, composite)
     except UnsupportedError:  # nor could they be explained
@@ -107,7 +108,7 @@ def common_shift(
     """A warning where a token's gradient, the sum over its embedding, is 0 but for rounding."""
     if method.name not in ("gradient", "smooth-grad"):
         return ()
-    ids = [v for v in inputs if v.dtype is not None and v.dtype.is_integer()]
+    ids = [v for v in inputs if is_integer(v)]
     blind = [repr(v.name) for v in ids if ignores_common_shift(path, v, target)]
     if not blind:
         return ()
@@ -185,7 +186,3 @@ def other_activations(composite: Composite, path: tuple[Step, ...]) -> tuple[str
         f"composite {composite.name!r} is meant for {', '.join(known)}; the path also has "
         f"{others}.",
     )
-
-
-def _is_float(value: ir.Value) -> bool:
-    return value.dtype is not None and value.dtype.is_floating_point()

@@ -12,6 +12,7 @@ from functools import cache
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit
+from lrp_onnx.graph.dtypes import is_integer
 from lrp_onnx.ops.registry import Op, record
 
 __all__ = ["NOTHING", "arithmetic_on_codes", "names_rows"]
@@ -47,7 +48,7 @@ def names_rows(value: ir.Value) -> bool:
         for node, position in value.uses():
             if INDEX.get(node.op_type) == position:
                 return True
-            made = [v for v in node.outputs if v.dtype is not None and v.dtype.is_integer()]
+            made = [v for v in node.outputs if is_integer(v)]
             pending += [v for v in made if v not in seen]
             seen.update(made)
     return False

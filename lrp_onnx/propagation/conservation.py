@@ -27,6 +27,7 @@ from lrp_onnx.graph.annotations import AUDIT_COLUMNS
 from lrp_onnx.graph.arithmetic import Operand, add, multiply, subtract
 from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit
+from lrp_onnx.graph.dtypes import is_integer
 from lrp_onnx.graph.forward import forward_copy
 from lrp_onnx.lrp.assigned import Assigned
 
@@ -226,20 +227,16 @@ def of_inactive(emit: Emit, site: Assigned, relevance: ir.Value) -> Operand:
     concatenated constant.
     """
     node, op, replaced = site.step.node, site.step.op, {}
-    if any(_is_integer(node.inputs[i]) for i in site.step.active):
+    if any(is_integer(node.inputs[i]) for i in site.step.active):
         return 0.0  # token ids: every element comes from one of them
     for i, value in enumerate(node.inputs):
-        if value is None or i in op.gates or _is_integer(value):  # positions are no elements
+        if value is None or i in op.gates or is_integer(value):  # positions are no elements
             continue
         replaced[i] = expand_like(emit, 1.0 if i in site.step.active else 0.0, value)
     if len(replaced) == len(site.step.active) == 1 and node.op_type != "Pad":
         return 0.0
     own = forward_copy(emit, node, dict(replaced))
     return subtract(emit, _sum(emit, relevance), _sum(emit, emit.op("Mul", relevance, own)))
-
-
-def _is_integer(value: ir.Value | None) -> bool:
-    return value is not None and value.dtype is not None and value.dtype.is_integer()
 
 
 def _sum(emit: Emit, value: Operand) -> Operand:

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from lrp_onnx.graph.arithmetic import Operand, subtract
 from lrp_onnx.graph.broadcasting import sum_to
 from lrp_onnx.graph.builder import Emit, Input
+from lrp_onnx.graph.dtypes import is_float
 from lrp_onnx.graph.forward import forward_copy
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.propagation.conservation import columns, of_inactive, total
@@ -37,7 +38,7 @@ def calmed(emit: Emit, site: Assigned, arriving: Relevances) -> Assigned:
     replaced: dict[int, Input] = {
         i: emit.shaped(emit.op("Where", nothing, number, x), node.outputs[0])
         for i, x in enumerate(node.inputs)
-        if x is not None and x.dtype is not None and x.dtype.is_floating_point()
+        if is_float(x)
         and not (node.op_type == "Clip" and i)  # its bounds are scalars
     }  # fmt: skip
     calm = forward_copy(emit, node, replaced).producer()

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from commands import Capture, picture_net, run_command, write
-from test_cli import _picture
+from commands import Capture, picture_net, run_command, size_and_text, write
 
 
 def test_inspect_lists_every_node(folder: Path, capsys: Capture) -> None:
@@ -56,4 +55,4 @@ def test_inspect_draws_the_path(name: str, folder: Path, capsys: Capture) -> Non
     if name.endswith(".svg"):
         assert b"<svg" in (folder / name).read_bytes()
     else:
-        assert min(_picture(name)[0]) > 200
+        assert min(size_and_text(name)[0]) > 200

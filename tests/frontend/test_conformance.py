@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from conformance import MODULES, Verdict, cases, judge
+from conformance import Verdict, judge
+from conformance_cases import MODULES, cases
 
 PARTS = {"attention": 6, "linear_attention": 2}
 """Modules that take long are judged in parts, which the workers share."""

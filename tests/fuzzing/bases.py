@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from conformance import MODULES, cases
+from conformance_cases import MODULES, cases
 from onnx import ModelProto, numpy_helper, version_converter
 
 import lrp_onnx.data.digits as digits

@@ -11,6 +11,7 @@ import onnx
 import pytest
 from models import model_of
 from onnx import helper
+from PIL import Image
 
 from lrp_onnx.cli.main import main
 
@@ -82,3 +83,9 @@ def text_net() -> onnx.ModelProto:
 def write(path: Path, model: onnx.ModelProto) -> Path:
     onnx.save(model, path)
     return path
+
+
+def size_and_text(path: str) -> tuple[tuple[int, int], dict[str, str]]:
+    """Size and metadata."""
+    with Image.open(path) as image:
+        return image.size, dict(image.info)

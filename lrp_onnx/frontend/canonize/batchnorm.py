@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from lrp_onnx.frontend.canonize.affine import Affine, Behind, affine_of, axis_before
-from lrp_onnx.frontend.canonize.linear_node import Layer, layer_of
+from lrp_onnx.frontend.canonize.linear_node import LinearNode, linear_node_of
 from lrp_onnx.graph.annotations import CHANGED, aliases
 from lrp_onnx.graph.constants import constants_of, sole_reader
 from lrp_onnx.ops.registry import find
@@ -28,15 +28,15 @@ def fold_batchnorm_behind(model: ir.Model) -> bool:
     return sum(_folded_behind(model, layer) for layer in _layers(model)) > 0
 
 
-def _layers(model: ir.Model) -> Iterator[Layer]:
+def _layers(model: ir.Model) -> Iterator[LinearNode]:
     constants = constants_of(model.graph)
     for node in list(model.graph):
-        layer = layer_of(node, constants)
+        layer = linear_node_of(node, constants)
         if layer is not None:
             yield layer
 
 
-def _folded_behind(model: ir.Model, layer: Layer) -> bool:
+def _folded_behind(model: ir.Model, layer: LinearNode) -> bool:
     behind = Behind.of(layer.node.outputs[0], layer.out_axis, layer.size)
     if not behind.absorbed or not layer.follow(model.graph, behind.total):
         return False
@@ -49,7 +49,7 @@ def fold_batchnorm_before(model: ir.Model) -> bool:
     return sum(_folded_before(model, layer) for layer in _layers(model)) > 0
 
 
-def _folded_before(model: ir.Model, layer: Layer) -> bool:
+def _folded_before(model: ir.Model, layer: LinearNode) -> bool:
     total, absorbed = Affine.identity(layer.in_size), list[ir.Node]()
     path, changed = list[ir.Value](), list[ir.Value]()
     value, axis = layer.node.inputs[layer.x], layer.in_axis

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.frontend.canonize.affine import Affine, affine_of
-from lrp_onnx.frontend.canonize.linear_node import layer_of
+from lrp_onnx.frontend.canonize.linear_node import linear_node_of
 from lrp_onnx.graph.constants import bypass, constants_of, sole_reader
 from lrp_onnx.graph.replacement import Build
 
@@ -58,7 +58,7 @@ def _channels(value: ir.Value | None, axis: int, constants: set[ir.Value]) -> in
         node = value.producer()
         if node is None or not node.inputs:
             return None
-        layer = layer_of(node, constants)
+        layer = linear_node_of(node, constants)
         if layer is not None:
             return size if layer.out_axis == axis else None
         at = 0 if node.inputs[0] not in constants else 1

@@ -21,13 +21,13 @@ from lrp_onnx.frontend.canonize.affine import Affine
 from lrp_onnx.graph.constants import Float, array_of, set_constant, stored
 from lrp_onnx.ops.registry import find
 
-__all__ = ["Layer", "becomes_biased", "layer_of"]
+__all__ = ["LinearNode", "becomes_biased", "linear_node_of"]
 
 Weight = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Layer:
+class LinearNode:
     """A linear node: input `x`, weight `w` (positions), the rank of both ends, channel axes.
 
     `rows` and `columns`: the weight's axes that hold output and input channels, counted from the
@@ -167,7 +167,7 @@ def becomes_biased(node: ir.Node) -> None:
         node.op_type, node.domain = "MatMulAdd", "lrp"
 
 
-def layer_of(node: ir.Node, constants: set[ir.Value]) -> Layer | None:
+def linear_node_of(node: ir.Node, constants: set[ir.Value]) -> LinearNode | None:
     """The linear node's facts; None where it is none or shapes are unknown.
 
     A Gemm is taken only with alpha and beta 1.
@@ -190,10 +190,10 @@ def layer_of(node: ir.Node, constants: set[ir.Value]) -> Layer | None:
         return None
     rank = max(len(x_shape), len(w_shape))
     near, far = (rank - 1, -1) if w else (rank - 2, -2)
-    return Layer(node, 1 - w, w, rank, near, len(x_shape) + far, far, -3 - far)
+    return LinearNode(node, 1 - w, w, rank, near, len(x_shape) + far, far, -3 - far)
 
 
-def _gemm(node: ir.Node, w: int) -> Layer | None:
+def _gemm(node: ir.Node, w: int) -> LinearNode | None:
     """A Gemm's axes: W is (K, N) at position 1 and (M, K) at 0, transposed or not."""
     attributes = node.attributes
     if any(attributes[k].as_float() != 1 for k in ("alpha", "beta") if k in attributes):
@@ -204,14 +204,14 @@ def _gemm(node: ir.Node, w: int) -> Layer | None:
     )
     rows = w if not w_turned else 1 - w
     in_axis = w if not x_turned else 1 - w
-    return Layer(node, 1 - w, w, 2, w, in_axis, rows - 2, (1 - rows) - 2)
+    return LinearNode(node, 1 - w, w, 2, w, in_axis, rows - 2, (1 - rows) - 2)
 
 
-def _convolution(node: ir.Node) -> Layer | None:
+def _convolution(node: ir.Node) -> LinearNode | None:
     w = node.inputs[1]
     if w is None or w.shape is None or not w.shape.is_static():
         return None
     group = node.attributes.get("group")
     rows, columns = (0, 1) if node.op_type == "Conv" else (1, 0)
     count = 1 if group is None else group.as_int()
-    return Layer(node, 0, 1, len(w.shape), 1, 1, rows, columns, count)
+    return LinearNode(node, 0, 1, len(w.shape), 1, 1, rows, columns, count)

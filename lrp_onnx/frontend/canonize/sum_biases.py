@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from lrp_onnx.frontend.canonize.linear_node import Layer, layer_of
+from lrp_onnx.frontend.canonize.linear_node import LinearNode, linear_node_of
 from lrp_onnx.frontend.canonize.sums import is_own, sums_of, terms_of
 from lrp_onnx.graph.annotations import CHANGED, aliases
 from lrp_onnx.graph.constants import bypass, constants_of, sole_reader
@@ -44,14 +44,14 @@ def _brought(model: ir.Model, root: ir.Node, constants: set[ir.Value]) -> bool:
     return changed
 
 
-def _layers(value: ir.Value, constants: set[ir.Value]) -> Iterator[Layer]:
+def _layers(value: ir.Value, constants: set[ir.Value]) -> Iterator[LinearNode]:
     node = value.producer() if is_own(value) else None
-    layer = None if node is None else layer_of(node, constants)
+    layer = None if node is None else linear_node_of(node, constants)
     if layer is not None:
         yield layer
 
 
-def _fits(layer: Layer, bias: ir.Value) -> bool:
+def _fits(layer: LinearNode, bias: ir.Value) -> bool:
     """Whether it varies along the output channels alone, and there are as many."""
     if bias.shape is None or not bias.shape.is_static() or len(bias.shape) > layer.rank:
         return False

@@ -11,6 +11,8 @@ import onnx
 import onnx_ir as ir
 from onnx import NodeProto, TensorProto, TypeProto, helper
 
+from lrp_onnx.graph.shapes import dimensions
+
 __all__ = ["contradictions"]
 
 STRICT = {
@@ -49,7 +51,7 @@ def _is_refused(node: ir.Node, opset: int) -> bool:
 def _type(value: ir.Value) -> TypeProto:
     assert value.dtype is not None
     assert value.shape is not None
-    sizes = [d if isinstance(d, int) else d.value for d in value.shape]
+    sizes = dimensions(value.shape)
     return helper.make_tensor_type_proto(int(value.dtype), sizes)
 
 

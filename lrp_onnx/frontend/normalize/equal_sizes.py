@@ -17,17 +17,16 @@ from math import prod
 
 import onnx_ir as ir
 
+from lrp_onnx.graph.arrays import Dimension
 from lrp_onnx.graph.constants import array_of
 from lrp_onnx.graph.replacement import attribute
-from lrp_onnx.graph.shapes import static_shape
+from lrp_onnx.graph.shapes import sizes_of, static_shape
 from lrp_onnx.ops.registry import find
 
 __all__ = ["name_equal_sizes"]
 
 MADE_UP = "unk__"
 """How the names begin that onnx's inference makes up."""
-
-Size = int | str | None
 
 
 def name_equal_sizes(graph: ir.Graph) -> None:
@@ -38,9 +37,9 @@ def name_equal_sizes(graph: ir.Graph) -> None:
         for value in node.outputs if names else ():
             _rename(value, names)
         operator, y = find(node), node.outputs[0]
-        if operator is None or y.shape is None or any(_sizes(v) is None for v in _read(node)):
+        if operator is None or y.shape is None or any(sizes_of(v) is None for v in _read(node)):
             continue
-        for axis, size in enumerate(_sizes(y) or ()):
+        for axis, size in enumerate(sizes_of(y) or ()):
             if not _is_made_up(size):
                 continue
             if operator.window or node.op_type == "Resize":
@@ -58,7 +57,7 @@ def name_equal_sizes(graph: ir.Graph) -> None:
 
 
 def _rename(value: ir.Value, names: dict[str, str]) -> None:
-    sizes = _sizes(value) or []
+    sizes = sizes_of(value) or []
     if any(size in names for size in sizes):
         value.shape = ir.Shape([names.get(s, s) if isinstance(s, str) else s for s in sizes])
 
@@ -67,13 +66,7 @@ def _read(node: ir.Node) -> list[ir.Value]:
     return [v for v in node.inputs if v is not None]
 
 
-def _sizes(value: ir.Value) -> list[Size] | None:
-    if value.shape is None:
-        return None
-    return [size if isinstance(size, int) else size.value for size in value.shape]
-
-
-def _is_made_up(size: Size) -> bool:
+def _is_made_up(size: Dimension) -> bool:
     return isinstance(size, str) and size.startswith(MADE_UP)
 
 
@@ -85,35 +78,35 @@ def _meet(node: ir.Node, axis: int) -> bool:
     return operator is not None and operator.elementwise
 
 
-def _broadcast(node: ir.Node, axis: int) -> Size:
+def _broadcast(node: ir.Node, axis: int) -> Dimension:
     """The only size that is not 1 among those that meet along an axis, counted from the last."""
-    met = {sizes[axis] for v in _read(node) if len(sizes := _sizes(v) or []) >= -axis}
+    met = {sizes[axis] for v in _read(node) if len(sizes := sizes_of(v) or []) >= -axis}
     met.discard(1)
     return met.pop() if len(met) == 1 else None
 
 
-def _kept(node: ir.Node) -> Size:
+def _kept(node: ir.Node) -> Dimension:
     """The unknown size that Reshape reads, where the one that it gives has as many elements beside
     it.
     """
-    read, written = (_sizes(v) or [] for v in (_read(node)[0], node.outputs[0]))
+    read, written = (sizes_of(v) or [] for v in (_read(node)[0], node.outputs[0]))
     unknown = [size for size in read if not isinstance(size, int)]
     counts = [prod(s for s in sizes if isinstance(s, int)) for sizes in (read, written)]
     alone = len(unknown) == 1 == sum(not isinstance(size, int) for size in written)
     return unknown[0] if alone and counts[0] == counts[1] != 0 else None
 
 
-def _expanded(node: ir.Node, axis: int) -> Size:
+def _expanded(node: ir.Node, axis: int) -> Dimension:
     """The size that Expand reads along an axis, counted from the last, where that is the one asked
     for: of another name it may be 1.
     """
     x, target = _read(node)
-    read, asked = _sizes(x) or [], _sizes_in(target)
+    read, asked = sizes_of(x) or [], _sizes_in(target)
     known = asked is not None and min(len(read), len(asked)) >= -axis
     return read[axis] if known and asked is not None and asked[axis] == read[axis] else None
 
 
-def _sizes_in(value: ir.Value) -> list[Size] | None:
+def _sizes_in(value: ir.Value) -> list[Dimension] | None:
     """The sizes that a tensor of them holds, joined from numbers and the shapes of others."""
     node = value.producer()
     if value.const_value is not None:
@@ -123,14 +116,14 @@ def _sizes_in(value: ir.Value) -> list[Size] | None:
         return None if None in parts else [n for part in parts for n in part or ()]
     if node is None or node.op_type != "Shape" or node.inputs[0] is None:
         return None
-    sizes = _sizes(node.inputs[0])
+    sizes = sizes_of(node.inputs[0])
     start, end = node.attributes.get_int("start", 0), node.attributes.get("end")
     return None if sizes is None else sizes[start : None if end is None else end.as_int()]
 
 
-def _of_window(node: ir.Node, axis: int, made: dict[Hashable, str], name: str) -> Size:
+def _of_window(node: ir.Node, axis: int, made: dict[Hashable, str], name: str) -> Dimension:
     """What the size is called that a node makes of the one that it reads along an axis."""
-    read = (_sizes(_read(node)[0]) or [])[axis]
+    read = (sizes_of(_read(node)[0]) or [])[axis]
     window = _scale(node, axis) if node.op_type == "Resize" else _window(node, axis - 2)
     if read is None or window is None:
         return None

@@ -23,6 +23,7 @@ from lrp_onnx.frontend.normalize.local import make_local
 from lrp_onnx.graph.annotations import corrections
 from lrp_onnx.graph.inferred_types import take_types
 from lrp_onnx.graph.limits import budget_of
+from lrp_onnx.graph.shapes import dimensions
 from lrp_onnx.graph.small_model import through_proto
 from lrp_onnx.graph.subgraphs import graphs_of, nodes_of
 
@@ -71,7 +72,7 @@ def forget_declared(model: ir.Model) -> Declared:
     """
     for value in model.graph.inputs:
         if value.shape is not None:
-            sizes = (d if isinstance(d, int) else d.value for d in value.shape)
+            sizes = dimensions(value.shape)
             named = [f"{value.name}_axis_{k}" if d is None else d for k, d in enumerate(sizes)]
             value.shape = ir.Shape(named)
     outputs = [v for v in model.graph.outputs if v.producer() is not None]

@@ -13,12 +13,12 @@ from lrp_onnx.graph.annotations import aliases
 from lrp_onnx.graph.names import name_of, tensor_name
 from lrp_onnx.graph.tensors import tensor_of
 
-__all__ = ["layer_of"]
+__all__ = ["grad_cam_layer"]
 
 CONVOLUTIONS = ("Conv", "ConvTranspose", "DeformConv")
 
 
-def layer_of(
+def grad_cam_layer(
     model: ir.Model, path: Sequence[Step], inputs: Sequence[ir.Value], name: str | None
 ) -> ir.Value:
     """The tensor of that name, or the output of the node of that name; without one that of the last
