@@ -87,6 +87,9 @@ KNOWN = {
     ("OpenCV 5.0.0", "integrated-gradients"): "it has no Scan",
     ("tract 0.23.9", "minilm_l6_fp32_legacy"): "it multiplies no sizes with names, as the model's "
     "own Flatten needs; compiled with `--shape` it runs",
+    ("onnx.reference", "silero_vad_sequence"): "its Scan reads in one direction only",
+    ("web WebGPU", "silero_vad_sequence"): "its prediction of the original is as far off (on the "
+    "software adapter of headless Chromium)",
     ("web WebGPU", "float16"): "the software adapter of headless Chromium has no `shader-f16` and "
     "refuses the file; a GPU with it is needed, and was not at hand",
 }
