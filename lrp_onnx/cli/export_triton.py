@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lrp_onnx.answer.explained import explained_rows
@@ -11,6 +11,7 @@ from lrp_onnx.answer.inputs import with_baselines
 from lrp_onnx.cli.options import Options
 from lrp_onnx.cli.progress import StageProgress
 from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
+from lrp_onnx.data.implied import implied_preprocess
 from lrp_onnx.data.preprocess import bounds, load_preprocess
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError
@@ -46,6 +47,9 @@ def export_repository(
                 f"--preprocess: the model has {len(wanted)} inputs, and the ensemble prepares one "
                 "picture. Leave --preprocess out."
             )
+        if preprocess is not None and preprocess.size is None:
+            told = implied_preprocess(loaded.model.graph.inputs[0], loaded.model.metadata_props)
+            preprocess = replace(preprocess, size=told.size if told else None)
         ranges = {} if preprocess is None else {wanted[0].name: bounds(preprocess)}
         chosen = with_baselines(options.compile, loaded.model, preprocess)
         compiled = compile_prepared(prepare(loaded, chosen, ranges))

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 from commands import picture_net, run_command, text_net, write
 from google.protobuf import text_format
+from models import network
 from PIL import Image
 
 from lrp_onnx import Explainer
@@ -114,3 +116,17 @@ def test_open_sizes_are_not_warmed_up(proto: Any, tmp_path: Path, capsys) -> Non
     replay(proto, out / "t", {v.name: np.ones((1, 6), np.int64) for v in config.input})
     known = all(d > 0 for v in config.input for d in v.dims)
     assert bool(config.model_warmup) == known
+
+
+def test_the_size_of_an_open_picture_is_told_by_metadata(
+    proto: Any, tmp_path: Path, capsys
+) -> None:
+    body = "c = Conv(x, w) r = Relu(c) g = GlobalAveragePool(r) y = Flatten(g)"
+    open_sizes = network(body, (1, 3, 8, 8), symbolic=(0, 2, 3), w=(2, 3, 3, 3))
+    told = {"task": "detect", "stride": "8", "imgsz": "[8, 16]"}
+    onnx.helper.set_model_props(open_sizes, told)
+    model, out = write(tmp_path / "net.onnx", open_sizes), tmp_path / "repository"
+    done = run_command(capsys, "export", "triton", model, "-o", out, "--preprocess", "unit")
+    assert done.status == 0
+    (prepared,) = config_of(proto, out / "net_prepare").output
+    assert list(prepared.dims) == [1, 3, 8, 16]
