@@ -22,6 +22,7 @@ from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
 from lrp_onnx.data.implied import implied_preprocess
 from lrp_onnx.data.preprocess import Preprocess, bounds, load_preprocess
 from lrp_onnx.data.samples import wanted_by
+from lrp_onnx.data.text import Tokenizer, find_tokenizer, no_tokenizer, text_inputs
 from lrp_onnx.errors import CheckError, InputError, LrpError, OutputError, TargetError
 from lrp_onnx.graph.model_file import sha256_of
 from lrp_onnx.options import CompileOptions
@@ -57,6 +58,7 @@ class BatchRequest:
     inputs: tuple[str, ...]
     out: Path
     preprocess: str | None
+    tokenizer: str | None
     batch: int
     workers: int | None
     threads: int
@@ -88,6 +90,7 @@ class BatchRequest:
             "options": {name: str(value) for name, value in chosen.items()},
             "preprocess": None if preprocess is None else str(preprocess),
             "columns": self.columns,
+            "tokenizer": self.tokenizer,
             "relevance": self.relevance,
             "pool": self.pool,
             "outputs": self.outputs,
@@ -199,8 +202,28 @@ class _Run:
                     f"'{shard.files[0]}': a picture is one input, and the model has "
                     f"{len(self.wanted)}: {names}. Give .npz or Parquet files with one of each."
                 )
+            if shard.kind == "texts" and not kinds & {"texts"}:
+                self._check_texts(shard.files[0])
             kinds.add(shard.kind)
             yield shard
+
+    @property
+    def tokenizer(self) -> Path | None:
+        """The tokenizer that is named, or lies beside the model."""
+        named = self.request.tokenizer
+        return find_tokenizer(self.request.model) if named is None else Path(named).absolute()
+
+    def _check_texts(self, file: str) -> None:
+        """Whether the model takes texts, and there is a tokenizer that can be read."""
+        if len(text_inputs(self.wanted)) < len(self.wanted):
+            names = ", ".join(repr(want.name) for want in self.wanted)
+            raise InputError(
+                f"'{file}': a text becomes token ids, and the model takes {names}. Give pictures, "
+                "arrays or rows, as it takes them."
+            )
+        if self.tokenizer is None:
+            raise InputError(no_tokenizer(self.request.model))
+        Tokenizer(self.tokenizer)
 
     def _compile(self, pictures: bool) -> Compiled:
         options = self.options.compile
@@ -236,7 +259,7 @@ class _Run:
             schema=schema_of(
                 compiled.graph, self.original, form, request.outputs, labels is not None
             ),
-            reading=Reading(self.wanted, self.preprocess, columns),
+            reading=Reading(self.wanted, self.preprocess, columns, self.tokenizer),
             form=form,
             batch=request.batch,
             threads=request.threads,

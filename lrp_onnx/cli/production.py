@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from lrp_onnx.cli.app import DONE, FAILED, Json, Model, Preprocessing, Quiet, app, tell, warn
+from lrp_onnx.cli.app import (
+    DONE,
+    FAILED,
+    Json,
+    Model,
+    Preprocessing,
+    Quiet,
+    Tokenizer,
+    app,
+    tell,
+    warn,
+)
 from lrp_onnx.cli.batch import BatchRequest, explain_batch
 from lrp_onnx.cli.export_triton import TritonRequest, export_repository
 from lrp_onnx.cli.export_web import WebRequest, export_page
@@ -33,14 +44,15 @@ def batch(
         list[str],
         typer.Argument(
             metavar="INPUT…",
-            help="Pictures, .npy, .npz, .parquet or .csv files, folders of them, or @FILE that "
-            "lists them.",
+            help="Pictures, .npy, .npz, .parquet or .csv files, .txt of one text a line, folders "
+            "of them, or @FILE that lists them.",
         ),
     ],
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="FOLDER", help="Folder for the Parquet files.")
     ],
     preprocess: Preprocessing = None,
+    tokenizer: Tokenizer = None,
     columns: Annotated[
         str | None,
         typer.Option(
@@ -89,6 +101,7 @@ def batch(
         inputs=tuple(inputs),
         out=out,
         preprocess=preprocess,
+        tokenizer=tokenizer,
         batch=batch,
         workers=workers,
         threads=threads,

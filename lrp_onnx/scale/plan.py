@@ -23,10 +23,11 @@ from lrp_onnx.errors import InputError
 from lrp_onnx.graph.atomic_files import atomic
 from lrp_onnx.graph.source_file import ordinary
 
-__all__ = ["ARRAYS", "PICTURES", "TABLE", "Shard", "read_plan", "shards_of", "write_plan"]
+__all__ = ["ARRAYS", "PICTURES", "TABLE", "TEXTS", "Shard", "read_plan", "shards_of", "write_plan"]
 
-PICTURES, ARRAYS, TABLE = "pictures", "arrays", "table"
+PICTURES, ARRAYS, TABLE, TEXTS = "pictures", "arrays", "table", "texts"
 TABLES = (".parquet", ".csv")
+OF_TEXTS = ".txt"
 LIST = "@"
 """In front of a file that lists files."""
 MOST_PIECES = 32
@@ -51,7 +52,7 @@ class Shard:
     number: int
     kind: str
     files: tuple[str, ...]
-    """Pictures, or the one file of arrays or rows."""
+    """Pictures, or the one file of arrays, rows or lines."""
     start: int
     stop: int
     """Which samples of that file; of pictures 0 and how many."""
@@ -108,8 +109,8 @@ def _listed(file: Path) -> Iterator[str]:
 
 
 def _in_folder(folder: str) -> Iterator[str]:
-    """Pictures, arrays and tables of a folder and those in it, in a fixed order."""
-    known = {*Image.registered_extensions(), *TABLES}
+    """Pictures, arrays, tables and texts of a folder and those in it, in a fixed order."""
+    known = {*Image.registered_extensions(), *TABLES, OF_TEXTS}
     count = 0
     for place, folders, files in os.walk(folder):
         folders.sort()
@@ -121,13 +122,14 @@ def _in_folder(folder: str) -> Iterator[str]:
             yield str(path)
     if not count:
         raise InputError(
-            f"folder '{folder}' holds no picture, .npy, .npz, .parquet or .csv. Name another."
+            f"folder '{folder}' holds no picture, .npy, .npz, .parquet, .csv or .txt. Name another."
         )
 
 
 def _kind(file: str) -> str:
     suffix = Path(file).suffix.lower()
-    return ARRAYS if is_array_file(file) else TABLE if suffix in TABLES else PICTURES
+    by_suffix = {**dict.fromkeys(TABLES, TABLE), OF_TEXTS: TEXTS}
+    return ARRAYS if is_array_file(file) else by_suffix.get(suffix, PICTURES)
 
 
 def _pieces(file: str, size: int, folder: Path, number: int) -> Iterator[Shard]:
@@ -170,7 +172,10 @@ def _groups(file: str) -> list[int]:
 
 
 def _samples(file: str) -> int:
-    """How many samples an array file holds, by its header alone."""
+    """How many samples a file holds: its lines, or of arrays what the header says."""
+    if _kind(file) == TEXTS:
+        with open(file, "rb") as lines:
+            return sum(1 for _ in lines)
     if file.lower().endswith(".npy"):
         with ordinary(file).open("rb") as stream:
             return _length(stream)

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +21,10 @@ import pyarrow as pa
 
 from lrp_onnx.data.inputs import fit_array, load_input
 from lrp_onnx.data.preprocess import Preprocess
+from lrp_onnx.data.text import Tokenizer
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.arrays import Array, Wanted
-from lrp_onnx.scale.plan import ARRAYS, PICTURES, Shard
+from lrp_onnx.scale.plan import ARRAYS, PICTURES, TEXTS, Shard
 from lrp_onnx.scale.table import rows_of
 
 __all__ = ["Reading", "Sample", "samples_of"]
@@ -40,6 +43,8 @@ class Reading:
     preprocess: Preprocess | None = None
     columns: tuple[str, ...] = ()
     """The columns of a table that are the features; all with numbers if none is named."""
+    tokenizer: Path | None = None
+    """What makes tokens of a line of text."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ def samples_of(shard: Shard, reading: Reading) -> Iterator[Sample]:
         yield from _pictures(shard, reading)
         return
     file, number = shard.of or shard.files[0], shard.start
-    read = _arrays if shard.kind == ARRAYS else _rows
+    read = {ARRAYS: _arrays, TEXTS: _lines}.get(shard.kind, _rows)
     reason = "it holds fewer rows than when the run began"
     try:
         for feeds in read(shard, reading):
@@ -134,6 +139,18 @@ def _opened(file: str, names: Sequence[str]) -> dict[str, Any]:
             "an array for each input with numpy.savez."
         )
     return held
+
+
+def _lines(shard: Shard, reading: Reading) -> Iterator[Feeds | str]:
+    """The lines of a file, each a text of its own."""
+    assert reading.tokenizer is not None  # the run is planned only with one
+    tokenizer = Tokenizer(reading.tokenizer)
+    with open(shard.files[0], encoding="utf-8") as lines:
+        for line in islice(lines, shard.start, shard.stop):
+            try:
+                yield dict(tokenizer(line.strip(), reading.wanted).feeds)
+            except InputError as error:
+                yield str(error)
 
 
 def _rows(shard: Shard, reading: Reading) -> Iterator[Feeds | str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pyarrow as pa
 import pytest
 from commands import picture_net
@@ -270,3 +271,33 @@ def test_what_is_not_there_is_told_at_once(text, fact, tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=fact):
         list(shards_of([text], 4, tmp_path))
+
+
+def test_each_line_of_a_text_file_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nfilm\ngood")
+    (tmp_path / "lines.txt").write_text("a good film\n\nfilm\na film\n")
+    model = ids_network()
+    job = job_of(tmp_path, model, tokenizer=tmp_path / "vocab.txt")
+    rows = rows_of(job, tmp_path / "lines.txt", size=3)
+    assert [(row["row"], row["input_ids_relevance.shape"]) for row in rows] == [
+        *((0, [5]), (1, None), (2, [3]), (3, [4]))
+    ]
+    assert rows[1]["error"] == "the text '' has no tokens. Write some words."
+    ids = np.array([[2, 5, 7, 6, 3]])
+    expected = Explainer(job.model)(ids).relevance["input_ids"][0]
+    np.testing.assert_allclose(relevance_of(rows[0], "input_ids_relevance"), expected, atol=1e-6)
+
+
+def ids_network() -> Any:
+    """Token ids [N, tokens] to two classes, by the mean of their embeddings."""
+    text = """<ir_version: 8, opset_import: ["": 18]> g (int64[N, T] input_ids) => (float[N, 2] y) {
+        e = Gather(table, input_ids) m = ReduceMean<keepdims = 0>(e, one) y = MatMul(m, w) }"""
+    model = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(0)
+    constants = {
+        "table": rng.standard_normal((8, 3)).astype(np.float32),
+        "one": np.array([1]),
+        "w": rng.standard_normal((3, 2)).astype(np.float32),
+    }
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(a, n) for n, a in constants.items())
+    return model
