@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -315,21 +316,37 @@ def of_zoo(name: str, samples: Callable[[], Any], *settings: tuple[str, Any], **
     return Data(lambda: model(name), samples, settings=settings, **more)
 
 
-def made(name: str, *arguments: Any) -> Callable[[], Any]:
-    """A function of composite_networks.py, which needs torch, with its arguments."""
+def made(name: str, *arguments: Any, module_name: str = "composite_networks") -> Callable[[], Any]:
+    """A function of a module that needs torch, with its arguments."""
 
     def make() -> Any:
         try:
-            import composite_networks
+            module = import_module(module_name)
         except ModuleNotFoundError as error:
             raise Unavailable(f"networks that are trained here need {error.name}") from error
-        return getattr(composite_networks, name)(*arguments)
+        return getattr(module, name)(*arguments)
 
     return make
 
 
 FEW = ("points", 10)
 """Points of a curve, where predictions are slow."""
+DENSE = "2 dense layers"
+SERIES = (
+    ("motion", f"3 convolutions with norms, {DENSE}", True),
+    ("motion", "FCN", True),
+    ("chirp", "ResNet of 9 convolutions", True),
+    ("chirp", f"5 convolutions with norms, {DENSE}", True),
+    ("beats", f"3 convolutions, {DENSE}", True),
+    ("beats", "ResNet of 9 convolutions", True),
+    ("GunPoint", "FCN", False),
+    ("ItalyPowerDemand", f"3 convolutions, {DENSE}", False),
+    ("BasicMotions", f"3 convolutions with norms, {DENSE}", False),
+    ("ArrowHead", "FCN", False),
+    ("JapaneseVowels_eq", f"3 convolutions, {DENSE}", False),
+    ("BasicMotions", "FCN", False),
+)
+"""A task of composite_series.py, a network for it, and whether `auto` was chosen on it."""
 DATA = {
     "ImageNet photos, EfficientNet-lite0": of_zoo(LITE0, photos, FEW, chosen_on=True, ends=BOX),
     "photos of scikit-image and scikit-learn, EfficientNet-lite0": of_zoo(
@@ -363,15 +380,24 @@ DATA = {
     },
     **{
         f"cylinder bell funnel, {'LSTM-' * recurrent}FCN": Data(
-            made("shape_network", recurrent), made("shapes"), settings=(FEW,)
+            made("shape_network", recurrent), made("shapes"), True, settings=(FEW,)
         )
         for recurrent in (False, True)
     },
     **{
         f"digits column by column, {'LSTM-' * recurrent}FCN": Data(
-            made("column_network", recurrent), made("held_out_columns"), settings=(FEW,)
+            made("column_network", recurrent), made("held_out_columns"), True, settings=(FEW,)
         )
         for recurrent in (False, True)
+    },
+    **{
+        f"{task}, {kind}": Data(
+            made("network", task, kind, module_name="composite_series"),
+            made("samples", task, module_name="composite_series"),
+            chosen_on,
+            settings=(FEW,),
+        )
+        for task, kind, chosen_on in SERIES
     },
     "voice, LSTM silero_vad_sequence": of_zoo(
         "silero_vad_sequence",

@@ -20,6 +20,7 @@ __all__ = [
     "bursts",
     "column_network",
     "digit_cnn",
+    "fitted",
     "held_out_columns",
     "held_out_digits",
     "series_network",
@@ -62,7 +63,7 @@ def digit_cnn(depth: int) -> bytes:
         channels = width
     end = (nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * channels, 10))
     train, _, labels = digits_16()
-    return _trained(nn.Sequential(*layers, *end), train, labels, rounds=6)
+    return fitted(nn.Sequential(*layers, *end), train, labels, rounds=6)
 
 
 class Series(nn.Module):  # type: ignore[misc]  # torch has no types here
@@ -109,7 +110,7 @@ def series_network(depth: int, recurrent: bool) -> bytes:
     """A network with so many convolutions, trained."""
     torch.manual_seed(depth)
     x, y = series(1200, 0)
-    return _trained(Series(depth, recurrent), x, y, rounds=5, batch=not recurrent)
+    return fitted(Series(depth, recurrent), x, y, rounds=5, batch=not recurrent)
 
 
 class Fcn(nn.Module):  # type: ignore[misc]  # torch has no types here
@@ -159,7 +160,7 @@ def shape_network(recurrent: bool) -> bytes:
     """FCN or LSTM-FCN, trained."""
     torch.manual_seed(0)
     x, y = cylinder_bell_funnel(900, 0)
-    return _trained(Fcn(1, 3, recurrent), x, y, rounds=6, batch=not recurrent)
+    return fitted(Fcn(1, 3, recurrent), x, y, rounds=6, batch=not recurrent)
 
 
 def held_out_columns() -> dict[str, Array]:
@@ -171,17 +172,23 @@ def column_network(recurrent: bool) -> bytes:
     """FCN or LSTM-FCN on digits that are read column by column, trained."""
     torch.manual_seed(0)
     x, _, y = digits_16()
-    return _trained(Fcn(16, 10, recurrent), x[:, 0], y, rounds=6, batch=not recurrent)
+    return fitted(Fcn(16, 10, recurrent), x[:, 0], y, rounds=6, batch=not recurrent)
 
 
-def _trained(
-    network: nn.Module, x: Array, y: NDArray[np.int64], rounds: int, batch: bool = True
+def fitted(
+    network: nn.Module,
+    x: Array,
+    y: NDArray[np.int64],
+    rounds: int,
+    batch: bool = True,
+    size: int = 50,
+    rate: float = 3e-3,
 ) -> bytes:
-    """The network, trained by Adam, as ONNX."""
+    """The network, trained by Adam on so many samples at once, as ONNX."""
     torch.set_num_threads(1)
-    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
+    optimizer = torch.optim.Adam(network.parameters(), rate)
     for _ in range(rounds):
-        for part in torch.randperm(len(x)).split(50):
+        for part in torch.randperm(len(x)).split(size):
             optimizer.zero_grad()
             loss = nn.functional.cross_entropy(
                 network(torch.tensor(x[part])), torch.tensor(y[part])

@@ -43,7 +43,7 @@ def composite_for(path: Sequence[Step], known_range: bool) -> Choice:
     if attention:
         return Choice("attnlrp", f"{_count(attention, 'product')} of attention, no convolution")
     if convolutions and _along_one_axis(windows):
-        return Choice("epsilon-plus-flat", f"{convs} along one axis, no attention")
+        return Choice("zplus", f"{convs} along one axis, no attention")
     if convolutions:
         ranged = "the input's range is known" if known_range else "no range of the input is given"
         return Choice("graded-box" if known_range else "graded", f"{convs}, no attention; {ranged}")

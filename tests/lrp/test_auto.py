@@ -28,11 +28,11 @@ NETWORKS = {
         PICTURE,
         "graded",
     ),
-    "a series": ("c = Conv(x, w1) r = Relu(c) y = Flatten(r)", (2, 2, 4), "epsilon-plus-flat"),
+    "a series": ("c = Conv(x, w1) r = Relu(c) y = Flatten(r)", (2, 2, 4), "zplus"),
     "a series as a picture of height 1": (
         "r = Reshape(x, high) c = Conv(r, wide) t = Tanh(c) y = Flatten(t)",
         (2, 2, 4),
-        "epsilon-plus-flat",
+        "zplus",
     ),
     "a layer at each point alone, as of a point cloud": (
         "c = Conv(x, alone) r = Relu(c) y = GlobalMaxPool(r)",
