@@ -182,7 +182,7 @@ class _Helper:
         timer.daemon = True
         timer.start()
         try:
-            _send(self.process.stdin, (call, budget.nbytes, _folder()))
+            _send(self.process.stdin, (call, budget, _folder()))
             return _receive(self.process.stdout)  # type: ignore[no-any-return]
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):
             return None
@@ -258,10 +258,11 @@ def serve() -> None:
     os.dup2(2, 1)  # what libraries print is no answer
     while True:
         try:
-            (function, args, kwargs), nbytes, folder = _receive(sys.stdin.buffer)
+            (function, args, kwargs), budget, folder = _receive(sys.stdin.buffer)
         except EOFError:
             return
-        _limit_memory(nbytes)
+        _limit_memory(budget.nbytes)
+        _limit_time(budget.seconds)
         try:
             if folder is not None:  # paths may be relative to it
                 os.chdir(folder)
@@ -269,10 +270,23 @@ def serve() -> None:
         except Exception as e:
             answer = False, e.with_traceback(None)
         _limit_memory(None)
+        _limit_time(0.0)
         try:
             _send(answers, answer)
         except Exception as e:  # an error that cannot be sent is told in words
             _send(answers, (False, RuntimeError(f"{type(e).__name__}: {e}")))
+
+
+def _limit_time(seconds: float) -> None:
+    """End this process after so long, if the one that asked was killed and cannot do it; 0 takes
+    the limit away.
+    """
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds and seconds + GRACE)
+
+
+GRACE = 2.0
+"""Seconds after which a process ends by itself that was not ended."""
 
 
 def _limit_memory(nbytes: int | None) -> None:

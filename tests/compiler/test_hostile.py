@@ -14,6 +14,7 @@ import lrp_onnx
 from lrp_onnx.compiler import stages, unforeseen
 from lrp_onnx.compiler.judge import run_plain
 from lrp_onnx.errors import InternalError, ModelError
+from lrp_onnx.frontend.canonize import probe
 from lrp_onnx.graph.limits import Budget, OverBudget, limited
 
 HEAD = '<ir_version: 8, opset_import: ["" : 17]> g (float[1,4] x) => (float[1,4] y) '
@@ -37,6 +38,36 @@ GIANTS = {
 def test_a_tensor_beyond_the_budget_is_named_and_not_allocated(giant: str) -> None:
     with pytest.raises(OverBudget, match=r"'big' of shape .* larger --budget"):
         lrp_onnx.compile(parser.parse_model(HEAD + GIANTS[giant]))
+
+
+DEAR = HEAD + (
+    "<int64[3] s={4000, 4000, 4}> { e = Exp(x) b = Expand(e, s) r = ReduceSum(b) y = Div(e, r) }"
+)
+
+
+def test_what_is_dear_to_try_is_tried_under_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def over(budget: Budget, step: str, *_: object) -> None:
+        asked.append(step)
+        raise budget.over(step)
+
+    monkeypatch.setattr(probe, "limited", over)
+    compiled = lrp_onnx.compile(parser.parse_model(DEAR), check=False)
+    assert len(asked) == 2  # once for each structure: from x, and from e
+    assert any("'node_3'" in w and "none that is known" in w for w in compiled.warnings)
+
+
+def test_trying_parts_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    norm = "m{0} = ReduceMean<axes=[1]>({1}) d{0} = Sub({1}, m{0}) q{0} = {2}(d{0}, d{0}) "
+    norm += "v{0} = ReduceMean<axes=[1]>(q{0}) s{0} = Sqrt(v{0}) h{0} = Div(d{0}, s{0}) "
+    text = HEAD + f"{{ {norm.format(0, 'x', 'Mul')}{norm.format(1, 'h0', 'Mul')} y = Relu(h1) }}"
+    text = text.replace("q0 = Mul(d0, d0)", "a0 = Abs(d0) q0 = Mul(a0, a0)")
+    found = lrp_onnx.compile(parser.parse_model(text), check=False)
+    assert not found.warnings
+    monkeypatch.setattr(probe.time, "process_time", iter(range(0, 10**9, 15)).__next__)
+    stopped = lrp_onnx.compile(parser.parse_model(text), check=False)
+    assert any("budget (20 s), so the others" in w for w in stopped.warnings), stopped.warnings
 
 
 def test_a_declared_size_is_not_allocated() -> None:

@@ -3,11 +3,16 @@
 Its sizes are made small where nothing fixes them: an axis may have any size unless a constant of
 the region has the same one.  Regions that differ in their constants alone share one evaluator,
 which takes these as inputs.
+
+A constant that copies an element a billion times makes a few nodes dear to run.  So all probing of
+a model has the model's budget, and what is not known to be cheap runs in a process of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -18,11 +23,14 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from lrp_onnx.frontend.canonize.regions import Region
+from lrp_onnx.graph.annotations import budgets, corrections
 from lrp_onnx.graph.constants import Float
+from lrp_onnx.graph.limits import OverBudget, budget_of, limited
 
 __all__ = ["Evaluators", "Probe"]
 
 Array = NDArray[Any]
+Results = dict[str, Any] | list[Any]
 
 ENOUGH = 16
 """Regions of one structure, with other constants each, that were nothing: nor is the next one."""
@@ -30,14 +38,17 @@ SMALL = 8
 """Sizes up to which an axis is left as it is."""
 MOST = 1 << 16
 """Elements of the largest tensor that a region is tried on."""
+CHEAP = 1 << 24
+"""Operations of a node, by the model's sizes, up to which a region runs in this process."""
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 class Evaluators:
     """Those of a model's regions, and what is known of these, by their structure."""
 
-    def __init__(self, opset: int) -> None:
-        self.opset = opset
+    def __init__(self, model: ir.Model) -> None:
+        self.model, self.budget = model, budget_of(model)
+        self.opset = model.graph.opset_imports.get("", 18)
         self.by_structure: dict[object, ReferenceEvaluator | None] = {}
         self.answers: dict[object, Any] = {}
         """By question, structure, content and shape."""
@@ -58,6 +69,8 @@ class Evaluators:
         probe = Probe(region, self)
         key = question, probe.structure, probe.content, str(region.entry.shape)
         if key not in self.answers:
+            if self._is_spent():
+                return None
             others = self.by_structure_alone.setdefault((question, probe.structure), [])
             like = next((other for other in others if other is not None), None)
             hopeless = like is None and len(others) >= ENOUGH
@@ -65,12 +78,49 @@ class Evaluators:
             others.append(self.answers[key])
         return self.answers[key]
 
+    def run(self, probe: Probe, feeds: Mapping[str, Array]) -> Results:
+        """What a region's evaluator computes.  Raises OverBudget, and what the evaluator raises."""
+        evaluator = probe.evaluator
+        assert evaluator is not None
+        clock = time.process_time if probe.is_cheap else time.monotonic
+        if self._is_spent():
+            raise self.budget.over("what parts of the model are")
+        began = clock()
+        try:
+            if probe.is_cheap:
+                return evaluator.run(None, dict(feeds))
+            form = evaluator.proto_.SerializeToString()
+            return limited(self.budget, "a part of the model", evaluated, form, feeds)
+        except OverBudget:
+            self.by_structure[probe.structure] = probe.evaluator = None
+            raise
+        finally:
+            held = budgets(self.model)
+            held["probing"] = held.get("probing", 0.0) + clock() - began
+
+    def _is_spent(self) -> bool:
+        """Whether nothing more is tried, which is said."""
+        if budgets(self.model).get("probing", 0.0) <= self.budget.seconds:
+            return False
+        corrections(self.model)["lrp/probing"] = (
+            "to find out which parts of the model are a softmax or a norm takes more than the "
+            f"model's budget ({self.budget.seconds:.0f} s), so the others are explained operator "
+            "by operator. If the model is meant so, give a larger --budget."
+        )
+        return True
+
+
+def evaluated(form: bytes, feeds: Mapping[str, Array]) -> Results:
+    """The same in another process, which has the model's bytes."""
+    with np.errstate(all="ignore"):
+        return ReferenceEvaluator(onnx.load_from_string(form)).run(None, dict(feeds))
+
 
 class Probe:
     """One region's function: `probe(x)` is the exit's value, None where it cannot be told."""
 
     def __init__(self, region: Region, evaluators: Evaluators) -> None:
-        self.region, self.constants = region, dict[str, Array]()
+        self.region, self.constants, self.evaluators = region, dict[str, Array](), evaluators
         names = {region.entry: "x"}
         parts: list[object] = []
         for node in region.nodes:
@@ -84,6 +134,7 @@ class Probe:
         forms = [(name, c.shape, c.dtype.kind) for name, c in self.constants.items()]
         self.structure = (*parts, *forms, names[region.exit])
         self.evaluator = evaluators.of(self.structure, region, names)
+        self.is_cheap = all(map(_is_cheap, region.nodes))
 
     @property
     def content(self) -> object:
@@ -108,7 +159,7 @@ class Probe:
             return None
         try:
             with np.errstate(all="ignore"):
-                (y,) = self.evaluator.run(None, {"x": x, **self.constants})
+                (y,) = self.evaluators.run(self, {"x": x, **self.constants})
         except Exception:  # an evaluator that fails tells nothing, whatever it raises
             return None
         return np.asarray(y) if np.shape(y) == x.shape else None
@@ -145,6 +196,14 @@ class Probe:
         shapes = [c.shape for c in self.constants.values()]
         aligned = (shape[axis - rank] for shape in shapes if len(shape) >= rank - axis)
         return next((n for n in aligned if n > 1), free)
+
+
+def _is_cheap(node: ir.Node) -> bool:
+    """Whether its results are known to have few elements, each of few numbers."""
+    kernel = prod(node.attributes.get_ints("kernel_shape", []))
+    shapes = [value.shape for value in node.outputs if value.name]
+    sizes = (prod(n if isinstance(n, int) else SMALL for n in s) for s in shapes if s is not None)
+    return None not in shapes and abs(kernel) * max(sizes, default=1) <= CHEAP
 
 
 def _content(attribute: ir.Attr) -> object:

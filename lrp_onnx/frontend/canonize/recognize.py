@@ -73,7 +73,7 @@ def recognize(model: ir.Model) -> bool:
     ends = [node for node in graph if not node.domain and _may_end(node)]
     if not ends:
         return False
-    evaluators = Evaluators(model.graph.opset_imports.get("", 18))
+    evaluators = Evaluators(model)
     dominators, taken = Dominators(graph), set[ir.Node]()
     left: list[tuple[ir.Node, list[Region]]] = []
     for end in reversed(ends):
