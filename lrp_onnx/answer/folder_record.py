@@ -2,13 +2,13 @@
 
 The record lies beside the answers. Its first line tells what they depend on beside their inputs;
 each other line is one file's, written when its answer is there, with what is said of it. A line
-that was cut off, an input that has changed since and an answer that is gone count as not explained.
+that was cut off or is none of ours, an input that has changed since and an answer that is gone
+count as not explained.
 """
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import json
 import os
@@ -22,7 +22,9 @@ import onnx_ir as ir
 from lrp_onnx.answer.open_model import Request
 from lrp_onnx.answer.samples import Sample, Written
 from lrp_onnx.errors import OutputError
+from lrp_onnx.graph.atomic_files import atomic
 from lrp_onnx.graph.model_file import sha256_of
+from lrp_onnx.graph.source_file import ordinary
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.explainer import Explainer
 from lrp_onnx.version import version
@@ -73,10 +75,14 @@ class FolderRecord:
     def __init__(self, folder: Path, depends: str) -> None:
         self.path, self.depends = folder / NAME, depends
         self.lines: dict[str, dict[str, Any]] = {}
-        with contextlib.suppress(FileNotFoundError):
-            head, *lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
-            if _line(head).get("depends") == depends:
-                self.lines = {line["file"]: line for text in lines if (line := _line(text))}
+        if self.path.exists():
+            try:
+                text = ordinary(self.path).read_text(encoding="utf-8", errors="replace")
+            except OSError as error:
+                raise self._unwritable(error) from error
+            head, *lines = map(_line, text.splitlines() or [""])
+            if head.get("depends") == depends:
+                self.lines = {str(line.get("file")): line for line in lines if line}
         self.is_new = not self.lines
 
     def told(
@@ -84,21 +90,14 @@ class FolderRecord:
     ) -> list[Written] | None:
         """What was said of a file; None where it is not explained."""
         line = self.lines.get(file.name)
-        if line is None or line["state"] != _state(file):
+        if line is None or line.get("state") != _state(file):
             return None
         if not all(answer.is_file() for answer in answers):
             return None
-        return [
-            Written(
-                explainer,
-                part["about"],
-                [Sample(**sample) for sample in part["samples"]],
-                part["drawn"],
-                base64.b64decode(part["thumbnail"]),
-                part["rows"],
-            )
-            for explainer, part in zip(explainers, line["parts"], strict=True)
-        ]
+        try:
+            return _written(line["parts"], explainers)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
 
     def add(self, file: Path, parts: Sequence[Written]) -> None:
         """Note that a file's answers are written. Raises OutputError where that fails."""
@@ -113,18 +112,38 @@ class FolderRecord:
             }
             for part in parts
         ]
-        lines = [{"file": file.name, "state": _state(file), "parts": told}]
-        lines = [{"depends": self.depends}, *lines] if self.is_new else lines
+        line = json.dumps({"file": file.name, "state": _state(file), "parts": told})
+        if self.is_new:
+            with atomic(self.path) as temporary:
+                text = f"{json.dumps({'depends': self.depends})}\n{line}\n"
+                temporary.write_text(text, encoding="utf-8")
+            self.is_new = False
+            return
         try:
-            with self.path.open("w" if self.is_new else "a", encoding="utf-8") as record:
-                # a line that was cut off ends here
-                record.writelines(f"{'' if self.is_new else chr(10)}{json.dumps(line)}\n"
-                                  for line in lines)  # fmt: skip
+            with self.path.open("a", encoding="utf-8") as record:
+                record.write(f"\n{line}\n")  # a line that was cut off ends here
         except OSError as error:
-            raise OutputError(
-                f"output '{self.path}': {error.strerror}. Choose a folder in which you may write."
-            ) from error
-        self.is_new = False
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"output '{self.path}': {error.strerror}. Choose a folder in which you may write."
+        )
+
+
+def _written(parts: Sequence[Any], explainers: Sequence[Explainer]) -> list[Written]:
+    """What was said of one file. Raises what a line that is none of ours leads to."""
+    return [
+        Written(
+            explainer,
+            part["about"],
+            [Sample(**sample) for sample in part["samples"]],
+            part["drawn"],
+            base64.b64decode(part["thumbnail"]),
+            part["rows"],
+        )
+        for explainer, part in zip(explainers, parts, strict=True)
+    ]
 
 
 def _line(text: str) -> dict[str, Any]:

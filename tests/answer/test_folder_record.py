@@ -78,3 +78,23 @@ def test_what_has_changed_is_explained_again(change: str, inputs: Path, capsys: 
     assert "kept       3 files" in again.out
     assert "1 files into why" in again.out
     assert "kept" not in run_command(capsys, *COMMAND, "--composite", "epsilon").out
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[1]\n", "{}\n{}\n", '{"depends": "OWN"}\n{"file": "a.npy"}\n']
+)
+def test_a_record_that_is_none_is_written_anew(text: str, inputs: Path, capsys: Capture) -> None:
+    """As a run leaves it that was killed before its first line, or somebody else."""
+    run_command(capsys, *COMMAND)
+    record = Path("why/.lrp-onnx.jsonl")
+    own = json.loads(record.read_text().splitlines()[0])["depends"]
+    record.write_text(text.replace("OWN", own))
+    assert "4 files into why" in run_command(capsys, *COMMAND).out
+    assert "4 files that an earlier run" in run_command(capsys, *COMMAND).out
+
+
+def test_a_record_that_cannot_be_read_is_told(inputs: Path, capsys: Capture) -> None:
+    Path("why/.lrp-onnx.jsonl").mkdir(parents=True)
+    refused = run_command(capsys, *COMMAND)
+    assert (refused.status, refused.out) == (2, "")
+    assert "jsonl': Is a directory. Choose a folder" in refused.err

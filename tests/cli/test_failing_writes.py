@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 from commands import picture_net, run_command, write
 
 import lrp_onnx.graph.atomic_files as atomic_files
+from lrp_onnx.cli.main import main
+from lrp_onnx.graph import temporary
 
 COMMANDS = {
     "compile": "compile model.onnx -o out.onnx",
@@ -81,3 +84,48 @@ def test_a_write_that_fails(
         now = state(folder)
         assert now.keys() == made.keys(), "a half file is left"
         assert now[next(n for n in now if n.endswith(asked[at]))], "the older file is empty"
+
+
+def killed_at(at: int, words: list[str]) -> bool:
+    """Whether a process that runs the command was killed where it renames for the `at`-th time."""
+    child = os.fork()
+    if not child:
+        once, asked = failing(at, errno.EINTR)
+
+        def replace(source: Path, target: Path) -> None:
+            if len(asked) == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            once(source, target)
+
+        atomic_files.os.replace = replace  # type: ignore[assignment]
+        os._exit(main([*words, "--quiet"]))
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no process can be copied there")
+@pytest.mark.parametrize(("command", "at"), [("compile", 0), ("export web", 2)])
+def test_a_run_that_is_killed(
+    command: str,
+    at: int,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each file is the older or the newer one, whole; the next run removes what is left."""
+    words, given = COMMANDS[command].split(), state(folder).keys()
+    run_command(capsys, *words)
+    made = state(folder)
+    for name in made.keys() - given:
+        (folder / name).write_bytes(b"older")
+    assert killed_at(at, words)
+    now = state(folder)
+    left = {p for p in folder.rglob(f"{temporary.PREFIX}*") if p.is_dir()}
+    assert left, "killed before anything was written"
+    for name in made.keys() - given:
+        assert now[name] in (b"older", made[name]), f"{name} is half a file"
+    assert sum(now[name] != b"older" for name in made.keys() - given) == at
+    monkeypatch.setattr(temporary, "SEEN", set())
+    monkeypatch.setattr(temporary, "NEW", -1.0)
+    run_command(capsys, *words)
+    assert state(folder).keys() == made.keys()
