@@ -173,3 +173,15 @@ class Build:
         self.insert_before(self.node)
         take_place(self.node.outputs[0], value)
         self.node.graph.remove(self.node, safe=True)
+
+    def replace_all(self, nodes: Sequence[ir.Node], value: ir.Value) -> None:
+        """`value` takes the place of the output that the nodes, the node's among them, are there
+        for; those that are read elsewhere stay.
+        """
+        graph = self.node.graph
+        assert isinstance(graph, ir.Graph)
+        self.insert_before(self.node)
+        take_place(self.node.outputs[0], value)
+        for node in nodes[::-1]:
+            if not any(v.uses() or v.is_graph_output() for v in node.outputs):
+                graph.remove(node, safe=True)

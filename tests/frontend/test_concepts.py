@@ -21,11 +21,14 @@ from lrp_onnx.frontend.canonize import probe
 
 SHAPE = (2, 4, 6)
 METHODS = ("attnlrp", "cp-lrp", "epsilon", "epsilon-plus-flat", "gamma", "gradient")
+SIGNED = {"another's gate", "Relu", "Clip", "Softplus", "permuted", "upsampled"}
+"""Whose spellings alpha-beta tells apart: they turn a sign, or may pass for a layer."""
 rng = np.random.default_rng(5)
 GAIN = rng.uniform(0.5, 2, 6).astype(np.float32)
 SHIFT = rng.standard_normal(6).astype(np.float32)
 MASK = np.tril(np.ones((6, 6)))[-4:] > 0
 ROWS_G, ROWS_B = np.float32([0.5, 2, 1.5, 0.8]), np.float32([1, -0.3, 0.7, -1.2])
+TURNING = np.eye(6, dtype=np.float32)[:, [5, 0, 0, 3, 1, 4]]
 CONSTANTS = {
     "last": [-1], "rows": [1], "space": [2], "both": [1, 2], "first": [0], "one": 1.0, "two": 2.0,
     "half": 0.5, "minus": -0.5, "neg": -1.0, "zero": 0.0, "six": 6.0, "root": 6**0.5, "eps": 1e-3,
@@ -48,6 +51,11 @@ CONSTANTS = {
     "late3": [0, 4, 3, 2], "around": [1, 3], "three_groups": [0, 3, -1], "turned": [0, 6, 4],
     "o3": np.ones(3, np.float32), "z3": np.zeros(3, np.float32),
     "g32": GAIN.reshape(3, 2), "b32": SHIFT.reshape(3, 2),
+    "by_hand": [5, 0, 0, 3, 1, 4], "turning": TURNING, "turning_kernel": TURNING.T[..., None, None],
+    "doubled": np.float32([1, 1, 2]), "spread_each": np.ones((4, 1, 2), np.float32),
+    "spread": np.eye(4, dtype=np.float32)[..., None] * np.ones(2, np.float32),
+    "less6": -6.0, "pad_one": [0] * 7 + [1], "fourth": [3], "along_one": [1],
+    "zero_at": np.int64(0),
     "c1": 2**-0.5, "c2": 0.7978845608, "c3": 0.044715, "three": 3.0, "less3": -3.0,
 }  # fmt: skip
 
@@ -88,6 +96,9 @@ SOFTMAX = {
     "exp of log of the operator": "p = Softmax(a) l = Log(p) n = Exp(l)",
     "less the largest of all": "m = ReduceMax(a) d = Sub(a, m) e = Exp(d) s = ReduceSum(e, last) "
         "n = Div(e, s)",
+    "one over exp": "l = ReduceLogSumExp(a, last) d = Sub(a, l) m = Neg(d) e = Exp(m) "
+        "n = Reciprocal(e)",
+    "exp of minus": "l = ReduceLogSumExp(a, last) d = Sub(l, a) m = Neg(d) n = Exp(m)",
     "less the mean": "m = ReduceMean(a, last) d = Sub(a, m) e = Exp(d) s = ReduceSum(e, last) "
         "n = Div(e, s)",
 }  # fmt: skip
@@ -232,6 +243,16 @@ GROUP_NORM = {
         "v = ReduceMean(q, inner) e = Add(v, eps) i = Pow(e, minus) k = Mul(d, i) "
         "u = Reshape(k, shape) h = Mul(u, gc) n = Add(h, bc)",
 }  # fmt: skip
+GROUP_NORM["halves"] = (
+    "h0, h1 = Split<axis=1, num_outputs=2>(a) "
+    + " ".join(
+        f"m{k} = ReduceMean(h{k}, both) d{k} = Sub(h{k}, m{k}) q{k} = Mul(d{k}, d{k}) "
+        f"v{k} = ReduceMean(q{k}, both) e{k} = Add(v{k}, eps) r{k} = Sqrt(e{k}) "
+        f"k{k} = Div(d{k}, r{k})"
+        for k in (0, 1)
+    )
+    + " k = Concat<axis=1>(k0, k1) h = Mul(k, gc) n = Add(h, bc)"
+)
 GROUP_NORM["scaled in groups"] = (
     "a2 = Reshape(a, halves) m = ReduceMean(a2, inner) d = Sub(a2, m) q = Mul(d, d) "
     "v = ReduceMean(q, inner) e = Add(v, eps) r = Sqrt(e) i = Reciprocal(r) s = Mul(i, gg) "
@@ -338,6 +359,16 @@ GLU = {
     "operator": f"{U} s = Sigmoid(a) n = Mul(u, s)",
     "quotient": f"{U} m = Neg(a) e = Exp(m) o = Add(one, e) n = Div(u, o)",
     "reciprocal": f"{U} m = Neg(a) e = Exp(m) o = Add(e, one) s = Reciprocal(o) n = Mul(s, u)",
+    "of minus": f"{U} m = Neg(a) p = Sigmoid(m) s = Sub(one, p) n = Mul(u, s)",
+    "softplus": f"{U} m = Neg(a) p = Softplus(m) k = Neg(p) s = Exp(k) n = Mul(u, s)",
+    "halved": f"{U} h = Mul(a, half) v = Mul(u, half) t = Tanh(h) p = Mul(v, t) n = Add(p, v)",
+    "halved behind": f"{U} h = Mul(a, half) t = Tanh(h) p = Mul(u, t) q = Add(p, u) "
+        "n = Mul(half, q)",
+    "u less u·σ(-w)": f"{U} m = Neg(a) s = Sigmoid(m) p = Mul(u, s) n = Sub(u, p)",
+    "two classes": f"{U} k = Unsqueeze(a, last) q = Mul(k, zero) j = Concat<axis=-1>(k, q) "
+        "p = Softmax<axis=-1>(j) s = Gather<axis=3>(p, zero_at) n = Mul(u, s)",
+    "padded": f"{U} k = Unsqueeze(a, last) j = Pad(k, pad_one, zero) p = Softmax<axis=-1>(j) "
+        "f = Slice(p, start, along_one, fourth) s = Squeeze(f, fourth) n = Mul(s, u)",
 }  # fmt: skip
 HARD = {
     "operator": "n = HardSigmoid<alpha=0.16666667, beta=0.5>(a)",
@@ -347,7 +378,37 @@ HARD = {
     "Max and Min": "p = Sub(a, less3) c = Max(p, zero) d = Min(six, c) n = Div(d, six)",
 }  # fmt: skip
 
+RECTIFIED = {
+    "operator": "n = Relu(a)",
+    "least": "m = Neg(a) c = Min(m, zero) n = Neg(c)",
+    "clipped": "m = Mul(a, neg) c = Clip(m, , zero) n = Sub(zero, c)",
+}
+BOUNDED = {
+    "operator": "n = Clip(a, zero, six)",
+    "Min": "r = Relu(a) n = Min(six, r)",
+    "turned twice": "m = Neg(a) c = Max(m, less6) d = Min(zero, c) n = Mul(d, neg)",
+}
+SOFT = {
+    "operator": "n = Softplus(a)",
+    "log of a sigmoid": "m = Neg(a) s = Sigmoid(m) l = Log(s) n = Neg(l)",
+}
+TURNED = {
+    "operator": "n = Gather<axis=2>(a, by_hand)",
+    "product": "n = MatMul(a, turning)",
+    "kernel": "t = Transpose<perm=[0, 2, 1]>(a) u = Unsqueeze(t, last) c = Conv(u, turning_kernel) "
+    "s = Squeeze(c, last) n = Transpose<perm=[0, 2, 1]>(s)",
+}
+POOLED = "n = MaxPool<kernel_shape=[2], strides=[2]>(r)"
+UPSAMPLED = {
+    "operator": 'r = Resize<mode="nearest", coordinate_transformation_mode="asymmetric", '
+    f'nearest_mode="floor">(a, , doubled) {POOLED}',
+    "kernel": f"r = ConvTranspose<strides=[2]>(a, spread) {POOLED}",
+    "kernel by channel": f"r = ConvTranspose<strides=[2], group=4>(a, spread_each) {POOLED}",
+}
+
 TABLES = {
+    "Relu": RECTIFIED, "Clip": BOUNDED, "Softplus": SOFT,
+    "permuted": TURNED, "upsampled": UPSAMPLED,
     "softmax": SOFTMAX, "axis one": AXIS_ONE, "two axes": TWO_AXES, "warm": WARM,
     "logarithm": LOGARITHM, "last groups": LAST_GROUPS, "quiet": QUIET,
     "masked": MASKED, "masked by an input": MASKED_BY_INPUT,
@@ -367,7 +428,7 @@ CASES = [
     (table, name, method)
     for table, rows in TABLES.items()
     for name in list(rows)[1:]
-    for method in METHODS
+    for method in (*METHODS, *["alpha2-beta1"] * (table in SIGNED))
     if method not in ALIKE or table == "gate" or name in (list(rows)[1], "shifted by a number")
 ]
 

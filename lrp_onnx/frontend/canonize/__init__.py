@@ -11,23 +11,24 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from lrp_onnx.frontend.canonize.activations import activations
 from lrp_onnx.frontend.canonize.apart import bring_together
 from lrp_onnx.frontend.canonize.averages import averages
 from lrp_onnx.frontend.canonize.batchnorm import fold_batchnorm_before, fold_batchnorm_behind
 from lrp_onnx.frontend.canonize.branches import merge_branches
 from lrp_onnx.frontend.canonize.cells import mark_cells
+from lrp_onnx.frontend.canonize.choices import choices
 from lrp_onnx.frontend.canonize.dense import add_biases, plain_gemms
 from lrp_onnx.frontend.canonize.dense_branches import merge_dense_branches
 from lrp_onnx.frontend.canonize.dense_einsum import dense_einsums
 from lrp_onnx.frontend.canonize.flattened import layers_of_places
-from lrp_onnx.frontend.canonize.hard_sigmoids import hard_sigmoids
+from lrp_onnx.frontend.canonize.gate_products import gate_products
 from lrp_onnx.frontend.canonize.joined import scale_before_joins
 from lrp_onnx.frontend.canonize.knots import open_at_knots
 from lrp_onnx.frontend.canonize.lookup import lookups
 from lrp_onnx.frontend.canonize.masked import finite_twins
 from lrp_onnx.frontend.canonize.norm_affine import fold_behind_norms
 from lrp_onnx.frontend.canonize.padding import explicit_pads, fold_pads
-from lrp_onnx.frontend.canonize.quotients import sigmoid_products
 from lrp_onnx.frontend.canonize.recognize import recognize
 from lrp_onnx.frontend.canonize.scaled import scale_first_factor
 from lrp_onnx.frontend.canonize.scans import mark_scans
@@ -49,11 +50,12 @@ REWRITES = (
     lookups,
     single_transposes,
     averages,
+    choices,
     bring_together,
+    gate_products,
+    activations,
     recognize,  # a norm's scale and bias are its own, not of a linear node near it
     fold_behind_norms,
-    hard_sigmoids,
-    sigmoid_products,
     unshifted_softmaxes,
     finite_twins,
     open_at_knots,

@@ -128,7 +128,8 @@ class Probe:
                 if v is not None and v not in names:
                     names[v] = f"v{len(names)}"
                     self._read(v, names[v])
-            names.update((v, f"v{len(names) + k}") for k, v in enumerate(node.outputs))
+            for v in node.outputs:
+                names[v] = f"v{len(names)}"
             parts.append((node.op_type, *("" if v is None else names[v] for v in node.inputs)))
             parts += [_content(a) for a in node.attributes.values()]
         forms = [(name, c.shape, c.dtype.kind) for name, c in self.constants.items()]

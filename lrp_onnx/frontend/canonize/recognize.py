@@ -19,7 +19,7 @@ from lrp_onnx.frontend.canonize.regions import Dominators, Region
 from lrp_onnx.frontend.canonize.softmax import Softmax, softmax_of, write_softmax
 from lrp_onnx.graph.annotations import RESEMBLES, spelled_anew
 from lrp_onnx.graph.constants import sole_reader
-from lrp_onnx.graph.replacement import Build, take_place
+from lrp_onnx.graph.replacement import Build
 from lrp_onnx.ops.registry import find
 
 __all__ = ["recognize"]
@@ -51,7 +51,7 @@ WHOLE = ("Softmax", "LogSoftmax", "Exp", "InstanceNormalization", "Log")
 NORMS = ("InstanceNormalization", "LayerNormalization", "MeanVarianceNormalization")
 """Norms that a scale or a shift behind them belongs to."""
 SCALES = ("Mul", "Add", "Sub", "Div", "BatchNormalization")
-AFFINE = (*SCALES, "Cast", "Reshape")
+BEHIND = (*SCALES, "Cast", "Reshape", "Neg", "Exp")
 """What may lie behind its end."""
 BEGINS = (
     *("Exp", "Pow", "Sub", "Add", "Mul", "Div", "Neg", "Clip", "Where"),
@@ -284,7 +284,7 @@ def _behind(node: ir.Node, dominators: Dominators) -> Iterator[ir.Value]:
     """What scales and shifts the result, or moves it."""
     for _ in range(FARTHEST):
         reader, _ = sole_reader(node.outputs[0]) or (None, 0)
-        if reader is None or reader.domain or reader.op_type not in AFFINE:
+        if reader is None or reader.domain or reader.op_type not in BEHIND:
             return
         if len(dominators.active(reader)) > 1 and reader.op_type != "Reshape":
             return
@@ -306,9 +306,5 @@ def _write(graph: ir.Graph, region: Region, concept: Concept) -> bool:
     if region.exit.dtype not in (None, x.dtype):
         y.type, y.shape = x.type, region.exit.shape
         y = build.op("Cast", y, to=int(region.exit.dtype or ir.DataType.FLOAT))
-    build.insert_before(last)
-    take_place(region.exit, y)
-    for node in region.own[::-1]:  # a part may be read elsewhere, and stays
-        if not any(v.uses() or v.is_graph_output() for v in node.outputs):
-            graph.remove(node, safe=True)
+    build.replace_all(region.own, y)
     return True

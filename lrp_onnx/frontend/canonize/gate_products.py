@@ -1,0 +1,126 @@
+"""Products with a gate that are written as quotients or sums.
+
+    u/(1 + exp(-w)) = u·σ(w),    u - u·σ(-w) = u·(1 - σ(-w)) = u·σ(w),
+    a·u·tanh(w/2) + a·u = u·(a·tanh(w/2) + a) = 2a·u·σ(w).
+
+A quotient gives all relevance to its dividend, a sum each term its share, a product of two
+activations half to each factor.  Other sums, as u + u·g of a residual gate, stay sums.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from lrp_onnx.graph.constants import array_of, constants_of, sole_reader
+from lrp_onnx.graph.replacement import Build
+
+__all__ = ["gate_products"]
+
+MOST_NUMBERS = 4
+"""As many numbers in a row scale a term."""
+TURNED = {"Sigmoid": -1.0, "Tanh": 1.0}
+"""What is a sigmoid too, with 1 added: minus a sigmoid, tanh."""
+CLOSE = 1e-6
+
+
+def gate_products(model: ir.Model) -> bool:
+    """Write such quotients and sums as products."""
+    graph = model.graph
+    nodes = [n for n in graph if n.op_type in ("Div", "Add", "Sub") and not n.domain]
+    constants = constants_of(graph) if nodes else set[ir.Value]()
+    varying = [n for n in nodes if constants.isdisjoint(n.inputs)]
+    return (
+        sum(_product(graph, n) if n.op_type == "Div" else _factored(graph, n) for n in varying) > 0
+    )
+
+
+def _product(graph: ir.Graph, quotient: ir.Node) -> bool:
+    u, divisor = quotient.inputs
+    if divisor is None or not _is_one_and_exp(divisor):
+        return False
+    build = Build(graph, quotient)
+    sigmoid = build.op("Reciprocal", divisor, like=divisor)
+    build.replace(build.op("Mul", u, sigmoid, like=quotient.outputs[0], named=quotient.name))
+    return True
+
+
+def _is_one_and_exp(value: ir.Value) -> bool:
+    node = value.producer()
+    if node is None or node.domain or node.op_type != "Add":
+        return False
+    for power, one in (node.inputs, node.inputs[::-1]):
+        number = array_of(one)
+        maker = None if power is None else power.producer()
+        if number is not None and (number == 1).all() and maker is not None:
+            return maker.op_type == "Exp" and not maker.domain
+    return False
+
+
+def _factored(graph: ir.Graph, node: ir.Node) -> bool:
+    """Take a term out of the other one, if that is a multiple of it."""
+    signs = (1.0, -1.0 if node.op_type == "Sub" else 1.0)
+    for k in (0, 1):
+        (b, u), (a, product) = (_scaled(node.inputs[j]) for j in (k, 1 - k))
+        maker = product.producer()
+        if maker is None or maker.domain or maker.op_type != "Mul" or maker.graph is not graph:
+            continue
+        if u not in maker.inputs or sole_reader(product) is None:
+            continue
+        g = maker.inputs[1 - maker.inputs.index(u)]
+        gate = None if g is None else g.producer()
+        if g is None or gate is None or gate.domain or gate.op_type not in TURNED:
+            continue
+        (outer, last), (inner, v) = _scaled_behind(node), _scaled_before(u)
+        slope, offset = a * signs[1 - k] * outer * inner, b * signs[k] * outer * inner
+        if abs(slope - TURNED[gate.op_type] * offset) > CLOSE * abs(offset):
+            continue
+        build = Build(graph, last)
+        factor = build.op("Mul", g, build.like(slope, g), like=g)
+        factor = build.op("Add", factor, build.like(offset, g), like=g)
+        build.replace(build.op("Mul", v, factor, like=last.outputs[0], named=last.name))
+        return True
+    return False
+
+
+def _scaled(value: ir.Value | None) -> tuple[float, ir.Value]:
+    """The number and the value that a value is the product of."""
+    assert value is not None
+    factor = 1.0
+    for _ in range(MOST_NUMBERS):
+        node = value.producer()
+        if node is None or node.domain or sole_reader(value) is None:
+            break
+        step = _step(node)
+        if step is None:
+            break
+        factor, value = factor * step[0], step[1]
+    return factor, value
+
+
+def _scaled_behind(node: ir.Node) -> tuple[float, ir.Node]:
+    """The number that a sum alone is multiplied by, and the node that does it; 1 and itself."""
+    reader, _ = sole_reader(node.outputs[0]) or (None, 0)
+    step = None if reader is None or reader.domain else _step(reader)
+    return (1.0, node) if step is None or reader is None else (step[0], reader)
+
+
+def _scaled_before(u: ir.Value) -> tuple[float, ir.Value]:
+    """The number and the value that the common factor is the product of, if both terms alone read
+    it.
+    """
+    maker = u.producer()
+    step = None if maker is None or maker.domain or len(u.uses()) != 2 else _step(maker)
+    return step or (1.0, u)
+
+
+def _step(node: ir.Node) -> tuple[float, ir.Value] | None:
+    """The number that a node multiplies by, and what; nothing that it makes larger."""
+    if node.op_type == "Neg" and node.inputs[0] is not None:
+        return -1.0, node.inputs[0]
+    for k in (1, 0) if node.op_type == "Mul" else (1,) if node.op_type == "Div" else ():
+        number, x = array_of(node.inputs[k]), node.inputs[1 - k]
+        if number is None or number.size != 1 or x is None or x.shape != node.outputs[0].shape:
+            continue
+        value = float(number.reshape(-1)[0])
+        return (value if node.op_type == "Mul" else 1 / value), x
+    return None
