@@ -19,7 +19,7 @@ from lrp_onnx.graph.map_outputs import numbers_of
 from lrp_onnx.propagation.condition import channel_axis
 from lrp_onnx.run.explainer import Explainer, Result
 from lrp_onnx.run.feeds import first_place
-from lrp_onnx.validate.verdict import ROUGH, completeness_of
+from lrp_onnx.validate.verdict import ROUGH, completeness_of, too_few_steps
 
 __all__ = [
     "check_finite",
@@ -106,11 +106,12 @@ def sum_of_steps(explainer: Explainer, result: Result) -> str | None:
             f"f(x) - f(baseline) is {completeness.explained:.3g}, no more than f is rounded by: "
             "the map means nothing. Give another --baseline"
         )
-    error = completeness.error_of_steps
+    error, coarse = completeness.error_of_steps, too_few_steps(completeness)
+    more = ". Give more --steps" if error > ROUGH and not coarse else ""
     return (
         f"the gradients at {steps} step{'s' * (steps != 1)} alone sum to "
         f"{completeness.of_steps:.5g} of {completeness.explained:.5g}, off by {error:.2%}"
-        f"{'. Give more --steps' if error > ROUGH else ''}"
+        f"{more}{f'; {coarse}' * bool(coarse)}"
     )
 
 

@@ -28,28 +28,64 @@ from lrp_onnx.graph.appending import append_node
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.graph.clone import copied
 
-__all__ = ["completed"]
+__all__ = ["Completion"]
 
 TINY = 1e-30
 """Stands for |Δ|² where x is x₀, and nothing is lacking."""
 
 
-def completed(
-    emit: Emit, path: StraightPath, means: Gradients, samples_apart: bool, account: str
-) -> Gradients:
-    """The nearest mean gradients that are complete: for each sample, or for all together where
-    samples may meet; with `account` also its COMPLETENESS as an output.
+class Completion:
+    """What mean gradients must sum up to: for each sample, or for all together where samples may
+    meet.
     """
-    emit.write_for(path.y, "path", "complete")
-    here = _summed(emit, _explained(emit, path, path.y), samples_apart)
-    there = _summed(emit, _explained(emit, path, _at_baseline(emit, path)), samples_apart)
-    reached = _inner(emit, path.way, means, samples_apart)
-    if account:
-        _add_output(emit, f"{COMPLETENESS}{account}", [here, there, reached])
-    lacking = emit.op("Sub", emit.op("Sub", here, there), reached)
-    squared = _inner(emit, path.way, path.way, samples_apart)
-    share = emit.op("Div", lacking, emit.op("Max", squared, TINY))
-    return {x: _moved_along(emit, path, x, g, share) for x, g in means.items()}
+
+    def __init__(self, emit: Emit, path: StraightPath, samples_apart: bool) -> None:
+        self.emit, self.path, self.apart = emit, path, samples_apart
+        emit.write_for(path.y, "path", "complete")
+        self.here = _summed(emit, _explained(emit, path, path.y), samples_apart)
+        there = _explained(emit, path, _at_baseline(emit, path))
+        self.there = _summed(emit, there, samples_apart)
+        self.squared = emit.op("Max", self.reached(path.way), TINY)
+
+    def reached(self, means: Mapping[ir.Value, ir.Value]) -> ir.Value:
+        """Δ·G."""
+        products = [_product(self.emit, self.path, x, means[x]) for x in means]
+        sums = [_summed(self.emit, product, self.apart) for product in products]
+        return reduce(partial(self.emit.op, "Add"), sums)
+
+    def nearest(self, means: Gradients) -> Gradients:
+        """The nearest gradients that are complete."""
+        emit = self.emit
+        lacking = emit.op("Sub", emit.op("Sub", self.here, self.there), self.reached(means))
+        share = emit.op("Div", lacking, self.squared)
+        return {x: _moved_along(emit, self.path, x, g, share) for x, g in means.items()}
+
+    def add_account(self, name: str, means: Gradients, coarse: Gradients) -> None:
+        """COMPLETENESS as an output of the model: f(x), f(x₀), Δ·G, and max|R - R'|/max|R| with
+        R' of coarse gradients, in the sample where that is most.
+        """
+        emit = self.emit
+        emit.write_for(self.path.y, "path", "complete")
+        sums = [self.here, self.there, self.reached(means)]
+        totals = [emit.op("ReduceSum", v, keepdims=1) for v in sums]
+        own, other = self.nearest(means), self.nearest(coarse)
+        moved = self._largest({x: emit.op("Sub", own[x], other[x]) for x in own})
+        share = emit.op("Div", moved, emit.op("Max", self._largest(own), TINY))
+        change = emit.op("ReduceMax", share, emit.ints(0), keepdims=1)
+        _add_output(emit, f"{COMPLETENESS}{name}", [*totals, change])
+
+    def _largest(self, means: Gradients) -> ir.Value:
+        """max|Δ·G| [N], or [1] of everything."""
+        emit, parts = self.emit, list[ir.Value]()
+        for x, g in means.items():
+            size = emit.op("Abs", _product(emit, self.path, x, g))
+            flat = emit.op("Flatten", size, axis=int(self.apart))
+            parts.append(emit.op("ReduceMax", flat, emit.ints(1), keepdims=0))
+        return reduce(partial(emit.op, "Max"), parts)
+
+
+def _product(emit: Emit, path: StraightPath, x: ir.Value, g: ir.Value) -> ir.Value:
+    return emit.op("Mul", in_dtype(emit, path.way[x]), in_dtype(emit, g))
 
 
 def _explained(emit: Emit, path: StraightPath, y: ir.Value) -> ir.Value:
@@ -77,18 +113,6 @@ def _summed(emit: Emit, value: ir.Value, samples_apart: bool) -> ir.Value:
     return emit.op("ReduceSum", flat, emit.ints(1), keepdims=0)
 
 
-def _inner(
-    emit: Emit,
-    a: Mapping[ir.Value, ir.Value],
-    b: Mapping[ir.Value, ir.Value],
-    samples_apart: bool,
-) -> ir.Value:
-    """The inner product over all sources."""
-    products = [emit.op("Mul", in_dtype(emit, a[x]), in_dtype(emit, b[x])) for x in b]
-    sums = [_summed(emit, product, samples_apart) for product in products]
-    return reduce(partial(emit.op, "Add"), sums)
-
-
 def _moved_along(
     emit: Emit, path: StraightPath, x: ir.Value, g: ir.Value, share: ir.Value
 ) -> ir.Value:
@@ -99,9 +123,8 @@ def _moved_along(
     return emit.op("Add", g, emit.op("Mul", path.way[x], column))
 
 
-def _add_output(emit: Emit, name: str, sums: Sequence[ir.Value]) -> None:
+def _add_output(emit: Emit, name: str, numbers: Sequence[ir.Value]) -> None:
     graph = emit.graph
-    totals = [emit.op("ReduceSum", v, keepdims=1) for v in sums]
-    sums_of = ir.Value(name=name, shape=ir.Shape([len(sums)]), type=ir.TensorType(emit.dtype))
-    append_node(graph, "Concat", totals, [sums_of], f"lrp/{name}", {"axis": 0})
-    graph.outputs.append(sums_of)
+    account = ir.Value(name=name, shape=ir.Shape([len(numbers)]), type=ir.TensorType(emit.dtype))
+    append_node(graph, "Concat", numbers, [account], f"lrp/{name}", {"axis": 0})
+    graph.outputs.append(account)

@@ -21,7 +21,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import TargetError
 from lrp_onnx.gradients.baseline import starting_points
-from lrp_onnx.gradients.completeness import completed
+from lrp_onnx.gradients.completeness import Completion
 from lrp_onnx.gradients.mean_gradient import mean_gradients
 from lrp_onnx.gradients.path_points import StraightPath
 from lrp_onnx.gradients.quadrature import quadrature
@@ -53,7 +53,11 @@ def integrated_gradients(
     way = {x: emit.shaped(emit.op("Sub", _own(emit, x), begin[x]), x) for x in cut.sources}
     path = StraightPath(model, cut, assignment.start_at, mask, walk, begin, way)
     means, apart = mean_gradients(emit, path, quadrature(assignment.steps))
-    means = completed(emit, path, means, apart, account)
+    whole = Completion(emit, path, apart)
+    if account:
+        coarse, _ = mean_gradients(emit, path, quadrature(max(1, assignment.steps // 2)))
+        whole.add_account(account, means, coarse)
+    means = whole.nearest(means)
     relevance = {}
     for x, g in means.items():
         emit.write_for(x, str(x.name), "integrated-gradients")

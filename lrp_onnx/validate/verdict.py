@@ -36,6 +36,7 @@ __all__ = [
     "changed_by_half",
     "completeness_of",
     "out_of_proportion",
+    "too_few_steps",
     "unsteady_map",
 ]
 
@@ -47,6 +48,10 @@ BLOWN_UP = 100
 """So many times what is explained Σ|R| of the inputs may be: beyond, terms of both signs cancel."""
 ROUGH = 0.05
 """Part of it that the gradients at the steps may be off by before they are made complete."""
+COARSE = 0.1
+"""Part of its largest value that half the steps may change relevance by: on eleven networks the
+true error was a fifth of the change to three times of it.
+"""
 AGAINST = 0.1
 """Part of what is explained beyond which a sum of relevance of the other sign is told."""
 OVER = 5
@@ -110,6 +115,8 @@ class Completeness:
     of_steps: float
     """What the gradients at the steps sum to before they are made complete."""
     steps: int
+    change: float = 0.0
+    """By what part of its largest value half the steps change the relevance."""
     rounding: float = 0.0
     """How far f(x) - f(x₀) may be off since both are rounded."""
 
@@ -164,6 +171,7 @@ class Part:
             _ill_conditioned(self.maps, self.lines)
             or _sum_is_off(self.explained, self.relevance, self.lines)
             or _nothing_to_explain(self.completeness)
+            or too_few_steps(self.completeness)
         )
 
 
@@ -230,9 +238,20 @@ def completeness_of(
     if f"{COMPLETENESS}{output}" not in outputs:
         return None
     account = np.asarray(outputs[f"{COMPLETENESS}{output}"])
-    here, there, reached = map(float, account)
+    here, there, reached, change = map(float, account)
     rounding = ROUNDED * float(np.finfo(account.dtype).eps) * max(abs(here), abs(there))
-    return Completeness(sum(relevance.values()), here - there, reached, steps, rounding)
+    return Completeness(sum(relevance.values()), here - there, reached, steps, change, rounding)
+
+
+def too_few_steps(account: Completeness | None) -> str:
+    """A sentence where the steps of integrated gradients decide the map."""
+    if account is None or account.is_rounding or not account.change > COARSE:
+        return ""
+    return (
+        f"half of the {account.steps} steps change the relevance by {account.change:.0%} of its "
+        "largest value, so that the steps decide the map. Give more --steps, and where they do not "
+        "help, as where the gradient at the baseline has no bound, another --baseline."
+    )
 
 
 def _incomplete(account: Completeness | None) -> list[str]:

@@ -183,6 +183,28 @@ def test_too_few_steps_are_a_problem(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "at 2000 steps" in outcome.out
 
 
+@pytest.mark.parametrize(("steps", "decide"), [(8, True), (512, False)])
+def test_steps_that_decide_the_map_are_told(steps: int, decide: bool) -> None:
+    """Near the baseline a norm goes from 0 to its size, and each entry's share with it, though the
+    sum over them is right.
+    """
+    normed = network(
+        "q = Mul(x, x) m = ReduceMean(q, last) e = Add(m, eps) r = Sqrt(e) n = Div(x, r) "
+        "h = MatMul(n, w) t = Tanh(h) y = MatMul(t, v)",
+        (2, 6), last=[-1], eps=1e-6, w=(6, 8), v=(8, 3),
+    )  # fmt: skip
+    x = np.random.default_rng(0).standard_normal((2, 6)).astype(np.float32)
+    request = CompileOptions(method="integrated-gradients", steps=steps)
+    verdict = verify(normed, request, {"x": x})
+    assert verdict.completeness is not None
+    assert ("half of the" in verdict.ill_conditioned) == decide
+    whole, half = (
+        explain(normed, x, method="integrated-gradients", steps=s)["x"] for s in (steps, steps // 2)
+    )
+    change = np.abs(whole - half).max(1) / np.abs(whole).max(1)
+    assert verdict.completeness.change == pytest.approx(change.max(), rel=1e-2, abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("request_", "fact"),
     [
