@@ -49,8 +49,8 @@ BLOWN_UP = 100
 ROUGH = 0.05
 """Part of it that the gradients at the steps may be off by before they are made complete."""
 COARSE = 0.1
-"""Part of its largest value that half the steps may change relevance by: on seven networks, on which
-it was chosen too, the true error was 0.2 to 3.2 times the change.
+"""Part of its largest value that half the steps may change relevance by: on seven networks, on
+which it was chosen too, the true error was 0.2 to 3.2 times the change.
 """
 AGAINST = 0.1
 """Part of what is explained beyond which a sum of relevance of the other sign is told."""
