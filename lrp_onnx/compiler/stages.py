@@ -187,16 +187,29 @@ def load_any(source: Source, observe: Observer | None = None) -> Loaded:
     return loaded
 
 
+MADE: list[int] = []
+"""The bytes of the graphs made since old objects were looked through."""
+MOST_MADE = 16 << 20
+OF_NODE = 10 << 10
+"""Bytes that one node takes, its weights apart."""
+
+
 @contextmanager
 def _older_objects_set_aside() -> Iterator[None]:
     """Garbage is searched for among new objects only: to look through those of every imported
     module again and again takes a quarter of the time of 5,000 nodes. What the application froze
     stays frozen.
+
+    What was set aside counts as old, among which Python searches seldom, and a graph that nobody
+    reads is garbage: so old objects are looked through when the graphs made since hold much.
     """
     if gc.get_freeze_count():
         yield
         return
-    gc.collect(1)  # what is set aside counts as old: garbage would be kept for long
+    due = sum(MADE) > MOST_MADE
+    gc.collect(2 if due else 1)
+    if due:
+        MADE.clear()
     gc.freeze()
     try:
         yield
@@ -281,6 +294,8 @@ def _compiled(prepared: Prepared, accounts: bool) -> Compiled:
     told = (text for one in assignment.each for text in one.warnings)
     whole = (NOTHING_HALVED,) if products == 0 else ()
     warnings = tuple(dict.fromkeys((*corrected, *told, *whole)))
+    weights = (v.const_value for v in model.graph.initializers.values())
+    MADE.append(OF_NODE * len(model.graph) + sum(w.nbytes for w in weights if w is not None))
     compiled = Compiled(model, report, warnings, accounts_of(audits))
     if options.check:
         with loaded.stage("check"):

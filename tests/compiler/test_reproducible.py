@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -23,12 +24,17 @@ for method in ("lrp", "saliency", "integrated-gradients"):
 
 
 def test_every_process_writes_the_same_bytes():
-    # each process has other objects in the way, so that sets of objects have another order
+    # in each process sets of texts have another order, and by other objects in the way sets of
+    # objects too
     digests = [
         subprocess.run(
-            [sys.executable, "-c", PROGRAM, str(junk)], capture_output=True, text=True, check=True
+            [sys.executable, "-c", PROGRAM, str(junk)],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
         ).stdout
-        for junk in (0, 777, 12_345)
+        for seed, junk in enumerate((0, 777, 12_345))
     ]
     assert len(digests[0].splitlines()) == 3
     assert digests[1:] == digests[:-1]

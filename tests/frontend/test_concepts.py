@@ -527,3 +527,15 @@ def evaluations(count: int, monkeypatch: pytest.MonkeyPatch) -> int:
 
 def test_equal_regions_are_probed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < evaluations(2, monkeypatch) == evaluations(20, monkeypatch)
+
+
+@pytest.mark.parametrize("bound", [20.0, 65504.0])
+@pytest.mark.parametrize("spelling", ["r = Max(h, zero)", "t = Neg(h) m = Min(t, zero) r = Neg(m)"])
+def test_a_bound_is_seen_however_far(spelling: str, bound: float) -> None:
+    model = network(
+        f"h = MatMul(x, w) {spelling} a = Min(r, bound) y = MatMul(a, v)", ("N", 3),
+        w=2 * np.eye(3), v=np.ones((3, 2)), zero=np.array(0.0), bound=np.array(bound),
+    )  # fmt: skip
+    compiled = lrp_onnx.compile(model, method="gradient", target=0).model
+    x = np.float32([[-1, 0.3 * bound, 0.7 * bound]])
+    assert run(compiled, {"x": x})["x_relevance"].tolist() == [[0, 2, 0]]

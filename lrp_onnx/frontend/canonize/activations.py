@@ -39,6 +39,10 @@ BEGINS = frozenset((*NUMBERS, "Neg", *TWO_CLASSES[1:4], "Reshape"))
 LONGEST = 7
 """As many dominators of the end are tried as entries."""
 HALF = 0.5
+SCALES = (0.1, 1, 10, 1e3, 1e6)
+"""Of the points: a bound of 20 or of 65504 is seen by large ones alone, a bend at 0 by small."""
+MODERATE = 3
+"""At so many of them it must be finite."""
 
 
 def activations(model: ir.Model) -> bool:
@@ -98,20 +102,24 @@ def _of_numbers(node: ir.Node, dominators: Dominators) -> bool:
 
 
 def _activation(probe: Probe, like: object) -> Activation | None:
-    """The activation that a region is on numbers of several sizes."""
+    """The activation that a region is at points of every scale, each scale for itself."""
     shape = next(probe.shapes(), None)
     if shape is None:
         return None
     rng = np.random.default_rng(0)
-    points = [rng.standard_normal(shape) * scale for scale in (1, 10, 0.1)]
-    values = [probe(x) for x in points]
-    if any(y is None for y in values):
+    points = [rng.standard_normal(shape) * scale for scale in SCALES]
+    read = [(x, y) for x in points if (y := probe.any(x)) is not None]
+    # where the region overflows it says nothing
+    told = [(x[fine], y[fine]) for x, y in read if (fine := np.isfinite(y)).any()]
+    if len(told) < len(SCALES) or not all(np.isfinite(y).all() for _, y in read[:MODERATE]):
         return None
-    x, y = np.stack(points), np.stack([v for v in values if v is not None])
-    for op_type, (fit, formula) in KNOWN.items():
-        attributes = fit(x.ravel(), y.ravel())
-        if attributes is not None and agree(y, formula(x, *attributes.values())):
-            return op_type, attributes
+    all_x, all_y = (np.concatenate(parts) for parts in zip(*told, strict=True))
+    with np.errstate(all="ignore"):
+        for op_type, (fit, formula) in KNOWN.items():
+            attributes = fit(all_x, all_y)
+            numbers = attributes.values() if attributes is not None else ()
+            if attributes is not None and all(agree(y, formula(x, *numbers)) for x, y in told):
+                return op_type, attributes
     return None
 
 
