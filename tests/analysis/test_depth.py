@@ -57,7 +57,7 @@ def test_depth_is_the_share_of_linear_layers_in_front(text, depths):
 
 def test_a_body_goes_on_counting():
     model = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["": 18]>
-        g (float[2, 2] x) => (float[2, 2] y) <float[2, 2] w = {1, 0, 0, 1}, int64 n = {2}> {
+        g (float[2, 2] x) => (float[2, 2] y) <float[2, 2] w = {1, 2, 3, 4}, int64 n = {2}> {
             c = Constant<value_int=1>() on = Cast<to=9>(c)
             a = MatMul(x, w)
             b = Loop<body = body (int64 i, bool go, float[2, 2] h) => (bool on2, float[2, 2] g)
