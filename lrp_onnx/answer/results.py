@@ -19,7 +19,7 @@ from lrp_onnx.graph.map_outputs import numbers_of
 from lrp_onnx.propagation.condition import channel_axis
 from lrp_onnx.run.explainer import Explainer, Result
 from lrp_onnx.run.feeds import first_place
-from lrp_onnx.validate.verdict import ROUGH, completeness_of, too_few_steps
+from lrp_onnx.validate.completeness import ROUGH, completeness_of, too_few_steps
 
 __all__ = [
     "check_finite",

@@ -46,12 +46,12 @@ from lrp_onnx.graph.session import runtime_form
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.feeds import fitted
 from lrp_onnx.run.other_digits import sensitivity
+from lrp_onnx.validate.completeness import completeness_of
 from lrp_onnx.validate.verdict import (
     Line,
     Part,
     Verdict,
     changed_by_half,
-    completeness_of,
     unsteady_map,
 )
 

@@ -97,7 +97,7 @@ def killed_at(at: int, words: list[str]) -> bool:
                 os.kill(os.getpid(), signal.SIGKILL)
             once(source, target)
 
-        atomic_files.os.replace = replace  # type: ignore[assignment]
+        pytest.MonkeyPatch().setattr(atomic_files.os, "replace", replace)
         os._exit(main([*words, "--quiet"]))
     _, status = os.waitpid(child, 0)
     return os.WIFSIGNALED(status)
