@@ -2,9 +2,10 @@
 
 They are if the batch is axis 0, of a size that only the run knows or of a fixed one, and every node
 that the explained value depends on leaves it there: what it makes has that size along axis 0 and
-along no other, and the operator does not mix entries along axis 0, as its record says.  A fixed
-batch of N may also be flattened with other axes: where axis 0 has k·N entries, k of each sample,
-row by row operators keep the samples apart.  Any other, and any body, counts as mixing.
+along no other, and the operator does not mix entries along axis 0, as its record says.  What is
+made of other sizes than the batch's alone, positions for example, is common to all samples.  A
+fixed batch of N may also be flattened with other axes: where axis 0 has k·N entries, k of each
+sample, row by row operators keep the samples apart.  Any other, and any body, counts as mixing.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from collections.abc import Collection, Sequence
 
 import onnx_ir as ir
 
+from lrp_onnx.frontend.normalize.traced import Traced
 from lrp_onnx.graph.clone import reads
 from lrp_onnx.graph.shapes import dimension_of
 from lrp_onnx.ops.registry import find
 
-__all__ = ["batch_size", "batched_inputs", "fixed_batch_size", "independent"]
+__all__ = ["batch_size", "batched_inputs", "fixed_batch_size", "independent", "is_batched"]
 
 BY_ROWS = ("Gemm", "MatMul", "MatMulAdd", "Softmax", "LayerNormalization")
 """What keeps rows along axis 0 apart, besides what is elementwise."""
@@ -47,19 +49,17 @@ def batched_inputs(graph: ir.Graph, batch: str) -> list[ir.Value]:
 
 def independent(nodes: Sequence[ir.Node], roots: Collection[ir.Value], batch: str | int) -> bool:
     """Whether no node mixes samples; `nodes` are all that depend on the `roots`, in order."""
-    samples, sizes, blocks = set(roots), set[ir.Value](), set[ir.Value]()
-    if not all(_is_batched(value, batch) for value in roots):
+    samples, blocks = set(roots), set[ir.Value]()
+    if not all(is_batched(value, batch) for value in roots):
         return False
+    sizes = _Sizes(batch)
     for node in nodes:
         of_samples = [v for v in reads(node) if v in samples]
-        if node.op_type == "Shape" or (
-            not of_samples and all(_is_integer(v) and _first(v) != batch for v in node.outputs)
-        ):
-            sizes.update(node.outputs)
+        if sizes.holds_some(node, of_samples):
             continue
         if not of_samples and not _fills(node):
             return False  # a number made of the batch's size
-        batched = all(_is_batched(v, batch) for v in node.outputs if v.uses())
+        batched = all(is_batched(v, batch) for v in node.outputs if v.uses())
         if not batched or not blocks.isdisjoint(of_samples):
             if not _keeps_blocks(node, samples, batch):
                 return False
@@ -68,6 +68,39 @@ def independent(nodes: Sequence[ir.Node], roots: Collection[ir.Value], batch: st
             return False
         samples.update(node.outputs)
     return True
+
+
+class _Sizes:
+    """What is made of sizes alone: of the batch's, or common to all samples."""
+
+    def __init__(self, batch: str | int) -> None:
+        self.batch = batch
+        self.of_batch = set[ir.Value]()
+        self.traced: Traced | None = None
+
+    def holds_some(self, node: ir.Node, of_samples: Collection[ir.Value]) -> bool:
+        """Whether a node gives such, which is noted."""
+        if not of_samples and self.of_batch.isdisjoint(reads(node)):
+            return True
+        integers = all(map(_is_integer, node.outputs))
+        if integers and self._without_batch(node):
+            return True
+        if node.op_type != "Shape" and (
+            of_samples or not integers or any(_first(v) == self.batch for v in node.outputs)
+        ):
+            return False
+        self.of_batch.update(node.outputs)
+        return True
+
+    def _without_batch(self, node: ir.Node) -> bool:
+        """Whether a node gives the sizes of one sample, or a part of those of all."""
+        if node.op_type == "Shape" and not self.of_batch.isdisjoint(node.inputs):
+            return False
+        if self.traced is None:
+            assert node.graph is not None
+            self.traced = Traced(node.graph.opset_imports[""])
+        self.traced.visit(node)
+        return all(self.batch not in (self.traced.sizes(v) or [self.batch]) for v in node.outputs)
 
 
 def _keeps_blocks(node: ir.Node, samples: Collection[ir.Value], batch: str | int) -> bool:
@@ -99,7 +132,8 @@ def _fills(node: ir.Node) -> bool:
     return operator is not None and operator.fills
 
 
-def _is_batched(value: ir.Value, batch: str | int) -> bool:
+def is_batched(value: ir.Value, batch: str | int) -> bool:
+    """Whether axis 0 has the batch's size, and no other axis."""
     if value.shape is None or not len(value.shape) or _first(value) != batch:
         return False
     return all(dimension_of(d) != batch for d in list(value.shape)[1:])

@@ -19,10 +19,11 @@ from lrp_onnx.analysis.sample_independence import (
     batched_inputs,
     fixed_batch_size,
     independent,
+    is_batched,
 )
 from lrp_onnx.gradients.source import Cut
 from lrp_onnx.graph.builder import HALF, Emit, known_rank
-from lrp_onnx.graph.clone import cone, copied
+from lrp_onnx.graph.clone import cone, copied, reads
 from lrp_onnx.graph.shapes import dimensions
 from lrp_onnx.lrp.assigned import Walk
 
@@ -80,9 +81,20 @@ class Path(ABC):
 
     @property
     def roots(self) -> list[ir.Value]:
-        """Everything that has one entry a sample: what is moved and the other inputs."""
-        others = [] if self.batch is None else batched_inputs(self.model.graph, self.batch)
-        return list(dict.fromkeys((*self.sources, *others)))
+        """Everything that has one entry a sample: what is moved, the other inputs, and what is made
+        of those alone, as a mask is.
+        """
+        if self.batch is None:
+            return list(self.sources)
+        roots = [*self.sources, *batched_inputs(self.model.graph, self.batch)]
+        moved, beside = set(self.sources), []
+        for node in self.nodes_behind(roots):
+            read = list(reads(node))
+            if node.op_type not in ("Shape", "Size") and not moved.isdisjoint(read):
+                moved.update(node.outputs)
+                others = (v for v in read if v not in moved and v.producer() is not None)
+                beside += [v for v in others if is_batched(v, self.batch)]
+        return list(dict.fromkeys((*roots, *beside)))
 
     def nodes_behind(self, roots: Sequence[ir.Value]) -> list[ir.Node]:
         """What lies between the roots and the explained value."""

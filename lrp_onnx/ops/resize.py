@@ -28,6 +28,8 @@ from lrp_onnx.ops.scatter_add import Size, counted, reshape, size_of, slice_axis
 __all__: list[str] = []
 
 ROI, SCALES, SIZES = 1, 2, 3
+STORED = 1024
+"""Up to this size an identity matrix is stored."""
 
 ROUNDING: dict[str, Callable[[Any], Any]] = {
     "round_prefer_floor": lambda v: np.ceil(v - 0.5),
@@ -152,9 +154,7 @@ def _matrix(emit: Emit, node: ir.Node, k: int, axis: int) -> ir.Value:
     """The interpolation along one axis, (out, in): what Resize makes of the identity."""
     x = operand(node)
     size = size_of(emit, x, axis)
-    numbers = counted(emit, size)
-    equal = emit.op("Equal", emit.op("Unsqueeze", numbers, emit.ints(1)), numbers)
-    identity = emit.op("Cast", emit.op("Unsqueeze", equal, emit.ints(0, 1)), to=int(emit.dtype))
+    identity = _identity(emit, size, 2, 3, 4)
     # what lies outside the crop is a constant, which carries none
     attributes = {
         n: a for n, a in node.attributes.items() if n not in ("axes", "extrapolation_value")
@@ -185,12 +185,7 @@ def _matrix_among(emit: Emit, node: ir.Node, axes: Sequence[int], axis: int) -> 
     if apart is None:  # one more, in front
         apart, rank, axis, axes = 0, rank + 1, axis + 1, [k + 1 for k in axes]
     shift = rank - known_rank(x)
-    numbers = counted(emit, size)
-    across, along = (
-        emit.op("Reshape", numbers, emit.ints(*(-1 if k == j else 1 for k in range(rank))))
-        for j in (apart, axis)
-    )
-    there = emit.op("Cast", emit.op("Equal", across, along), to=int(emit.dtype))
+    there = _identity(emit, size, apart, axis, rank)
     sizes = [size_of(emit, x, k - shift) if k in axes else 1 for k in range(rank)]
     alone = emit.op("Expand", there, vector(emit, sizes))
     attributes = {
@@ -205,6 +200,19 @@ def _matrix_among(emit: Emit, node: ir.Node, axes: Sequence[int], axis: int) -> 
     rest = emit.ints(*(k for k in range(rank) if k not in (apart, axis)))
     y = emit.op("Squeeze", y, rest)
     return emit.op("Transpose", y, perm=[1, 0]) if apart < axis else y
+
+
+def _identity(emit: Emit, size: Size, first: int, second: int, rank: int) -> ir.Value:
+    """1 where the places along two axes are equal, else 0; the other axes have size 1."""
+    if isinstance(size, int) and size <= STORED:
+        shape = [size if k in (first, second) else 1 for k in range(rank)]
+        return emit.constant(np.eye(size).reshape(shape))
+    numbers = counted(emit, size)
+    across, along = (
+        emit.op("Reshape", numbers, emit.ints(*(-1 if k == j else 1 for k in range(rank))))
+        for j in (first, second)
+    )
+    return emit.op("Cast", emit.op("Equal", across, along), to=int(emit.dtype))
 
 
 def _one_of(emit: Emit, node: ir.Node, i: int, k: int, *around: Sequence[float]) -> ir.Value | None:

@@ -129,3 +129,39 @@ def test_expand_to_the_shape_that_is_there_is_nothing(rows: str, gone: bool) -> 
     found = run(compiled.model, {"x": x, "k": k})["x_relevance"]
     slope = 2 * np.tanh(x) * (1 - np.tanh(x) ** 2)
     np.testing.assert_allclose(found, len(k) * slope, rtol=1e-5)
+
+
+COUNTS = {
+    "zero": 0, "one": 1, "first": [0], "second": [1], "minus": [-1], "ones": [1, 1],
+    "neither": [-1, -1], "number": (1, 1), "row": (1, 4), "table": (3, 512),
+}  # fmt: skip
+SHAPE = "s = Shape(x)\n"
+ASKED = {  # nodes, and of each axis of y the axis of x that has its size, or its size
+    "expanded": (SHAPE + "y = Expand(number, s)", ["x0", "x1"]),
+    "expanded where it is not -1": (
+        "s = Shape<end=1>(x)\n t = Concat<axis=0>(s, minus)\n e = Equal(t, neither)\n"
+        "q = Where(e, ones, t)\n y = Expand(row, q)", ["x0", 4]),
+    "filled": (SHAPE + "y = ConstantOfShape(s)", ["x0", "x1"]),
+    "counted": (SHAPE + "n = Gather(s, one)\n r = Range(zero, n, one)\n y = Cast<to=1>(r)",
+                ["x1"]),
+    "counted from 1": (SHAPE + "n = Gather(s, one)\n r = Range(one, n, one)\n y = Cast<to=1>(r)",
+                       [None]),
+    "beside a cut": ("n = Shape<start=1>(x)\n y = Slice(table, first, n, second)", [3, None]),
+    "resized to": (SHAPE + "r = Unsqueeze(table, first)\n f = Concat<axis=0>(second, s)\n"
+                   'y = Resize<mode="linear">(r, , , f)', [1, "x0", "x1"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "sizes"), ASKED.values(), ids=list(ASKED))
+def test_a_size_that_is_asked_for_has_its_name(text: str, sizes: list[int | str | None]) -> None:
+    read = set(re.findall(r"\w+", text))
+    used = {name: value for name, value in COUNTS.items() if name in read}
+    model = network(text, (2, 5), symbolic=(0, 1), **used)
+    graph = normalized(ir.from_proto(model)).graph
+    x, y = graph.inputs[0].shape, graph.outputs[0].shape
+    known = {f"x{k}": size for k, size in enumerate(x)}
+    for size, expected in zip(y, sizes, strict=True):
+        if expected is None:
+            assert size not in known.values()
+        else:
+            assert size == known.get(expected, expected)

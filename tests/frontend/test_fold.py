@@ -14,7 +14,8 @@ from models import assert_close, model_of, network, normalized, run
 from onnx import helper
 
 from lrp_onnx.frontend.normalize import infer_shapes
-from lrp_onnx.frontend.normalize.fold import LIMIT, fold
+from lrp_onnx.frontend.normalize.fold import fold
+from lrp_onnx.frontend.normalize.traced import LIMIT
 from lrp_onnx.graph.model_file import load
 
 LEGACY_PAD = """

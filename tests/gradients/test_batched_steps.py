@@ -35,7 +35,7 @@ MIXING = {
     "shifted": BODY + "u = Pad(t, shift)\n y = Mul(t, u)",
 }  # fmt: skip
 
-CONSTANTS = {"zero": [0], "zero0": 0, "last": [-1], "first": [-(2**31)], "minus": [-1],
+CONSTANTS = {"zero": [0], "zero0": 0, "one0": 1, "last": [-1], "first": [-(2**31)], "minus": [-1],
              "shift": [1, 0, -1, 0], "along": [0, 1, 0, -1], "starts": [2],
              "ends": [2**31]}  # fmt: skip
 
@@ -49,6 +49,10 @@ APART = {
     "cut and padded": BODY + "u = Pad(t, along)\n c = Slice(u, starts, ends, minus)\n"
     "d = Gemm(c, v)\n y = Tanh(d)",
     "normalized": BODY + "m = ReduceMean<keepdims=1>(t, minus)\n y = Sub(t, m)",
+    "divided by a width": BODY + "n = Shape(t)\n c = Gather(n, one0)\n f = Cast<to=1>(c)\n"
+    "y = Div(t, f)",
+    "positions": BODY + "n = Shape<start=1>(t)\n c = Squeeze(n)\n r = Range(zero0, c, one0)\n"
+    "p = Gather(w, r)\n q = ReduceMean<keepdims=0>(p, zero)\n y = Add(t, q)",
 }  # fmt: skip
 
 MORE = {"rows": [-1, 1], "one": (1, 1), "whole": [-1, 4], "turned": [4, 3], "v": (2, 4),
@@ -80,6 +84,30 @@ def test_samples_are_independent_where_no_node_mixes_them(name: str, fixed: bool
     nodes = cone(model.graph, {x}, [y])
     apart = name in APART or (fixed and name in APART_IF_FIXED)
     assert batch.independent(nodes, {x}, size) == apart
+
+
+BESIDE = {  # made of what is not moved: it mixes samples, and is repeated as it is
+    "numbers of samples": BODY + "n = Shape<end=1>(t)\n c = Squeeze(n)\n"
+    "r = Range(zero0, c, one0)\n f = Cast<to=1>(r)\n u = Unsqueeze(f, axes)\n y = Mul(t, u)",
+    "another input": BODY + "m = ReduceMean<keepdims=1>(other, zero)\n s = Sub(other, m)\n"
+    "y = Mul(t, s)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_is_not_moved_is_repeated(name: str) -> None:
+    seed = np.random.default_rng(2).standard_normal((3, 4)).astype(np.float32)
+    found = []
+    for batch_axis in ((0,), ()):  # of a fixed batch one point is taken after the other
+        model = made(BESIDE[name], batch_axis)
+        compiled = lrp_onnx.compile(
+            model, method="integrated-gradients", steps=5, target="seed", explain="x"
+        ).model
+        assert scans(compiled) == (not batch_axis)
+        feeds = {"x": X, "y_seed": seed, "other": X[::-1] + 1}
+        read = {v.name for v in compiled.graph.input}
+        found.append(run(compiled, {k: v for k, v in feeds.items() if k in read})["x_relevance"])
+    assert_close(*found)
 
 
 def seed_of(model: onnx.ModelProto) -> np.ndarray:

@@ -176,7 +176,10 @@ def model_of(
 def network(
     body: str, x: Sequence[int], symbolic: Sequence[int] = (0,), **constants: object
 ) -> onnx.ModelProto:
-    """A model `x -> y` from ONNX text, nodes named for their outputs; a tuple is random weights."""
+    """A model `x -> y` from ONNX text, nodes named for their outputs; a tuple is random weights.
+
+    Where the text reads `other`, that is a second input like x.
+    """
     nodes = onnx.parser.parse_graph(f"g (float x) => (float y) {{ {body} }}").node
     for node in nodes:
         node.name = node.output[0]
@@ -185,7 +188,8 @@ def network(
         k: rng.standard_normal(v).astype(np.float32) if isinstance(v, tuple) else _literal(v)
         for k, v in constants.items()
     }
-    return model_of(nodes, drawn, {"x": x}, symbolic)
+    others = {"other": x} if any("other" in node.input for node in nodes) else {}
+    return model_of(nodes, drawn, {"x": x} | others, symbolic)
 
 
 def normalized(model: ir.Model) -> ir.Model:

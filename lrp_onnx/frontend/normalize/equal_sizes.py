@@ -17,8 +17,9 @@ from math import prod
 
 import onnx_ir as ir
 
+from lrp_onnx.frontend.normalize.traced import Traced
 from lrp_onnx.graph.arrays import Dimension
-from lrp_onnx.graph.constants import array_of
+from lrp_onnx.graph.constants import array_of, constant_ints
 from lrp_onnx.graph.replacement import attribute
 from lrp_onnx.graph.shapes import sizes_of, static_shape
 from lrp_onnx.ops.registry import find
@@ -29,34 +30,56 @@ MADE_UP = "unk__"
 """How the names begin that onnx's inference makes up."""
 
 
+ASKED = {"ConstantOfShape": 0, "Expand": 1, "Range": 1, "Reshape": 1, "Resize": 3}
+"""The input that says what size the result has."""
+
+
 def name_equal_sizes(graph: ir.Graph) -> None:
     """Rename sizes in the shapes of a graph's tensors; those that the model names stay."""
-    names: dict[str, str] = {}
+    names: dict[str, int | str] = {}
     made: dict[Hashable, str] = {}
+    traced, holders = Traced(graph.opset_imports[""]), _that_hold_sizes(graph)
     for node in graph:
         for value in node.outputs if names else ():
             _rename(value, names)
+        if node in holders:
+            traced.visit(node)
         operator, y = find(node), node.outputs[0]
         if operator is None or y.shape is None or any(sizes_of(v) is None for v in _read(node)):
             continue
         for axis, size in enumerate(sizes_of(y) or ()):
             if not _is_made_up(size):
                 continue
-            if operator.window or node.op_type == "Resize":
+            last = axis - len(y.shape)
+            if operator.window or (node.op_type == "Resize" and len(node.inputs) < 4):
                 same = _of_window(node, axis, made, str(size))
-            elif node.op_type == "Reshape":
-                same = _kept(node)
-            elif node.op_type == "Expand":
-                same = _expanded(node, axis - len(y.shape))
+            elif node.op_type in ASKED:
+                same = _asked(node, last, traced)
+            elif node.op_type == "Slice":
+                same = _beside(node, axis)
             else:
-                same = _broadcast(node, axis - len(y.shape)) if _meet(node, axis) else size
+                same = _broadcast(node, last) if _meet(node, axis) else size
             if same is not None and same != size:
-                names[str(size)] = str(same)
+                names[str(size)] = same
         for value in node.outputs if names else ():
             _rename(value, names)
 
 
-def _rename(value: ir.Value, names: dict[str, str]) -> None:
+def _that_hold_sizes(graph: ir.Graph) -> set[ir.Node]:
+    """The nodes that sizes come from which are made up so far."""
+    asking = [n for n in graph if n.op_type in ASKED and _has_made_up(n.outputs[0])]
+    values, holders = [v for node in asking for v in node.inputs], set[ir.Node]()
+    while values:
+        value = values.pop()
+        node = None if value is None else value.producer()
+        if node is None or node in holders:
+            continue
+        holders.add(node)
+        values.extend(() if node.op_type in ("Shape", "Size") else node.inputs)
+    return holders
+
+
+def _rename(value: ir.Value, names: dict[str, int | str]) -> None:
     sizes = sizes_of(value) or []
     if any(size in names for size in sizes):
         value.shape = ir.Shape([names.get(s, s) if isinstance(s, str) else s for s in sizes])
@@ -64,6 +87,10 @@ def _rename(value: ir.Value, names: dict[str, str]) -> None:
 
 def _read(node: ir.Node) -> list[ir.Value]:
     return [v for v in node.inputs if v is not None]
+
+
+def _has_made_up(value: ir.Value) -> bool:
+    return any(map(_is_made_up, sizes_of(value) or ()))
 
 
 def _is_made_up(size: Dimension) -> bool:
@@ -96,29 +123,30 @@ def _kept(node: ir.Node) -> Dimension:
     return unknown[0] if alone and counts[0] == counts[1] != 0 else None
 
 
-def _expanded(node: ir.Node, axis: int) -> Dimension:
-    """The size that Expand reads along an axis, counted from the last, where that is the one asked
-    for: of another name it may be 1.
-    """
-    x, target = _read(node)
-    read, asked = sizes_of(x) or [], _sizes_in(target)
-    known = asked is not None and min(len(read), len(asked)) >= -axis
-    return read[axis] if known and asked is not None and asked[axis] == read[axis] else None
+def _asked(node: ir.Node, axis: int, traced: Traced) -> Dimension:
+    """The size that a node is asked for along an axis, counted from the last."""
+    asked = traced.sizes(node.inputs[ASKED[node.op_type]])
+    if node.op_type == "Range":
+        first, step = (traced.sizes(node.inputs[k]) for k in (0, 2))
+        asked = asked if (first, step) == ([0], [1]) else None
+    size = asked[axis] if asked is not None and len(asked) >= -axis else None
+    if node.op_type == "Reshape":
+        return size if size not in (None, 0, -1) else _kept(node)
+    if node.op_type != "Expand" or size is None:
+        return size
+    read = (sizes_of(node.inputs[0]) or [])[axis:][:1] if node.inputs[0] is not None else []
+    met = {size, *read}
+    return max(met, key=lambda s: s != 1) if len(met - {1}) < 2 else None
 
 
-def _sizes_in(value: ir.Value) -> list[Dimension] | None:
-    """The sizes that a tensor of them holds, joined from numbers and the shapes of others."""
-    node = value.producer()
-    if value.const_value is not None:
-        return [int(n) for n in value.const_value.numpy().reshape(-1)]
-    if node is not None and node.op_type == "Concat":
-        parts = [None if v is None else _sizes_in(v) for v in node.inputs]
-        return None if None in parts else [n for part in parts for n in part or ()]
-    if node is None or node.op_type != "Shape" or node.inputs[0] is None:
+def _beside(node: ir.Node, axis: int) -> Dimension:
+    """The size along an axis that Slice does not cut."""
+    x, axes = node.inputs[0], node.inputs[3] if len(node.inputs) > 3 else None
+    sizes = None if x is None else sizes_of(x)
+    cut = None if axes is None else constant_ints(axes)
+    if sizes is None or cut is None or axis in {k % len(sizes) for k in cut}:
         return None
-    sizes = sizes_of(node.inputs[0])
-    start, end = node.attributes.get_int("start", 0), node.attributes.get("end")
-    return None if sizes is None else sizes[start : None if end is None else end.as_int()]
+    return sizes[axis]
 
 
 def _of_window(node: ir.Node, axis: int, made: dict[Hashable, str], name: str) -> Dimension:
