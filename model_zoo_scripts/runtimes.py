@@ -82,8 +82,10 @@ KNOWN = {
     ("OpenVINO 2026.4.1", "ddddocr_old_int8"): "its int8 rounds otherwise, its prediction of the "
     "original is off by 5e-3 too; in ONNX Runtime noise of 1e-4 on the input moves the prediction "
     "by 0.03 and the relevance by 0.33",
-    ("OpenVINO 2026.4.1", "integrated-gradients"): "it converts no Scan of this kind, in which "
-    "the steps run where a model mixes the samples of its batch",
+    ("OpenVINO 2026.4.1", "integrated-gradients"): "it converts no Scan in a Scan, in which the "
+    "points of a recurrent network are taken; `compile` says so",
+    ("tract 0.23.9", "integrated-gradients"): "a Scan in a Scan goes on from where it ended "
+    "in the step before: right with one point, wrong with two; `compile` says so",
     ("OpenCV 5.0.0", "integrated-gradients"): "it has no Scan",
     ("tract 0.23.9", "minilm_l6_fp32_legacy"): "it multiplies no sizes with names, as the model's "
     "own Flatten needs; compiled with `--shape` it runs",

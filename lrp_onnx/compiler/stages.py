@@ -41,6 +41,7 @@ from lrp_onnx.gradients.smooth_grad import smooth_grad
 from lrp_onnx.graph import annotations as notes
 from lrp_onnx.graph.limits import set_budget, set_short
 from lrp_onnx.graph.model_file import Source, check_original, load
+from lrp_onnx.graph.subgraphs import bodies_of
 from lrp_onnx.graph.unused import remove_unused
 from lrp_onnx.lowering.cast_like import cast_like_weights
 from lrp_onnx.lowering.fold import fold_constants
@@ -82,6 +83,12 @@ STAGES = (
 NOTHING_HALVED = (
     "precision float16 changes nothing: no product of the explanation has a stored float32 weight "
     "outside of loops."
+)
+
+LOOP_IN_LOOP = (
+    "the explanation holds a loop in a loop, since the network has one and its points are taken "
+    "one after the other. ONNX Runtime runs it. OpenVINO 2026.4 opens no such file and tract 0.23 "
+    "computes it wrong. Run it in ONNX Runtime; compiled with --runtime cpu, this is not said."
 )
 
 METHODS = {
@@ -292,7 +299,8 @@ def _compiled(prepared: Prepared, accounts: bool) -> Compiled:
         prepared.ends.restore(model, declares=not options.conditions)
     corrected = tuple(notes.corrections(model).values())
     told = (text for one in assignment.each for text in one.warnings)
-    whole = (NOTHING_HALVED,) if products == 0 else ()
+    whole = [NOTHING_HALVED] if products == 0 else []
+    whole += [LOOP_IN_LOOP] if portable and any(map(_loops_in_a_loop, model.graph)) else []
     warnings = tuple(dict.fromkeys((*corrected, *told, *whole)))
     weights = (v.const_value for v in model.graph.initializers.values())
     MADE.append(OF_NODE * len(model.graph) + sum(w.nbytes for w in weights if w is not None))
@@ -301,6 +309,13 @@ def _compiled(prepared: Prepared, accounts: bool) -> Compiled:
         with loaded.stage("check"):
             compiled.warnings += check_compiled(loaded.source, compiled)
     return compiled
+
+
+def _loops_in_a_loop(node: ir.Node) -> bool:
+    """Whether it is an emitted loop whose body holds another."""
+    emitted = notes.RULE in node.metadata_props and node.op_type == "Scan"
+    inner = (n for body in bodies_of(node) for n in body) if emitted else ()
+    return any(n.op_type in ("Scan", "Loop") for n in inner)
 
 
 def _audits(assignment: Assignment) -> dict[str, Audit]:

@@ -159,3 +159,12 @@ def test_batching_what_is_not_independent_would_show(monkeypatch: pytest.MonkeyP
         assert_close(
             run(compiled.model, {"x": X, "y_seed": seed_of(model)})["x_relevance"], expected
         )
+
+
+@pytest.mark.parametrize(("runtime", "said"), [("portable", True), ("cpu", False)])
+def test_a_loop_in_a_loop_is_told(runtime: str, said: bool) -> None:
+    body = "u = Unsqueeze(x, axes)\n h = LSTM<hidden_size=3>(u, wx, wh)\n y = Squeeze(h, axes)"
+    model = network(body, (5, 4), axes=[1], wx=(1, 12, 4), wh=(1, 12, 3))
+    options = {"class_axis": 1, "target": "all", "runtime": runtime, "steps": 4}
+    compiled = lrp_onnx.compile(model, method="integrated-gradients", **options)
+    assert any("loop in a loop" in text for text in compiled.warnings) == said

@@ -178,7 +178,7 @@ def network(
 ) -> onnx.ModelProto:
     """A model `x -> y` from ONNX text, nodes named for their outputs; a tuple is random weights.
 
-    Where the text reads `other`, that is a second input like x.
+    `other`, where the text reads it and no constant has the name, is a second input like x.
     """
     nodes = onnx.parser.parse_graph(f"g (float x) => (float y) {{ {body} }}").node
     for node in nodes:
@@ -188,7 +188,8 @@ def network(
         k: rng.standard_normal(v).astype(np.float32) if isinstance(v, tuple) else _literal(v)
         for k, v in constants.items()
     }
-    others = {"other": x} if any("other" in node.input for node in nodes) else {}
+    read = any("other" in node.input for node in nodes) and "other" not in drawn
+    others = {"other": x} if read else {}
     return model_of(nodes, drawn, {"x": x} | others, symbolic)
 
 

@@ -125,6 +125,8 @@ def _kept(node: ir.Node) -> Dimension:
 
 def _asked(node: ir.Node, axis: int, traced: Traced) -> Dimension:
     """The size that a node is asked for along an axis, counted from the last."""
+    if "axes" in node.attributes or "keep_aspect_ratio_policy" in node.attributes:
+        return None  # Resize is asked for some sizes, or for a bound
     asked = traced.sizes(node.inputs[ASKED[node.op_type]])
     if node.op_type == "Range":
         first, step = (traced.sizes(node.inputs[k]) for k in (0, 2))
