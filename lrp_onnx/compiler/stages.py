@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -225,23 +225,26 @@ def _older_objects_set_aside() -> Iterator[None]:
 
 
 @_older_objects_set_aside()
-def prepare(loaded: Loaded, options: CompileOptions, ranges: Ranges | None = None) -> Prepared:
+def prepare(
+    loaded: Loaded,
+    options: CompileOptions,
+    ranges: Ranges | None = None,
+    others: Sequence[CompileOptions] = (),
+) -> Prepared:
     """Normalize, canonize and assign.
 
     ranges: of inputs where they are known; rules whose parameters follow from them need none.
+    others: of further explanations of the same output in the same graph, whose relevances are named
+        `1.<input>_relevance` and so on.
     """
     with told(loaded.source):
-        return _prepared(loaded, options, ranges or {})
+        return _prepared(loaded, [options, *others], ranges or {})
 
 
-def _prepared(loaded: Loaded, options: CompileOptions, ranges: Ranges) -> Prepared:
-    fix_sizes(loaded.model, options.shape)
+def _prepared(loaded: Loaded, every: Sequence[CompileOptions], ranges: Ranges) -> Prepared:
+    fix_sizes(loaded.model, every[0].shape)
     ends = Ends(loaded.model)
-    options = with_class_numbers(options, loaded.model)
-    if method_of(options).path:
-        options = replace(options, baseline=read_baselines(loaded.model, options.baseline))
-    if options.reference is not None:
-        options = replace(options, reference=read_reference(loaded.model, options.reference))
+    options, *others = (_read(loaded.model, one) for one in every)
     with loaded.stage("normalize"):
         set_budget(loaded.model, options.budget or 1.0)
         prediction = normalize(loaded.model, options.opset)
@@ -252,8 +255,18 @@ def _prepared(loaded: Loaded, options: CompileOptions, ranges: Ranges) -> Prepar
         canonize(loaded.model)
     with loaded.stage("assign", lambda: assignment):
         of_input = input_ends(loaded.model, ranges)
-        assignment = assign_outputs(loaded.model, options, of_input)
+        assignment = assign_outputs(loaded.model, options, of_input, others)
     return Prepared(loaded, ends, assignment, prediction, activations)
+
+
+def _read(model: ir.Model, options: CompileOptions) -> CompileOptions:
+    """The options with the numbers of classes, and the arrays of files, that they name."""
+    options = with_class_numbers(options, model)
+    if method_of(options).path:
+        options = replace(options, baseline=read_baselines(model, options.baseline))
+    if options.reference is not None:
+        options = replace(options, reference=read_reference(model, options.reference))
+    return options
 
 
 @_older_objects_set_aside()

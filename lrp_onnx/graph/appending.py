@@ -55,7 +55,12 @@ def append_node(
 
 
 def graph_input(graph: ir.Graph, name: str, dtype: ir.DataType, shape: ir.Shape | None) -> ir.Value:
-    """Add an input to the graph; TargetError where another one has its name."""
+    """Add an input to the graph, unless another explanation in it has; TargetError where one of the
+    model has its name.
+    """
+    added = (v for v in graph.inputs if v.name == name and ADDED in v.meta)
+    if (value := next(added, None)) is not None:
+        return value
     if any(v.name == name for v in (*graph.inputs, *graph.outputs)):
         raise TargetError(
             f"input {name!r}: the model already has an input or output of that name. Rename it."

@@ -53,9 +53,13 @@ __all__ = ["assign", "assign_outputs"]
 
 
 def assign_outputs(
-    model: ir.Model, options: CompileOptions, implied: Mapping[str, Override] | None = None
+    model: ir.Model,
+    options: CompileOptions,
+    implied: Mapping[str, Override] | None = None,
+    others: Sequence[CompileOptions] = (),
 ) -> Assignment:
-    """What `assign` finds for the first output, with the `others` beside it.
+    """What `assign` finds for the first output, with the other outputs, or what it finds by other
+    options, beside it.
 
     Raises as `assign` does, TargetError for an output that is given twice, and CompositeError for a
     rule or parameter that no node takes on the way to any of them.
@@ -68,8 +72,9 @@ def assign_outputs(
     _check_used(options, assignments)
     if len(assignments) > 1:
         assignments = [replace(one, prefix=f"{one.output.name}_") for one in assignments]
-    first, *others = assignments
-    return replace(first, others=tuple(others))
+    for number, other in enumerate(others, 1):
+        assignments.append(replace(assign(model, other, implied), prefix=f"{number}."))
+    return replace(assignments[0], others=tuple(assignments[1:]))
 
 
 def _before_choice(name: str) -> Composite:

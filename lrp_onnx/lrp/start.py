@@ -9,7 +9,6 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.errors import TargetError
-from lrp_onnx.graph.annotations import ADDED
 from lrp_onnx.graph.appending import graph_input
 from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, known_rank
@@ -169,7 +168,5 @@ def _target_input(emit: Emit, graph: ir.Graph, y: ir.Value, axis: int) -> ir.Val
     assert y.shape is not None
     batch_axis = 0 if axis else None
     batch = y.shape[0] if batch_axis == 0 else 1
-    value = next((v for v in graph.inputs if v.name == "target" and ADDED in v.meta), None)
-    if value is None:  # else it is that of another output, too
-        value = graph_input(graph, "target", ir.DataType.INT64, ir.Shape([batch]))
+    value = graph_input(graph, "target", ir.DataType.INT64, ir.Shape([batch]))
     return emit.op("Reshape", value, emit.ints(-1, *[1] * (known_rank(y) - 1)))

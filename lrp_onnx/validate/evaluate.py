@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.fitting import check_of_use
 from lrp_onnx.compiler.input_range import Ranges
+from lrp_onnx.compiler.open_weights import OpenWeights
 from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
 from lrp_onnx.errors import CompositeError, InputError, LrpError
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.model_file import Source
 from lrp_onnx.options import CompileOptions
-from lrp_onnx.validate.candidate import Maps, Opened
+from lrp_onnx.validate.candidate import Maps, Opened, Redrawn
 from lrp_onnx.validate.evaluation import Clock, Evaluation, Float, Judged
 from lrp_onnx.validate.flipping import Ends
 from lrp_onnx.validate.map_statistics import complexity, rank_correlation
@@ -276,14 +277,15 @@ def _redrawn(
     stages = stages_of(len(layers_of(model)), question.redraw)
     numbers = range(min(MOST_REDRAWN, len(original.samples)))
     watch.begin("re-draw weights", len(stages) * len(explained))
-    for stage in stages:
-        other = redrawn(model, stage, question.seed)
-        for e in explained:
-            opened = Opened(e.candidate, question, original, other)
-            maps = opened.maps(numbers, check=False)
-            similar[e.name][stage] = _correlations(e.maps[: len(maps)], maps)
+    if not stages:
+        return similar
+    candidates = Redrawn([e.candidate for e in explained], question, original, OpenWeights)
+    for stage in reversed(stages):
+        maps = candidates.maps(redrawn(model, stage, question.seed), numbers)
+        for e, own in zip(explained, maps, strict=True):
+            similar[e.name][stage] = _correlations(e.maps[: len(own)], own)
             watch.tick()
-    return similar
+    return {name: dict(sorted(by_stage.items())) for name, by_stage in similar.items()}
 
 
 def _correlations(a: Maps, b: Maps) -> Float:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import onnx_ir as ir
+
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.fitting import AUTO, fitted
 from lrp_onnx.compiler.input_range import Ranges
@@ -15,10 +17,20 @@ from lrp_onnx.graph.model_file import Source
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.validate.replacement import Replacement
 
-__all__ = ["Candidate", "Compile", "Nobody", "Question", "Watch"]
+__all__ = ["Candidate", "Compile", "Nobody", "Question", "Redraw", "Watch"]
 
 Compile = Callable[..., Compiled]
 """From a model, options and the ranges of inputs to what is compiled; see `evaluate.compiled`."""
+
+
+class Redraw(Protocol):
+    """Explanations of a model for many weights, as `compiler/open_weights.py` makes them."""
+
+    def at(self, model: ir.Model) -> tuple[Compiled | None, dict[str, Array]]:
+        """The graph, None where it is the last one still, and its inputs that are the weights."""
+
+    def output(self, number: int, name: str) -> str:
+        """That with the relevance of an input by the explanation of that number."""
 
 
 @dataclass(frozen=True)

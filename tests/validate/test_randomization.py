@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -9,8 +11,13 @@ import pytest
 from models import network
 
 from lrp_onnx import digits
+from lrp_onnx.compiler.open_weights import OpenWeights
 from lrp_onnx.compiler.stages import load_original
-from lrp_onnx.validate.evaluate import evaluate
+from lrp_onnx.validate.candidate import Opened, Redrawn
+from lrp_onnx.validate.evaluate import compiled, evaluate
+from lrp_onnx.validate.evaluation import Clock
+from lrp_onnx.validate.original import Original
+from lrp_onnx.validate.question import Candidate, Question
 from lrp_onnx.validate.randomization import layers_of, redrawn, stages_of
 
 MODEL, IMAGES, _ = digits.load()
@@ -114,3 +121,41 @@ def _classes(x: np.ndarray) -> np.ndarray:
     from lrp_onnx import Explainer, compile
 
     return Explainer(compile(MODEL))(x).outputs["logits"].argmax(1)
+
+
+NORMED = """
+    h = Conv<pads=[1,1,1,1]>(x, v, q) n = BatchNormalization(h, s, b, m, d) a = Relu(n)
+    g = GlobalAveragePool(a) f = Flatten(g) z = Gemm(f, w, c) y = Softmax<axis=-1>(z)
+"""
+RECURRENT = """
+    t, h, e = LSTM<hidden_size=3>(x, w, r, b) s = Squeeze(t, one) p = Transpose<perm=[1,0,2]>(s)
+    y = ReduceSum<keepdims=0>(p, one)
+"""
+RNG = np.random.default_rng(0)
+WEIGHTS = {"v": (4, 2, 3, 3), "q": (4,), "s": (4,), "b": (4,), "m": (4,), "w": (4, 3), "c": (3,)}
+NETWORKS = {
+    "a folded norm and a centered layer": (
+        NORMED, (1, 2, 6, 6), {**WEIGHTS, "d": np.float32([1, 2, 3, 4])}
+    ),
+    "an LSTM": (
+        RECURRENT, (5, 1, 4), {"w": (1, 12, 4), "r": (1, 12, 3), "b": (1, 24), "one": np.int64([1])}
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_one_graph_explains_all_stages(name: str) -> None:
+    """The maps of weights that are drawn anew are those of a model that has these weights."""
+    text, shape, constants = NETWORKS[name]
+    model, x = network(text, shape, **constants), RNG.standard_normal(shape).astype(np.float32)
+    candidates = [Candidate("epsilon"), Candidate("zplus"), Candidate(method="input-x-gradient")]
+    question = Question(model, [{"x": x}], candidates=candidates)
+    original = Original(question, Clock(), compiled)
+    original.clock.compiled = 0
+    every, loaded = Redrawn(candidates, question, original, OpenWeights), load_original(model).model
+    for stage in reversed(stages_of(len(layers_of(loaded)))):
+        other = redrawn(loaded, stage, 0)
+        for candidate, maps in zip(candidates, every.maps(other.clone(), [0]), strict=True):
+            alone = Opened(candidate, replace(question, source=other), original).maps()
+            assert np.allclose(maps[0]["x"], alone[0]["x"], atol=1e-5 * abs(alone[0]["x"]).max())
+    assert original.clock.compiled - 3 * len(stages_of(len(layers_of(loaded)))) == 1
