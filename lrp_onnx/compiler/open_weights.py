@@ -14,7 +14,6 @@ from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.input_range import Ranges
 from lrp_onnx.compiler.stages import Loaded, Prepared, compile_prepared, load_original, prepare
 from lrp_onnx.frontend.prediction import Prediction
-from lrp_onnx.graph.annotations import RELEVANCE
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.model_file import Source
 from lrp_onnx.graph.subgraphs import graphs_of, nodes_of
@@ -37,11 +36,6 @@ class OpenWeights:
         self.trained = _constants(self._prepared(load_original(source).model))
         self.names: list[str] = []
         self.structure: object = None
-
-    @staticmethod
-    def output(number: int, name: str) -> str:
-        """That with the relevance of an input by the explanation of that number."""
-        return f"{f'{number}.' if number else ''}{name}{RELEVANCE}"
 
     def at(self, model: ir.Model) -> tuple[Compiled | None, dict[str, Array]]:
         """The inputs that stand for the weights of the model, a copy of the source's; and the graph

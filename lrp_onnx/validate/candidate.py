@@ -1,25 +1,28 @@
-"""One explanation that is compared: a composite or a method, compiled and run on the samples.
+"""The explanations that are compared: composites and methods, all compiled into one graph and run
+on the samples.
 
 Where a class is explained it is compiled with target `input`, so that the maps of other classes
-need no other model.  Weights that are drawn anew need none either: all explanations are compiled
-into one graph, whose inputs are the constants that depend on these weights.
+need no other graph.  Weights that are drawn anew need one more, whose inputs are the constants that
+depend on these weights.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.errors import CheckError
+from lrp_onnx.graph.annotations import RELEVANCE, each_output, stamp_of
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.session import Runtime, runtime_form
 from lrp_onnx.options import CompileOptions
-from lrp_onnx.run.explainer import Explainer
 from lrp_onnx.validate.original import Original
 from lrp_onnx.validate.question import Candidate, Question, Redraw
 from lrp_onnx.validate.units import spatial_axes
@@ -31,43 +34,40 @@ Maps = list[dict[str, Array]]
 
 
 class Opened:
-    """A candidate's compiled model in a session. Raises LrpError as a compilation does."""
+    """Candidates in one graph, in a session. Raises LrpError as a compilation does."""
 
-    def __init__(self, candidate: Candidate, question: Question, original: Original) -> None:
-        self.candidate, self.original = candidate, original
-        began = time.perf_counter()
-        own = _options(candidate, question, original)
-        compiled = original.compiled(question.source, own, question.ranges)
-        self.explainer = Explainer(compiled)
+    def __init__(
+        self, candidates: Sequence[Candidate], question: Question, original: Original
+    ) -> None:
+        first, *others = (_options(c, question, original) for c in candidates)
+        self.candidates = candidates
+        with _compiling(original, 1):
+            compiled = original.compiled(question.source, first, question.ranges, others=others)
+            self.session = _Session(compiled, original)
         self.warnings = compiled.warnings
-        original.clock.compiled += 1
-        original.clock.compiled_seconds += time.perf_counter() - began
 
     @property
-    def name(self) -> str:
-        """With the composite that the default stands for."""
-        if self.candidate.method == "lrp" and self.candidate.composite is None:
-            return self.explainer.metadata["composite"]
-        return self.candidate.name
+    def names(self) -> list[str]:
+        """Of the candidates, with the composite that the default stands for."""
+        return [
+            said["composite"] if c.method == "lrp" and c.composite is None else c.name
+            for c, said in zip(self.candidates, self.session.each, strict=True)
+        ]
 
-    def maps(self, classes: NDArray[np.int64] | None = None) -> Maps:
-        """The maps of the samples, of their own classes or of others. Raises CheckError where
-        relevance is not finite.
+    def maps(self, classes: NDArray[np.int64] | None = None) -> list[Maps]:
+        """Of each candidate the maps of the samples, of their own classes or of others. Raises
+        CheckError where relevance is not finite.
         """
-        original = self.original
-        own = original.classes if classes is None else classes
-
-        def call(feeds: dict[str, Array], which: Array) -> dict[str, Array]:
-            return dict(self.explainer(feeds, _target(original, own, which)).relevance)
-
-        maps = _maps(original, range(len(original.samples)), call)
-        for k, own_maps in enumerate(maps):
-            if not all(np.isfinite(r).all() for r in own_maps.values()):
-                raise CheckError(
-                    f"{self.name}: the relevance of sample {k} is not finite. lrp-onnx verify with "
-                    "the same options shows where."
-                )
-        return maps
+        samples = range(len(self.session.original.samples))
+        every = self.session.maps(samples, classes)
+        for name, maps in zip(self.names, every, strict=True):
+            for k, of_sample in enumerate(maps):
+                if not all(np.isfinite(r).all() for r in of_sample.values()):
+                    raise CheckError(
+                        f"{name}: the relevance of sample {k} is not finite. lrp-onnx verify with "
+                        "the same options shows where."
+                    )
+        return every
 
 
 class Redrawn:
@@ -83,35 +83,73 @@ class Redrawn:
         original: Original,
         open_weights: Callable[..., Redraw],
     ) -> None:
-        self.original, self.each = original, range(len(candidates))
-        began = time.perf_counter()
+        self.original = original
         options = [_options(candidate, question, original) for candidate in candidates]
-        self.opened = open_weights(question.source, options, question.ranges)
-        original.clock.compiled_seconds += time.perf_counter() - began
+        with _compiling(original, 0):
+            self.opened = open_weights(question.source, options, question.ranges)
 
     def maps(self, model: ir.Model, numbers: Sequence[int]) -> list[Maps]:
         """Of each candidate the maps of the samples of these numbers, under the model's weights;
         the first is the model of which most is drawn anew.
         """
-        original, began = self.original, time.perf_counter()
-        compiled, weights = self.opened.at(model)
-        if compiled is not None:
-            original.clock.compiled += 1
-            with runtime_form(compiled.graph) as form:
-                self.runtime = Runtime(form)
-        original.clock.compiled_seconds += time.perf_counter() - began
-        names = [{n: self.opened.output(k, n) for n in original.names} for k in self.each]
-        outputs = [output for own in names for output in own.values()]
+        with _compiling(self.original, 0):
+            compiled, weights = self.opened.at(model)
+            if compiled is not None:
+                self.original.clock.compiled += 1
+                self.session = _Session(compiled, self.original)
+        return self.session.maps(numbers, weights=weights)
+
+
+class _Session:
+    """The session of a graph of explanations."""
+
+    def __init__(self, compiled: Compiled, original: Original) -> None:
+        self.original = original
+        with ExitStack() as stack:
+            self.runtime = Runtime(stack.enter_context(runtime_form(compiled.graph)))
+            self._files = stack.pop_all()  # a runtime may map a large model's file until the end
+        self.each = each_output(stamp_of(self.runtime.metadata))
+        self.outputs = [
+            {name: f"{said['prefix']}{name}{RELEVANCE}" for name in original.names}
+            for said in self.each
+        ]
+
+    def maps(
+        self,
+        numbers: Sequence[int],
+        classes: NDArray[np.int64] | None = None,
+        weights: Mapping[str, Array] | None = None,
+    ) -> list[Maps]:
+        """Of each explanation those of the samples of these numbers; of other classes than their
+        own if there are some.
+        """
+        original, clock = self.original, self.original.clock
+        wanted = [output for own in self.outputs for output in own.values()]
+        own = original.classes if classes is None else classes
 
         def call(feeds: dict[str, Array], which: Array) -> dict[str, Array]:
-            target = _target(original, original.classes, [numbers[k] for k in which])
-            given = {**weights, **feeds}
-            added = [w for w in self.runtime.inputs if w.name not in given]
-            given |= {w.name: np.asarray(target, w.dtype) for w in added}
-            return self.runtime.run(given, outputs)
+            began = time.perf_counter()
+            target = _target(original, own, [numbers[k] for k in which])
+            values = {**(weights or {}), **feeds}
+            added = [w for w in self.runtime.inputs if w.name not in values]
+            values |= {w.name: np.asarray(target, w.dtype) for w in added}
+            relevance = self.runtime.run(values, wanted)
+            clock.explained += len(self.each) * len(set(which.tolist()))
+            clock.explained_seconds += time.perf_counter() - began
+            return relevance
 
-        maps = _maps(original, numbers, call)
-        return [[{n: m[output] for n, output in own.items()} for m in maps] for own in names]
+        runs = original.batches.run(call, [original.samples[k] for k in numbers])
+        maps = [{n: _summed(r, original.batches.apart) for n, r in run.items()} for run in runs]
+        return [[{n: m[output] for n, output in of.items()} for m in maps] for of in self.outputs]
+
+
+@contextmanager
+def _compiling(original: Original, count: int) -> Iterator[None]:
+    """A block that compiles so many graphs, timed."""
+    began = time.perf_counter()
+    yield
+    original.clock.compiled += count
+    original.clock.compiled_seconds += time.perf_counter() - began
 
 
 def _options(candidate: Candidate, question: Question, original: Original) -> CompileOptions:
@@ -120,32 +158,12 @@ def _options(candidate: Candidate, question: Question, original: Original) -> Co
 
 
 def _target(
-    original: Original, classes: NDArray[np.int64] | None, numbers: Sequence[int] | Array
+    original: Original, classes: NDArray[np.int64] | None, numbers: Sequence[int]
 ) -> Array | None:
     """What of the samples of these numbers is explained: classes, or other embeddings."""
     if original.compared:
         return original.embeddings(numbers)
-    return None if classes is None else classes[np.asarray(numbers)]
-
-
-def _maps(
-    original: Original,
-    numbers: Sequence[int],
-    call: Callable[[dict[str, Array], Array], dict[str, Array]],
-) -> Maps:
-    """Of every sample of these numbers what the call gives, summed over channels, timed."""
-    clock = original.clock
-
-    def timed(feeds: dict[str, Array], which: Array) -> dict[str, Array]:
-        began = time.perf_counter()
-        relevance = call(feeds, which)
-        clock.explained += len(set(which.tolist()))
-        clock.explained_seconds += time.perf_counter() - began
-        return relevance
-
-    samples = [original.samples[k] for k in numbers]
-    runs = original.batches.run(timed, samples)
-    return [{n: _summed(r, original.batches.apart) for n, r in run.items()} for run in runs]
+    return None if classes is None else classes[numbers]
 
 
 def _summed(relevance: Array, batched: bool) -> Array:

@@ -128,13 +128,17 @@ def tuned_and_evaluated(
 
 
 def compiled(
-    source: Source, options: CompileOptions, ranges: Ranges | None = None, at_output: bool = False
+    source: Source,
+    options: CompileOptions,
+    ranges: Ranges | None = None,
+    at_output: bool = False,
+    others: Sequence[CompileOptions] = (),
 ) -> Compiled:
-    """Every stage for one explanation.
+    """Every stage, for one explanation or with others in the same graph.
 
     at_output: with the relevance of the explained output, which is what relevance starts with.
     """
-    prepared = prepare(load_original(source), options, ranges)
+    prepared = prepare(load_original(source), options, ranges, others)
     names = [str(prepared.assignment.output.name)] if at_output else []
     return compile_prepared(prepared.with_relevance_at(names))
 
@@ -231,26 +235,42 @@ def _explained(
     asked = question.candidates
     wanted = _usual(question, original) if asked is None else asked
     check_of_use(question.options, [candidate.options(question.options) for candidate in wanted])
-    explained: dict[str, _Explained] = {}
-    warnings: dict[str, None] = {}
     watch.begin("explain", len(wanted))
+    opened, warnings = _opened(wanted, question, original)
+    explained: dict[str, _Explained] = {}
+    for some in opened:
+        maps = some.maps()
+        others = [None] * len(maps) if classes is None else some.maps(classes)
+        for candidate, name, own, other in zip(
+            some.candidates, some.names, maps, others, strict=True
+        ):
+            if name not in explained:
+                correlations = None if other is None else _correlations(own, other)
+                explained[name] = _Explained(candidate, name, own, correlations)
+            elif candidate == Candidate():
+                explained[name].candidate = candidate
+            watch.tick()
+    return list(explained.values()), warnings
+
+
+def _opened(
+    wanted: Sequence[Candidate], question: Question, original: Original
+) -> tuple[list[Opened], list[str]]:
+    """The candidates in one graph; where that fails each by itself, and what to warn of."""
+    try:
+        every = Opened(wanted, question, original)
+        return [every], list(every.warnings)
+    except LrpError:
+        opened, warnings = [], dict[str, None]()
     for candidate in wanted:
         try:
-            model = Opened(candidate, question, original)
-            if model.name not in explained:
-                maps = model.maps()
-                other = None if classes is None else model.maps(classes=classes)
-                correlations = None if other is None else _correlations(maps, other)
-                explained[model.name] = _Explained(candidate, model.name, maps, correlations)
-                warnings.update(dict.fromkeys(model.warnings))
-            elif candidate == Candidate():
-                explained[model.name].candidate = candidate
+            opened.append(Opened([candidate], question, original))
+            warnings.update(dict.fromkeys(opened[-1].warnings))
         except LrpError as error:
-            if asked is not None or candidate == Candidate():
+            if question.candidates is not None or candidate == Candidate():
                 raise
             warnings[f"{candidate.name} is left out: {error}"] = None
-        watch.tick()
-    return list(explained.values()), list(warnings)
+    return opened, list(warnings)
 
 
 def _usual(question: Question, original: Original) -> list[Candidate]:

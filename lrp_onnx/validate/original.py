@@ -106,7 +106,7 @@ class Original:
         """The same for as many rows as are run together."""
         feeds = {**self.samples[number], **{n: x[0] for n, x in changed.items()}}
         rows = np.arange(len(next(iter(changed.values()))))
-        filled = np.pad(rows, (0, max(0, self.batches.fixed - len(rows))), "edge")
+        filled = np.minimum(np.arange(max(self.batches.fixed, len(rows))), len(rows) - 1)
         if len(filled) > 1:
             feeds = {n: np.repeat(x, len(filled), 0) for n, x in feeds.items()}
             feeds |= {n: x[filled, 0] for n, x in changed.items()}

@@ -29,9 +29,6 @@ class Redraw(Protocol):
     def at(self, model: ir.Model) -> tuple[Compiled | None, dict[str, Array]]:
         """The graph, None where it is the last one still, and its inputs that are the weights."""
 
-    def output(self, number: int, name: str) -> str:
-        """That with the relevance of an input by the explanation of that number."""
-
 
 @dataclass(frozen=True)
 class Candidate:

@@ -148,8 +148,8 @@ def _search(
             if graded not in tried:
                 file = folder / f"{len(tried)}.toml"
                 file.write_text(graded.toml("tried"), encoding="utf-8")
-                opened = Opened(Candidate(str(file)), question, original)
-                flipped = flipping.curves(original.scores, opened.maps(), watch.tick)
+                [maps] = Opened([Candidate(str(file))], question, original).maps()
+                flipped = flipping.curves(original.scores, maps, watch.tick)
                 tried[graded] = np.array([f.srg for f in flipped])
             return float(tried[graded].mean())
 

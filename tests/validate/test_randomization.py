@@ -156,6 +156,6 @@ def test_one_graph_explains_all_stages(name: str) -> None:
     for stage in reversed(stages_of(len(layers_of(loaded)))):
         other = redrawn(loaded, stage, 0)
         for candidate, maps in zip(candidates, every.maps(other.clone(), [0]), strict=True):
-            alone = Opened(candidate, replace(question, source=other), original).maps()
+            [alone] = Opened([candidate], replace(question, source=other), original).maps()
             assert np.allclose(maps[0]["x"], alone[0]["x"], atol=1e-5 * abs(alone[0]["x"]).max())
     assert original.clock.compiled - 3 * len(stages_of(len(layers_of(loaded)))) == 1
