@@ -21,10 +21,10 @@ import onnx_ir as ir
 
 from lrp_onnx.analysis.axis_roles import CHANNEL, PLACE, role_of, splits_features
 from lrp_onnx.analysis.head import Head
+from lrp_onnx.analysis.origins import Kind, Origin
 from lrp_onnx.analysis.probability import of_sigmoid, of_softmax
 from lrp_onnx.analysis.quantities import Quantities
 from lrp_onnx.analysis.sample_axis import counts_samples
-from lrp_onnx.analysis.sources import Kind, Source
 from lrp_onnx.graph.arrays import Dimension
 from lrp_onnx.graph.shapes import sizes_of
 from lrp_onnx.ops.registry import find
@@ -48,7 +48,7 @@ class Heads:
 
     @cached_property
     def quantities(self) -> Quantities:
-        """The sources of numbers, found once."""
+        """The origins of numbers, found once."""
         return Quantities(self.graph)
 
     @cached_property
@@ -85,35 +85,35 @@ class Heads:
         return not (few and self.quantities.suppressed)
 
     def _mixed(self, y: ir.Value) -> Head | None:
-        for axis, sources in self._axes(y):
-            kinds = [source.kind for source in sources]
+        for axis, origins in self._axes(y):
+            kinds = [origin.kind for origin in origins]
             if Kind.SCORE in kinds and Kind.NUMBER in kinds:
                 first = kinds.index(Kind.SCORE)
                 others = (k for k in range(first, len(kinds)) if kinds[k] is not Kind.SCORE)
                 run = first, next(others, len(kinds))
                 labeled = run[1] - run[0] == 1 and Kind.NOTHING in kinds
-                head = self._with_objectness(y, axis, sources, run)
+                head = self._with_objectness(y, axis, origins, run)
                 return replace(head, labeled=labeled)
         return None
 
-    def _axes(self, y: ir.Value) -> Iterator[tuple[int, list[Source]]]:
-        """The axes along which quantities may differ, with their sources."""
+    def _axes(self, y: ir.Value) -> Iterator[tuple[int, list[Origin]]]:
+        """The axes along which quantities may differ, with their origins."""
         for axis in range(1, len(y.shape or ())):
-            if (sources := self.quantities.along(y, axis)) is not None and len(sources) > 1:
-                yield axis, sources
+            if (origins := self.quantities.along(y, axis)) is not None and len(origins) > 1:
+                yield axis, origins
 
     def _with_objectness(
-        self, y: ir.Value, axis: int, sources: list[Source], run: tuple[int, int]
+        self, y: ir.Value, axis: int, origins: list[Origin], run: tuple[int, int]
     ) -> Head:
         first, stop = run
         objectness = None
-        if first == BOX and stop > first + 1 and _has_objectness(sources, first):
+        if first == BOX and stop > first + 1 and _has_objectness(origins, first):
             # of one class alone the objectness is the score: its own column is often not trained
             several = stop > first + 2
             objectness = first if several else None
             run = (first + 1, stop) if several else (first, first + 1)
         many = run[1] - run[0] > 1
-        compared = many and any(map(_excludes, sources[run[0]].tensors))
+        compared = many and any(map(_excludes, origins[run[0]].tensors))
         return Head("mixed", self._batch(y), axis, run, objectness, compared)
 
     def _paired(self, y: ir.Value) -> Head | None:
@@ -150,9 +150,9 @@ class Heads:
 
     def _scores(self, y: ir.Value, boxes: ir.Value, axis: int) -> Head:
         own = axis if len(y.shape or ()) == len(boxes.shape or ()) else None
-        source = self.quantities.of(y)
-        raw = source.kind is not Kind.SCORE
-        compared = own is not None and (raw or any(map(_excludes, source.tensors)))
+        origin = self.quantities.of(y)
+        raw = origin.kind is not Kind.SCORE
+        compared = own is not None and (raw or any(map(_excludes, origin.tensors)))
         compared = compared and _size_along(y, boxes, axis) != 1
         return Head(
             "scores",
@@ -167,11 +167,11 @@ class Heads:
         """Four numbers and, from elsewhere, others behind them at each of many places."""
         if len(y.shape or ()) != 3 or not self.of_pictures:
             return None
-        for axis, sources in self._axes(y):
-            front, rest = _tensors(sources[:BOX]), _tensors(sources[BOX:])
-            if len(sources) > BOX and not front & rest:
-                raw = any(source.kind is Kind.NUMBER for source in sources[BOX:])
-                run = BOX, len(sources)
+        for axis, origins in self._axes(y):
+            front, rest = _tensors(origins[:BOX]), _tensors(origins[BOX:])
+            if len(origins) > BOX and not front & rest:
+                raw = any(origin.kind is Kind.NUMBER for origin in origins[BOX:])
+                run = BOX, len(origins)
                 compared = raw and run[1] - run[0] > 1
                 return Head("mixed", self._batch(y), axis, run, compared=compared)
         return None
@@ -199,14 +199,14 @@ class Heads:
         return Head("coordinates", True, 2) if splits_features(y, 2) else None
 
 
-def _has_objectness(sources: list[Source], first: int) -> bool:
+def _has_objectness(origins: list[Origin], first: int) -> bool:
     """Whether the first of the scores is none of a class: another tensor, or one with all other
     scores that the boxes are decoded from, too (YOLO with anchors).
     """
-    own, next_ = sources[first].tensors, sources[first + 1].tensors
+    own, next_ = origins[first].tensors, origins[first + 1].tensors
     if not own & next_:
         return True
-    return bool(_decoded_from(_tensors(sources[:first])) & own)
+    return bool(_decoded_from(_tensors(origins[:first])) & own)
 
 
 def _decoded_from(tensors: frozenset[ir.Value]) -> set[ir.Value]:
@@ -229,8 +229,8 @@ def _excludes(value: ir.Value) -> bool:
     return of_softmax(value) is not None and of_sigmoid(value) is None
 
 
-def _tensors(sources: Sequence[Source]) -> frozenset[ir.Value]:
-    return frozenset().union(*(source.tensors for source in sources))
+def _tensors(origins: Sequence[Origin]) -> frozenset[ir.Value]:
+    return frozenset().union(*(origin.tensors for origin in origins))
 
 
 def _box_axes(value: ir.Value) -> list[int]:

@@ -1,7 +1,7 @@
 """What the numbers along an axis of a tensor are: scores, other numbers, or nothing of the input's.
 
 Followed back from the tensor through everything that only moves, chooses or joins elements, each
-index along the axis has a source: the tensor that computes it.  A score is a probability (a softmax
+index along the axis has a origin: the tensor that computes it.  A score is a probability (a softmax
 or sigmoid), a product of such, what keeps their order, or what a NonMaxSuppression takes for one.
 Labels, counts and constants are nothing of the input's: no relevance comes from there.
 """
@@ -11,7 +11,16 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.analysis.moved_sources import FOLLOW
+from lrp_onnx.analysis.followed_origins import FOLLOW
+from lrp_onnx.analysis.origins import (
+    MOST_ORIGINS,
+    Kind,
+    Origin,
+    Origins,
+    UnknownSize,
+    depends,
+    size_along,
+)
 from lrp_onnx.analysis.probability import (
     complement,
     of_log_softmax,
@@ -19,24 +28,15 @@ from lrp_onnx.analysis.probability import (
     of_softmax,
     same_value,
 )
-from lrp_onnx.analysis.sources import (
-    MOST_SOURCES,
-    Kind,
-    Source,
-    Sources,
-    UnknownSize,
-    depends,
-    size_along,
-)
 
 __all__ = ["Quantities"]
 
 
 class Quantities:
-    """The sources of tensors of a graph."""
+    """The origins of tensors of a graph."""
 
     def __init__(self, graph: ir.Graph) -> None:
-        self._known: dict[tuple[ir.Value, tuple[int, ...]], Sources] = {}
+        self._known: dict[tuple[ir.Value, tuple[int, ...]], Origins] = {}
         self._kinds: dict[ir.Value, Kind] = {}
         self.suppressed = [n for n in graph if n.op_type == "NonMaxSuppression"]
         for node in self.suppressed:
@@ -45,29 +45,29 @@ class Quantities:
                     self._kinds.update(dict.fromkeys((value, *self.of(value).tensors), kind))
         self._known.clear()
 
-    def along(self, value: ir.Value, axis: int) -> list[Source] | None:
-        """The source at each index along an axis; None if its size is not known."""
+    def along(self, value: ir.Value, axis: int) -> list[Origin] | None:
+        """The origin at each index along an axis; None if its size is not known."""
         try:
             return list(self.within(value, (axis,)))
         except UnknownSize:
             return None
 
-    def of(self, value: ir.Value) -> Source:
-        """The source of all of it; itself where it cannot be followed."""
+    def of(self, value: ir.Value) -> Origin:
+        """The origin of all of it; itself where it cannot be followed."""
         try:
-            source: Source = self.within(value, ()).item()
+            origin: Origin = self.within(value, ()).item()
         except UnknownSize:
-            source = self._computed(value)
-        return source
+            origin = self._computed(value)
+        return origin
 
-    def within(self, value: ir.Value, axes: tuple[int, ...]) -> Sources:
-        """The source at each index along the axes, merged over the others. Raises UnknownSize."""
+    def within(self, value: ir.Value, axes: tuple[int, ...]) -> Origins:
+        """The origin at each index along the axes, merged over the others. Raises UnknownSize."""
         key = value, axes
         if key not in self._known:
             self._known[key] = self._followed(value, axes)
         return self._known[key]
 
-    def _followed(self, value: ir.Value, axes: tuple[int, ...]) -> Sources:
+    def _followed(self, value: ir.Value, axes: tuple[int, ...]) -> Origins:
         node = value.producer()
         if node is None or value in self._kinds or (node.domain and node.op_type != "ExplainedBy"):
             return self.everywhere(value, axes, self._computed(value))
@@ -77,17 +77,17 @@ class Quantities:
         followed = None if follow is None else follow(self, node, value, axes)
         return self.everywhere(value, axes, self._computed(value)) if followed is None else followed
 
-    def everywhere(self, value: ir.Value, axes: tuple[int, ...], source: Source) -> Sources:
-        """The same source at each index along the axes. Raises UnknownSize."""
+    def everywhere(self, value: ir.Value, axes: tuple[int, ...], origin: Origin) -> Origins:
+        """The same origin at each index along the axes. Raises UnknownSize."""
         sizes = [size_along(value, axis) for axis in axes]
-        if 0 in sizes or np.prod(sizes, dtype=float) > MOST_SOURCES:
+        if 0 in sizes or np.prod(sizes, dtype=float) > MOST_ORIGINS:
             raise UnknownSize
-        return np.full(sizes, source, object)
+        return np.full(sizes, origin, object)
 
-    def _computed(self, value: ir.Value) -> Source:
-        """The source that a tensor is itself."""
+    def _computed(self, value: ir.Value) -> Origin:
+        """The origin that a tensor is itself."""
         if value in self._kinds:
-            return Source(self._kinds[value], frozenset({value}))
+            return Origin(self._kinds[value], frozenset({value}))
         kind = Kind.NUMBER
         if not depends(value):
             kind = Kind.NOTHING
@@ -95,4 +95,4 @@ class Quantities:
             kind = Kind.SCORE
         elif (other := complement(value)) is not None:
             kind = self.of(other).kind
-        return Source(kind, frozenset({value}))
+        return Origin(kind, frozenset({value}))

@@ -23,7 +23,7 @@ from lrp_onnx.errors import CheckError, InputError, ModelError
 from lrp_onnx.graph.annotations import EXPLAINED, METHOD, RELEVANCE
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.limits import OverBudget, limit_of_run
-from lrp_onnx.graph.model_file import Source
+from lrp_onnx.graph.model_file import ModelSource
 from lrp_onnx.graph.session import runtime_form
 from lrp_onnx.graph.small_model import in_small
 from lrp_onnx.lrp.methods import METHODS
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 
-def check_compiled(source: Source, compiled: Compiled) -> tuple[str, ...]:
+def check_compiled(source: ModelSource, compiled: Compiled) -> tuple[str, ...]:
     """Check a compiled graph and compare its forward with the original's; returns warnings.
 
     Raises CheckError naming the output and the difference.
@@ -148,7 +148,7 @@ def _odd(value: ir.Value) -> set[str]:
 
 
 def judged_on_random(
-    source: Source, graph: ir.Model, seed: int = 0, batch: int | None = None
+    source: ModelSource, graph: ir.Model, seed: int = 0, batch: int | None = None
 ) -> tuple[dict[str, Array], dict[str, Array]] | str:
     """Random input that the original accepts, and its outputs; or why there is none.
 

@@ -15,7 +15,7 @@ from lrp_onnx.graph.annotations import CONDITION, OTHER, each_output, stamp_of
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.limits import Budget, limit_of_run
 from lrp_onnx.graph.map_outputs import numbers_of
-from lrp_onnx.graph.model_file import Source
+from lrp_onnx.graph.model_file import ModelSource
 from lrp_onnx.graph.session import runtime_form
 from lrp_onnx.lowering.half_precision import round_halves
 
@@ -41,7 +41,7 @@ Differences = dict[str, tuple[float, float]]
 
 
 def forward_differences(
-    source: Source, model: ir.Model, feeds: Mapping[str, Array], expected: Mapping[str, Array]
+    source: ModelSource, model: ir.Model, feeds: Mapping[str, Array], expected: Mapping[str, Array]
 ) -> Differences:
     """Run the compiled graph's forward alone and compare each output with the original's.
 
@@ -68,7 +68,7 @@ def forward_differences(
 
 
 def own_differences(
-    source: Source,
+    source: ModelSource,
     feeds: Mapping[str, Array],
     expected: Mapping[str, Array],
     budget: Budget | None = None,

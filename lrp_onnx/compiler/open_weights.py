@@ -15,7 +15,7 @@ from lrp_onnx.compiler.input_range import Ranges
 from lrp_onnx.compiler.stages import Loaded, Prepared, compile_prepared, load_original, prepare
 from lrp_onnx.frontend.prediction import Prediction
 from lrp_onnx.graph.arrays import Array
-from lrp_onnx.graph.model_file import Source
+from lrp_onnx.graph.model_file import ModelSource
 from lrp_onnx.graph.subgraphs import graphs_of, nodes_of
 from lrp_onnx.options import CompileOptions
 
@@ -29,7 +29,10 @@ class OpenWeights:
     """
 
     def __init__(
-        self, source: Source, explanations: Sequence[CompileOptions], ranges: Ranges | None = None
+        self,
+        source: ModelSource,
+        explanations: Sequence[CompileOptions],
+        ranges: Ranges | None = None,
     ) -> None:
         self.source, self.ranges = source, ranges
         self.explanations = [replace(one, check=False, fold="never") for one in explanations]

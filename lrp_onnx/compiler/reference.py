@@ -24,7 +24,7 @@ from lrp_onnx.compiler.judge import judge
 from lrp_onnx.data.preprocess import Preprocess
 from lrp_onnx.data.second_input import read_second_input
 from lrp_onnx.errors import InputError, TargetError
-from lrp_onnx.graph.model_file import Source
+from lrp_onnx.graph.model_file import ModelSource
 from lrp_onnx.graph.session import runtime_form
 from lrp_onnx.lrp.assignment import Assignment
 
@@ -40,7 +40,7 @@ class Reference:
     value: float | None = None
     feeds: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
-    def of(self, source: Source, output: ir.Value) -> NDArray[Any]:
+    def of(self, source: ModelSource, output: ir.Value) -> NDArray[Any]:
         """y_ref, shaped like one sample of the output or a number."""
         if self.value is not None:
             return np.array(self.value)
@@ -91,7 +91,7 @@ def _number(asked: object) -> float | None:
     return None
 
 
-def reference_outputs(source: Source, assignment: Assignment) -> dict[str, NDArray[Any]]:
+def reference_outputs(source: ModelSource, assignment: Assignment) -> dict[str, NDArray[Any]]:
     """y_ref of each explained output; nothing without a reference.
 
     Raises TargetError where an output is no regression, or relevance does not start at its value.

@@ -40,7 +40,7 @@ from lrp_onnx.gradients.integrated_gradients import integrated_gradients
 from lrp_onnx.gradients.smooth_grad import smooth_grad
 from lrp_onnx.graph import annotations as notes
 from lrp_onnx.graph.limits import set_budget, set_short
-from lrp_onnx.graph.model_file import Source, check_original, load
+from lrp_onnx.graph.model_file import ModelSource, check_original, load
 from lrp_onnx.graph.subgraphs import bodies_of
 from lrp_onnx.graph.unused import remove_unused
 from lrp_onnx.lowering.cast_like import cast_like_weights
@@ -106,7 +106,7 @@ their rules say and why, else None.
 
 
 @takes_options(CompileOptions)
-def compile(source: Source, options: CompileOptions) -> Compiled:
+def compile(source: ModelSource, options: CompileOptions) -> Compiled:
     """Compile an ONNX model into one that also computes its relevance.
 
     source: a path, bytes, an onnx.ModelProto or an onnx_ir.Model.
@@ -130,7 +130,7 @@ def compile(source: Source, options: CompileOptions) -> Compiled:
 
 
 def run_stages(
-    source: Source, options: CompileOptions, observe: Observer | None = None
+    source: ModelSource, options: CompileOptions, observe: Observer | None = None
 ) -> Compiled:
     """Run every stage; `observe` sees the model after each."""
     method_of(options)  # what it cannot take is said before the model is read
@@ -141,7 +141,7 @@ def run_stages(
 class Loaded:
     """A model as its file has it. `prepare` changes it."""
 
-    source: Source
+    source: ModelSource
     model: ir.Model
     observe: Observer | None = None
 
@@ -177,14 +177,14 @@ def _with_relevance_at(assignment: Assignment, names: Iterable[str]) -> Assignme
     return replace(assignment, options=replace(options, relevance_at=every))
 
 
-def load_original(source: Source, observe: Observer | None = None) -> Loaded:
+def load_original(source: ModelSource, observe: Observer | None = None) -> Loaded:
     """Read a model. Raises ModelError for one that is compiled already."""
     loaded = load_any(source, observe)
     check_original(loaded.model)
     return loaded
 
 
-def load_any(source: Source, observe: Observer | None = None) -> Loaded:
+def load_any(source: ModelSource, observe: Observer | None = None) -> Loaded:
     """Read a model, or one that is compiled already."""
     began = time.perf_counter()
     with told(source):

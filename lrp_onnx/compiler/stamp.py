@@ -9,7 +9,7 @@ import onnx_ir as ir
 from lrp_onnx.compiler.reference import Reference
 from lrp_onnx.gradients.baseline import described
 from lrp_onnx.graph import annotations as notes
-from lrp_onnx.graph.model_file import Source, sha256_of
+from lrp_onnx.graph.model_file import ModelSource, sha256_of
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.lrp.assignment import Assignment
 from lrp_onnx.version import version
@@ -17,7 +17,7 @@ from lrp_onnx.version import version
 __all__ = ["stamp"]
 
 
-def stamp(model: ir.Model, source: Source, assignment: Assignment) -> None:
+def stamp(model: ir.Model, source: ModelSource, assignment: Assignment) -> None:
     """Record in the model's metadata where it comes from and what was asked."""
     options = assignment.options
     model.metadata_props.update(

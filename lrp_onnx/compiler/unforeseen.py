@@ -20,7 +20,7 @@ from lrp_onnx.data.samples import random_feeds, wanted_by
 from lrp_onnx.errors import CheckError, InputError, InternalError, LrpError, ModelError, paragraph
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.limits import Budget, OverBudget, limited
-from lrp_onnx.graph.model_file import Source, load
+from lrp_onnx.graph.model_file import ModelSource, load
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.session import CPU, Runtime, runtime_form
 from lrp_onnx.graph.small_model import in_small
@@ -32,7 +32,7 @@ BUDGET = Budget(seconds=20.0, nbytes=4 * 10**9, nodes=0)
 
 
 @contextmanager
-def told(source: Source) -> Iterator[None]:
+def told(source: ModelSource) -> Iterator[None]:
     """Whatever is raised in the block as an LrpError: ModelError where the model is to blame,
     InternalError where lrp-onnx is.
     """
@@ -86,7 +86,7 @@ def _node_of(trace: TracebackType | None) -> ir.Node | None:
     return node
 
 
-def _why_not(source: Source) -> str | None:
+def _why_not(source: ModelSource) -> str | None:
     """Why the model does not run; None if it does."""
     try:
         with runtime_form(source) as form:
@@ -95,7 +95,7 @@ def _why_not(source: Source) -> str | None:
         return str(e)
 
 
-def _contradiction(source: Source) -> str | None:
+def _contradiction(source: ModelSource) -> str | None:
     """What onnx's checker says against the model itself when it infers every shape, as it does of
     the compiled graph; some of that runtimes do not look at.
     """

@@ -13,7 +13,7 @@ from lrp_onnx.gradients.path_points import (
     BatchOfPoints,
     Gradients,
     OnePoint,
-    Path,
+    PointPath,
     at_once,
     samples_apart,
 )
@@ -23,7 +23,7 @@ from lrp_onnx.graph.builder import Emit
 __all__ = ["mean_gradients"]
 
 
-def mean_gradients(emit: Emit, path: Path, points: Quadrature) -> tuple[Gradients, bool]:
+def mean_gradients(emit: Emit, path: PointPath, points: Quadrature) -> tuple[Gradients, bool]:
     """The weighted mean of the gradients at the points, by source, and whether samples are apart.
 
     Memory does not grow with the points: as many are taken at once as fit into a bound.
@@ -33,7 +33,7 @@ def mean_gradients(emit: Emit, path: Path, points: Quadrature) -> tuple[Gradient
     return means, side_by_side is not None or samples_apart(path)
 
 
-def _means(emit: Emit, path: Path, points: Quadrature, side_by_side: int | None) -> Gradients:
+def _means(emit: Emit, path: PointPath, points: Quadrature, side_by_side: int | None) -> Gradients:
     if side_by_side is None:
         return _scanned(emit, path, OnePoint(path), points.fractions, points.weights)
     if side_by_side >= len(points):
@@ -46,7 +46,7 @@ def _means(emit: Emit, path: Path, points: Quadrature, side_by_side: int | None)
 
 def _scanned(
     emit: Emit,
-    path: Path,
+    path: PointPath,
     part: OnePoint | BatchOfPoints,
     fractions: NDArray[np.float64],
     weights: NDArray[np.float64],

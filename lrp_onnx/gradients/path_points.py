@@ -32,7 +32,7 @@ __all__ = [
     "BatchOfPoints",
     "Gradients",
     "OnePoint",
-    "Path",
+    "PointPath",
     "StraightPath",
     "at_once",
     "cast_like",
@@ -51,7 +51,7 @@ Gradients = dict[ir.Value, ir.Value]
 
 
 @dataclass(frozen=True)
-class Path(ABC):
+class PointPath(ABC):
     """What is differentiated, and where. A point has a number, and a weight in the mean."""
 
     model: ir.Model
@@ -102,7 +102,7 @@ class Path(ABC):
 
 
 @dataclass(frozen=True)
-class StraightPath(Path):
+class StraightPath(PointPath):
     """A point's number is the part of the way that it lies behind the baseline."""
 
     begin: Mapping[ir.Value, ir.Value]
@@ -119,7 +119,7 @@ class StraightPath(Path):
         return emit.op("Add", emit.op("Mul", in_dtype(emit, number), way), begin)
 
 
-def at_once(path: Path) -> int | None:
+def at_once(path: PointPath) -> int | None:
     """How many points fit into BYTES side by side; None where samples may meet."""
     nodes, roots = path.nodes_behind(path.roots), path.roots
     if path.batch is None or not independent(nodes, roots, path.batch):
@@ -140,7 +140,7 @@ def _bytes(value: ir.Value, batch: str) -> float:
 class OnePoint:
     """One point: the batch stays as it is."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: PointPath) -> None:
         self.path = path
 
     def __call__(self, emit: Emit, number: ir.Value, weight: ir.Value) -> Gradients:
@@ -159,7 +159,7 @@ class OnePoint:
         return gradients
 
 
-def samples_apart(path: Path) -> bool:
+def samples_apart(path: PointPath) -> bool:
     """Whether the batch's size is fixed and no sample meets another."""
     size = fixed_batch_size([*path.sources, path.y])
     return size is not None and independent(path.nodes_behind(path.sources), path.sources, size)
@@ -172,7 +172,7 @@ class BatchOfPoints:
     `emit` writes when this is made.
     """
 
-    def __init__(self, emit: Emit, path: Path, points: int) -> None:
+    def __init__(self, emit: Emit, path: PointPath, points: int) -> None:
         self.path, self.points, self.batch = path, points, str(path.batch)
         others = [v for v in path.roots if v not in path.sources]
         self.others = {v: self._repeated(emit, v) for v in others}
@@ -217,7 +217,7 @@ class BatchOfPoints:
         return ir.Shape([f"{self.batch}_path" if d == self.batch else d for d in sizes])
 
 
-def _on_behalf(emit: Emit, path: Path, value: ir.Value) -> None:
+def _on_behalf(emit: Emit, path: PointPath, value: ir.Value) -> None:
     emit.write_for(value, f"path/{value.name}", path.method)
 
 
@@ -252,7 +252,7 @@ def _sizes(emit: Emit, before: Sequence[int], x: ir.Value) -> ir.Value:
 
 def _differentiated(
     emit: Emit,
-    path: Path,
+    path: PointPath,
     nodes: Sequence[ir.Node],
     replaced: Mapping[ir.Value, ir.Value],
     mask: ir.Value,

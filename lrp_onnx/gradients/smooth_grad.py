@@ -18,7 +18,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import TargetError
 from lrp_onnx.gradients.mean_gradient import mean_gradients
 from lrp_onnx.gradients.noise import Noise
-from lrp_onnx.gradients.path_points import Path, in_dtype
+from lrp_onnx.gradients.path_points import PointPath, in_dtype
 from lrp_onnx.gradients.quadrature import Quadrature
 from lrp_onnx.gradients.source import check_apart, cut_at_sources
 from lrp_onnx.graph.builder import Emit, known_rank
@@ -30,7 +30,7 @@ __all__ = ["smooth_grad"]
 
 
 @dataclass(frozen=True)
-class NoisyPoints(Path):
+class NoisyPoints(PointPath):
     """A point's number is that of the draw."""
 
     noises: Mapping[ir.Value, Noise]

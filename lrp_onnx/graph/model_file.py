@@ -26,14 +26,14 @@ from lrp_onnx.graph.sparse import without_sparse
 
 __all__ = [
     "LARGEST_FILE",
-    "Source",
+    "ModelSource",
     "check_original",
     "load",
     "readable",
     "sha256_of",
 ]
 
-Source = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
+ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
 
 LARGEST_PROTO = 2**31
 """Bytes that a protobuf file has less of."""
@@ -41,7 +41,7 @@ LARGEST_FILE = LARGEST_PROTO - 2**24
 """Bytes of weights up to which a model fits in one protobuf file, with room for its graph."""
 
 
-def sha256_of(source: Source) -> str:
+def sha256_of(source: ModelSource) -> str:
     """The sha256 of a file or of bytes; empty for a model in memory."""
     if isinstance(source, bytes):
         return hashlib.sha256(source).hexdigest()
@@ -51,7 +51,7 @@ def sha256_of(source: Source) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load(source: Source) -> ir.Model:
+def load(source: ModelSource) -> ir.Model:
     """Parse a model from a path, bytes, a ModelProto or an onnx_ir.Model (which is cloned).
 
     External data stays where it is, mapped into memory, and must lie inside the model's folder.

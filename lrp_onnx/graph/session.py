@@ -25,7 +25,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import InputError, LrpError, ModelError
 from lrp_onnx.graph.arrays import Array, Wanted
 from lrp_onnx.graph.map_outputs import deserialized, serialized
-from lrp_onnx.graph.model_file import LARGEST_FILE, Source, load, readable
+from lrp_onnx.graph.model_file import LARGEST_FILE, ModelSource, load, readable
 from lrp_onnx.graph.source_file import ordinary
 from lrp_onnx.graph.temporary import temporary_folder
 
@@ -245,7 +245,7 @@ def _wanted(value: Any) -> Wanted:
 
 
 @contextlib.contextmanager
-def runtime_form(source: Source) -> Iterator[str | bytes]:
+def runtime_form(source: ModelSource) -> Iterator[str | bytes]:
     """The model as a session takes it: a path or bytes.
 
     One in memory beyond 2 GB becomes a temporary file, which is removed at the end.

@@ -18,7 +18,7 @@ from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.annotations import has_batch, stamp_of
 from lrp_onnx.graph.arrays import Array
-from lrp_onnx.graph.model_file import Source
+from lrp_onnx.graph.model_file import ModelSource
 from lrp_onnx.graph.session import Runtime, import_runtime, runtime_form
 from lrp_onnx.run.feeds import fitted
 from lrp_onnx.validate.peak_memory import peak_memory
@@ -56,7 +56,7 @@ class Costs:
 
 
 def bench(
-    source: Source,
+    source: ModelSource,
     compiled: Compiled,
     feeds: Mapping[str, Array] | None = None,
     runs: int = 20,
@@ -102,7 +102,7 @@ def _samples(compiled: Compiled, inputs: Mapping[str, Array]) -> int:
 
 
 def _feeds(
-    source: Source, compiled: Compiled, feeds: Mapping[str, Array] | None, batch: int
+    source: ModelSource, compiled: Compiled, feeds: Mapping[str, Array] | None, batch: int
 ) -> dict[str, Array]:
     if feeds is not None:
         return fitted(wanted_by(compiled.graph), feeds)

@@ -22,7 +22,7 @@ from lrp_onnx.compiler.open_weights import OpenWeights
 from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
 from lrp_onnx.errors import CompositeError, InputError, LrpError
 from lrp_onnx.graph.arrays import Array
-from lrp_onnx.graph.model_file import Source
+from lrp_onnx.graph.model_file import ModelSource
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.validate.candidate import Maps, Opened, Redrawn
 from lrp_onnx.validate.evaluation import Clock, Evaluation, Float, Judged
@@ -48,7 +48,7 @@ HARDLY = 0.2
 
 
 def evaluate(
-    source: Source,
+    source: ModelSource,
     inputs: Array | Mapping[str, Array] | Sequence[Array | Mapping[str, Array]],
     composites: Sequence[str | None] | None = None,
     methods: Sequence[str] = (),
@@ -128,7 +128,7 @@ def tuned_and_evaluated(
 
 
 def compiled(
-    source: Source,
+    source: ModelSource,
     options: CompileOptions,
     ranges: Ranges | None = None,
     at_output: bool = False,
@@ -154,7 +154,7 @@ def _options(options: Mapping[str, Any]) -> CompileOptions:
     return CompileOptions(**options)
 
 
-def _only_input(source: Source) -> str:
+def _only_input(source: ModelSource) -> str:
     graph = load_original(source).model.graph
     names = [str(v.name) for v in graph.inputs if v.name not in graph.initializers]
     if len(names) != 1:

@@ -20,7 +20,7 @@ from lrp_onnx.errors import InputError, TargetError
 from lrp_onnx.graph.annotations import RELEVANCE, has_batch, stamp_of
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.map_outputs import numbers_of
-from lrp_onnx.graph.model_file import Source
+from lrp_onnx.graph.model_file import ModelSource
 from lrp_onnx.graph.session import Runtime, runtime_form
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.feeds import check
@@ -157,7 +157,7 @@ def _checked(runtime: Runtime, feeds: Mapping[str, Any]) -> dict[str, Array]:
 class _Mask:
     """Which entries of the output are explained: what relevance starts with."""
 
-    def __init__(self, source: Source, options: CompileOptions, compile: Compile) -> None:
+    def __init__(self, source: ModelSource, options: CompileOptions, compile: Compile) -> None:
         if options.target == "seed" or str(options.target).startswith("top-"):
             raise TargetError(
                 f"target {options.target}: evaluate compares maps of one quantity. Give argmax, a "

@@ -13,7 +13,7 @@ from lrp_onnx.compiler.fitting import AUTO, fitted
 from lrp_onnx.compiler.input_range import Ranges
 from lrp_onnx.errors import InputError, TargetError
 from lrp_onnx.graph.arrays import Array
-from lrp_onnx.graph.model_file import Source
+from lrp_onnx.graph.model_file import ModelSource
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.validate.replacement import Replacement
 
@@ -75,7 +75,7 @@ class Nobody:
 class Question:
     """What is compared, on what, and how."""
 
-    source: Source
+    source: ModelSource
     inputs: Sequence[Mapping[str, Array]]
     """Arrays by input name, each entry one sample or several."""
     options: CompileOptions = field(default_factory=CompileOptions)

@@ -41,7 +41,7 @@ from lrp_onnx.graph.annotations import (
 )
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.map_outputs import numbers_of
-from lrp_onnx.graph.model_file import Source
+from lrp_onnx.graph.model_file import ModelSource
 from lrp_onnx.graph.session import runtime_form
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.feeds import fitted
@@ -66,7 +66,7 @@ UNSTEADY = 1e-3
 
 
 def verify(
-    source: Source | Loaded,
+    source: ModelSource | Loaded,
     options: CompileOptions,
     feeds: Mapping[str, Array] | None = None,
     ranges: Ranges | None = None,
@@ -144,7 +144,7 @@ def _parts(compiled: Compiled, outputs: Mapping[str, Array]) -> tuple[Part, ...]
 
 
 def _halved(
-    source: Source,
+    source: ModelSource,
     options: CompileOptions,
     ranges: Ranges | None,
     arrays: Mapping[str, Array],
@@ -159,7 +159,7 @@ def _halved(
 
 
 def _forward(
-    source: Source, compiled: Compiled, feeds: Mapping[str, Array] | None, seed: int
+    source: ModelSource, compiled: Compiled, feeds: Mapping[str, Array] | None, seed: int
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """The input, checked or made up, and the original's outputs on it."""
     if feeds is None:

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from lrp_onnx.errors import InputError
-from lrp_onnx.visual.heatmap import COLORS, LUMA, norm
+from lrp_onnx.visual.heatmap import COLORS, LUMA, color_scale
 from lrp_onnx.visual.page import FONTS, PAD, Page, boxes_for_missing_letters
 
 __all__ = ["draw_bars", "draw_tokens"]
@@ -49,7 +49,7 @@ def draw_tokens(
     left, top = WORDS_LEFT, page.top
     for token, value in zip(tokens, values, strict=False):
         left -= CLOSER * (left > WORDS_LEFT and not any(map(str.isalnum, token)))
-        word = _word(page, token, COLORS(norm(limit)(value)))
+        word = _word(page, token, COLORS(color_scale(limit)(value)))
         with boxes_for_missing_letters():
             wide = word.get_window_extent().width / page.figure.dpi
         if left + wide > page.width - 1.2 and left > WORDS_LEFT:
@@ -116,7 +116,7 @@ def _short(name: str) -> str:
 def _colors(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Pale bars would hardly be seen, so their color says the sign and no more."""
     signs = np.where(values < 0, -0.6, 0.6)
-    colors: NDArray[np.float64] = COLORS(norm(1.0)(signs))
+    colors: NDArray[np.float64] = COLORS(color_scale(1.0)(signs))
     return colors
 
 

@@ -24,8 +24,8 @@ __all__ = [
     "COLORS",
     "LUMA",
     "color_limit",
+    "color_scale",
     "colors_named",
-    "norm",
     "overlay",
     "relevance_maps",
     "shown_pictures",
@@ -96,7 +96,7 @@ def color_limit(relevance: NDArray[Any]) -> float:
     return float(np.percentile(finite, PERCENTILE) or finite.max())
 
 
-def norm(limit: float) -> Normalize:
+def color_scale(limit: float) -> Normalize:
     """From relevance to the color map, zero in the middle."""
     return Normalize(-limit, limit)
 
@@ -127,7 +127,7 @@ def overlay(
     size = np.abs(share)
     covered = (opacity * size**VISIBLE * size * (1 + FAINT) / (size + FAINT))[..., None]
     pale = PALE * 255 + (1 - PALE) * np.asarray(picture, np.float64)
-    color = colors(norm(1.0)(np.copysign(np.maximum(size, STRONG), share)))[..., :3]
+    color = colors(color_scale(1.0)(np.copysign(np.maximum(size, STRONG), share)))[..., :3]
     mixed = (1 - covered) * pale + covered * 255 * color
     pixels: NDArray[np.uint8] = np.rint(mixed).astype(np.uint8)
     return pixels

@@ -26,7 +26,7 @@ from matplotlib.text import Text
 
 from lrp_onnx.errors import OutputError, plain
 from lrp_onnx.graph.atomic_files import atomic
-from lrp_onnx.visual.heatmap import COLORS, norm
+from lrp_onnx.visual.heatmap import COLORS, color_scale
 
 __all__ = [
     "FONTS",
@@ -105,7 +105,9 @@ class Page:
         """A color bar with words at its ends; pointed where larger values are drawn alike."""
         axes = self.axes(x, 0.12, height)
         bar = self.figure.colorbar(
-            ScalarMappable(norm(1.0), colors), cax=axes, extend="both" if clipped else "neither"
+            ScalarMappable(color_scale(1.0), colors),
+            cax=axes,
+            extend="both" if clipped else "neither",
         )
         bar.set_ticks([-1.0, 0.0, 1.0], labels=[ends[0], "0", ends[1]])
         bar.outline.set_linewidth(0.5)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lrp_onnx.errors import plain
 from lrp_onnx.options import PictureOptions
-from lrp_onnx.visual.heatmap import COLORS, color_limit, norm, overlay
+from lrp_onnx.visual.heatmap import COLORS, color_limit, color_scale, overlay
 from lrp_onnx.visual.lattice import averaged, lattice_period
 from lrp_onnx.visual.page import FONTS, PAD, TEXT_POINTS, Page
 
@@ -148,7 +148,7 @@ def _draw_panel(axes: Axes, panel: Panel, dots: float) -> None:
     # single values stay sharp squares; where there are more of them than dots they are averaged
     smooth = "antialiased" if panel.image.shape[1] > dots else "nearest"
     cmap = panel.colors if limit is not None else "gray"
-    scale = {"norm": norm(limit)} if limit is not None else {"vmin": 0, "vmax": 255}
+    scale = {"norm": color_scale(limit)} if limit is not None else {"vmin": 0, "vmax": 255}
     axes.imshow(panel.image, cmap=cmap, interpolation=smooth, aspect="auto", **scale)
     if panel.box is not None:
         _draw_box(axes, panel.box, named=limit is None)

@@ -24,7 +24,7 @@ from PIL import Image
 
 from lrp_onnx.errors import plain
 from lrp_onnx.graph.atomic_files import atomic
-from lrp_onnx.visual.heatmap import COLORS, norm
+from lrp_onnx.visual.heatmap import COLORS, color_scale
 from lrp_onnx.visual.page import FOR_AND_AGAINST, Ends, Page
 from lrp_onnx.visual.panel import BOX_INK, Box, Panel
 
@@ -128,7 +128,7 @@ def figure_of(panel: Panel | Page, metadata: Mapping[str, str] | None = None) ->
         return Figure(panel.encoded("png", metadata or {}), wide=True)
     pixels = panel.image
     if panel.limit is not None:
-        colored = panel.colors(norm(panel.limit)(panel.image))[..., :3]
+        colored = panel.colors(color_scale(panel.limit)(panel.image))[..., :3]
         pixels = np.rint(255 * colored).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")

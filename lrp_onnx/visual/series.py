@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from numpy.typing import NDArray
 
-from lrp_onnx.visual.heatmap import COLORS, color_limit, norm
+from lrp_onnx.visual.heatmap import COLORS, color_limit, color_scale
 from lrp_onnx.visual.page import FOR_AND_AGAINST, PAD, QUIET, Ends, Page
 
 __all__ = ["series_page"]
@@ -95,7 +95,7 @@ def _draw_line(
     room = 0.08 * (high - low or 1.0)
     axes.set(xlim=(time[0], time[-1]), ylim=(low - room, high + room), xticks=[], yticks=[])
     axes.pcolormesh(
-        time, [low - room, high + room], relevance[None], cmap=colors, norm=norm(limit),
+        time, [low - room, high + room], relevance[None], cmap=colors, norm=color_scale(limit),
         rasterized=True, linewidth=0, alpha=0.85,
     )  # fmt: skip
     steps = np.linspace(time[0], time[-1], len(line), endpoint=False)
@@ -105,7 +105,7 @@ def _draw_line(
 
 
 def _draw_sums(axes: Axes, sums: Float, time: Float, colors: Colormap) -> None:
-    signs = colors(norm(1.0)(np.where(sums < 0, -0.6, 0.6)))
+    signs = colors(color_scale(1.0)(np.where(sums < 0, -0.6, 0.6)))
     axes.bar(time[:-1], sums, width=np.diff(time), align="edge", color=signs, linewidth=0)
     axes.axhline(0, color=INK, linewidth=0.5)
     axes.set_xlim(time[0], time[-1])

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from lrp_onnx.visual.heatmap import COLORS, color_limit, norm
+from lrp_onnx.visual.heatmap import COLORS, color_limit, color_scale
 from lrp_onnx.visual.page import FONTS, PAD, Page
 
 __all__ = ["table_page"]
@@ -103,7 +103,9 @@ def _draw_rows(
     axes.tick_params(axis="x", labelsize=7.5, length=2, width=0.5)
     limit = color_limit(relevance)
     single = page.axes(middle + 0.15, right - middle - 0.15, height)
-    single.imshow(shown, cmap=COLORS, norm=norm(limit), aspect="auto", interpolation="nearest")
+    single.imshow(
+        shown, cmap=COLORS, norm=color_scale(limit), aspect="auto", interpolation="nearest"
+    )
     single.set(xticks=[], yticks=[])
     single.set_yticks(np.arange(len(order) + 1) - 0.5, minor=True)
     single.grid(which="minor", axis="y", color="white", linewidth=1.2)

@@ -12,7 +12,7 @@ from rich.style import Style
 from rich.text import Text
 
 from lrp_onnx.errors import plain
-from lrp_onnx.visual.heatmap import COLORS, LUMA, norm
+from lrp_onnx.visual.heatmap import COLORS, LUMA, color_scale
 
 __all__ = ["colored_words", "html_words", "largest_words"]
 
@@ -48,7 +48,7 @@ def html_words(words: Sequence[str], relevance: NDArray[np.float64]) -> str:
 
 def _colors(relevance: NDArray[np.float64]) -> list[tuple[str, str]]:
     """Of each word the color of its letters and of its ground; the darkest is the largest |R|."""
-    scale = norm(float(np.abs(relevance).max(initial=0)) or 1.0)
+    scale = color_scale(float(np.abs(relevance).max(initial=0)) or 1.0)
     colors = [COLORS(scale(value))[:3] for value in relevance]
     inks = ["white" if np.dot(color, LUMA) < 0.5 else "black" for color in colors]
     return list(zip(inks, map(to_hex, colors), strict=True))

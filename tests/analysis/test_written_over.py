@@ -1,4 +1,4 @@
-"""What a ScatterND writes over has the updates' sources, what it leaves its own, else both."""
+"""What a ScatterND writes over has the updates' origins, what it leaves its own, else both."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from lrp_onnx.analysis.origins import Kind
 from lrp_onnx.analysis.quantities import Quantities
-from lrp_onnx.analysis.sources import Kind
 
 MODEL = """<ir_version: 8, opset_import: ["": 18]>
 g (float[2,3] x) => (float[2,3] y) <int64[3,2] at = {0, 0, 1, 0, 0, 1}, float[1] two = {2}> {
@@ -27,4 +27,4 @@ def test_whole_and_partly_written_columns_are_told_apart() -> None:
     p = next(iter(model.graph)).outputs[0]
     whole, partly, kept = Quantities(model.graph).along(model.graph.outputs[0], 1) or ()
     assert (whole.kind, partly.kind, kept.kind) == (Kind.NUMBER, Kind.NUMBER, Kind.SCORE)
-    assert [p in source.tensors for source in (whole, partly, kept)] == [False, True, True]
+    assert [p in origin.tensors for origin in (whole, partly, kept)] == [False, True, True]

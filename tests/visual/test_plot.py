@@ -16,7 +16,7 @@ from lrp_onnx.visual.grid import save_grid
 from lrp_onnx.visual.heatmap import (
     COLORS,
     color_limit,
-    norm,
+    color_scale,
     overlay,
     relevance_maps,
     shown_pictures,
@@ -101,7 +101,7 @@ def test_axes_must_fit():
 
 
 def test_zero_is_exactly_white_and_the_signs_have_their_colors():
-    zero, tiny, plus, minus = COLORS(norm(2.0)(np.array([0.0, 1e-9, 2.0, -2.0])))[:, :3]
+    zero, tiny, plus, minus = COLORS(color_scale(2.0)(np.array([0.0, 1e-9, 2.0, -2.0])))[:, :3]
     np.testing.assert_array_equal(zero, 1)
     np.testing.assert_array_equal(tiny, 1)
     assert plus[0] > plus[2]

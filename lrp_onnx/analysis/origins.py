@@ -13,10 +13,10 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 __all__ = [
-    "MOST_SOURCES",
+    "MOST_ORIGINS",
     "Kind",
-    "Source",
-    "Sources",
+    "Origin",
+    "Origins",
     "UnknownSize",
     "beside",
     "depends",
@@ -24,9 +24,9 @@ __all__ = [
     "size_along",
 ]
 
-Sources = NDArray[Any]
-"""A Source at each index along the axes that were asked for."""
-MOST_SOURCES = 1 << 16
+Origins = NDArray[Any]
+"""A Origin at each index along the axes that were asked for."""
+MOST_ORIGINS = 1 << 16
 
 
 class Kind(Enum):
@@ -38,20 +38,20 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
-class Source:
+class Origin:
     """The tensors that compute a number, one for each place of the other axes that differs."""
 
     kind: Kind
     tensors: frozenset[ir.Value]
 
-    def beside(self, other: Source) -> Source:
-        """What stands at an index where one place has this source and another the other."""
+    def beside(self, other: Origin) -> Origin:
+        """What stands at an index where one place has this origin and another the other."""
         if self == other or other.kind is Kind.NOTHING:
             return self
         if self.kind is Kind.NOTHING:
             return other
         kind = self.kind if self.kind is other.kind else Kind.NUMBER
-        return Source(kind, self.tensors | other.tensors)
+        return Origin(kind, self.tensors | other.tensors)
 
 
 class UnknownSize(Exception):
@@ -78,15 +78,15 @@ def size_along(value: ir.Value, axis: int) -> int:
     return size
 
 
-def beside(parts: Iterable[Sources]) -> Sources:
+def beside(parts: Iterable[Origins]) -> Origins:
     """Element by element what stands there in one of the arrays, which broadcast."""
-    merge = np.frompyfunc(Source.beside, 2, 1)
+    merge = np.frompyfunc(Origin.beside, 2, 1)
     return np.asarray(reduce(merge, parts), object)
 
 
-def merged_along(sources: Sources, axis: int) -> Sources:
+def merged_along(origins: Origins, axis: int) -> Origins:
     """Merged along an axis of the array."""
-    rows = np.moveaxis(sources, axis, 0)
+    rows = np.moveaxis(origins, axis, 0)
     if not len(rows):
         raise UnknownSize
     return beside(list(rows))

@@ -1,7 +1,7 @@
-"""How the question for sources goes on behind operators that move, choose or join elements.
+"""How the question for origins goes on behind operators that move, choose or join elements.
 
 Each function takes the quantities, the node, its value and the axes that are asked for, and returns
-the sources; None where the value is taken as computed there.
+the origins; None where the value is taken as computed there.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Protocol
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.analysis.reshaping import blocks
-from lrp_onnx.analysis.sources import (
+from lrp_onnx.analysis.origins import (
     Kind,
-    Source,
-    Sources,
+    Origin,
+    Origins,
     UnknownSize,
     beside,
     depends,
     merged_along,
     size_along,
 )
+from lrp_onnx.analysis.reshaping import blocks
 from lrp_onnx.graph.shapes import sizes_of
 
 __all__ = ["FOLLOW"]
@@ -33,16 +33,16 @@ MOST_WRITTEN = 1 << 26
 
 
 class Quantities(Protocol):
-    """What is asked for the sources of other tensors."""
+    """What is asked for the origins of other tensors."""
 
-    def within(self, value: ir.Value, axes: Axes) -> Sources:
-        """The sources along the axes, merged over the others."""
+    def within(self, value: ir.Value, axes: Axes) -> Origins:
+        """The origins along the axes, merged over the others."""
 
-    def of(self, value: ir.Value) -> Source:
-        """The source of all of it."""
+    def of(self, value: ir.Value) -> Origin:
+        """The origin of all of it."""
 
-    def everywhere(self, value: ir.Value, axes: Axes, source: Source) -> Sources:
-        """The same source along the axes."""
+    def everywhere(self, value: ir.Value, axes: Axes, origin: Origin) -> Origins:
+        """The same origin along the axes."""
 
 
 def _integers(value: ir.Value | None) -> list[int] | None:
@@ -60,15 +60,15 @@ def _rank(value: ir.Value | None) -> int:
     return len(value.shape)
 
 
-Follow = Callable[[Quantities, ir.Node, ir.Value, Axes], Sources | None]
+Follow = Callable[[Quantities, ir.Node, ir.Value, Axes], Origins | None]
 
 
-def _same_place(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sources | None:
+def _same_place(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
     x = node.inputs[0]
     return None if x is None or not depends(x) else q.within(x, axes)
 
 
-def _joined(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sources | None:
+def _joined(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
     axis = _axis(node, _rank(value))
     parts = [q.within(v, axes) for v in node.inputs if v is not None]
     if axis in axes:
@@ -76,15 +76,15 @@ def _joined(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Source
     return beside(parts)
 
 
-def _kept(q: Quantities, x: ir.Value, axes: Axes, axis: int, kept: Sequence[int]) -> Sources:
-    """The sources of a tensor of which these indices along an axis are left."""
+def _kept(q: Quantities, x: ir.Value, axes: Axes, axis: int, kept: Sequence[int]) -> Origins:
+    """The origins of a tensor of which these indices along an axis are left."""
     own = tuple(sorted({*axes, axis}))
     place = own.index(axis)
-    sources = q.within(x, own).take(kept, place)
-    return sources if axis in axes else merged_along(sources, place)
+    origins = q.within(x, own).take(kept, place)
+    return origins if axis in axes else merged_along(origins, place)
 
 
-def _split(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sources | None:
+def _split(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
     x, axis = node.inputs[0], _axis(node, _rank(value))
     assert x is not None
     try:
@@ -96,7 +96,7 @@ def _split(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sources
         return q.within(x, axes)
 
 
-def _sliced(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sources | None:
+def _sliced(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
     x, rank = node.inputs[0], _rank(value)
     assert x is not None
     starts, ends, cut, steps = map(_integers, [*node.inputs[1:], None, None][:4])
@@ -111,21 +111,21 @@ def _sliced(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Source
         raise UnknownSize
     own = tuple(sorted({*axes, *sized}))
     try:
-        sources = q.within(x, own)
+        origins = q.within(x, own)
     except UnknownSize:  # more than can be told apart: all along the other axes
         own, sized = axes, sized & {*axes}
-        sources = q.within(x, own)
+        origins = q.within(x, own)
     for start, end, axis, step in zip(starts, ends, cut, steps, strict=True):
         if axis % rank in sized:
             place = own.index(axis % rank)
-            sources = sources.take(range(sources.shape[place])[slice(start, end, step)], place)
+            origins = origins.take(range(origins.shape[place])[slice(start, end, step)], place)
     for axis in reversed(own):
         if axis not in axes:
-            sources = merged_along(sources, own.index(axis))
-    return sources
+            origins = merged_along(origins, own.index(axis))
+    return origins
 
 
-def _transposed(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sources | None:
+def _transposed(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
     x, rank = node.inputs[0], _rank(value)
     assert x is not None
     perm = list(node.attributes.get_ints("perm", tuple(reversed(range(rank)))))
@@ -134,17 +134,17 @@ def _transposed(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> So
     return q.within(x, tuple(order)).transpose([order.index(axis) for axis in own])
 
 
-def _unsqueezed(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sources | None:
+def _unsqueezed(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
     x, rank, new = node.inputs[0], _rank(value), _integers(node.inputs[1])
     if x is None or new is None:
         return None
     added = sorted(axis % rank for axis in new)
     kept = [axis for axis in range(rank) if axis not in added]
-    sources = q.within(x, tuple(kept.index(axis) for axis in axes if axis in kept))
-    return np.expand_dims(sources, tuple(k for k, axis in enumerate(axes) if axis in added))
+    origins = q.within(x, tuple(kept.index(axis) for axis in axes if axis in kept))
+    return np.expand_dims(origins, tuple(k for k, axis in enumerate(axes) if axis in added))
 
 
-def _squeezed(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sources | None:
+def _squeezed(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
     x = node.inputs[0]
     gone = _integers(node.inputs[1]) if len(node.inputs) > 1 else None
     if x is None or gone is None:
@@ -154,7 +154,7 @@ def _squeezed(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sour
     return q.within(x, tuple(kept[axis] for axis in axes))
 
 
-def _reshaped(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sources | None:
+def _reshaped(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
     """Block by block; only one block may have several axes that were asked for."""
     x = node.inputs[0]
     before, behind = (None if v is None else sizes_of(v) for v in (x, value))
@@ -180,7 +180,7 @@ def _reshaped(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sour
     return whole
 
 
-def _gathered(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sources | None:
+def _gathered(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
     x, indices = node.inputs[:2]
     axis, lead = _axis(node, _rank(x)), _rank(indices)
     assert x is not None
@@ -189,21 +189,21 @@ def _gathered(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sour
     if not chosen:
         return q.within(x, others)
     own = tuple(sorted((*others, axis)))
-    sources, place = q.within(x, own), own.index(axis)
+    origins, place = q.within(x, own), own.index(axis)
     numbers = _integers(indices)
     if lead == 1 and numbers is not None:
-        return sources.take(numbers, place, mode="wrap")
-    return _repeated(merged_along(sources, place), [size_along(value, k) for k in chosen], place)
+        return origins.take(numbers, place, mode="wrap")
+    return _repeated(merged_along(origins, place), [size_along(value, k) for k in chosen], place)
 
 
-def _repeated(sources: Sources, sizes: list[int], place: int) -> Sources:
+def _repeated(origins: Origins, sizes: list[int], place: int) -> Origins:
     """Axes of these sizes more, along which nothing changes."""
     for size in reversed(sizes):
-        sources = np.repeat(np.expand_dims(sources, place), size, place)
-    return sources
+        origins = np.repeat(np.expand_dims(origins, place), size, place)
+    return origins
 
 
-def _gathered_elements(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sources | None:
+def _gathered_elements(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
     """GatherElements, and the values of TopK."""
     x, axis = node.inputs[0], _axis(node, _rank(value), -1 if node.op_type == "TopK" else 0)
     assert x is not None
@@ -212,13 +212,13 @@ def _gathered_elements(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes
     if any(axis != k and size_along(x, k) != size_along(value, k) for k in axes):
         raise UnknownSize
     others = tuple(k for k in axes if k != axis)
-    sources = q.within(x, others)
+    origins = q.within(x, others)
     return _repeated(
-        sources, [size_along(value, axis)] * (axis in axes), sum(k < axis for k in others)
+        origins, [size_along(value, axis)] * (axis in axes), sum(k < axis for k in others)
     )
 
 
-def _gathered_slices(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sources | None:
+def _gathered_slices(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
     """GatherND: the last axis of the indices chooses along as many axes of the data."""
     x, indices = node.inputs[:2]
     assert x is not None
@@ -229,8 +229,8 @@ def _gathered_slices(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) 
     return q.within(x, tuple(k - lead + behind for k in axes))
 
 
-def _scattered_slices(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sources | None:
-    """ScatterND: where all or some of an index is written over, its sources are the updates'."""
+def _scattered_slices(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
+    """ScatterND: where all or some of an index is written over, its origins are the updates'."""
     x, indices, updates = node.inputs[:3]
     numbers = None if indices is None or indices.const_value is None else indices.const_value
     if x is None or updates is None or numbers is None:
@@ -244,8 +244,8 @@ def _scattered_slices(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes)
     written = np.zeros(sizes, bool)
     written[tuple(places)] = True
     others = tuple(k for k in range(len(sizes)) if k not in axes)
-    kept, source = q.within(x, axes), q.of(updates)
-    new = q.everywhere(value, axes, source)
+    kept, origin = q.within(x, axes), q.of(updates)
+    new = q.everywhere(value, axes, origin)
     if kept.shape != new.shape:
         raise UnknownSize
     some = np.where(written.any(axis=others), beside([kept, new]), kept)
@@ -253,16 +253,16 @@ def _scattered_slices(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes)
     return np.asarray(np.where(whole, new, some), object)
 
 
-def _broadcast(q: Quantities, x: ir.Value, rank: int, axes: Axes) -> Sources:
-    """The sources of an operand along the axes of what it is broadcast to."""
+def _broadcast(q: Quantities, x: ir.Value, rank: int, axes: Axes) -> Origins:
+    """The origins of an operand along the axes of what it is broadcast to."""
     lead = rank - _rank(x)
     own = [k - lead for k in axes]
     there = [k >= 0 and (x.shape is None or x.shape[k] != 1) for k in own]
-    sources = q.within(x, tuple(k for k, t in zip(own, there, strict=True) if t))
-    return np.expand_dims(sources, tuple(k for k, t in enumerate(there) if not t))
+    origins = q.within(x, tuple(k for k, t in zip(own, there, strict=True) if t))
+    return np.expand_dims(origins, tuple(k for k, t in enumerate(there) if not t))
 
 
-def _chosen(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sources | None:
+def _chosen(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
     """Where, Expand and Tile."""
     own = node.inputs[1:] if node.op_type == "Where" else node.inputs[:1]
     parts = [_broadcast(q, v, _rank(value), axes) for v in own if v is not None]
@@ -272,28 +272,28 @@ def _chosen(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Source
     return np.broadcast_to(beside(parts), sizes)
 
 
-def _multiplied(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sources | None:
+def _multiplied(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
     """A product of scores is one, and so is a score times a mask."""
     operands = [v for v in node.inputs if v is not None]
     if any(v.is_initializer() or v.const_value is not None for v in operands):
         return None
     a, b = (_broadcast(q, v, _rank(value), axes) for v in operands)
 
-    def product(x: Source, y: Source) -> Source:
+    def product(x: Origin, y: Origin) -> Origin:
         kinds = {x.kind, y.kind}
         kind = Kind.SCORE if Kind.SCORE in kinds and Kind.NUMBER not in kinds else Kind.NUMBER
-        return Source(kind, frozenset({value}))
+        return Origin(kind, frozenset({value}))
 
     return np.asarray(np.frompyfunc(product, 2, 1)(a, b), object)
 
 
-def _in_order(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sources | None:
+def _in_order(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
     """What keeps the order of scores is a score: a root, a bound."""
     x = node.inputs[0]
     return None if x is None or q.of(x).kind is not Kind.SCORE else q.within(x, axes)
 
 
-def _largest(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Sources | None:
+def _largest(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
     """The largest score along some axes."""
     x = node.inputs[0]
     if x is None or q.of(x).kind is not Kind.SCORE:
