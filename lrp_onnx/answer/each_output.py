@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lrp_onnx.graph.annotations import each_output
-from lrp_onnx.run.explainer import Explainer, Result
+from lrp_onnx.run.explainer import Explainer
+from lrp_onnx.run.result import Result
 
 __all__ = ["by_output", "output_paths"]
 

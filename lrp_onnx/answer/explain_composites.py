@@ -19,7 +19,7 @@ from lrp_onnx.answer.samples import Sample, note_on, samples_of
 from lrp_onnx.compiler.stages import Loaded
 from lrp_onnx.errors import CompositeError
 from lrp_onnx.options import CompileOptions
-from lrp_onnx.run.explainer import Result
+from lrp_onnx.run.result import Result
 
 __all__ = ["explain_composites"]
 

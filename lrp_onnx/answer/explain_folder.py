@@ -30,7 +30,8 @@ from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.atomic_files import atomic_group
 from lrp_onnx.lrp.methods import METHODS
 from lrp_onnx.options import CompileOptions
-from lrp_onnx.run.explainer import Explainer, Result
+from lrp_onnx.run.explainer import Explainer
+from lrp_onnx.run.result import Result
 from lrp_onnx.validate.question import Watch
 
 __all__ = ["explain_many"]

@@ -32,8 +32,9 @@ from lrp_onnx.graph.arrays import Array, cosines
 from lrp_onnx.graph.atomic_files import atomic_group
 from lrp_onnx.lrp.methods import METHODS
 from lrp_onnx.options import CompileOptions
-from lrp_onnx.run.explainer import Explainer, Result
+from lrp_onnx.run.explainer import Explainer
 from lrp_onnx.run.other_digits import sensitivity
+from lrp_onnx.run.result import Result
 from lrp_onnx.run.similarity import similarity
 from lrp_onnx.validate.verdict import unsteady_map
 

@@ -22,7 +22,7 @@ from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.atomic_files import atomic_group
 from lrp_onnx.graph.temporary import temporary_folder
 from lrp_onnx.options import PictureOptions
-from lrp_onnx.run.explainer import Result
+from lrp_onnx.run.result import Result
 from lrp_onnx.run.tables import frame_of
 
 __all__ = ["Explanation"]

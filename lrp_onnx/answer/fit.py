@@ -11,7 +11,7 @@ from lrp_onnx.answer.inputs import Inputs
 from lrp_onnx.data.picture_scale import odd_scale
 from lrp_onnx.data.preprocess import bounds
 from lrp_onnx.graph.arrays import Array
-from lrp_onnx.run.explainer import Result
+from lrp_onnx.run.result import Result
 
 __all__ = ["bad_fits", "odd_scales"]
 

@@ -22,7 +22,8 @@ from lrp_onnx.graph.annotations import VERSION, each_output
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.options import CompileOptions, PictureOptions
 from lrp_onnx.run.condition_mask import read_conditions
-from lrp_onnx.run.explainer import Explainer, Result
+from lrp_onnx.run.explainer import Explainer
+from lrp_onnx.run.result import Result
 
 __all__ = ["OpenModel", "Request", "Warn", "open_model"]
 

@@ -18,7 +18,8 @@ from lrp_onnx.data.layout import batched_axes, single_axes
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.lrp.methods import METHODS
 from lrp_onnx.options import PictureOptions
-from lrp_onnx.run.explainer import Explainer, Result
+from lrp_onnx.run.explainer import Explainer
+from lrp_onnx.run.result import Result
 
 if TYPE_CHECKING:
     from lrp_onnx.visual.drawing import Drawing

@@ -22,7 +22,8 @@ from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.atomic_files import atomic
 from lrp_onnx.lrp.methods import METHODS
 from lrp_onnx.options import PictureOptions
-from lrp_onnx.run.explainer import Explainer, Result
+from lrp_onnx.run.explainer import Explainer
+from lrp_onnx.run.result import Result
 
 if TYPE_CHECKING:
     from lrp_onnx.visual.page import Page

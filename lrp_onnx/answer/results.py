@@ -17,8 +17,9 @@ from lrp_onnx.graph.annotations import COMPLETENESS, TOPK_INDEX
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.map_outputs import numbers_of
 from lrp_onnx.propagation.condition import channel_axis
-from lrp_onnx.run.explainer import Explainer, Result
+from lrp_onnx.run.explainer import Explainer
 from lrp_onnx.run.feeds import first_place
+from lrp_onnx.run.result import Result
 from lrp_onnx.validate.completeness import ROUGH, completeness_of, too_few_steps
 
 __all__ = [

@@ -17,7 +17,8 @@ from lrp_onnx.data.labels import check_labels, class_name
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import TOPK_INDEX, has_batch
 from lrp_onnx.graph.arrays import Array
-from lrp_onnx.run.explainer import Explainer, Result
+from lrp_onnx.run.explainer import Explainer
+from lrp_onnx.run.result import Result
 from lrp_onnx.validate.verdict import BLOWN_UP, out_of_proportion
 
 __all__ = ["Sample", "Written", "check_class_names", "note_on", "samples_of"]

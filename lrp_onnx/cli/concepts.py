@@ -27,7 +27,7 @@ from lrp_onnx.compiler.stages import load_original
 from lrp_onnx.errors import InputError, TargetError
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.propagation.condition import channel_axis
-from lrp_onnx.run.explainer import Result
+from lrp_onnx.run.result import Result
 
 if TYPE_CHECKING:
     from lrp_onnx.visual.drawing import Drawing

@@ -10,7 +10,8 @@ import numpy as np
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.annotations import OTHER, each_output
 from lrp_onnx.graph.arrays import Array
-from lrp_onnx.run.explainer import Explainer, Result
+from lrp_onnx.run.explainer import Explainer
+from lrp_onnx.run.result import Result
 
 __all__ = ["similarity"]
 

@@ -17,7 +17,8 @@ from lrp_onnx.graph.annotations import RELEVANCE, each_output
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.atomic_files import atomic
 from lrp_onnx.graph.map_outputs import numbers_of
-from lrp_onnx.run.explainer import Explainer, Result
+from lrp_onnx.run.explainer import Explainer
+from lrp_onnx.run.result import Result
 from lrp_onnx.scale.plan import Shard
 from lrp_onnx.scale.samples import Reading, Sample, samples_of
 from lrp_onnx.scale.stored import Form, Rows

@@ -18,7 +18,7 @@ from lrp_onnx.answer.inputs import Inputs
 from lrp_onnx.data.implied import implied_preprocess
 from lrp_onnx.data.picture_scale import odd_scale
 from lrp_onnx.data.preprocess import PRESETS
-from lrp_onnx.run.explainer import Result
+from lrp_onnx.run.result import Result
 
 RNG = np.random.default_rng(0)
 PHOTO = RNG.uniform(0.1, 0.9, (1, 3, 8, 8)).astype(np.float32)
