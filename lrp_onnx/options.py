@@ -8,13 +8,13 @@ those of whatever draws.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import Field, dataclass, field, fields
-from numbers import Integral, Real
-from typing import Any
+from dataclasses import dataclass, field, fields
+from numbers import Integral
+from typing import Any, get_type_hints
 
-from lrp_onnx.errors import CompositeError, OptionError, OutputError, TargetError
+from lrp_onnx.arguments import check_argument
+from lrp_onnx.errors import CompositeError, OutputError, TargetError
 
 __all__ = ["RUNTIMES", "CompileOptions", "PictureOptions"]
 
@@ -39,6 +39,13 @@ def option(
     if isinstance(default, dict):
         return field(default_factory=default.copy, metadata=about)
     return field(default=default, metadata=about)
+
+
+def check_fields(options: Any) -> None:
+    """Raise OptionError where a field is not of its type."""
+    kinds = get_type_hints(type(options))
+    for one in fields(options):
+        check_argument(one.name, getattr(options, one.name), kinds[one.name], str(one.type))
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ class CompileOptions:
     explain: str | Sequence[str] | None = option(
         None, "An input to explain [every float input].", repeatable=True
     )
-    target: str | int | Sequence[object] = option(
+    target: str | int | Sequence[int | slice | str] = option(
         "argmax",
         "What is explained: the largest class, a class by number (with labels also by name), class "
         "A minus class B, the K largest classes one by one, an entry by its indices behind the "
@@ -196,10 +203,11 @@ class CompileOptions:
     )
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            _check_type(one, getattr(self, one.name))
+        check_fields(self)
         if self.budget is not None and not 0 < self.budget < math.inf:
             raise TargetError(f"budget {self.budget}: no limit. Give a number above 0 such as 10.")
+        if isinstance(self.target, Integral):  # also one of NumPy
+            object.__setattr__(self, "target", int(self.target))
         for name in ("output", "explain", "relevance_at", "activation_at", "conditions"):
             value = getattr(self, name)
             if isinstance(value, str):  # one name alone is a name, not its letters
@@ -264,8 +272,7 @@ class PictureOptions:
     )
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            _check_type(one, getattr(self, one.name))
+        check_fields(self)
         if self.panel not in PANELS:
             raise OutputError(
                 f"panel {self.panel!r} is unknown. Choose one of {', '.join(PANELS)}."
@@ -282,30 +289,3 @@ class PictureOptions:
             )
         if not 0 <= self.opacity <= 1:
             raise OutputError(f"opacity {self.opacity}: no part. Give a number from 0 to 1.")
-
-
-KINDS: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "int": (Integral,),
-    "float": (Real,),
-    "bool": (bool,),
-    "Mapping": (Mapping,),
-    "Sequence": (list, tuple),
-}
-"""What is taken for each name that an option's type is written with."""
-
-
-def _check_type(option: Field[Any], value: object) -> None:
-    """Raise OptionError that names the option where the value is not of its type."""
-    names = [part.partition("[")[0] for part in re.split(r" \| (?![^\[]*\])", str(option.type))]
-    if (value is None and "None" in names) or "object" in names:
-        return
-    kinds = [kind for name in names for kind in KINDS.get(name, ())]
-    holds = isinstance(value, tuple(kinds)) and (bool in kinds or not isinstance(value, bool))
-    if isinstance(value, list | tuple) and "Sequence[str]" in str(option.type):
-        holds = all(isinstance(text, str) for text in value)
-    if not holds:
-        raise OptionError(
-            f"argument {option.name}={value!r}: a value of type {type(value).__name__} is not "
-            f"taken. Give one of type {option.type}."
-        )

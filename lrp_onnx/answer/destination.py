@@ -45,7 +45,7 @@ class Destination:
         """Whether -o names a folder: one that is there, or a name without an ending."""
         out = self.out
         return out is not None and (
-            out.endswith(("/", "\\")) or Path(out).is_dir() or not Path(out).suffix
+            out.endswith(("/", "\\")) or os.path.isdir(out) or not Path(out).suffix
         )
 
     def of_one(self, source: Path) -> Path:

@@ -18,6 +18,7 @@ from lrp_onnx.answer.fit import bad_fits
 from lrp_onnx.answer.inputs import Inputs, read_inputs
 from lrp_onnx.answer.open_model import Request, open_model
 from lrp_onnx.answer.results import check_finite
+from lrp_onnx.arguments import as_array, checked
 from lrp_onnx.compiler.stages import load_any
 from lrp_onnx.data.inputs import fit_array
 from lrp_onnx.data.preprocess import Preprocess, load_preprocess
@@ -28,6 +29,7 @@ from lrp_onnx.options import CompileOptions
 __all__ = ["explain"]
 
 
+@checked
 def explain(
     model: str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model,
     input: Any,
@@ -97,7 +99,7 @@ def _inputs(
         if name not in wanted:
             names = ", ".join(map(repr, wanted))
             raise InputError(f"input {name!r}: the model has none. Its inputs: {names}.")
-        want, array = wanted[name], np.asarray(value)
+        want, array = wanted[name], as_array(value, f"input {name!r}")
         if not isinstance(value, np.ndarray) and array.dtype.kind in "iuf":
             array = array.astype(want.dtype)  # numbers in a list have no width of their own
         inputs.feeds[name] = fit_array(array, want.shape, want.dtype, name=name)

@@ -16,8 +16,9 @@ from lrp_onnx.answer.inputs import Inputs
 from lrp_onnx.answer.open_model import OpenModel
 from lrp_onnx.answer.results import class_by_class
 from lrp_onnx.answer.samples import Sample, samples_of
+from lrp_onnx.arguments import checked
 from lrp_onnx.compiler.compiled import Compiled
-from lrp_onnx.errors import InputError
+from lrp_onnx.errors import InputError, OutputError
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.atomic_files import atomic_group
 from lrp_onnx.graph.temporary import temporary_folder
@@ -58,6 +59,7 @@ class Explanation:
         """What the model says of each sample, in words; of K classes once for each."""
         return [sample.title for sample in self._samples()]
 
+    @checked
     def save(self, path: str | os.PathLike[str], **options: Any) -> list[Path]:
         """Write a picture (.png, .jpg, .svg, .pdf), a page (.html) or arrays (.npz); several
         explained outputs are a file each. Returns the files.
@@ -65,12 +67,14 @@ class Explanation:
         options: of a picture, such as panel="overlay", smooth="off", cmap, limits, opacity.
         Raises OutputError where the file cannot be written.
         """
-        Destination(str(path), None)  # names an ending that is not written
+        if Destination(str(path), None).is_folder:  # which names an ending that is not written
+            raise OutputError(f"output '{path}': that is a folder. Name a file, such as why.png.")
         paths = output_paths(Path(path), self.model.outputs)
         with atomic_group(*paths) as temporary:
             self._write(list(temporary), PictureOptions(**options))
         return paths
 
+    @checked
     def to_pandas(self, name: str | None = None) -> Any:
         """A table with the place, value and relevance of every element of an input.
 

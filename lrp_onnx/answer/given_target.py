@@ -5,8 +5,8 @@ The model is compiled with target `input` or `seed`, and run with that value.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -25,8 +25,8 @@ def target_and_value(options: CompileOptions) -> tuple[CompileOptions, str]:
     """The options with the target's name alone, and what was given behind it; nothing for other
     targets. A file alone is for `similarity`. Raises TargetError for a name without a value.
     """
-    if Path(str(options.target)).is_file():
-        return replace(options, target="similarity"), str(options.target)
+    if isinstance(options.target, str) and os.path.isfile(options.target):
+        return replace(options, target="similarity"), options.target
     kind, equals, value = str(options.target).partition("=")
     if kind not in KINDS:
         return options, ""

@@ -160,7 +160,7 @@ def read_inputs(
     inputs.files.update(_files_by_input(others, files))
     values = {value.name: value for value in model.graph.inputs}
     for name, file in inputs.files.items():
-        if not Path(file).exists():
+        if not os.path.exists(file):
             raise InputError(_no_file(wanted[name], file))
         want, prepared = wanted[name], preprocess
         if is_sound(file) and reader is not None:

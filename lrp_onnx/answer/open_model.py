@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields, replace
 from dataclasses import field as dataclass_field
 from pathlib import Path
 
+import onnx_ir as ir
+
 from lrp_onnx.answer.class_names import Labels, known_names
 from lrp_onnx.answer.destination import Destination
 from lrp_onnx.answer.fit import odd_scales
@@ -170,7 +172,8 @@ def _open_compiled(
 
     Raises TargetError for an option that is decided.
     """
-    explainer, compiled = Explainer(request.model), Compiled(loaded.model, [])
+    compiled = Compiled(loaded.model, [])
+    explainer = Explainer(compiled if isinstance(loaded.source, ir.Model) else loaded.source)
     names = names_in_model(loaded.model) if options.labels is None else {}
     kind, other = explainer.metadata["target"], None
     _check_decided(request.model, options, kind)

@@ -15,6 +15,7 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
+from lrp_onnx.arguments import checked
 from lrp_onnx.compiler.accounts import NodeAccount
 from lrp_onnx.graph.annotations import stamp_of
 from lrp_onnx.graph.atomic_files import atomic_group
@@ -67,6 +68,7 @@ class Compiled:
         )
         return f"<table>\n{rows}</table>"
 
+    @checked
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model; beyond 2 GB its weights go to `<name>.<digest>.data` beside it.
 
@@ -76,7 +78,7 @@ class Compiled:
         """
         path = Path(os.path.realpath(path) if os.path.islink(path) else path)
         large = self.weight_bytes() >= LARGEST_FILE
-        data = path.with_name(f"{path.name}.{self._digest() if large else '-'}.data")
+        data = path.parent / f"{path.name}.{self._digest() if large else '-'}.data"
         with atomic_group(data, path) as (new_data, new_path):
             if large:
                 ir.save(self.graph, new_path, external_data=new_data.name)

@@ -35,13 +35,16 @@ def takes_options(
     def decorate(
         function: Callable[[First, CompileOptions], Result],
     ) -> Callable[Concatenate[First, P], Result]:
-        @functools.wraps(function)
-        def wrapper(first: First, /, *args: P.args, **kwargs: P.kwargs) -> Result:
-            return function(first, options(*args, **kwargs))
-
         first, *_ = inspect.signature(function).parameters.values()
         own = inspect.signature(options).parameters.values()
-        wrapper.__signature__ = inspect.Signature([first, *own])  # type: ignore[attr-defined]  # read by help()
+        signature = inspect.Signature([first, *own])
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Result:
+            bound = signature.bind(*args, **kwargs).arguments
+            return function(bound.pop(first.name), CompileOptions(**bound))
+
+        wrapper.__signature__ = signature  # type: ignore[attr-defined]  # read by help()
         listing = [f"{field.name}: {text_of(field)}" for field in fields(CompileOptions)]
         methods = [f"{m.name}: {m.formula} ({m.reference})" for m in METHODS.values()]
         text = (function.__doc__ or "").replace("    {options}", _wrapped(listing))

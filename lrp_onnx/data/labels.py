@@ -7,10 +7,12 @@ import csv
 import difflib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from lrp_onnx.arguments import shown
 from lrp_onnx.data.label_forms import names_in, names_of_csv, names_of_lines
 from lrp_onnx.errors import InputError, TargetError
 from lrp_onnx.graph.source_file import text_of
@@ -37,13 +39,14 @@ def labels_of(source: object) -> dict[int, str]:
     """Class index to name, of a file, a list or a dictionary. Raises InputError for others."""
     if isinstance(source, str | os.PathLike):
         return load_labels(source)
-    if isinstance(source, Mapping):
-        return {int(index): str(name) for index, name in source.items()}
-    if isinstance(source, Sequence):
-        return dict(enumerate(map(str, source)))
+    names = dict(enumerate(source)) if isinstance(source, list | tuple) else source
+    if isinstance(names, Mapping) and all(isinstance(index, Integral) for index in names):
+        values = names.values()
+        if all(isinstance(name, str | Integral) for name in values):
+            return {int(index): str(name) for index, name in names.items()}
     raise InputError(
-        f"labels {source!r}: no names. Give a file, a list of names, or a dictionary from index to "
-        "name."
+        f"labels {shown(source)}: no names. Give a file, a list of names, or a dictionary from "
+        "index to name."
     )
 
 

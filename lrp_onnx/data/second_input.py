@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from lrp_onnx.arguments import as_array
 from lrp_onnx.data.implied import implied_preprocess
 from lrp_onnx.data.inputs import fit_array, is_array_file, load_input
 from lrp_onnx.data.preprocess import Preprocess
@@ -35,14 +35,14 @@ def read_second_input(
     for name, value in _by_name(source, list(wanted), what).items():
         want = wanted[name]
         if isinstance(value, str | os.PathLike):
-            if not Path(value).exists():
+            if not os.path.exists(value):
                 raise InputError(f"{what}: there is no file '{value}'. Check the path.")
             how = None
             if not is_array_file(value):
                 how = preprocess or implied_preprocess(values[name], model.metadata_props)
             feeds[name] = load_input(value, want.shape, want.dtype, how, name=name)
         else:
-            array = np.asarray(value)
+            array = as_array(value, what)
             feeds[name] = fit_array(array, want.shape, want.dtype, name=name, source=what)
     return feeds
 

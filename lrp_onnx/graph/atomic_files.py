@@ -62,10 +62,11 @@ def _is_ours(name: object, place: Path) -> bool:
 
 def _checked(path: str | os.PathLike[str]) -> Path:
     """The real path behind `path`; a link is followed, so that it stays a link."""
-    target = Path(os.path.realpath(path))
+    target = Path(path)
     try:
+        target = Path(os.path.realpath(path))
         _check(path, target)
-    except OSError as error:  # a name that is too long, a folder one may not enter
+    except (OSError, ValueError) as error:  # no name of a file, a folder one may not enter
         raise _unwritable(target, error) from error
     return target
 
@@ -82,8 +83,8 @@ def _check(path: str | os.PathLike[str], target: Path) -> None:
         raise OutputError(f"output '{path}': {fact}. Create it or name another file.")
 
 
-def _unwritable(target: Path, error: OSError) -> OutputError:
-    fact = error.strerror or str(error)
+def _unwritable(target: Path, error: OSError | ValueError) -> OutputError:
+    fact = getattr(error, "strerror", None) or str(error)
     return OutputError(
         f"output '{target}': cannot be written ({fact}). "
         "Choose a folder with room in which you may write, and a usual file name."

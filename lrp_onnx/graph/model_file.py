@@ -15,6 +15,7 @@ import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
+from lrp_onnx.arguments import shown
 from lrp_onnx.errors import ModelError
 from lrp_onnx.graph.annotations import VERSION
 from lrp_onnx.graph.constants import SMALL
@@ -59,7 +60,7 @@ def load(source: ModelSource) -> ir.Model:
     """
     if not isinstance(source, str | os.PathLike | bytes | onnx.ModelProto | ir.Model):
         raise ModelError(
-            f"source {source!r} is no model. Give a path, bytes, an onnx.ModelProto or an "
+            f"source {shown(source)} is no model. Give a path, bytes, an onnx.ModelProto or an "
             "onnx_ir.Model."
         )
     if isinstance(source, ir.Model):
@@ -89,9 +90,9 @@ def check_original(model: ir.Model) -> None:
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
     """ModelError for a folder, and for what reading the file in the block raises."""
-    if path.is_dir():
-        raise ModelError(f"{str(path)!r} is a folder. Give the path of an .onnx file.")
     try:
+        if ordinary(path).is_dir():
+            raise ModelError(f"{str(path)!r} is a folder. Give the path of an .onnx file.")
         yield
     except OSError as e:
         raise ModelError(f"{str(path)!r} cannot be read: {e.strerror}. Check the path.") from e
@@ -99,7 +100,7 @@ def readable(path: Path) -> Iterator[None]:
 
 def _read(path: Path) -> bytes:
     with readable(path):
-        if ordinary(path).stat().st_size >= LARGEST_PROTO:
+        if path.stat().st_size >= LARGEST_PROTO:
             raise ModelError(
                 f"{str(path)!r} is no ONNX model: none is larger than 2 GB. "
                 "Save the model with its weights beside it."

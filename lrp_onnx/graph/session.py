@@ -26,7 +26,6 @@ from lrp_onnx.errors import InputError, LrpError, ModelError
 from lrp_onnx.graph.arrays import Array, Wanted
 from lrp_onnx.graph.map_outputs import deserialized, serialized
 from lrp_onnx.graph.model_file import LARGEST_FILE, ModelSource, load, readable
-from lrp_onnx.graph.source_file import ordinary
 from lrp_onnx.graph.temporary import temporary_folder
 
 if TYPE_CHECKING:
@@ -108,6 +107,8 @@ class Runtime:
         """
         ort = import_runtime()
         wanted = self.outputs if names is None else tuple(names)
+        if not wanted:  # the runtime takes none for all
+            return {}
         options = ort.RunOptions()
         options.log_severity_level = SILENT
         options.only_execute_path_to_fetches = names is not None
@@ -254,7 +255,7 @@ def runtime_form(source: ModelSource) -> Iterator[str | bytes]:
         yield source
     elif not isinstance(source, onnx.ModelProto | ir.Model):
         with readable(Path(source)):  # ONNX Runtime's own words for a missing file name no remedy
-            ordinary(source).open("rb").close()
+            Path(source).open("rb").close()
         if _is_unicode(os.fspath(source)):
             yield os.fspath(source)
         else:  # the runtime takes no such name

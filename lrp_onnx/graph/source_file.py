@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 __all__ = ["LARGEST_TEXT", "ordinary", "text_of"]
@@ -17,10 +18,15 @@ HANDED_OVER = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 def ordinary(path: str | os.PathLike[str]) -> Path:
     """The path, which is read next.
 
-    Raises OSError where a device, a pipe or a socket is there: reading it may have no end.
+    Raises OSError where a device, a pipe or a socket is there, since reading it may have no end,
+    and for what cannot be the name of a file.
     """
     path = Path(path)
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    try:
+        mode = path.stat().st_mode
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "no file can have that name", str(path)) from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise OSError(errno.EINVAL, "a device or a pipe, and no file", str(path))
     return path
 

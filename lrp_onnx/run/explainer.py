@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 import onnx
 
+from lrp_onnx.arguments import as_array, checked, shown
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.data.samples import added_inputs
 from lrp_onnx.errors import InputError, ModelError
@@ -31,6 +32,8 @@ from lrp_onnx.run.result import Result
 
 __all__ = ["Explainer"]
 
+MOST_THREADS = 1024
+
 
 class Explainer:
     """A compiled model in ONNX Runtime; calling it explains a batch.
@@ -46,12 +49,15 @@ class Explainer:
     Raises ModelError for a model that lrp-onnx did not compile or the runtime does not take.
     """
 
+    @checked
     def __init__(
         self,
         compiled: Compiled | str | os.PathLike[str] | bytes | onnx.ModelProto,
         providers: Sequence[Any] | None = None,
         threads: int | None = None,
     ) -> None:
+        if threads is not None and not 0 <= threads <= MOST_THREADS:
+            raise InputError(f"threads {threads}: give a number from 1 to {MOST_THREADS}.")
         self._source = compiled.graph if isinstance(compiled, Compiled) else compiled
         self._providers, self._threads = providers, threads
         with ExitStack() as stack:
@@ -101,6 +107,7 @@ class Explainer:
         """Name, dtype and shape of each input."""
         return self._runtime.inputs
 
+    @checked
     def __call__(
         self,
         x: Array | Mapping[str, Array],
@@ -118,10 +125,11 @@ class Explainer:
         Raises InputError where a name, dtype, rank, size, class or channel is not what the model
         wants, and where NaN or infinity in the input makes relevance so.
         """
-        result = self.unchecked(x, target, conditions)
+        result = self._run(x, target, conditions)
         check_finite(self._feeds(x, None), result.relevance)
         return result
 
+    @checked
     def unchecked(
         self,
         x: Array | Mapping[str, Array],
@@ -129,9 +137,9 @@ class Explainer:
         conditions: Mapping[str, Any] | None = None,
     ) -> Result:
         """As a call, whether the result is finite or not."""
-        feeds = self.feeds(x, target, conditions)
-        return self._result(self._runtime.run(feeds), feeds.get("target"))
+        return self._run(x, target, conditions)
 
+    @checked
     def feeds(
         self,
         x: Array | Mapping[str, Array],
@@ -139,12 +147,14 @@ class Explainer:
         conditions: Mapping[str, Any] | None = None,
     ) -> dict[str, Array]:
         """The arrays that a call with these arguments gives the runtime, which `run` takes."""
-        return fitted(self.inputs, self._feeds(x, target) | self._masks(conditions or {}, x))
+        return self._fitted(x, target, conditions)
 
+    @checked
     def run(self, feeds: Mapping[str, Array], names: Sequence[str]) -> dict[str, Array]:
         """The outputs of the file of these names, nothing else is computed."""
         return self._runtime.run(feeds, names)
 
+    @checked
     def on_device(
         self,
         x: Any,
@@ -160,7 +170,8 @@ class Explainer:
         """
         values = self._feeds(x, target) | self._masks(conditions or {}, x)
         feeds: dict[str, Any] = {
-            n: v if is_device_value(v) else np.ascontiguousarray(v) for n, v in values.items()
+            n: v if is_device_value(v) else np.ascontiguousarray(as_array(v, f"input {n!r}"))
+            for n, v in values.items()
         }
         check(self.inputs, feeds)
         classes = feeds.get("target")
@@ -168,12 +179,24 @@ class Explainer:
             classes = classes.numpy()
         return self._result(self._runtime.run_on_device(feeds), classes)
 
+    def _run(
+        self, x: Array | Mapping[str, Array], target: Any, conditions: Mapping[str, Any] | None
+    ) -> Result:
+        feeds = self._fitted(x, target, conditions)
+        return self._result(self._runtime.run(feeds), feeds.get("target"))
+
+    def _fitted(
+        self, x: Array | Mapping[str, Array], target: Any, conditions: Mapping[str, Any] | None
+    ) -> dict[str, Array]:
+        return fitted(self.inputs, self._feeds(x, target) | self._masks(conditions or {}, x))
+
     def _result(self, outputs: dict[str, Any], classes: Array | None) -> Result:
         self._check_classes(outputs, classes)
         added = [n for n in self._runtime.outputs[self._first :] if n.endswith(RELEVANCE)]
         relevance = {n.removesuffix(RELEVANCE): outputs.pop(n) for n in added}
         return Result(outputs, relevance)
 
+    @checked
     def many(
         self,
         inputs: Iterable[Array | Mapping[str, Array]],
@@ -190,7 +213,7 @@ class Explainer:
         """
         own = (self._checked(x, number) for number, x in enumerate(inputs))
         for group in groups(own, batch if self._is_open() else 1):
-            result = self.unchecked(stacked(group), target, conditions)
+            result = self._run(stacked(group), target, conditions)
             each = zip(parts(result.outputs, group), parts(result.relevance, group), strict=True)
             for own_feeds, (outputs, relevance) in zip(group, each, strict=True):
                 check_finite(own_feeds, relevance)
@@ -202,9 +225,9 @@ class Explainer:
 
     def _checked(self, x: Array | Mapping[str, Array], number: int) -> dict[str, Array]:
         """One of many inputs, checked before it is stacked with others."""
-        feeds = {name: np.asarray(value) for name, value in self._feeds(x, None).items()}
         added = added_inputs(self.metadata)
         try:
+            feeds = {n: as_array(v, f"input {n!r}") for n, v in self._feeds(x, None).items()}
             check([w for w in self.inputs if w.name in feeds or w.name not in added], feeds)
         except InputError as e:
             raise InputError(f"inputs[{number}] of many: {e}") from e
@@ -230,7 +253,7 @@ class Explainer:
         if kind == "similarity":
             return {**feeds, **self._of_outputs(target, OTHER, "another embedding")}
         raise InputError(
-            f"target={target!r}: the model was compiled for target {kind!r}. Compile it with "
+            f"target={shown(target)}: the model was compiled for target {kind!r}. Compile it with "
             "target='input', 'seed' or 'similarity'."
         )
 
@@ -269,9 +292,11 @@ class Explainer:
 
     def _classes(self, target: Any, feeds: Mapping[str, Any], own: Sequence[str]) -> Array:
         wanted = next(w for w in self.inputs if w.name == "target")
-        classes = np.asarray(target)
+        classes = as_array(target, "target")
         if classes.dtype.kind not in "iu":
-            raise InputError(f"target={target!r}: not a class. Give an integer, or one per sample.")
+            raise InputError(
+                f"target={shown(target)}: not a class. Give an integer, or one per sample."
+            )
         shape = shape_of(feeds[own[0]]) if own[0] in feeds else ()
         size = wanted.shape[0]
         batch = size if isinstance(size, int) else shape[0] if shape else 1

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lrp_onnx.arguments import as_array
 from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.arrays import Array, Dimension, Wanted
@@ -20,7 +21,7 @@ def fitted(inputs: Sequence[Wanted], feeds: Mapping[str, Any]) -> dict[str, Arra
     """The feeds as arrays, if they are what the model wants; InputError says what it wants
     otherwise.
     """
-    arrays = {name: np.asarray(value) for name, value in feeds.items()}
+    arrays = {name: as_array(value, f"input {name!r}") for name, value in feeds.items()}
     check(inputs, arrays)
     return {wanted.name: arrays[wanted.name] for wanted in inputs}
 

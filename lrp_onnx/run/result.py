@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from lrp_onnx.arguments import checked
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.run.tables import arrays_html, frame_of
@@ -25,6 +26,7 @@ class Result:
     axis of length K behind the batch. Of several explained outputs by `<output>_<tensor>`.
     """
 
+    @checked
     def to_pandas(self, name: str | None = None) -> Any:
         """A table with the place and relevance of every element of a tensor [the first].
 

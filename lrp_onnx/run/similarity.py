@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lrp_onnx.arguments import checked
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.annotations import OTHER, each_output
 from lrp_onnx.graph.arrays import Array
@@ -16,6 +17,7 @@ from lrp_onnx.run.result import Result
 __all__ = ["similarity"]
 
 
+@checked
 def similarity(
     explainer: Explainer,
     x: Array | Mapping[str, Array],

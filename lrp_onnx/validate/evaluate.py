@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lrp_onnx.arguments import as_array, checked, shown
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.fitting import check_of_use
 from lrp_onnx.compiler.input_range import Ranges
@@ -47,6 +48,7 @@ HARDLY = 0.2
 """Part of the score by which replacing all units should change it."""
 
 
+@checked
 def evaluate(
     source: ModelSource,
     inputs: Array | Mapping[str, Array] | Sequence[Array | Mapping[str, Array]],
@@ -89,7 +91,7 @@ def evaluate(
         candidates += [Candidate(method=name) for name in methods]
     several = inputs if isinstance(inputs, Sequence) else [inputs]
     name = _only_input(source) if not all(isinstance(x, Mapping) for x in several) else ""
-    by_name = [x if isinstance(x, Mapping) else {name: np.asarray(x)} for x in several]
+    by_name = [x if isinstance(x, Mapping) else {name: as_array(x, "inputs")} for x in several]
     if isinstance(replacement, np.ndarray):
         replacement = {name or _only_input(source): replacement}
     return tuned_and_evaluated(
@@ -101,7 +103,7 @@ def evaluate(
             ranges=ranges,
             classes=classes,
             replacement=replacement,
-            unit=(unit,) if isinstance(unit, int) else unit,
+            unit=unit if unit is None or isinstance(unit, Sequence) else (unit,),
             points=points,
             batch=batch,
             seed=seed,
@@ -147,7 +149,7 @@ def _options(options: Mapping[str, Any]) -> CompileOptions:
     for name in ("composite", "method"):
         if name in options:
             one = options[name]
-            raise CompositeError(f"{name}={one!r}: give a list, {name}s=[{one!r}].")
+            raise CompositeError(f"{name}={shown(one)}: give a list, {name}s=[{shown(one)}].")
     known = [f.name for f in fields(CompileOptions)]
     if unknown := sorted(set(options) - set(known)):
         raise TypeError(f"evaluate() got an unexpected keyword argument {unknown[0]!r}")

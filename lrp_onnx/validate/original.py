@@ -137,6 +137,9 @@ def _classes(
 ) -> NDArray[np.int64] | None:
     """The explained class of each sample, where the output is one of scores of classes."""
     if question.classes is not None:
+        if len(question.classes) != len(masks):
+            fact = f"{len(question.classes)} for {len(masks)} samples"
+            raise TargetError(f"classes: {fact}. Give one each.")
         return np.asarray(question.classes, np.int64)
     several = metadata.get("head") or metadata["target"] == "similarity"
     chosen = [None if several else class_of(mask) for mask in masks]

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import onnx_ir as ir
 
+from lrp_onnx.arguments import shown
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.fitting import AUTO, fitted
 from lrp_onnx.compiler.input_range import Ranges
@@ -71,6 +72,16 @@ class Nobody:
         """Say nothing."""
 
 
+LARGEST = 2**31
+RANGES = {
+    "points": (2, 10**6),
+    "batch": (1, LARGEST),
+    "seed": (0, 2**64 - 1),
+    "redraw": (0, 100),
+}
+"""The least and the largest value of a number."""
+
+
 @dataclass(frozen=True)
 class Question:
     """What is compared, on what, and how."""
@@ -105,14 +116,20 @@ class Question:
         return bool(self.ranges) or set_by_user >= {"low", "high"}
 
     def __post_init__(self) -> None:
-        if self.points < 2:
-            raise InputError(f"points {self.points}: a curve needs at least 2. Give 20 or so.")
+        for name, (least, most) in RANGES.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise InputError(f"{name} {value}: give a number from {least} to {most}.")
+        if not all(0 <= k < LARGEST for k in self.classes or ()):
+            raise InputError(
+                f"classes {shown(self.classes)}: none below 0. Give numbers of classes."
+            )
         for what in ("relevance_at", "conditions"):
             if tensors := getattr(self.options, what):
                 raise TargetError(
                     f"{what} {tensors[0]!r}: evaluate compares maps of the inputs. Leave it out."
                 )
-        if self.unit is not None and min(self.unit) < 1:
+        if self.unit is not None and not all(0 < side <= LARGEST for side in self.unit or (0,)):
             raise InputError(
-                f"unit {min(self.unit)}: a unit has at least one place. Give 1 or more."
+                f"unit {shown(self.unit)}: a unit has at least one place. Give 1 or more."
             )

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from lrp_onnx.arguments import shown
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.validate.batches import Feeds
@@ -70,8 +71,8 @@ def _made(kind: Replacement, name: str, x: Array, own: Sequence[Array], batched:
     if holds_ids(x):
         if not isinstance(kind, int):
             raise InputError(
-                f"replacement {kind!r}: input {name!r} holds ids. Give the id of a token that says "
-                "nothing, such as that of padding or of a mask."
+                f"replacement {shown(kind)}: input {name!r} holds ids. Give the id of a token "
+                "that says nothing, such as that of padding or of a mask."
             )
         return np.full_like(x, kind)
     if kind == "zero":
@@ -81,8 +82,8 @@ def _made(kind: Replacement, name: str, x: Array, own: Sequence[Array], batched:
     if kind == "blur":
         return _blurred(name, x, batched)
     raise InputError(
-        f"replacement {kind!r}: input {name!r} holds no ids. Give one of {', '.join(KINDS)}, or "
-        "another input."
+        f"replacement {shown(kind)}: input {name!r} holds no ids. Give one of "
+        f"{', '.join(KINDS)}, or another input."
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lrp_onnx.arguments import as_array, checked
 from lrp_onnx.data.preprocess import Preprocess
 from lrp_onnx.errors import InputError
 from lrp_onnx.options import PictureOptions
@@ -26,6 +27,7 @@ LONG, LONG_INCHES = 0.34, 4.2
 PLAIN = PictureOptions()
 
 
+@checked
 def save_heatmap(
     path: str | os.PathLike[str],
     relevance: NDArray[Any],
@@ -91,12 +93,18 @@ def heatmap_page(
 
     boxes: one a sample, of what is explained. asides: what relevance of each is not that of a word.
     """
-    maps = relevance_maps(np.asarray(relevance), axes)
+    maps = relevance_maps(as_array(relevance, "relevance"), axes)
     titles, subtitles = _each(title, len(maps)), _each(subtitle, len(maps))
     if tokens is not None and len(tokens) != len(maps):
         raise InputError(f"heatmap: {len(maps)} samples. Give as many lists of tokens.")
     if maps.ndim == 3:
         pictures = pictures_of(input, axes, preprocess, len(maps))
+        for picture in pictures:
+            if picture is not None and picture.shape[:2] != maps.shape[1:]:
+                sizes = (
+                    f"{list(picture.shape[:2])} places, and the relevance {list(maps.shape[1:])}"
+                )
+                raise InputError(f"input: it has {sizes}. Give the input that was explained.")
         each = boxes or [None] * len(maps)
         return _picture_page(maps, pictures, titles, subtitles, what, ends, options, each)
     page = Page(CHART_WIDTH)
@@ -119,7 +127,7 @@ def pictures_of(
     """
     if values is None:
         return [None] * count
-    pictures = shown_pictures(np.asarray(values), axes, preprocess)
+    pictures = shown_pictures(as_array(values, "input"), axes, preprocess)
     if len(pictures) != count:
         fact = f"{len(pictures)} inputs, but relevance of {count} samples"
         raise InputError(f"heatmap: {fact}. Give the input that was explained.")

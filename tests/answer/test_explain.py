@@ -33,8 +33,9 @@ def test_an_array_is_explained_and_the_answer_is_the_explainers(tmp_path: Path) 
     assert why.save(tmp_path / "why.png", panel="overlay") == [tmp_path / "why.png"]
     assert (tmp_path / "why.png").stat().st_size > 1000
     why.compiled.save(tmp_path / "digits.lrp.onnx")
-    again = lrp_onnx.explain(tmp_path / "digits.lrp.onnx", X[0])
-    np.testing.assert_allclose(again.relevance["image"][0], why.relevance["image"][0], atol=1e-5)
+    for compiled in (tmp_path / "digits.lrp.onnx", why.compiled.model, why.compiled.graph):
+        again = lrp_onnx.explain(compiled, X[0]).relevance["image"][0]
+        np.testing.assert_allclose(again, why.relevance["image"][0], atol=1e-5)
 
 
 def test_a_picture_shows_itself_in_a_notebook(tmp_path: Path) -> None:

@@ -214,30 +214,6 @@ def test_an_input_without_elements(nodes: str) -> None:
     assert run_plain(form, {"x": x}, ["x_relevance"], None)["x_relevance"].shape == x.shape
 
 
-WRONG_TYPES: list[dict[str, object]] = [
-    {"composite": 3},
-    {"steps": "a"},
-    {"output": 5},
-    {"output": ["a", 3]},
-    {"optimize": "yes"},
-    {"rules": [1]},
-    {"target": 1.5},
-    {"method": None},
-]
-
-
-@pytest.mark.parametrize("argument", WRONG_TYPES, ids=str)
-def test_an_argument_of_another_type_is_named(argument: dict[str, object]) -> None:
-    (name,) = argument
-    with pytest.raises(lrp_onnx.OptionError, match=f"argument {name}="):
-        lrp_onnx.compile(GOOD, **argument)
-
-
-def test_a_source_that_is_no_model_is_said() -> None:
-    with pytest.raises(ModelError, match="source 3 is no model"):
-        lrp_onnx.compile(3)  # type: ignore[arg-type]
-
-
 def test_an_output_declared_twice_is_refused() -> None:
     model = onnx.ModelProto.FromString(GOOD.SerializeToString())
     model.graph.output.add().CopyFrom(model.graph.output[0])
