@@ -86,7 +86,7 @@ def evaluate(
     Raises LrpError as `compile` does, and InputError where the inputs do not fit.
     """
     candidates: list[Candidate] | None = None
-    if composites is not None or methods:
+    if composites or methods:
         candidates = [Candidate(name) for name in composites or ()]
         candidates += [Candidate(method=name) for name in methods]
     several = inputs if isinstance(inputs, Sequence) else [inputs]
