@@ -132,8 +132,8 @@ def test_expand_to_the_shape_that_is_there_is_nothing(rows: str, gone: bool) -> 
 
 
 COUNTS = {
-    "zero": 0, "one": 1, "first": [0], "second": [1], "minus": [-1], "ones": [1, 1],
-    "neither": [-1, -1], "number": (1, 1), "row": (1, 4), "table": (3, 512),
+    "zero": 0, "one": 1, "first": [0], "second": [1], "two": [2], "minus": [-1], "ones": [1, 1],
+    "neither": [-1, -1], "number": (1, 1), "row": (1, 4), "table": (3, 512), "places": (1, 512),
 }  # fmt: skip
 SHAPE = "s = Shape(x)\n"
 ASKED = {  # nodes, and of each axis of y the axis of x that has its size, or its size
@@ -147,6 +147,15 @@ ASKED = {  # nodes, and of each axis of y the axis of x that has its size, or it
     "counted from 1": (SHAPE + "n = Gather(s, one)\n r = Range(one, n, one)\n y = Cast<to=1>(r)",
                        [None]),
     "beside a cut": ("n = Shape<start=1>(x)\n y = Slice(table, first, n, second)", [3, None]),
+    "what is left": (
+        "s = Shape<end=1>(x)\n q = Concat<axis=0>(s, second)\n r = Expand(row, q)\n"
+        "t = Concat<axis=0>(s, minus, two)\n y = Reshape(r, t)", ["x0", 2, 2]),
+    "added to as many of a table": (
+        "n = Shape<start=1>(x)\n r = Slice(places, first, n, second)\n y = Add(x, r)",
+        ["x0", "x1"]),
+    "added to as many and one": (
+        "n = Shape<start=1>(x)\n m = Add(n, second)\n r = Slice(places, second, m, second)\n"
+        "y = Add(x, r)", ["x0", None]),
     "resized to": (SHAPE + "r = Unsqueeze(table, first)\n f = Concat<axis=0>(second, s)\n"
                    'y = Resize<mode="linear">(r, , , f)', [1, "x0", "x1"]),
 }  # fmt: skip

@@ -3,8 +3,9 @@
 onnx's inference makes up a name for every such size.  A window of stride 1 whose padding makes up
 for its kernel keeps a size; the same window, or the same scale, makes the same size of the same;
 what an elementwise operator reads is broadcast to what it gives, where no size but one name and 1
-meet; a Reshape keeps the one size that is unknown where the others have one product.  Sums of
-branches then need no sizes at run time, forward or back.
+meet; a Reshape leaves for one axis what the others do not take; a size that a node is asked for in
+numbers that come from sizes is that size.  Sums of branches then need no sizes at run time, forward
+or back.
 
 Spec: ONNX Conv-11, ConvTranspose-11, MaxPool-12, AveragePool-19, Resize-19, Reshape-14, MatMul-13,
 broadcasting.
@@ -12,7 +13,8 @@ broadcasting.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from math import prod
 
 import onnx_ir as ir
@@ -38,6 +40,7 @@ def name_equal_sizes(graph: ir.Graph) -> None:
     """Rename sizes in the shapes of a graph's tensors; those that the model names stay."""
     names: dict[str, int | str] = {}
     made: dict[Hashable, str] = {}
+    at_most: dict[Dimension, Dimension] = {}  # where the two meet, the former is the latter or 1
     traced, holders = Traced(graph.opset_imports[""]), _that_hold_sizes(graph)
     for node in graph:
         for value in node.outputs if names else ():
@@ -54,11 +57,12 @@ def name_equal_sizes(graph: ir.Graph) -> None:
             if operator.window or (node.op_type == "Resize" and len(node.inputs) < 4):
                 same = _of_window(node, axis, made, str(size))
             elif node.op_type in ASKED:
-                same = _asked(node, last, traced)
+                same = _asked(node, last, traced, at_most)
             elif node.op_type == "Slice":
                 same = _beside(node, axis)
+                at_most[size] = _end(node, axis, traced) if same is None else None
             else:
-                same = _broadcast(node, last) if _meet(node, axis) else size
+                same = _broadcast(node, last, at_most) if _meet(node, axis) else size
             if same is not None and same != size:
                 names[str(size)] = same
         for value in node.outputs if names else ():
@@ -67,7 +71,7 @@ def name_equal_sizes(graph: ir.Graph) -> None:
 
 def _that_hold_sizes(graph: ir.Graph) -> set[ir.Node]:
     """The nodes that sizes come from which are made up so far."""
-    asking = [n for n in graph if n.op_type in ASKED and _has_made_up(n.outputs[0])]
+    asking = [n for n in graph if n.op_type in (*ASKED, "Slice") and _has_made_up(n.outputs[0])]
     values, holders = [v for node in asking for v in node.inputs], set[ir.Node]()
     while values:
         value = values.pop()
@@ -105,25 +109,39 @@ def _meet(node: ir.Node, axis: int) -> bool:
     return operator is not None and operator.elementwise
 
 
-def _broadcast(node: ir.Node, axis: int) -> Dimension:
+def _broadcast(node: ir.Node, axis: int, at_most: Mapping[Dimension, Dimension]) -> Dimension:
     """The only size that is not 1 among those that meet along an axis, counted from the last."""
     met = {sizes[axis] for v in _read(node) if len(sizes := sizes_of(v) or []) >= -axis}
-    met.discard(1)
-    return met.pop() if len(met) == 1 else None
+    return _of_met(met, at_most)
 
 
-def _kept(node: ir.Node) -> Dimension:
-    """The unknown size that Reshape reads, where the one that it gives has as many elements beside
-    it.
-    """
-    read, written = (sizes_of(v) or [] for v in (_read(node)[0], node.outputs[0]))
-    unknown = [size for size in read if not isinstance(size, int)]
-    counts = [prod(s for s in sizes if isinstance(s, int)) for sizes in (read, written)]
-    alone = len(unknown) == 1 == sum(not isinstance(size, int) for size in written)
-    return unknown[0] if alone and counts[0] == counts[1] != 0 else None
+def _of_met(met: set[Dimension], at_most: Mapping[Dimension, Dimension]) -> Dimension:
+    """What sizes are broadcast to, if that is one of them in every run."""
+    others = met - {1} - {size for size in met if at_most.get(size) in met - {None}}
+    if len(others) > 1:
+        return None
+    return others.pop() if others else 1
 
 
-def _asked(node: ir.Node, axis: int, traced: Traced) -> Dimension:
+def _left(node: ir.Node, axis: int) -> Dimension:
+    """The size along an axis that Reshape leaves for it: all that it reads, through the others."""
+    read, others = sizes_of(_read(node)[0]) or [], sizes_of(node.outputs[0]) or []
+    del others[axis]
+    names = Counter(read)
+    names.subtract(others)
+    counts = [prod(size for size in sizes if isinstance(size, int)) for sizes in (read, others)]
+    left = [name for name, count in names.items() if count and not isinstance(name, int)]
+    known = all(isinstance(size, int) or names[size] in (0, 1) for size in names)
+    if not known or None in names or not counts[1] or counts[0] % counts[1] or len(left) > 1:
+        return None
+    if not left:
+        return counts[0] // counts[1] or None
+    return left[0] if counts[0] == counts[1] else None
+
+
+def _asked(
+    node: ir.Node, axis: int, traced: Traced, at_most: Mapping[Dimension, Dimension]
+) -> Dimension:
     """The size that a node is asked for along an axis, counted from the last."""
     if "axes" in node.attributes or "keep_aspect_ratio_policy" in node.attributes:
         return None  # Resize is asked for some sizes, or for a bound
@@ -133,22 +151,39 @@ def _asked(node: ir.Node, axis: int, traced: Traced) -> Dimension:
         asked = asked if (first, step) == ([0], [1]) else None
     size = asked[axis] if asked is not None and len(asked) >= -axis else None
     if node.op_type == "Reshape":
-        return size if size not in (None, 0, -1) else _kept(node)
+        return size if size not in (None, 0, -1) else _left(node, axis)
     if node.op_type != "Expand" or size is None:
         return size
     read = (sizes_of(node.inputs[0]) or [])[axis:][:1] if node.inputs[0] is not None else []
-    met = {size, *read}
-    return max(met, key=lambda s: s != 1) if len(met - {1}) < 2 else None
+    return _of_met({size, *read}, at_most)
 
 
 def _beside(node: ir.Node, axis: int) -> Dimension:
     """The size along an axis that Slice does not cut."""
-    x, axes = node.inputs[0], node.inputs[3] if len(node.inputs) > 3 else None
-    sizes = None if x is None else sizes_of(x)
-    cut = None if axes is None else constant_ints(axes)
-    if sizes is None or cut is None or axis in {k % len(sizes) for k in cut}:
+    sizes, cut = _cut(node)
+    return None if sizes is None or cut is None or axis in cut else sizes[axis]
+
+
+def _end(node: ir.Node, axis: int, traced: Traced) -> Dimension:
+    """The size up to which Slice takes what lies along an axis, from its first of several."""
+    sizes, cut = _cut(node)
+    ends, starts = traced.sizes(node.inputs[2]), traced.sizes(node.inputs[1])
+    steps = traced.sizes(node.inputs[4]) if len(node.inputs) > 4 else [1] * len(cut or ())
+    if cut is None or axis not in cut or starts is None or ends is None or steps is None:
         return None
-    return sizes[axis]
+    if sizes is None or not isinstance(sizes[axis], int) or not sizes[axis]:
+        return None  # there may be none to take
+    k = cut.index(axis)
+    return ends[k] if (starts[k], steps[k]) == (0, 1) and isinstance(ends[k], str) else None
+
+
+def _cut(node: ir.Node) -> tuple[list[Dimension] | None, list[int] | None]:
+    """The sizes that Slice reads, and the axes that it cuts."""
+    x, axes = node.inputs[0], constant_ints(node.inputs[3]) if len(node.inputs) > 3 else None
+    sizes = None if x is None else sizes_of(x)
+    if sizes is None or axes is None:
+        return sizes, None
+    return sizes, [k % len(sizes) for k in axes]
 
 
 def _of_window(node: ir.Node, axis: int, made: dict[Hashable, str], name: str) -> Dimension:
