@@ -2,10 +2,12 @@
 
 They are if the batch is axis 0, of a size that only the run knows or of a fixed one, and every node
 that the explained value depends on leaves it there: what it makes has that size along axis 0 and
-along no other, and the operator does not mix entries along axis 0, as its record says.  What is
+along no other, and the operator does not mix entries along axis 0, as its record says.  A batch of
+a name may lie along other axes in between, as around recurrent layers, and in bodies of Scan
+(lrp_onnx.analysis.sample_axes).  What is
 made of other sizes than the batch's alone, positions for example, is common to all samples.  A
 fixed batch of N may also be flattened with other axes: where axis 0 has k·N entries, k of each
-sample, row by row operators keep the samples apart.  Any other, and any body, counts as mixing.
+sample, row by row operators keep the samples apart.  Any other counts as mixing.
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ from collections.abc import Collection, Sequence
 
 import onnx_ir as ir
 
+from lrp_onnx.analysis.sample_axes import axis_behind
 from lrp_onnx.frontend.normalize.traced import Traced
 from lrp_onnx.graph.clone import reads
-from lrp_onnx.graph.shapes import dimension_of
+from lrp_onnx.graph.shapes import dimension_of, sizes_of
+from lrp_onnx.graph.subgraphs import bodies_of, ports_of
 from lrp_onnx.ops.registry import find
 
 __all__ = ["batch_size", "batched_inputs", "fixed_batch_size", "independent", "is_batched"]
@@ -49,25 +53,83 @@ def batched_inputs(graph: ir.Graph, batch: str) -> list[ir.Value]:
 
 def independent(nodes: Sequence[ir.Node], roots: Collection[ir.Value], batch: str | int) -> bool:
     """Whether no node mixes samples; `nodes` are all that depend on the `roots`, in order."""
-    samples, blocks = set(roots), set[ir.Value]()
     if not all(is_batched(value, batch) for value in roots):
         return False
-    sizes = _Sizes(batch)
-    for node in nodes:
-        of_samples = [v for v in reads(node) if v in samples]
-        if sizes.holds_some(node, of_samples):
-            continue
+    walk = _Samples(roots, batch)
+    return all(map(walk.keeps_apart, nodes))
+
+
+class _Samples:
+    """What holds samples, and along which axis."""
+
+    def __init__(self, roots: Collection[ir.Value], batch: str | int) -> None:
+        self.batch = batch
+        self.axes = dict.fromkeys(roots, 0)
+        self.blocks = set[ir.Value]()
+        self.sizes = _Sizes(batch)
+
+    def keeps_apart(self, node: ir.Node) -> bool:
+        """Whether a node mixes no samples; what it gives is noted."""
+        of_samples = [v for v in reads(node) if v in self.axes]
+        if self.sizes.holds_some(node, of_samples):
+            return True
         if not of_samples and not _fills(node):
             return False  # a number made of the batch's size
-        batched = all(is_batched(v, batch) for v in node.outputs if v.uses())
-        if not batched or not blocks.isdisjoint(of_samples):
-            if not _keeps_blocks(node, samples, batch):
+        first = all(is_batched(v, self.batch) for v in node.outputs if v.uses())
+        if isinstance(self.batch, str) and (not first or any(self.axes[v] for v in of_samples)):
+            return self._keeps_apart_along(node, of_samples)
+        if not first or not self.blocks.isdisjoint(of_samples):
+            if not _keeps_blocks(node, self.axes, self.batch):
                 return False
-            blocks.update(() if batched else node.outputs)
-        if of_samples and not _keeps_apart(node, samples):
+            self.blocks.update(() if first else node.outputs)
+        if of_samples and not _keeps_apart(node, self.axes):
             return False
-        samples.update(node.outputs)
-    return True
+        self.axes.update(dict.fromkeys(node.outputs, 0))
+        return True
+
+    def _keeps_apart_along(self, node: ir.Node, of_samples: Collection[ir.Value]) -> bool:
+        """The same along any axis."""
+        behind: Sequence[int | None]
+        if not of_samples:
+            behind = [_only_axis(v, self.batch) for v in node.outputs]
+        elif node.op_type == "Scan" and not node.domain:
+            behind = self._behind_scan(node)
+        else:
+            held = {i: self.axes[v] for i, v in enumerate(node.inputs) if v in self.axes}
+            behind = [None] if bodies_of(node) else axis_behind(node, held)
+        for value, axis in zip(node.outputs, behind, strict=False):
+            if axis is not None and _only_axis(value, self.batch) == axis:
+                self.axes[value] = axis
+            elif value.uses() or value.is_graph_output():
+                return False
+        return True
+
+    def _behind_scan(self, node: ir.Node) -> Sequence[int | None]:
+        """The axes of its outputs, where its body keeps apart what each step holds."""
+        ports, (body,), nothing = ports_of(node), bodies_of(node), [None] * len(node.outputs)
+        for n, b, _ in ports.states:
+            self._enter(node.inputs[n], body.inputs[b])
+        for s in ports.read:
+            self._enter(node.inputs[s.node], body.inputs[s.body], s.axis)
+        if not all(map(self.keeps_apart, body)):
+            return nothing
+        behind = list[int | None]()
+        for _, b, out in ports.states:
+            before, after = (self.axes.get(v) for v in (body.inputs[b], body.outputs[out]))
+            if before != after:
+                return nothing
+            behind.append(after)
+        for s in ports.written:
+            axis = self.axes.get(body.outputs[s.body])
+            behind.append(None if axis is None else axis + (s.axis <= axis))
+        return behind
+
+    def _enter(self, outside: ir.Value | None, inside: ir.Value, cut: int | None = None) -> None:
+        """Note what a body's input holds: all of a value, or slices along the axis `cut`."""
+        axis = None if outside is None else self.axes.get(outside)
+        if axis is None or axis == cut:
+            return
+        self.axes[inside] = axis - (cut is not None and cut < axis)
 
 
 class _Sizes:
@@ -130,6 +192,12 @@ def _fills(node: ir.Node) -> bool:
     """Whether its output is one constant again and again."""
     operator = find(node)
     return operator is not None and operator.fills
+
+
+def _only_axis(value: ir.Value, batch: str | int) -> int | None:
+    """The one axis that has the batch's size."""
+    sizes = sizes_of(value) or []
+    return sizes.index(batch) if sizes.count(batch) == 1 else None
 
 
 def is_batched(value: ir.Value, batch: str | int) -> bool:
