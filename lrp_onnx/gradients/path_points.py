@@ -26,6 +26,7 @@ from lrp_onnx.graph.builder import HALF, Emit, known_rank
 from lrp_onnx.graph.clone import cone, copied, reads
 from lrp_onnx.graph.shapes import dimensions
 from lrp_onnx.lrp.assigned import Walk
+from lrp_onnx.ops.registry import find
 
 __all__ = [
     "COPY",
@@ -43,8 +44,10 @@ __all__ = [
 COPY = "lrp/path"
 BYTES = 2**29
 """What the values of all points that are taken at once may need, and their gradients as much."""
-SIZES_UNKNOWN = 8
-"""How many points are taken at once where sizes besides the batch's are unknown."""
+SIZES_UNKNOWN, WINDOWS_UNKNOWN = 8, 2
+"""How many points are taken at once where sizes besides the batch's are unknown, and where windows
+slide over those: pictures are large, and convolutions no faster side by side.
+"""
 
 Shaped = Callable[[ir.Value], ir.Shape | None]
 Gradients = dict[ir.Value, ir.Value]
@@ -125,7 +128,17 @@ def at_once(path: PointPath) -> int | None:
     if path.batch is None or not independent(nodes, roots, path.batch):
         return None
     needed = sum(_bytes(v, path.batch) for node in nodes for v in node.outputs)
-    return SIZES_UNKNOWN if math.isnan(needed) else max(1, BYTES // max(1, int(needed)))
+    if not math.isnan(needed):
+        return max(1, BYTES // max(1, int(needed)))
+    slides = any(_slides(node, path.batch) for node in nodes)
+    return WINDOWS_UNKNOWN if slides else SIZES_UNKNOWN
+
+
+def _slides(node: ir.Node, batch: str) -> bool:
+    """Whether windows slide over a picture of unknown size."""
+    operator, y = find(node), node.outputs[0]
+    pictures = operator is not None and operator.window and len(y.shape or ()) > 3
+    return bool(pictures) and math.isnan(_bytes(y, batch))
 
 
 def _bytes(value: ir.Value, batch: str) -> float:

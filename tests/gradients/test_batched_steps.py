@@ -168,3 +168,23 @@ def test_a_loop_in_a_loop_is_told(runtime: str, said: bool) -> None:
     options = {"class_axis": 1, "target": "all", "runtime": runtime, "steps": 4}
     compiled = lrp_onnx.compile(model, method="integrated-gradients", **options)
     assert any("loop in a loop" in text for text in compiled.warnings) == said
+
+
+@pytest.mark.parametrize(("body", "x", "open_axes", "most"), [
+    ("c = Conv(x, k2) y = GlobalAveragePool(c)", (2, 1, 6, 6), (0, 2, 3), 2),
+    ("c = Conv(x, k2) y = GlobalAveragePool(c)", (2, 1, 6, 6), (0,), 16),
+    ("t = Tanh(x) y = ReduceSum(t, one1)", (2, 5, 4), (0, 1), 8),
+])  # fmt: skip
+def test_so_many_points_are_taken_together(
+    body: str, x: tuple[int, ...], open_axes: tuple[int, ...], most: int
+) -> None:
+    constants = {"k2": (2, 1, 3, 3)} if "Conv" in body else {"one1": [1]}
+    model = network(body, x, open_axes, **constants)
+    compiled = lrp_onnx.compile(model, method="integrated-gradients", steps=16, target="all").model
+    (batch,) = {
+        v.type.tensor_type.shape.dim[0].dim_value
+        for node in compiled.graph.node if node.op_type == "Scan"
+        for attribute in node.attribute if attribute.name == "body"
+        for v in attribute.g.input if v.name.endswith("fraction")
+    } or {16}  # fmt: skip
+    assert batch == most
