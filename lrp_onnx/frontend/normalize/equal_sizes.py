@@ -54,7 +54,7 @@ def name_equal_sizes(graph: ir.Graph) -> None:
             if not _is_made_up(size):
                 continue
             last = axis - len(y.shape)
-            if operator.window or (node.op_type == "Resize" and len(node.inputs) < 4):
+            if operator.window or _is_scaled(node):
                 same = _of_window(node, axis, made, str(size))
             elif node.op_type in ASKED:
                 same = _asked(node, last, traced, at_most)
@@ -150,12 +150,19 @@ def _asked(
         first, step = (traced.sizes(node.inputs[k]) for k in (0, 2))
         asked = asked if (first, step) == ([0], [1]) else None
     size = asked[axis] if asked is not None and len(asked) >= -axis else None
+    if isinstance(size, int) and size <= 0:  # 0 keeps a size, -1 is what is left
+        size = None
     if node.op_type == "Reshape":
-        return size if size not in (None, 0, -1) else _left(node, axis)
+        return _left(node, axis) if size is None else size
     if node.op_type != "Expand" or size is None:
         return size
     read = (sizes_of(node.inputs[0]) or [])[axis:][:1] if node.inputs[0] is not None else []
     return _of_met({size, *read}, at_most)
+
+
+def _is_scaled(node: ir.Node) -> bool:
+    """Whether it is a Resize that has no sizes."""
+    return node.op_type == "Resize" and (len(node.inputs) < 4 or node.inputs[3] is None)
 
 
 def _beside(node: ir.Node, axis: int) -> Dimension:
