@@ -28,6 +28,8 @@ class Head:
     """Of scores the output of boxes, and the other way around."""
     labeled: bool = False
     """Whether each detection has one score alone, of the class that its label beside it says."""
+    label: int | str | None = None
+    """Where that is: an index along the axis, or the name of an output; None if it is not clear."""
 
     def stamp(self) -> str:
         """As a compiled model's metadata keeps it."""
@@ -36,4 +38,5 @@ class Head:
     @property
     def by_class(self) -> bool:
         """Whether a class has scores that can be named by its number."""
-        return self.kind in ("mixed", "scores") and self.axis is not None
+        of_scores = self.kind in ("mixed", "scores")
+        return of_scores and (self.axis is not None or self.label is not None)

@@ -44,6 +44,7 @@ class Heads:
     def __init__(self, graph: ir.Graph, outputs: Sequence[ir.Value]) -> None:
         self.graph = graph
         self.outputs = [v for v in outputs if v.dtype is None or v.dtype.is_floating_point()]
+        self.integers = [v for v in outputs if v.dtype is not None and v.dtype.is_integer()]
         self.inputs = [v for v in graph.inputs if not v.is_initializer()]
 
     @cached_property
@@ -93,7 +94,10 @@ class Heads:
                 run = first, next(others, len(kinds))
                 labeled = run[1] - run[0] == 1 and Kind.NOTHING in kinds
                 head = self._with_objectness(y, axis, origins, run)
-                return replace(head, labeled=labeled)
+                one = labeled and kinds.count(Kind.NOTHING) == 1
+                return replace(
+                    head, labeled=labeled, label=kinds.index(Kind.NOTHING) if one else None
+                )
         return None
 
     def _axes(self, y: ir.Value) -> Iterator[tuple[int, list[Origin]]]:
@@ -143,6 +147,8 @@ class Heads:
         if len(candidates) != 1:
             return None
         (scores,) = candidates
+        if boxes in _decoded_from(frozenset([scores])):
+            return None  # logits, of which these are the probabilities
         if _size_along(scores, boxes, axis) != BOX:
             return scores
         # four classes or four numbers of a box: boxes may be sigmoids, but no softmax
@@ -161,7 +167,15 @@ class Heads:
             compared=compared,
             beside=boxes.name or "",
             labeled=own is None,
+            label=self._labels_of(y) if own is None else None,
         )
+
+    def _labels_of(self, scores: ir.Value) -> str | None:
+        """The output of the classes of detections that have one score each."""
+        sizes = sizes_of(scores) or []
+        alike = [v for v in self.integers if len(sizes_of(v) or []) == len(sizes) > 0]
+        names = [v.name for v in alike if all(map(_may_be_equal, sizes_of(v) or [], sizes))]
+        return names[0] if len(names) == 1 else None
 
     def _joined(self, y: ir.Value) -> Head | None:
         """Four numbers and, from elsewhere, others behind them at each of many places."""

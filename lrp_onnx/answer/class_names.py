@@ -54,7 +54,7 @@ def checked_names(
 def _count(compiled: ir.Model, one: Mapping[str, str]) -> int | None:
     """How many classes the explained output has; None where that is open, or it has none."""
     head = json.loads(one.get("head") or "{}")
-    if head.get("scores") is not None:
+    if head.get("scores") is not None and not head["labeled"]:
         return int(head["scores"][1] - head["scores"][0])
     shape = next((v.shape for v in compiled.graph.outputs if v.name == one["output"]), None)
     if shape is None or not one["class_axis"] or head:

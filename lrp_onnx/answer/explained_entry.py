@@ -20,12 +20,13 @@ def explained_entry(
     start: Array,
     labels: Mapping[int, str] | None,
     boxes: Array | None = None,
+    classes: Array | None = None,
 ) -> tuple[str, Detection | None]:
     """`face (1), 0.82209 (entry 5,1689; box 139.8, 82.02, 63.15, 61.04)`, and the detection that it
     is the score of; an empty text where it is more than one.
 
-    y: the output of one sample. start: its starting relevance. boxes: those of detections, where
-    they are an output of their own.
+    y: the output of one sample. start: its starting relevance. boxes, classes: those of
+    detections, where they are an output of their own.
     """
     places = np.argwhere(start)
     head = json.loads(metadata.get("head") or "null")
@@ -33,23 +34,36 @@ def explained_entry(
         return "", None
     if not len(places) and not y.size:
         return "nothing detected", None
+    if not len(places) and (head or {}).get("label") is not None:
+        return "no detection of that class", None
     if len(places) != 1:
         return "", None
     place = tuple(int(k) for k in places[0])
     indices = ",".join(map(str, place))
     detection = None if head is None else detection_of(head, y, place, boxes)
     box = "" if detection is None else f"; {detection}"
-    name = _class_at(y, place, labels) if head is None else _class(head, place, labels)
+    name = _class_at(y, place, labels) if head is None else _class(head, y, place, labels, classes)
     return f"{name}{float(y[place]):.5g} (entry {indices}{box})", detection
 
 
 def _class(
-    head: Mapping[str, object], place: tuple[int, ...], labels: Mapping[int, str] | None
+    head: Mapping[str, object],
+    y: Array,
+    place: tuple[int, ...],
+    labels: Mapping[int, str] | None,
+    classes: Array | None,
 ) -> str:
-    """The class that the entry is a score of; empty where there is only one, or none."""
+    """The class that the entry is a score of, or that the label beside it says; empty where there
+    is only one, or none.
+    """
     axis, scores = head["axis"], head["scores"]
+    if classes is not None:
+        return f"{class_name(labels, int(classes[place]))}, "
     if not isinstance(axis, int) or head["kind"] in ("boxes", "coordinates"):
         return ""
+    if isinstance(label := head.get("label"), int):
+        own = axis - bool(head["batch"])
+        return f"{class_name(labels, int(y[(*place[:own], label, *place[own + 1 :])]))}, "
     first, stop = scores if isinstance(scores, list) else (0, None)
     if stop is not None and stop - first == 1:
         return ""

@@ -187,13 +187,18 @@ def _entries(
     if start is None:
         return [("", None)] * count
     start = start.reshape(y.shape)
-    beside = json.loads(metadata.get("head") or "{}").get("beside")
-    boxes = result.outputs.get(beside)
-    each = (
-        [None] * count if boxes is None else boxes if has_batch(explainer.metadata) else boxes[None]
-    )
-    rows = zip(y, start, each, strict=True)
-    return [explained_entry(metadata, own, r, labels, box) for own, r, box in rows]
+    head = json.loads(metadata.get("head") or "{}")
+
+    def of_each(name: object) -> Sequence[Array | None]:
+        """An output beside it, sample by sample."""
+        values = result.outputs.get(str(name))
+        if values is None:
+            return [None] * count
+        return list(values) if has_batch(metadata) else [values]
+
+    boxes, classes = of_each(head.get("beside")), of_each(head.get("label"))
+    rows = zip(y, start, boxes, classes, strict=True)
+    return [explained_entry(metadata, own, r, labels, box, c) for own, r, box, c in rows]
 
 
 def _sums(relevance: Array, count: int) -> Array:
@@ -306,10 +311,10 @@ def check_class_names(explainer: Explainer, result: Result, labels: Labels | Non
     """Raise InputError where there are more or fewer labels than classes."""
     metadata = explainer.metadata
     y, axis = result.outputs[metadata["output"]], metadata["class_axis"]
-    scores = json.loads(metadata.get("head") or "{}").get("scores")
-    if labels is None:
+    head = json.loads(metadata.get("head") or "{}")
+    if labels is None or head.get("labeled"):
         return
-    if scores is not None:
+    if (scores := head.get("scores")) is not None:
         check_labels(labels, scores[1] - scores[0], metadata["output"])
     elif axis and y.ndim < 3 and not metadata.get("head"):
         check_labels(labels, y.shape[int(axis)], metadata["output"])

@@ -29,6 +29,11 @@ def head_mask(
     head = target.head
     assert head is not None
     scores = _scores(emit, output, head)
+    if target.kind in ("index", "input") and head.label is not None:
+        of_class = _labeled(emit, output, head, target, asked)
+        mask = largest_of_sample(emit, _where(emit, of_class, scores), y, head.batch)
+        here = emit.op("Cast", of_class, to=int(emit.dtype))
+        return emit.op("Mul", mask, here)  # none where no detection is of that class
     if target.kind == "argmax" or head.axis is None:
         return largest_of_sample(emit, scores, y, head.batch)
     first = emit.constant(_first(head), ir.DataType.INT64)
@@ -49,6 +54,21 @@ def head_mask(
     other = emit.constant(target.classes[1] + _first(head), ir.DataType.INT64)
     there = one_hot(emit, class_numbers(emit, y, head.axis), other)
     return emit.op("Sub", mask, emit.op("Mul", at_place, there))
+
+
+def _labeled(
+    emit: Emit, output: ir.Value, head: Head, target: Target, asked: ir.Value | None
+) -> ir.Value:
+    """Where the detections are whose label is the class, broadcast against the output."""
+    if isinstance(head.label, str):
+        labels = next(v for v in emit.graph.outputs if v.name == head.label)
+    else:
+        assert head.label is not None
+        ends = emit.ints(head.label), emit.ints(head.label + 1)
+        axis = emit.ints(head.axis or 0)
+        labels = emit.op("Slice", emit.at_least_float(output), *ends, axis)
+    whole = emit.op("Cast", labels, to=int(ir.DataType.INT64))
+    return emit.op("Equal", whole, asked or emit.constant(target.classes[0], ir.DataType.INT64))
 
 
 def top_classes(emit: Emit, output: ir.Value, target: Target) -> ir.Value:

@@ -29,9 +29,11 @@ def located(
     `argmax` or a class is sought.
 
     head: of an output that is no scores of classes alone. Raises TargetError for an entry that the
-    output cannot have, and for a class where each detection has one score, whatever its class.
+    output cannot have, and for a class where each detection has one score and its label is not
+    found, or for the difference of two.
     """
-    if head is not None and head.labeled and class_axis is None and target.kind in NAMES_CLASS:
+    if _has_no_class(target, head) and class_axis is None:
+        assert head is not None
         raise TargetError(
             f"target {target}: output {output.name!r} holds one score for each detection, and "
             "which class it is of stands beside it, so that no class has scores of its own. Take "
@@ -44,6 +46,13 @@ def located(
     if head is None or not (target.kind == "argmax" or (target.kind in BY_CLASS and head.by_class)):
         return target
     return replace(target, head=head)
+
+
+def _has_no_class(target: Target, head: Head | None) -> bool:
+    """Whether a class is named that has no score of its own."""
+    if head is None or not head.labeled or target.kind not in NAMES_CLASS:
+        return False
+    return head.label is None or target.kind == "difference"
 
 
 def of_score(target: Target, head: Head | None) -> bool:
@@ -62,7 +71,7 @@ def sought(target: Target, output: ir.Value) -> tuple[str, ...]:
     head = target.head
     if head is None or target.kind != "argmax":
         return ()
-    by_class = head.by_class and not head.labeled
+    by_class = head.by_class and (not head.labeled or head.label is not None)
     otherwise = f"{'--target CLASS, ' * by_class}--target {_example(head, output)} (an entry)"
     return (
         f"output {output.name!r} holds {_what(head)}. The largest "

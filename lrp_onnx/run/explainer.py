@@ -357,9 +357,13 @@ def _check_entry(one: Mapping[str, str], outputs: Mapping[str, Any]) -> None:
 
 
 def _class_count(outputs: Mapping[str, Any], one: Mapping[str, str], axis: int) -> int | None:
-    """How many classes the explained output has; None for maps on a device."""
-    name = one["output"]
-    if ends := json.loads(one.get("head") or "{}").get("scores"):
+    """How many classes the explained output has; None for maps on a device, and for detections
+    whose class stands beside them.
+    """
+    name, head = one["output"], json.loads(one.get("head") or "{}")
+    if head.get("labeled"):
+        return None
+    if ends := head.get("scores"):
         return int(ends[1] - ends[0])
     if name in outputs:
         return shape_of(outputs[name])[axis]

@@ -15,6 +15,7 @@ from head_models import Row, drawn, model_of
 
 import lrp_onnx
 from lrp_onnx.answer.detection import Detection, corners_of, detection_of
+from lrp_onnx.answer.explained_entry import explained_entry
 from lrp_onnx.options import PictureOptions
 from lrp_onnx.visual.drawing import Drawing
 from lrp_onnx.visual.panel import Box
@@ -158,3 +159,20 @@ def test_explain_draws_the_box_of_the_largest_score(tmp_path: Path) -> None:
     named = re.findall(r'<b style="[^"]*">([^<]*)</b>', page)
     told = [text.split(": ")[1].rpartition(", ")[0].split(", ")[0] for text in why.predictions]
     assert named == [name for name in told for _ in range(2)]
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_the_class_beside_a_score_is_named(apart: bool) -> None:
+    """Of what a suppression kept: in a column of the output, or in an output of its own."""
+    label: object = "labels" if apart else 5
+    head = {"kind": "scores" if apart else "mixed", "batch": False, "axis": None if apart else 1,
+            "scores": None if apart else [4, 5], "objectness": None, "label": label}  # fmt: skip
+    rows = np.array([[0, 0, 2, 2, 0.9, 1], [1, 1, 3, 3, 0.8, 2]], np.float32)
+    y = rows[:, 4] if apart else rows
+    start = np.zeros_like(y)
+    start[(1,) if apart else (1, 4)] = 0.8
+    metadata = {"head": json.dumps(head), "target": "2"}
+    others = (rows[:, :4], rows[:, 5].astype(int)) if apart else (None, None)
+    words, _ = explained_entry(metadata, y, start, {1: "cat", 2: "dog"}, *others)
+    assert words.startswith("dog (2), 0.8 (entry 1")
+    assert explained_entry(metadata, y, start * 0, None, *others)[0] == "no detection of that class"

@@ -7,6 +7,7 @@ numpy which it should be.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -161,19 +162,50 @@ def test_a_class_without_scores_is_refused() -> None:
     ("name", "entry"),
     [("suppressed", "1,4"), ("suppressed, apart", "1,"), ("YOLOv10", "1,4")],
 )
-def test_a_class_is_no_number_of_a_detection_and_its_score_is_an_entry(
+def test_detections_of_one_score_have_no_difference_and_a_score_is_an_entry(
     name: str, entry: str
 ) -> None:
-    """Detections of one score and a label: a class there was the sum or largest of all."""
     row = HEADS[name]
-    for target in (0, 2, "2-0", "input"):
-        with pytest.raises(TargetError, match=r"largest score with argmax or a .* such as 7,"):
-            lrp_onnx.compile(model_of(row), target=target)
+    with pytest.raises(TargetError, match=r"largest score with argmax or a .* such as 7,"):
+        lrp_onnx.compile(model_of(row), target="2-0")
     y, start = start_of(row, model_of(row), drawn(row), target=entry)
     place = tuple(map(int, entry.strip(",").split(",")))
     expected = np.zeros_like(y)
     expected[0 if row.batch else ...][place] = y[0 if row.batch else ...][place]
     np.testing.assert_array_equal(start, expected)
+
+
+@pytest.mark.parametrize("name", ["suppressed", "suppressed, apart", "YOLOv10"])
+def test_a_class_is_sought_among_the_labels_of_detections(name: str) -> None:
+    row = HEADS[name]
+    model, x = model_of(row), drawn(row)
+    asked = lrp_onnx.Explainer(
+        lrp_onnx.compile(model, "epsilon", target="input", relevance_at=row.explained, check=False)
+    )
+    seen = set[bool]()
+    for number in range(3):
+        y, start = start_of(row, model, x, target=number)
+        detections, r = (v[0] if row.batch else v for v in (y, start))
+        if name == "suppressed, apart":
+            scores, labels = detections, run(model, {"x": x})["labels"].reshape(-1)
+        else:
+            scores, labels, r = detections[:, 4], detections[:, 5], r[:, 4]
+        best = np.where(labels == number, scores, -1).argmax()
+        wanted = [best] if number in labels else []
+        assert np.flatnonzero(r).tolist() == wanted
+        seen.add(bool(wanted))
+        found = asked(x, target=[number]).relevance[row.explained]
+        np.testing.assert_array_equal(found, start)
+    assert True in seen
+
+
+def test_logits_of_four_classes_are_no_boxes() -> None:
+    """Their softmax beside them has the same places; a CNN's over frames was taken for a head."""
+    row = HEADS["SSD"]
+    text = row.body.replace("y = Softmax<axis=2>(c)", "y = Softmax<axis=2>(boxes)")
+    model = model_of(replace(row, body=text))
+    _, start = start_of(row, model, drawn(row), output="y")
+    assert (np.count_nonzero(start, axis=2) == 1).all()  # one of every place, and no largest of all
 
 
 @pytest.mark.parametrize("name", ["suppressed", "suppressed, apart"])
