@@ -169,6 +169,10 @@ def test_a_size_that_is_asked_for_has_its_name(text: str, sizes: list[int | str 
     graph = normalized(ir.from_proto(model)).graph
     x, y = graph.inputs[0].shape, graph.outputs[0].shape
     known = {f"x{k}": size for k, size in enumerate(x)}
+    true = run(model, {"x": np.zeros((7, 5), np.float32)})["y"].shape
+    assert [s for s in sizes if s is not None] == [
+        {7: "x0", 5: "x1"}.get(n, n) for n, s in zip(true, sizes, strict=True) if s is not None
+    ]
     for size, expected in zip(y, sizes, strict=True):
         if expected is None:
             assert size not in known.values()
