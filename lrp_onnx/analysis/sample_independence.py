@@ -13,6 +13,7 @@ sample, row by row operators keep the samples apart.  Any other counts as mixing
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import zip_longest
 
 import onnx_ir as ir
 
@@ -55,25 +56,26 @@ def independent(nodes: Sequence[ir.Node], roots: Collection[ir.Value], batch: st
     """Whether no node mixes samples; `nodes` are all that depend on the `roots`, in order."""
     if not all(is_batched(value, batch) for value in roots):
         return False
-    walk = _Samples(roots, batch)
+    graph = nodes[0].graph if nodes else None
+    walk = _Samples(roots, batch, 0 if graph is None else graph.opset_imports[""])
     return all(map(walk.keeps_apart, nodes))
 
 
 class _Samples:
     """What holds samples, and along which axis."""
 
-    def __init__(self, roots: Collection[ir.Value], batch: str | int) -> None:
+    def __init__(self, roots: Collection[ir.Value], batch: str | int, opset: int) -> None:
         self.batch = batch
         self.axes = dict.fromkeys(roots, 0)
         self.blocks = set[ir.Value]()
-        self.sizes = _Sizes(batch)
+        self.sizes = _Sizes(batch, opset)
 
     def keeps_apart(self, node: ir.Node) -> bool:
         """Whether a node mixes no samples; what it gives is noted."""
         of_samples = [v for v in reads(node) if v in self.axes]
         if self.sizes.holds_some(node, of_samples):
             return True
-        if not of_samples and not _fills(node):
+        if not of_samples and not self._fills(node):
             return False  # a number made of the batch's size
         first = all(is_batched(v, self.batch) for v in node.outputs if v.uses())
         if isinstance(self.batch, str) and (not first or any(self.axes[v] for v in of_samples)):
@@ -96,8 +98,8 @@ class _Samples:
             behind = self._behind_scan(node)
         else:
             held = {i: self.axes[v] for i, v in enumerate(node.inputs) if v in self.axes}
-            behind = [None] if bodies_of(node) else axis_behind(node, held)
-        for value, axis in zip(node.outputs, behind, strict=False):
+            behind = axis_behind(node, held) if held and not bodies_of(node) else []
+        for value, axis in zip_longest(node.outputs, behind):
             if axis is not None and _only_axis(value, self.batch) == axis:
                 self.axes[value] = axis
             elif value.uses() or value.is_graph_output():
@@ -106,18 +108,21 @@ class _Samples:
 
     def _behind_scan(self, node: ir.Node) -> Sequence[int | None]:
         """The axes of its outputs, where its body keeps apart what each step holds."""
-        ports, (body,), nothing = ports_of(node), bodies_of(node), [None] * len(node.outputs)
+        ports, (body,) = ports_of(node), bodies_of(node)
         for n, b, _ in ports.states:
             self._enter(node.inputs[n], body.inputs[b])
         for s in ports.read:
+            whole = node.inputs[s.node]
+            if whole is not None and self.axes.get(whole) == s.axis:
+                return []  # one sample after the other
             self._enter(node.inputs[s.node], body.inputs[s.body], s.axis)
         if not all(map(self.keeps_apart, body)):
-            return nothing
+            return []
         behind = list[int | None]()
         for _, b, out in ports.states:
             before, after = (self.axes.get(v) for v in (body.inputs[b], body.outputs[out]))
             if before != after:
-                return nothing
+                return []
             behind.append(after)
         for s in ports.written:
             axis = self.axes.get(body.outputs[s.body])
@@ -126,19 +131,26 @@ class _Samples:
 
     def _enter(self, outside: ir.Value | None, inside: ir.Value, cut: int | None = None) -> None:
         """Note what a body's input holds: all of a value, or slices along the axis `cut`."""
-        axis = None if outside is None else self.axes.get(outside)
-        if axis is None or axis == cut:
-            return
-        self.axes[inside] = axis - (cut is not None and cut < axis)
+        axis = self.axes.get(outside) if outside is not None else None
+        if axis is not None:
+            self.axes[inside] = axis - (cut is not None and cut < axis)
+
+    def _fills(self, node: ir.Node) -> bool:
+        """Whether its output is one constant again and again."""
+        operator = find(node)
+        if operator is None or not operator.fills:
+            return False
+        repeated = node.inputs[0] if operator.moves else None
+        return repeated not in self.sizes.of_batch
 
 
 class _Sizes:
     """What is made of sizes alone: of the batch's, or common to all samples."""
 
-    def __init__(self, batch: str | int) -> None:
+    def __init__(self, batch: str | int, opset: int) -> None:
         self.batch = batch
         self.of_batch = set[ir.Value]()
-        self.traced: Traced | None = None
+        self.traced = Traced(opset)
 
     def holds_some(self, node: ir.Node, of_samples: Collection[ir.Value]) -> bool:
         """Whether a node gives such, which is noted."""
@@ -158,9 +170,6 @@ class _Sizes:
         """Whether a node gives the sizes of one sample, or a part of those of all."""
         if node.op_type == "Shape" and not self.of_batch.isdisjoint(node.inputs):
             return False
-        if self.traced is None:
-            assert node.graph is not None
-            self.traced = Traced(node.graph.opset_imports[""])
         self.traced.visit(node)
         return all(self.batch not in (self.traced.sizes(v) or [self.batch]) for v in node.outputs)
 
@@ -186,12 +195,6 @@ def _keeps_apart(node: ir.Node, samples: Collection[ir.Value]) -> bool:
         return False
     operator = find(node)
     return operator is not None and operator.samples_apart(node, inputs)
-
-
-def _fills(node: ir.Node) -> bool:
-    """Whether its output is one constant again and again."""
-    operator = find(node)
-    return operator is not None and operator.fills
 
 
 def _only_axis(value: ir.Value, batch: str | int) -> int | None:

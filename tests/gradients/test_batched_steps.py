@@ -89,6 +89,8 @@ def test_samples_are_independent_where_no_node_mixes_them(name: str, fixed: bool
 BESIDE = {  # made of what is not moved: it mixes samples, and is repeated as it is
     "numbers of samples": BODY + "n = Shape<end=1>(t)\n c = Squeeze(n)\n"
     "r = Range(zero0, c, one0)\n f = Cast<to=1>(r)\n u = Unsqueeze(f, axes)\n y = Mul(t, u)",
+    "its size again and again": BODY + "n = Shape<end=1>(t)\n s = Shape(t)\n e = Expand(n, s)\n"
+    "f = Cast<to=1>(e)\n y = Div(t, f)",
     "another input": BODY + "m = ReduceMean<keepdims=1>(other, zero)\n s = Sub(other, m)\n"
     "y = Mul(t, s)",
 }  # fmt: skip
@@ -147,6 +149,12 @@ def test_groups_hold_every_point_once(steps: int, most: int) -> None:
     assert_close(groups.weights.ravel()[:steps], points.weights)
     assert not groups.weights.ravel()[steps:].any()
     assert abs(groups.weights.sum() - 1) < 1e-12
+
+
+def test_a_size_of_the_batch_that_is_repeated_is_no_constant() -> None:
+    graph = normalized(load(made(BESIDE["its size again and again"]))).graph
+    nodes = cone(graph, set(graph.inputs), [graph.outputs[0]])
+    assert not batch.independent(nodes, set(graph.inputs), "axis0_3")
 
 
 def test_batching_what_is_not_independent_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
