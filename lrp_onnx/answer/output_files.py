@@ -82,12 +82,12 @@ def thumbnail(
     options: PictureOptions,
 ) -> bytes:
     """The first sample in one small picture, as PNG; nothing where there is none to draw."""
-    from lrp_onnx.visual.report import figure_of
+    from lrp_onnx.visual.report import thumbnail_of
 
     if len(json.loads(explainer.metadata["explained"])) != 1:
         return b""
     panels = drawing_of(explainer, result, inputs, samples, options).sample_panels(0)
-    return figure_of(panels[-1]).png if panels else b""
+    return thumbnail_of(panels[-1]) if panels else b""
 
 
 def write_drawing(

@@ -22,6 +22,8 @@ from lrp_onnx.graph.atomic_files import atomic
 __all__ = ["RUNTIME", "WebPage", "runtime_files", "write_page"]
 
 RUNTIME = "onnxruntime/"
+BOX = 4
+"""Numbers of a box."""
 PACKAGE = Path("node_modules", "onnxruntime-web")
 SCRIPT = "ort.webgpu.min.mjs"
 LOADED = r"ort-wasm-simd-threaded[\w.]*\.mjs"
@@ -45,13 +47,14 @@ class WebPage:
 
     def _head(self, stamp: Mapping[str, str]) -> dict[str, object] | None:
         """Where a detector's output has the scores of its classes; None where the page cannot say
-        which of them is explained.
+        which of them is explained; `box`: whether four numbers of a box stand in front of them.
         """
         head = json.loads(stamp.get("head") or "null")
         told = head is not None and head["kind"] == "mixed" and stamp["target"] == "argmax"
         if not told or head["compared"]:
             return None
-        return {key: head[key] for key in ("axis", "scores", "objectness")}
+        told = {key: head[key] for key in ("axis", "scores", "objectness")}
+        return {**told, "box": BOX in (head["scores"][0], head["objectness"])}
 
     def settings(self) -> dict[str, object]:
         """What `page.js` reads."""
@@ -131,7 +134,7 @@ def write_page(page: WebPage, runtime: list[Path], out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"output '{out}': {error.strerror}. Name another folder.") from error
-    for name in ("index.html", "page.js", "prepare.js", "colors.js"):
+    for name in ("index.html", "page.js", "prepare.js", "colors.js", "boxes.js"):
         _write(out / name, files(__package__).joinpath("page", name).read_bytes())
     for name, compiled in page.models.items():
         compiled.save(out / file_of(name))

@@ -11,7 +11,7 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from html import escape
 from typing import Any
 from urllib.parse import quote
@@ -20,7 +20,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import numpy as np
 from matplotlib.colors import Colormap, to_hex
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from lrp_onnx.errors import plain
 from lrp_onnx.graph.atomic_files import atomic
@@ -38,6 +38,7 @@ __all__ = [
     "save_html",
     "save_index",
     "table_rows",
+    "thumbnail_of",
 ]
 
 STYLE = """
@@ -126,16 +127,39 @@ def figure_of(panel: Panel | Page, metadata: Mapping[str, str] | None = None) ->
     """Pixels or a map of relevance in its colors, one pixel a value; or a whole drawn page."""
     if isinstance(panel, Page):
         return Figure(panel.encoded("png", metadata or {}), wide=True)
-    pixels = panel.image
-    if panel.limit is not None:
-        colored = panel.colors(color_scale(panel.limit)(panel.image))[..., :3]
-        pixels = np.rint(255 * colored).astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
     box = panel.box
     if box is not None and panel.limit is not None:
         box = replace(box, name="")
-    return Figure(buffer.getvalue(), panel.caption, box=box)
+    return Figure(_png(_image(panel)), panel.caption, box=box)
+
+
+def thumbnail_of(panel: Panel) -> bytes:
+    """The same as one PNG, with the box in its pixels: a page of many draws nothing over it."""
+    image = _image(panel).convert("RGB")
+    if panel.box is not None:
+        width, height = image.size
+        sides = zip(astuple(panel.box)[:4], (width, height) * 2, strict=True)
+        corners = [round(part * (size - 1)) for part, size in sides]
+        thin = max(1, round(max(image.size) / 120))
+        draw = ImageDraw.Draw(image)
+        grown = [corner + sign * thin for corner, sign in zip(corners, (-1, -1, 1, 1), strict=True)]
+        draw.rectangle(grown, outline="white", width=3 * thin)
+        draw.rectangle(corners, outline=BOX_INK, width=thin)
+    return _png(image)
+
+
+def _image(panel: Panel) -> Image.Image:
+    """Its pixels, one a value."""
+    if panel.limit is None:
+        return Image.fromarray(panel.image)
+    colored = panel.colors(color_scale(panel.limit)(panel.image))[..., :3]
+    return Image.fromarray(np.rint(255 * colored).astype(np.uint8))
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def save_html(

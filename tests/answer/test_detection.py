@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import io
 import json
 import re
 from dataclasses import replace
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from commands import run_command, write
 from head_models import Row, drawn, model_of
+from PIL import Image
 
 import lrp_onnx
 from lrp_onnx.answer.detection import Detection, corners_of, detection_of
@@ -146,6 +149,13 @@ def test_a_folder_of_detections_goes_on_where_it_was(tmp_path: Path, capsys: Cap
         assert done.status == 0, done.err
         np.save(tmp_path / "photos" / f"{times}.npy", drawn(ROW))
     assert {path.stem for path in (tmp_path / "why").glob("*.html")} == {"0", "a", "index"}
+    index = (tmp_path / "why" / "index.html").read_text(encoding="utf-8")
+    for png in re.findall(r'src="data:image/png;base64,([^"]*)"', index):
+        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(png))))
+        (height, width), box = pixels.shape[:2], (2, 3, 4, 5)  # center 3, 4, two wide and high
+        dark = [round(box[0] / width * (width - 1)), round(box[1] / height * (height - 1))]
+        assert (pixels[dark[1], dark[0]] == 0x1A).all()
+        assert (pixels[dark[1] - 1, dark[0]] == 255).all()
 
 
 def test_explain_draws_the_box_of_the_largest_score(tmp_path: Path) -> None:

@@ -17,14 +17,17 @@ import onnxruntime as ort
 import pytest
 from commands import picture_net, run_command, text_net, write
 from head_models import HEADS, model_of
+from numpy.typing import NDArray
 from PIL import Image
 from test_preprocessing import CASES
 
+from lrp_onnx.answer.detection import Detection, corners_of
 from lrp_onnx.data.inputs import load_input
 from lrp_onnx.data.layout import batched_axes
 from lrp_onnx.export import web
-from lrp_onnx.visual.heatmap import COLORS, color_limit, norm, overlay
+from lrp_onnx.visual.heatmap import COLORS, color_limit, color_scale, overlay
 
+Array = NDArray[np.float64]
 PAGE = Path(web.__file__).parent / "page"
 SCRIPT = """
 import { readFileSync } from 'node:fs';
@@ -94,10 +97,59 @@ def test_the_page_colors_as_python_does(tmp_path: Path) -> None:
     found = [np.reshape(x, (20, 30, 4))[..., :3] for x in json.loads(done.stdout)]
     sums = relevance.sum(0)
     limit = color_limit(sums)
-    expected = [255 * COLORS(norm(limit)(sums))[..., :3], overlay(picture, sums, limit)]
+    expected = [255 * COLORS(color_scale(limit)(sums))[..., :3], overlay(picture, sums, limit)]
     for own, other in zip(found, expected, strict=True):
         # 513 colors there, as many as there are numbers here, and whole values of pixels
         assert np.abs(own - other).max() <= 3
+
+
+BOXES = """
+import { readFileSync } from 'node:fs';
+import { cornersOf } from './boxes.mjs';
+const cases = JSON.parse(readFileSync('cases.json', 'utf8'));
+console.log(JSON.stringify(cases.map(({ rows, height, width }) => (
+  rows.map((own) => cornersOf(rows, own, height, width))))));
+"""
+
+
+def spelled_boxes() -> list[Array]:
+    """Boxes of a grid of 40 x 60 pixels: corners and centers, in pixels and in parts, x or y first;
+    then numbers that are no place, and some without a grid.
+    """
+    rng = np.random.default_rng(0)
+    y, x = (axis.ravel() for axis in np.mgrid[2:40:4, 2:60:4])
+    sides = rng.uniform(2, 30, (len(x), 2))
+    every = []
+    for parts in (False, True):
+        for order in ([0, 1], [1, 0]):
+            centers = np.stack([x, y], 1).astype(float)[:, order]
+            size = sides[:, order]
+            if parts:
+                whole = np.array([60, 40])[order]
+                centers, size = centers / whole, size / whole
+            every.append(np.hstack([centers, size]))
+            every.append(np.hstack([centers - size / 2, centers + size / 2]))
+    mixed = rng.permutation(every[1])
+    return [*every, mixed, rng.permutation(every[5]), rng.standard_normal((50, 4)), every[0][:1]]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+def test_the_page_places_boxes_as_python_does(tmp_path: Path) -> None:
+    every = spelled_boxes()
+    cases = [{"rows": rows.tolist(), "height": 40, "width": 60} for rows in every]
+    (tmp_path / "cases.json").write_text(json.dumps(cases))
+    shutil.copy(PAGE / "boxes.js", tmp_path / "boxes.mjs")
+    (tmp_path / "run.mjs").write_text(BOXES)
+    done = subprocess.run(["node", "run.mjs"], cwd=tmp_path, capture_output=True, text=True)
+    assert not done.stderr
+    drawn = 0
+    for rows, found in zip(every, json.loads(done.stdout), strict=True):
+        for k, own in enumerate(found):
+            expected = corners_of(Detection(rows, k), 40, 60)
+            assert (own is None) == (expected is None)
+            assert own is None or own == pytest.approx(expected)
+            drawn += own is not None
+    assert drawn > 5 * len(every[0])
 
 
 @pytest.fixture
@@ -161,7 +213,7 @@ def test_a_detector_tells_how_it_is_fed_and_where_its_scores_are(tmp_path: Path,
     options = ["--runtime-url", "https://host/dist", "-o", out]
     assert run_command(capsys, "export", "web", model, *options).status == 0
     settings = json.loads((out / "settings.json").read_text())
-    assert settings["head"] == {"axis": 1, "scores": [4, 7], "objectness": None}
+    assert settings["head"] == {"axis": 1, "scores": [4, 7], "objectness": None, "box": True}
     assert settings["labels"] == ["ape", "bee", "cat"]
     assert settings["preprocess"]["fit"] == "letterbox"
 

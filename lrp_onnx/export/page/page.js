@@ -1,4 +1,5 @@
 // Explains a picture with the models of this folder; settings.json says what they take.
+import { cornersOf } from './boxes.js';
 import { colored, overlay, sharesOf } from './colors.js';
 import { place, prepared } from './prepare.js';
 
@@ -69,18 +70,25 @@ function probabilities(scores) {
 
 const percent = (part) => `${(100 * part).toFixed(2)}%`;
 
-// Of a detector the class with the largest score, and the score.
+// Of a detection the class with the largest score, the score, and its box as a place.
 function detected({ data, dims }) {
-  const { axis, scores: [first, stop], objectness } = settings.head;
+  const { axis, scores: [first, stop], objectness, box } = settings.head;
   const stride = dims.slice(axis + 1).reduce((a, b) => a * b, 1);
   let best = { weight: -Infinity };
   for (let k = 0; k < data.length; k++) {
     const index = Math.floor(k / stride) % dims[axis];
     if (index < first || index >= stop) continue;
     const sure = objectness === null ? 1 : data[k + (objectness - index) * stride];
-    if (data[k] * sure > best.weight) best = { weight: data[k] * sure, index: index - first, score: data[k] };
+    const weight = data[k] * sure;
+    if (weight > best.weight) best = { weight, index: index - first, at: k - index * stride, score: data[k] };
   }
-  return `${nameOf(best.index)}, ${best.score.toPrecision(3)}`;
+  const words = `${nameOf(best.index)}, ${best.score.toPrecision(3)}`;
+  const numbers = (at) => [0, 1, 2, 3].map((k) => data[at + k * stride]);
+  const rows = [];
+  for (let k = 0; box && k < data.length; k++) {
+    if (Math.floor(k / stride) % dims[axis] === 0) rows.push(numbers(k));
+  }
+  return { words, box: box ? cornersOf(rows, numbers(best.at), settings.height, settings.width) : null };
 }
 
 async function run(model, input, target) {
@@ -104,10 +112,10 @@ async function explain(chosen) {
     ({ results, milliseconds } = await run(model, input, best[0]));
   }
   const explained = settings.target ? chosen ?? best[0] : null;
-  show(input, results, best, explained);
+  const box = show(input, results, best, explained);
   say(`${milliseconds.toFixed(0)} ms on ${model.on}${model.note}`);
   globalThis.explanation = {
-    on: model.on, explained, input: Array.from(input.data), scores: Array.from(scores),
+    on: model.on, explained, box, input: Array.from(input.data), scores: Array.from(scores),
     relevance: Array.from(results[settings.relevance].data),
   };
 }
@@ -120,25 +128,34 @@ function show(input, results, best, explained) {
     option.selected = index === explained;
     return option;
   }));
-  at('answer').textContent = answer(results, best, explained, told);
+  const found = settings.head ? detected(results[settings.output]) : { words: '', box: null };
+  at('answer').textContent = found.words || answer(best, explained, told);
   const [own, shares] = [seen(input.data), sharesOf(results[settings.relevance].data, settings)];
   at('pictures').hidden = false;
-  drawn(at('seen'), own);
-  drawn(at('map'), colored(shares));
-  drawn(at('over'), overlay(own, shares));
+  drawn(at('seen'), own, found.box);
+  drawn(at('map'), colored(shares), found.box);
+  drawn(at('over'), overlay(own, shares), found.box);
+  return found.box;
 }
 
-function answer(results, best, explained, told) {
-  if (settings.head) return detected(results[settings.output]);
+function answer(best, explained, told) {
   if (!best.length) return '';
   if (explained === best[0]) return told(explained);
   return `${told(explained)}, in place of the prediction ${told(best[0])}`;
 }
 
-function drawn(canvas, rgba) {
-  canvas.width = settings.width;
-  canvas.height = settings.height;
-  canvas.getContext('2d').putImageData(new ImageData(rgba, settings.width, settings.height), 0, 0);
+function drawn(canvas, rgba, box) {
+  const { width, height } = settings;
+  [canvas.width, canvas.height] = [width, height];
+  const context = canvas.getContext('2d');
+  context.putImageData(new ImageData(rgba, width, height), 0, 0);
+  if (!box) return;
+  const thin = Math.max(1, Math.round(Math.max(width, height) / 160));
+  const [left, top, right, bottom] = [box[0] * width, box[1] * height, box[2] * width, box[3] * height];
+  for (const [line, color] of [[3 * thin, 'white'], [thin, '#1a1a1a']]) {  // seen on every photo
+    [context.lineWidth, context.strokeStyle] = [line, color];
+    context.strokeRect(left, top, right - left, bottom - top);
+  }
 }
 
 // The picture as the model saw it: its values between the ends that pixels can have.
