@@ -218,3 +218,17 @@ def test_a_bound_is_seen_however_far(spelling: str, bound: float) -> None:
     compiled = lrp_onnx.compile(model, method="gradient", target=0).model
     x = np.float32([[-1, 0.3 * bound, 0.7 * bound]])
     assert run(compiled, {"x": x})["x_relevance"].tolist() == [[0, 2, 0]]
+
+
+def test_a_softmax_that_is_0_at_whole_rows_is_told_without_a_warning() -> None:
+    """Samples times their numbers: the first is 0, whatever the softmax gives."""
+    body = (
+        "r = Reshape(x, flat)\n s = Softmax<axis=0>(r)\n n = Shape(x)\n q = Reshape(s, n)\n"
+        "c = Gather(n, first)\n g = Range(first, c, one)\n f = Cast<to=1>(g)\n"
+        "e = Unsqueeze(f, behind)\n y = Mul(q, e)"
+    )
+    constants = {"flat": [-1, 4], "first": 0, "one": 1, "behind": [1, 2]}
+    model = network(body, (3, 5, 4), (0,), **constants)
+    x = np.random.default_rng(0).standard_normal((3, 5, 4)).astype(np.float32)
+    compiled = lrp_onnx.compile(model, "epsilon", target="all").model
+    assert np.isfinite(run(compiled, {"x": x})["x_relevance"]).all()

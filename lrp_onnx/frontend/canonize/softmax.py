@@ -75,11 +75,13 @@ def _slope(probe: Probe, softmax: Softmax, x: Float) -> float:
         return 1.0
     with np.errstate(all="ignore"):
         logarithms = y if softmax.logarithm else np.log(y)
-    if not np.isfinite(logarithms).any():
+    seen = np.isfinite(logarithms)
+    counts = np.maximum(seen.sum(softmax.axes, keepdims=True), 1)
+    a, b = (np.where(seen, v, 0) for v in (x, logarithms))
+    a, b = (np.where(seen, v - v.sum(softmax.axes, keepdims=True) / counts, 0) for v in (a, b))
+    if not a.any():
         return 1.0
-    seen = np.where(np.isfinite(logarithms), 1.0, np.nan)
-    a, b = (v - np.nanmean(v, softmax.axes, keepdims=True) for v in (x * seen, logarithms * seen))
-    slope = float(np.nansum(a * b) / np.nansum(a * a))
+    slope = float((a * b).sum() / (a * a).sum())
     return 1.0 if abs(slope - 1) < TOLERANCE else slope
 
 
