@@ -173,6 +173,12 @@ def test_what_looks_like_one_is_told(name: str) -> None:
     assert [line.name for line in compiled.report if "looks like" in line.reason] == ["n"]
 
 
+def test_less_its_mean_over_a_number_is_no_norm() -> None:
+    model = model_with("m = ReduceMean(a, last) d = Sub(a, m) n = Div(d, three)")
+    compiled = lrp_onnx.compile(model, "attnlrp", check=False)
+    assert "norm" not in {line.kind for line in compiled.report}
+
+
 @pytest.mark.parametrize("table", TABLES)
 def test_what_is_one_is_not_told(table: str) -> None:
     for name in TABLES[table]:

@@ -132,8 +132,9 @@ def test_expand_to_the_shape_that_is_there_is_nothing(rows: str, gone: bool) -> 
 
 
 COUNTS = {
-    "zero": 0, "one": 1, "first": [0], "second": [1], "two": [2], "minus": [-1], "ones": [1, 1],
-    "neither": [-1, -1], "number": (1, 1), "row": (1, 4), "table": (3, 512), "places": (1, 512),
+    "zero": 0, "one": 1, "first": [0], "second": [1], "two": [2], "all": [-1], "minus": [-1],
+    "ones": [1, 1], "neither": [-1, -1], "number": (1, 1), "row": (1, 4), "table": (3, 512),
+    "places": (1, 512),
 }  # fmt: skip
 SHAPE = "s = Shape(x)\n"
 ASKED = {  # nodes, and of each axis of y the axis of x that has its size, or its size
@@ -156,6 +157,9 @@ ASKED = {  # nodes, and of each axis of y the axis of x that has its size, or it
     "added to as many and one": (
         "n = Shape<start=1>(x)\n m = Add(n, second)\n r = Slice(places, second, m, second)\n"
         "y = Add(x, r)", ["x0", None]),
+    "laid together and apart": (
+        "f = Reshape(x, all)\n t = Tanh(f)\n s = Shape<end=1>(x)\n q = Concat<axis=0>(s, minus)\n"
+        "y = Reshape(t, q)", ["x0", "x1"]),
     "resized to": (SHAPE + "r = Unsqueeze(table, first)\n f = Concat<axis=0>(second, s)\n"
                    'y = Resize<mode="linear">(r, , , f)', [1, "x0", "x1"]),
 }  # fmt: skip

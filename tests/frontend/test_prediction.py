@@ -205,6 +205,17 @@ def test_each_node_is_the_models(name: str, composite: str) -> None:
             np.testing.assert_array_equal(onnx.numpy_helper.to_array(weights[last]), values[last])
 
 
+def test_a_count_inside_a_norm_stays_the_models() -> None:
+    body = (
+        "m = ReduceMean(x, rows) d = Sub(x, m) q = Mul(d, d) e = ReduceSum(q, rows) s = Shape(x)"
+        " n = Gather(s, c1) f = Cast<to=1>(n) v = Div(e, f) o = Sqrt(v) r = Div(d, o) y = Tanh(r)"
+    )
+    model = network(body, (2, 5, 4), (0, 1), rows=[1], c1=1)
+    result = lrp_onnx.compile(model, "attnlrp", target="all").model
+    there = {tensor: node for node in result.graph.node for tensor in node.output}
+    assert all(facts(there[node.output[0]]) == facts(node) for node in model.graph.node)
+
+
 def with_outputs(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
     copy = onnx.ModelProto.FromString(model.SerializeToString())
     known = {o.name for o in copy.graph.output}

@@ -46,6 +46,8 @@ EPSILON: dict[str, Callable[[float, float], float]] = {
 }
 """ε, given √v and d."""
 LARGE, OFFSET = 1e5, 0.7
+LEAST = 1e-3
+"""√v/d at √v = 1 of what is a norm at LARGE; of x less its mean it is 1/LARGE."""
 CLOSE = 1e-4
 """So far √v/d may be from what ε and its place say."""
 DECADES: Float = 10.0 ** -np.arange(10.0)
@@ -158,7 +160,7 @@ def _epsilon_of(probe: Probe, n: Float, norm: Norm) -> tuple[float, str] | None:
     if np.abs(ratios - 1).max() < 1e-7:
         return 0.0, "in the root"
     counts = np.flatnonzero(ratios < 0.95)
-    if not len(counts) or np.isnan(ratios).any() or ratios[counts[0]] <= 0:
+    if not len(counts) or np.isnan(ratios).any() or ratios[counts[0]] <= 0 or ratios[0] < LEAST:
         return None
     root, d = DECADES[counts[0]], DECADES[counts[0]] / ratios[counts[0]]
     for place, epsilon_of in EPSILON.items():

@@ -82,9 +82,10 @@ def recognize(model: ir.Model) -> bool:
         regions = list(_regions(end, dominators))
         region, concept = _largest(regions, dominators, taken, evaluators)
         name = None if region is None else region.exit.name
+        widens = region is not None and any(map(_widens, region.own))
         if region is not None and concept is not None and _write(graph, region, concept):
             taken.update(node for node in region.own if node.graph is None)
-            if isinstance(concept, Norm) and any(n.op_type == "Cast" for n in region.own):
+            if isinstance(concept, Norm) and widens:
                 # ONNX Runtime's own fusion of it fails where the explanation reads what is cast
                 spelled_anew(model).add(name)
         elif regions and _divides(end, dominators):
@@ -94,6 +95,12 @@ def recognize(model: ir.Model) -> bool:
         if apart and _resembles(regions, evaluators):
             end.meta[RESEMBLES] = True
     return bool(taken)
+
+
+def _widens(node: ir.Node) -> bool:
+    """Whether it is a Cast of what is a float already."""
+    x = node.inputs[0] if node.op_type == "Cast" else None
+    return x is not None and x.dtype is not None and x.dtype.is_floating_point()
 
 
 def _concept_of(region: Region, evaluators: Evaluators) -> Concept | None:

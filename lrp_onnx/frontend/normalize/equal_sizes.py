@@ -32,6 +32,8 @@ MADE_UP = "unk__"
 """How the names begin that onnx's inference makes up."""
 
 
+Sizes = list[Dimension]
+
 ASKED = {"ConstantOfShape": 0, "Expand": 1, "Range": 1, "Reshape": 1, "Resize": 3}
 """The input that says what size the result has."""
 
@@ -40,6 +42,7 @@ def name_equal_sizes(graph: ir.Graph) -> None:
     """Rename sizes in the shapes of a graph's tensors; those that the model names stay."""
     names: dict[str, int | str] = {}
     made: dict[Hashable, str] = {}
+    products: dict[str, Sizes] = {}
     at_most: dict[Dimension, Dimension] = {}  # where the two meet, the former is the latter or 1
     traced, holders = Traced(graph.opset_imports[""]), _that_hold_sizes(graph)
     for node in graph:
@@ -58,6 +61,8 @@ def name_equal_sizes(graph: ir.Graph) -> None:
                 same = _of_window(node, axis, made, str(size))
             elif node.op_type in ASKED:
                 same = _asked(node, last, traced, at_most)
+                if node.op_type == "Reshape" and same is None:
+                    same = _left(node, axis, products)
             elif node.op_type == "Slice":
                 same = _beside(node, axis)
                 at_most[size] = _end(node, axis, traced) if same is None else None
@@ -123,20 +128,35 @@ def _of_met(met: set[Dimension], at_most: Mapping[Dimension, Dimension]) -> Dime
     return others.pop() if others else 1
 
 
-def _left(node: ir.Node, axis: int) -> Dimension:
-    """The size along an axis that Reshape leaves for it: all that it reads, through the others."""
+def _left(node: ir.Node, axis: int, products: dict[str, Sizes]) -> Dimension:
+    """The size along an axis that Reshape leaves for it: all that it reads, through the others.
+
+    products: the sizes whose product one is that is made up; this one is added.
+    """
     read, others = sizes_of(_read(node)[0]) or [], sizes_of(node.outputs[0]) or []
-    del others[axis]
-    names = Counter(read)
-    names.subtract(others)
-    counts = [prod(size for size in sizes if isinstance(size, int)) for sizes in (read, others)]
-    left = [name for name, count in names.items() if count and not isinstance(name, int)]
-    known = all(isinstance(size, int) or names[size] in (0, 1) for size in names)
-    if not known or None in names or not counts[1] or counts[0] % counts[1] or len(left) > 1:
+    own = others.pop(axis)
+    names, number = _factors(read, products)
+    others_names, others_number = _factors(others, products)
+    names.subtract(others_names)
+    if None in names or min(names.values(), default=0) < 0:
         return None
+    if not others_number or number % others_number:
+        return None
+    left = [name for name, count in names.items() for _ in range(count)]
+    number //= others_number
     if not left:
-        return counts[0] // counts[1] or None
-    return left[0] if counts[0] == counts[1] else None
+        return number or None
+    if len(left) > 1 or number != 1:
+        products.setdefault(str(own), [*left, number])
+        return None
+    return left[0]
+
+
+def _factors(sizes: Sizes, products: Mapping[str, Sizes]) -> tuple[Counter[Dimension], int]:
+    """How often each name is a factor of a product of sizes, and the numbers among them."""
+    flat = [f for size in sizes for f in products.get(str(size), [size])]
+    numbers = [size for size in flat if isinstance(size, int)]
+    return Counter(size for size in flat if not isinstance(size, int)), prod(numbers)
 
 
 def _asked(
@@ -152,8 +172,6 @@ def _asked(
     size = asked[axis] if asked is not None and len(asked) >= -axis else None
     if isinstance(size, int) and size <= 0:  # 0 keeps a size, -1 is what is left
         size = None
-    if node.op_type == "Reshape":
-        return _left(node, axis) if size is None else size
     if node.op_type != "Expand" or size is None:
         return size
     read = (sizes_of(node.inputs[0]) or [])[axis:][:1] if node.inputs[0] is not None else []
