@@ -6,6 +6,8 @@ element type of the output.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import onnx_ir as ir
 
 from lrp_onnx.graph.clone import reads
@@ -13,24 +15,23 @@ from lrp_onnx.graph.subgraphs import bodies_of, graphs_of
 
 __all__ = ["coarsest"]
 
-COARSE = (ir.DataType.BFLOAT16, ir.DataType.FLOAT16)
+COARSE = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+"""The coarser one last."""
 
 
-def coarsest(graph: ir.Graph, output: ir.Value) -> ir.DataType | None:
-    """BFLOAT16 or FLOAT16 where something on the way to the output is of it, else None."""
-    inside = {v: node for node in graph for v in node.outputs}
-    pending, seen, dtypes = [output], set[ir.Value](), set[ir.DataType]()
-    while pending:
-        value = pending.pop()
-        if value in seen:
-            continue
-        seen.add(value)
-        if value.dtype is not None:
-            dtypes.add(value.dtype)
-        if (node := inside.get(value)) is not None:
-            pending += reads(node)
-            dtypes.update(_cast_to(node))
-    return next((dtype for dtype in COARSE if dtype in dtypes), None)
+def coarsest(graph: ir.Graph) -> Mapping[ir.Value, ir.DataType]:
+    """The coarsest of these by output, of those that something on their way is of."""
+    behind: dict[ir.Value, ir.DataType] = {}
+
+    def of(value: ir.Value) -> ir.DataType | None:
+        return behind.get(value, value.dtype)
+
+    for node in graph:
+        before = {*map(of, reads(node)), *_cast_to(node)}
+        for value in node.outputs:
+            dtypes = {*before, value.dtype}
+            behind.update((value, dtype) for dtype in COARSE if dtype in dtypes)
+    return {v: dtype for v in graph.outputs if (dtype := of(v)) is not None and dtype in COARSE}
 
 
 def _cast_to(node: ir.Node) -> set[ir.DataType]:

@@ -51,8 +51,9 @@ def forward_differences(
     values = {str(v.name): v for v in model.graph.outputs}
     with runtime_form(_forward_part(model, list(expected))) as form:
         outputs = judge(form, budget=limit_of_run(model)).run(feeds, list(expected))
+    coarse = coarsest(model.graph)
     differences = {
-        name: _difference(model.graph, values[name], outputs[name], y)
+        name: _difference(values[name], coarse.get(values[name]), outputs[name], y)
         for name, y in expected.items()
     }
     if all(difference <= allowed for difference, allowed in differences.values()):
@@ -98,10 +99,12 @@ def _forward_part(model: ir.Model, names: Sequence[str]) -> ir.Model:
 
 
 def _difference(
-    graph: ir.Graph, output: ir.Value, actual: Array, expected: Array
+    output: ir.Value, inside: ir.DataType | None, actual: Array, expected: Array
 ) -> tuple[float, float]:
     """The relative difference and what is allowed: that of the coarsest arithmetic inside, or one
     step of a quantizer, if there is one.
+
+    inside: float16 or bfloat16, where that is computed in.
     """
     actual, expected = np.asarray(numbers_of(actual)), np.asarray(numbers_of(expected))
     if output.dtype == ir.DataType.DOUBLE and np.float32 in (actual.dtype, expected.dtype):
@@ -110,7 +113,6 @@ def _difference(
     difference, allowed = relative_difference(actual, expected)
     if not allowed or not np.size(expected):
         return difference, allowed
-    inside = coarsest(graph, output)
     allowed = max(allowed, TOLERANCES[inside.name.lower()] if inside is not None else 0.0)
     largest = float(np.abs(np.asarray(expected, np.float64)).max())
     step = quantizer_step(output, expected)

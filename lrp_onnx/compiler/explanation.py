@@ -134,12 +134,12 @@ def _emit_output(
             rounds.append(relevance)
             if audit is not None and own is not None:
                 audit.include(emit, own)
-        for name, value in outputs.items():
-            if name not in reached:
-                continue
+        names = {n: f"{prefix}{assignment.prefix}{n}{RELEVANCE}" for n in outputs if n in reached}
+        _reserve(graph, list(names.values()))
+        for name, whole in names.items():
+            value = outputs[name]
             emit.write_for(value, str(name), "result")
             of_all = [relevance[value] for relevance in rounds]
-            whole = f"{prefix}{assignment.prefix}{name}"
             _add_relevance(graph, emit, assignment.target, of_all, value, whole)
 
     if audit is not None and options.optimize and assignment.method.rules:
@@ -229,7 +229,7 @@ def _add_relevance(
     like: ir.Value,
     name: str,
 ) -> None:
-    """The output `<name>_relevance`, shaped like the tensor; of several classes stacked behind the
+    """The output of that name, shaped like the tensor; of several classes stacked behind the
     batch.
     """
     shape, (r, *_) = like.shape, relevances
@@ -242,7 +242,7 @@ def _add_relevance(
         shape = ir.Shape([*dims[:axis], target.count, *dims[axis:]])
     floating = is_float(like)
     dtype = like.dtype if floating and like.dtype is not None else ir.DataType.FLOAT
-    _add_output(graph, emit, r, f"{name}{RELEVANCE}", dtype, shape)
+    _add_output(graph, emit, r, name, dtype, shape)
 
 
 def _add_classes(graph: ir.Graph, emit: Emit, assignment: Assignment) -> None:
@@ -256,7 +256,19 @@ def _add_classes(graph: ir.Graph, emit: Emit, assignment: Assignment) -> None:
         shape = [size if k in kept else 1 for k, size in enumerate(shape)]
     largest = largest_classes(emit, y, output, assignment.target, axis)
     name = f"{output.name}{TOPK_INDEX}"
+    _reserve(graph, [name])
     _add_output(graph, emit, largest, name, ir.DataType.INT64, ir.Shape(shape))
+
+
+def _reserve(graph: ir.Graph, names: Sequence[str]) -> None:
+    """Make the names free for outputs. Raises TargetError where the model has one of that name."""
+    known = {value.name for value in graph.outputs}
+    for name in names:
+        if name in known:
+            raise TargetError(
+                f"output {name!r}: the model already has an output of that name. Rename it."
+            )
+    make_room(graph, *names)
 
 
 def _add_output(
@@ -267,12 +279,7 @@ def _add_output(
     dtype: ir.DataType,
     shape: ir.Shape | None,
 ) -> None:
-    """A graph output of that name, cast to that dtype where it is half-precision."""
-    if any(v.name == name for v in graph.outputs):
-        raise TargetError(
-            f"output {name!r}: the model already has an output of that name. Rename it."
-        )
-    make_room(graph, name)
+    """A graph output of that reserved name, cast to that dtype where it is half-precision."""
     result = ir.Value(name=name, shape=shape, type=ir.TensorType(dtype))
     same = dtype == ir.DataType.INT64 or dtype == compute_dtype(dtype)
     append_node(

@@ -16,16 +16,17 @@ from lrp_onnx.graph.constants import rename
 __all__ = ["append_node", "graph_input", "make_room"]
 
 
-def make_room(graph: ir.Graph, name: str) -> None:
-    """Rename the inner tensor or weight that has a name which the compiled model's signature takes.
+def make_room(graph: ir.Graph, *names: str) -> None:
+    """Rename inner tensors and weights that have names which the compiled model's signature takes.
 
     Names of inputs and outputs stay.
     """
     inner = (*graph.initializers.values(), *(v for node in graph for v in node.outputs))
-    taken = {v.name for v in (*graph.inputs, *inner)}
+    wanted, taken = set(names), {*names, *(v.name for v in (*graph.inputs, *inner))}
     for value in inner:
-        if value.name == name and not value.is_graph_output():
-            free = next(n for k in count() if (n := f"{name}/inner_{k}") not in taken)
+        if value.name in wanted and not value.is_graph_output():
+            free = next(n for k in count() if (n := f"{value.name}/inner_{k}") not in taken)
+            taken.add(free)
             rename(value, free)
 
 

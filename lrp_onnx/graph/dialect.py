@@ -62,6 +62,7 @@ def write_out(
     prepare: called with every other emitted node.
     """
     emit.forget()
+    written = []
     for node in tuple(emit.graph):
         if RULE not in node.metadata_props:
             continue
@@ -72,7 +73,8 @@ def write_out(
                 for old, new in zip(node.outputs, values, strict=True):
                     new.shape = old.shape if new.shape is None else new.shape
                     old.replace_all_uses_with(new)
-            emit.graph.remove(node, safe=True)
+            node.resize_inputs(0)
+            written.append(node)
             continue
         prepare(emit, node)
         bodies = bodies_of(node)
@@ -81,3 +83,4 @@ def write_out(
         if not bodies:
             emit.remember(node)
     emit.write_before(None)
+    emit.graph.remove(written)  # together: for each call the outputs are looked through

@@ -41,6 +41,13 @@ LARGEST_PROTO = 2**31
 LARGEST_FILE = LARGEST_PROTO - 2**24
 """Bytes of weights up to which a model fits in one protobuf file, with room for its graph."""
 
+OTHERS = {
+    "map_type": "a map",
+    "opaque_type": "of a type that its domain alone knows",
+    "sparse_tensor_type": "a sparse tensor",
+}
+"""Types without arrays, by protobuf's names."""
+
 
 def sha256_of(source: ModelSource) -> str:
     """The sha256 of a file or of bytes; empty for a model in memory."""
@@ -125,8 +132,23 @@ def _parse(data: bytes, name: str) -> onnx.ModelProto:
     return proto
 
 
+def _check_input(value: onnx.ValueInfoProto, name: str) -> None:
+    """Raise ModelError for an input that no runtime takes as arrays."""
+    kind = value.type
+    while kind.WhichOneof("value") in ("sequence_type", "optional_type"):
+        one = kind.sequence_type if kind.HasField("sequence_type") else kind.optional_type
+        kind = one.elem_type
+    if (what := OTHERS.get(kind.WhichOneof("value") or "")) is not None:
+        raise ModelError(
+            f"{name}: input {value.name!r} is {what}, and a model is explained on tensors. Export "
+            "it with tensors as inputs."
+        )
+
+
 def _from_proto(proto: onnx.ModelProto, name: str, path: Path | None) -> ir.Model:
     proto = without_sparse(proto)
+    for value in proto.graph.input:
+        _check_input(value, name)
     try:
         model = deserialized(proto)
     except ir.serde.SerdeError as e:

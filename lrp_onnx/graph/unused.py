@@ -33,10 +33,11 @@ def remove_unused(model: ir.Model) -> None:
 
 
 def _clean(graph: ir.Graph | ir.Function, opset: int | None) -> None:
-    ends = set(graph.outputs)
+    ends, unused = set(graph.outputs), list[ir.Node]()
     for node in reversed(graph):
         if not any(value in ends or value.uses() for value in node.outputs):
-            graph.remove(node, safe=True)
+            node.resize_inputs(0)
+            unused.append(node)
             continue
         count = len(node.inputs)
         while count and node.inputs[count - 1] is None:
@@ -47,6 +48,7 @@ def _clean(graph: ir.Graph | ir.Function, opset: int | None) -> None:
             _leave_out_optional(node, ends, opset)
         for body in bodies_of(node):
             _clean(body, opset)
+    graph.remove(unused)  # together, as in graph/dialect.py
 
 
 def _leave_out_optional(node: ir.Node, ends: set[ir.Value], opset: int) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from models import network
+from onnx import helper
 
 import lrp_onnx
 from lrp_onnx.compiler.stages import run_stages
@@ -62,7 +63,7 @@ def broad(nodes: int) -> onnx.ModelProto:
     return network(body + joined, (1, 2, 4, 4), w=(2, 2, 3, 3))
 
 
-def calls_of(model: onnx.ModelProto, composite: str) -> int:
+def calls_of(model: onnx.ModelProto, composite: str | None, **options: object) -> int:
     """How many functions a compilation calls, those written in C and generators' steps included."""
     count = 0
 
@@ -72,7 +73,7 @@ def calls_of(model: onnx.ModelProto, composite: str) -> int:
 
     sys.setprofile(counted)
     try:
-        lrp_onnx.compile(model, composite, check=False)
+        lrp_onnx.compile(model, composite, **{"check": False, **options})
     finally:
         sys.setprofile(None)
     return count
@@ -111,3 +112,30 @@ def test_compiling_needs_twice_the_models_memory(tmp_path):
     grown = int(subprocess.run(code, check=True, capture_output=True, text=True).stdout)
     size = (tmp_path / "big.onnx").stat().st_size
     assert 0.5 * size <= grown <= 300e6 + 2 * size
+
+
+@pytest.mark.parametrize("many", ["inputs", "outputs"])
+def test_many_inputs_or_outputs_cost_no_square(many: str) -> None:
+    def model(size: int) -> onnx.ModelProto:
+        counts = (size, 1) if many == "inputs" else (1, size)
+        inputs, outputs = (
+            [helper.make_tensor_value_info(f"{end}{k}", 1, [1, 4]) for k in range(count)]
+            for end, count in zip("xy", counts, strict=True)
+        )
+        names = [value.name for value in inputs]
+        nodes = [helper.make_node("Sum", names, [value.name]) for value in outputs]
+        return helper.make_model(
+            helper.make_graph(nodes, "g", inputs, outputs),
+            opset_imports=[helper.make_opsetid("", 18)],
+            ir_version=10,
+        )
+
+    lrp_onnx.compile(model(3), output="y0")
+    few, more = (calls_of(model(n), None, output="y0", check=True) for n in (60, 240))
+    assert more < 5 * few
+
+
+def test_a_model_with_too_many_outputs_to_open_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lrp_onnx.compiler.check.MOST_ENDS", 1)
+    (warning,) = lrp_onnx.compile(MODELS["digits"]).warnings
+    assert "takes minutes to open a model with 3 inputs and outputs" in warning

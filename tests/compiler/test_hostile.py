@@ -8,6 +8,7 @@ import time
 import numpy as np
 import onnx
 import pytest
+from google.protobuf import text_format
 from onnx import parser
 
 import lrp_onnx
@@ -212,6 +213,26 @@ def test_an_input_without_elements(nodes: str) -> None:
     x = np.zeros((2, 0, 4), np.float32)
     form = compiled.model.SerializeToString()
     assert run_plain(form, {"x": x}, ["x_relevance"], None)["x_relevance"].shape == x.shape
+
+
+@pytest.mark.parametrize(
+    ("kind", "fact"),
+    [
+        ("map_type { key_type: 7 value_type { tensor_type { elem_type: 1 } } }", "is a map"),
+        (
+            "sequence_type { elem_type { map_type { key_type: 8 value_type { tensor_type { "
+            "elem_type: 1 } } } } }",
+            "is a map",
+        ),
+        ('opaque_type { domain: "d" name: "n" }', "is of a type that its domain alone knows"),
+        ("sparse_tensor_type { elem_type: 1 }", "is a sparse tensor"),
+    ],
+)
+def test_an_input_that_is_no_tensor_is_said(kind: str, fact: str) -> None:
+    model = onnx.ModelProto.FromString(GOOD.SerializeToString())
+    model.graph.input[0].type.CopyFrom(text_format.Parse(kind, onnx.TypeProto()))
+    with pytest.raises(ModelError, match=f"the given model: input 'x' {fact}, and a model is"):
+        lrp_onnx.compile(model)
 
 
 def test_an_output_declared_twice_is_refused() -> None:
