@@ -5,9 +5,11 @@ With the layer's activations A, its channels k and positions p, and the explaine
     α_k = mean over p of ∂f/∂A_kp,    M_p = max(0, Σ_k α_k · A_kp).
 
 Positions are the axes that continue some of the input's (`lrp_onnx.analysis.positions`): height and
-width of a picture, the time of a signal, the places of a text.  The map M has the layer's size, and
-is resized to the input's by linear interpolation between the centers of its positions (half_pixel,
-as torch's `interpolate` without aligned corners and OpenCV's `resize`).
+width of a picture, the time of a signal, the places of a text; or the tokens of a layer are patches
+of a picture, row by row, with a class token in front that has no place (`lrp.grad_cam_layer`).  The
+map M has the layer's size, and is resized to the input's by linear interpolation between the
+centers of its positions (half_pixel, as torch's `interpolate` without aligned corners and OpenCV's
+`resize`).
 
 The relevance has the input's shape: M is shared equally between the input's channels, so that their
 sum is the map.  It is in the unit of f, not scaled to [0, 1].
@@ -27,6 +29,7 @@ from lrp_onnx.graph.clone import cone
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.lrp.assigned import Walk
 from lrp_onnx.lrp.assignment import Assignment
+from lrp_onnx.lrp.grad_cam_layer import PatchGrid, patch_grid
 
 __all__ = ["grad_cam"]
 
@@ -55,11 +58,23 @@ def grad_cam(
     gradient = walk(emit, sites, {y: mask}, [layer])[layer]
     maps = {}
     for x in assignment.inputs:
-        axes = continued_axes(steps, x).get(layer, ())
-        _check(layer, x, axes)
+        axes, weighed, g = continued_axes(steps, x).get(layer, ()), layer, gradient
+        grid = None if positions_of(axes) else patch_grid(steps, x, layer)
         emit.write_for(layer, str(x.name), "grad-cam")
-        maps[x] = _resized(emit, x, axes, _map(emit, layer, gradient, axes))
+        if grid is not None:
+            axes = (0, *grid.axes, None)
+            weighed, g = (_unrolled(emit, value, grid) for value in (layer, gradient))
+        else:
+            _check(layer, x, axes)
+        maps[x] = _resized(emit, x, axes, _map(emit, weighed, g, axes))
     return maps
+
+
+def _unrolled(emit: Emit, tokens: ir.Value, grid: PatchGrid) -> ir.Value:
+    """Of tokens [N, T, C] the patches, [N, *sizes, C]."""
+    stop = emit.ints(grid.first + prod(grid.sizes))
+    patches = emit.op("Slice", tokens, emit.ints(grid.first), stop, emit.ints(1))
+    return emit.op("Reshape", patches, emit.ints(0, *grid.sizes, -1))
 
 
 def _check(layer: ir.Value, x: ir.Value, axes: Axes) -> None:

@@ -1,8 +1,14 @@
-"""The layer whose activations Grad-CAM weighs: the one that is named, or the last convolution."""
+"""The layer whose activations Grad-CAM weighs: the one that is named, or the last convolution; of a
+vision transformer the last norm in front of attention, whose tokens are patches of the picture.
+
+Those behind it reach a class token no more.  Source: pytorch-grad-cam's reshape_transform.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
 
 import onnx_ir as ir
 
@@ -13,16 +19,46 @@ from lrp_onnx.graph.annotations import aliases
 from lrp_onnx.graph.names import name_of, tensor_name
 from lrp_onnx.graph.tensors import tensor_of
 
-__all__ = ["grad_cam_layer"]
+__all__ = ["CONVOLUTIONS", "PatchGrid", "grad_cam_layer", "patch_grid"]
 
 CONVOLUTIONS = ("Conv", "ConvTranspose", "DeformConv")
+MOST_OTHER_TOKENS = 8
+"""So many may stand in front of the patches: of the class, registers."""
+
+
+@dataclass(frozen=True)
+class PatchGrid:
+    """Tokens that are patches of an input, [N, first + prod(sizes), C], row by row."""
+
+    first: int
+    sizes: tuple[int, ...]
+    axes: tuple[int, ...]
+    """Of the input."""
+
+
+def patch_grid(path: Sequence[Step], x: ir.Value, layer: ir.Value) -> PatchGrid | None:
+    """Where a layer's tokens lie in an input, if they are as many as the patches that the last
+    convolution cuts, with a few in front.
+    """
+    shape, of = layer.shape, continued_axes(path, x)
+    cut = [s.node.outputs[0] for s in path if s.node.op_type in CONVOLUTIONS]
+    if shape is None or len(shape) != 3 or not cut or cut[-1].shape is None:
+        return None
+    places = positions_of(of.get(cut[-1], ()))
+    sizes = [cut[-1].shape[n] for n in places.values()]
+    known = tuple(size for size in sizes if isinstance(size, int))
+    if not isinstance(shape[1], int) or not known or len(known) < len(sizes):
+        return None
+    first = shape[1] - prod(known)
+    return PatchGrid(first, known, tuple(places)) if 0 <= first <= MOST_OTHER_TOKENS else None
 
 
 def grad_cam_layer(
     model: ir.Model, path: Sequence[Step], inputs: Sequence[ir.Value], name: str | None
 ) -> ir.Value:
     """The tensor of that name, or the output of the node of that name; without one that of the last
-    convolution on the path with several positions that stand for parts of every explained input.
+    convolution on the path with several positions that stand for parts of every explained input,
+    or that of the last norm of its patches in front of attention.
 
     Raises TargetError where it does not lie on the path, or there is none.
     """
@@ -31,8 +67,11 @@ def grad_cam_layer(
     convolutions = [s.node.outputs[0] for s in path if s.node.op_type in CONVOLUTIONS]
     axes = [continued_axes(path, x) for x in inputs]
     layers = [v for v in convolutions if all(_has_positions(v, of.get(v, ())) for of in axes)]
+    norms = [s for s in path if s.kind == "norm" and any(b.kind == "bilinear" for b in s.behind())]
+    tokens = [s.node.outputs[0] for s in norms]
+    tokens = [v for v in tokens if all(patch_grid(path, x, v) for x in inputs)]
     if layers:
-        return layers[-1]
+        return tokens[-1] if tokens else layers[-1]
     fact = "there is no convolution on the explanation path"
     if convolutions:
         names = ", ".join(repr(v.name) for v in inputs)

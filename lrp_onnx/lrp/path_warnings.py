@@ -16,6 +16,7 @@ from lrp_onnx.graph.names import name_of, tensor_name
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.lrp.composite import RECTIFIER, Composite, LayerRule
 from lrp_onnx.lrp.explained_inputs import reaching
+from lrp_onnx.lrp.grad_cam_layer import CONVOLUTIONS
 from lrp_onnx.lrp.methods import Method
 from lrp_onnx.lrp.report import RESEMBLING
 from lrp_onnx.lrp.target import Target
@@ -123,7 +124,7 @@ def patches(path: Sequence[Step], layer: ir.Value | None) -> tuple[str, ...]:
     """A warning where grad-cam's last convolution cuts the patches of a transformer."""
     maker = next((step for step in path if layer is not None and layer in step.node.outputs), None)
     attention = sum(s.kind == "bilinear" for s in maker.behind()) if maker is not None else 0
-    if layer is None or not attention:
+    if layer is None or not attention or maker is None or maker.node.op_type not in CONVOLUTIONS:
         return ()
     return (
         f"method 'grad-cam': behind the last convolution, {tensor_name(layer)!r}, "

@@ -140,7 +140,7 @@ def thumbnail_of(panel: Panel) -> bytes:
         width, height = image.size
         sides = zip(astuple(panel.box)[:4], (width, height) * 2, strict=True)
         corners = [round(part * (size - 1)) for part, size in sides]
-        thin = max(1, round(max(image.size) / 120))
+        thin = max(1, round(max(image.size) / 200))
         draw = ImageDraw.Draw(image)
         grown = [corner + sign * thin for corner, sign in zip(corners, (-1, -1, 1, 1), strict=True)]
         draw.rectangle(grown, outline="white", width=3 * thin)

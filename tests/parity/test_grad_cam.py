@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+import torchvision
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from test_captum_gradients import exported
@@ -20,6 +21,37 @@ from test_captum_gradients import exported
 import lrp_onnx
 
 CLASSES = [0, 3, 1]
+
+
+def vision_transformer() -> torch.nn.Module:
+    """Two blocks, 4 x 4 patches and a class token."""
+    torch.manual_seed(0)
+    return torchvision.models.VisionTransformer(
+        image_size=32, patch_size=8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32,
+        num_classes=5,
+    ).eval()  # fmt: skip
+
+
+def patches(tokens: torch.Tensor) -> torch.Tensor:
+    """The reshape_transform that pytorch-grad-cam's text gives for such networks."""
+    return tokens[:, 1:].reshape(len(tokens), 4, 4, -1).permute(0, 3, 1, 2)
+
+
+def test_patches_of_a_transformer_are_theirs() -> None:
+    net = vision_transformer()
+    torch.nn.init.normal_(net.heads.head.weight)  # zero as it is made
+    x = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    compiled = lrp_onnx.compile(exported(net, x), method="grad-cam", target="input", class_axis=1)
+    assert not compiled.warnings
+    found = lrp_onnx.Explainer(compiled)(x.numpy(), target=np.array(CLASSES))
+    ours = found.relevance["x"].sum(1)
+    layers = [net.encoder.layers[-1].ln_1]
+    theirs = GradCAM(net, layers, reshape_transform=patches)(
+        x, [ClassifierOutputTarget(k) for k in CLASSES]
+    )
+    low, high = (f(ours, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
+    assert (high > low).all()
+    assert np.abs((ours - low) / (high - low) - theirs).max() < 1e-4
 
 
 def small_net() -> torch.nn.Module:
