@@ -73,8 +73,9 @@ class Sample:
     def subtitle(self, by: str) -> str:
         """What a picture says below its title. by: the composite or method."""
         place = PLACE.search(self.explained or self.prediction)
+        other = self.explained and not self.explained.startswith(self.prediction)
         parts = [
-            f"explained in place of the prediction, {self.prediction}" if self.explained else "",
+            f"explained in place of the prediction, {self.prediction}" if other else "",
             "" if place is None else place[1],
             by,
             f"through {self.through}" if self.through else "",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from math import prod
 
 import onnx_ir as ir
@@ -38,10 +39,11 @@ class PatchGrid:
 
 def patch_grid(path: Sequence[Step], x: ir.Value, layer: ir.Value) -> PatchGrid | None:
     """Where a layer's tokens lie in an input, if they are as many as the patches that the last
-    convolution cuts, with a few in front.
+    convolution before it cuts, with a few in front.
     """
     shape, of = layer.shape, continued_axes(path, x)
-    cut = [s.node.outputs[0] for s in path if s.node.op_type in CONVOLUTIONS]
+    before = takewhile(lambda step: layer not in step.node.outputs, path)
+    cut = [s.node.outputs[0] for s in before if s.node.op_type in CONVOLUTIONS]
     if shape is None or len(shape) != 3 or not cut or cut[-1].shape is None:
         return None
     places = positions_of(of.get(cut[-1], ()))

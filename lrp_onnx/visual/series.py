@@ -62,10 +62,14 @@ def _draw_sample(
     limit, wide = color_limit(bins), WIDTH - LEFT - RIGHT
     high = float(np.clip(3.4 / len(values), 0.5, 1.5))
     top = page.top
+    page.top += 0.05 + page.text(f"the input, on the color of its {what}", LEFT, wide, 7.5, QUIET)
     for k, (own, line) in enumerate(zip(bins, values, strict=True)):
         axes = page.axes(LEFT, wide, high)
         _draw_line(axes, line, own, time, limit, colors)
-        if len(values) > 1:
+        if len(values) == 1:
+            axes.set_yticks(_ends(line), [f"{end:.3g}" for end in _ends(line)])
+            axes.tick_params("y", labelsize=7.5, length=2, width=0.5)
+        else:
             axes.set_ylabel(f"{k + 1}", fontsize=7.5, rotation=0, va="center", labelpad=10)
         page.top += high + 0.05
     page.top += 0.08
@@ -81,6 +85,11 @@ def _draw_sample(
     page.top = bottom
 
 
+def _ends(line: Float) -> tuple[float, float]:
+    """The least and the largest number."""
+    return float(np.nanmin(line)), float(np.nanmax(line))
+
+
 def _binned(relevance: Float) -> tuple[Float, NDArray[np.intp]]:
     """Sums over stretches of equal length, (channels, stretches), and where each begins."""
     length = relevance.shape[1]
@@ -91,7 +100,7 @@ def _binned(relevance: Float) -> tuple[Float, NDArray[np.intp]]:
 def _draw_line(
     axes: Axes, line: Float, relevance: Float, time: Float, limit: float, colors: Colormap
 ) -> None:
-    low, high = float(np.nanmin(line)), float(np.nanmax(line))
+    low, high = _ends(line)
     room = 0.08 * (high - low or 1.0)
     axes.set(xlim=(time[0], time[-1]), ylim=(low - room, high + room), xticks=[], yticks=[])
     axes.pcolormesh(
