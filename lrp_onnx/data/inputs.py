@@ -6,7 +6,7 @@ import os
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -22,7 +22,14 @@ from lrp_onnx.errors import InputError
 from lrp_onnx.graph.arrays import Dimension
 from lrp_onnx.graph.source_file import ordinary
 
-__all__ = ["array_names", "fit_array", "is_array_file", "load_input"]
+__all__ = [
+    "DAMAGED_ARRAY",
+    "array_names",
+    "check_claims",
+    "fit_array",
+    "is_array_file",
+    "load_input",
+]
 
 ARRAY_SUFFIXES = (".npy", ".npz")
 
@@ -137,17 +144,11 @@ def _read_array(path: Path, name: str) -> NDArray[Any]:
         with ordinary(path).open("rb") as file:
             if file.read(2) == b"PK":
                 with zipfile.ZipFile(file) as archive:
-                    for member in archive.infolist():
-                        with archive.open(member) as stream:
-                            _check_claim(path, stream, member.file_size)
-            else:
-                file.seek(0)
-                _check_claim(path, file, path.stat().st_size)
+                    return _of_archive(path, archive, name)
             file.seek(0)
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return loaded
-            arrays = {key: loaded[key] for key in loaded.files}
+            _check_claim(path, file, path.stat().st_size)
+            file.seek(0)
+            return np.lib.format.read_array(file, allow_pickle=False)
     except MemoryError as error:
         raise InputError(
             f"'{path}': needs more memory than there is. Give a smaller array."
@@ -157,7 +158,43 @@ def _read_array(path: Path, name: str) -> NDArray[Any]:
         absent = isinstance(error, FileNotFoundError)
         remedy = "Check the path" if absent else "Write it with numpy.save or numpy.savez"
         raise InputError(f"'{path}': {fact}. {remedy}.") from error
-    return _select(arrays, path, name)
+
+
+def check_claims(path: Path) -> None:
+    """Raise InputError where an array of a file claims more than is there, and what reading a
+    damaged file raises.
+    """
+    with ordinary(path).open("rb") as file:
+        if file.read(2) != b"PK":
+            file.seek(0)
+            _check_claim(path, file, path.stat().st_size)
+            return
+        with zipfile.ZipFile(file) as archive:
+            for member in archive.infolist():
+                if member.filename.endswith(ARRAY):
+                    with archive.open(member) as stream:
+                        _check_claim(path, stream, member.file_size)
+
+
+def _of_archive(path: Path, archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """The array of that name, or the only one; nothing else is read."""
+    members = {m.filename.removesuffix(ARRAY): m for m in archive.infolist()}
+    held = [key for key, member in members.items() if member.filename.endswith(ARRAY)]
+    if name not in held and len(held) != 1:
+        listing = ", ".join(f"'{key}'" for key in held[:MOST_NAMED]) or "nothing"
+        more = f" and {len(held) - MOST_NAMED} more" if len(held) > MOST_NAMED else ""
+        raise InputError(
+            f"'{path}': no array '{name}'; it holds {listing}{more}. Name one as the input."
+        )
+    member = members[name if name in held else held[0]]
+    with archive.open(member) as stream:
+        _check_claim(path, stream, member.file_size)
+    with archive.open(member) as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
+
+
+ARRAY = ".npy"
+MOST_NAMED = 16
 
 
 DAMAGED_ARRAY = (
@@ -184,15 +221,6 @@ def _check_claim(path: Path, stream: IO[bytes], size: int) -> None:
             f"'{path}': its header claims {claim} bytes and the file holds {size}. Write it again "
             "with numpy.save."
         )
-
-
-def _select(arrays: Mapping[str, NDArray[Any]], path: Path, name: str) -> NDArray[Any]:
-    if name in arrays:
-        return arrays[name]
-    if len(arrays) == 1:
-        return next(iter(arrays.values()))
-    held = ", ".join(f"'{key}'" for key in arrays) or "nothing"
-    raise InputError(f"'{path}': no array '{name}'; it holds {held}. Name one as the input.")
 
 
 def _known(shape: Sequence[Dimension]) -> list[Dimension]:

@@ -52,6 +52,11 @@ def open_picture(path: str | os.PathLike[str], channels: int) -> Image.Image:
                 upright = ImageOps.exif_transpose(image)
     except FileNotFoundError as error:
         raise InputError(f"picture '{path}': there is no such file. Check the path.") from error
+    except Image.DecompressionBombError as error:
+        raise InputError(
+            f"picture '{path}': it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels. Give "
+            "it in a smaller size."
+        ) from error
     except DAMAGED as error:
         fact = getattr(error, "strerror", None) or "not a picture, or a damaged one"
         raise InputError(f"picture '{path}': {fact}. Give a JPEG or PNG, or .npy/.npz.") from error

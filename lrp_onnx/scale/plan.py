@@ -18,7 +18,7 @@ import pyarrow as pa
 from PIL import Image
 from pyarrow import csv, parquet
 
-from lrp_onnx.data.inputs import is_array_file
+from lrp_onnx.data.inputs import DAMAGED_ARRAY, check_claims, is_array_file
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.atomic_files import atomic
 from lrp_onnx.graph.source_file import ordinary
@@ -140,7 +140,7 @@ def _pieces(file: str, size: int, folder: Path, number: int) -> Iterator[Shard]:
         if Path(file).suffix.lower() == ".csv":
             source = str(_as_parquet(file, folder / f"{number:08}.parquet", size))
         groups = _groups(source) if kind == TABLE else [_samples(source)]
-    except (OSError, ValueError, SyntaxError, EOFError, zipfile.BadZipFile):
+    except (InputError, MemoryError, *DAMAGED_ARRAY):
         yield Shard(number, kind, (file,), 0, 1)
         return
     start = 0
@@ -176,12 +176,15 @@ def _samples(file: str) -> int:
     if _kind(file) == TEXTS:
         with open(file, "rb") as lines:
             return sum(1 for _ in lines)
+    check_claims(Path(file))
     if file.lower().endswith(".npy"):
         with ordinary(file).open("rb") as stream:
             return _length(stream)
     with zipfile.ZipFile(ordinary(file)) as archive:
         counts = []
         for name in archive.namelist():
+            if not name.endswith(".npy"):
+                continue
             with archive.open(name) as stream:
                 counts.append(_length(stream))
     return max(counts, default=0)

@@ -7,7 +7,6 @@ costs the rest.
 from __future__ import annotations
 
 import contextlib
-import zipfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lrp_onnx.data.inputs import fit_array, load_input
+from lrp_onnx.data.inputs import DAMAGED_ARRAY, check_claims, fit_array, load_input
 from lrp_onnx.data.preprocess import Preprocess
 from lrp_onnx.data.text import Tokenizer
 from lrp_onnx.errors import InputError
@@ -70,7 +69,9 @@ def samples_of(shard: Shard, reading: Reading) -> Iterator[Sample]:
         for feeds in read(shard, reading):
             yield _sample(file, number, feeds)
             number += 1
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, InputError) as error:
+    except MemoryError:
+        reason = f"'{file}' needs more memory than there is. Give it in smaller files."
+    except (InputError, *DAMAGED_ARRAY) as error:
         reason = str(error)
     for rest in range(number, shard.stop):
         yield Sample(file, rest, {}, reason)
@@ -122,6 +123,7 @@ def _arrays(shard: Shard, reading: Reading) -> Iterator[Feeds | str]:
 
 
 def _opened(file: str, names: Sequence[str]) -> dict[str, Any]:
+    check_claims(Path(file))
     loaded = np.load(file, allow_pickle=False, mmap_mode="r" if file.endswith(".npy") else None)
     if isinstance(loaded, np.ndarray):
         held = {"": loaded}
@@ -129,6 +131,7 @@ def _opened(file: str, names: Sequence[str]) -> dict[str, Any]:
         with contextlib.closing(loaded):
             wanted = loaded.files if len(names) == 1 else names
             held = {key: loaded[key] for key in loaded.files if key in wanted}
+            held = {key: array for key, array in held.items() if isinstance(array, np.ndarray)}
     if len(names) == 1 and len(held) == 1:
         return {names[0]: next(iter(held.values()))}
     missing = [name for name in names if name not in held]

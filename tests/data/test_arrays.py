@@ -1,5 +1,8 @@
 """Arrays as inputs: what fits, and what is refused."""
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -56,6 +59,29 @@ def test_npz_by_name_or_alone(tmp_path):
         load_input(tmp_path / "two.npz", ["N", 2], F32, name="x")
     with pytest.raises(InputError, match="holds nothing"):
         load_input(tmp_path / "none.npz", ["N", 2], F32, name="x")
+
+
+def test_of_an_archive_the_array_alone_is_read(tmp_path):
+    """Not what else is in it, however much; what is called an array and is none is refused."""
+    array, other = io.BytesIO(), io.BytesIO()
+    np.save(array, np.ones((1, 2), "f4"))
+    with zipfile.ZipFile(other, "w") as inside:
+        inside.writestr("x.npy", array.getvalue())
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("x.npy", array.getvalue())
+        archive.writestr("../junk", b"\0" * 99)
+    content = (tmp_path / "x.npz").read_bytes().replace(b"\0" * 99, b"\1" * 99)  # a wrong sum
+    (tmp_path / "x.npz").write_bytes(content)
+    assert load_input(tmp_path / "x.npz", ["N", 2], F32, name="other").sum() == 2
+    with zipfile.ZipFile(tmp_path / "nested.npz", "w") as archive:
+        archive.writestr("x.npy", other.getvalue())
+    with pytest.raises(InputError, match="not an array file"):
+        load_input(tmp_path / "nested.npz", ["N", 2], F32)
+    with zipfile.ZipFile(tmp_path / "many.npz", "w") as archive:
+        for number in range(99):
+            archive.writestr(f"{number}.npy", array.getvalue())
+    with pytest.raises(InputError, match=r"'15' and 83 more\. Name one"):
+        load_input(tmp_path / "many.npz", ["N", 2], F32, name="x")
 
 
 def test_pickled_objects_are_not_run(tmp_path):

@@ -6,6 +6,7 @@ Ray itself is not started here: model_zoo_scripts/scale.py runs the command, kil
 from __future__ import annotations
 
 import csv
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,17 @@ def test_what_cannot_be_explained_costs_its_row_alone(tmp_path: Path) -> None:
     assert list(failed) == [("x.npz", 3), ("wide.npz", 0), ("wide.npz", 1)]
     assert "'image' holds NaN" in failed["x.npz", 3]
     assert "[1, 1, 8, 9]" in failed["wide.npz", 1]
+
+
+def test_an_array_that_claims_more_than_it_holds_costs_one_row(tmp_path: Path) -> None:
+    np.save(tmp_path / "lie.npy", X)
+    header = (tmp_path / "lie.npy").read_bytes().replace(b"(10, 1, 8, 8)", b"(10**9,1,8,8)")
+    (tmp_path / "lie.npy").write_bytes(header.replace(b"10**9", b"99999"))
+    with zipfile.ZipFile(tmp_path / "lie.npz", "w") as archive:
+        archive.write(tmp_path / "lie.npy", "image.npy")
+    rows = rows_of(job_of(tmp_path), tmp_path / "lie.npy", tmp_path / "lie.npz")
+    assert len(rows) == 2
+    assert all("header claims 25599744 bytes" in row["error"] for row in rows)
 
 
 def table(**columns: Any) -> pa.Table:
