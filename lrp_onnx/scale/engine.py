@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from lrp_onnx.errors import LrpError
+from lrp_onnx.errors import LrpError, OutputError
 from lrp_onnx.scale.plan import SCHEMA, Shard
 from lrp_onnx.scale.worker import Job, Worker
 
 __all__ = ["Crew", "explain_shards"]
 
 MOST_BLOCKS = 10_000
+DONE = pa.schema(
+    {"number": pa.int64(), "rows": pa.int64(), "failed": pa.int64(), "error": pa.string()}
+)
+"""What became of a shard."""
 OBJECT_STORE = 200 * 2**20
 """Bytes that Ray sets aside on this machine: shards are described there, results are not."""
 SETTINGS = {
@@ -47,12 +51,15 @@ class _Actor:
         self.worker = Worker(job)
 
     def __call__(self, shards: pa.Table) -> pa.Table:
-        done = [
-            {"number": shard.number, "rows": rows, "failed": failed}
-            for shard in _shards(shards)
-            for rows, failed in [self.worker.explain(shard)]
-        ]
-        return pa.Table.from_pylist(done)
+        done = [self._explained(shard) for shard in _shards(shards)]
+        return pa.Table.from_pylist(done, DONE)
+
+    def _explained(self, shard: Shard) -> dict[str, Any]:
+        try:
+            rows, failed = self.worker.explain(shard)
+        except LrpError as error:  # what it raises arrives as an error of Ray's with its trace
+            return {"number": shard.number, "error": str(error)}
+        return {"number": shard.number, "rows": rows, "failed": failed}
 
 
 def _shards(table: pa.Table) -> Iterator[Shard]:
@@ -63,7 +70,7 @@ def _shards(table: pa.Table) -> Iterator[Shard]:
 def explain_shards(job: Job, shards: Sequence[Shard], crew: Crew) -> Iterator[dict[str, Any]]:
     """Explain the shards and yield `number`, `rows` and `failed` of each as it is done.
 
-    Raises what a worker raises, if it is none of an input's own errors.
+    Raises OutputError where a part cannot be written, and what Ray makes of other errors.
     """
     _start(crew)
     import ray
@@ -82,9 +89,17 @@ def explain_shards(job: Job, shards: Sequence[Shard], crew: Crew) -> Iterator[di
             num_cpus=crew.threads,
             num_gpus=crew.gpus,
         )
-        yield from dataset.iter_rows()
+        yield from checked_rows(dataset.iter_rows())
     finally:
         ray.shutdown()
+
+
+def checked_rows(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """What became of shards. Raises OutputError where one could not be written."""
+    for row in rows:
+        if row["error"] is not None:
+            raise OutputError(row["error"])
+        yield row
 
 
 def _start(crew: Crew) -> None:

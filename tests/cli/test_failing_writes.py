@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from commands import picture_net, run_command, write
+from pyarrow import parquet
 
 import lrp_onnx.graph.atomic_files as atomic_files
 from lrp_onnx.cli.main import main
 from lrp_onnx.graph import temporary
+from lrp_onnx.scale import engine
+from lrp_onnx.scale.engine import Crew
+from lrp_onnx.scale.plan import Shard
+from lrp_onnx.scale.worker import Job
 
 COMMANDS = {
     "compile": "compile model.onnx -o out.onnx",
@@ -104,7 +111,17 @@ def killed_at(at: int, words: list[str]) -> bool:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no process can be copied there")
-@pytest.mark.parametrize(("command", "at"), [("compile", 0), ("export web", 2)])
+@pytest.mark.parametrize(
+    ("command", "at"),
+    [
+        ("compile", 0),
+        ("export web", 2),
+        ("export triton", 1),
+        ("evaluate", 0),
+        ("explain, a page", 0),
+        ("concepts", 0),
+    ],
+)
 def test_a_run_that_is_killed(
     command: str,
     at: int,
@@ -129,3 +146,49 @@ def test_a_run_that_is_killed(
     monkeypatch.setattr(temporary, "NEW", -1.0)
     run_command(capsys, *words)
     assert state(folder).keys() == made.keys()
+
+
+COMMAND = "batch model.onnx many.npy -o run --shard 2 --resume --quiet --workers 1"
+BATCH = COMMAND.split()
+
+
+@pytest.fixture
+def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shards are explained one after the other in this process."""
+
+    def explain_shards(job: Job, shards: Sequence[Shard], crew: Crew) -> Iterator[dict[str, Any]]:
+        worker = engine._Actor(job)
+        for block in engine._blocks(shards):
+            yield from engine.checked_rows(worker(block).to_pylist())
+
+    monkeypatch.setattr("lrp_onnx.scale.engine.explain_shards", explain_shards)
+    monkeypatch.setattr("lrp_onnx.cli.batch._check_extra", lambda: None)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no process can be copied there")
+@pytest.mark.usefixtures("without_ray")
+@pytest.mark.parametrize("fault", ["disk full", "kill"])
+def test_a_batch_that_fails_at_any_write_goes_on(
+    fault: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan, the model, the manifest, each part, the manifest again: then a second run ends with
+    the rows of one that nothing befell.
+    """
+    assert run_command(capsys, *BATCH).status == 0
+    whole = parquet.read_table("run/parts")
+    for at in range(6):
+        shutil.rmtree("run")
+        if fault == "kill":
+            assert killed_at(at, BATCH)
+        else:
+            once, asked = failing(at, errno.ENOSPC)
+            with monkeypatch.context() as faulty:
+                faulty.setattr(atomic_files.os, "replace", once)
+                outcome = run_command(capsys, *BATCH)
+            assert outcome.status in (1, 2), outcome
+            assert asked[at] in outcome.err, outcome
+        monkeypatch.setattr(temporary, "SEEN", set())
+        monkeypatch.setattr(temporary, "NEW", -1.0)
+        assert run_command(capsys, *BATCH).status == 0
+        assert parquet.read_table("run/parts").equals(whole)
+        assert not [*Path("run").rglob(f"{temporary.PREFIX}*")]
