@@ -25,6 +25,7 @@ from lrp_onnx.data.text import Text, Tokenizer, find_tokenizer, no_tokenizer, te
 from lrp_onnx.errors import InputError
 from lrp_onnx.gradients.baseline import read_baselines
 from lrp_onnx.graph.arrays import Array, Wanted
+from lrp_onnx.graph.dtypes import OF_TEXTS
 from lrp_onnx.graph.source_file import text_of
 from lrp_onnx.lrp.methods import method_of
 from lrp_onnx.options import CompileOptions
@@ -181,6 +182,8 @@ def _no_file(want: Wanted, file: str) -> str:
     text = f"input {want.name!r}: there is no file '{file}'"
     if " " not in file or Path(file).suffix:
         return f"{text}. Check the path."
+    if want.dtype.kind == "O":
+        return f"input {want.name!r}: {OF_TEXTS}"
     shape = describe_shape(want.shape)
     return f"{text}, and the model takes no text: it wants {want.dtype} {shape}. Give a file."
 

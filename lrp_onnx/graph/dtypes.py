@@ -1,10 +1,17 @@
-"""Whether a tensor holds floats or whole numbers, as far as its type is known."""
+"""Whether a tensor holds floats or whole numbers, as far as its type is known; and texts."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
-__all__ = ["is_float", "is_integer"]
+__all__ = ["OF_TEXTS", "is_float", "is_integer"]
+
+OF_TEXTS = (
+    "the model takes texts as they are and makes numbers of them itself, such as counts of words, "
+    "which no relevance goes through. Export what stands behind that step (of a scikit-learn "
+    "pipeline, pipe[1:]) and give it the numbers, as a row of a table."
+)
+"""What is said of a model whose inputs are strings."""
 
 
 def is_float(value: ir.Value | None) -> bool:

@@ -11,7 +11,7 @@ from lrp_onnx.analysis.path import ends_of_paths, explanation_path
 from lrp_onnx.analysis.pointwise import set_pointwise
 from lrp_onnx.analysis.step import Step
 from lrp_onnx.errors import TargetError
-from lrp_onnx.graph.dtypes import is_float, is_integer
+from lrp_onnx.graph.dtypes import OF_TEXTS, is_float, is_integer
 from lrp_onnx.lrp.composite import Composite
 
 __all__ = ["explained_inputs", "path_under", "reaching"]
@@ -62,6 +62,8 @@ def _unreached(
     graph: ir.Graph, start_at: ir.Value, inputs: Sequence[ir.Value], composite: Composite
 ) -> TargetError:
     """The error for an output without a path, with the nodes at which all of them end."""
+    if all(v.dtype == ir.DataType.STRING for v in graph.inputs if not v.is_initializer()):
+        return TargetError(f"input {graph.inputs[0].name!r}: {OF_TEXTS}")
     listing = "; ".join(f"{v.name!r} {v.dtype} {v.shape}" for v in graph.inputs)
     through = ends_of_paths(graph, inputs, start_at, composite.constant_gates)
     return TargetError(

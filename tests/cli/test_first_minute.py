@@ -169,6 +169,20 @@ def test_a_sentence_for_a_model_of_pictures(folder: Path, capsys: Capture) -> No
     assert "the model takes no text: it wants float32 [" in told.err
 
 
+def test_a_model_that_takes_texts_as_they_are(folder: Path, capsys: Capture) -> None:
+    """scikit-learn's vectorizer and classifier in one file: which words count is no gradient's."""
+    text = """<ir_version: 10, opset_import: ["" : 21]>
+    g (string[1,n] text) => (float[1,3] y) { t = TfIdfVectorizer<mode="TF",
+    max_gram_length=1, max_skip_count=0, min_gram_length=1, ngram_counts=[0], ngram_indexes=[0,1,2],
+    pool_strings=["a","good","film"]>(text) y = Relu(t) }"""
+    onnx.save(onnx.parser.parse_model(text), folder / "words.onnx")
+    for arguments in (("words.onnx", "a good film"), ("inspect", "words.onnx")):
+        told = run_command(capsys, *arguments)
+        assert told.status == 2
+        assert "takes texts as they are" in told.err
+        assert "pipe[1:]" in told.err
+
+
 def test_inspect_knows_the_range_that_preprocess_tells(folder: Path, capsys: Capture) -> None:
     assert "graded-box" not in run_command(capsys, "inspect", "model.onnx").out
     given = ["inspect", "model.onnx", "--preprocess", "unit", "--json"]
