@@ -196,3 +196,18 @@ def test_so_many_points_are_taken_together(
         for v in attribute.g.input if v.name.endswith("fraction")
     } or {16}  # fmt: skip
     assert batch == most
+
+
+def test_a_resize_to_computed_sizes_may_stand_in_a_loop() -> None:
+    body = (
+        "c = Conv(x, k2) m = ReduceMean<keepdims=1>(c, hw) b = Sub(c, m) s = Shape<start=2>(x)"
+        ' e = Shape<end=2>(b) f = Concat<axis=0>(e, s) r = Resize<mode="linear">(b, , , f)'
+        " t = Relu(r) y = GlobalAveragePool(t)"
+    )
+    model = network(body, (2, 1, 6, 6), (0, 2, 3), k2=(2, 1, 3, 3), hw=[2, 3])
+    compiled = lrp_onnx.compile(model, method="integrated-gradients", steps=5, target="all").model
+    assert scans(compiled)
+    x = np.random.default_rng(5).standard_normal((2, 1, 7, 9)).astype(np.float32)
+    found = run(compiled, {"x": x})
+    lost = found["x_relevance"].sum((1, 2, 3)) - found["y"].sum((1, 2, 3))
+    assert np.abs(lost).max() < 1e-4 * np.abs(found["y"]).max()
