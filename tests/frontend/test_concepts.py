@@ -238,3 +238,20 @@ def test_a_softmax_that_is_0_at_whole_rows_is_told_without_a_warning() -> None:
     x = np.random.default_rng(0).standard_normal((3, 5, 4)).astype(np.float32)
     compiled = lrp_onnx.compile(model, "epsilon", target="all").model
     assert np.isfinite(run(compiled, {"x": x})["x_relevance"]).all()
+
+
+@pytest.mark.parametrize("method", ["attnlrp", "epsilon", "gradient"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_temperature_of_the_runs_sizes_is_that_of_the_run(axis: int, method: str) -> None:
+    body = (
+        "u = Tanh(x) n = Shape(u) g = Gather(n, which) f = Cast<to=1>(g) t = Div(u, f)"
+        " s = Softmax<axis=1>(t) y = Mul(s, x)"
+    )
+    model = network(body, (3, 5, 4), (0, 1), which=axis)
+    x = np.random.default_rng(0).standard_normal((3, 5, 4)).astype(np.float32)
+    how = {"method": "gradient"} if method == "gradient" else {"composite": method}
+    found, expected = (
+        run(lrp_onnx.compile(model, target="all", shape=shape, **how).model, {"x": x})
+        for shape in ({}, {"x": [3, 5, 4]})
+    )
+    assert_close(found["x_relevance"], expected["x_relevance"])

@@ -11,7 +11,7 @@ a model has the model's budget, and what is not known to be cheap runs in a proc
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -179,6 +179,16 @@ class Probe:
         fails = self(np.ones(small)) is None
         if shrunk and np.prod(whole) <= MOST and (fails or (scalars and shrunk > 1)):
             yield whole
+
+    def other_sizes(self, shape: Sequence[int]) -> tuple[int, ...] | None:
+        """Others than these along the axes whose sizes only the run knows; None for a region that
+        reads none.
+        """
+        own = self.region.entry.shape
+        reads = any(node.op_type in ("Shape", "Size") for node in self.region.nodes)
+        if own is None or not reads or all(isinstance(size, int) for size in own):
+            return None
+        return tuple(n if isinstance(d, int) else n + 1 for n, d in zip(shape, own, strict=True))
 
     def _numbers(self) -> set[int]:
         """The sizes that constants may have to do with: n, 1/n, √n and their own."""

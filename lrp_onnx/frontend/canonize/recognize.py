@@ -8,15 +8,16 @@ on random inputs in float64.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.frontend.canonize.dependence import rescales, together
+from lrp_onnx.frontend.canonize.dependence import agree, rescales, together
 from lrp_onnx.frontend.canonize.norm import Norm, norm_of, write_norm
 from lrp_onnx.frontend.canonize.probe import Evaluators, Probe
 from lrp_onnx.frontend.canonize.regions import Dominators, Region
-from lrp_onnx.frontend.canonize.softmax import Softmax, softmax_of, write_softmax
+from lrp_onnx.frontend.canonize.softmax import Softmax, gives, softmax_of, write_softmax
 from lrp_onnx.graph.annotations import RESEMBLES, spelled_anew
 from lrp_onnx.graph.constants import sole_reader
 from lrp_onnx.graph.replacement import Build
@@ -125,13 +126,26 @@ def _tried(probe: Probe, like: Concept | None) -> Concept | None:
     """
     for shape in probe.shapes():
         if isinstance(like, Norm) and (again := like.again(probe, shape)) is not None:
-            return again
+            return again if _in_other_sizes(probe, again, shape) else None
         if (met := together(probe, shape)) is not None:
             concept = softmax_of(probe, met, shape) or norm_of(probe, met, shape)
             concept = concept or norm_of(probe, met, shape, centered=False)
             if concept is not None:
-                return concept
+                return concept if _in_other_sizes(probe, concept, shape) else None
     return None
+
+
+def _in_other_sizes(probe: Probe, concept: Concept, shape: Sequence[int]) -> bool:
+    """Whether a region that reads sizes is the concept whatever the run's are: x over the square
+    root of their number, in front of a softmax, has another temperature in each run.
+    """
+    other = probe.other_sizes(shape)
+    if other is None:
+        return True
+    x = np.random.default_rng(2).standard_normal(other)
+    if (y := probe(x)) is None:  # constants have these sizes
+        return True
+    return gives(probe, concept, x) if isinstance(concept, Softmax) else agree(y, concept(x))
 
 
 def _largest(

@@ -23,7 +23,7 @@ from lrp_onnx.frontend.canonize.probe import Probe
 from lrp_onnx.graph.constants import Float
 from lrp_onnx.graph.replacement import Build
 
-__all__ = ["Softmax", "softmax_of", "write_softmax"]
+__all__ = ["Softmax", "gives", "softmax_of", "write_softmax"]
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ def softmax_of(probe: Probe, met: Together, shape: tuple[int, ...]) -> Softmax |
     rng = np.random.default_rng(0)
     softmax = replace(softmax, slope=_slope(probe, softmax, rng.standard_normal(shape)))
     draws = [rng.standard_normal(shape) * scale for scale in (1, 3, 0.3)]
-    if not all(_is(probe, softmax, x) for x in draws):
+    if not all(gives(probe, softmax, x) for x in draws):
         return None
     guarded = replace(softmax, guarded=True)
     masked = _masked(draws[0], met)
-    return next((s for s in (softmax, guarded) if _is(probe, s, masked)), None)
+    return next((s for s in (softmax, guarded) if gives(probe, s, masked)), None)
 
 
 def _slope(probe: Probe, softmax: Softmax, x: Float) -> float:
@@ -85,7 +85,7 @@ def _slope(probe: Probe, softmax: Softmax, x: Float) -> float:
     return 1.0 if abs(slope - 1) < TOLERANCE else slope
 
 
-def _is(probe: Probe, softmax: Softmax, x: Float) -> bool:
+def gives(probe: Probe, softmax: Softmax, x: Float) -> bool:
     """Whether a region gives what a softmax gives, where it gives numbers."""
     y = probe.any(x)
     if y is None:
