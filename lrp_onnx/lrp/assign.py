@@ -44,6 +44,7 @@ from lrp_onnx.lrp.path_warnings import (
     straight_through,
     unreached_rules,
     unrecognized_nodes,
+    written_in_place,
 )
 from lrp_onnx.lrp.start import chosen_start
 from lrp_onnx.lrp.target import choose_output, class_axis_of, parse_target
@@ -190,6 +191,7 @@ def assign(
             *resembling(alike),
             *all_alike(nodes),
             *open_classes(output, axis, target),
+            *written_in_place(path, inputs, output, target),
             *(open_entry(target, output) if target.kind == "entry" else ()),
             *sought(target, output),
         ),

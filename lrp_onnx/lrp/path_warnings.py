@@ -49,6 +49,31 @@ def open_classes(output: ir.Value, axis: int | None, target: Target) -> tuple[st
     )
 
 
+def written_in_place(
+    path: Sequence[Step], inputs: Sequence[ir.Value], output: ir.Value, target: Target
+) -> tuple[str, ...]:
+    """A warning where a detector's scores may not be seen, since its boxes are decoded in place at
+    places that only the run knows.
+    """
+    nodes = [step.node for step in path if step.node.op_type == "ScatterND"]
+    places = [node.inputs[1] for node in nodes]
+    unknown = any(v is not None and v.const_value is None for v in places)
+    if target.head is not None or target.kind == "entry" or len(output.shape or ()) < 3:
+        return ()
+    shapes = {v.name: [*(v.shape or ())] for v in inputs}
+    if not unknown or all(isinstance(d, int) for shape in shapes.values() for d in shape):
+        return ()
+    fixed = " ".join(
+        f"--shape {name}={','.join(str(d) if isinstance(d, int) else '1' for d in shape)}"
+        for name, shape in shapes.items()
+    )
+    return (
+        f"output {output.name!r}: some of its numbers are written over in place, and which they "
+        "are depends on the size of the input. If it is a detector's, its scores are found where "
+        f"sizes are fixed: {fixed}",
+    )
+
+
 def unreached_rules(options: CompileOptions, layers: Sequence[LayerRule]) -> tuple[str, ...]:
     """A warning where a parameter that is set without a rule's name leaves one on the path alone,
     though nothing in the rule's file says so.

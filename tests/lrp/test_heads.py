@@ -199,6 +199,20 @@ def test_a_class_is_sought_among_the_labels_of_detections(name: str) -> None:
     assert True in seen
 
 
+def test_boxes_that_are_decoded_in_place_where_only_the_run_knows() -> None:
+    """PyTorch computes the places where the batch is open: fixed sizes find the scores."""
+    row = HEADS["YOLOv5, in place"]
+    body = "n = Shape<end=1>(x) none = Sub(n, n) p_xy = Add(at_xy, none) " + row.body.replace(
+        "ScatterND(p, at_xy,", "ScatterND(p, p_xy,"
+    )
+    model = model_of(replace(row, body=body), symbolic=True)
+    (told,) = lrp_onnx.compile(model, "epsilon", check=False).warnings
+    assert "written over in place" in told
+    assert "--shape x=1,3," in told
+    fixed = lrp_onnx.compile(model, "epsilon", check=False, shape={"x": row.x})
+    assert "scores of 3 classes at 5 to 7" in " ".join(fixed.warnings)
+
+
 def test_logits_of_four_classes_are_no_boxes() -> None:
     """Their softmax beside them has the same places; a CNN's over frames was taken for a head."""
     row = HEADS["SSD"]
