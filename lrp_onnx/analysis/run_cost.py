@@ -5,6 +5,7 @@ limit, in a process of its own.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from math import prod
 
 import onnx_ir as ir
@@ -17,6 +18,7 @@ BATCH, NAMED = 2, 64
 """What the first size and another one count as if they have a name alone: about as much as made-up
 input has.
 """
+PAIRING = {"MatMul", "Einsum", "Add", "Sub", "Mul", "Div", "Where", "Expand"}
 MOST_ELEMENTS = 1 << 28
 MOST_PRODUCTS = 10**11
 """A few seconds."""
@@ -28,8 +30,25 @@ def is_short(graph: ir.Graph) -> bool:
     """Whether no tensor of the graph, with its shapes inferred, is large, and all of them together
     take a few seconds to compute.
     """
+    known = {str(size) for v in graph.inputs if v.shape is not None for size in v.shape}
+    if any(_pairs_sizes(node, known) for node in graph):
+        return False
     total = _products(graph)
     return total is not None and total <= MOST_PRODUCTS
+
+
+def _pairs_sizes(node: ir.Node, known: Container[str]) -> bool:
+    """Whether sizes that only the run knows meet in the node's output and in none of its inputs, as
+    in the products of all places with all others: their number may be the square of the input's.
+    """
+    if node.op_type not in PAIRING:
+        return False
+    counts = [
+        sum(str(size) not in known for size in v.shape if not isinstance(size, int))
+        for v in (*node.inputs, *node.outputs)
+        if v is not None and v.shape is not None
+    ]
+    return len(counts) > 1 and counts[-1] > max(1, *counts[:-1])
 
 
 def _products(graph: ir.Graph) -> int | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from math import inf
 
 import numpy as np
 import onnx
@@ -24,7 +25,7 @@ from lrp_onnx.graph.annotations import EXPLAINED, METHOD, RELEVANCE
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.limits import OverBudget, limit_of_run
 from lrp_onnx.graph.model_file import ModelSource
-from lrp_onnx.graph.session import CPU, Runtime, runtime_form
+from lrp_onnx.graph.session import CPU, OutOfMemory, Runtime, runtime_form
 from lrp_onnx.graph.small_model import in_small
 from lrp_onnx.lrp.methods import METHODS
 
@@ -53,7 +54,10 @@ def check_compiled(source: ModelSource, compiled: Compiled) -> tuple[str, ...]:
         return (*warnings, f"the forward was not compared with the original's: {judged}. {remedy}.")
     feeds, expected = judged
     warnings += forget_false_shapes(compiled.graph, expected)
-    differences = forward_differences(source, compiled.graph, feeds, expected)
+    try:
+        differences = forward_differences(source, compiled.graph, feeds, expected)
+    except (OverBudget, OutOfMemory) as e:
+        return (*warnings, f"the forward was not compared with the original's: {e}")
     for name, (difference, allowed) in differences.items():
         if not difference <= allowed:
             raise CheckError(
@@ -81,7 +85,7 @@ def _finite_warnings(
     with runtime_form(model) as form:
         try:
             maps = run_plain(form, fed, names, limit_of_run(model))
-        except OverBudget as e:
+        except (OverBudget, OutOfMemory) as e:
             return (f"whether relevance is finite was not seen: {e}",)
         except ModelError:  # float64 without a kernel, or an opset of its own
             return ()
@@ -188,11 +192,15 @@ def judged_on_random(
 def _first_accepted(
     original: Judge, candidates: Iterable[dict[str, Array]]
 ) -> tuple[dict[str, Array], dict[str, Array]] | str:
-    reason = ""
+    reason, most = "", inf
     for feeds in candidates:
+        size = sum(x.size for x in feeds.values())
+        if size >= most:  # so much took more memory than there is
+            continue
         try:
             outputs = original.run(feeds)
         except InputError as e:
+            most = size if isinstance(e, OutOfMemory) else most
             reason = reason or str(e).rstrip(".")
             continue
         if all(np.size(value) for value in outputs.values()):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CPU",
+    "OutOfMemory",
     "Runtime",
     "broken_mix",
     "dtype_of",
@@ -50,6 +51,14 @@ CPU = "CPUExecutionProvider"
 CUDA = ("CUDAExecutionProvider", {"use_tf32": "0"})
 DEVICES = {"CUDAExecutionProvider": "cuda"}
 DTYPES = {"float": "float32", "double": "float64", "string": "object"}
+
+
+NO_MEMORY = "AllocateRaw|bad.alloc|allocate memory"
+"""How the runtime says that there is none."""
+
+
+class OutOfMemory(InputError):
+    """An input for which a run needs more memory than there is."""
 
 
 class Runtime:
@@ -224,6 +233,8 @@ def _translated(ort: Any, fact: str, error: type[LrpError]) -> Iterator[None]:
         yield
     except kinds as e:
         reason = str(e).strip().partition("\n")[0].split(" : ")[-1]
+        if error is InputError and re.search(NO_MEMORY, reason):
+            error = OutOfMemory
         raise error(f"{fact}: {reason.rstrip('. ')}.") from e
 
 

@@ -23,3 +23,14 @@ def products(count: int, n: int) -> ir.Graph:
 @pytest.mark.parametrize(("count", "n", "short"), [(60, 8000, True), (600, 16000, False)])
 def test_products_are_counted(count: int, n: int, short: bool) -> None:
     assert is_short(products(count, n)) == short
+
+
+@pytest.mark.parametrize(("size", "short"), [("M", True), ("P", False)])
+def test_products_of_all_places_with_all_others(size: str, short: bool) -> None:
+    """Where the run alone knows how many there are, their number may be the input's squared."""
+    text = """<ir_version: 8, opset_import: ["": 18]> g (float[N,M,4] x) => (float[N,P,P] y) {
+        a = Relu(x) t = Transpose<perm=[0,2,1]>(a) y = MatMul(a, t) }"""
+    graph = ir.from_onnx_text(text).graph
+    for node, shape in zip(graph, (["N", size, 4], ["N", 4, size], ["N", size, size]), strict=True):
+        node.outputs[0].shape = ir.Shape(shape)
+    assert is_short(graph) == short

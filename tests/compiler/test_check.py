@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -16,6 +17,7 @@ import lrp_onnx
 from lrp_onnx.compiler import check, differences, judge, stages
 from lrp_onnx.errors import CheckError
 from lrp_onnx.frontend.prediction import Prediction
+from lrp_onnx.graph.session import OutOfMemory
 
 WIDE = "c = Conv(x, w, m)\n n = BatchNormalization(c, s, m, m, s)\n r = Relu(n)\n f = Flatten(r)"
 SIZES = {"w": (4, 2, 3, 3), "s": np.full(4, 1.7, np.float32), "m": np.full(4, 0.3, np.float32)}
@@ -167,3 +169,31 @@ def test_a_causal_mask_is_no_broken_weight(composite: str) -> None:
         (1, 4, 4), (), w=(4, 4), mask=np.triu(np.full((4, 4), -np.inf, np.float32), 1),
     )  # fmt: skip
     assert lrp_onnx.compile(model, composite).warnings == ()
+
+
+def test_a_smaller_input_is_taken_where_memory_does_not_last() -> None:
+    sizes: list[int] = []
+
+    def run(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        sizes.append(feeds["x"].size)
+        if feeds["x"].size > 2:
+            raise OutOfMemory("none left.")
+        return {"y": feeds["x"]}
+
+    original = SimpleNamespace(run=run)
+    candidates = [{"x": np.ones(n)} for n in (4, 8, 3, 5, 2, 1)]
+    feeds, _ = check._first_accepted(original, candidates)
+    assert (len(feeds["x"]), sizes) == (2, [4, 3, 2])
+
+
+def test_a_run_without_memory_for_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*_: object) -> None:
+        raise OutOfMemory("ONNX Runtime cannot run the model on this input: none left.")
+
+    model = network("y = MatMul(x, w)", (1, 4), w=(4, 3))
+    monkeypatch.setattr(check, "run_plain", run)
+    (warning,) = lrp_onnx.compile(model).warnings
+    assert "whether relevance is finite was not seen: ONNX Runtime cannot" in warning
+    monkeypatch.setattr(check, "forward_differences", run)
+    (warning,) = lrp_onnx.compile(model).warnings
+    assert "the forward was not compared with the original's: ONNX Runtime cannot" in warning
