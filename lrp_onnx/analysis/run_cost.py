@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.subgraphs import bodies_of
 
-__all__ = ["is_short"]
+__all__ = ["endless_loop", "is_short"]
 
 BATCH, NAMED = 2, 64
 """What the first size and another one count as if they have a name alone: about as much as made-up
@@ -20,6 +20,8 @@ input has.
 """
 PAIRING = {"MatMul", "Einsum", "Add", "Sub", "Mul", "Div", "Where", "Expand"}
 MOST_ELEMENTS = 1 << 28
+MOST_TRIPS = 10**10
+"""Of a loop; each takes more than a tenth of a microsecond."""
 MOST_PRODUCTS = 10**11
 """A few seconds."""
 ANY = 16
@@ -35,6 +37,22 @@ def is_short(graph: ir.Graph) -> bool:
         return False
     total = _products(graph)
     return total is not None and total <= MOST_PRODUCTS
+
+
+def endless_loop(graph: ir.Graph) -> ir.Node | None:
+    """The first Loop whose trips, a constant, take longer than any budget, and whose body does not
+    decide that it ends.
+    """
+    for node in graph:
+        trips = node.inputs[0] if node.op_type == "Loop" and not node.domain else None
+        tensor = None if trips is None else ir.convenience.get_const_tensor(trips)
+        if tensor is None or tensor.size != 1 or int(tensor.numpy().reshape(())) < MOST_TRIPS:
+            continue
+        (body,) = bodies_of(node)
+        maker = body.outputs[0].producer()
+        if maker is None or (maker.op_type == "Identity" and maker.inputs[0] in body.inputs):
+            return node
+    return None
 
 
 def _pairs_sizes(node: ir.Node, known: Container[str]) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from lrp_onnx.analysis.run_cost import endless_loop
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.differences import extra_feeds, forward_differences
 from lrp_onnx.compiler.judge import Judge, judge, run_plain
@@ -25,6 +26,7 @@ from lrp_onnx.graph.annotations import EXPLAINED, METHOD, RELEVANCE
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.limits import OverBudget, limit_of_run
 from lrp_onnx.graph.model_file import ModelSource
+from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.session import CPU, OutOfMemory, Runtime, runtime_form
 from lrp_onnx.graph.small_model import in_small
 from lrp_onnx.lrp.methods import METHODS
@@ -177,6 +179,8 @@ def judged_on_random(
     ends = len(graph.graph.inputs) + len(graph.graph.outputs)
     if ends > MOST_ENDS:
         return f"ONNX Runtime takes minutes to open a model with {ends} inputs and outputs"
+    if (loop := endless_loop(graph.graph)) is not None:
+        return f"node {name_of(loop)!r}: its trips take longer than any budget"
     try:
         inputs = wanted_by(graph)
     except TypeError as e:

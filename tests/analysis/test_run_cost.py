@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 import pytest
 
-from lrp_onnx.analysis.run_cost import is_short
+from lrp_onnx.analysis.run_cost import endless_loop, is_short
 
 PRODUCTS = """<ir_version: 8, opset_import: ["": 18]>
 g (float[N,{n}] x) => (float[N,{n}] y) <float[{n},{n}] w> {{ {nodes} y = Identity(a{last}) }}"""
@@ -34,3 +34,16 @@ def test_products_of_all_places_with_all_others(size: str, short: bool) -> None:
     for node, shape in zip(graph, (["N", size, 4], ["N", 4, size], ["N", size, size]), strict=True):
         node.outputs[0].shape = ir.Shape(shape)
     assert is_short(graph) == short
+
+
+@pytest.mark.parametrize(
+    ("trips", "goes_on", "endless"),
+    [(10**12, "Identity(c)", True), (10**6, "Identity(c)", False), (10**12, "Not(c)", False)],
+)
+def test_a_loop_of_more_trips_than_any_budget_has_time_for(
+    trips: int, goes_on: str, endless: bool
+) -> None:
+    text = f"""<ir_version: 8, opset_import: ["": 18]> g (float[4] x, bool go) => (float[4] y)
+        <int64 t = {{{trips}}}> {{ y = Loop <body = b (int64 i, bool c, float[4] s) => (bool d,
+        float[4] r) {{ d = {goes_on} r = Neg(s) }}> (t, go, x) }}"""
+    assert (endless_loop(ir.from_onnx_text(text).graph) is not None) == endless
