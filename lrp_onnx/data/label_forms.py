@@ -14,6 +14,8 @@ import io
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lrp_onnx.arguments import shown
+
 __all__ = ["names_in", "names_of_csv", "names_of_lines"]
 
 KEYS = ("id2label", "label2id", "names", "labels", "classes", "categories", "class_names")
@@ -63,7 +65,7 @@ def names_in(table: Any) -> dict[int, str]:
             return {int(number): str(name) for name, number in table.items()}
         return _numbered(table.items())
     if not isinstance(table, list):
-        raise TypeError(f"{table!r} holds no names")
+        raise TypeError(f"{shown(table)} holds no names")
     if table and all(isinstance(entry, Mapping) for entry in table):
         return _numbered(_record(entry, k) for k, entry in enumerate(table))
     return _numbered(enumerate(table))
@@ -81,5 +83,5 @@ def _numbered(pairs: Iterable[tuple[Any, Any]]) -> dict[int, str]:
 def _name(value: Any) -> str:
     name = value[-1] if isinstance(value, list) and value else value
     if not isinstance(name, str):
-        raise TypeError(f"{name!r} is no name")
+        raise TypeError(f"{shown(name)} is no name")
     return name

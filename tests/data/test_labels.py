@@ -46,6 +46,12 @@ def test_forms_of_labels(tmp_path, name, text, expected):
     assert load_labels(tmp_path / name) == expected
 
 
+LAUGHS = "a0: &a0 [x]\n" + "".join(
+    f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]\n" for k in range(1, 10)
+)
+LAUGHS += "names: *a9\n"
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -53,6 +59,7 @@ def test_forms_of_labels(tmp_path, name, text, expected):
         ("a.yaml", "a: [b"),
         ("a.yaml", "3"),
         ("a.json", '{"names": [3]}'),
+        ("a.yaml", LAUGHS),  # 9^9 names, if it were written out
     ],
 )
 def test_other_forms_are_refused(tmp_path, name, text):
