@@ -81,5 +81,6 @@ def _probabilities(y: Array) -> Array:
     values = np.asarray(y, np.float64)
     if values.min() >= 0 and np.allclose(values.sum(axis=1), 1, atol=1e-3):
         return values
-    powers = np.exp(values - values.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    with np.errstate(invalid="ignore"):  # infinity is told where it is explained
+        powers = np.exp(values - values.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))

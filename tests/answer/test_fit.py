@@ -13,7 +13,7 @@ from commands import run_command, write
 from models import network
 from PIL import Image
 
-from lrp_onnx.answer.fit import bad_fits
+from lrp_onnx.answer.fit import _probabilities, bad_fits
 from lrp_onnx.answer.inputs import Inputs
 from lrp_onnx.data.implied import implied_preprocess
 from lrp_onnx.data.picture_scale import odd_scale
@@ -118,3 +118,7 @@ def test_explain_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         done = run_command(capsys, str(tmp_path / "m.onnx"), str(tmp_path / "p.png"), *asked)
         assert done.status == 0
         assert ("try --preprocess imagenet, inception or unit" in done.err) == told
+
+
+def test_scores_that_are_infinite_print_no_warning_of_numpy() -> None:
+    assert np.isnan(_probabilities(np.array([[np.inf, 0.0]]))).any()
