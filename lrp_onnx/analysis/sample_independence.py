@@ -1,13 +1,12 @@
-"""Whether a network's samples are independent as far as shapes and operators show.
+"""Whether a network's samples are independent as far as shapes and operators show, so that points
+may be more samples of the batch.
 
-They are if the batch is axis 0, of a size that only the run knows or of a fixed one, and every node
-that the explained value depends on leaves it there: what it makes has that size along axis 0 and
-along no other, and the operator does not mix entries along axis 0, as its record says.  A batch of
-a name may lie along other axes in between, as around recurrent layers, and in bodies of Scan
-(lrp_onnx.analysis.sample_axes).  What is
-made of other sizes than the batch's alone, positions for example, is common to all samples.  A
-fixed batch of N may also be flattened with other axes: where axis 0 has k·N entries, k of each
-sample, row by row operators keep the samples apart.  Any other counts as mixing.
+They are if the batch is axis 0, of a size that only the run knows, and every node that the
+explained value depends on leaves it there: what it makes has that size along axis 0 and along no
+other, and the operator does not mix entries along axis 0, as its record says.  It may lie along
+other axes in between, as around recurrent layers, and in bodies of Scan (moved_samples.py).  What
+is made of other sizes than the batch's alone, positions for example, is common to all samples.  Any
+other counts as mixing.  Where samples of any batch lie: sample_places.py.
 """
 
 from __future__ import annotations
@@ -17,34 +16,21 @@ from itertools import zip_longest
 
 import onnx_ir as ir
 
-from lrp_onnx.analysis.sample_axes import axis_behind
+from lrp_onnx.analysis.moved_samples import Mixed, Place, Places, places_behind
 from lrp_onnx.frontend.normalize.traced import Traced
 from lrp_onnx.graph.clone import reads
 from lrp_onnx.graph.shapes import dimension_of, sizes_of
 from lrp_onnx.graph.subgraphs import bodies_of, ports_of
 from lrp_onnx.ops.registry import find
 
-__all__ = ["batch_size", "batched_inputs", "fixed_batch_size", "independent", "is_batched"]
-
-BY_ROWS = ("Gemm", "MatMul", "MatMulAdd", "Softmax", "LayerNormalization")
-"""What keeps rows along axis 0 apart, besides what is elementwise."""
+__all__ = ["batch_size", "batched_inputs", "independent", "is_batched"]
 
 
 def batch_size(sources: Sequence[ir.Value]) -> str | None:
     """The name of the batch's size, along axis 0 of every tensor; None if there is none."""
-    size = _common(sources)
+    sizes = {_first(value) for value in sources}
+    size = sizes.pop() if len(sizes) == 1 else None
     return size if isinstance(size, str) else None
-
-
-def fixed_batch_size(sources: Sequence[ir.Value]) -> int | None:
-    """The batch's size where it is fixed, along axis 0 of every tensor; None if there is none."""
-    size = _common(sources)
-    return size if isinstance(size, int) else None
-
-
-def _common(values: Sequence[ir.Value]) -> str | int | None:
-    sizes = {_first(value) for value in values}
-    return sizes.pop() if len(sizes) == 1 else None
 
 
 def batched_inputs(graph: ir.Graph, batch: str) -> list[ir.Value]:
@@ -52,7 +38,7 @@ def batched_inputs(graph: ir.Graph, batch: str) -> list[ir.Value]:
     return [v for v in graph.inputs if _first(v) == batch]
 
 
-def independent(nodes: Sequence[ir.Node], roots: Collection[ir.Value], batch: str | int) -> bool:
+def independent(nodes: Sequence[ir.Node], roots: Collection[ir.Value], batch: str) -> bool:
     """Whether no node mixes samples; `nodes` are all that depend on the `roots`, in order."""
     if not all(is_batched(value, batch) for value in roots):
         return False
@@ -64,10 +50,9 @@ def independent(nodes: Sequence[ir.Node], roots: Collection[ir.Value], batch: st
 class _Samples:
     """What holds samples, and along which axis."""
 
-    def __init__(self, roots: Collection[ir.Value], batch: str | int, opset: int) -> None:
+    def __init__(self, roots: Collection[ir.Value], batch: str, opset: int) -> None:
         self.batch = batch
         self.axes = dict.fromkeys(roots, 0)
-        self.blocks = set[ir.Value]()
         self.sizes = _Sizes(batch, opset)
 
     def keeps_apart(self, node: ir.Node) -> bool:
@@ -78,12 +63,8 @@ class _Samples:
         if not of_samples and not self._fills(node):
             return False  # a number made of the batch's size
         first = all(is_batched(v, self.batch) for v in node.outputs if v.uses())
-        if isinstance(self.batch, str) and (not first or any(self.axes[v] for v in of_samples)):
+        if not first or any(self.axes[v] for v in of_samples):
             return self._keeps_apart_along(node, of_samples)
-        if not first or not self.blocks.isdisjoint(of_samples):
-            if not _keeps_blocks(node, self.axes, self.batch):
-                return False
-            self.blocks.update(() if first else node.outputs)
         if of_samples and not _keeps_apart(node, self.axes):
             return False
         self.axes.update(dict.fromkeys(node.outputs, 0))
@@ -97,14 +78,22 @@ class _Samples:
         elif node.op_type == "Scan" and not node.domain:
             behind = self._behind_scan(node)
         else:
-            held = {i: self.axes[v] for i, v in enumerate(node.inputs) if v in self.axes}
-            behind = axis_behind(node, held) if held and not bodies_of(node) else []
+            behind = self._behind(node)
         for value, axis in zip_longest(node.outputs, behind):
             if axis is not None and _only_axis(value, self.batch) == axis:
                 self.axes[value] = axis
             elif value.uses() or value.is_graph_output():
                 return False
         return True
+
+    def _behind(self, node: ir.Node) -> Sequence[int | None]:
+        """The axes of a node's outputs."""
+        samples = [v for v in node.inputs if v is not None and v in self.axes]
+        places: Places = {v: Place(self.axes[v]) for v in samples}
+        try:
+            return [] if bodies_of(node) else [p.axis for p in places_behind(node, places)]
+        except Mixed:
+            return []
 
     def _behind_scan(self, node: ir.Node) -> Sequence[int | None]:
         """The axes of its outputs, where its body keeps apart what each step holds."""
@@ -147,7 +136,7 @@ class _Samples:
 class _Sizes:
     """What is made of sizes alone: of the batch's, or common to all samples."""
 
-    def __init__(self, batch: str | int, opset: int) -> None:
+    def __init__(self, batch: str, opset: int) -> None:
         self.batch = batch
         self.of_batch = set[ir.Value]()
         self.traced = Traced(opset)
@@ -174,20 +163,6 @@ class _Sizes:
         return all(self.batch not in (self.traced.sizes(v) or [self.batch]) for v in node.outputs)
 
 
-def _keeps_blocks(node: ir.Node, samples: Collection[ir.Value], batch: str | int) -> bool:
-    """Whether rows along axis 0, as many of each sample, stay in their order."""
-    operator, inputs = find(node), [v for v in node.inputs if v is not None and v in samples]
-    rows = [_first(v) for v in (*inputs, node.outputs[0])]
-    if operator is None or not inputs or not isinstance(batch, int):
-        return False
-    if any(not isinstance(n, int) or n % batch for n in rows):
-        return False
-    if node.op_type in ("Reshape", "Flatten"):
-        return True
-    alike = operator.elementwise or node.op_type in BY_ROWS
-    return alike and len({*rows}) == 1 and not node.attributes.get_int("transA", 0)
-
-
 def _keeps_apart(node: ir.Node, samples: Collection[ir.Value]) -> bool:
     """Whether the operator leaves entries of axis 0 apart, its output being batched."""
     inputs = [i for i, v in enumerate(node.inputs) if v in samples]
@@ -197,13 +172,13 @@ def _keeps_apart(node: ir.Node, samples: Collection[ir.Value]) -> bool:
     return operator is not None and operator.samples_apart(node, inputs)
 
 
-def _only_axis(value: ir.Value, batch: str | int) -> int | None:
+def _only_axis(value: ir.Value, batch: str) -> int | None:
     """The one axis that has the batch's size."""
     sizes = sizes_of(value) or []
     return sizes.index(batch) if sizes.count(batch) == 1 else None
 
 
-def is_batched(value: ir.Value, batch: str | int) -> bool:
+def is_batched(value: ir.Value, batch: str) -> bool:
     """Whether axis 0 has the batch's size, and no other axis."""
     if value.shape is None or not len(value.shape) or _first(value) != batch:
         return False

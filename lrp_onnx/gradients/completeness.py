@@ -39,18 +39,20 @@ class Completion:
     meet.
     """
 
-    def __init__(self, emit: Emit, path: StraightPath, samples_apart: bool) -> None:
-        self.emit, self.path, self.apart = emit, path, samples_apart
+    def __init__(self, emit: Emit, path: StraightPath, axes: tuple[int, int] | None) -> None:
+        self.emit, self.path = emit, path
+        self.axis = None if axes is None else axes[0]
+        behind = None if axes is None else axes[1]
         emit.write_for(path.y, "path", "complete")
-        self.here = _summed(emit, _explained(emit, path, path.y), samples_apart)
+        self.here = _summed(emit, _explained(emit, path, path.y), behind)
         there = _explained(emit, path, _at_baseline(emit, path))
-        self.there = _summed(emit, there, samples_apart)
+        self.there = _summed(emit, there, behind)
         self.squared = emit.op("Max", self.reached(path.way), TINY)
 
     def reached(self, means: Mapping[ir.Value, ir.Value]) -> ir.Value:
         """Δ·G."""
         products = [_product(self.emit, self.path, x, means[x]) for x in means]
-        sums = [_summed(self.emit, product, self.apart) for product in products]
+        sums = [_summed(self.emit, product, self.axis) for product in products]
         return reduce(partial(self.emit.op, "Add"), sums)
 
     def nearest(self, means: Gradients) -> Gradients:
@@ -58,7 +60,9 @@ class Completion:
         emit = self.emit
         lacking = emit.op("Sub", emit.op("Sub", self.here, self.there), self.reached(means))
         share = emit.op("Div", lacking, self.squared)
-        return {x: _moved_along(emit, self.path, x, g, share) for x, g in means.items()}
+        return {
+            x: _moved_along(emit, self.path, x, g, share, self.axis or 0) for x, g in means.items()
+        }
 
     def add_account(self, name: str, means: Gradients, coarse: Gradients) -> None:
         """COMPLETENESS as an output of the model: f(x), f(x₀), Δ·G, and max|R - R'|/max|R| with
@@ -79,19 +83,18 @@ class Completion:
         emit, parts = self.emit, list[ir.Value]()
         for x, g in means.items():
             size = emit.op("Abs", _product(emit, self.path, x, g))
-            flat = emit.op("Flatten", size, axis=int(self.apart))
-            parts.append(emit.op("ReduceMax", flat, emit.ints(1), keepdims=0))
+            parts.append(_reduced(emit, "ReduceMax", size, self.axis))
         return reduce(partial(emit.op, "Max"), parts)
 
 
 def _product(emit: Emit, path: StraightPath, x: ir.Value, g: ir.Value) -> ir.Value:
-    return emit.op("Mul", in_dtype(emit, path.way[x]), in_dtype(emit, g))
+    return emit.shaped(emit.op("Mul", in_dtype(emit, path.way[x]), in_dtype(emit, g)), x)
 
 
 def _explained(emit: Emit, path: StraightPath, y: ir.Value) -> ir.Value:
     """m·y, 0 wherever m is, be y infinite there."""
     none = emit.op("Equal", path.mask, 0.0)
-    return emit.op("Where", none, 0.0, emit.op("Mul", path.mask, y))
+    return emit.shaped(emit.op("Where", none, 0.0, emit.op("Mul", path.mask, y)), path.y)
 
 
 def _at_baseline(emit: Emit, path: StraightPath) -> ir.Value:
@@ -107,19 +110,30 @@ def _at_baseline(emit: Emit, path: StraightPath) -> ir.Value:
     return values.get(path.y, path.y)
 
 
-def _summed(emit: Emit, value: ir.Value, samples_apart: bool) -> ir.Value:
-    """The sum [N], or [1] of everything."""
-    flat = emit.op("Flatten", value, axis=int(samples_apart))
-    return emit.op("ReduceSum", flat, emit.ints(1), keepdims=0)
+def _summed(emit: Emit, value: ir.Value, axis: int | None) -> ir.Value:
+    """The sum [N] for each index of the axis, or [1] of everything."""
+    return _reduced(emit, "ReduceSum", value, axis)
+
+
+def _reduced(emit: Emit, op_type: str, value: ir.Value, axis: int | None) -> ir.Value:
+    if axis:
+        value = emit.op("Transpose", value, perm=_first(axis, known_rank(value)))
+    flat = emit.op("Flatten", value, axis=int(axis is not None))
+    return emit.op(op_type, flat, emit.ints(1), keepdims=0)
+
+
+def _first(axis: int, rank: int) -> list[int]:
+    """All axes, this one first."""
+    return [axis, *(k for k in range(rank) if k != axis)]
 
 
 def _moved_along(
-    emit: Emit, path: StraightPath, x: ir.Value, g: ir.Value, share: ir.Value
+    emit: Emit, path: StraightPath, x: ir.Value, g: ir.Value, share: ir.Value, axis: int
 ) -> ir.Value:
     """g and the share of the way."""
     emit.write_for(x)
-    behind_batch = [-1, *[1] * known_rank(x)][: known_rank(x)]  # a number has no axes
-    column = emit.op("Reshape", in_dtype(emit, share), emit.ints(*behind_batch))
+    beside = [-1 if k == axis else 1 for k in range(known_rank(x))]  # a number has no axes
+    column = emit.op("Reshape", in_dtype(emit, share), emit.ints(*beside))
     return emit.op("Add", g, emit.op("Mul", path.way[x], column))
 
 

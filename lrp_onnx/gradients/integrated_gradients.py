@@ -52,8 +52,8 @@ def integrated_gradients(
     emit.write_for(assignment.start_at, "path", "integrated-gradients")
     way = {x: emit.shaped(emit.op("Sub", _own(emit, x), begin[x]), x) for x in cut.sources}
     path = StraightPath(model, cut, assignment.start_at, mask, walk, begin, way)
-    means, apart = mean_gradients(emit, path, quadrature(assignment.steps))
-    whole = Completion(emit, path, apart)
+    means, axes = mean_gradients(emit, path, quadrature(assignment.steps))
+    whole = Completion(emit, path, axes)
     if account:
         coarse, _ = mean_gradients(emit, path, quadrature(max(1, assignment.steps // 2)))
         whole.add_account(account, means, coarse)

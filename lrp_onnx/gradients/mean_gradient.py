@@ -15,22 +15,27 @@ from lrp_onnx.gradients.path_points import (
     OnePoint,
     PointPath,
     at_once,
-    samples_apart,
+    sample_axes,
 )
 from lrp_onnx.gradients.quadrature import Quadrature
 from lrp_onnx.graph.builder import Emit
 
 __all__ = ["mean_gradients"]
 
+Axes = tuple[int, int] | None
+"""That of the sources and that of the explained value along which samples lie; None where they
+may meet.
+"""
 
-def mean_gradients(emit: Emit, path: PointPath, points: Quadrature) -> tuple[Gradients, bool]:
-    """The weighted mean of the gradients at the points, by source, and whether samples are apart.
+
+def mean_gradients(emit: Emit, path: PointPath, points: Quadrature) -> tuple[Gradients, Axes]:
+    """The weighted mean of the gradients at the points, by source, and where samples lie.
 
     Memory does not grow with the points: as many are taken at once as fit into a bound.
     """
     side_by_side = at_once(path)
     means = _means(emit, path, points, side_by_side)
-    return means, side_by_side is not None or samples_apart(path)
+    return means, sample_axes(path) if side_by_side is None else (0, 0)
 
 
 def _means(emit: Emit, path: PointPath, points: Quadrature, side_by_side: int | None) -> Gradients:

@@ -17,10 +17,10 @@ import onnx_ir as ir
 from lrp_onnx.analysis.sample_independence import (
     batch_size,
     batched_inputs,
-    fixed_batch_size,
     independent,
     is_batched,
 )
+from lrp_onnx.analysis.sample_places import sample_axis
 from lrp_onnx.gradients.source import Cut
 from lrp_onnx.graph.builder import HALF, Emit, known_rank
 from lrp_onnx.graph.clone import cone, copied, reads
@@ -38,7 +38,7 @@ __all__ = [
     "at_once",
     "cast_like",
     "in_dtype",
-    "samples_apart",
+    "sample_axes",
 ]
 
 COPY = "lrp/path"
@@ -172,10 +172,15 @@ class OnePoint:
         return gradients
 
 
-def samples_apart(path: PointPath) -> bool:
-    """Whether the batch's size is fixed and no sample meets another."""
-    size = fixed_batch_size([*path.sources, path.y])
-    return size is not None and independent(path.nodes_behind(path.sources), path.sources, size)
+def sample_axes(path: PointPath) -> tuple[int, int] | None:
+    """Along which axis the sources hold the samples, and along which the explained value does, the
+    first such; None where samples may meet.
+    """
+    nodes = path.nodes_behind(path.sources)
+    for axis in range(min(map(known_rank, path.sources))):
+        if (behind := sample_axis(nodes, path.sources, axis, path.y)) is not None:
+            return axis, behind
+    return None
 
 
 class BatchOfPoints:

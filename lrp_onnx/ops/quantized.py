@@ -7,6 +7,7 @@ report warns of it.  A scale that is computed from the input is held constant.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -31,7 +32,12 @@ def quantize_linear(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     return emit.op("Where", _unsaturated(emit, node, step), emit.op("Div", s, step), 0.0)
 
 
-@op("DynamicQuantizeLinear", **QUANTIZE, constant_outputs=(1, 2))
+def _measured(node: ir.Node, inputs: Sequence[int]) -> bool:
+    """The range is that of all samples."""
+    return False
+
+
+@op("DynamicQuantizeLinear", **QUANTIZE, constant_outputs=(1, 2), samples_apart=_measured)
 def dynamic_quantize_linear(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s / scale; the range is that of x, so that nothing saturates.
 

@@ -9,7 +9,8 @@ from gradient_models import X, reference
 from models import assert_close, network, normalized, run
 
 import lrp_onnx
-from lrp_onnx.analysis import sample_independence as batch
+from lrp_onnx.analysis.sample_independence import batch_size, independent
+from lrp_onnx.analysis.sample_places import sample_axis
 from lrp_onnx.gradients import path_points as waypoints
 from lrp_onnx.gradients.quadrature import quadrature
 from lrp_onnx.graph.clone import cone
@@ -59,7 +60,8 @@ MORE = {"rows": [-1, 1], "one": (1, 1), "whole": [-1, 4], "turned": [4, 3], "v":
         "axes": [1], "behind": [2], "k": (4, 1, 3), "minus": [-1]}  # fmt: skip
 
 
-APART_IF_FIXED = ("divided by its size", "rows flattened")
+APART_BUT_FOR_POINTS = ("divided by its size", "rows flattened")
+"""Where points cannot be more samples of the batch, though samples do not meet."""
 
 
 def made(body: str, batch_axis: tuple[int, ...] = (0,)) -> onnx.ModelProto:
@@ -79,11 +81,9 @@ def scans(model: onnx.ModelProto) -> bool:
 def test_samples_are_independent_where_no_node_mixes_them(name: str, fixed: bool) -> None:
     model = normalized(load(made({**MIXING, **APART}[name], () if fixed else (0,))))
     (x,), (y,) = model.graph.inputs, model.graph.outputs
-    size = batch.fixed_batch_size([x]) if fixed else batch.batch_size([x])
-    assert size is not None
-    nodes = cone(model.graph, {x}, [y])
-    apart = name in APART or (fixed and name in APART_IF_FIXED)
-    assert batch.independent(nodes, {x}, size) == apart
+    nodes, size = cone(model.graph, {x}, [y]), batch_size([x])
+    assert fixed or (size is not None and independent(nodes, {x}, size) == (name in APART))
+    assert (sample_axis(nodes, {x}, 0, y) == 0) == (name in APART or name in APART_BUT_FOR_POINTS)
 
 
 BESIDE = {  # made of what is not moved: it mixes samples, and is repeated as it is
@@ -124,7 +124,7 @@ def test_steps_are_batched_only_where_samples_are_independent(name: str, fixed: 
     compiled = lrp_onnx.compile(model, method="integrated-gradients", steps=5, target="seed")
     assert scans(compiled.model) == (fixed or name in MIXING)
     onnx.checker.check_model(compiled.model, full_check=True)
-    apart = name in APART or (fixed and name in APART_IF_FIXED)
+    apart = name in APART or name in APART_BUT_FOR_POINTS
     expected = reference(model, X, 0.0, 5, seed_of(model), "seed", apart=apart)
     assert_close(run(compiled.model, {"x": X, "y_seed": seed_of(model)})["x_relevance"], expected)
 
@@ -154,7 +154,7 @@ def test_groups_hold_every_point_once(steps: int, most: int) -> None:
 def test_a_size_of_the_batch_that_is_repeated_is_no_constant() -> None:
     graph = normalized(load(made(BESIDE["its size again and again"]))).graph
     nodes = cone(graph, set(graph.inputs), [graph.outputs[0]])
-    assert not batch.independent(nodes, set(graph.inputs), "axis0_3")
+    assert not independent(nodes, set(graph.inputs), "axis0_3")
 
 
 def test_batching_what_is_not_independent_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,3 +211,27 @@ def test_a_resize_to_computed_sizes_may_stand_in_a_loop() -> None:
     found = run(compiled, {"x": x})
     lost = found["x_relevance"].sum((1, 2, 3)) - found["y"].sum((1, 2, 3))
     assert np.abs(lost).max() < 1e-4 * np.abs(found["y"]).max()
+
+
+ELSEWHERE = {
+    "steps in front": "o, h, c = LSTM<hidden_size=2>(x, lstm_w, lstm_r) t = Squeeze(h, zero)"
+    " y = MatMul(t, out)",
+    "windows flattened": "f = Reshape(x, windows) g = MatMul(f, first) t = Tanh(g)"
+    " r = Reshape(t, back) y = ReduceMean<keepdims=0>(r, one)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "axis"), [*zip(ELSEWHERE, (1, 0), strict=True)])
+def test_samples_together_get_what_each_gets_alone(name: str, axis: int) -> None:
+    """So their relevance is complete sample by sample."""
+    known = {"lstm_w": (1, 8, 4), "lstm_r": (1, 8, 2), "out": (2, 3), "first": (4, 3),
+             "windows": [-1, 4], "back": [-1, 5, 3], "one": [1], "zero": [0]}  # fmt: skip
+    body = ELSEWHERE[name]
+    used = {k: v for k, v in known.items() if k in body.replace(",", " ").replace(")", " ").split()}
+    model = network(body, (3, 5, 4), (axis,), **used)
+    compiled = lrp_onnx.compile(model, method="integrated-gradients", steps=2, target="all")
+    x = np.random.default_rng(0).standard_normal((3, 5, 4)).astype(np.float32)
+    together = run(compiled.model, {"x": x})["x_relevance"]
+    for n in range(x.shape[axis]):
+        alone = run(compiled.model, {"x": x.take([n], axis)})["x_relevance"]
+        assert_close(together.take([n], axis), alone)

@@ -101,16 +101,48 @@ def test_integrated_gradients(name: str) -> None:
         g = gradient({**at, **others, f"{y_name}_seed": seed})
         mean = {k: v + w * g[f"{k}_relevance"] for k, v in mean.items()}
     zero = original(name)({**{k: 0 * v for k, v in x.items()}, **others})[y_name]
-    apart = name == "attention"  # elsewhere the batch is not axis 0 of all, or a body may mix it
+    axis, behind = axes_of_samples(name) or (None, None)
 
-    def inner(a: Feeds, b: Feeds) -> Array:
-        products = [a[k] * b[k] for k in a]
-        return np.sum([v.sum(tuple(range(apart, v.ndim))) for v in products], axis=0)
+    def inner(a: Feeds, b: Feeds, axis: int | None) -> Array:
+        parts = [np.moveaxis(a[k] * b[k], axis or 0, 0) for k in a]
+        return np.sum([v.sum(tuple(range(axis is not None, v.ndim))) for v in parts], axis=0)
 
-    lacking = inner({y_name: seed}, {y_name: y - zero}) - inner(x, mean)
+    lacking = inner({y_name: seed}, {y_name: y - zero}, behind) - inner(x, mean, axis)
     for key, value in x.items():
-        share = (lacking / inner(x, x)).reshape(-1, *[1] * (value.ndim - 1))
+        share = (lacking / inner(x, x, axis)).reshape(-1, *[1] * (value.ndim - 1))
+        share = np.moveaxis(share, 0, axis or 0)
         assert_close(r[key].astype(float), value * (mean[key] + share * value), 1e-4)
+
+
+def axes_of_samples(name: str) -> tuple[int, int] | None:
+    """The first axis of what is explained each of whose indices changes one index of an axis of the
+    prediction alone, and that axis; None where lengths of a fixed number leave it open.
+    """
+    model, x, others = NETWORKS[name]
+    y_name, rng = model.graph.output[0].name, np.random.default_rng(8)
+    for axis in range(min(v.ndim for v in x.values()) * ("lengths" not in name)):
+        sizes = {v.shape[axis] for v in x.values()}
+        if len(sizes) > 1:
+            continue
+        (size,) = sizes
+        changed = []
+        for n in range(size):
+            many = np.zeros((), bool)
+            for _ in range(5):
+                drawn = {k: rng.standard_normal(v.shape).astype(v.dtype) for k, v in x.items()}
+                moved = {k: v.copy() for k, v in drawn.items()}
+                for value in moved.values():
+                    np.moveaxis(value, axis, 0)[n] += 1
+                ys = [original(name)({**given, **others})[y_name] for given in (drawn, moved)]
+                many = many | (ys[0] != ys[1])
+            changed.append(many)
+        for behind in range(changed[0].ndim):
+            if changed[0].shape[behind] != size:
+                continue
+            parts = [np.moveaxis(change, behind, 0) for change in changed]
+            if not any(np.delete(part, n, 0).any() for n, part in enumerate(parts)):
+                return axis, behind
+    return None
 
 
 @pytest.mark.parametrize("row", test_quantized.ROWS, ids=str)
