@@ -38,6 +38,13 @@ GLU = {
     "padded": f"{U} k = Unsqueeze(a, last) j = Pad(k, pad_one, zero) p = Softmax<axis=-1>(j) "
         "f = Slice(p, start, along_one, fourth) s = Squeeze(f, fourth) n = Mul(s, u)",
 }  # fmt: skip
+RESIDUAL = {
+    "one more than the factor": f"{U} f = Add(a, one) n = Mul(u, f)",
+    "the product and itself": f"{U} p = Mul(u, a) n = Add(u, p)",
+    "itself and the product": f"{U} p = Mul(a, u) n = Add(p, u)",
+    "less of minus": f"{U} m = Neg(a) p = Mul(u, m) n = Sub(u, p)",
+    "halved": f"{U} h = Mul(u, half) p = Mul(h, a) q = Add(h, p) n = Div(q, half)",
+}
 HARD = {
     "operator": "n = HardSigmoid<alpha=0.16666667, beta=0.5>(a)",
     "Clip": "p = Add(a, three) c = Clip(p, zero, six) n = Div(c, six)",

@@ -12,7 +12,17 @@ from functools import cache
 import numpy as np
 import onnx
 import pytest
-from gate_spellings import BOUNDED, GATE, GLU, HARD, RECTIFIED, SOFT, TURNED, UPSAMPLED
+from gate_spellings import (
+    BOUNDED,
+    GATE,
+    GLU,
+    HARD,
+    RECTIFIED,
+    RESIDUAL,
+    SOFT,
+    TURNED,
+    UPSAMPLED,
+)  # fmt: skip
 from models import assert_close, network, run
 from norm_spellings import (
     CENTERED,
@@ -94,7 +104,7 @@ TABLES = {
     "divided late": LATE, "LayerNorm": LAYER_NORM, "RMSNorm": RMS_NORM,
     "shifted RMSNorm": SHIFTED_RMS_NORM,
     "InstanceNorm": INSTANCE_NORM, "GroupNorm": GROUP_NORM, "standardized": STANDARDIZED,
-    "gate": GATE, "another's gate": GLU, "HardSigmoid": HARD,
+    "gate": GATE, "another's gate": GLU, "residual gate": RESIDUAL, "HardSigmoid": HARD,
     "the first axes": FRONT_AXES, "its mean read": MEAN_READ,
     "its deviation read": DEVIATION_READ,
     "its exponentials read": SOFTMAX_READ,

@@ -37,6 +37,8 @@ IN |= {
         "a = Add(m, b) h = Reshape(a, part)",
     "spread in front and summed": "u = Unsqueeze(x, two) p0 = Mul(wt, u) "
         "m = ReduceSum<keepdims=0>(p0, end) a = Add(m, b) h = Reshape(a, part)",
+    "bias at all places": "m = MatMul(x, w) s = Shape(m) e = Expand(b, s) a = Add(e, m) "
+        "h = Reshape(a, part)",
     "joined, then the bias": "m1 = MatMul(x, w1) m2 = MatMul(x, w2) m = Concat<axis=-1>(m1, m2) "
         "a = Add(m, b) h = Reshape(a, part)",
     "joined, biased, scaled": "m1 = MatMul(x, d1) k1 = Add(m1, b1) m2 = MatMul(x, d2) "

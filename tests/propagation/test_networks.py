@@ -49,7 +49,7 @@ NETWORKS = {
         w3=(4, 3, 1, 1), w4=(4, 4, 2, 2), b4=(4,), w5=(3, 4, 1, 1), w6=(3, 3),
     ),
     "arithmetic": network(
-        """a = Gemm(x, w0, b0)  b = Gemm(x, w1, b1)  m = Mul(a, b)  d = Sub(m, a)
+        """a = Gemm(x, w0, b0)  b = Gemm(x, w1, b1)  m = Mul(a, b)  o = Tanh(a)  d = Sub(m, o)
         e = Softplus(b)  q = Div(d, e)  h = Mul(q, w2)  i = Sub(h, b2)  n = Neg(i)
         r = Relu(n)  y = Gemm(r, w3, b3)""",
         x=(2, 3), w0=(3, 4), w1=(3, 4), b0=(4,), b1=(4,), w2=(4,), b2=(4,),

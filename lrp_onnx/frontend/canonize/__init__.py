@@ -33,6 +33,7 @@ from lrp_onnx.frontend.canonize.recognize import recognize
 from lrp_onnx.frontend.canonize.scaled import scale_first_factor
 from lrp_onnx.frontend.canonize.scans import mark_scans
 from lrp_onnx.frontend.canonize.shifts import unshifted_softmaxes
+from lrp_onnx.frontend.canonize.spread_constants import unspread_constants
 from lrp_onnx.frontend.canonize.spread_products import matrix_products
 from lrp_onnx.frontend.canonize.sum_biases import bring_biases
 from lrp_onnx.frontend.canonize.transposed import single_transposes
@@ -46,6 +47,7 @@ __all__ = ["REWRITES", "canonize"]
 
 REWRITES = (
     binary_sums,
+    unspread_constants,
     matrix_products,
     lookups,
     single_transposes,

@@ -1,10 +1,9 @@
 """Products with a gate that are written as quotients or sums.
 
-    u/(1 + exp(-w)) = u·σ(w),    u - u·σ(-w) = u·(1 - σ(-w)) = u·σ(w),
-    a·u·tanh(w/2) + a·u = u·(a·tanh(w/2) + a) = 2a·u·σ(w).
+    u/(1 + exp(-w)) = u·σ(w),    u + u·s = u·(1 + s),    a·u·g + b·u = u·(a·g + b).
 
 A quotient gives all relevance to its dividend, a sum each term its share, a product of two
-activations half to each factor.  Other sums, as u + u·g of a residual gate, stay sums.
+activations half to each factor.
 """
 
 from __future__ import annotations
@@ -13,14 +12,12 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.constants import array_of, constants_of, sole_reader
 from lrp_onnx.graph.replacement import Build
+from lrp_onnx.graph.unused import remove_unused
 
 __all__ = ["gate_products"]
 
 MOST_NUMBERS = 4
 """As many numbers in a row scale a term."""
-TURNED = {"Sigmoid": -1.0, "Tanh": 1.0}
-"""What is a sigmoid too, with 1 added: minus a sigmoid, tanh."""
-CLOSE = 1e-6
 
 
 def gate_products(model: ir.Model) -> bool:
@@ -29,9 +26,13 @@ def gate_products(model: ir.Model) -> bool:
     nodes = [n for n in graph if n.op_type in ("Div", "Add", "Sub") and not n.domain]
     constants = constants_of(graph) if nodes else set[ir.Value]()
     varying = [n for n in nodes if constants.isdisjoint(n.inputs)]
-    return (
-        sum(_product(graph, n) if n.op_type == "Div" else _factored(graph, n) for n in varying) > 0
-    )
+    changed = [
+        _product(graph, n) if n.op_type == "Div" else _factored(graph, n, constants)
+        for n in varying
+    ]
+    if any(changed):
+        remove_unused(model)
+    return any(changed)
 
 
 def _product(graph: ir.Graph, quotient: ir.Node) -> bool:
@@ -56,7 +57,7 @@ def _is_one_and_exp(value: ir.Value) -> bool:
     return False
 
 
-def _factored(graph: ir.Graph, node: ir.Node) -> bool:
+def _factored(graph: ir.Graph, node: ir.Node, constants: set[ir.Value]) -> bool:
     """Take a term out of the other one, if that is a multiple of it."""
     signs = (1.0, -1.0 if node.op_type == "Sub" else 1.0)
     for k in (0, 1):
@@ -67,16 +68,18 @@ def _factored(graph: ir.Graph, node: ir.Node) -> bool:
         if u not in maker.inputs or sole_reader(product) is None:
             continue
         g = maker.inputs[1 - maker.inputs.index(u)]
-        gate = None if g is None else g.producer()
-        if g is None or gate is None or gate.domain or gate.op_type not in TURNED:
+        if g is None or g is u or g in constants:
             continue
         (outer, last), (inner, v) = _scaled_behind(node), _scaled_before(u)
         slope, offset = a * signs[1 - k] * outer * inner, b * signs[k] * outer * inner
-        if abs(slope - TURNED[gate.op_type] * offset) > CLOSE * abs(offset):
-            continue
         build = Build(graph, last)
-        factor = build.op("Mul", g, build.like(slope, g), like=g)
-        factor = build.op("Add", factor, build.like(offset, g), like=g)
+        size = g if abs(slope) == 1 else build.op("Mul", g, build.like(abs(slope), g), like=g)
+        shift = build.like(offset, g)
+        factor = (
+            build.op("Add", size, shift, like=g)
+            if slope > 0
+            else build.op("Sub", shift, size, like=g)
+        )
         build.replace(build.op("Mul", v, factor, like=last.outputs[0], named=last.name))
         return True
     return False
