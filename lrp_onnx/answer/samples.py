@@ -98,6 +98,11 @@ class Sample:
         return 100 * (1 - self.total / self.start)
 
     @property
+    def is_zero(self) -> bool:
+        """Whether no entry of an input got any relevance."""
+        return self.total == 0 and self.magnitude == 0
+
+    @property
     def wrong(self) -> str:
         """What is wrong with the sum of relevance, its sign or its size; empty if nothing is."""
         return out_of_proportion(self.total, self.start) if self.conserving and self.start else ""
@@ -126,6 +131,11 @@ def note_on(samples: Sequence[Sample]) -> str:
     percents = [sample.absorbed for sample in samples if sample.absorbed is not None]
     if not percents:
         return ""
+    if all(sample.is_zero for sample in samples):
+        return (
+            "the map is 0 everywhere: the biases, the stabilizers or the rules took all of the "
+            "relevance, as where no unit is active (lrp-onnx verify shows where)"
+        )
     ends = dict.fromkeys(f"{p:.1f}".removesuffix(".0") for p in (min(percents), max(percents)))
     some = f" ({len(percents)} of {len(samples)} times)" if len(percents) < len(samples) else ""
     return (

@@ -81,6 +81,7 @@ NOTES = {
     "a little arrived": (Sample("", "", 2.0, 0.1), "absorbed 95 %"),
     "the sign changed": (Sample("", "", 2.0, -1.0), "sums to -1 where 2 is explained: its sign"),
     "a little of another sign": (Sample("", "", 2.0, -0.1), "absorbed 105 %"),
+    "none arrived": (Sample("", "", 2.0, 0.0), "the map is 0 everywhere"),
     "all negative": (Sample("", "", -2.0, -1.9), ""),
     "nothing to explain": (Sample("", "", 0.0, 0.1), ""),
     "a gradient": (Sample("", "", 2.0, -1.0, conserving=False), ""),
