@@ -127,7 +127,7 @@ REFUSED = {
     "entry-with-a-batch": (Y3, "0,1,0", "axis 0 counts the samples"),
     "entry-of-words": (Y3, "1,x", "unknown"),
     "entry-negative": (Y3, "-1,0", "unknown"),
-    "entry-of-floats": (Y3, (1.5, 0), "unknown"),
+    "entry-of-floats": (Y3, "1.5,0", "unknown"),
     "top-too-many": (Y2, "top-4", "has 3 classes"),
     "top-nothing": (Y2, "top-0", "unknown"),
     "top-of-one-class": (Y2[:, 0], "top-2", "one class"),

@@ -182,7 +182,7 @@ WRONG = {
         CompositeError,
         "no composite that is compared",
     ),
-    "a point": ({"points": 1}, InputError, "at least 2"),
+    "a point": ({"points": 1}, InputError, "from 2"),
     "an array": ({"replacement": np.zeros((1, 5), np.float32)}, InputError, "[1, 6]"),
 }
 
