@@ -123,7 +123,8 @@ def read_samples(
 ) -> list[Inputs]:
     """Samples to compare explanations on: where the model has one input each file is one, or holds
     several, and a folder stands for its files; else a file for each input, with several samples.
-    Of a model of texts each sentence or .txt file is a sample.
+    Of a model of texts each sentence or .txt file is a sample.  What cannot be read is left out and
+    told; InputError where nothing is left.
     """
     inputs = wanted_by(model)
     roles = text_inputs(inputs)
@@ -131,7 +132,16 @@ def read_samples(
     expanded = [own for text in files for own in _files_of(text, warn, more)]
     if len(inputs) - max(0, len(roles) - 1) != 1:
         return [read_inputs(model, expanded, preprocess, reader)]
-    samples = [read_inputs(model, [text], preprocess, reader) for text in expanded]
+    samples, bad = list[Inputs](), list[InputError]()
+    for text in expanded:
+        try:
+            samples.append(read_inputs(model, [text], preprocess, reader))
+        except InputError as error:
+            bad.append(error)
+    if not samples:
+        raise bad[0]
+    for fact in bad:
+        warn(f"left out: {fact}")
     for notice in dict.fromkeys(notice for sample in samples for notice in sample.notices):
         warn(notice)
     return samples

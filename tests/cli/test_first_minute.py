@@ -13,6 +13,9 @@ import typer
 from commands import picture_net, run_command, write
 
 import lrp_onnx
+from lrp_onnx.answer.sample_files import read_samples
+from lrp_onnx.compiler.stages import load_any
+from lrp_onnx.errors import InputError
 
 Capture = pytest.CaptureFixture[str]
 
@@ -188,3 +191,17 @@ def test_inspect_knows_the_range_that_preprocess_tells(folder: Path, capsys: Cap
     given = ["inspect", "model.onnx", "--preprocess", "unit", "--json"]
     assert json.loads(run_command(capsys, *given).out)["chosen_because"].count("range is known")
     assert run_command(capsys, "inspect", "model.onnx", "--quiet").out == ""
+
+
+def test_one_bad_file_among_the_samples_to_compare_on_is_left_out(folder: Path) -> None:
+    model, samples = load_any("model.onnx").model, folder / "samples"
+    samples.mkdir()
+    shutil.copy("x.npy", samples / "a.npy")
+    (samples / "b.npy").write_bytes(b"no array")
+    told: list[str] = []
+    assert len(read_samples(model, ["samples"], None, lambda text: told.append(str(text)))) == 1
+    (line,) = told
+    assert line.startswith("left out: 'samples/b.npy': not an array file")
+    (samples / "a.npy").unlink()
+    with pytest.raises(InputError, match="not an array file"):
+        read_samples(model, ["samples"], None, lambda text: None)
