@@ -19,6 +19,7 @@ __all__ = ["unspread_constants"]
 
 MEETING = ("Add", "Sub", "Mul", "Div")
 """What broadcasts by itself."""
+LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 MOST_READ = 1 << 24
 """Elements of a constant up to which it is asked whether it holds copies."""
 
@@ -58,17 +59,26 @@ def _without_copies(graph: ir.Graph, node: ir.Node) -> bool:
         if value is None or stored is None or value.dtype is None or stored.size > MOST_READ:
             continue
         array = array_of(value) if len(stored.shape) > 1 and _meets_whole(node, k) else None
-        if array is not None and (single := _first_copy(array)).size < array.size:
+        first = int(not _is_bare_layer(node.inputs[1 - k]))
+        if array is not None and (single := _first_copy(array, first)).size < array.size:
             constant = Build(graph, node).constant(single, value.dtype, "single")
             node.replace_input_with(k, constant)
             return True
     return False
 
 
-def _first_copy(array: Float) -> Float:
-    """Of size 1 along each axis whose slices are alike."""
-    for axis in range(array.ndim):
-        first = array.take([0], axis)
-        if (array == first).all():
-            array = first
+def _is_bare_layer(value: ir.Value | None) -> bool:
+    """Whether a layer without a bias gives it.  Behind others a constant whose samples are alike
+    may be what a cell makes of its first state, which is a term of its own.
+    """
+    maker = None if value is None else value.producer()
+    return maker is not None and maker.op_type in LAYERS and len(maker.inputs) == 2
+
+
+def _first_copy(array: Float, first: int) -> Float:
+    """Of size 1 along each axis from the first on whose slices are alike."""
+    for axis in range(first, array.ndim):
+        copy = array.take([0], axis)
+        if (array == copy).all():
+            array = copy
     return array
