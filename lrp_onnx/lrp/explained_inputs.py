@@ -62,8 +62,9 @@ def _unreached(
     graph: ir.Graph, start_at: ir.Value, inputs: Sequence[ir.Value], composite: Composite
 ) -> TargetError:
     """The error for an output without a path, with the nodes at which all of them end."""
-    if all(v.dtype == ir.DataType.STRING for v in graph.inputs if not v.is_initializer()):
-        return TargetError(f"input {graph.inputs[0].name!r}: {OF_TEXTS}")
+    own = [v for v in graph.inputs if not v.is_initializer()]
+    if own and all(v.dtype == ir.DataType.STRING for v in own):
+        return TargetError(f"input {own[0].name!r}: {OF_TEXTS}")
     listing = "; ".join(f"{v.name!r} {v.dtype} {v.shape}" for v in graph.inputs)
     through = ends_of_paths(graph, inputs, start_at, composite.constant_gates)
     return TargetError(

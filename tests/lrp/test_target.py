@@ -224,3 +224,11 @@ def test_a_compiled_model_is_refused():
     model = onnx.parser.parse_model(MODEL.format(shape="N,3"))
     with pytest.raises(ModelError, match="already computes relevance"):
         lrp_onnx.compile(lrp_onnx.compile(model, "epsilon").model, output="y")
+
+
+def test_an_output_that_depends_on_nothing():
+    text = "g () => (float[2] y) { y = RandomNormal<shape=[2]>() }"
+    with pytest.raises(TargetError, match="no input reaches it"):
+        lrp_onnx.compile(
+            onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 18]> {text}')
+        )
