@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cache
 from numbers import Integral
 from typing import Any, get_type_hints
 
@@ -43,9 +44,14 @@ def option(
 
 def check_fields(options: Any) -> None:
     """Raise OptionError where a field is not of its type."""
-    kinds = get_type_hints(type(options))
+    kinds = _kinds_of(type(options))
     for one in fields(options):
         check_argument(one.name, getattr(options, one.name), kinds[one.name], str(one.type))
+
+
+@cache
+def _kinds_of(options: type) -> dict[str, Any]:
+    return get_type_hints(options)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pytest
 
 pytest.register_assert_rewrite("models")
 
-MANY = 16
+MANY = 8
 """Rows of a test that a run of everything takes."""
 
 
