@@ -44,7 +44,7 @@ def option(
 
 def check_fields(options: Any) -> None:
     """Raise OptionError where a field is not of its type."""
-    kinds = _kinds_of(type(options))
+    kinds = _kinds_of(options.__class__)
     for one in fields(options):
         check_argument(one.name, getattr(options, one.name), kinds[one.name], str(one.type))
 

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from lrp_onnx.analysis.reshaping import blocks
 from lrp_onnx.graph.shapes import sizes_of
 from lrp_onnx.ops.registry import find
-from lrp_onnx.ops.samples import rank_of
+from lrp_onnx.ops.samples import by_shape, rank_of
 
 __all__ = ["Mixed", "Place", "Places", "place_of", "places_behind", "without"]
 
@@ -320,8 +320,18 @@ def _product(sizes: Iterable[object]) -> int:
     return math.prod(n for n in known if isinstance(n, int))
 
 
+def _standardized(node: ir.Node, places: Places) -> Place:
+    """lrp::Norm, over its axes."""
+    place, rank = _broadcast(node, places), rank_of(node.outputs[0])
+    if place.axis - rank in node.attributes.get_ints("axes", ()):
+        raise Mixed
+    return place
+
+
 def _rows(node: ir.Node, places: Places) -> Place:
-    """What its record says of samples along axis 0, if their number is told from other sizes."""
+    """What its record says of samples along axis 0, if that axis is the first of the result too: by
+    the operator's meaning, or since no other has its size.
+    """
     operator, holding = find(node), _holding(node, places)
     inputs = [i for i, v in enumerate(node.inputs) if v in places]
     place, value = _the_one({p for _, p in holding}), node.outputs[0]
@@ -330,7 +340,7 @@ def _rows(node: ir.Node, places: Places) -> Place:
     first, *others = sizes_of(value) or [None]
     if any((sizes_of(v) or [None])[0] != first for v, _ in holding):
         raise Mixed
-    by_place = operator.window or operator.weighted
+    by_place = operator.weighted or operator.samples_apart is by_shape
     if place.axis != 0 or first is None or (first in others and not by_place):
         raise Mixed
     if (by_place and 1 in inputs) or node.attributes.get_int("transA", False):
@@ -356,5 +366,6 @@ FOLLOW: Mapping[str, Callable[[ir.Node, Places], Place]] = {
     **dict.fromkeys(("TopK", "Hardmax", "LpNormalization", "RMSNormalization"), _along_one(-1)),
     "ReverseSequence": _along_one(0, "time_axis"),
     "LayerNormalization": _normalized,
+    "Norm": _standardized,
     "Einsum": _summed_products,
 }

@@ -12,6 +12,7 @@ import pytest
 from models import network, normalized, run
 
 from lrp_onnx.analysis.sample_places import sample_axis
+from lrp_onnx.frontend.canonize import canonize
 from lrp_onnx.graph.clone import cone
 from lrp_onnx.graph.model_file import load
 
@@ -29,11 +30,14 @@ CONSTANTS = {
     **{"lstm_w": (1, 12, 4), "lstm_r": (1, 12, 3), "ax0": [0], "ax1": [1], "ax2": [2]},
     **{"rows": [-1, 4], "back": [-1, 3, 4], "flat": [0, -1], "two": [1, 2], "one": [1],
        "three": [3], "zero": [0], "pad1": [0, 1, 0, 0, 1, 0], "ids": [[0, 1], [1, 1]],
-       "swap": [3, 2, 4], "thrice": [1, 3, 1], "apart": [-1, 3, 3, 4],
+       "swap": [3, 2, 4], "pair": [0, 2], "thrice": [1, 3, 1], "apart": [-1, 3, 3, 4],
        "heads": [0, 0, 2, 2], "joined": [3, -1], "tripled": [1, 3, 4],
        "wide": (3, 1, 1, 1)},
 }  # fmt: skip
-SCAN = "f = Transpose<perm=[1,0,2]>(x) "
+STANDARDIZED = (
+    "m = ReduceMean(x, ax1) d = Sub(x, m) q = Mul(d, d) r = ReduceMean(q, ax1) e = Add(r, small)"
+    " s = Sqrt(e) y = Div(d, s)"
+)
 ROWS = {
     "dense": Row("y = MatMul(x, w4)", 0, 0),
     "rows of dense": Row("y = MatMul(x, w4)", 1, 1),
@@ -70,6 +74,11 @@ ROWS = {
     "pairs of samples": Row("a = Unsqueeze(x, zero) b = Unsqueeze(x, one) y = Sub(a, b)", 0, None),
     "cut": Row("y = Slice(x, one, three, ax2)", 1, 1),
     "cut along it": Row("y = Slice(x, one, three, ax0)", 0, None),
+    "as many channels as samples": Row("c = Gather<axis=1>(x, pair) y = InstanceNormalization(c,"
+                                       " ones2, ones2)", 0, 0),
+    "channels normalized": Row("y = InstanceNormalization(x, one3, one3)", 1, None),
+    "standardized beside": Row(STANDARDIZED, 2, 2),
+    "standardized over it": Row(STANDARDIZED, 1, None),
     "padded": Row("y = Pad(x, pad1)", 0, 0),
     "padded along it": Row("y = Pad(x, pad1)", 1, None),
     "chosen": Row("y = Gather<axis=1>(x, ids)", 0, 0),
@@ -91,7 +100,12 @@ UNKNOWN = (
 
 def made(name: str, symbolic: tuple[int, ...] = ()) -> tuple[Row, onnx.ModelProto]:
     row = ROWS[name]
-    given = {**CONSTANTS, "one4": np.ones(4, np.float32), "one34": np.ones((3, 4), np.float32)}
+    ones = {"one4": 4, "one34": (3, 4), "ones2": 2, "one3": 3}
+    given = {
+        **CONSTANTS,
+        "small": np.float32(1e-5),
+        **{k: np.ones(n, np.float32) for k, n in ones.items()},
+    }
     words = set(row.body.replace("(", " ").replace(")", " ").replace(",", " ").split())
     return row, network(
         row.body, (2, 3, 4), symbolic, **{k: v for k, v in given.items() if k in words}
@@ -102,7 +116,9 @@ def made(name: str, symbolic: tuple[int, ...] = ()) -> tuple[Row, onnx.ModelProt
 @pytest.mark.parametrize("symbolic", [(), (0,), (1,), (0, 1)])
 def test_samples_are_followed(name: str, symbolic: tuple[int, ...]) -> None:
     row, model = made(name, symbolic)
-    graph = normalized(load(model)).graph
+    view = normalized(load(model))
+    canonize(view)
+    graph = view.graph
     (x,), (y,) = graph.inputs, graph.outputs
     axis = sample_axis(cone(graph, {x}, [y]), {x}, row.axis, y)
     assert axis == row.behind or (symbolic and name in UNKNOWN and axis is None)
