@@ -19,15 +19,18 @@ __all__ = ["centered_weights"]
 Weights = tuple[NDArray[Any], NDArray[Any] | None]
 
 
-def centered_weights(graph: ir.Graph, y: ir.Value, axis: int) -> Weights | None:
+def centered_weights(y: ir.Value, axis: int) -> Weights | None:
     """Weight and bias of the layer that computes y, less their means over its output channels.
 
     None where no linear layer computes y, its channels lie along another axis, or its weights are
     not stored as floats.
     """
     node = y.producer()
-    layer = None if node is None else linear_node_of(node, constants_of(graph))
-    if node is None or layer is None or (layer.out_axis, layer.group) != (axis, 1):
+    graph = None if node is None else node.graph
+    if node is None or not isinstance(graph, ir.Graph):
+        return None
+    layer = linear_node_of(node, constants_of(graph))
+    if layer is None or (layer.out_axis, layer.group) != (axis, 1):
         return None
     weight, bias = array_of(layer.weight), array_of(layer.bias)
     if weight is None or (layer.bias is not None and bias is None):

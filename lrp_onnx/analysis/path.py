@@ -46,7 +46,7 @@ def explanation_path(
     """
     flow = _Flow(set(inputs), constant_gates, constant_attention)
     flow.visit_all(graph)
-    needed = _needed(flow, [target])
+    needed = flow.leading_to([target])[0]
     if target not in flow.active or not (needed & set(flow.carried) or target in inputs):
         names = ", ".join(repr(v.name) for v in inputs)
         raise TargetError(
@@ -163,12 +163,18 @@ class _Flow(Factors):
         ports = ports_of(node)
         inside = [self.visit_body(node, ports, body) for body in bodies_of(node)]
         self.inside[node], self.kinds[node] = inside, "body"
+        self.carried[node] = active
+        self._note_ends(node, ports, inside)
+        written = {b for body in inside for b in body.outputs}
+        self.active.update(node.outputs[n] for n, b in ports.outputs.items() if b in written)
+
+    def _note_ends(self, node: ir.Node, ports: Ports, inside: Sequence[_Inside]) -> None:
+        """Note from where the node's bodies are active."""
         reached = {b for body in inside for b in body.inputs}
+        active = self.carried[node]
         self.carried[node] = tuple(i for i in active if ports.inputs.get(i) in reached)
         around = (v for body in inside for v in body.captured if v in self.active)
         self.captured[node] = tuple(dict.fromkeys(around))
-        written = {b for body in inside for b in body.outputs}
-        self.active.update(node.outputs[n] for n, b in ports.outputs.items() if b in written)
 
     def visit_body(self, node: ir.Node, ports: Ports, body: ir.Graph) -> _Inside:
         """Follow the active values through a body; a carried value is active from the iteration on
@@ -182,9 +188,41 @@ class _Flow(Factors):
             outputs = {k for k, v in enumerate(body.outputs) if v in flow.active}
             later = {b for _, b, out in ports.states if out in outputs} - inputs
             if not later:
-                needed = _needed(flow, [body.outputs[k] for k in outputs])
+                needed, _ = flow.leading_to([body.outputs[k] for k in outputs])
                 return _Inside(body, flow, needed, inputs, outputs)
             inputs |= later
+
+    def leading_to(self, targets: Sequence[ir.Value]) -> tuple[set[ir.Node], set[ir.Value]]:
+        """The nodes and the values that lead to the targets along carrying edges; what in bodies
+        leads to other outputs is left out.
+        """
+        while True:
+            above = self._above(targets)
+            values = {*targets, *(v for v in above if isinstance(v, ir.Value))}
+            nodes = {node for node in above if isinstance(node, ir.Node)}
+            narrowed = [self._narrow(node, values) for node in self.inside if node in nodes]
+            if not any(narrowed):
+                return nodes, values
+
+    def _above(self, targets: Sequence[ir.Value]) -> set[ir.Node | ir.Value]:
+        graph = nx.DiGraph()
+        graph.add_nodes_from(targets)
+        for node, carried in self.carried.items():
+            graph.add_edges_from((node, value) for value in node.outputs)
+            sources = self.receivers(node) if carried or node in self.inside else node.inputs
+            graph.add_edges_from((value, node) for value in sources)
+        return {v for target in targets for v in nx.ancestors(graph, target)}
+
+    def _narrow(self, node: ir.Node, values: set[ir.Value]) -> bool:
+        """Leave out what leads only to outputs that are none of these; says whether there was
+        something.
+        """
+        ports, inside = ports_of(node), self.inside[node]
+        wanted = {b for n, b in ports.outputs.items() if node.outputs[n] in values}
+        narrowed = [body.narrow(ports, wanted) for body in inside]
+        if any(narrowed):
+            self._note_ends(node, ports, inside)
+        return any(narrowed)
 
     def refused_among(self, needed: set[ir.Node]) -> dict[ir.Node, str]:
         """Which of these nodes, and of those inside them, are refused, and why."""
@@ -244,17 +282,22 @@ class _Inside:
             if node in self.needed:
                 yield from self.flow.receivers(node)
 
-
-def _needed(flow: _Flow, targets: Sequence[ir.Value]) -> set[ir.Node]:
-    """The nodes that lead to the targets along carrying edges."""
-    graph = nx.DiGraph()
-    graph.add_nodes_from(targets)
-    for node, carried in flow.carried.items():
-        graph.add_edges_from((node, value) for value in node.outputs)
-        sources = flow.receivers(node) if carried or node in flow.inside else node.inputs
-        graph.add_edges_from((value, node) for value in sources)
-    above = {v for target in targets for v in nx.ancestors(graph, target)}
-    return {v for v in above if isinstance(v, ir.Node)}
+    def narrow(self, ports: Ports, wanted: set[int]) -> bool:
+        """Leave out what does not lead to these outputs, be it through a carried value; says
+        whether there was something.
+        """
+        outputs = self.outputs & wanted
+        while True:
+            needed, values = self.flow.leading_to([self.body.outputs[k] for k in outputs])
+            before = {out for _, b, out in ports.states if self.body.inputs[b] in values}
+            if before & self.outputs <= outputs:
+                break
+            outputs |= before & self.outputs
+        if outputs == self.outputs:
+            return False
+        self.outputs, self.needed = outputs, needed
+        self.inputs = {b for b in self.inputs if self.body.inputs[b] in values}
+        return True
 
 
 def _steps(

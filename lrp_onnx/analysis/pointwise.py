@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import networkx as nx
 import onnx_ir as ir
 
-from lrp_onnx.analysis.step import Step
+from lrp_onnx.analysis.step import Body, Step
 from lrp_onnx.frontend.canonize.affine import axis_behind
 from lrp_onnx.graph.constants import constants_of
 
@@ -30,10 +30,11 @@ JOINING = ("bilinear", "cell", "recurrent", "body")
 
 
 def set_pointwise(path: Sequence[Step]) -> None:
-    """Say of each such layer of an explanation path which of both it is; those in bodies stay what
-    they are written as.
+    """Say of each such layer of an explanation path which of both it is, in the branches of an If
+    too; those in the bodies of loops stay what they are written as.
     """
-    if any(is_one_tap(step.node) or step.node.op_type in PRODUCTS for step in path):
+    every = [inner for step in path for inner in step.within()]
+    if any(is_one_tap(step.node) or step.node.op_type in PRODUCTS for step in every):
         _Places(path).decide()
 
 
@@ -81,6 +82,10 @@ class _Places:
                 step.place.acts_as = CONVOLUTION if window else DENSE
 
     def _follow(self, step: Step) -> None:
+        if step.node.op_type == "If" and not step.node.domain:
+            for body in step.bodies:
+                self._follow_branch(step, body)
+            return
         entries = [v for i in step.active if (v := step.node.inputs[i]) is not None]
         alone = self._is_alone(step)
         for y in step.node.outputs:
@@ -95,6 +100,16 @@ class _Places:
             self.slid.update(ends if self.laid[step.node.outputs[0]].places else ())
         else:
             nx.add_path(self.same, ends)
+
+    def _follow_branch(self, step: Step, branch: Body) -> None:
+        """The steps of one branch, whose results have the places of what is handed out."""
+        for inner in branch.steps:
+            self._follow(inner)
+        for k in branch.outputs:
+            result, y = branch.graph.outputs[k], step.node.outputs[k]
+            self.laid[y] = self.laid.get(result, _Laid(None, places=True))
+            if self.laid[y].places:
+                self.same.add_edge(result, y)
 
     def _is_alone(self, step: Step) -> bool:
         """Whether it is a layer of weights that looks at each place alone."""

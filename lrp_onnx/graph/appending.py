@@ -12,8 +12,9 @@ from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import ADDED
 from lrp_onnx.graph.attributes import attribute_of
 from lrp_onnx.graph.constants import rename
+from lrp_onnx.graph.subgraphs import bodies_of, ports_of
 
-__all__ = ["append_node", "graph_input", "make_room"]
+__all__ = ["append_node", "graph_input", "hand_out", "make_room"]
 
 
 def make_room(graph: ir.Graph, *names: str) -> None:
@@ -53,6 +54,28 @@ def append_node(
             metadata_props=dict(metadata or {}),
         )
     )
+
+
+def hand_out(node: ir.Node, like: ir.Value, inner: Sequence[ir.Value], name: str) -> ir.Value:
+    """One output more of an If, Loop or Scan: a value of each of its bodies, as they hand out
+    another of the node's outputs.
+    """
+    ports, place = ports_of(node), node.outputs.index(like)
+    for body, value in zip(bodies_of(node), inner, strict=True):
+        own = ir.Value(name=f"{name}/out", shape=value.shape, type=value.type)
+        append_node(body, "Identity", [value], [own], f"{name}/out")
+        body.outputs.append(own)
+    for k, sequence in enumerate(ports.written):
+        if sequence.node == place and node.op_type == "Scan":
+            for what in ("axes", "directions"):
+                key = f"scan_output_{what}"
+                if (attribute := node.attributes.get(key)) is not None:
+                    numbers = attribute.as_ints()
+                    node.attributes[key] = attribute_of(key, [*numbers, numbers[k]])
+    node.resize_outputs(len(node.outputs) + 1)
+    value = node.outputs[-1]
+    value.name, value.shape, value.type = name, like.shape, like.type
+    return value
 
 
 def graph_input(graph: ir.Graph, name: str, dtype: ir.DataType, shape: ir.Shape | None) -> ir.Value:

@@ -199,7 +199,8 @@ class _Steps:
         for value in [v for node in out for v in node.outputs]:
             readers = [(user, k) for user, k in value.uses() if user not in out]
             ends = [s for s in self.scan.states if s.after is value]
-            if readers or ends:
+            across = [s for s in self.scan.written if s.slice is value]  # along another axis
+            if readers or ends or across:
                 read = ir.Value(name=f"{value.name}/slice", type=value.type, shape=value.shape)
                 whole = self.all_of(self.before, value)
                 self.scan.read.append(Slices(whole, read, 0, self.reverse))
@@ -208,6 +209,8 @@ class _Steps:
                     user.replace_input_with(k, read)
                 for state in ends:
                     state.after = self._copy(read)
+                for s in across:
+                    s.slice = self._copy(read)
         self.scan.give()
         self.scan.remove(out)
 

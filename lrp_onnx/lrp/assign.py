@@ -13,9 +13,10 @@ import onnx_ir as ir
 from lrp_onnx.analysis.heads import Heads
 from lrp_onnx.analysis.step import Step
 from lrp_onnx.errors import CompositeError, RuleError, TargetError
+from lrp_onnx.graph.constants import lift_weights
 from lrp_onnx.graph.map_outputs import unzipped
 from lrp_onnx.graph.names import name_of
-from lrp_onnx.graph.subgraphs import name_bodies
+from lrp_onnx.graph.subgraphs import graphs_of, name_bodies
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.lrp.assignment import Assignment
 from lrp_onnx.lrp.auto import AUTO, Choice, composite_for
@@ -144,6 +145,8 @@ def assign(
     start = chosen_start(options.start or method.start, target, classes, axis)
     logits = logits_behind(graph, output, mixed=mixed)
     start_at = _contrasted(graph, output, logits, axis, mixed) if start == "contrast" else logits
+    for body in graphs_of(graph)[1:]:
+        lift_weights(graph, body)
     inputs, path = explained_inputs(graph, start_at, options.explain, _before_choice(name))
     choice = _choice(name, path, options, implied or {})
     composite = (

@@ -16,24 +16,25 @@ import onnx_ir as ir
 
 from lrp_onnx.analysis.centered_layer import centered_weights
 from lrp_onnx.graph.annotations import CONTRAST, NAME, PLACE, provenance
-from lrp_onnx.graph.appending import append_node
+from lrp_onnx.graph.appending import append_node, hand_out
 from lrp_onnx.graph.constants import new_constant
 from lrp_onnx.graph.names import name_of
+from lrp_onnx.graph.subgraphs import bodies_of, ports_of
 
 __all__ = ["contrasted"]
 
 CONTRASTED = "lrp.contrasted"
-"""In the meta of logits: themselves less their mean, by the axis of the classes."""
+"""In the meta of logits: themselves less their mean, by the graph and the axis of the classes."""
 SAME_CHANNELS = ("Cast", "Flatten", "GlobalAveragePool", "Identity", "Reshape", "Squeeze")
 """Operators that a mean over the channels may be taken in front of, if these stay along axis 1."""
 
 
 def contrasted(graph: ir.Graph, y: ir.Value, axis: int) -> ir.Value:
     """y less its mean along the axis, appended to the graph; shaped like y."""
-    made: dict[int, ir.Value] = y.meta.setdefault(CONTRASTED, {})
-    if axis not in made:
-        made[axis] = _in_front(graph, y, axis) or _behind(graph, y, axis)
-    return made[axis]
+    made: dict[tuple[ir.Graph, int], ir.Value] = y.meta.setdefault(CONTRASTED, {})
+    if (graph, axis) not in made:
+        made[graph, axis] = _in_front(graph, y, axis) or _behind(graph, y, axis)
+    return made[graph, axis]
 
 
 def _in_front(graph: ir.Graph, y: ir.Value, axis: int) -> ir.Value | None:
@@ -41,7 +42,9 @@ def _in_front(graph: ir.Graph, y: ir.Value, axis: int) -> ir.Value | None:
     node = y.producer()
     if node is None:
         return None
-    if (weights := centered_weights(graph, y, axis)) is not None:
+    if bodies_of(node):
+        return _inside(node, y, axis)
+    if (weights := centered_weights(y, axis)) is not None:
         inputs, arrays = [*node.inputs], [a for a in weights if a is not None]
         places = [k for k, v in enumerate(inputs) if v is not None and v.is_initializer()]
         for k, array in zip(places, arrays, strict=True):
@@ -58,6 +61,21 @@ def _in_front(graph: ir.Graph, y: ir.Value, axis: int) -> ir.Value | None:
         return None
     inner = _in_front(graph, x, axis)
     return inner and _copy(graph, node, [inner, *others])
+
+
+def _inside(node: ir.Node, y: ir.Value, axis: int) -> ir.Value | None:
+    """The same by the layers inside the bodies of a node, where one hands out y."""
+    ports, place = ports_of(node), node.outputs.index(y)
+    slices = next((s.axis for s in ports.written if s.node == place), None)
+    if place < len(ports.states) or slices == axis:
+        return None
+    own = axis if slices is None else axis - (slices < axis)
+    results = [(body, body.outputs[ports.outputs[place]]) for body in bodies_of(node)]
+    inner = [_in_front(body, result, own) for body, result in results]
+    if not any(inner):
+        return None
+    made = [x or _behind(*result, own) for x, result in zip(inner, results, strict=True)]
+    return hand_out(node, y, made, f"lrp/{y.name}/contrast")
 
 
 def _keeps_channels(x: ir.Value, y: ir.Value) -> bool:

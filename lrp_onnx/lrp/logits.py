@@ -7,6 +7,9 @@ itself keeps its values.
 
 A sigmoid is one of each element alone, so 1 − σ(x) = σ(−x) is one too, whose logit is −x, and so
 are sigmoids that a Concat puts side by side: two classes (1 − σ(x), σ(x)) start at (−x, x).
+
+An If whose branches all end so, and a Loop or Scan whose steps do, hands out the logits as one
+output more.
 """
 
 from __future__ import annotations
@@ -28,7 +31,8 @@ from lrp_onnx.analysis.probability import (
     same_value,
 )
 from lrp_onnx.graph.annotations import provenance
-from lrp_onnx.graph.appending import append_node
+from lrp_onnx.graph.appending import append_node, hand_out
+from lrp_onnx.graph.subgraphs import bodies_of, ports_of
 
 __all__ = ["Contrast", "classes_of_softmax", "logits_behind"]
 
@@ -70,6 +74,10 @@ class _Replay:
         assert node is not None
         made = self._appended(node, node.domain, node.op_type, inputs, node.attributes)
         return made[node.outputs.index(value)]
+
+    def inside(self, body: ir.Graph) -> _Replay:
+        """The same in a body."""
+        return _Replay(body, self.contrast)
 
     def negated(self, node: ir.Node, logits: ir.Value) -> ir.Value:
         """−logits, in place of the node that makes 1 − p."""
@@ -140,6 +148,8 @@ def _logits(value: ir.Value | None, leaves: Sequence[Leaf], mixed: bool = False)
     if (other := complement(value)) is not None and _alike(other, value):
         positive = _logits(other, (of_sigmoid,))
         return positive and _Making(lambda replay: replay.negated(node, positive.of(replay)))
+    if bodies_of(node):
+        return _inside(value, node, leaves, mixed)
     if not inputs_by(value, "Concat"):
         return None
     return _mixed(value, node, leaves) if mixed else _beside(value, node)
@@ -166,6 +176,24 @@ def _mixed(value: ir.Value, concat: ir.Node, leaves: Sequence[Leaf]) -> _Making 
         lambda replay: replay.copy(value, [p.of(replay) if p else x for x, p in parts]),
         max(part.classes for part in made),
     )
+
+
+def _inside(value: ir.Value, node: ir.Node, leaves: Sequence[Leaf], mixed: bool) -> _Making | None:
+    """The logits of what the bodies of a node hand out as it is, or step by step."""
+    place, ports, bodies = node.outputs.index(value), ports_of(node), bodies_of(node)
+    if place < len(ports.states):
+        return None  # the next step reads it
+    results = [body.outputs[ports.outputs[place]] for body in bodies]
+    parts = [_logits(result, leaves, mixed) for result in results]
+    made = [part for part in parts if part is not None]
+    if len(made) < len(parts):
+        return None
+
+    def handed_out(replay: _Replay) -> ir.Value:
+        inner = [part.of(replay.inside(body)) for part, body in zip(made, bodies, strict=True)]
+        return hand_out(node, value, inner, f"lrp/{value.name}/{replay.part}")
+
+    return _Making(handed_out, max(part.classes for part in made))
 
 
 def _alike(x: ir.Value, value: ir.Value) -> bool:

@@ -1,4 +1,6 @@
-"""A layer at each place alone has one relevance, as a 1 × 1 convolution or as a product."""
+"""A layer at each place alone has one relevance, as a 1 × 1 convolution or as a product, in the
+branches of an If too.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ CONSTANTS = {
     "w1": W[..., None, None], "v1": V[..., None, None], "wl": W[..., None], "vl": V[..., None],
     "flat": [0, 4, -1], "back": [0, 4, 6, 6], "o": normal(4, 2), "o1": normal(4, 4, 1, 1),
     "q": normal(4, 4), "u": normal(4, 4), "rows": [-1, 4],
-    "apart": [-1, 6, 6, 4],
+    "apart": [-1, 6, 6, 4], "apart2": [0, 6, 6, 6],
 }  # fmt: skip
 CONSTANTS["o2"] = CONSTANTS["o1"][..., 0, 0].T.copy()
 SHAPE = {"picture": (2, 3, 8, 8), "tokens": (2, 5, 4)}
@@ -34,6 +36,11 @@ BLOCK = {
     "products of flattened rows": "t = Transpose<perm=[0, 2, 3, 1]>(c) r0 = Reshape(t, rows) "
     "b = MatMul(r0, wt) h = Tanh(b) m = Gemm<transB=1>(h, v) s = Reshape(m, apart) "
     "d = Transpose<perm=[0, 3, 1, 2]>(s)",
+    "in both branches of an If": "s = ReduceSum<keepdims=0>(c) i = Less(s, none) d = If(i)<"
+    "then_branch = yes () => (float[N,4,6,6] r1) { t = Reshape(c, flat) b = MatMul(w, t) "
+    "h = Tanh(b) r0 = Reshape(h, apart2) r1 = Conv(r0, v1) }, "
+    "else_branch = no () => (float[N,4,6,6] r2) { t = Reshape(c, flat) b = MatMul(w, t) "
+    "h = Tanh(b) m = MatMul(v, h) r2 = Reshape(m, back) }>",
     "products, weight first": "t = Reshape(c, flat) b = MatMul(w, t) h = Tanh(b) "
     "s = MatMul(v, h) d = Reshape(s, back)",
 }
@@ -61,7 +68,7 @@ ROWS = {
 def relevance(row: str, composite: str):
     kind, body = ROWS[row]
     body += " y = MatMul(f, o)"
-    known = {**CONSTANTS, "one": [1]}
+    known = {**CONSTANTS, "one": [1], "none": np.float32(0)}
     used = {k: v for k, v in known.items() if re.search(rf"[(\s]{k}[,)]", body)}
     compiled = lrp_onnx.compile(network(body, SHAPE[kind], (0,), **used), composite, check=False)
     x = np.random.default_rng(1).standard_normal(SHAPE[kind]).astype(np.float32)
