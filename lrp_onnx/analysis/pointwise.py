@@ -30,12 +30,17 @@ JOINING = ("bilinear", "cell", "recurrent", "body")
 
 
 def set_pointwise(path: Sequence[Step]) -> None:
-    """Say of each such layer of an explanation path which of both it is, in the branches of an If
-    too; those in the bodies of loops stay what they are written as.
+    """Say of each such layer of an explanation path which of both it is.
+
+    The branches of an If have the places around them, the body of a loop has its own.
     """
     every = [inner for step in path for inner in step.within()]
-    if any(is_one_tap(step.node) or step.node.op_type in PRODUCTS for step in every):
-        _Places(path).decide()
+    if not any(is_one_tap(step.node) or step.node.op_type in PRODUCTS for step in every):
+        return
+    _Places(path).decide()
+    for body in (body for step in every if not _is_if(step) for body in step.bodies):
+        if body.steps:
+            _Places(body.steps).decide()
 
 
 def is_one_tap(node: ir.Node) -> bool:
@@ -82,7 +87,7 @@ class _Places:
                 step.place.acts_as = CONVOLUTION if window else DENSE
 
     def _follow(self, step: Step) -> None:
-        if step.node.op_type == "If" and not step.node.domain:
+        if _is_if(step):
             for body in step.bodies:
                 self._follow_branch(step, body)
             return
@@ -144,6 +149,10 @@ class _Places:
             return _Laid(None, rank > 2)
         others = [n for k, n in enumerate(sizes) if k not in (0, channels)]
         return _Laid(channels, any(n != 1 for n in others))
+
+
+def _is_if(step: Step) -> bool:
+    return step.node.op_type == "If" and not step.node.domain
 
 
 def _contracted(step: Step) -> int:

@@ -51,6 +51,8 @@ def _walk(nodes: Iterable[ir.Node], places: Places) -> None:
 def _walk_body(node: ir.Node, places: Places) -> None:
     """An If, Scan or Loop; what it carries lies where a step leaves it."""
     ports, (body, *others) = ports_of(node), bodies_of(node)
+    if _walk_step_by_step(node, ports, body, places):
+        return
     if any(v in places for n, v in enumerate(node.inputs) if n not in ports.inputs):
         raise Mixed  # how often it runs, or which branch
     for port in ports.read:
@@ -72,6 +74,29 @@ def _walk_body(node: ir.Node, places: Places) -> None:
     for branch in others:
         _walk(branch, places)
         _hand_out(node, ports, branch, places)
+
+
+def _walk_step_by_step(node: ir.Node, ports: Ports, body: ir.Graph, places: Places) -> bool:
+    """A loop each of whose steps is that of one sample, which nothing takes to the next; says
+    whether the node is one.
+    """
+    samples = {v for v in reads(node) if v in places}
+    read = [(node.inputs[s.node], body.inputs[s.body], s.axis) for s in ports.read]
+    own = {
+        slice for whole, slice, axis in read if whole in samples and places[whole] == Place(axis)
+    }
+    if not own or {whole for whole, slice, _ in read if slice in own} != samples:
+        return False
+    for inner in body:
+        if not own.isdisjoint(reads(inner)):
+            own.update(inner.outputs)
+    written = {s.body: s for s in ports.written}
+    made = [k for k, value in enumerate(body.outputs) if value in own]
+    if not written.keys() >= set(made):
+        return False
+    for s in (written[k] for k in made):
+        places[node.outputs[s.node]] = Place(s.axis)
+    return True
 
 
 def _carry(ports: Ports, body: ir.Graph, places: Places) -> None:

@@ -25,7 +25,7 @@ CONSTANTS = {
     "w1": W[..., None, None], "v1": V[..., None, None], "wl": W[..., None], "vl": V[..., None],
     "flat": [0, 4, -1], "back": [0, 4, 6, 6], "o": normal(4, 2), "o1": normal(4, 4, 1, 1),
     "q": normal(4, 4), "u": normal(4, 4), "rows": [-1, 4],
-    "apart": [-1, 6, 6, 4], "apart2": [0, 6, 6, 6],
+    "zero": [0], "apart": [-1, 6, 6, 4], "apart2": [0, 6, 6, 6],
 }  # fmt: skip
 CONSTANTS["o2"] = CONSTANTS["o1"][..., 0, 0].T.copy()
 SHAPE = {"picture": (2, 3, 8, 8), "tokens": (2, 5, 4)}
@@ -57,12 +57,19 @@ FORWARD = {
     "1-tap convolutions, each moved": "t = Transpose<perm=[0, 2, 1]>(n) b = Conv(t, wl) "
     "h = Tanh(b) s = Conv(h, vl) d = Transpose<perm=[0, 2, 1]>(s)",
 }
+STEP = (
+    "z = Unsqueeze(xt, zero) c = Conv(z, k) t = Reshape(c, flat) b = MatMul(w, t) h = Tanh(b)"
+    " r = Reshape(h, apart2) d = Conv(r, v1) e = Add(c, d) g = GlobalAveragePool(e)"
+    " p = Conv(g, o1) l = Tanh(p) i = Flatten(l) yt = Squeeze(i, zero)"
+)
+SCAN = f"num_scan_inputs = 1, body = step (float[3,8,8] xt) => (float[4] yt) {{ {STEP} }}"
 ROWS = {
     f"{name}, {head}": ("picture", f"c = Conv(x, k) {body} e = Add(c, d) {POOLED[head]}")
     for name, body in BLOCK.items()
     for head in POOLED
 } | {name: ("tokens", f"{ATTENTION} {body} e = Add(n, d) f = ReduceMean<keepdims=0>(e, one)")
-     for name, body in FORWARD.items()}  # fmt: skip
+     for name, body in FORWARD.items()} | {
+    "sample by sample": ("picture", f"f = Scan(x)<{SCAN}>")}  # fmt: skip
 
 
 def relevance(row: str, composite: str):
@@ -89,5 +96,6 @@ def test_one_relevance(composite: str):
 def test_what_they_are():
     _, rules = relevance("products, channels last, dense", "epsilon-plus-flat")
     assert rules == ["flat", "zplus", "zplus", "epsilon", "epsilon"]
+    assert relevance("sample by sample", "epsilon-plus-flat")[1] == rules
     _, rules = relevance("1-tap convolutions, each moved", "attnlrp-gamma")
     assert set(rules) == {"epsilon"}

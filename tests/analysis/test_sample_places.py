@@ -86,6 +86,14 @@ ROWS = {
     "chosen of it": Row("y = Gather<axis=0>(x, ids)", 0, None),
     "joined": Row("y = Concat<axis=2>(x, x)", 1, 1),
     "joined along it": Row("y = Concat<axis=1>(x, x)", 1, None),
+    "one a step": Row("y = Scan(x)<num_scan_inputs = 1, body = s (float[3,4] xt) =>"
+                      " (float[3,4] yt) { m = ReduceMean(xt, ax0) yt = Sub(xt, m) }>", 0, 0),
+    "one a step, along other axes": Row("y = Scan(x)<num_scan_inputs = 1, scan_input_axes = [1],"
+                      " scan_output_axes = [2], body = s (float[2,4] xt) => (float[2,4] yt) {"
+                      " m = ReduceMean(xt, ax0) yt = Sub(xt, m) }>", 1, 2),
+    "one a step, the next reads it": Row("i = ReduceSum<keepdims=0>(x, ax0) a, y = Scan(i, x)<"
+                      "num_scan_inputs = 1, body = s (float[3,4] h, float[3,4] xt) =>"
+                      " (float[3,4] u, float[3,4] yt) { u = Tanh(xt) yt = Add(xt, h) }>", 0, None),
     "lstm": Row("s, h, c = LSTM<hidden_size=3>(x, lstm_w, lstm_r) y = Squeeze(h, ax0)", 1, 0),
     "lstm's steps": Row("y, h, c = LSTM<hidden_size=3>(x, lstm_w, lstm_r)", 1, 2),
     "steps as samples": Row("y, h, c = LSTM<hidden_size=3>(x, lstm_w, lstm_r)", 0, None),
