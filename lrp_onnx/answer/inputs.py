@@ -68,6 +68,11 @@ class Inputs:
         return self.tables[0] if self.tables else None
 
     @property
+    def named(self) -> str:
+        """The files in words."""
+        return ", ".join(f"'{file}'" for file in dict.fromkeys(self.files.values()))
+
+    @property
     def notices(self) -> list[str]:
         """What was left out or cut off, in words."""
         of_texts = [text.notice for text in self.texts.values()]

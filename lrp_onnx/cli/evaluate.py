@@ -83,6 +83,7 @@ def evaluate_files(
         question = Question(
             source=request.model,
             inputs=[each.feeds for each in inputs],
+            names=[each.named for each in inputs],
             options=compiling,
             candidates=request.candidates,
             ranges=inputs[0].ranges,

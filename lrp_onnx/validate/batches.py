@@ -16,7 +16,7 @@ from lrp_onnx.errors import InputError
 from lrp_onnx.graph.arrays import Array, Wanted
 from lrp_onnx.run.batching import groups, parts, stacked
 
-__all__ = ["Batches", "Call", "Feeds", "samples_of"]
+__all__ = ["Batches", "Call", "Feeds", "sample_names", "samples_of"]
 
 Feeds = Mapping[str, Array]
 Call = Callable[[dict[str, Array], Array], Mapping[str, Array]]
@@ -90,6 +90,22 @@ def samples_of(inputs: Sequence[Feeds], batches: Batches) -> list[dict[str, Arra
     if not batches.apart:
         return [dict(feeds) for feeds in inputs]
     return list(chain.from_iterable(map(_one_by_one, inputs)))
+
+
+def sample_names(
+    inputs: Sequence[Feeds], names: Sequence[str] | None, batches: Batches
+) -> list[str]:
+    """What each of these samples is called in messages, by the names of the inputs if they have
+    some.
+    """
+    counts = [len(samples_of([feeds], batches)) for feeds in inputs]
+    if names is None:
+        return [f"sample {k}" for k in range(sum(counts))]
+    return [
+        f"{name}, sample {k}" if count > 1 else name
+        for name, count in zip(names, counts, strict=True)
+        for k in range(count)
+    ]
 
 
 def _one_by_one(feeds: Feeds) -> Iterator[dict[str, Array]]:

@@ -58,14 +58,15 @@ class Opened:
         """Of each candidate the maps of the samples, of their own classes or of others. Raises
         CheckError where relevance is not finite.
         """
-        samples = range(len(self.session.original.samples))
+        original = self.session.original
+        samples = range(len(original.samples))
         every = self.session.maps(samples, classes)
         for name, maps in zip(self.names, every, strict=True):
             for k, of_sample in enumerate(maps):
                 if not all(np.isfinite(r).all() for r in of_sample.values()):
                     raise CheckError(
-                        f"{name}: the relevance of sample {k} is not finite. lrp-onnx verify with "
-                        "the same options shows where."
+                        f"{name}: the relevance of {original.called[k]} is not finite. lrp-onnx "
+                        "verify with the same options shows where."
                     )
         return every
 

@@ -208,7 +208,12 @@ def evaluated(question: Question, watch: Watch | None = None) -> Evaluation:
         replaced=np.array([end.replaced for end in flipping.ends]),
         other_class=other_class,
         clock=clock,
-        warnings=(*warnings, *_of_embeddings(original), *_hardly_changed(flipping.ends)),
+        warnings=(
+            *original.left_out,
+            *warnings,
+            *_of_embeddings(original),
+            *_hardly_changed(flipping.ends),
+        ),
     )
 
 

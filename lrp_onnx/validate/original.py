@@ -24,7 +24,7 @@ from lrp_onnx.graph.model_file import ModelSource
 from lrp_onnx.graph.session import Runtime, runtime_form
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.feeds import check
-from lrp_onnx.validate.batches import Batches, Feeds, samples_of
+from lrp_onnx.validate.batches import Batches, Feeds, sample_names, samples_of
 from lrp_onnx.validate.evaluation import Clock, Float
 from lrp_onnx.validate.question import Compile, Question
 from lrp_onnx.validate.score import Score, class_of, score_of
@@ -55,6 +55,8 @@ class Original:
         self.samples = samples_of(
             [_checked(self.runtime, feeds) for feeds in question.inputs], single
         )
+        self.called = sample_names(question.inputs, question.names, single)
+        """Each sample in words."""
         if not self.samples:
             raise InputError("there is no sample. Give at least one input.")
         self.batches = single.together(self._call, self.samples, question.batch)
@@ -71,9 +73,26 @@ class Original:
             float(self.score(self._stack(y), self._mask(k))[0]) for k, y in enumerate(self.outputs)
         ]
         """The score of each sample as it is."""
-        for k, score in enumerate(self.own):
-            if not np.isfinite(score):
-                raise InputError(f"sample {k}: its score is {score}. Leave it out, or mend it.")
+        self.left_out = (*question.left_out, *self._leave_out(question))
+        """The samples that have no score, and why."""
+
+    def _leave_out(self, question: Question) -> list[str]:
+        """Leave out the samples without a finite score, and say so of each; InputError where they
+        are given as arrays, have classes given, or nothing is left.
+        """
+        odd = [k for k, score in enumerate(self.own) if not np.isfinite(score)]
+        told = [f"{self.called[k]}: its score is {self.own[k]}" for k in odd]
+        kept = [k for k in range(len(self.own)) if k not in odd]
+        if odd and (question.names is None or question.classes is not None or not kept):
+            raise InputError(f"{told[0]}. Leave it out, or mend it.")
+        if odd:
+            self.samples = [self.samples[k] for k in kept]
+            self.called = [self.called[k] for k in kept]
+            self.outputs = [self.outputs[k] for k in kept]
+            self.masks = [self.masks[k] for k in kept]
+            self.own = [self.own[k] for k in kept]
+            self.classes = None if self.classes is None else self.classes[kept]
+        return [f"left out: {text}." for text in told]
 
     def predict(self, samples: Iterable[Feeds]) -> Iterator[Array]:
         """The explained output of each sample."""
@@ -97,8 +116,8 @@ class Original:
         scores = np.concatenate(parts) if parts else np.empty(0)
         if not np.isfinite(scores).all():
             raise InputError(
-                f"sample {number}: its score is not finite when units are replaced. Choose another "
-                "replacement."
+                f"{self.called[number]}: its score is not finite when units are replaced. Choose "
+                "another replacement."
             )
         return scores
 

@@ -89,6 +89,10 @@ class Question:
     source: ModelSource
     inputs: Sequence[Mapping[str, Array]]
     """Arrays by input name, each entry one sample or several."""
+    names: Sequence[str] | None = None
+    """Of each entry where it comes from files: then a sample without a score is left out."""
+    left_out: tuple[str, ...] = ()
+    """What was left out already, and why."""
     options: CompileOptions = field(default_factory=CompileOptions)
     """What is explained, and what all candidates have in common."""
     candidates: Sequence[Candidate] | None = None

@@ -107,21 +107,28 @@ class Tuning:
 def tune(question: Question, watch: Watch, compiled: Compile) -> Tuning:
     """Search the family on every second sample. Raises InputError where there are too few."""
     original = Original(question, Clock(), compiled)
-    samples, classes = original.samples, question.classes
+    samples = original.samples
     if len(samples) < FEWEST:
         count = f"{len(samples)} sample{'s' * (len(samples) != 1)}"
         raise InputError(
             f"tune: {count}, half of which choose and half of which judge. Give {FEWEST} or more."
         )
-    choosing = replace(
-        question, inputs=samples[::2], classes=None if classes is None else classes[::2]
-    )
-    judging = replace(
-        question, inputs=samples[1::2], classes=None if classes is None else classes[1::2]
-    )
+    choosing, judging = (_half(question, original, first) for first in (0, 1))
     chosen_from = Original(choosing, Clock(), compiled)
     best, tried = _search(choosing, chosen_from, _choices(question, original), watch)
     return Tuning(best, tried, judging)
+
+
+def _half(question: Question, original: Original, first: int) -> Question:
+    """The same on every second sample that has a score."""
+    half, classes = slice(first, None, 2), question.classes
+    return replace(
+        question,
+        inputs=original.samples[half],
+        names=None if question.names is None else original.called[half],
+        left_out=original.left_out,
+        classes=None if classes is None else classes[half],
+    )
 
 
 def _choices(question: Question, original: Original) -> dict[str, tuple[str | float, ...]]:

@@ -150,6 +150,27 @@ def test_what_is_not_finite_is_said() -> None:
         evaluate(model, [], ["epsilon"])
 
 
+def test_a_file_without_a_score_is_named_and_left_out(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "digits.onnx").write_bytes(MODEL)
+    for name in "abcdef":
+        np.save(tmp_path / f"{name}.npy", X[:1])
+    np.save(tmp_path / "b.npy", np.full_like(X[:1], np.nan))
+    np.save(tmp_path / "d.npy", np.concatenate([X[1:2], np.full_like(X[:1], np.nan)]))
+    options = ("--composite", "epsilon", "--points", "2", "--redraw", "0", "--json")
+    files = [str(tmp_path / f"{name}.npy") for name in "abcdef"]
+    for tune in ((), ("--tune", str(tmp_path / "mine.toml"))):
+        outcome = run_command(
+            capsys, "evaluate", str(tmp_path / "digits.onnx"), *files, *options, *tune
+        )
+        assert outcome.status == 0, outcome.err
+        assert json.loads(outcome.out)["samples"] == (2 if tune else 5)
+        assert f"left out: '{tmp_path}/b.npy': its score is nan." in outcome.err
+        assert f"left out: '{tmp_path}/d.npy', sample 1: its score is nan." in outcome.err
+    alone = run_command(capsys, "evaluate", str(tmp_path / "digits.onnx"), files[1], *options)
+    assert alone.status == 2
+    assert f"'{tmp_path}/b.npy': its score is nan. Leave it out" in alone.err
+
+
 SOFTMAX = network("z = MatMul(x, w) y = Softmax(z)", ("N", 4), w=WEIGHTS)
 
 
