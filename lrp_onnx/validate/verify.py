@@ -27,6 +27,7 @@ from lrp_onnx.compiler.differences import (
 from lrp_onnx.compiler.input_range import Ranges
 from lrp_onnx.compiler.judge import judge
 from lrp_onnx.compiler.stages import Loaded, compile_prepared, load_original, prepare
+from lrp_onnx.compiler.unforeseen import told
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.annotations import (
@@ -78,8 +79,19 @@ def verify(
     them. Raises LrpError as `compile` does, and
     InputError where the input does not fit or none can be made up.
     """
-    exact = replace(options, check=False, precision="float32")  # accounts to the last digit
     loaded = source if isinstance(source, Loaded) else load_original(source)
+    with told(loaded.source):
+        return _verdict(loaded, options, feeds, ranges or {}, seed)
+
+
+def _verdict(
+    loaded: Loaded,
+    options: CompileOptions,
+    feeds: Mapping[str, Array] | None,
+    ranges: Ranges,
+    seed: int,
+) -> Verdict:
+    exact = replace(options, check=False, precision="float32")  # accounts to the last digit
     prepared = prepare(loaded, exact, ranges)
     compiled = compile_prepared(prepared, accounts=True)
     check_graph(compiled.graph)
@@ -93,9 +105,11 @@ def verify(
     # a model's own tensors may hold infinities, as masked scores do
     own = tuple(f"{name}{ACTIVATION}" for name in options.activation_at)
     results = {n: y for n, y in outputs.items() if not n.startswith(PREFIX) and n not in own}
-    half, told = None, tuple[str, ...]()
+    half, halved = None, tuple[str, ...]()
     if options.precision != exact.precision:
-        half, told = _halved(loaded.source, replace(options, check=False), ranges, arrays, outputs)
+        half, halved = _halved(
+            loaded.source, replace(options, check=False), ranges, arrays, outputs
+        )
     parts = _parts(compiled, outputs)
     maps = {name: r for part in parts for name, r in part.maps.items()}
     as_rules = _maps(compiled.graph.metadata_props[EXPLAINED], outputs, PLAIN)
@@ -107,7 +121,7 @@ def verify(
         *_changed(simplified),
     ]
     unsteady = _unsteady(own_differences(loaded.source, inputs, expected))
-    warnings = (*compiled.warnings, *told, *weight_warnings(compiled.graph), *unsteady)
+    warnings = (*compiled.warnings, *halved, *weight_warnings(compiled.graph), *unsteady)
     each = prepared.assignment.each
     method = compiled.graph.metadata_props[METHOD]
     reasons = (*(part.ill_conditioned() for part in parts), unsteady_map(sensitive, method))

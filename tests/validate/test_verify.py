@@ -20,6 +20,7 @@ from lrp_onnx.compiler.check import check_compiled
 from lrp_onnx.compiler.differences import relative_difference
 from lrp_onnx.compiler.stages import run_stages
 from lrp_onnx.data.samples import random_feeds
+from lrp_onnx.errors import ModelError
 from lrp_onnx.frontend.prediction import Prediction
 from lrp_onnx.graph.arrays import Wanted
 from lrp_onnx.ops.registry import REGISTRY
@@ -314,3 +315,12 @@ def test_a_score_that_is_masked_by_infinity_is_accounted_for():
     verdict = verify(model, CompileOptions(composite="epsilon", target="all"))
     assert np.isfinite([line.bias for line in verdict.lines]).all()
     assert not verdict.problems
+
+
+def test_a_model_that_does_not_run_is_refused_in_the_words_of_a_compilation() -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17]> g (float[1,4,4,4] x) => (float[1,4,4,4] y)
+        <float[4,4,1,1] w = {1,2,3,4,1,2,3,4,1,2,3,4,1,2,3,4}> { y = Conv<group=3>(x, w) }"""
+    )
+    with pytest.raises(ModelError, match="the model does not run: ONNX Runtime cannot run"):
+        verify(model, CompileOptions(target="max"))
