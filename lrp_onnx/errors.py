@@ -25,6 +25,7 @@ __all__ = [
     "RuleError",
     "TargetError",
     "UnsupportedError",
+    "cell",
     "paragraph",
     "plain",
     "plain_json",
@@ -33,6 +34,8 @@ __all__ = [
 LONGEST = 600
 """Characters of a message at most."""
 LONGEST_NAME = 120
+MOST_READ = 5000
+"""Characters of a line in a table or a picture at most: more are a fault of the model."""
 """Characters of a quoted name in a message at most."""
 
 STEERING = re.compile(
@@ -116,6 +119,11 @@ def paragraph(text: str) -> str:
     """
     line = QUOTED.sub(lambda m: shortened(m[0], LONGEST_NAME), plain(" ".join(text.split())))
     return shortened(line, LONGEST)
+
+
+def cell(text: str) -> str:
+    """Such a text for a table or a picture, without its middle if it is longer than is read."""
+    return shortened(plain(text), MOST_READ)
 
 
 def shortened(text: str, longest: int) -> str:

@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from lrp_onnx.data.layout import describe_shape
-from lrp_onnx.errors import plain, plain_json
+from lrp_onnx.errors import cell, plain, plain_json
 from lrp_onnx.graph.shapes import dimensions
 
 __all__ = [
@@ -63,7 +63,7 @@ def facts(rows: Iterable[tuple[str, str]]) -> Table:
     columns = Column(no_wrap=True), Column(overflow="fold")
     table = Table(*columns, box=None, show_header=False, pad_edge=False)
     for row in rows:
-        table.add_row(*map(plain, row))
+        table.add_row(*map(cell, row))
     return table
 
 
@@ -83,7 +83,7 @@ def table_of(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: in
         if k >= 0:
             column.justify, column.no_wrap = "right", True
     for row in rows:
-        table.add_row(*map(plain, row))
+        table.add_row(*map(cell, row))
     return table
 
 

@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from lrp_onnx.errors import plain
+from lrp_onnx.errors import cell
 from lrp_onnx.validate.verdict import Verdict
 
 __all__ = ["LEGEND", "verdict_facts", "verdict_json", "verdict_table"]
@@ -35,7 +35,7 @@ def verdict_table(verdict: Verdict, width: int) -> Table:
         lost = [line.stabilizer, line.dropped]
         sums = [line.out, line.received, line.bias, *(lost if width >= NARROW else [sum(lost)])]
         adds_up = ("ok" if line.conserves else "-") if line.closes else "OFF"
-        table.add_row(_Tail(plain(line.name)), line.rule, *(f"{v:.3g}" for v in sums), adds_up)
+        table.add_row(_Tail(cell(line.name)), line.rule, *(f"{v:.3g}" for v in sums), adds_up)
     return table
 
 

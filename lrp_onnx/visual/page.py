@@ -24,7 +24,7 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from lrp_onnx.errors import OutputError, plain
+from lrp_onnx.errors import OutputError, cell, plain
 from lrp_onnx.graph.atomic_files import atomic
 from lrp_onnx.visual.heatmap import COLORS, color_scale
 
@@ -171,7 +171,7 @@ def kind_of(path: str | os.PathLike[str]) -> str:
 def wrapped(text: str, width: float, points: float) -> list[str]:
     """The text in lines no wider than `width` inches, its own line breaks kept."""
     ems = width * 72 / points
-    return [line for part in plain(text).splitlines() for line in _wrapped_line(part, ems)]
+    return [line for part in cell(text).splitlines() for line in _wrapped_line(part, ems)]
 
 
 @contextmanager

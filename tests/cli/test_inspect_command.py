@@ -56,3 +56,19 @@ def test_inspect_draws_the_path(name: str, folder: Path, capsys: Capture) -> Non
         assert b"<svg" in (folder / name).read_bytes()
     else:
         assert min(size_and_text(name)[0]) > 200
+
+
+def test_a_name_of_a_million_letters_is_shortened(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = picture_net()
+    long = "n" * 10**6
+    model.graph.input[0].name = model.graph.node[0].input[0] = model.graph.node[1].name = long
+    write(tmp_path / "long.onnx", model)
+    for command in ("inspect long.onnx", "compile long.onnx -o out.onnx", "verify long.onnx"):
+        outcome = run_command(capsys, *command.split())
+        assert outcome.status == 0, outcome.err[-600:]
+        assert len(outcome.out) + len(outcome.err) < 100_000
+    named = json.loads(run_command(capsys, "inspect", "long.onnx", "--json").out)
+    assert named["nodes"][1]["name"] == long
