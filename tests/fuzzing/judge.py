@@ -146,7 +146,8 @@ class _Compiled:
         except LrpError as e:
             return f"not optimized it is refused: {e}"
         for name in self.added:
-            if _well_conditioned(actual[name]) and not alike(again[name], actual[name], 2e-2):
+            both = actual[name], again[name]
+            if _told_apart(both, feeds) and not alike(again[name], actual[name], 2e-2):
                 return f"{name!r} differs from that of the plain graph"
         return None
 
@@ -188,9 +189,14 @@ def _is_float(array: Any) -> bool:
     return bool(np.asarray(array).dtype.kind == "f")
 
 
-def _well_conditioned(array: Any) -> bool:
-    """Whether no entry is far above what float32 tells apart."""
-    return bool(np.isfinite(array).all()) and float(np.abs(array).max(initial=0)) < 1e6
+def _told_apart(maps: tuple[Any, ...], feeds: Feeds) -> bool:
+    """Whether entries are neither far above what float32 tells apart nor, beside the input, all
+    below it, as the log of a probability of 1 less a few roundings is.
+    """
+    largest = max(float(np.abs(array).max(initial=0)) for array in maps)
+    floats = [float(np.abs(x).max(initial=0)) for x in feeds.values() if _is_float(x)]
+    finite = bool(np.isfinite(maps[0]).all())
+    return finite and 1e-5 * max(floats, default=0.0) <= largest < 1e6
 
 
 def alike(a: Any, b: Any, tolerance: float) -> bool:
