@@ -14,6 +14,7 @@ from types import TracebackType
 import numpy as np
 import onnx
 import onnx_ir as ir
+from onnxruntime.capi.onnxruntime_pybind11_state import get_all_operator_schema
 
 from lrp_onnx.compiler.judge import Judge, judge
 from lrp_onnx.data.samples import random_feeds, wanted_by
@@ -43,6 +44,8 @@ def told(source: ModelSource) -> Iterator[None]:
             raise _invalid(reason) from e
         if (reason := _contradiction(source)) is not None:
             raise _invalid(reason, "is not valid") from e
+        if (fact := _operator_of_the_runtime(source)) is not None:
+            raise ModelError(fact) from e
         raise
     except LrpError as e:
         if not str(e).endswith((".", "?", ")")):  # a reason that elsewhere is a part of others
@@ -103,6 +106,18 @@ def _contradiction(source: ModelSource) -> str | None:
         onnx.checker.check_model(in_small(load(source))[0], full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as e:
         return str(e).strip().partition("\n")[0]
+    return None
+
+
+def _operator_of_the_runtime(source: ModelSource) -> str | None:
+    """A function of the model in whose place ONNX Runtime computes an operator of its own."""
+    own = {(schema.domain, schema.name) for schema in get_all_operator_schema()}
+    for domain, name, _ in load(source).functions:
+        if (domain, name) in own:
+            return (
+                f"function {name!r} of domain {domain!r}: ONNX Runtime has an operator of that "
+                "name, which computes something else, and takes that one. Rename the function."
+            )
     return None
 
 

@@ -20,7 +20,7 @@ from lrp_onnx.errors import ModelError
 from lrp_onnx.graph.annotations import VERSION
 from lrp_onnx.graph.constants import SMALL
 from lrp_onnx.graph.map_outputs import deserialized
-from lrp_onnx.graph.node_claims import check_claims, write_out
+from lrp_onnx.graph.node_claims import check_claims, check_weights_of_bodies, write_out
 from lrp_onnx.graph.small_model import in_small
 from lrp_onnx.graph.source_file import ordinary
 from lrp_onnx.graph.sparse import without_sparse
@@ -155,8 +155,10 @@ def _from_proto(proto: onnx.ModelProto, name: str, path: Path | None) -> ir.Mode
         raise ModelError(f"{name} is damaged. Export or download it again.") from e
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise ModelError(f"{name} is not a valid ONNX model: {e}. Export it again.") from e
+    _check_functions(proto, name)
     _check_ends(model.graph, name)
     check_claims(model, name)
+    check_weights_of_bodies(model.graph, name)
     _open_unknown(model.graph)
     _name_domains(model)
     folder = None if path is None else path.resolve().parent
@@ -180,6 +182,17 @@ def _check_ends(graph: ir.Graph, name: str) -> None:
             raise ModelError(
                 f"{name}: {what} {twice!r} is declared twice. Remove one of the two from the model."
             )
+
+
+def _check_functions(proto: onnx.ModelProto, name: str) -> None:
+    """Every function is there once."""
+    counts = Counter((f.domain, f.name, f.overload) for f in proto.functions)
+    twice = next((key for key, count in counts.items() if count > 1), None)
+    if twice is not None:
+        raise ModelError(
+            f"{name}: function {twice[1]!r} of domain {twice[0]!r} is there twice. Remove one of "
+            "the two from the model."
+        )
 
 
 RUNTIME_ONLY = ("SimplifiedLayerNormalization",)

@@ -11,8 +11,9 @@ from onnx import defs
 
 from lrp_onnx.errors import ModelError
 from lrp_onnx.graph.names import name_of
+from lrp_onnx.graph.subgraphs import bodies_of
 
-__all__ = ["check_claims", "write_out"]
+__all__ = ["check_claims", "check_weights_of_bodies", "write_out"]
 
 INTEGERS = (ir.AttributeType.INT, ir.AttributeType.INTS)
 MOST_AXES = 64
@@ -60,6 +61,43 @@ def check_claims(model: ir.Model, name: str) -> None:
                     f"{name}: node {name_of(node)!r} ({node.op_type}) {fault}. Export the model "
                     "again."
                 )
+
+
+def check_weights_of_bodies(
+    graph: ir.Graph, name: str, scopes: tuple[dict[str, ir.TensorProtocol | None], ...] = ()
+) -> None:
+    """Raise ModelError where a body has a weight under a name that another tensor has outside: ONNX
+    forbids that, onnx's checker does not look, and runtimes read the outer one.
+
+    scopes: the tensors around the graph, the nearest first.
+    """
+    holders = [node for node in graph if any(True for _ in bodies_of(node))]
+    if not holders:
+        return
+    values = (*graph.inputs, *(v for node in graph for v in node.outputs))
+    own = {str(v.name): v.const_value for v in (*values, *graph.initializers.values())}
+    scopes = (own, *scopes)
+    for node in holders:
+        for body in bodies_of(node):
+            for key, value in body.initializers.items():
+                outer = next((scope[key] for scope in scopes if key in scope), value.const_value)
+                if not _same_weight(outer, value.const_value):
+                    raise ModelError(
+                        f"{name}: weight {key!r} in a body of node {name_of(node)!r} "
+                        f"({node.op_type}) has the name of another tensor outside of it. Rename "
+                        "one of the two."
+                    )
+            check_weights_of_bodies(body, name, scopes)
+
+
+def _same_weight(a: ir.TensorProtocol | None, b: ir.TensorProtocol | None) -> bool:
+    if a is None or b is None or a is b:
+        return a is b
+    if isinstance(a, ir.ExternalTensor) and isinstance(b, ir.ExternalTensor):
+        return (a.location, a.offset) == (b.location, b.offset)
+    if isinstance(a, ir.ExternalTensor) or isinstance(b, ir.ExternalTensor):
+        return False
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
 def _reference(node: ir.Node) -> str | None:

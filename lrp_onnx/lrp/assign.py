@@ -48,7 +48,7 @@ from lrp_onnx.lrp.path_warnings import (
     written_in_place,
 )
 from lrp_onnx.lrp.start import chosen_start
-from lrp_onnx.lrp.target import choose_output, class_axis_of, parse_target
+from lrp_onnx.lrp.target import check_entries, choose_output, class_axis_of, parse_target
 from lrp_onnx.options import CompileOptions
 
 __all__ = ["assign", "assign_outputs"]
@@ -141,6 +141,7 @@ def assign(
         if target.head is None
         else target.head.axis
     )
+    check_entries(output, axis, target)
     classes = classes_of_softmax(output, mixed)
     start = chosen_start(options.start or method.start, target, classes, axis)
     logits = logits_behind(graph, output, mixed=mixed)

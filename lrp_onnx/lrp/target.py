@@ -15,6 +15,7 @@ from lrp_onnx.graph.map_outputs import unzipped
 
 __all__ = [
     "Target",
+    "check_entries",
     "choose_output",
     "class_axis_of",
     "parse_target",
@@ -155,6 +156,15 @@ def class_axis_of(
         raise TargetError(f"{fact} Give one from {-rank} to {rank - 1}." if rank else
                           f"{fact} Leave it out.")  # fmt: skip
     return axis % rank
+
+
+def check_entries(y: ir.Value, axis: int | None, target: Target) -> None:
+    """Raise TargetError where the largest entry is asked for along a class axis without any."""
+    if axis is not None and target.kind in ("argmax", "max") and y.shape and y.shape[axis] == 0:
+        raise TargetError(
+            f"output {y.name!r} of shape {y.shape} has no entry along its class axis {axis}: "
+            "nothing is the largest. Export the model with entries there, or give --target all."
+        )
 
 
 def _only_axis(y: ir.Value, inputs: Sequence[ir.Value], target: Target | None) -> int | None:

@@ -75,7 +75,9 @@ def _like_input(emit: Emit, site: Assigned, r: ir.Value, i: int) -> ir.Value:
         return r if alone(node, i) else sum_to(emit, r, x, y)
     if op.elementwise:
         return r
-    if x.shape is None or x.shape != y.shape:
+    if x.shape is None or y.shape is None:
+        raise RuleError("it needs the node's shapes. Export the model with input shapes")
+    if x.shape != y.shape:
         raise RuleError(
             f"it keeps the shape, but the node turns {x.shape} into {y.shape}. Choose another rule"
         )

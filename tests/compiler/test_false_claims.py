@@ -38,6 +38,33 @@ def test_a_claim_that_no_runtime_computes_is_refused(fact: str) -> None:
         lrp_onnx.compile(model)
 
 
+IN_A_BODY = (
+    "<bool c={1}, float[4] w={1,2,3,4}> { y = If <then_branch = t () => (r) <float[4] w={%s}> "
+    "{ r = Mul(x, w) }, else_branch = e () => (q) { q = Add(x, w) }>(c) }"
+)
+
+
+def test_a_weight_of_a_body_that_hides_another_is_refused() -> None:
+    """onnx's checker does not look, and runtimes read the outer one."""
+    with pytest.raises(ModelError, match=r"weight 'w' in a body of node '' \(If\) has the name"):
+        lrp_onnx.compile(parser.parse_model(HEAD + IN_A_BODY % "9,9,9,9"))
+    assert lrp_onnx.compile(parser.parse_model(HEAD + IN_A_BODY % "1,2,3,4")).report
+
+
+FUNCTION = '<domain: "com.microsoft", opset_import: ["" : 17]> Gelu (a) => (b) { b = Neg(a) } '
+CALLED = HEAD.replace('"" : 17', '"" : 17, "com.microsoft" : 1') + "{ y = com.microsoft.Gelu(x) } "
+
+
+def test_a_function_that_the_runtime_takes_for_an_operator_of_its_own_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"'Gelu' of domain 'com\.microsoft': ONNX Runtime has an"):
+        lrp_onnx.compile(parser.parse_model(CALLED + FUNCTION))
+
+
+def test_a_function_that_is_there_twice_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"function 'Gelu' of domain 'com\.microsoft' is there tw"):
+        lrp_onnx.compile(parser.parse_model(CALLED + 2 * FUNCTION))
+
+
 def test_heads_that_do_not_fit_are_refused() -> None:
     text = HEAD.replace("[1,4] x", "[1,2,4] x").replace("[1,4] y", "[1,2,4] y") + (
         "{ y = Attention<q_num_heads=3, kv_num_heads=3>(x, x, x) }"

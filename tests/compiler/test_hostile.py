@@ -14,7 +14,7 @@ from onnx import parser
 import lrp_onnx
 from lrp_onnx.compiler import stages, unforeseen
 from lrp_onnx.compiler.judge import run_plain
-from lrp_onnx.errors import InternalError, ModelError
+from lrp_onnx.errors import InternalError, ModelError, TargetError
 from lrp_onnx.frontend.canonize import probe
 from lrp_onnx.graph.limits import Budget, OverBudget, limited
 
@@ -213,6 +213,12 @@ def test_an_input_without_elements(nodes: str) -> None:
     x = np.zeros((2, 0, 4), np.float32)
     form = compiled.model.SerializeToString()
     assert run_plain(form, {"x": x}, ["x_relevance"], None)["x_relevance"].shape == x.shape
+
+
+def test_the_largest_of_nothing_is_refused() -> None:
+    text = HEAD.replace("[1,4] y", "[1,0] y") + "<int64[1] k={0}> { y, i = TopK(x, k) }"
+    with pytest.raises(TargetError, match=r"'y' of shape \[1,0\] has no entry along its class"):
+        lrp_onnx.compile(parser.parse_model(text))
 
 
 @pytest.mark.parametrize(
