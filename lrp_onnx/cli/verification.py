@@ -94,7 +94,7 @@ def _conservation(verdict: Verdict) -> list[tuple[str, str]]:
     rows = []
     for part in verdict.parts:
         for name, total in part.relevance.items():
-            share = f" ({total / part.explained:.2%})" if part.explained else ""
+            share = f" ({total / part.explained:z.2%})" if part.explained else ""
             fact = f"{name}: {total:.6g} of {part.explained:.6g} explained{share}"
             rows.append(("relevance", fact))
     losses = {"bias": "bias", "stabilizer": "stabilizer", "dropped": "the rules' own loss"}

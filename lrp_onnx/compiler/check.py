@@ -79,7 +79,7 @@ def _finite_warnings(
     """
     metadata, fed = model.metadata_props, {**extra_feeds(model, feeds, expected), **feeds}
     names = [f"{name}{RELEVANCE}" for name in json.loads(metadata[EXPLAINED])]
-    weights = [name for name, v in model.graph.initializers.items() if _odd(v)]
+    weights = [name for name, v in model.graph.initializers.items() if _breaks(v)]
     long = METHODS[metadata[METHOD]].many_points and not weights
     predictions = (y for y in expected.values() if np.asarray(y).dtype.kind == "f")
     if long or len(fed) < len(model.graph.inputs) or not all(map(_is_finite, predictions)):
@@ -157,6 +157,13 @@ def weight_warnings(model: ir.Model) -> tuple[str, ...]:
         return ()
     more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
     return (f"weight {broken[0]!r}{more} holds NaN: so will the predictions. Mend the model.",)
+
+
+def _breaks(value: ir.Value) -> bool:
+    """Whether it may make relevance so: -inf in more than a bias masks scores."""
+    ends, tensor = _odd(value), value.const_value
+    masks = ends == {"-inf"} and tensor is not None and len(tensor.shape) > 1
+    return bool(ends) and not masks
 
 
 def _odd(value: ir.Value) -> set[str]:

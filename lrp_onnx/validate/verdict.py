@@ -111,15 +111,29 @@ class Part:
     def problems(self) -> list[str]:
         """What does not hold."""
         return [
-            *(_line_problem(line) for line in self.lines if not line.closes),
+            *(_line_problem(x) for x in self.lines if not (x.closes or x in self.rounded_off)),
             *_total_problem(self.explained, self.relevance, self.lines),
             *incomplete(self.completeness),
         ]
+
+    @property
+    def rounded_off(self) -> tuple[Line, ...]:
+        """Nodes whose account is off by no more than rounding makes of the relevance in front of
+        them, which is far larger than what they took.
+        """
+        most = max((float(np.abs(r).sum()) for r in self.maps.values()), default=0.0)
+        lines = list[Line]()
+        for line in reversed(self.lines):
+            if line.finite and not line.closes and line.off <= CLOSES * most:
+                lines.append(line)
+            most = max(most, line.magnitude)
+        return tuple(reversed(lines))
 
     def ill_conditioned(self) -> str:
         """Why the result means nothing though everything holds; empty where it does not."""
         return (
             _ill_conditioned(self.maps, self.lines)
+            or _rounded_off(self.rounded_off)
             or _sum_is_off(self.explained, self.relevance, self.lines)
             or nothing_to_explain(self.completeness)
             or too_few_steps(self.completeness)
@@ -197,6 +211,18 @@ def _ill_conditioned(maps: Mapping[str, Array], lines: Sequence[Line]) -> str:
         "that the map means nothing; "
         f"first in front of node {first.name!r} ({first.op_type}). Try a larger stabilizer, such "
         "as --set epsilon='0.25*rms(z)', or another composite."
+    )
+
+
+def _rounded_off(lines: Sequence[Line]) -> str:
+    """A sentence where terms that cancel leave a node's account to rounding."""
+    if not lines:
+        return ""
+    more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
+    return (
+        f"what node {lines[0].name!r} ({lines[0].op_type}){more} hands on is so much larger than "
+        "what arrives, terms of both signs, that rounding decides its sum. Try a larger "
+        "stabilizer, such as --set epsilon='0.25*rms(z)', or another composite."
     )
 
 

@@ -234,7 +234,7 @@ def table_rows(
 ) -> dict[str, str]:
     """The table of one sample: `total` is its sum of relevance, `start` the one it started with."""
     conservation = (
-        f"{total / start:.2%} of the starting relevance {start:.5g}" if start else "started at 0"
+        f"{total / start:z.2%} of the starting relevance {start:.5g}" if start else "started at 0"
     )
     return {
         "prediction": prediction,

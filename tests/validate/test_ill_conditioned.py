@@ -12,6 +12,7 @@ from models import network
 
 from lrp_onnx.answer.samples import Sample, note_on
 from lrp_onnx.options import CompileOptions
+from lrp_onnx.validate.verdict import Line, Part
 from lrp_onnx.validate.verify import verify
 
 # the first layer's sum is 1/400 of its terms
@@ -27,6 +28,25 @@ def test_it_is_said_with_the_node() -> None:
     assert "398.4 times" in verdict.ill_conditioned
     assert "node 'h'" in verdict.ill_conditioned
     assert verify(MODEL, request, {"x": X["sound"]}).ill_conditioned == ""
+
+
+def test_what_cancels_to_the_last_digits_is_no_wrong_account() -> None:
+    request = CompileOptions(composite="epsilon", target=0)
+    verdict = verify(MODEL, request, {"x": np.float32([[1, 1 - 3e-7]])})
+    assert verdict.problems == ()
+    assert "node 'h'" in verdict.ill_conditioned
+
+
+def _line(name: str, magnitude: float, off: float) -> Line:
+    return Line(name, "Gemm", "epsilon", off, magnitude, 0.0, 0.0, 0.0, 0.0, True)
+
+
+def test_an_account_may_be_off_by_rounding_of_what_is_handed_on() -> None:
+    lines = (_line("sum", 1.0, 3.0), _line("large", 1e5, 1.0), _line("wrong", 1.0, 1.0))
+    part = Part("y", 1.0, {"x": 1.0}, lines, maps={"x": np.ones(2)})
+    assert [line.name for line in part.rounded_off] == ["sum"]
+    assert [problem.split("'")[1] for problem in part.problems()] == ["wrong"]
+    assert "node 'sum'" in part.ill_conditioned()
 
 
 @pytest.mark.parametrize("name", X)
