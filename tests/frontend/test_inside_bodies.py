@@ -129,3 +129,22 @@ def test_signs_in_bodies() -> None:
     graph = load(onnx.parser.parse_model(HEAD + text)).graph
     known = {v.name: sign for v, sign in signs(graph).items()}
     assert known == {"p": 1, "e": 1, "o": 1, "y": 1, "n": -1, "f": -1, "z1": -1, "z2": 1}
+
+
+@pytest.mark.parametrize("slides", [False, True])
+def test_a_layer_of_each_place_is_in_a_body_what_it_is_outside(slides: bool) -> None:
+    window = "p1 = MaxPool<kernel_shape=[2,2]>(a1)" if slides else "p1 = Identity(a1)"
+    nodes = (f"c1 = Conv(x, once)  a1 = Tanh(c1)  {window}  g1 = ReduceMax<keepdims=0>(p1, axes)  "
+             "y = MatMul(g1, k)")  # fmt: skip
+    outside = model_of(f"g (float[N,2,5,4] x, bool c) => (float[N,3] y) {{ {nodes} }}")
+    weight = np.random.default_rng(1).standard_normal((2, 2, 1, 1)).astype(np.float32)
+    x = np.random.default_rng(2).standard_normal((2, 2, 5, 4)).astype(np.float32)
+    found = []
+    for model in (inside(nodes), outside):
+        for name, array in {"once": weight, "axes": np.array([2, 3])}.items():
+            model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+        compiled = lrp_onnx.compile(model, "epsilon-plus", target="all")
+        given = {"x": x, "c": np.array(True)}
+        read = [value.name for value in compiled.model.graph.input]
+        found.append(run(compiled.model, {k: given[k] for k in read})["x_relevance"])
+    assert_close(found[0], found[1])
