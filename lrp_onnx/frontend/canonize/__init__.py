@@ -18,6 +18,7 @@ from lrp_onnx.frontend.canonize.batchnorm import fold_batchnorm_before, fold_bat
 from lrp_onnx.frontend.canonize.branches import merge_branches
 from lrp_onnx.frontend.canonize.cells import mark_cells
 from lrp_onnx.frontend.canonize.choices import choices
+from lrp_onnx.frontend.canonize.constant_columns import columns_as_biases
 from lrp_onnx.frontend.canonize.dense import add_biases, plain_gemms
 from lrp_onnx.frontend.canonize.dense_branches import merge_dense_branches
 from lrp_onnx.frontend.canonize.dense_einsum import dense_einsums
@@ -37,6 +38,7 @@ from lrp_onnx.frontend.canonize.spread_constants import unspread_constants
 from lrp_onnx.frontend.canonize.spread_products import matrix_products
 from lrp_onnx.frontend.canonize.sum_biases import bring_biases
 from lrp_onnx.frontend.canonize.transposed import single_transposes
+from lrp_onnx.frontend.canonize.unfolded import unfolded_windows
 from lrp_onnx.frontend.canonize.variadic import binary_sums
 from lrp_onnx.graph.annotations import share_aliases
 from lrp_onnx.graph.constants import lift_weights
@@ -63,6 +65,8 @@ REWRITES = (
     open_at_knots,
     scale_first_factor,
     plain_gemms,
+    columns_as_biases,
+    unfolded_windows,
     layers_of_places,
     dense_einsums,
     lookups,  # by what was an Einsum
@@ -74,6 +78,7 @@ REWRITES = (
     add_biases,
     fold_batchnorm_behind,  # what follows a linear node belongs to it, before the next one takes it
     merge_branches,
+    fold_pads,  # in front of what were branches
     fold_batchnorm_before,
 )
 

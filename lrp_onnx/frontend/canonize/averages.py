@@ -1,6 +1,7 @@
 """A sum or an average in the form of weights that are all alike is a sum or an average.
 
-    Conv of one kernel a channel with all weights w:      Πk·w · AveragePool(x),
+    Conv of one kernel a channel with all weights w,
+    whether grouped or with zeros for all other channels: Πk·w · AveragePool(x),
     Conv of one output channel, 1 × 1, all weights w:     C·w · ReduceMean(x) over the channels,
     x·M with M a column of n weights w:                   n·w · ReduceMean(x) over the last axis,
     M·x with M a row of them:                             n·w · ReduceMean(x) over the one before.
@@ -28,6 +29,9 @@ def averages(model: ir.Model) -> bool:
 def _averages(graph: ir.Graph, node: ir.Node) -> bool:
     at = 1 if node.op_type == "Conv" or array_of(node.inputs[0]) is None else 0
     x, weight = node.inputs[1 - at], array_of(node.inputs[at])
+    group = node.attributes.get_int("group", 1)
+    if weight is not None and node.op_type == "Conv":
+        weight, group = _of_own_channels(weight, group)
     if x is None or weight is None or weight.size < 2 or (weight != weight.flat[0]).any():
         return False
     if not weight.flat[0]:
@@ -36,7 +40,7 @@ def _averages(graph: ir.Graph, node: ir.Node) -> bool:
     y = (
         _of_matrix(build, x, weight, at)
         if node.op_type == "MatMul"
-        else _of_kernel(build, x, weight)
+        else _of_kernel(build, x, weight, group)
     )
     if y is None:
         return False
@@ -45,6 +49,17 @@ def _averages(graph: ir.Graph, node: ir.Node) -> bool:
         y = build.op("Mul", y, build.like(factor, x), like=node.outputs[0])
     build.replace(y)
     return True
+
+
+def _of_own_channels(kernel: Float, group: int) -> tuple[Float, int]:
+    """The kernels of each channel alone, where all others weigh nothing."""
+    rows, columns = kernel.shape[:2]
+    if columns == 1 or rows != columns * group or kernel[0, 1:].any() or kernel[-1, :-1].any():
+        return kernel, group
+    own = np.arange(rows), np.arange(rows) % columns
+    others = kernel.copy()
+    others[own] = 0
+    return (kernel, group) if others.any() else (kernel[own][:, None], rows)
 
 
 def _count(weight: Float) -> int:
@@ -59,17 +74,17 @@ def _of_matrix(build: Build, x: ir.Value, matrix: Float, at: int) -> ir.Value | 
     return build.op("ReduceMean", x, axis, keepdims=1, like=build.node.outputs[0])
 
 
-def _of_kernel(build: Build, x: ir.Value, kernel: Float) -> ir.Value | None:
+def _of_kernel(build: Build, x: ir.Value, kernel: Float, group: int) -> ir.Value | None:
     conv, rank = build.node, kernel.ndim
     bias = array_of(conv.inputs[2]) if len(conv.inputs) > 2 else np.zeros(1)
     auto = conv.attributes.get_string("auto_pad", "NOTSET") != "NOTSET"
     dilated = any(d != 1 for d in conv.attributes.get_ints("dilations", ()))
     if bias is None or bias.any() or auto or dilated or rank < 3:
         return None
-    y, group = conv.outputs[0], conv.attributes.get_int("group", 1)
+    y = conv.outputs[0]
     moves = ("strides", "pads")
     own = {k: [*conv.attributes.get_ints(k, ())] for k in moves if k in conv.attributes}
-    if group == kernel.shape[0] and kernel.shape[1] == 1 and np.prod(kernel.shape[2:]) > 1:
+    if len(kernel) == group and kernel.shape[1] == 1 and np.prod(kernel.shape[2:]) > 1:
         size = list(kernel.shape[2:])
         return build.op("AveragePool", x, kernel_shape=size, count_include_pad=1, like=y, **own)
     pointwise = all(n == 1 for n in kernel.shape[2:]) and kernel.shape[0] == 1 and group == 1

@@ -8,7 +8,8 @@ as it is where a network was merged before export:
 A branch is a convolution, its kernel padded with zeros to the largest; a scale and shift of the
 channels, the identity among them, whose kernel is a unit one; or an average over windows.  Groups
 become as few as the branches need.  A convolution of a part of x's channels is one of x whose other
-weights are 0.  x beside one branch alone is a residual sum and stays one.
+weights are 0; one of a part of its rows has windows that begin later, as where one product for each
+tap of a kernel is added up.  x beside one branch alone is a residual sum and stays one.
 Source: Ding et al. 2021, RepVGG: making VGG-style ConvNets great again, section 3.3.
 """
 
@@ -26,6 +27,7 @@ from lrp_onnx.frontend.canonize.batchnorm import fold_batchnorm_behind
 from lrp_onnx.frontend.canonize.sums import (
     Term,
     common_sources,
+    cropped,
     fits,
     is_own,
     selected,
@@ -103,6 +105,9 @@ def _merged(graph: ir.Graph, root: ir.Node) -> bool:
 def _of(x: ir.Value, branch: _Branch | None) -> _Branch | None:
     """A branch of a part of x's channels as one of x; others as they are."""
     while branch is not None and branch.x is not x:
+        if (rows := _of_rows(branch)) is not None:
+            branch = rows
+            continue
         part = selected(branch.x, 1) if is_own(branch.x) else None
         if part is None:
             return branch
@@ -111,6 +116,22 @@ def _of(x: ir.Value, branch: _Branch | None) -> _Branch | None:
         weight[:, start:stop] = branch.in_groups(1)
         branch = replace(branch, x=whole, weight=weight, group=1)
     return branch
+
+
+def _of_rows(branch: _Branch) -> _Branch | None:
+    """A branch of a part of a tensor's rows as one of the whole, which it reads further inside."""
+    strides, begin, end = branch.windows
+    part = cropped(branch.x)
+    if part is None or max(*begin, *end) > 0:
+        return None  # zeros of its own stand where the whole has rows
+    x, before, behind = part
+    if any(before[:2]) or any(behind[:2]):
+        return None
+    begin, end = (
+        tuple(n - inside for n, inside in zip(rows, left_out[2:], strict=True))
+        for rows, left_out in ((begin, before), (end, behind))
+    )
+    return replace(branch, x=x, windows=(strides, begin, end))
 
 
 def _convolution(value: ir.Value) -> _Branch | None:
@@ -203,7 +224,7 @@ def _total(parts: list[tuple[_Branch, int]]) -> _Branch | None:
     ends = {tuple(reach[k] - begin[k] + b.windows[1][k] + b.windows[2][k] - b.weight.shape[2 + k]
                   for k in range(rank)) for b, _ in parts}  # fmt: skip
     alike = all(b.windows[0] == strides and len(b.weight) == rows for b, _ in parts)
-    if len(ends) != 1 or not alike or min(end := ends.pop()) < 0:
+    if len(ends) != 1 or not alike or min(*begin, *(end := ends.pop())) < 0:
         return None
     group = gcd(*(b.group for b, _ in parts))
     channels = {b.weight.shape[1] * b.group for b, _ in parts}

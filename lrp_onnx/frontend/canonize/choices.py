@@ -3,7 +3,8 @@
     x·M with a single 1 in each column of M:                  Gather along the last axis,
     Conv, 1 × 1, with a single 1 in each channel's kernel:    Gather along the channels,
     ConvTranspose of ones from each channel to its own, its
-    kernel as large as its strides:                           Resize to the nearest.
+    kernel as large as its strides:                           Resize to the nearest,
+    the same with a single 1 for each tap of an output:       Gather and DepthToSpace.
 
 Relevance then moves with them, as of a permutation or an upsampling in any other spelling.
 """
@@ -74,14 +75,29 @@ def _repeated(build: Build, x: ir.Value, kernel: Array) -> ir.Value | None:
     own = np.eye(len(kernel)) if group == 1 else np.ones((len(kernel), 1))
     alike = own.shape == kernel.shape[:2] and group in (1, len(kernel))
     own = own.reshape(*own.shape, *[1] * len(window))
-    if not alike or (kernel != own).any() or not _is_plain(build.node, window, group):
+    if x.dtype is None or np.prod(window) == 1 or not _is_plain(build.node, window, group):
         return None
-    if x.dtype is None or np.prod(window) == 1:
-        return None
+    if not alike or (kernel != own).any():
+        return _shuffled(build, x, kernel) if group == 1 else None
     scales = build.constant([1, 1, *window], ir.DataType.FLOAT)
     how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     y = build.node.outputs[0]
     return build.op("Resize", x, None, scales, mode="nearest", like=y, **how)
+
+
+def _shuffled(build: Build, x: ir.Value, kernel: Array) -> ir.Value | None:
+    """The taps of each output from channels of their own, in DepthToSpace's order CRD."""
+    table, (high, *others) = kernel.reshape(len(kernel), -1), kernel.shape[2:]
+    if others != [high] or (table.sum(0) != 1).any() or len(table) < 2 or not x.shape:
+        return None
+    places = table.argmax(0)
+    if (places != np.arange(len(table))).any():
+        batch, _, *rest = list(x.shape)
+        chosen = build.op("Gather", x, build.ints(*map(int, places)), axis=1)
+        chosen.type, chosen.shape = x.type, ir.Shape([batch, len(places), *rest])
+        x = chosen
+    y = build.node.outputs[0]
+    return build.op("DepthToSpace", x, blocksize=high, mode="CRD", like=y)
 
 
 def _is_plain(node: ir.Node, strides: tuple[int, ...], group: int = 1) -> bool:

@@ -243,7 +243,7 @@ def _is_quotient(region: Region) -> bool:
 
 
 def _may_end(node: ir.Node) -> bool:
-    ends = node.op_type in (*WHOLE, *NORMS)
+    ends = node.op_type in (*WHOLE, *NORMS, "Reciprocal")
     return ends or len({v for v in node.inputs if v is not None}) > 1
 
 
@@ -254,13 +254,20 @@ def _meets(node: ir.Node | None, dominators: Dominators) -> bool:
     if node.op_type in NORMS and _is_scaled(node, dominators):
         return True
     if node.op_type not in WHOLE:
-        return len(dominators.active(node)) > 1
+        return len(dominators.active(node)) > 1 or _inverts_sum(node)
     before = None if node.inputs[0] is None else node.inputs[0].producer()
     if before is None or (before.op_type == "Softmax" and node.op_type != "Log"):
         return False
     if node.op_type == "Log":
         return before.op_type in ("Softmax", "Div")
     return before.op_type in MOVED or len(dominators.active(before)) > 1
+
+
+def _inverts_sum(node: ir.Node) -> bool:
+    """Whether it is one over a sum of exponentials, as of the differences in 1/Σⱼ exp(xⱼ - xᵢ)."""
+    summed = node.inputs[int(node.op_type == "Div")] if _is_inverse(node.outputs[0]) else None
+    total = None if summed is None else summed.producer()
+    return total is not None and total.op_type in OVER_AXES and _is_exponential(total.inputs[0])
 
 
 def _is_scaled(node: ir.Node, dominators: Dominators) -> bool:

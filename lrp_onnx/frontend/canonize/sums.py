@@ -15,6 +15,7 @@ __all__ = [
     "FARTHEST",
     "Term",
     "common_sources",
+    "cropped",
     "fits",
     "is_own",
     "selected",
@@ -115,6 +116,27 @@ def selected(value: ir.Value, axis: int) -> tuple[ir.Value, int, int, int] | Non
         return None
     start = max(starts[0] + size if starts[0] < 0 else starts[0], 0)
     return x, start, start + length, size
+
+
+def cropped(value: ir.Value) -> tuple[ir.Value, list[int], list[int]] | None:
+    """What a value is a part of, and how many rows in front and behind are left out along each
+    axis; None where it is none.
+    """
+    node = value.producer()
+    x = None if node is None or node.domain or node.op_type != "Slice" else node.inputs[0]
+    if node is None or x is None or x.shape is None or value.shape is None:
+        return None
+    starts, _, axes, steps = (constant_ints(v) for v in (*node.inputs[1:], None, None)[:4])
+    if starts is None or any(step != 1 for step in steps or ()):
+        return None
+    before, behind = [0] * len(x.shape), [0] * len(x.shape)
+    for k, start in zip(range(len(starts)) if axes is None else axes, starts, strict=True):
+        size, length = x.shape[k], value.shape[k]
+        if not isinstance(size, int) or not isinstance(length, int):
+            return None
+        before[k] = min(max(start + size if start < 0 else start, 0), size)
+        behind[k] = size - length - before[k]
+    return x, before, behind
 
 
 def fits(dtype: ir.DataType | None, *arrays: Float) -> bool:

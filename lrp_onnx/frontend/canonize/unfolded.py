@@ -1,0 +1,293 @@
+"""A product with unfolded windows is a convolution.
+
+Frameworks without convolutions, and those that write them as products, lay the windows of a picture
+out as the rows of a matrix:
+
+    y[q, m] = Σₖ v[q, k]·W[k, m],    v[q, k] = x[c(k), s·q + o(k)], 0 outside of x.
+
+What the nodes between x and v do is read off a run with numbers in place of x's elements: Pad and
+Gather, slices that are joined, a space-to-depth, patches by Reshape and Transpose.  If it is
+windows of one size and stride, W holds their kernel; a window of one element is no convolution.
+Source: Chellapilla et al. 2006, High performance convolutional neural networks for document
+processing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx.reference import ReferenceEvaluator
+
+from lrp_onnx.graph.constants import Float, constants_of, stored
+from lrp_onnx.graph.replacement import Build
+
+__all__ = ["unfolded_windows"]
+
+Array = NDArray[Any]
+
+LAYING = ("Pad", "Gather", "Concat", "Slice", "Split", "SpaceToDepth")
+MOVES = (*LAYING, "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity")
+"""What may lie between x and v; without one of LAYING, patches need a Reshape of rank PARTED."""
+PARTED = 5
+MOST_NODES = 64
+"""As many nodes lay windows out at most."""
+MOST = 1 << 22
+"""Elements of the largest matrix that is looked at."""
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """Kernel (M, C, *size), strides, rows of padding, and how many windows each axis has."""
+
+    kernel: Float
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    count: tuple[int, ...]
+
+
+def unfolded_windows(model: ir.Model) -> bool:
+    """Write such products as convolutions, whose result is then laid out like the product's."""
+    graph = model.graph
+    nodes = [n for n in graph if n.op_type in ("MatMul", "Gemm") and not n.domain]
+    constants = constants_of(graph) if nodes else set[ir.Value]()
+    return sum(_written(graph, node, constants) for node in nodes) > 0
+
+
+def _written(graph: ir.Graph, node: ir.Node, constants: set[ir.Value]) -> bool:
+    at = 1 if node.inputs[0] in constants else 0
+    v, weight = node.inputs[at], stored(node.inputs[1 - at])
+    if v is None or weight is None or weight.ndim != 2 or v in constants:
+        return False
+    moves = _moves(v, constants)
+    if not moves or not any(map(_lays_out, moves)):
+        return False
+    if node.op_type == "Gemm" and (at or node.attributes.get_int("transA", 0)):
+        return False
+    turned = node.attributes.get_int("transB", 0) if node.op_type == "Gemm" else at
+    matrix = (weight.T if turned else weight).astype(np.float64)
+    for x in _entries(moves, constants):
+        for axis in dict.fromkeys((1, len(x.shape or ()) - 1)):
+            if not _is_wider(x, axis, len(matrix)):
+                continue
+            windows = _windows_of(x, axis, v, moves, matrix, bool(at))
+            if windows is not None and _write(graph, node, x, axis, windows, bool(at)):
+                return True
+    return False
+
+
+def _moves(v: ir.Value, constants: set[ir.Value]) -> list[ir.Node]:
+    """The nodes that only move elements in front of a value, the first ones first."""
+    laying, pending = dict[ir.Node, None](), [v]
+    while pending:
+        node = pending.pop().producer()
+        if node is None or node.domain or node.op_type not in MOVES or node in laying:
+            continue
+        laying[node] = None
+        if len(laying) > MOST_NODES:
+            return []
+        pending += _moved(node, constants)
+    ordered = list[ir.Node]()
+    while len(ordered) < len(laying):
+        left = [n for n in laying if n not in ordered]
+        ordered += [n for n in left if not {v.producer() for v in _moved(n, constants)} & {*left}]
+    return ordered
+
+
+def _moved(node: ir.Node, constants: set[ir.Value]) -> list[ir.Value]:
+    """The inputs whose elements it moves."""
+    own = node.inputs if node.op_type == "Concat" else node.inputs[:1]
+    return [v for v in own if v is not None and v not in constants]
+
+
+def _lays_out(node: ir.Node) -> bool:
+    shape = node.outputs[0].shape
+    parted = node.op_type == "Reshape" and shape is not None and len(shape) >= PARTED
+    return parted or (node.op_type in LAYING and not node.domain)
+
+
+def _entries(moves: list[ir.Node], constants: set[ir.Value]) -> Iterator[ir.Value]:
+    """The tensors that all elements may come from, the first one first."""
+    made = {value for node in moves for value in node.outputs}
+    outer = {v for node in moves for v in _moved(node, constants) if v not in made}
+    left = [*moves]
+    while len(outer) == 1 and any(map(_lays_out, left)):
+        (x,) = outer
+        yield x
+        readers = [node for node in left if x in node.inputs]
+        if len(readers) != 1 or len(readers[0].outputs) != 1:
+            return
+        left.remove(readers[0])
+        outer = {readers[0].outputs[0]}
+
+
+def _windows_of(
+    x: ir.Value, axis: int, v: ir.Value, moves: list[ir.Node], matrix: Float, left: bool
+) -> _Windows | None:
+    """What the product is, the channels of x along an axis."""
+    sizes = [*(x.shape or ())]
+    batch, *rest = (n if isinstance(n, int) else 0 for n in sizes)
+    batch = batch or 1
+    shape = (batch, *rest)
+    if 0 in shape or prod(shape) > MOST:
+        return None
+    places = _places(x, shape, v, moves)
+    if places is None or not _divides(places, batch * len(matrix)) or places.ndim < 2:
+        return None
+    places = np.moveaxis(places, -1, -2) if left else places
+    if places.shape[-1] != len(matrix):
+        return None
+    rows = places.reshape(batch, -1, len(matrix))
+    offsets = np.arange(batch).reshape(-1, 1, 1) * prod(shape[1:])
+    if (np.where(rows > 0, rows - offsets, 0) != rows[:1]).any():
+        return None  # samples are not apart
+    return _fit(rows[0].astype(np.int64), shape[1:], axis - 1, matrix)
+
+
+def _is_wider(x: ir.Value, axis: int, columns: int) -> bool:
+    """Whether a row holds more than the channels of one place."""
+    channels = x.shape[axis] if x.shape is not None and len(x.shape) in (3, 4) else None
+    return isinstance(channels, int) and columns > channels
+
+
+def _divides(array: Array, size: int) -> bool:
+    return 0 < array.size <= MOST and array.size % size == 0
+
+
+def _places(
+    x: ir.Value, shape: tuple[int, ...], v: ir.Value, moves: Sequence[ir.Node]
+) -> Array | None:
+    """Which element of x, counted from 1, stands where in v; 0 where there is none."""
+    numbers = np.arange(1.0, prod(shape) + 1).reshape(shape)
+    once, twice = (_run(moves, {x: numbers * k}, v) for k in (1, 2))
+    # what is no element of x and not 0 stays as it is
+    return once if once is not None and twice is not None and (twice == 2 * once).all() else None
+
+
+def _run(moves: Sequence[ir.Node], known: Mapping[ir.Value, Array], v: ir.Value) -> Array | None:
+    """The value of v, where that of some tensor is given."""
+    held = dict(known)
+    for node in moves:
+        if held.keys() >= {*node.outputs}:
+            continue
+        feeds = dict[str, Array]()
+        for value in filter(None, node.inputs):
+            if value not in held and value.const_value is None:
+                break
+            own = value.const_value
+            feeds[value.name or ""] = held[value] if own is None else own.numpy()
+        else:
+            try:
+                proto = ir.serde.serialize_node(node)
+                results = ReferenceEvaluator(proto).run(None, feeds)
+            except Exception:  # an evaluator that fails tells nothing, whatever it raises
+                return None
+            if sum(np.size(r) for r in results) > MOST:
+                return None
+            held.update(zip(node.outputs, map(np.asarray, results), strict=True))
+    return held.get(v)
+
+
+def _fit(rows: Array, shape: tuple[int, ...], axis: int, matrix: Float) -> _Windows | None:
+    """The windows that rows of places are: x of a shape has its channels along an axis."""
+    inside = rows > 0
+    seen = inside.any(0)
+    rows, inside, matrix = rows[:, seen], inside[:, seen], matrix[seen]
+    if not seen.any() or len(rows) < 2:
+        return None
+    where = list(np.unravel_index(np.maximum(rows - 1, 0), shape))
+    channel, first = where.pop(axis), inside.argmax(0)
+    columns = np.arange(rows.shape[1])
+    if ((channel != channel[first, columns]) & inside).any():
+        return None
+    spatial = tuple(n for k, n in enumerate(shape) if k != axis)
+    for count in _grids(len(rows), len(spatial)):
+        steps = _steps(np.stack(where), inside, count, spatial)
+        if steps is not None:
+            strides, offsets = steps
+            channels = channel[first, columns]
+            return _kernel(channels, shape[axis], offsets, strides, count, spatial, matrix)
+    return None
+
+
+def _grids(number: int, rank: int) -> Iterator[tuple[int, ...]]:
+    """How windows of a number may stand along the axes."""
+    if rank == 1:
+        yield (number,)
+        return
+    for first in range(1, number + 1):
+        if number % first == 0:
+            yield first, number // first
+
+
+def _steps(
+    where: Array, inside: Array, count: tuple[int, ...], spatial: tuple[int, ...]
+) -> tuple[tuple[int, ...], Array] | None:
+    """Strides, and each column's place in the first window, if x is read where they say."""
+    grid = np.indices(count).reshape(len(count), -1)
+    widest, strides = int(inside.sum(0).argmax()), []
+    rows = np.flatnonzero(inside[:, widest])
+    for k, n in enumerate(count):
+        at = grid[k, rows]
+        low, high = rows[at.argmin()], rows[at.argmax()]
+        far = int(grid[k, high] - grid[k, low])
+        moved = int(where[k, high, widest] - where[k, low, widest])
+        if (n > 1 and not far) or (far and moved % far) or (far and moved < far):
+            return None
+        strides.append(moved // far if far else 1)
+    moved = grid * np.reshape(strides, (-1, 1))
+    first = inside.argmax(0)
+    offsets = where[:, first, np.arange(inside.shape[1])] - moved[:, first]
+    expected = moved[:, :, None] + offsets[:, None, :]
+    limits = np.reshape(spatial, (-1, 1, 1))
+    within = ((expected >= 0) & (expected < limits)).all(0)
+    if (within != inside).any() or ((expected != where) & inside).any():
+        return None
+    return tuple(strides), offsets
+
+
+def _kernel(
+    channels: Array, number: int, offsets: Array, strides: tuple[int, ...],
+    count: tuple[int, ...], spatial: tuple[int, ...], matrix: Float,
+) -> _Windows | None:  # fmt: skip
+    """The kernel with what each column weighs, and the padding that its windows need."""
+    begin, size = -offsets.min(1), np.ptp(offsets, 1) + 1
+    last = (np.array(count) - 1) * strides
+    end = last + size - begin - np.array(spatial)
+    spare = [-(s - 1) <= e < 0 for s, e in zip(strides, end, strict=True)]
+    end = np.where(spare, 0, end)  # a stride leaves rows over
+    if (begin < 0).any() or (end < 0).any() or number * prod(size) * matrix.shape[1] > MOST:
+        return None
+    kernel = np.zeros((number, *size, matrix.shape[1]))
+    np.add.at(kernel, (channels, *(offsets + begin.reshape(-1, 1))), matrix)
+    pads = (*map(int, begin), *map(int, end))
+    return _Windows(np.moveaxis(kernel, -1, 0), strides, pads, count)
+
+
+def _write(
+    graph: ir.Graph, node: ir.Node, x: ir.Value, axis: int, windows: _Windows, left: bool
+) -> bool:
+    build, y, rank = Build(graph, node, "windows"), node.outputs[0], len(x.shape or ())
+    if x.dtype is None or y.shape is None or sum(not isinstance(n, int) for n in y.shape) > 1:
+        return False
+    order = [0, axis, *(k for k in range(1, rank) if k != axis)]
+    channels_first = x if axis == 1 else build.op("Transpose", x, perm=order)
+    own = {"strides": windows.strides, "pads": windows.pads, "named": node.name}
+    kernel = build.constant(windows.kernel, x.dtype, "weight")
+    biased = [v for v in node.inputs[2:] if v is not None]
+    result = build.op("Conv", channels_first, kernel, **own)
+    batch = None if x.shape is None else x.shape[0]
+    result.type, result.shape = x.type, ir.Shape([batch, len(windows.kernel), *windows.count])
+    if not left:
+        result = build.op("Transpose", result, perm=[0, *range(2, rank), 1])
+    sizes = [n if isinstance(n, int) else -1 for n in y.shape]
+    result = build.op("Reshape", result, build.ints(*sizes), like=y)
+    for bias in biased:
+        result = build.op("Add", result, bias, like=y)
+    build.replace(result)
+    return True

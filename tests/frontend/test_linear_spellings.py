@@ -1,0 +1,166 @@
+"""A linear map has one relevance, whether it is written as the operator or by what it does.
+
+The first of each table is the reference; each reads `a` and writes `n`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from models import assert_close, network, run
+from test_canonize import canonized, counts
+
+import lrp_onnx
+from lrp_onnx.graph.kernel_structure import most_groups, structure_of
+
+METHODS = ("attnlrp", "epsilon-plus-flat", "gamma", "alpha2-beta1", "gradient")
+rng = np.random.default_rng(3)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+K, B, P, D, G = normal(4, 3, 3, 3), normal(4), normal(5, 3, 2, 2), normal(6, 5), normal(4, 2, 3, 3)
+DILATED, BLOCKS = np.zeros((4, 3, 5, 5), np.float32), np.zeros((4, 4, 3, 3), np.float32)
+DILATED[:, :, ::2, ::2] = K
+BLOCKS[:2, :2], BLOCKS[2:, 2:] = G[:2], G[2:]
+MEAN = np.zeros((3, 3, 3, 3), np.float32)
+MEAN[range(3), range(3)] = 1 / 9
+SHUFFLE = np.zeros((12, 3, 2, 2), np.float32)
+for c, i, j in np.ndindex(3, 2, 2):
+    SHUFFLE[4 * (2 - c) + 2 * i + j, c, i, j] = 1
+TAPS = [(i, j) for i in range(3) for j in range(3)]
+CONSTANTS = {
+    "k": K, "b": B, "ring": np.pad(K, ((0, 0), (0, 0), (1, 1), (1, 1))), "dilated": DILATED,
+    "g": G, "blocks": BLOCKS, "part": np.concatenate([K, 0 * K[:, :1]], 1), "mean": MEAN,
+    "around": [0, 0, 1, 1, 0, 0, 1, 1], "space": [2, 3], "three": [3], "none": [0], "first": [1],
+    "kr": K.reshape(4, 27), "kc": K.reshape(4, 27).T.copy(), "bc": B.reshape(4, 1),
+    "bc3": B.reshape(4, 1, 1),
+    "flat": [0, 3, 64], "columns": [0, 27, 36], "back": [0, 4, 6, 6], "rows": [0, 36, 27],
+    "places": [8 * (y + i) + x + j for i, j in TAPS for y in range(6) for x in range(6)],
+    "lines": [[y + i for y in range(6)] for i in range(3)], "last": [0, 6, 6, 4],
+    "p": P, "pb": normal(5), "pc": P.reshape(5, 12).T.copy(), "patches": [0, 3, 3, 2, 3, 2],
+    "patch": [0, 9, 12], "grid": [0, 3, 3, 5], "w12": normal(12, 3, 1, 1),
+    "shuffle": SHUFFLE, "turned": [8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3],
+    "d": D, "db": normal(5), "one": 1.0, "beside": [0, 0, 0, 1], "ones": np.ones((2, 1)),
+    **{f"t{i}{j}": K[:, :, i : i + 1, j : j + 1] for i, j in TAPS},
+    **{f"s{i}{j}": [i, j] for i, j in TAPS}, **{f"e{i}{j}": [i + 6, j + 6] for i, j in TAPS},
+}  # fmt: skip
+CONSTANTS["db1"] = np.concatenate([CONSTANTS["d"], CONSTANTS["db"][None]])
+CONSTANTS["bd"] = CONSTANTS["db1"][[6, *range(6)]]
+UNFOLDED = "q = Pad(a, around) f = Reshape(q, flat) u = Gather<axis=2>(f, places) "
+BY_TAPS = "q = Pad(a, around) " + " ".join(
+    f"c{i}{j} = Slice(q, s{i}{j}, e{i}{j}, space) d{i}{j} = Conv(c{i}{j}, t{i}{j})" for i, j in TAPS
+)
+SPELLINGS = {
+    "convolution": (
+        (2, 3, 6, 6),
+        "n = Conv<pads=[1,1,1,1]>(a, k, b)",
+        "n = Conv<pads=[2,2,2,2]>(a, ring, b)",
+        UNFOLDED + "v = Reshape(u, columns) m = MatMul(kr, v) r = Add(m, bc) n = Reshape(r, back)",
+        "q = Pad(a, around) i = Gather<axis=2>(q, lines) h = Gather<axis=4>(i, lines) "
+        "t = Transpose<perm=[0,3,5,1,2,4]>(h) r = Reshape(t, rows) m = MatMul(r, kc) "
+        "o = Add(m, b) l = Reshape(o, last) n = Transpose<perm=[0,3,1,2]>(l)",
+        f"{BY_TAPS} m = Sum({', '.join(f'd{i}{j}' for i, j in TAPS)}) n = Add(m, bc3)",
+    ),
+    "dilated": (
+        (2, 3, 6, 6),
+        "n = Conv<pads=[2,2,2,2], dilations=[2,2]>(a, k, b)",
+        "n = Conv<pads=[2,2,2,2]>(a, dilated, b)",
+    ),
+    "grouped": ((2, 4, 6, 6), "n = Conv<group=2>(a, g, b)", "n = Conv(a, blocks, b)"),
+    "of a part": (
+        (2, 4, 6, 6),
+        "c = Slice(a, none, three, first) n = Conv(c, k, b)",
+        "n = Conv(a, part, b)",
+    ),
+    "patches": (
+        (2, 3, 6, 6),
+        "n = Conv<strides=[2,2]>(a, p, pb)",
+        "r = Reshape(a, patches) t = Transpose<perm=[0,2,4,1,3,5]>(r) f = Reshape(t, patch) "
+        "m = MatMul(f, pc) o = Add(m, pb) l = Reshape(o, grid) n = Transpose<perm=[0,3,1,2]>(l)",
+    ),
+    "average": ((2, 3, 6, 6), "n = AveragePool<kernel_shape=[3,3]>(a)", "n = Conv(a, mean)"),
+    "shuffled": (
+        (2, 3, 4, 4),
+        "c = Conv(a, w12) h = Gather<axis=1>(c, turned) "
+        'n = DepthToSpace<blocksize=2, mode="CRD">(h)',
+        "c = Conv(a, w12) n = ConvTranspose<strides=[2,2]>(c, shuffle)",
+    ),
+    "bias": (
+        (2, 6),
+        "m = MatMul(a, d) n = Add(m, db)",
+        "h = Concat<axis=1>(a, ones) n = MatMul(h, db1)",
+        "h = Concat<axis=-1>(ones, a) n = MatMul(h, bd)",
+        "h = Pad(a, beside, one) n = MatMul(h, db1)",
+    ),
+}  # fmt: skip
+FRONTS = {
+    "first": "a = Identity(x)",
+    "second": "s0 = Conv(x, own) a = Relu(s0)",
+    "second of vectors": "s0 = MatMul(x, own) a = Relu(s0)",
+}
+ROWS = [(name, k, front) for name, (shape, _, *others) in SPELLINGS.items()
+        for k in range(len(others))
+        for front in ("first", "second" if len(shape) == 4 else "second of vectors")]  # fmt: skip
+
+
+def model_of_spelling(name, k, front):  # type: ignore[no-untyped-def]
+    shape, *bodies = SPELLINGS[name]
+    text = f"{FRONTS[front]} {bodies[k]} h9 = Tanh(n) y = Flatten(h9)"
+    c = shape[1]
+    own = np.random.default_rng(1).standard_normal((c, c) + (1, 1) * (len(shape) == 4))
+    given = {**CONSTANTS, "own": np.float32(own)}
+    used = {key: v for key, v in given.items() if f" {key}," in text or f" {key})" in text
+            or f"({key}, " in text}  # fmt: skip
+    return network(text, shape, **used)
+
+
+@cache
+def relevance(name: str, k: int, front: str, method: str) -> np.ndarray:
+    model, shape = model_of_spelling(name, k, front), SPELLINGS[name][0]
+    how = {"method": method} if method == "gradient" else {"composite": method}
+    compiled = lrp_onnx.compile(model, target=1, **how)  # type: ignore[arg-type]
+    x = np.random.default_rng(2).standard_normal(shape).astype(np.float32)
+    return run(compiled.model, {"x": x})["x_relevance"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]} {row[1] + 1} {row[2]}")
+def test_relevance_is_that_of_the_operator(row: tuple[str, int, str], method: str) -> None:
+    name, k, front = row
+    found = relevance(name, k + 1, front, method)
+    assert_close(found, relevance(name, 0, front, method), 1e-5)
+
+
+APART = {
+    "a part of the windows": "f = Flatten(a) h = Gather<axis=1>(f, some) n = MatMul(h, kc)",
+    "windows in another order": UNFOLDED.replace("places", "mixed")
+        + "v = Reshape(u, columns) n = MatMul(kr, v)",
+    "one element at each place": "r = Reshape(a, six) t = Transpose<perm=[0,2,4,3,5,1]>(r) "
+        "f = Reshape(t, tokens) n = MatMul(f, w35)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", APART)
+def test_other_products_stay(name: str) -> None:
+    mixed = np.random.default_rng(3).permutation(CONSTANTS["places"])
+    more = {"some": np.arange(27), "mixed": mixed, "six": [0, 3, 2, 3, 2, 3],
+            "tokens": [0, 36, 3], "w35": normal(3, 5)}  # fmt: skip
+    text = f"a = Relu(x) {APART[name]} y = Flatten(n)"
+    given = {k: v for k, v in (CONSTANTS | more).items() if f" {k})" in text or f"({k}, " in text}
+    found = counts(canonized(network(text, (2, 3, 6, 6), **given)))
+    assert "Conv" not in found
+    assert "MatMul" in found
+
+
+def test_what_quantization_rounds_off_is_a_weight() -> None:
+    kernel = normal(4, 4, 3, 3)
+    kernel[np.abs(kernel) < 1] = 0
+    assert structure_of(kernel, 1) is None
+    assert structure_of(np.zeros((2, 2, 3)), 1) is None
+    assert most_groups(BLOCKS, 1) == 2
+    assert most_groups(K, 1) == 1
