@@ -54,7 +54,7 @@ LONGEST_CHAIN = 15
 
 
 def test_every_folder_has_its_row():
-    folders = {path.name for path in PACKAGE.iterdir() if any(path.glob("*.py"))}
+    folders = {p.name for p in PACKAGE.iterdir() if any(p.glob("*.py")) and not p.is_symlink()}
     assert folders == set(MAY_IMPORT)
 
 

@@ -8,40 +8,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import onnx_ir as ir
 
 from lrp_onnx.analysis.reshaping import blocks
+from lrp_onnx.analysis.sample_place import Mixed, Place, Places, place_of, without
 from lrp_onnx.graph.shapes import sizes_of
 from lrp_onnx.ops.registry import find
 from lrp_onnx.ops.samples import by_shape, rank_of
 
-__all__ = ["Mixed", "Place", "Places", "place_of", "places_behind", "without"]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Sample n of N has the indices (o·N + n)·inner + i along an axis, for all o < outer and
-    i < inner.
-    """
-
-    axis: int
-    outer: int = 1
-    inner: int = 1
+__all__ = ["places_behind"]
 
 
 LAYERS = ("LSTM", "GRU", "RNN")
 LENGTHS, STATES = 4, (5, 6)
 """Their inputs."""
-
-
-class Mixed(Exception):
-    """Samples meet, or may."""
-
-
-Places = dict[ir.Value, Place | None]
-"""Of what holds samples; None where they may meet."""
 
 
 def places_behind(node: ir.Node, places: Places) -> list[Place]:
@@ -100,13 +82,6 @@ def _holding(node: ir.Node, places: Places) -> list[tuple[ir.Value, Place]]:
     """The inputs that hold samples, and where."""
     values = [v for v in node.inputs if v is not None and v in places]
     return [(v, place_of(v, places)) for v in values]
-
-
-def place_of(value: ir.Value, places: Places) -> Place:
-    """The place of what holds samples; Mixed where they may meet."""
-    if (place := places[value]) is None:
-        raise Mixed
-    return place
 
 
 def _only(node: ir.Node, places: Places) -> tuple[ir.Value, Place]:
@@ -170,14 +145,6 @@ def _squeezed(node: ir.Node, places: Places) -> Place:
     x, place = _only(node, places)
     gone = _numbers(node, 1, "axes")
     return without(x, place, gone) if gone is not None else _reshaped(node, places)
-
-
-def without(x: ir.Value, place: Place, axes: Iterable[int]) -> Place:
-    """The place where these axes are taken away."""
-    gone = {k % rank_of(x) for k in axes}
-    if place.axis in gone:
-        raise Mixed
-    return replace(place, axis=place.axis - sum(k < place.axis for k in gone))
 
 
 def _reduced(node: ir.Node, places: Places) -> Place:

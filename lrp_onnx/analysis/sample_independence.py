@@ -16,7 +16,8 @@ from itertools import zip_longest
 
 import onnx_ir as ir
 
-from lrp_onnx.analysis.moved_samples import Mixed, Place, Places, places_behind
+from lrp_onnx.analysis.moved_samples import places_behind
+from lrp_onnx.analysis.sample_place import Mixed, Place, Places
 from lrp_onnx.frontend.normalize.traced import Traced
 from lrp_onnx.graph.clone import reads
 from lrp_onnx.graph.shapes import dimension_of, sizes_of

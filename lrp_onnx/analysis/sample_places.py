@@ -12,7 +12,8 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from lrp_onnx.analysis.moved_samples import Mixed, Place, Places, place_of, places_behind, without
+from lrp_onnx.analysis.moved_samples import places_behind
+from lrp_onnx.analysis.sample_place import Mixed, Place, Places, place_of, without
 from lrp_onnx.graph.clone import reads
 from lrp_onnx.graph.subgraphs import Ports, bodies_of, ports_of
 from lrp_onnx.ops.samples import rank_of
