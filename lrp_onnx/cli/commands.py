@@ -197,6 +197,14 @@ def concepts(
         int, typer.Option(metavar="N", min=1, help="How many channels are shown.")
     ] = 5,
     examples: Annotated[int, typer.Option(metavar="N", min=1, help="How many inputs of each.")] = 6,
+    prototypes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            min=2,
+            help="Also into how many groups a class falls: give one class with --target.",
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
     *,
@@ -206,7 +214,10 @@ def concepts(
     """Show what a layer's channels stand for: the inputs that maximize their relevance."""
     place = Destination(str(out), None)
     request = Request(model, tuple(inputs), place, preprocess, picture=picture)
-    told = find_concepts(request, options, at, channels, examples, out, warn, quiet=json or quiet)
+    hushed = json or quiet
+    told = find_concepts(
+        request, options, at, channels, examples, out, warn, hushed, prototypes or 0
+    )
     if json:
         tables.show_json(told.to_json())
     elif not quiet:

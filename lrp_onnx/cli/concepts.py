@@ -23,6 +23,7 @@ from lrp_onnx.answer.sample_files import SampleFiles, sample_files
 from lrp_onnx.answer.samples import samples_of
 from lrp_onnx.cli.options import Options
 from lrp_onnx.cli.progress import StageProgress
+from lrp_onnx.cli.prototypes import Prototype, find_prototypes
 from lrp_onnx.compiler.stages import load_original
 from lrp_onnx.errors import InputError, TargetError
 from lrp_onnx.graph.arrays import Array
@@ -55,6 +56,7 @@ class Concepts:
 
     tensor: str
     concepts: list[Concept]
+    prototypes: list[Prototype]
     count: int
     """Of inputs."""
     failed: list[str]
@@ -66,6 +68,9 @@ class Concepts:
         for one in self.concepts:
             shown = ", ".join(f"{file.name} {value:+.3g}" for file, value in one.inputs)
             rows.append((f"channel {one.channel}", f"{one.share:.1%} of the relevance: {shown}"))
+        for number, prototype in enumerate(self.prototypes, 1):
+            nearest = ", ".join(file.name for file, _ in prototype.inputs)
+            rows.append((f"prototype {number}", f"{prototype.described}; nearest {nearest}"))
         return [*rows, ("wrote", str(self.out))]
 
     def to_json(self) -> dict[str, Any]:
@@ -78,8 +83,17 @@ class Concepts:
             }
             for one in self.concepts
         ]
+        prototypes = [
+            {
+                "share": one.share,
+                "channels": [{"channel": c, "share": part} for c, part in one.channels],
+                "inputs": [{"file": str(file), "distance": d} for file, d in one.inputs],
+            }
+            for one in self.prototypes
+        ]
         return {"tensor": self.tensor, "inputs": self.count, "concepts": concepts,
-                "failed": self.failed, "wrote": str(self.out)}  # fmt: skip
+                "prototypes": prototypes, "failed": self.failed,
+                "wrote": str(self.out)}  # fmt: skip
 
 
 def find_concepts(
@@ -91,10 +105,12 @@ def find_concepts(
     out: Path,
     warn: Warn,
     quiet: bool = False,
+    prototypes: int = 0,
 ) -> Concepts:
     """Explain every input, rank the channels of the tensor, draw the inputs of the first.
 
-    channels: how many are drawn. examples: how many inputs of each. out: a picture.
+    channels: how many are drawn. examples: how many inputs of each. out: a picture. prototypes:
+    into how many groups the inputs are put.
     Raises LrpError as every step on the way does.
     """
     from lrp_onnx.visual.page import kind_of
@@ -118,24 +134,31 @@ def find_concepts(
         first, failed = _first(sources.files, read)
         compiling = replace(options.compile, conditions=(tensor,))
         model = open_model(request, compiling, loaded, first, preprocess, warn)
-        _check(model)
+        _check(model, prototypes)
         progress.begin("explain", len(sources.files))
-        files, sums = [], []
+        files, sums, of_class = [], [], []
         for file in sources.files:
             try:
-                relevance = model.run(read(file)).relevance[tensor]
+                result = model.run(read(file))
             except InputError as error:
                 failed[file] = str(error)
             else:
                 files.append(file)
-                sums.append(_by_channel(relevance))
+                sums.append(_by_channel(result.relevance[tensor]))
+                of_class.append(not prototypes or _predicts_target(model, result))
             progress.tick()
         if not files:
             raise InputError(f"no input can be explained. The first: {next(iter(failed.values()))}")
-        concepts = _ranked(np.stack(sums), files, channels, examples)
-        progress.begin("draw", sum(len(one.inputs) for one in concepts))
-        _draw(model, tensor, concepts, read, out, progress.tick)
-    return Concepts(tensor, concepts, len(files), list(failed.values()), out)
+        by_channel = np.stack(sums)
+        concepts = _ranked(by_channel, files, channels, examples)
+        groups = []
+        if prototypes:
+            own = [file for file, is_own in zip(files, of_class, strict=True) if is_own]
+            groups = find_prototypes(by_channel[of_class], own, prototypes, examples)
+        drawn = sum(len(one.inputs) for one in concepts) + sum(len(one.inputs) for one in groups)
+        progress.begin("draw", drawn)
+        _draw(model, tensor, concepts, groups, read, out, progress.tick)
+    return Concepts(tensor, concepts, groups, len(files), list(failed.values()), out)
 
 
 def _first(files: Sequence[Path], read: Read) -> tuple[Inputs, dict[Path, str]]:
@@ -149,11 +172,20 @@ def _first(files: Sequence[Path], read: Read) -> tuple[Inputs, dict[Path, str]]:
     raise InputError(f"no input can be read. The first: {reason}")
 
 
-def _check(model: OpenModel) -> None:
+def _check(model: OpenModel, prototypes: int) -> None:
     if len(model.outputs) > 1:
         raise TargetError("concepts: several outputs are explained. Name one with --output.")
     if class_count(model.explainer) or model.other is not None:
         raise TargetError("concepts: one value of an input is explained. Choose one --target.")
+    if prototypes and not model.explainer.metadata["target"].isdigit():
+        raise TargetError("prototypes are those of one class. Name it with --target.")
+
+
+def _predicts_target(model: OpenModel, result: Result) -> bool:
+    """Whether the input is of the class that is explained, as far as the model tells."""
+    metadata = model.explainer.metadata
+    y = np.asarray(maps_as_arrays(model.explainer, result).outputs[metadata["output"]])
+    return y.ndim != 2 or bool((y.argmax(axis=1) == int(metadata["target"])).all())
 
 
 def _by_channel(relevance: Array) -> Array:
@@ -183,29 +215,43 @@ def _draw(
     model: OpenModel,
     tensor: str,
     concepts: Sequence[Concept],
+    prototypes: Sequence[Prototype],
     read: Read,
     out: Path,
     tick: Callable[[], None],
 ) -> None:
-    """A row for each channel, its inputs beside each other, below them the channel's heatmaps."""
+    """Two rows for each channel, its inputs beside each other, below them the channel's heatmaps;
+    two for each prototype, its nearest inputs and their heatmaps of all channels.
+    """
     from lrp_onnx.visual.grid import save_grid
 
     rows: list[list[Panel | None]] = []
     titles = []
-    for one in concepts:
+    told: list[tuple[str, int | None, Sequence[tuple[Path, float]]]] = [
+        (f"Channel {one.channel}: {one.share:.1%} of the relevance", one.channel, one.inputs)
+        for one in concepts
+    ]
+    told += [
+        (f"Prototype {k}: {one.described}", None, one.inputs) for k, one in enumerate(prototypes, 1)
+    ]
+    for title, channel, inputs in told:
         panels = []
-        for file, _ in one.inputs:
-            panels.append(_panels(model, tensor, one.channel, file, read(file)))
+        for file, _ in inputs:
+            panels.append(_panels(model, tensor, channel, file, read(file)))
             tick()
         rows += [[photo for photo, _ in panels], [heatmap for _, heatmap in panels]]
-        titles += [f"Channel {one.channel}: {one.share:.1%} of the relevance", ""]
+        titles += [title, ""]
+    grouped = (
+        " A prototype is a group of inputs whose relevance goes through the same channels; its "
+        "heatmaps are of all channels."
+    )
     save_grid(
         out,
         rows,
         title=f"What the channels of {tensor} stand for",
         subtitle="The inputs in which each channel has the most relevance, and where in them it "
         "speaks for (red) or against (blue) what the model says; each picture in its own scale of "
-        "colors.",
+        f"colors.{grouped * bool(prototypes)}",
         row_titles=titles,
         inches=1.9,
         metadata={"model": model.request.model.name, "tensor": tensor},
@@ -213,13 +259,14 @@ def _draw(
 
 
 def _panels(
-    model: OpenModel, tensor: str, channel: int, file: Path, inputs: Inputs
+    model: OpenModel, tensor: str, channel: int | None, file: Path, inputs: Inputs
 ) -> tuple[Panel, Panel]:
-    """The input, and the heatmap of that channel alone over it."""
+    """The input, and the heatmap of that channel alone over it, or of all."""
     from lrp_onnx.visual.panel import Panel
 
     explainer = model.explainer
-    result = explainer(inputs.feeds, model.target, conditions={tensor: channel})
+    conditions = {} if channel is None else {tensor: channel}
+    result = explainer(inputs.feeds, model.target, conditions=conditions)
     drawing = _drawing(model, inputs, maps_as_arrays(explainer, result))
     panels = drawing.sample_panels(0)
     if len(panels) < 2:
