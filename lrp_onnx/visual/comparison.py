@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 from lrp_onnx.options import PictureOptions
 from lrp_onnx.visual.heatmap import color_limit, colors_named
 from lrp_onnx.visual.page import FOR_AND_AGAINST, PAD, Ends, Page
-from lrp_onnx.visual.panel import BAR_SPACE, Box, Panel, draw_row, drawn, panel_size
+from lrp_onnx.visual.panel import (
+    BAR_SPACE,
+    LONG,
+    LONG_INCHES,
+    Box,
+    Panel,
+    column_of,
+    draw_row,
+    drawn,
+    panel_size,
+)
 
 __all__ = ["Comparison", "comparison_page", "comparison_panels"]
 
@@ -44,16 +54,22 @@ def comparison_page(
     options: PictureOptions,
     ends: Ends = FOR_AND_AGAINST,
 ) -> Page:
-    """Draw each input beside its maps, wrapped into rows of at most five maps."""
-    most = min(COLUMNS - 1, max(len(c.maps) for c in comparisons))
-    columns = most + any(c.picture is not None for c in comparisons)
-    size = panel_size([comparisons[0].maps[0]], INCHES.get(columns, SMALLEST))
-    page = Page(PAD + columns * (size[0] + PAD) + BAR_SPACE)
+    """Draw each input beside its maps, wrapped into rows of at most five maps; very wide ones below
+    each other.
+    """
+    height, width = comparisons[0].maps[0].shape
+    stacked = height < LONG * width
+    most = 1 if stacked else min(COLUMNS - 1, max(len(c.maps) for c in comparisons))
+    columns = 1 if stacked else most + any(c.picture is not None for c in comparisons)
+    inches = LONG_INCHES if stacked else INCHES.get(columns, SMALLEST)
+    size = panel_size([comparisons[0].maps[0]], inches)
+    page = Page(PAD + columns * (column_of(size[0]) + PAD) + BAR_SPACE)
     for one in comparisons:
         page.head(one.title, one.subtitle)
         panels, notes = comparison_panels(one, options)
         page.notes += notes
-        _draw(page, one.picture is not None, panels, size, most, ends, options)
+        has_input = one.picture is not None
+        _draw(page, has_input, panels, size, most, ends, options, stacked)
     return page
 
 
@@ -92,10 +108,17 @@ def _draw(
     most: int,
     ends: Ends,
     options: PictureOptions,
+    stacked: bool,
 ) -> None:
-    """Overlays in rows, the heatmap of each below it, the color bar beside the first."""
+    """Overlays in rows, the heatmap of each below it, the color bar beside the first.
+
+    stacked: whether the input has a row of its own.
+    """
     first, rest = list(panels[:has_input]), panels[has_input:]
-    kinds = 2 if has_input and options.panel == "all" else 1
+    if stacked and first:
+        page.top += draw_row(page, first, *size) + size[1] + PAD
+        has_input = False
+    kinds = 2 if first and options.panel == "all" else 1
     each = len(rest) // kinds
     bar = None
     for start in range(0, each, most):
@@ -109,6 +132,8 @@ def _draw(
             page.top += captions + size[1] + PAD
     bottom, page.top = page.top, bar or page.top
     clipped = any(panel.clipped for panel in panels)
-    colors = colors_named(options.cmap)
-    page.color_bar(page.width - BAR_SPACE + PAD, size[1], clipped, ends, colors)
+    colors, tall = colors_named(options.cmap), min(bottom - PAD - page.top, 2.0)
+    page.color_bar(
+        page.width - BAR_SPACE + PAD, tall if stacked else size[1], clipped, ends, colors
+    )
     page.top = bottom

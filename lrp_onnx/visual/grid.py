@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from lrp_onnx.visual.page import PAD, Page, kind_of
-from lrp_onnx.visual.panel import BAR_SPACE, Panel, draw_row, panel_size
+from lrp_onnx.visual.panel import BAR_SPACE, Panel, column_of, draw_row, panel_size
 
 __all__ = ["save_grid"]
 
@@ -32,7 +32,7 @@ def save_grid(
     images = [panel.image for row in rows for panel in row if panel is not None]
     width, height = panel_size(images, inches)
     columns = max(len(row) for row in rows)
-    page = Page(PAD + columns * (width + PAD) + BAR_SPACE)
+    page = Page(PAD + columns * (column_of(width) + PAD) + BAR_SPACE)
     page.head(title, subtitle)
     bar_top: float | None = None
     for row, row_title in zip(rows, row_titles or [""] * len(rows), strict=True):

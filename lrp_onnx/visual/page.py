@@ -49,6 +49,7 @@ Ends = tuple[str, str]
 FOR_AND_AGAINST: Ends = ("against", "for")
 PICTURES = (".png", ".jpg", ".svg", ".pdf")
 PAD = 0.15  # between whatever stands beside or below each other
+LONGEST_BAR = 3.5
 TITLE_POINTS, TEXT_POINTS = 11.0, 8.5
 # The first has every Latin, Greek and Cyrillic letter; one of the others may have the rest.
 FAMILIES = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei",
@@ -103,7 +104,7 @@ class Page:
         colors: Colormap = COLORS,
     ) -> None:
         """A color bar with words at its ends; pointed where larger values are drawn alike."""
-        axes = self.axes(x, 0.12, height)
+        axes = self.axes(x, 0.12, min(height, LONGEST_BAR))
         bar = self.figure.colorbar(
             ScalarMappable(color_scale(1.0), colors),
             cax=axes,

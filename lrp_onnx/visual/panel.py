@@ -18,10 +18,27 @@ from lrp_onnx.visual.heatmap import COLORS, color_limit, color_scale, overlay
 from lrp_onnx.visual.lattice import averaged, lattice_period
 from lrp_onnx.visual.page import FONTS, PAD, TEXT_POINTS, Page
 
-__all__ = ["BAR_SPACE", "BOX_INK", "Box", "Drawn", "Panel", "draw_row", "drawn", "panel_size"]
+__all__ = [
+    "BAR_SPACE",
+    "BOX_INK",
+    "LONG",
+    "LONG_INCHES",
+    "Box",
+    "Drawn",
+    "Panel",
+    "column_of",
+    "draw_row",
+    "drawn",
+    "panel_size",
+]
 
 BAR_SPACE = 1.0  # inches for the color bar and its words
 BOX_INK = "#1a1a1a"
+LONG, LONG_INCHES = 0.34, 4.2
+"""Pictures of fewer rows for a column, such as lines of text, stand below each other, this wide."""
+NARROWEST, TALLEST = 1.3, 7.0
+FLATTEST_TALLEST = 0.05, 20.0
+"""Height over width beyond which a picture is drawn squashed."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +139,11 @@ def _smoothing(relevance: NDArray[Any], options: PictureOptions) -> int | None:
 
 def draw_row(page: Page, row: Sequence[Panel | None], width: float, height: float) -> float:
     """Draw panels below their captions, not moving on; return the height of the captions."""
-    lefts = [PAD + index * (width + PAD) for index in range(len(row))]
+    column = column_of(width)
+    lefts = [PAD + index * (column + PAD) for index in range(len(row))]
     placed = [(panel, left) for panel, left in zip(row, lefts, strict=True) if panel is not None]
     start = page.top
-    captions = max(page.text(panel.caption, left, width) for panel, left in placed)
+    captions = max(page.text(panel.caption, left, column) for panel, left in placed)
     page.top = start + captions
     for panel, left in placed:
         _draw_panel(page.axes(left, width, height), panel, page.figure.dpi * width)
@@ -136,9 +154,15 @@ def draw_row(page: Page, row: Sequence[Panel | None], width: float, height: floa
 def panel_size(images: Sequence[NDArray[Any]], inches: float) -> tuple[float, float]:
     """One size for all, of the proportions of the first; very long pictures are drawn squashed."""
     height, width = images[0].shape[:2]
-    aspect = float(np.clip(height / width, 0.2, 3.0))
+    aspect = float(np.clip(height / width, *FLATTEST_TALLEST))
     wide = inches * aspect**-0.25 if aspect < 1 else inches * aspect**-0.5
+    wide = min(wide, TALLEST / aspect)
     return wide, wide * aspect
+
+
+def column_of(width: float) -> float:
+    """The width of a column of panels: a caption needs some, even over a very narrow picture."""
+    return max(width, NARROWEST)
 
 
 def _draw_panel(axes: Axes, panel: Panel, dots: float) -> None:

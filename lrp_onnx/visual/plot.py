@@ -16,14 +16,22 @@ from lrp_onnx.options import PictureOptions
 from lrp_onnx.visual.charts import draw_bars, draw_tokens
 from lrp_onnx.visual.heatmap import color_limit, colors_named, relevance_maps, shown_pictures
 from lrp_onnx.visual.page import FOR_AND_AGAINST, PAD, Ends, Page, kind_of
-from lrp_onnx.visual.panel import BAR_SPACE, Box, Panel, draw_row, drawn, panel_size
+from lrp_onnx.visual.panel import (
+    BAR_SPACE,
+    LONG,
+    LONG_INCHES,
+    Box,
+    Panel,
+    column_of,
+    draw_row,
+    drawn,
+    panel_size,
+)
 
 __all__ = ["MOST_SAMPLES", "heatmap_page", "picture_panels", "pictures_of", "save_heatmap"]
 
 MOST_SAMPLES = 16  # more would be no picture any more; a line says how many are left out
 CHART_WIDTH = 7.0
-LONG, LONG_INCHES = 0.34, 4.2
-"""Pictures of fewer rows for a column, such as lines of text, stand below each other, this wide."""
 PLAIN = PictureOptions()
 
 
@@ -156,7 +164,7 @@ def _picture_page(
     stacked = rows < LONG * columns_of_map
     width, height = panel_size([maps[0]], LONG_INCHES if stacked else 3.0)
     columns = 3 if options.panel == "all" and pictures[0] is not None and not stacked else 1
-    page = Page(PAD + columns * (width + PAD) + BAR_SPACE)
+    page = Page(PAD + columns * (column_of(width) + PAD) + BAR_SPACE)
     _say_how_many(page, len(maps))
     colors = colors_named(options.cmap)
     samples = zip(maps[:MOST_SAMPLES], pictures, titles, subtitles, boxes, strict=False)

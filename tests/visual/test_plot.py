@@ -12,6 +12,7 @@ from lrp_onnx.data.preprocess import PRESETS, normalize_pixels
 from lrp_onnx.errors import InputError, OutputError
 from lrp_onnx.graph.atomic_files import atomic, atomic_group
 from lrp_onnx.options import PictureOptions
+from lrp_onnx.visual.comparison import Comparison, comparison_page
 from lrp_onnx.visual.grid import save_grid
 from lrp_onnx.visual.heatmap import (
     COLORS,
@@ -382,3 +383,18 @@ def test_files_written_together_share_a_folder(tmp_path):
         atomic_group(tmp_path / "a", tmp_path / "b" / "c"),
     ):
         pass
+
+
+@pytest.mark.parametrize(("shape", "wide"), [((24, 320), True), ((320, 24), False)])
+def test_very_long_pictures_keep_their_proportions(shape, wide):
+    height, width = shape
+    picture, maps = np.zeros((*shape, 3), np.uint8), [np.ones(shape)] * 3
+    page = comparison_page([Comparison(picture, maps, ["a", "b", "c"])], PictureOptions())
+    sides = [place[2:] for axes, place in page.placed if axes.images]
+    assert len(sides) == 7  # the input, three overlays, three maps
+    for across, down in sides:
+        assert down / across == pytest.approx(height / width)
+        assert down <= 7.01
+    lefts = {place[0] for axes, place in page.placed if axes.images}
+    assert len(lefts) == (1 if wide else 4)
+    assert page.width < 10
