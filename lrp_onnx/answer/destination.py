@@ -93,17 +93,20 @@ def is_answer(path: Path) -> bool:
     return path.suffix.lower() in FORMATS and Path(path.stem).suffix == MARK
 
 
-def check_writable(out: Path, model: Path, *inputs: str) -> None:
+def check_writable(out: Path, model: Path, *inputs: str, made: bool = False) -> None:
     """Fail now and not after the work; what is read is not overwritten.
+
+    made: whether its folder is going to be made.
 
     Raises OutputError.
     """
     for source, what in ((model, "the model"), *((Path(i), "the input") for i in inputs)):
         if out.exists() and os.path.exists(source) and out.samefile(source):
             raise OutputError(f"output '{out}': that is {what} itself. Name another file.")
-    if out.parent.exists():
-        with atomic(out):
-            pass  # its folder takes a file; without one written nothing is left there
+    if made and not out.parent.exists():
+        return
+    with atomic(out):
+        pass  # its folder takes a file; without one written nothing is left there
 
 
 @contextlib.contextmanager

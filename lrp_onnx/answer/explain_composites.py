@@ -52,7 +52,7 @@ def explain_composites(
     out = request.out.of_one(inputs.place)
     if out.suffix.lower() == ".npz":
         raise _not_comparable("arrays are no picture", "Write a .png or .html, or give one")
-    check_writable(out, request.model, *inputs.files.values())
+    check_writable(out, request.model, *inputs.files.values(), made=request.out.is_folder)
     every = []
     for name in request.composites:
         compiling = replace(options, composite=name)

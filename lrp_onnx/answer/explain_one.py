@@ -66,7 +66,7 @@ def explain_one(request: Request, options: CompileOptions, loaded: Loaded, warn:
     out = request.out.of_one(inputs.place)
     for notice in inputs.notices:
         warn(notice)
-    check_writable(out, request.model, *inputs.files.values())
+    check_writable(out, request.model, *inputs.files.values(), made=request.out.is_folder)
     model = open_model(request, options, loaded, inputs, preprocess, warn, True)
     with made_folder(out.parent) if request.out.is_folder else nullcontext():
         if model.other is not None:
