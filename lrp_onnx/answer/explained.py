@@ -119,7 +119,7 @@ def explained_entries(compiled: Compiled, one: Mapping[str, str]) -> str:
         return ""
     shape = dimensions(output.shape)
     axis = int(one["class_axis"]) if one["class_axis"] else None
-    batched = bool(shape) and axis != 0 and _is_batch(shape[0], compiled.graph)
+    batched = bool(shape) and axis != 0 and _is_batch(shape, compiled.graph)
     plain = not one.get("head") and "," not in one["target"]
     if len(shape) == 2 and axis == 1 and shape[1] != 1 and batched and plain:
         return ""
@@ -143,15 +143,19 @@ def _readable(size: Dimension) -> Dimension:
     """Without the formulas and names that shape inference makes up."""
     if not isinstance(size, str):
         return size
-    plain = size.replace("_", "").isalnum() and "__" not in size and len(size) <= LONGEST
+    made_up = "__" in size or "_dim_" in size
+    plain = size.replace("_", "").isalnum() and not made_up and len(size) <= LONGEST
     return size if plain else None
 
 
-def _is_batch(size: Dimension, model: ir.Model) -> bool:
+def _is_batch(shape: Sequence[Dimension], model: ir.Model) -> bool:
     """Whether an input may have the same size along axis 0; one sample is a batch."""
+    size, *others = shape
     inputs = [v for v in model.graph.inputs if not v.is_initializer() and not is_added(model, v)]
     shapes = [[None] if v.shape is None else dimensions(v.shape) for v in inputs]
-    firsts = [shape[0] for shape in shapes if shape]
+    firsts = [own[0] for own in shapes if own]
+    if any(isinstance(name, str) and name != size and name in others for name in firsts):
+        return False  # the samples are counted along another axis
     return size in (1, *firsts) or not all(isinstance(n, int) for n in (size, *firsts))
 
 

@@ -4,14 +4,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
+from lrp_onnx.answer.dense_map import place_in_words, places_of
 from lrp_onnx.answer.detection import Detection, detection_of
+from lrp_onnx.answer.scores import are_probabilities, prefers_none, probabilities
+from lrp_onnx.answer.sequence import letter_at
 from lrp_onnx.data.labels import class_name
 from lrp_onnx.graph.arrays import Array
 
-__all__ = ["explained_entry"]
+__all__ = ["ExplainedEntry", "explained_entry"]
+
+Spot = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class ExplainedEntry:
+    """What is said of the one entry that was explained; nothing where there is more than one."""
+
+    text: str = ""
+    detection: Detection | None = None
+    """The one that it is the score of."""
+    spot: Spot | None = None
+    """Of an entry of a map its middle from above and from the left, in parts of the map's height
+    and width, and the larger side of an entry.
+    """
+    is_part: bool = False
+    """Whether it is one number of a map or a sequence, which say more."""
+    by_softmax: bool = False
+    """Whether its probability is that of a softmax."""
 
 
 def explained_entry(
@@ -21,9 +44,8 @@ def explained_entry(
     labels: Mapping[int, str] | None,
     boxes: Array | None = None,
     classes: Array | None = None,
-) -> tuple[str, Detection | None]:
-    """`face (1), 0.82209 (entry 5,1689; box 139.8, 82.02, 63.15, 61.04)`, and the detection that it
-    is the score of; an empty text where it is more than one.
+) -> ExplainedEntry:
+    """`face (1), 0.82209 (entry 5,1689; box 139.8, 82.02, 63.15, 61.04)`.
 
     y: the output of one sample. start: its starting relevance. boxes, classes: those of
     detections, where they are an output of their own.
@@ -31,19 +53,70 @@ def explained_entry(
     places = np.argwhere(start)
     head = json.loads(metadata.get("head") or "null")
     if head is None and "," not in metadata["target"]:
-        return "", None
+        return ExplainedEntry()
     if not len(places) and not y.size:
-        return "nothing detected", None
+        return ExplainedEntry("nothing detected")
     if not len(places) and (head or {}).get("label") is not None:
-        return "no detection of that class", None
+        return ExplainedEntry("no detection of that class")
     if len(places) != 1:
-        return "", None
+        return ExplainedEntry()
     place = tuple(int(k) for k in places[0])
     indices = ",".join(map(str, place))
-    detection = None if head is None else detection_of(head, y, place, boxes)
+    if head is None or head["kind"] == "map":
+        return _at_place(metadata, head, y, place, labels, indices)
+    detection = detection_of(head, y, place, boxes)
     box = "" if detection is None else f"; {detection}"
-    name = _class_at(y, place, labels) if head is None else _class(head, y, place, labels, classes)
-    return f"{name}{float(y[place]):.5g} (entry {indices}{box})", detection
+    name = _class(head, y, place, labels, classes)
+    return ExplainedEntry(f"{name}{float(y[place]):.5g} (entry {indices}{box})", detection)
+
+
+def _at_place(
+    metadata: Mapping[str, str],
+    head: Mapping[str, object] | None,
+    y: Array,
+    place: tuple[int, ...],
+    labels: Mapping[int, str] | None,
+    indices: str,
+) -> ExplainedEntry:
+    """An entry of a map, of a sequence, or of numbers of which nothing is known."""
+    axis = _class_axis(metadata, head, y, labels)
+    value = f"{float(y[place]):.5g}"
+    if axis is None and head is None:
+        return ExplainedEntry(f"{value} (entry {indices})")
+    where = place_in_words(y, axis, place)
+    if axis is None or y.shape[axis] < 2:
+        text = f"{metadata['output']}{where}, {value} (entry {indices})"
+        return ExplainedEntry(text, None, _spot(y, axis, place), bool(where))
+    letter = letter_at(y, axis, place, labels)
+    name = letter or f"{class_name(labels, place[axis])}{where}"
+    scores = np.moveaxis(y, axis, -1)[(*place[:axis], *place[axis + 1 :])]
+    known = np.isfinite(scores).all() and not prefers_none(scores)
+    shown = f"{float(probabilities(scores)[place[axis]]):.2%}" if known else value
+    by_softmax = known and not are_probabilities(scores)
+    text = f"{name}, {shown} (entry {indices})"
+    return ExplainedEntry(text, None, _spot(y, axis, place), bool(where), bool(by_softmax))
+
+
+def _class_axis(
+    metadata: Mapping[str, str],
+    head: Mapping[str, object] | None,
+    y: Array,
+    labels: Mapping[int, str] | None,
+) -> int | None:
+    """Of one sample; where nothing says it, the only axis as long as there are names."""
+    if head is not None:
+        axis = head["axis"]
+        return axis - bool(head["batch"]) if isinstance(axis, int) else None
+    axes = [axis for axis, size in enumerate(y.shape) if labels and size == len(labels)]
+    return axes[0] if len(axes) == 1 else None
+
+
+def _spot(y: Array, axis: int | None, place: tuple[int, ...]) -> Spot | None:
+    places = places_of(y, axis)
+    if len(places) != 2:
+        return None
+    (down, height), (right, width) = ((place[k], y.shape[k]) for k in places)
+    return (down + 0.5) / height, (right + 0.5) / width, max(1 / height, 1 / width)
 
 
 def _class(
@@ -68,9 +141,3 @@ def _class(
     if stop is not None and stop - first == 1:
         return ""
     return f"{class_name(labels, place[axis - bool(head['batch'])] - first)}, "
-
-
-def _class_at(y: Array, place: tuple[int, ...], labels: Mapping[int, str] | None) -> str:
-    """The class of an entry where one axis alone is as long as there are names; else empty."""
-    axes = [axis for axis, size in enumerate(y.shape) if labels and size == len(labels)]
-    return f"{class_name(labels, place[axes[0]])}, " if len(axes) == 1 else ""

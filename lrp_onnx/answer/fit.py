@@ -18,6 +18,8 @@ __all__ = ["bad_fits", "odd_scales"]
 SATURATED = 0.9
 """Part of a picture's values at the ends of their range, from which it is hardly a photo."""
 FEWEST_CLASSES, SHORTEST_EMBEDDING = 10, 64
+DIFFERENT = 0.1
+"""How far apart numbers from 0 to 1 are that may be sigmoids or coordinates."""
 FLAT = 2.0
 """How often the probability of pure chance a prediction has to be, or it says nothing."""
 
@@ -59,7 +61,13 @@ def odd_scales(model: ir.Model, inputs: Inputs) -> list[str]:
 
 def _flat(metadata: Mapping[str, str], y: Array, top: float, inputs: Inputs) -> list[str]:
     """What a prediction may mean in which no class stands out. top: the largest probability."""
-    if inputs.preprocess:
+    between = bool(y.min() >= 0 and y.max() <= 1 and np.ptp(y) > DIFFERENT)
+    if between and not np.allclose(
+        y.sum(axis=1), 1, atol=1e-3
+    ):  # sigmoids, or coordinates in parts of a picture: no softmax
+        return []
+    unit = y.min() < 0 and np.allclose(np.linalg.norm(y, axis=1), 1, atol=1e-3)
+    if inputs.preprocess and not unit:
         used = next(iter(inputs.preprocess.values())).name
         return [
             f"the prediction is flat: the largest of {y.shape[1]} classes has {top:.2g}, "
@@ -67,7 +75,7 @@ def _flat(metadata: Mapping[str, str], y: Array, top: float, inputs: Inputs) -> 
             "try another --preprocess"
         ]
     named = metadata.get("target", "argmax") != "argmax"
-    if named or y.min() >= 0 or y.shape[1] < SHORTEST_EMBEDDING:
+    if named or y.min() >= 0 or (y.shape[1] < SHORTEST_EMBEDDING and not unit):
         return []
     return [
         f"output {metadata['output']!r}: none of its {y.shape[1]} numbers stands out, as if it "

@@ -37,6 +37,8 @@ COLORS = {
     "saliency": "The darker, the more the explained output changes with this value.",
 }
 """What the colors of a page mean, by method; SHARED of the others."""
+SMALLEST_SPOT = 0.02
+"""Half of the side of the square around one place of a map, in parts of the picture."""
 NOT_DRAWN = (
     "without the box of the detection: its four numbers are no corners and no center and size in "
     "the picture, or not told apart"
@@ -149,10 +151,18 @@ def drawing_of(
 
 
 def _box(sample: Sample, axes: str, relevance: Array) -> Box | None:
-    """Where the explained detection lies in the picture; None where there is none to draw."""
+    """Where the explained detection or the place of a map lies in the picture; None where there is
+    none to draw.
+    """
     from lrp_onnx.visual.panel import Box
 
-    if sample.detection is None or not {"H", "W"} <= set(axes):
+    if not {"H", "W"} <= set(axes):
+        return None
+    if sample.spot is not None:
+        down, right, size = sample.spot
+        half = max(size / 2, SMALLEST_SPOT)
+        return Box(right - half, down - half, right + half, down + half)
+    if sample.detection is None:
         return None
     height, width = (relevance.shape[axes.index(axis)] for axis in "HW")
     corners = corners_of(sample.detection, height, width)

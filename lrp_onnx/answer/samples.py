@@ -11,9 +11,10 @@ import numpy as np
 
 from lrp_onnx.answer.class_names import Labels
 from lrp_onnx.answer.detection import Detection
-from lrp_onnx.answer.explained_entry import explained_entry
-from lrp_onnx.answer.sequence import sequence_read
-from lrp_onnx.data.labels import check_labels, class_name
+from lrp_onnx.answer.explained_entry import ExplainedEntry, Spot, explained_entry
+from lrp_onnx.answer.prediction import prediction_of
+from lrp_onnx.answer.scores import are_probabilities
+from lrp_onnx.data.labels import check_labels
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import TOPK_INDEX, has_batch
 from lrp_onnx.graph.arrays import Array
@@ -23,10 +24,10 @@ from lrp_onnx.validate.verdict import BLOWN_UP, out_of_proportion
 
 __all__ = ["Sample", "Written", "check_class_names", "note_on", "samples_of"]
 
-MANY, FLAT = 10, 2.0
-"""Of so many numbers the softmax says nothing whose largest is below so many times chance."""
 PLACE = re.compile(r" \((entry [^()]*)\)$")
 """Behind an entry's value: its indices, and the box of a detection."""
+BESIDE = re.compile(r" \(([^()]* at \d+ of \d+ places)\)$")
+"""Behind what is read: how often the blank stands between."""
 LITTLE = 0.1
 """Part of the starting relevance below which its amount says nothing."""
 
@@ -52,6 +53,10 @@ class Sample:
     """Whether the model gives logits, so that the probabilities are those of their softmax."""
     detection: Detection | None = None
     """The one that was explained, where it has a box."""
+    spot: Spot | None = None
+    """Where in a map the entry lies that was explained."""
+    is_part: bool = False
+    """Whether that is one number of what is predicted, a map or a sequence."""
 
     @property
     def title(self) -> str:
@@ -59,6 +64,8 @@ class Sample:
         softmax = " by softmax" if self.by_softmax else ""
         explained = f"; explained: {self.explained}" if self.explained else ""
         through = f"; through {self.through}" if self.through else ""
+        if self.is_part:
+            return f"predicted: {self.prediction}{explained}{softmax}{through}"
         return f"predicted: {self.prediction}{softmax}{explained}{through}"
 
     @property
@@ -67,21 +74,30 @@ class Sample:
         name.
         """
         text = self.explained or self.prediction
-        place, bare = PLACE.search(text), PLACE.sub("", text)
+        place, bare = PLACE.search(text), BESIDE.sub("", PLACE.sub("", text))
         return bare if place is None or ", " in bare else f"{place[1].split(';')[0]}: {bare}"
 
     def subtitle(self, by: str) -> str:
         """What a picture says below its title. by: the composite or method."""
-        place = PLACE.search(self.explained or self.prediction)
-        other = self.explained and not self.explained.startswith(self.prediction)
+        text = self.explained or self.prediction
+        place, beside = PLACE.search(text), BESIDE.search(text)
         parts = [
-            f"explained in place of the prediction, {self.prediction}" if other else "",
+            self._other,
+            "" if beside is None else beside[1],
             "" if place is None else place[1],
             by,
             f"through {self.through}" if self.through else "",
             "probabilities by softmax" if self.by_softmax else "",
         ]
         return " · ".join(filter(None, parts))
+
+    @property
+    def _other(self) -> str:
+        """The prediction, where what is explained does not say it."""
+        read = BESIDE.sub("", self.prediction)
+        if not self.explained or read in self.explained:
+            return ""
+        return f"{'predicted:' if self.is_part else 'explained in place of the prediction,'} {read}"
 
     @property
     def conservation(self) -> str:
@@ -168,8 +184,8 @@ def samples_of(
     classes = result.outputs.get(f"{output}{TOPK_INDEX}", [None] * count)
     entries = _entries(explainer, result, outputs, at_output, labels)
     predictions = [
-        _prediction(explainer, y, result.outputs[output].ndim, labels, chosen, entry)
-        for y, chosen, (entry, _) in zip(outputs, classes, entries, strict=True)
+        prediction_of(explainer.metadata, y, result.outputs[output].ndim, labels, chosen, entry, k)
+        for k, (y, chosen, entry) in enumerate(zip(outputs, classes, entries, strict=True))
     ]
     return [
         Sample(
@@ -179,10 +195,12 @@ def samples_of(
             conserving,
             through,
             size,
-            y.ndim == 1 and "%" in prediction[0] and not _are_probabilities(y),
-            detection,
+            entry.by_softmax or (y.ndim == 1 and "%" in prediction[0] and not are_probabilities(y)),
+            entry.detection,
+            entry.spot,
+            entry.is_part,
         )
-        for prediction, y, start, (total, size), (_, detection) in zip(
+        for prediction, y, start, (total, size), entry in zip(
             predictions, outputs, starts, sums, entries, strict=True
         )
     ]
@@ -190,13 +208,11 @@ def samples_of(
 
 def _entries(
     explainer: Explainer, result: Result, y: Array, start: Array | None, labels: Labels | None
-) -> list[tuple[str, Detection | None]]:
-    """The one entry that was explained in each sample, in words, and the detection that it is a
-    score of; empty where it is not one.
-    """
+) -> list[ExplainedEntry]:
+    """The one entry that was explained in each sample."""
     metadata, count = explainer.metadata, len(y)
     if start is None:
-        return [("", None)] * count
+        return [ExplainedEntry()] * count
     start = start.reshape(y.shape)
     head = json.loads(metadata.get("head") or "{}")
 
@@ -234,88 +250,6 @@ def _output_by_sample(explainer: Explainer, y: Array, relevance: Sequence[Array]
             "--class-axis 0 for classes, or --target all for their sum."
         )
     return y[None]
-
-
-def _prediction(
-    explainer: Explainer,
-    y: Array,
-    rank: int,
-    labels: Labels | None,
-    chosen: Array | None,
-    entry: str,
-) -> tuple[str, str]:
-    """The prediction of one sample in words, and what was explained if it is something else.
-
-    rank: of the output with all samples. chosen: of target `top-K` the class. entry: the explained
-    entry in words, if it is one.
-    """
-    target = explainer.metadata["target"]
-    if target == "similarity":
-        name, cosine = explainer.metadata["output"], explainer.metadata["cosine"]
-        return f"{name} of shape {list(y.shape)}", cosine
-    if entry and target == "argmax":
-        return entry, ""
-    output = explainer.metadata["output"]
-    read = _read(explainer, y, rank, labels)
-    whole = read or f"{output} of shape {list(y.shape)}"
-    if entry:
-        return whole, entry
-    if y.ndim == 0 or (y.size == 1 and not labels and target in ("argmax", "max", "all")):
-        return f"{output} {float(y.item()):.5g}", ""
-    if y.ndim > 1 or not explainer.metadata["class_axis"]:  # a class for each place, or none
-        return whole, "" if read and target == "argmax" else target
-    best = int(np.argmax(y))
-    prediction = _scored(best, y, labels)
-    parts = target.split("-") if chosen is None else map(str, chosen.ravel())
-    classes = [int(part) for part in parts if part.isdigit()]
-    if target in ("argmax", "max") or classes == [best]:
-        return prediction, ""
-    return prediction, " against ".join(_scored(k, y, labels) for k in classes) or target
-
-
-def _read(explainer: Explainer, y: Array, rank: int, labels: Labels | None) -> str:
-    """The classes of a sequence, one after the other; empty where the sample is none, or where no
-    place prefers a class.
-
-    rank: of the output with all samples.
-    """
-    if y.ndim < 2 or explainer.metadata.get("head"):
-        return ""
-    known = explainer.metadata["class_axis"]
-    axis = int(known) - (rank - y.ndim) if known else None
-    if axis is not None and all(
-        map(_prefers_none, np.moveaxis(y, axis, -1).reshape(-1, y.shape[axis]))
-    ):
-        return ""
-    return sequence_read(y, axis, labels)
-
-
-def _scored(index: int, y: Array, labels: Labels | None) -> str:
-    """A class with its probability; with its value where there are no classes to compare, or where
-    the softmax prefers none, as that of an embedding.
-    """
-    name = class_name(labels, index)
-    if y.size < 2 or not np.isfinite(y).all() or _prefers_none(y):
-        return f"{name}, {float(y[index]):.5g}"
-    return f"{name}, {float(_probabilities(y)[index]):.2%}"
-
-
-def _are_probabilities(y: Array) -> bool:
-    """Whether these are no logits: shares of 1, or each from 0 to 1, as sigmoids give."""
-    return bool(y.min() >= 0 and (y.max() <= 1 or abs(float(y.sum()) - 1) < 1e-3))
-
-
-def _prefers_none(y: Array) -> bool:
-    """Whether the softmax of so many numbers is hardly more than chance for each."""
-    flat = y.size >= MANY and not _are_probabilities(y)
-    return flat and float(_probabilities(y).max()) < FLAT / y.size
-
-
-def _probabilities(y: Array) -> Array:
-    if _are_probabilities(y):
-        return y
-    powers = np.exp(y.astype(np.float64) - float(y.max()))
-    return np.asarray(powers / powers.sum())
 
 
 def check_class_names(explainer: Explainer, result: Result, labels: Labels | None) -> None:

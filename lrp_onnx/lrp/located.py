@@ -72,7 +72,11 @@ def sought(target: Target, output: ir.Value) -> tuple[str, ...]:
     if head is None or target.kind != "argmax":
         return ()
     by_class = head.by_class and (not head.labeled or head.label is not None)
-    otherwise = f"{'--target CLASS, ' * by_class}--target {_example(head, output)} (an entry)"
+    classes = head.kind == "map" and head.axis is not None and _size(output, head.axis) != 1
+    summed = "--target CLASS (its sum over all places), " * classes
+    otherwise = (
+        f"{summed}{'--target CLASS, ' * by_class}--target {_example(head, output)} (an entry)"
+    )
     return (
         f"output {output.name!r} holds {_what(head)}. The largest "
         f"{'score' if head.kind in ('mixed', 'scores') else 'entry'}"
@@ -97,6 +101,10 @@ def _what(head: Head) -> str:
     if head.kind == "boxes":
         return f"boxes of detections, whose scores are output {head.beside!r}"
     return "a dense map" if head.kind == "map" else "coordinates"
+
+
+def _size(output: ir.Value, axis: int) -> object:
+    return None if output.shape is None else output.shape[axis]
 
 
 def _count(number: int, noun: str) -> str:

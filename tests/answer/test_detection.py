@@ -183,6 +183,7 @@ def test_the_class_beside_a_score_is_named(apart: bool) -> None:
     start[(1,) if apart else (1, 4)] = 0.8
     metadata = {"head": json.dumps(head), "target": "2"}
     others = (rows[:, :4], rows[:, 5].astype(int)) if apart else (None, None)
-    words, _ = explained_entry(metadata, y, start, {1: "cat", 2: "dog"}, *others)
+    words = explained_entry(metadata, y, start, {1: "cat", 2: "dog"}, *others).text
     assert words.startswith("dog (2), 0.8 (entry 1")
-    assert explained_entry(metadata, y, start * 0, None, *others)[0] == "no detection of that class"
+    none = explained_entry(metadata, y, start * 0, None, *others)
+    assert none.text == "no detection of that class"

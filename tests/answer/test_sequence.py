@@ -7,18 +7,18 @@ import pytest
 from models import network
 
 import lrp_onnx
-from lrp_onnx.answer.sequence import sequence_read
+from lrp_onnx.answer.sequence import letter_at, sequence_read
 
 LETTERS = dict(enumerate(["blank", "A", "7", "K", "space"]))
 TAGS = dict(enumerate(["O", "person", "place"]))
 ROWS = {
-    "letters": ([0, 1, 1, 0, 1, 2, 0, 0, 3], LETTERS, "AA7K (blank at 4 of 9 places)"),
-    "a space": ([1, 0, 4, 0, 0, 3], LETTERS, "A K (blank at 3 of 6 places)"),
+    "letters": ([0, 1, 1, 0, 1, 2, 0, 0, 3], LETTERS, '"AA7K" (blank at 4 of 9 places)'),
+    "a space": ([1, 0, 4, 0, 0, 3], LETTERS, '"A K" (blank at 3 of 6 places)'),
     "tags": ([0, 0, 1, 0, 2, 0], TAGS, "person, place (O at 4 of 6 places)"),
-    "numbers": ([0, 0, 4, 0, 2, 2], None, "classes 4, 2 (class 0 at 3 of 6 places)"),
+    "numbers": ([0, 0, 4, 0, 2, 2], None, "class 4, class 2 (class 0 at 3 of 6 places)"),
     "nothing but one": ([0] * 4, TAGS, "O"),
     "one": ([0] * 4, None, "class 0"),
-    "no filler": ([0, 1, 2, 3], None, "classes 0, 1, 2, 3"),
+    "no filler": ([0, 1, 2, 3], None, "class 0, class 1, class 2, class 3"),
 }
 
 
@@ -35,12 +35,44 @@ def test_runs_are_told_once_and_the_filler_apart(
 
 def test_a_long_one_is_cut() -> None:
     y = np.eye(60)[np.arange(50)]
-    assert sequence_read(y, 1, None).endswith(", 22, 23…")
+    assert sequence_read(y, 1, None).endswith(", class 22, class 23…")
 
 
 @pytest.mark.parametrize("y", [np.eye(3)[0], np.ones((2, 3, 3)), np.ones((4, 1))])
 def test_what_is_no_sequence(y: np.ndarray) -> None:
     assert sequence_read(y, 0 if y.shape != (4, 1) else 1, None) == ""
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ((1, 1), 'letter 1 (A) of "AA7K"'),  # the first of a run
+        ((2, 1), 'letter 1 (A) of "AA7K"'),  # and its last
+        ((4, 1), 'letter 2 (A) of "AA7K"'),  # of two that are equal the second
+        ((8, 3), 'letter 4 (K) of "AA7K"'),
+        ((3, 0), ""),  # the blank between
+        ((8, 1), ""),  # not what is read there
+    ],
+)
+def test_a_letter_is_told_by_its_place_in_what_is_read(place: tuple[int, int], said: str) -> None:
+    y = np.eye(5)[ROWS["letters"][0]]
+    for sample, axis, at in (
+        (y, 1, place),
+        (y.T, 0, place[::-1]),
+        (y[:, None], 2, (place[0], 0, place[1])),
+    ):
+        assert letter_at(sample, axis, at, LETTERS) == said
+    assert letter_at(y, None, place, LETTERS) == said
+    assert letter_at(y, 1, place, None) == ""
+
+
+def test_explain_names_the_letter_and_its_probability() -> None:
+    model = network("y = MatMul(x, w)", (1, 4, 3), w=np.eye(3, dtype=np.float32) * 8)
+    x = np.eye(3, dtype=np.float32)[None, [1, 0, 2, 0]]
+    why = lrp_onnx.explain(model, x, labels=["-", "A", "B"], target="2,2", composite="epsilon")
+    (sample,) = why._samples()
+    assert sample.headline == 'letter 2 (B) of "AB", 99.93%'
+    assert sample.subtitle("epsilon") == "entry 2,2 · epsilon · probabilities by softmax"
 
 
 def test_explain_says_what_is_read_and_which_entry_has_no_name() -> None:

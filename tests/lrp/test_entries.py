@@ -274,11 +274,13 @@ def test_explain_of_what_has_its_samples_elsewhere_is_one_sample(
     done = run_command(capsys, "explain", "segmented.onnx", "3x6x6.npy", "-o", "why.png")
     assert done.status == 0
     y = run(onnx.load("segmented.onnx"), {"x": np.load("3x6x6.npy")})["y"]
-    place = ",".join(map(str, np.unravel_index(y.argmax(), y.shape)))
-    assert f"predicted: class {place[0]}, {y.max():.5g} (entry {place})" in done.out
+    k, row, column = np.unravel_index(y.argmax(), y.shape)
+    shares = np.exp(y[:, row, column] - y.max())
+    told = f"class {k} at row {row}, column {column}, {1 / shares.sum():.2%}"
+    assert f"; explained: {told} (entry {k},{row},{column}) by softmax" in done.out
     assert "sample 0" not in done.out
     asked = ("explain", "segmented.onnx", "3x6x6.npy", "-o", "why.png", "--target", "all")
-    assert "y of shape [4, 4, 4]" in run_command(capsys, *asked).out
+    assert f"predicted: y from {y.min():.4g} to {y.max():.4g}" in run_command(capsys, *asked).out
 
 
 def test_explain_stacks_no_classes_behind_an_axis_that_is_no_batch(
