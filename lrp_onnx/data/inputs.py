@@ -26,6 +26,7 @@ __all__ = [
     "DAMAGED_ARRAY",
     "array_names",
     "check_claims",
+    "damaged_array",
     "fit_array",
     "is_array_file",
     "load_input",
@@ -154,10 +155,15 @@ def _read_array(path: Path, name: str) -> NDArray[Any]:
             f"'{path}': needs more memory than there is. Give a smaller array."
         ) from error
     except DAMAGED_ARRAY as error:
-        fact = getattr(error, "strerror", None) or "not an array file, or a damaged one"
-        absent = isinstance(error, FileNotFoundError)
-        remedy = "Check the path" if absent else "Write it with numpy.save or numpy.savez"
-        raise InputError(f"'{path}': {fact}. {remedy}.") from error
+        raise InputError(damaged_array(str(path), error)) from error
+
+
+def damaged_array(path: str, error: Exception) -> str:
+    """What is said of an array file that cannot be read."""
+    fact = getattr(error, "strerror", None) or "not an array file, or a damaged one"
+    absent = isinstance(error, FileNotFoundError)
+    remedy = "Check the path" if absent else "Write it with numpy.save or numpy.savez"
+    return f"'{path}': {fact}. {remedy}."
 
 
 def check_claims(path: Path) -> None:

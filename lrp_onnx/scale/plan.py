@@ -187,7 +187,9 @@ def _samples(file: str) -> int:
                 continue
             with archive.open(name) as stream:
                 counts.append(_length(stream))
-    return max(counts, default=0)
+    if not counts:
+        raise ValueError("no array in it")
+    return max(counts)
 
 
 def _length(stream: object) -> int:
@@ -198,6 +200,8 @@ def _length(stream: object) -> int:
         else np.lib.format.read_array_header_2_0
     )
     shape = read(stream)[0]  # type: ignore[arg-type]
+    if any(size < 0 for size in shape):
+        raise ValueError("a size below 0")
     return shape[0] if shape else 1
 
 

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pyarrow import csv
 
-from lrp_onnx.data.inputs import DAMAGED_ARRAY, check_claims, fit_array, load_input
+from lrp_onnx.data.inputs import DAMAGED_ARRAY, check_claims, damaged_array, fit_array, load_input
 from lrp_onnx.data.preprocess import Preprocess
 from lrp_onnx.data.text import Tokenizer
 from lrp_onnx.errors import InputError
@@ -71,10 +72,18 @@ def samples_of(shard: Shard, reading: Reading) -> Iterator[Sample]:
             number += 1
     except MemoryError:
         reason = f"'{file}' needs more memory than there is. Give it in smaller files."
-    except (InputError, *DAMAGED_ARRAY) as error:
+    except InputError as error:
         reason = str(error)
+    except DAMAGED_ARRAY as error:
+        reason = damaged_array(file, error) if shard.kind == ARRAYS else _damaged(file, error)
     for rest in range(number, shard.stop):
         yield Sample(file, rest, {}, reason)
+
+
+def _damaged(file: str, error: Exception) -> str:
+    """What is said of a table or a text that cannot be read."""
+    fact = getattr(error, "strerror", None) or str(error).partition("\n")[0].rstrip(". ")
+    return f"'{file}' cannot be read: {fact}. Write it anew."
 
 
 def _sample(file: str, row: int | None, feeds: Feeds | str) -> Sample:
@@ -132,6 +141,9 @@ def _opened(file: str, names: Sequence[str]) -> dict[str, Any]:
             wanted = loaded.files if len(names) == 1 else names
             held = {key: loaded[key] for key in loaded.files if key in wanted}
             held = {key: array for key, array in held.items() if isinstance(array, np.ndarray)}
+    if alone := [name for name, array in held.items() if not array.ndim]:
+        which = f"array {alone[0]!r}" if alone[0] else "its array"
+        raise InputError(f"'{file}': {which} has no axis of samples. Write array[None] instead.")
     if len(names) == 1 and len(held) == 1:
         return {names[0]: next(iter(held.values()))}
     missing = [name for name in names if name not in held]
@@ -161,4 +173,11 @@ def _rows(shard: Shard, reading: Reading) -> Iterator[Feeds | str]:
     try:
         yield from rows_of(shard, reading.wanted, reading.preprocess, reading.columns)
     except pa.ArrowException as error:
-        raise InputError(f"'{shard.of or shard.files[0]}': {error}. Write it anew.") from error
+        file, reason = shard.of or shard.files[0], Exception(str(error))
+        try:
+            if shard.files[0].lower().endswith(".csv"):  # it did not become Parquet
+                reason = Exception("it is no table of text in UTF-8")
+                csv.read_csv(file)
+        except (pa.ArrowException, OSError) as own:
+            reason = own
+        raise InputError(_damaged(file, reason)) from error
