@@ -36,6 +36,7 @@ def inline_model_functions(model: ir.Model) -> None:
     if not model.functions:
         return
     _check_count(model)
+    _write_defaults(model)
     own = {node.name for node in nodes_of(model.graph)}, _value_names(model.graph)
     try:
         through_proto(model, partial(onnx.inliner.inline_local_functions, convert_version=True))
@@ -51,6 +52,19 @@ def inline_model_functions(model: ir.Model) -> None:
         )
     model.functions.clear()
     _rename(model.graph, *own)
+
+
+def _write_defaults(model: ir.Model) -> None:
+    """Give every call the attributes that it leaves to its function: onnx's inliner does not, and
+    what reads them takes the operator's own default.
+    """
+    graphs: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
+    for graph in graphs:
+        for node in graph.all_nodes():
+            if (function := model.functions.get(node.op_identifier())) is not None:
+                for name, attribute in function.attributes.items():
+                    if attribute.value is not None and name not in node.attributes:
+                        node.attributes.add(attribute)
 
 
 def _check_count(model: ir.Model) -> None:
