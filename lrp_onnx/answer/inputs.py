@@ -88,10 +88,7 @@ class Inputs:
 
 def inputs_of(model: ir.Model) -> tuple[Wanted, ...]:
     """What the model must be given. Raises InputError for what no file can hold."""
-    try:
-        return wanted_by(model)
-    except TypeError as e:
-        raise InputError(f"{e}. lrp-onnx cannot fill it from a file.") from e
+    return wanted_by(model)
 
 
 @dataclass(frozen=True)

@@ -190,8 +190,8 @@ def judged_on_random(
         return f"node {name_of(loop)!r}: its trips take longer than any budget"
     try:
         inputs = wanted_by(graph)
-    except TypeError as e:
-        return f"no input could be made up ({e})"
+    except InputError as e:
+        return f"no input could be made up ({str(e).partition(':')[0]})"
     with runtime_form(source) as form:
         try:
             original = judge(form, budget=limit_of_run(graph))

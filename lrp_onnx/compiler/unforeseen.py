@@ -140,7 +140,7 @@ def refusal_of(form: str | bytes) -> str | None:
             return None
     try:
         candidates = random_feeds(wanted_by(load(form)))
-    except TypeError:
+    except InputError:
         return None
     reason = None
     for feeds in candidates:

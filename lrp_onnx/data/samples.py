@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from lrp_onnx.errors import InputError
 from lrp_onnx.graph.annotations import CONDITION, OTHER, PREFIX, each_output, stamp_of
 from lrp_onnx.graph.arrays import Array, Dimension, Wanted
 from lrp_onnx.graph.shapes import dimensions
@@ -133,7 +134,10 @@ def _draw(rng: np.random.Generator, wanted: Wanted, shape: tuple[int, ...], gues
 
 def _dtype(value: ir.Value) -> np.dtype[Any]:
     if not isinstance(value.type, ir.TensorType) or value.dtype is None:
-        raise TypeError(f"input {value.name!r} is no tensor")
+        raise InputError(
+            f"input {value.name!r} is no tensor: no file and no array can fill it. Export the "
+            "model with tensors as inputs."
+        )
     if value.dtype == ir.DataType.STRING:
         return np.dtype(object)
     return np.dtype(value.dtype.numpy())

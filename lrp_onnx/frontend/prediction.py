@@ -38,7 +38,7 @@ Tensors = dict[str | None, ir.TensorProtocol]
 def _tensors(graph: ir.Graph) -> Iterator[ir.Value]:
     """The tensors that the graph itself names."""
     yield from graph.inputs
-    yield from graph.initializers.values()
+    yield from tuple(graph.initializers.values())  # which a new name moves
     yield from (v for node in graph for v in node.outputs)
 
 

@@ -5,6 +5,7 @@ It is refused by name, or read as ONNX Runtime reads it.
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from onnx import parser
 
@@ -63,6 +64,28 @@ def test_a_function_that_the_runtime_takes_for_an_operator_of_its_own_is_refused
 def test_a_function_that_is_there_twice_is_refused() -> None:
     with pytest.raises(ModelError, match=r"function 'Gelu' of domain 'com\.microsoft' is there tw"):
         lrp_onnx.compile(parser.parse_model(CALLED + 2 * FUNCTION))
+
+
+def test_a_function_s_default_is_that_of_its_calls() -> None:
+    """onnx's inliner leaves it out."""
+    body = '<domain: "f", opset_import: ["" : 17]> A <alpha: float = 0.2> (a) => (b) '
+    text = HEAD.replace('"" : 17', '"" : 17, "f" : 1') + "{ h = f.A(x) y = f.A<alpha=0.9>(h) } "
+    text += body + "{ b = LeakyRelu<alpha: float = @alpha>(a) }"
+    compiled = lrp_onnx.compile(parser.parse_model(text), target="max")
+    y = lrp_onnx.Explainer(compiled)(np.float32([[-1, 2, -3, 0.5]])).outputs["y"]
+    np.testing.assert_allclose(y, [[-0.18, 2, -0.54, 0.5]], atol=1e-6)
+
+
+def test_a_body_that_names_what_a_weight_is_called() -> None:
+    text = HEAD + (
+        "<int64 n={3}, bool c={1}, int64[1] ax={0}> { e = SequenceEmpty<dtype=1>() z = Loop<body ="
+        " lb (int64 i, bool cc, seq(float[1,4]) s) => (bool c2, seq(float[1,4]) s2) "
+        "{ c2 = Identity(cc) f = Cast<to=1>(i) p = Mul(x, f) s2 = SequenceInsert(s, p) }>(n, c, e)"
+        " k = ConcatFromSequence<axis=0>(z) y = ReduceSum<keepdims=1>(k, ax) }"
+    )
+    compiled = lrp_onnx.compile(parser.parse_model(text), target="max")
+    y = lrp_onnx.Explainer(compiled)(np.float32([[1, 2, 3, 4]])).outputs["y"]
+    np.testing.assert_allclose(y, [[3, 6, 9, 12]])
 
 
 def test_heads_that_do_not_fit_are_refused() -> None:

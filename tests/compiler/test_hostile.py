@@ -14,9 +14,11 @@ from onnx import parser
 import lrp_onnx
 from lrp_onnx.compiler import stages, unforeseen
 from lrp_onnx.compiler.judge import run_plain
-from lrp_onnx.errors import InternalError, ModelError, TargetError
+from lrp_onnx.data.samples import wanted_by
+from lrp_onnx.errors import InputError, InternalError, ModelError, TargetError
 from lrp_onnx.frontend.canonize import probe
 from lrp_onnx.graph.limits import Budget, OverBudget, limited
+from lrp_onnx.graph.model_file import load
 
 HEAD = '<ir_version: 8, opset_import: ["" : 17]> g (float[1,4] x) => (float[1,4] y) '
 GIANTS = {
@@ -239,6 +241,13 @@ def test_an_input_that_is_no_tensor_is_said(kind: str, fact: str) -> None:
     model.graph.input[0].type.CopyFrom(text_format.Parse(kind, onnx.TypeProto()))
     with pytest.raises(ModelError, match=f"the given model: input 'x' {fact}, and a model is"):
         lrp_onnx.compile(model)
+
+
+def test_an_optional_input_is_no_array() -> None:
+    text = HEAD.replace("float[1,4] x", "optional(float[1,4]) x")
+    text += "{ h = OptionalGetElement(x) y = Relu(h) }"
+    with pytest.raises(InputError, match=r"input 'x' is no tensor: .*Export the model"):
+        wanted_by(load(parser.parse_model(text)))
 
 
 def test_an_output_declared_twice_is_refused() -> None:
