@@ -211,6 +211,7 @@ def _entries(
 ) -> list[ExplainedEntry]:
     """The one entry that was explained in each sample."""
     metadata, count = explainer.metadata, len(y)
+    start = _named_entry(metadata["target"], y) if start is None else start
     if start is None:
         return [ExplainedEntry()] * count
     start = start.reshape(y.shape)
@@ -226,6 +227,18 @@ def _entries(
     boxes, classes = of_each(head.get("beside")), of_each(head.get("label"))
     rows = zip(y, start, boxes, classes, strict=True)
     return [explained_entry(metadata, own, r, labels, box, c) for own, r, box, c in rows]
+
+
+def _named_entry(target: str, y: Array) -> Array | None:
+    """1 at the entry that a target names, as where gradients start; None for other targets."""
+    place = [int(part) for part in target.split(",") if part.isdigit()]
+    if "," not in target or len(place) != y.ndim - 1 or target.count(",") != y.ndim - 2:
+        return None
+    if any(k >= size for k, size in zip(place, y.shape[1:], strict=True)):
+        return None
+    one: Array = np.zeros(y.shape[1:])
+    one[tuple(place)] = 1
+    return np.broadcast_to(one, y.shape)
 
 
 def _sums(relevance: Array, count: int) -> Array:

@@ -57,8 +57,8 @@ def find_prototypes(
     different = len(np.unique(parts.round(9), axis=0))
     if different < count:
         raise InputError(
-            f"prototypes: {count} are asked for, and {len(files)} inputs are predicted as that "
-            f"class, {different} of them different. Give more inputs, or fewer --prototypes."
+            f"prototypes: {count} are asked for, and of the inputs {len(files)} are predicted as "
+            f"that class, {different} of them different. Give more inputs, or fewer --prototypes."
         )
     centers, groups = _clustered(parts, count)
     prototypes = []

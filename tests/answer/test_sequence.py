@@ -69,8 +69,10 @@ def test_a_letter_is_told_by_its_place_in_what_is_read(place: tuple[int, int], s
 def test_explain_names_the_letter_and_its_probability() -> None:
     model = network("y = MatMul(x, w)", (1, 4, 3), w=np.eye(3, dtype=np.float32) * 8)
     x = np.eye(3, dtype=np.float32)[None, [1, 0, 2, 0]]
-    why = lrp_onnx.explain(model, x, labels=["-", "A", "B"], target="2,2", composite="epsilon")
-    (sample,) = why._samples()
+    named = {"labels": ["-", "A", "B"], "target": "2,2"}
+    (by_gradient,) = lrp_onnx.explain(model, x, method="gradient", **named)._samples()
+    assert by_gradient.headline == 'letter 2 (B) of "AB", 99.93%'
+    (sample,) = lrp_onnx.explain(model, x, composite="epsilon", **named)._samples()
     assert sample.headline == 'letter 2 (B) of "AB", 99.93%'
     assert sample.subtitle("epsilon") == "entry 2,2 · epsilon · probabilities by softmax"
 

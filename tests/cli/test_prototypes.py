@@ -45,7 +45,7 @@ def test_two_groups_of_a_class_are_two_prototypes() -> None:
 
 def test_more_prototypes_than_inputs_are_refused() -> None:
     sums, files = two_kinds(3)
-    with pytest.raises(InputError, match=r"3 inputs .* fewer --prototypes"):
+    with pytest.raises(InputError, match=r"3 are predicted .* fewer --prototypes"):
         find_prototypes(sums, files, 4, 2)
     with pytest.raises(InputError, match="1 of them different"):
         find_prototypes(np.ones((5, 3)), files, 2, 2)
