@@ -133,7 +133,8 @@ def note_on(samples: Sequence[Sample]) -> str:
         times = max(s.magnitude / abs(s.start or 1.0) for s in blown_up)
         return (
             f"in absolute value relevance adds up to {times:.4g} times what is explained: terms "
-            "of both signs cancel, so that the map means nothing (lrp-onnx verify shows where)"
+            "of both signs cancel, so that the map means nothing (lrp-onnx verify shows where; try "
+            "another composite, or --method integrated-gradients)"
         )
     wrong = [s for s in samples if s.wrong]
     if wrong:
