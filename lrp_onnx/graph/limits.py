@@ -145,8 +145,11 @@ def _broken(step: str, helper: _Helper) -> OverBudget | None:
     )
 
 
-BREAKDOWNS = (signal.SIGSEGV, signal.SIGFPE, signal.SIGILL, getattr(signal, "SIGBUS", None))
-"""How a process ends that reads outside of its memory, or divides by 0."""
+BREAKDOWNS = (
+    *(signal.SIGSEGV, signal.SIGFPE, signal.SIGILL, signal.SIGABRT),
+    getattr(signal, "SIGBUS", None),
+)
+"""How a process ends that reads outside of its memory, divides by 0 or finds itself in error."""
 
 
 class _Helper:

@@ -20,6 +20,7 @@ from lrp_onnx.errors import ModelError
 from lrp_onnx.graph.annotations import VERSION
 from lrp_onnx.graph.constants import SMALL
 from lrp_onnx.graph.map_outputs import deserialized
+from lrp_onnx.graph.negative_sizes import refuse_negative_sizes
 from lrp_onnx.graph.node_claims import check_claims, check_weights_of_bodies, write_out
 from lrp_onnx.graph.small_model import in_small
 from lrp_onnx.graph.source_file import ordinary
@@ -305,6 +306,7 @@ def _checked(model: ir.Model, name: str) -> ir.Model:
 def _check(proto: onnx.ModelProto) -> None:
     for value in proto.graph.output:  # older converters leave the shape out; runtimes accept that
         if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
+            refuse_negative_sizes(proto)
             inferred = onnx.shape_inference.infer_shapes(proto)
             outputs = {v.name: v for v in inferred.graph.output}
             value.CopyFrom(outputs[value.name])

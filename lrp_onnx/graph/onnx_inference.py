@@ -13,6 +13,7 @@ import onnx
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 
 from lrp_onnx.graph.limits import Budget, limited
+from lrp_onnx.graph.negative_sizes import refuse_negative_sizes
 from lrp_onnx.graph.subgraphs import proto_bodies
 
 __all__ = ["infer"]
@@ -29,8 +30,10 @@ LONG = 1 << 16
 
 def infer(proto: ModelProto, budget: Budget, strict: bool) -> ModelProto:
     """The model with types and shapes; onnx's InferenceError where they contradict each other, if
-    strict.  Raises OverBudget.
+    strict.  Raises OverBudget, and ModelError for sizes below 0.
     """
+    if refuse_negative_sizes(proto):
+        return _inferred_apart(proto, budget, strict)
     if not any(node.op_type in SIZED_BY_VALUE for node in _nodes(proto.graph)):
         return onnx.shape_inference.infer_shapes(proto, strict_mode=strict, data_prop=True)
     plain = onnx.shape_inference.infer_shapes(proto, strict_mode=False)
@@ -39,13 +42,13 @@ def infer(proto: ModelProto, budget: Budget, strict: bool) -> ModelProto:
         return onnx.shape_inference.infer_shapes(proto, strict_mode=strict)
     if None not in lengths:
         return onnx.shape_inference.infer_shapes(proto, strict_mode=strict, data_prop=True)
-    serialized = limited(
-        budget,
-        "the inference of the model's shapes",
-        inferred_bytes,
-        proto.SerializeToString(),
-        strict,
-    )
+    return _inferred_apart(proto, budget, strict)
+
+
+def _inferred_apart(proto: ModelProto, budget: Budget, strict: bool) -> ModelProto:
+    """The same in a process of its own."""
+    step = "the inference of the model's shapes"
+    serialized = limited(budget, step, inferred_bytes, proto.SerializeToString(), strict)
     inferred: ModelProto = ModelProto.FromString(serialized)
     return inferred
 

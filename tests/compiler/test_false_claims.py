@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import parser
+from onnx import ModelProto, parser
 
 import lrp_onnx
 from lrp_onnx.errors import ModelError
@@ -180,3 +180,41 @@ def test_a_soft_cap_below_zero_is_none() -> None:
         "y = Attention <q_num_heads: int = 3, kv_num_heads: int = 3, softcap: float = -1>(q, k, v)}"
     )
     assert lrp_onnx.compile(model, check=True).report
+
+
+CUT = '<ir_version: 8, opset_import: ["" : 18]> g (float[1,1,4,4] x) => (float[n,c,i,j] y) '
+TOO_SMALL = {
+    "Pad": "<int64[8] p={0,0,-9,0,0,0,0,0}, int64[1] a={0}, int64[1] b={2}> "
+    "{ h = Pad(x, p) y = Slice(h, a, b) }",
+    "Conv": "<float[1,1,9,9] w={WEIGHTS}, int64[1] a={0}, int64[1] b={2}> "
+    "{ h = Conv(x, w) y = Slice(h, a, b) }",
+    "MaxPool": "<int64[1] a={0}, int64[1] b={2}> "
+    "{ h = MaxPool<kernel_shape=[9,9]>(x) r = Relu(h) y = Slice(r, a, b) }",
+    "Expand": "<int64[4] s={1,-5,4,4}, int64[1] a={0}, int64[1] b={2}> "
+    "{ m = Relu(x) h = Expand(m, s) y = Slice(h, a, b) }",
+    "Split": "<int64[2] s={-5,9}, int64[1] a={0}, int64[1] b={2}> "
+    "{ h, o = Split<axis=2>(x, s) y = Slice(h, a, b) }",
+}  # fmt: skip
+
+
+def cut(text: str) -> ModelProto:
+    text = text.replace("WEIGHTS", ",".join("1" * 81))
+    return parser.parse_model(CUT + text)
+
+
+@pytest.mark.parametrize("op_type", TOO_SMALL)
+def test_a_size_below_0_in_front_of_a_slice_is_refused(op_type: str) -> None:
+    """onnx's inference ends the process there."""
+    with pytest.raises(ModelError, match=rf"\({op_type}\): its result would have size -\d+ along"):
+        lrp_onnx.compile(cut(TOO_SMALL[op_type]))
+
+
+def test_a_size_below_0_between_two_slices_is_refused() -> None:
+    """It is known behind the first one only."""
+    text = (
+        "<int64[1] a={0}, int64[1] b={3}, int64[1] k={2}> { s = Slice(x, a, b, k)"
+        " h = MaxPool<kernel_shape=[6,4]>(s) y = Slice(h, a, b, k) }"
+    )
+    with pytest.raises(ModelError, match="SIGABRT"):
+        lrp_onnx.compile(cut(text))
+    assert lrp_onnx.compile(cut(text.replace("[6,4]", "[3,3]"))).report
