@@ -14,7 +14,6 @@ from types import TracebackType
 import numpy as np
 import onnx
 import onnx_ir as ir
-from onnxruntime.capi.onnxruntime_pybind11_state import get_all_operator_schema
 
 from lrp_onnx.compiler.judge import Judge, judge
 from lrp_onnx.data.samples import random_feeds, wanted_by
@@ -23,7 +22,7 @@ from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.limits import Budget, OverBudget, limited
 from lrp_onnx.graph.model_file import ModelSource, load
 from lrp_onnx.graph.names import name_of
-from lrp_onnx.graph.session import CPU, Runtime, runtime_form
+from lrp_onnx.graph.session import CPU, Runtime, own_operators, runtime_form
 from lrp_onnx.graph.small_model import in_small
 
 __all__ = ["told"]
@@ -111,7 +110,7 @@ def _contradiction(source: ModelSource) -> str | None:
 
 def _operator_of_the_runtime(source: ModelSource) -> str | None:
     """A function of the model in whose place ONNX Runtime computes an operator of its own."""
-    own = {(schema.domain, schema.name) for schema in get_all_operator_schema()}
+    own = own_operators()
     for domain, name, _ in load(source).functions:
         if (domain, name) in own:
             return (

@@ -39,6 +39,7 @@ __all__ = [
     "dtype_of",
     "import_runtime",
     "is_device_value",
+    "own_operators",
     "runtime_form",
 ]
 
@@ -164,6 +165,12 @@ def import_runtime() -> Any:
     if not hasattr(onnxruntime, "InferenceSession"):
         raise LrpError(f"onnxruntime is installed, but parts of it are missing. {_mend()}")
     return onnxruntime
+
+
+def own_operators() -> set[tuple[str, str]]:
+    """Domain and name of every operator that ONNX Runtime knows."""
+    schemas = import_runtime().capi.onnxruntime_pybind11_state.get_all_operator_schema()
+    return {(schema.domain, schema.name) for schema in schemas}
 
 
 def broken_mix() -> str | None:
