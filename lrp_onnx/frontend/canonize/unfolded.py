@@ -175,6 +175,8 @@ def _run(moves: Sequence[ir.Node], known: Mapping[ir.Value, Array], v: ir.Value)
     for node in moves:
         if held.keys() >= {*node.outputs}:
             continue
+        if any(_is_large(value) for value in node.outputs):
+            return None
         feeds = dict[str, Array]()
         for value in filter(None, node.inputs):
             if value not in held and value.const_value is None:
@@ -187,10 +189,14 @@ def _run(moves: Sequence[ir.Node], known: Mapping[ir.Value, Array], v: ir.Value)
                 results = ReferenceEvaluator(proto).run(None, feeds)
             except Exception:  # an evaluator that fails tells nothing, whatever it raises
                 return None
-            if sum(np.size(r) for r in results) > MOST:
-                return None
             held.update(zip(node.outputs, map(np.asarray, results), strict=True))
     return held.get(v)
+
+
+def _is_large(value: ir.Value) -> bool:
+    """Whether it has more elements than are looked at, the batch apart, or nobody knows."""
+    sizes = None if value.shape is None else [n for n in value.shape if isinstance(n, int)]
+    return sizes is None or prod(sizes) > MOST
 
 
 def _fit(rows: Array, shape: tuple[int, ...], axis: int, matrix: Float) -> _Windows | None:
