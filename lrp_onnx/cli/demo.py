@@ -61,21 +61,29 @@ class Demo:
 
 
 def run_demo(folder: Path) -> Demo:
-    """Compile the digit model, explain a dozen digits, write model, compiled model and picture.
+    """Compile the digit model, explain a dozen digits, write model, digits, compiled model, picture.
 
     Raises OutputError where the folder cannot be written.
     """
     if not folder.is_dir():
         raise OutputError(f"folder '{folder}': it does not exist. Create it or name another.")
-    names = {"model": "digits.onnx", "compiled model": "digits.lrp.onnx", "picture": "digits.png"}
+    names = {
+        "model": "digits.onnx",
+        "inputs": "digits.npy",
+        "compiled model": "digits.lrp.onnx",
+        "picture": "digits.png",
+    }
     files = {what: folder / name for what, name in names.items()}
     model, images, labels = load_digits()
     with atomic(files["model"]) as temporary:
         temporary.write_bytes(model)
+    x = (images[:, None] / 255).astype(np.float32)
+    with atomic(files["inputs"]) as temporary:
+        np.save(temporary, x)
     compiled = compile(files["model"])
     compiled.save(files["compiled model"])
     explainer = Explainer(files["compiled model"])
-    result = explainer((images[:, None] / 255).astype(np.float32))
+    result = explainer(x)
     logits, relevance = result.outputs["logits"], result.relevance["image"][:, 0]
     explained = tuple(
         Digit(int(label), int(y.argmax()), float(y.max()), float(r.sum(dtype=np.float64)))

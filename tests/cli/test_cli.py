@@ -216,7 +216,7 @@ def test_demo_in_an_empty_folder(
     monkeypatch.chdir(tmp_path)
     outcome = run_command(capsys, "demo")
     assert (outcome.status, outcome.err) == (0, "")
-    names = {"digits.onnx", "digits.lrp.onnx", "digits.png"}
+    names = {"digits.onnx", "digits.npy", "digits.lrp.onnx", "digits.png"}
     assert {p.name for p in tmp_path.iterdir()} == names
     for name in names:
         assert name in outcome.out
@@ -225,6 +225,11 @@ def test_demo_in_an_empty_folder(
     assert [int(row[0]) for row in rows] == digits.load()[2].tolist()
     assert all(float(total) == pytest.approx(float(logit), rel=0.3) for _, _, logit, total in rows)
     assert size_and_text("digits.png")[0][0] > 1000
+    few = run_command(
+        capsys, "evaluate", "digits.onnx", "digits.npy", "--points", "2", "--redraw", "0"
+    )
+    assert few.status == 0
+    assert "samples      12" in few.out
 
 
 def test_help_is_quick_and_loads_nothing_slow() -> None:
