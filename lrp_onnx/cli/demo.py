@@ -61,7 +61,7 @@ class Demo:
 
 
 def run_demo(folder: Path) -> Demo:
-    """Compile the digit model, explain a dozen digits, write model, digits, compiled model, picture.
+    """Compile the digit model, explain a dozen digits, write both, compiled model and picture.
 
     Raises OutputError where the folder cannot be written.
     """
