@@ -3,7 +3,7 @@
 The depth of a node is the number of linear layers before it on the longest way from the explained
 inputs, over that of the deepest linear layer: 0 at the first linear layer, 1 at the last.  Of a
 single linear layer it is 1, since that one is the classifier.  The weights of a recurrent cell
-count as a linear layer.
+count as a linear layer, once however many steps are written out.
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import networkx as nx
+import onnx_ir as ir
 
 from lrp_onnx.analysis.step import Step
 
 __all__ = ["is_linear_layer", "set_depths"]
+
+
+RECURRENT = ("cell", "recurrent")
 
 
 def set_depths(path: Sequence[Step]) -> None:
@@ -33,15 +37,24 @@ def _follow(steps: Sequence[Step], entered: int, levels: dict[int, int]) -> int:
     if not steps:
         return entered
     graph, behind = steps[0].place.graph, dict[int, int]()
+    first: dict[frozenset[ir.Value], int] = {}
     for k in nx.topological_sort(graph):
         step = steps[k]
         before = max((behind[p] for p in graph.predecessors(k)), default=entered)
+        if step.kind in RECURRENT and (weights := _weights(step)):
+            before = first.setdefault(weights, before)
         levels[id(step.place)] = before
         inside = [_follow(body.steps, before, levels) for body in step.bodies]
         behind[k] = max(inside, default=before + is_linear_layer(step))
     return max(behind.values())
 
 
+def _weights(step: Step) -> frozenset[ir.Value]:
+    """What it multiplies by, and adds."""
+    inputs = step.node.inputs if step.op.weighted else ()
+    return frozenset(v for v in inputs if v is not None and v.is_initializer())
+
+
 def is_linear_layer(step: Step) -> bool:
     """Whether it multiplies by weights: a linear node, or the weights of a recurrent cell."""
-    return step.kind == "linear" or (step.kind in ("cell", "recurrent") and step.op.weighted)
+    return step.kind == "linear" or (step.kind in RECURRENT and step.op.weighted)

@@ -21,9 +21,7 @@ from lrp_onnx.graph.annotations import PADDING_OF
 from lrp_onnx.graph.arithmetic import Operand, add, evaluate, multiply, sign, tensor
 from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, Input, known_rank
-from lrp_onnx.graph.constants import stored
 from lrp_onnx.graph.forward import forward_copy
-from lrp_onnx.graph.kernel_structure import structure_of
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.lrp.rule import Share, Term
 from lrp_onnx.ops.registry import REGISTRY
@@ -150,7 +148,7 @@ def modified(emit: Emit, layer: Layer, term: Term) -> Modified | None:
     if layer.weight is not None:
         own = layer.node.inputs[layer.weight]
         assert own is not None
-        w = _of_kernel(emit, layer, own, evaluate(emit, term.w, {**layer.values, "w": own}))
+        w = evaluate(emit, term.w, {**layer.values, "w": own})
     elif term.w != "w":
         raise RuleError("it modifies weights, and the node has none. Choose another, such as norm")
     if layer.bias is not None:
@@ -158,17 +156,6 @@ def modified(emit: Emit, layer: Layer, term: Term) -> Modified | None:
     if b == 0.0 and (w == 0.0 or all(v == 0.0 for v in x.values())):
         return None
     return Modified(factor, x, w, b)
-
-
-def _of_kernel(emit: Emit, layer: Layer, own: ir.Value, w: Operand) -> Operand:
-    """A number in place of all weights, 0 for what is none: the receptive field does not hang on
-    the kernel's size in the file.
-    """
-    kernel = stored(own) if isinstance(w, float) and w and layer.op.window == "kernel" else None
-    if kernel is None or isinstance(w, ir.Value):
-        return w
-    structure = structure_of(kernel, layer.node.attributes.get_int("group", 1))
-    return w if structure is None else emit.constant(np.broadcast_to(w * structure, kernel.shape))
 
 
 def _modified_input(emit: Emit, layer: Layer, term: Term, i: int) -> Operand:

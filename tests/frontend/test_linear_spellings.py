@@ -13,7 +13,6 @@ from models import assert_close, network, run
 from test_canonize import canonized, counts
 
 import lrp_onnx
-from lrp_onnx.graph.kernel_structure import most_groups, structure_of
 
 METHODS = ("attnlrp", "epsilon-plus-flat", "gamma", "alpha2-beta1", "gradient")
 rng = np.random.default_rng(3)
@@ -23,10 +22,7 @@ def normal(*shape: int) -> np.ndarray:
     return rng.standard_normal(shape).astype(np.float32)
 
 
-K, B, P, D, G = normal(4, 3, 3, 3), normal(4), normal(5, 3, 2, 2), normal(6, 5), normal(4, 2, 3, 3)
-DILATED, BLOCKS = np.zeros((4, 3, 5, 5), np.float32), np.zeros((4, 4, 3, 3), np.float32)
-DILATED[:, :, ::2, ::2] = K
-BLOCKS[:2, :2], BLOCKS[2:, 2:] = G[:2], G[2:]
+K, B, P, D = normal(4, 3, 3, 3), normal(4), normal(5, 3, 2, 2), normal(6, 5)
 MEAN = np.zeros((3, 3, 3, 3), np.float32)
 MEAN[range(3), range(3)] = 1 / 9
 SHUFFLE = np.zeros((12, 3, 2, 2), np.float32)
@@ -34,9 +30,8 @@ for c, i, j in np.ndindex(3, 2, 2):
     SHUFFLE[4 * (2 - c) + 2 * i + j, c, i, j] = 1
 TAPS = [(i, j) for i in range(3) for j in range(3)]
 CONSTANTS = {
-    "k": K, "b": B, "ring": np.pad(K, ((0, 0), (0, 0), (1, 1), (1, 1))), "dilated": DILATED,
-    "g": G, "blocks": BLOCKS, "part": np.concatenate([K, 0 * K[:, :1]], 1), "mean": MEAN,
-    "around": [0, 0, 1, 1, 0, 0, 1, 1], "space": [2, 3], "three": [3], "none": [0], "first": [1],
+    "k": K, "b": B, "mean": MEAN,
+    "around": [0, 0, 1, 1, 0, 0, 1, 1], "space": [2, 3],
     "kr": K.reshape(4, 27), "kc": K.reshape(4, 27).T.copy(), "bc": B.reshape(4, 1),
     "bc3": B.reshape(4, 1, 1),
     "flat": [0, 3, 64], "columns": [0, 27, 36], "back": [0, 4, 6, 6], "rows": [0, 36, 27],
@@ -59,23 +54,11 @@ SPELLINGS = {
     "convolution": (
         (2, 3, 6, 6),
         "n = Conv<pads=[1,1,1,1]>(a, k, b)",
-        "n = Conv<pads=[2,2,2,2]>(a, ring, b)",
         UNFOLDED + "v = Reshape(u, columns) m = MatMul(kr, v) r = Add(m, bc) n = Reshape(r, back)",
         "q = Pad(a, around) i = Gather<axis=2>(q, lines) h = Gather<axis=4>(i, lines) "
         "t = Transpose<perm=[0,3,5,1,2,4]>(h) r = Reshape(t, rows) m = MatMul(r, kc) "
         "o = Add(m, b) l = Reshape(o, last) n = Transpose<perm=[0,3,1,2]>(l)",
         f"{BY_TAPS} m = Sum({', '.join(f'd{i}{j}' for i, j in TAPS)}) n = Add(m, bc3)",
-    ),
-    "dilated": (
-        (2, 3, 6, 6),
-        "n = Conv<pads=[2,2,2,2], dilations=[2,2]>(a, k, b)",
-        "n = Conv<pads=[2,2,2,2]>(a, dilated, b)",
-    ),
-    "grouped": ((2, 4, 6, 6), "n = Conv<group=2>(a, g, b)", "n = Conv(a, blocks, b)"),
-    "of a part": (
-        (2, 4, 6, 6),
-        "c = Slice(a, none, three, first) n = Conv(c, k, b)",
-        "n = Conv(a, part, b)",
     ),
     "patches": (
         (2, 3, 6, 6),
@@ -155,12 +138,3 @@ def test_other_products_stay(name: str) -> None:
     found = counts(canonized(network(text, (2, 3, 6, 6), **given)))
     assert "Conv" not in found
     assert "MatMul" in found
-
-
-def test_what_quantization_rounds_off_is_a_weight() -> None:
-    kernel = normal(4, 4, 3, 3)
-    kernel[np.abs(kernel) < 1] = 0
-    assert structure_of(kernel, 1) is None
-    assert structure_of(np.zeros((2, 2, 3)), 1) is None
-    assert most_groups(BLOCKS, 1) == 2
-    assert most_groups(K, 1) == 1
