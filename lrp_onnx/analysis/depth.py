@@ -19,6 +19,7 @@ __all__ = ["is_linear_layer", "set_depths"]
 
 
 RECURRENT = ("cell", "recurrent")
+Weights = frozenset[ir.Value]
 
 
 def set_depths(path: Sequence[Step]) -> None:
@@ -37,21 +38,37 @@ def _follow(steps: Sequence[Step], entered: int, levels: dict[int, int]) -> int:
     if not steps:
         return entered
     graph, behind = steps[0].place.graph, dict[int, int]()
-    first: dict[frozenset[ir.Value], int] = {}
+    cells, first = _cells(steps, graph), dict[int, int]()
     for k in nx.topological_sort(graph):
         step = steps[k]
         before = max((behind[p] for p in graph.predecessors(k)), default=entered)
-        if step.kind in RECURRENT and (weights := _weights(step)):
-            before = first.setdefault(weights, before)
+        if (cell := cells.get(_weights(step))) is not None:
+            before = first.setdefault(cell, before)
         levels[id(step.place)] = before
         inside = [_follow(body.steps, before, levels) for body in step.bodies]
         behind[k] = max(inside, default=before + is_linear_layer(step))
     return max(behind.values())
 
 
-def _weights(step: Step) -> frozenset[ir.Value]:
-    """What it multiplies by, and adds."""
-    inputs = step.node.inputs if step.op.weighted else ()
+def _cells(steps: Sequence[Step], graph: nx.DiGraph) -> dict[Weights, int]:
+    """The number of the recurrent cell that weights belong to: those that meet in its sums."""
+    meeting, nearest = nx.Graph(), dict[int, set[Weights]]()
+    if not any(map(_weights, steps)):
+        return {}
+    for k in nx.topological_sort(graph):
+        own = _weights(steps[k])
+        nearest[k] = {own} if own else set().union(*(nearest[p] for p in graph.predecessors(k)))
+        meeting.add_nodes_from(nearest[k])
+        if steps[k].kind == "cell":
+            nx.add_path(meeting, nearest[k])
+    parts = enumerate(nx.connected_components(meeting))
+    return {weights: number for number, part in parts for weights in part}
+
+
+def _weights(step: Step) -> Weights:
+    """What a layer of a recurrent cell multiplies by, and adds; nothing of another step."""
+    recurrent = step.kind in RECURRENT and step.op.weighted
+    inputs = step.node.inputs if recurrent else ()
     return frozenset(v for v in inputs if v is not None and v.is_initializer())
 
 

@@ -7,6 +7,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from models import network, normalized
+from test_cells import GRU_STEP, LSTM_STEP, unrolled
 
 from lrp_onnx.frontend.canonize import canonize
 from lrp_onnx.graph.model_file import load
@@ -53,6 +54,13 @@ def depths_of(model: onnx.ModelProto) -> dict[str, float]:
 def test_depth_is_the_share_of_linear_layers_in_front(text, depths):
     model = network(text, (1, 2, 3, 3), w=np.ones((2, 2, 1, 1)))
     assert depths_of(model) == pytest.approx(depths)
+
+
+@pytest.mark.parametrize(("op", "step"), [("LSTM", LSTM_STEP), ("GRU", GRU_STEP)])
+def test_steps_that_are_written_out_are_one_layer(op, step):
+    depths = depths_of(unrolled(op, step))
+    assert len(depths) > 20
+    assert set(depths.values()) == {1}
 
 
 def test_a_body_goes_on_counting():
