@@ -34,9 +34,9 @@ __all__ = [
 LONGEST = 600
 """Characters of a message at most."""
 LONGEST_NAME = 120
+"""Characters of a quoted name in a message at most."""
 MOST_READ = 5000
 """Characters of a line in a table or a picture at most: more are a fault of the model."""
-"""Characters of a quoted name in a message at most."""
 
 STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"

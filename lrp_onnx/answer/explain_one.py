@@ -26,7 +26,9 @@ from lrp_onnx.answer.results import (
     top_channels,
 )
 from lrp_onnx.answer.samples import Written, check_class_names, note_on, samples_of
-from lrp_onnx.compiler.stages import Loaded
+from lrp_onnx.compiler.stages import Loaded, load_original, prepare
+from lrp_onnx.data.inputs import PreprocessAsked
+from lrp_onnx.errors import InputError, LrpError, TargetError
 from lrp_onnx.graph.annotations import COMPLETENESS
 from lrp_onnx.graph.arrays import Array, cosines
 from lrp_onnx.graph.atomic_files import atomic_group
@@ -62,7 +64,10 @@ class Answer:
 def explain_one(request: Request, options: CompileOptions, loaded: Loaded, warn: Warn) -> Answer:
     """Explain the inputs of one run. Raises LrpError as every step on the way does."""
     preprocess = request.load_preprocess()
-    inputs = read_inputs(loaded.model, request.inputs, preprocess, request.reader)
+    try:
+        inputs = read_inputs(loaded.model, request.inputs, preprocess, request.reader)
+    except PreprocessAsked as asked:
+        raise _with_other_questions(asked, options, loaded) from asked
     out = request.out.of_one(inputs.place)
     for notice in inputs.notices:
         warn(notice)
@@ -72,6 +77,19 @@ def explain_one(request: Request, options: CompileOptions, loaded: Loaded, warn:
         if model.other is not None:
             return _explain_similarity(model, inputs, model.other, out)
         return _explained(model, inputs, out, warn)
+
+
+def _with_other_questions(
+    asked: PreprocessAsked, options: CompileOptions, loaded: Loaded
+) -> LrpError:
+    """The question with that for the output or the class, if that is open too: not one a run."""
+    try:
+        prepare(load_original(loaded.source), options)
+    except TargetError as other:
+        return InputError(f"{asked} Besides, {other}")
+    except LrpError:  # is told by the next run, if it is still so
+        pass
+    return asked
 
 
 def _explained(model: OpenModel, inputs: Inputs, out: Path, warn: Warn) -> Answer:

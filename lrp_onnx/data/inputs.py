@@ -24,6 +24,7 @@ from lrp_onnx.graph.source_file import ordinary
 
 __all__ = [
     "DAMAGED_ARRAY",
+    "PreprocessAsked",
     "array_names",
     "check_claims",
     "damaged_array",
@@ -33,6 +34,10 @@ __all__ = [
 ]
 
 ARRAY_SUFFIXES = (".npy", ".npz")
+
+
+class PreprocessAsked(InputError):
+    """How the model wants its pictures is not known; the message asks for it."""
 
 
 def is_array_file(path: str | os.PathLike[str]) -> bool:
@@ -267,7 +272,7 @@ def _required(
     if preprocess is None and dtype == np.uint8:
         return PRESETS["byte"]
     if preprocess is None:
-        raise InputError(
+        raise PreprocessAsked(
             f"picture '{path}': how the model's input '{name}' was normalized is not in the model. "
             "Give --preprocess imagenet, as most networks for photos were trained; else inception "
             "(-1 to 1), unit (0 to 1), byte (0 to 255) or FILE.toml."

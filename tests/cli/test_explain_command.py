@@ -106,6 +106,21 @@ def test_a_picture_is_prepared_as_for_explain(command: str, folder: Path, capsys
     assert (box.status, box.err) == (0, "")
 
 
+def test_all_that_is_open_is_asked_at_once(folder: Path, capsys: Capture) -> None:
+    model = picture_net(3)
+    model.graph.node.append(onnx.helper.make_node("Tanh", ["f"], ["features"]))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("features", 1, None))
+    onnx.save(model, "two.onnx")
+    asked = run_command(capsys, "explain", "two.onnx", "photo.png").err
+    assert "Give --preprocess imagenet" in asked
+    assert "Besides, several outputs are of a float type. Choose one with --output" in asked
+    both = ("--preprocess", "imagenet", "--output", "logits")
+    assert run_command(capsys, "explain", "two.onnx", "photo.png", *both).status == 0
+    one = run_command(capsys, "explain", "three.onnx", "photo.png").err
+    assert "Give --preprocess imagenet" in one
+    assert "Besides" not in one
+
+
 def test_verify_sums_what_explain_draws(folder: Path, capsys: Capture) -> None:
     given = ["three.onnx", "photo.png", "--preprocess", "inception"]
     run_command(capsys, "explain", *given, "-o", "r.npz")
