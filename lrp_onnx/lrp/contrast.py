@@ -19,7 +19,7 @@ from lrp_onnx.graph.annotations import CONTRAST, NAME, PLACE, provenance
 from lrp_onnx.graph.appending import append_node, hand_out
 from lrp_onnx.graph.constants import new_constant
 from lrp_onnx.graph.names import name_of
-from lrp_onnx.graph.subgraphs import bodies_of, ports_of
+from lrp_onnx.graph.subgraphs import CONTROL, bodies_of, ports_of
 
 __all__ = ["contrasted"]
 
@@ -42,7 +42,7 @@ def _in_front(graph: ir.Graph, y: ir.Value, axis: int) -> ir.Value | None:
     node = y.producer()
     if node is None:
         return None
-    if bodies_of(node):
+    if node.op_type in CONTROL and not node.domain:
         return _inside(node, y, axis)
     if (weights := centered_weights(y, axis)) is not None:
         inputs, arrays = [*node.inputs], [a for a in weights if a is not None]

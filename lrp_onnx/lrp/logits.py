@@ -32,7 +32,7 @@ from lrp_onnx.analysis.probability import (
 )
 from lrp_onnx.graph.annotations import provenance
 from lrp_onnx.graph.appending import append_node, hand_out
-from lrp_onnx.graph.subgraphs import bodies_of, ports_of
+from lrp_onnx.graph.subgraphs import CONTROL, bodies_of, ports_of
 
 __all__ = ["Contrast", "classes_of_softmax", "logits_behind"]
 
@@ -148,7 +148,7 @@ def _logits(value: ir.Value | None, leaves: Sequence[Leaf], mixed: bool = False)
     if (other := complement(value)) is not None and _alike(other, value):
         positive = _logits(other, (of_sigmoid,))
         return positive and _Making(lambda replay: replay.negated(node, positive.of(replay)))
-    if bodies_of(node):
+    if node.op_type in CONTROL and not node.domain:
         return _inside(value, node, leaves, mixed)
     if not inputs_by(value, "Concat"):
         return None

@@ -53,7 +53,7 @@ def einsum(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) -> ir.Va
     own, other, result = labels[i], labels[1 - i], labels[2]
     c = emit.op("Einsum", s, w, equation=f"{result},{other}->{own}")
     sizes, others = _sizes(x, own), _sizes(w, other)
-    unequal = [k for k in own if k in result and k in others and not _same(sizes[k], others[k])]
+    unequal = [k for k in own if k in others and not _same(sizes[k], others[k])]
     if not unequal:
         return c
     emit.shaped(c, [None if label in unequal else sizes[label] for label in own])
