@@ -28,7 +28,7 @@ from lrp_onnx.answer.results import (
 from lrp_onnx.answer.samples import Written, check_class_names, note_on, samples_of
 from lrp_onnx.compiler.stages import Loaded, load_original, prepare
 from lrp_onnx.data.inputs import PreprocessAsked
-from lrp_onnx.errors import InputError, LrpError, TargetError
+from lrp_onnx.errors import InputError, LrpError, TargetError, UnsupportedError
 from lrp_onnx.graph.annotations import COMPLETENESS
 from lrp_onnx.graph.arrays import Array, cosines
 from lrp_onnx.graph.atomic_files import atomic_group
@@ -82,13 +82,13 @@ def explain_one(request: Request, options: CompileOptions, loaded: Loaded, warn:
 def _with_other_questions(
     asked: PreprocessAsked, options: CompileOptions, loaded: Loaded
 ) -> LrpError:
-    """The question with that for the output or the class, if that is open too: not one a run."""
+    """The question with what else stops a run, an output to choose or an operator: all at once."""
     try:
         prepare(load_original(loaded.source), options)
-    except TargetError as other:
+    except (TargetError, UnsupportedError) as other:
         return InputError(f"{asked} Besides, {other}")
-    except LrpError:  # is told by the next run, if it is still so
-        pass
+    except LrpError:  # the answer may mend it, as where a rule needs the range of the pixels
+        return asked
     return asked
 
 

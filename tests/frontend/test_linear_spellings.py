@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+import onnx
 import pytest
 from models import assert_close, network, run
 from test_canonize import canonized, counts
@@ -91,7 +92,7 @@ ROWS = [(name, k, front) for name, (shape, _, *others) in SPELLINGS.items()
         for front in ("first", "second" if len(shape) == 4 else "second of vectors")]  # fmt: skip
 
 
-def model_of_spelling(name, k, front):  # type: ignore[no-untyped-def]
+def model_of_spelling(name: str, k: int, front: str) -> onnx.ModelProto:
     shape, *bodies = SPELLINGS[name]
     text = f"{FRONTS[front]} {bodies[k]} h9 = Tanh(n) y = Flatten(h9)"
     c = shape[1]
@@ -106,7 +107,7 @@ def model_of_spelling(name, k, front):  # type: ignore[no-untyped-def]
 def relevance(name: str, k: int, front: str, method: str) -> np.ndarray:
     model, shape = model_of_spelling(name, k, front), SPELLINGS[name][0]
     how = {"method": method} if method == "gradient" else {"composite": method}
-    compiled = lrp_onnx.compile(model, target=1, **how)  # type: ignore[arg-type]
+    compiled = lrp_onnx.compile(model, target=1, **how)
     x = np.random.default_rng(2).standard_normal(shape).astype(np.float32)
     return run(compiled.model, {"x": x})["x_relevance"]
 
