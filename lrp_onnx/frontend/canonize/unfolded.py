@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+from onnx.reference import ReferenceEvaluator
 
-from lrp_onnx.frontend.normalize.traced import evaluate
 from lrp_onnx.graph.constants import Float, constants_of, stored
 from lrp_onnx.graph.replacement import Build
 
@@ -177,21 +177,20 @@ def _run(moves: Sequence[ir.Node], known: Mapping[ir.Value, Array], v: ir.Value)
             continue
         if any(_is_large(value) for value in node.outputs):
             return None
-        arrays = [None if value is None else _known(value, held) for value in node.inputs]
-        if any(
-            (array is None) != (x is None) for array, x in zip(arrays, node.inputs, strict=True)
-        ):
-            continue
-        assert node.graph is not None
-        results = evaluate(node, arrays, node.graph.opset_imports[""])
-        if results is None:
-            return None
-        held.update(zip(node.outputs, results, strict=True))
+        feeds = dict[str, Array]()
+        for value in filter(None, node.inputs):
+            if value not in held and value.const_value is None:
+                break
+            own = value.const_value
+            feeds[value.name or ""] = held[value] if own is None else own.numpy()
+        else:
+            try:
+                proto = ir.serde.serialize_node(node)
+                results = ReferenceEvaluator(proto).run(None, feeds)
+            except (ValueError, TypeError, IndexError, ArithmeticError, RuntimeError):
+                return None
+            held.update(zip(node.outputs, map(np.asarray, results), strict=True))
     return held.get(v)
-
-
-def _known(value: ir.Value, held: Mapping[ir.Value, Array]) -> Array | None:
-    return held.get(value) if value.const_value is None else value.const_value.numpy()
 
 
 def _is_large(value: ir.Value) -> bool:
