@@ -1,4 +1,4 @@
-"""Mamba and Jamba after Hugging Face's classes, from both exporters: against MambaLRP in float64.
+"""Mamba (1 and 2) and Jamba after Hugging Face's classes, both exporters: MambaLRP in float64.
 
 The reference is input times the gradient of a network whose gates are detached (Jafari et al. 2024,
 MambaLRP); it is written from the formulas, with the weights alone taken from the classes.  xLSTM,
@@ -21,11 +21,15 @@ import transformers
 import lrp_onnx
 
 STEPS, WIDTH, INNER, STATE, RANK, TARGET = 5, 8, 16, 4, 2, 1
+HEADS, GROUPS = 4, 2
 SIZES = {"vocab_size": 20, "hidden_size": WIDTH, "num_hidden_layers": 2}
 CLASSES = {
     "mamba": (transformers.MambaModel, transformers.MambaConfig(
         **SIZES, state_size=STATE, intermediate_size=INNER, time_step_rank=RANK, conv_kernel=3,
         use_mambapy=False)),
+    "mamba2": (transformers.Mamba2Model, transformers.Mamba2Config(
+        **SIZES, state_size=STATE, num_heads=HEADS, head_dim=INNER // HEADS, n_groups=GROUPS,
+        chunk_size=3, conv_kernel=3)),
     "jamba": (transformers.JambaModel, transformers.JambaConfig(
         **SIZES, intermediate_size=32, num_attention_heads=2, num_key_value_heads=1,
         mamba_d_state=STATE, mamba_dt_rank=RANK, mamba_expand=2, mamba_d_conv=3,
@@ -36,8 +40,11 @@ CLASSES = {
         chunkwise_kernel="chunkwise--native_autograd", mode="inference",
         sequence_kernel="native_sequence__native", step_kernel="native")),
 }  # fmt: skip
-EXPORTS = [("mamba", False), ("mamba", True), ("jamba", True), ("xlstm", False), ("xlstm", True)]
-"""The legacy exporter fails on Jamba."""
+EXPORTS = [
+    ("mamba", False), ("mamba", True), ("mamba2", True), ("jamba", True),
+    ("xlstm", False), ("xlstm", True),
+]  # fmt: skip
+"""The legacy exporter fails on Jamba, and of Mamba-2 makes a graph that no runtime loads."""
 
 
 class Classifier(torch.nn.Module):
@@ -51,6 +58,8 @@ class Classifier(torch.nn.Module):
         for name, parameter in self.named_parameters():
             if name.endswith("A_log"):
                 parameter.data = torch.log(torch.rand_like(parameter) * 2 + 0.2)
+            elif name.endswith("conv1d.weight") and style == "mamba2":
+                torch.nn.init.normal_(parameter, std=0.9)
             elif parameter.dim() > 1:
                 torch.nn.init.normal_(parameter, std=0.3)
         self.eval().requires_grad_(False)
@@ -119,6 +128,29 @@ def scan(g, x, epsilon):
     return halves(y, silu(z)).transpose(1, 2) @ g["out_proj.weight"].T
 
 
+def scan_of_heads(g, x, epsilon):
+    """Mamba-2's scan, step by step: one decay a head, b and c shared by a group of heads."""
+    z, u, dt = (x @ g["in_proj.weight"].T).split([INNER, INNER + 2 * GROUPS * STATE, HEADS], -1)
+    convolved = torch.nn.functional.conv1d(
+        u.transpose(1, 2), g["conv1d.weight"], g["conv1d.bias"], padding=2, groups=u.shape[-1]
+    )
+    u = silu(convolved[..., :STEPS].transpose(1, 2))
+    u, b, c = u.split([INNER, GROUPS * STATE, GROUPS * STATE], -1)
+    u = u.unflatten(-1, (HEADS, -1))
+    b, c = (
+        v.unflatten(-1, (GROUPS, STATE)).repeat_interleave(HEADS // GROUPS, 2).detach()
+        for v in (b, c)
+    )
+    dt = torch.nn.functional.softplus(dt + g["dt_bias"]).detach()
+    a = torch.exp(-torch.exp(g["A_log"]) * dt)
+    h, outputs = torch.zeros(len(x), HEADS, INNER // HEADS, STATE).double(), []
+    for t in range(STEPS):
+        h = a[:, t, :, None, None] * h + (dt[:, t, :, None] * u[:, t])[..., None] * b[:, t, :, None]
+        outputs.append((h * c[:, t, :, None]).sum(-1) + u[:, t] * g["D"][:, None])
+    y = halves(torch.stack(outputs, 1).flatten(2), silu(z)).unflatten(-1, (GROUPS, -1))
+    return rms(y, g["norm.weight"].view(GROUPS, -1), epsilon).flatten(2) @ g["out_proj.weight"].T
+
+
 def reference(style):
     net = Classifier(style).double()
     weights = dict(net.state_dict())
@@ -130,9 +162,10 @@ def reference(style):
     v = x
     for k in range(2):
         layer = f"net.layers.{k}."
-        if style == "mamba":
+        if style != "jamba":
             normed = rms(v, weights[f"{layer}norm.weight"], 1e-5)
-            v = v + scan(under(f"{layer}mixer."), normed, 1e-5)
+            of_style = scan if style == "mamba" else scan_of_heads
+            v = v + of_style(under(f"{layer}mixer."), normed, 1e-5)
             continue
         normed = rms(v, weights[f"{layer}input_layernorm.weight"], 1e-6)
         v = v + scan(under(f"{layer}mamba."), normed, 1e-6)
@@ -140,8 +173,8 @@ def reference(style):
         ff = under(f"{layer}feed_forward.")
         gate, up = normed @ ff["gate_proj.weight"].T, normed @ ff["up_proj.weight"].T
         v = v + halves(silu(gate), up) @ ff["down_proj.weight"].T
-    last = "norm_f" if style == "mamba" else "final_layernorm"
-    v = rms(v, weights[f"net.{last}.weight"], 1e-5 if style == "mamba" else 1e-6)
+    last, epsilon = ("final_layernorm", 1e-6) if style == "jamba" else ("norm_f", 1e-5)
+    v = rms(v, weights[f"net.{last}.weight"], epsilon)
     y = v[:, -1] @ weights["head.weight"].T + weights["head.bias"]
     (gradient,) = torch.autograd.grad(y[:, TARGET].sum(), x)
     return (x * gradient).detach().numpy(), y.detach().numpy()

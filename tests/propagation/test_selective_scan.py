@@ -59,6 +59,14 @@ EINSUM = """
     q = Einsum<equation="nti,nts,nti->ntis">(d2, b0, u)"""
 
 
+AT_ONCE = f"""{GATES} d4 = Squeeze(d, three) du0 = Mul(d4, u)
+    sums = CumSum(e, one) later = Unsqueeze(sums, two) earlier = Unsqueeze(sums, one)
+    past = Sub(later, earlier) held = Where(lower, past, never) decays = Exp(held)
+    c2 = Unsqueeze(c0, two) b2 = Unsqueeze(b0, one) g = Mul(c2, b2)
+    g1 = Unsqueeze(g, three) m = Mul(g1, decays)"""
+"""Without a recurrence, as Mamba-2 within a chunk."""
+
+
 def written_out(stacked: bool = False, by: str = "matmul") -> str:
     """Every step as nodes of its own; the product with c at each, or of all states at once."""
     steps, before = [], "h0"
@@ -96,6 +104,9 @@ SPELLINGS = {
     "an outer product": f"{GATES} dt = Mul(d, uu) bt = Unsqueeze(b0, two) q = MatMul(dt, bt) "
         f"{written_out()}",
     "Einsum": f"{EINSUM} {written_out(by='einsum')}",
+    "at once": f"{AT_ONCE} y = Einsum<equation=\"ntris,nri->nti\">(m, du0)",
+    "at once, summed up": f"{AT_ONCE} du1 = Unsqueeze(du0, one) du2 = Unsqueeze(du1, last)"
+        " p = Mul(m, du2) p0 = ReduceSum<keepdims=0>(p, last) y = ReduceSum<keepdims=0>(p0, two)",
     "Scan": f"{GATES} {ADDED} {FIRST} hn, yf = Scan<num_scan_inputs=3, body ="
         f" step ({H} h, {AC}, {C}) => ({H} h1, {Y} yt) {{ p = Mul(at, h)"
         f" h1 = Add(p, qt) cu = Unsqueeze(ct, one) m = Mul(h1, cu)"
@@ -124,6 +135,8 @@ def built(text: str) -> onnx.ModelProto:
         f"{HEAD} g (float[N,4,3] x) => (float[N,3] logits) {{ {BEGIN} {text} {END}"
     )
     arrays = {**WEIGHTS, **{k: np.array(v, np.int64) for k, v in NUMBERS.items()}}
+    arrays["lower"] = np.tri(STEPS, dtype=bool)[:, :, None, None]
+    arrays["never"] = np.float32(-np.inf)
     model.graph.initializer.extend(numpy_helper.from_array(a, k) for k, a in arrays.items())
     return model
 

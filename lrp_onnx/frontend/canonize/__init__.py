@@ -18,6 +18,7 @@ from lrp_onnx.frontend.canonize.batchnorm import fold_batchnorm_before, fold_bat
 from lrp_onnx.frontend.canonize.branches import merge_branches
 from lrp_onnx.frontend.canonize.cells import mark_cells
 from lrp_onnx.frontend.canonize.choices import choices
+from lrp_onnx.frontend.canonize.chunked_scans import mark_chunked_scans
 from lrp_onnx.frontend.canonize.constant_columns import columns_as_biases
 from lrp_onnx.frontend.canonize.dense import add_biases, plain_gemms
 from lrp_onnx.frontend.canonize.dense_branches import merge_dense_branches
@@ -98,6 +99,7 @@ def canonize(model: ir.Model) -> None:
         common.NameFixPass()(model)  # new constants of a body are named within it
     mark_cells(model)
     mark_scans(model)
+    mark_chunked_scans(model)
     remove_unused(model)
 
 
