@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.constants import array_of, constant_array
+from lrp_onnx.graph.constants import constant_array
+from lrp_onnx.graph.makers import either_way, inputs_by, is_number, made_by
 from lrp_onnx.ops.registry import find
 
 __all__ = [
     "Logits",
     "complement",
-    "inputs_by",
     "moves",
     "of_log_softmax",
     "of_sigmoid",
@@ -50,9 +50,8 @@ def same_value(node: ir.Node) -> ir.Value | None:
         return node.inputs[0]
     if node.op_type != "ExplainedBy" or node.inputs[0] is None:
         return None
-    maker = node.inputs[0].producer()
-    dequantizes = maker is not None and maker.op_type == "DequantizeLinear"
-    return maker.inputs[0] if maker is not None and dequantizes else node.inputs[1]
+    dequantized = inputs_by(node.inputs[0], "DequantizeLinear")
+    return dequantized[0] if dequantized else node.inputs[1]
 
 
 def of_softmax(value: ir.Value | None) -> Logits | None:
@@ -96,7 +95,7 @@ def of_log_softmax(value: ir.Value | None) -> Logits | None:
 
 def _over_axis(value: ir.Value | None, x: ir.Value | None) -> Logits | None:
     """x with the axis of the softmax that makes the value of it."""
-    node = None if value is None else value.producer()
+    node = made_by(value)
     if node is None or x is None:
         return None
     axis = node.attributes.get_int("axis", -1)
@@ -118,7 +117,7 @@ def _argument_of_sigmoid(value: ir.Value | None) -> ir.Value | None:
         exponent = _exponent_beside_one(total)
         if exponent is None:
             continue
-        if _is_number(powers, 1):
+        if is_number(powers, 1):
             return _negated(exponent)
         if (x := inputs_by(powers, "Exp")) and x[0] is exponent:
             return exponent
@@ -127,20 +126,12 @@ def _argument_of_sigmoid(value: ir.Value | None) -> ir.Value | None:
 
 def complement(value: ir.Value) -> ir.Value | None:
     """p of 1 − p."""
-    if (difference := inputs_by(value, "Sub")) and _is_number(difference[0], 1):
+    if (difference := inputs_by(value, "Sub")) and is_number(difference[0], 1):
         return difference[1]
-    for one, rest in _either_way(inputs_by(value, "Add")):
-        if _is_number(one, 1) and (p := _negated(rest)) is not None:
+    for one, rest in either_way(inputs_by(value, "Add")):
+        if is_number(one, 1) and (p := _negated(rest)) is not None:
             return p
     return None
-
-
-def inputs_by(value: ir.Value | None, op_type: str) -> list[ir.Value | None]:
-    """The inputs of the standard node that makes the value, if it is an `op_type`; else none."""
-    node = None if value is None else value.producer()
-    if node is None or node.domain or node.op_type != op_type:
-        return []
-    return list(node.inputs)
 
 
 def _quotients(value: ir.Value | None) -> Iterator[tuple[ir.Value | None, ir.Value | None]]:
@@ -148,15 +139,15 @@ def _quotients(value: ir.Value | None) -> Iterator[tuple[ir.Value | None, ir.Val
     if quotient := inputs_by(value, "Div"):
         yield quotient[0], quotient[1]
     if factors := inputs_by(value, "Mul"):
-        for a, b in (factors, factors[::-1]):
+        for a, b in either_way(factors):
             if inverted := inputs_by(b, "Reciprocal"):
                 yield a, inverted[0]
 
 
 def _exponent_beside_one(value: ir.Value | None) -> ir.Value | None:
     """a of 1 + exp(a)."""
-    for one, powers in _either_way(inputs_by(value, "Add")):
-        if _is_number(one, 1) and (exponent := inputs_by(powers, "Exp")):
+    for one, powers in either_way(inputs_by(value, "Add")):
+        if is_number(one, 1) and (exponent := inputs_by(powers, "Exp")):
             return exponent[0]
     return None
 
@@ -165,21 +156,10 @@ def _negated(value: ir.Value | None) -> ir.Value | None:
     """x of −x, 0 − x, x·(−1) or x/(−1)."""
     if negated := inputs_by(value, "Neg"):
         return negated[0]
-    if (difference := inputs_by(value, "Sub")) and _is_number(difference[0], 0):
+    if (difference := inputs_by(value, "Sub")) and is_number(difference[0], 0):
         return difference[1]
-    for factor, x in _either_way(inputs_by(value, "Mul")):
-        if _is_number(factor, -1):
+    for factor, x in either_way(inputs_by(value, "Mul")):
+        if is_number(factor, -1):
             return x
     quotient = inputs_by(value, "Div")
-    return quotient[0] if quotient and _is_number(quotient[1], -1) else None
-
-
-def _either_way(
-    pair: list[ir.Value | None],
-) -> list[tuple[ir.Value | None, ir.Value | None]]:
-    return [(pair[0], pair[1]), (pair[1], pair[0])] if pair else []
-
-
-def _is_number(value: ir.Value | None, number: float) -> bool:
-    array = array_of(value)
-    return array is not None and array.size == 1 and bool((array == number).all())
+    return quotient[0] if quotient and is_number(quotient[1], -1) else None

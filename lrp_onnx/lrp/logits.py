@@ -22,7 +22,6 @@ import onnx_ir as ir
 from lrp_onnx.analysis.probability import (
     Logits,
     complement,
-    inputs_by,
     moves,
     of_log_softmax,
     of_sigmoid,
@@ -32,6 +31,7 @@ from lrp_onnx.analysis.probability import (
 )
 from lrp_onnx.graph.annotations import provenance
 from lrp_onnx.graph.appending import append_node, hand_out
+from lrp_onnx.graph.makers import inputs_by
 from lrp_onnx.graph.subgraphs import CONTROL, bodies_of, ports_of
 
 __all__ = ["Contrast", "classes_of_softmax", "logits_behind"]

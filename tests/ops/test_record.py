@@ -25,7 +25,7 @@ from lrp_onnx.ops.samples import by_shape
 DOMAIN, NAME = "test", "Halve"
 KEY = (DOMAIN, NAME)
 fold = import_module("lrp_onnx.frontend.normalize.fold")
-traced = import_module("lrp_onnx.frontend.normalize.traced")
+evaluation = import_module("lrp_onnx.graph.evaluation")
 
 
 class Halve(OpRun):
@@ -52,7 +52,7 @@ def operator(monkeypatch):
     facts = {"sign": same_sign, "samples_apart": by_shape, "folds": True}
     halving = record(NAME, "scale", domain=DOMAIN, vjp=halve, **facts)
     monkeypatch.setitem(REGISTRY, KEY, halving)
-    monkeypatch.setattr(traced, "ReferenceEvaluator", reference)
+    monkeypatch.setattr(evaluation, "ReferenceEvaluator", reference)
     x, y = OpSchema.FormalParameter("x", "T"), OpSchema.FormalParameter("y", "T")
     constraints = [("T", ["tensor(float)"], "")]
     schema = OpSchema(NAME, DOMAIN, 1, inputs=[x], outputs=[y], type_constraints=constraints)

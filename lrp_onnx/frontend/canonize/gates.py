@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from lrp_onnx.graph.makers import is_number, made_by
 from lrp_onnx.ops.bounds import unit_range
 from lrp_onnx.ops.registry import find
 
@@ -43,16 +44,10 @@ def is_gate(value: ir.Value | None) -> bool:
     if maker is None or maker.domain:
         return False
     if maker.op_type == "Sub":
-        return _is_one(maker.inputs[0]) and is_gate(maker.inputs[1])
+        return is_number(maker.inputs[0], 1) and is_gate(maker.inputs[1])
     if maker.op_type == "Add":
-        others = [v for v in maker.inputs if not _is_one(v)]
-        minus = others[0].producer() if len(others) == 1 and others[0] is not None else None
-        return minus is not None and minus.op_type == "Neg" and is_gate(minus.inputs[0])
+        others = [v for v in maker.inputs if not is_number(v, 1)]
+        minus = made_by(others[0], "Neg") if len(others) == 1 else None
+        return minus is not None and is_gate(minus.inputs[0])
     operator = find(maker)
     return operator is not None and operator.range is unit_range
-
-
-def _is_one(value: ir.Value | None) -> bool:
-    if value is None or value.const_value is None or value.const_value.size != 1:
-        return False
-    return bool((value.const_value.numpy() == 1).all())

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.graph.constants import array_of
+from lrp_onnx.graph.makers import either_way, inputs_by, made_by, standard_nodes
 from lrp_onnx.graph.replacement import Build, take_place
 
 __all__ = ["lookups"]
@@ -19,7 +20,7 @@ __all__ = ["lookups"]
 
 def lookups(model: ir.Model) -> bool:
     """Explain each such product by the Gather of the rows."""
-    products = [n for n in model.graph if n.op_type in ("MatMul", "Gemm") and not n.domain]
+    products = standard_nodes(model.graph, "MatMul", "Gemm")
     return sum(_explained(model.graph, node) for node in products) > 0
 
 
@@ -63,8 +64,8 @@ def _is_plain(gemm: ir.Node) -> bool:
 
 def _ids(build: Build, rows: ir.Value | None, size: object, axis: int) -> ir.Value | None:
     """The ids whose one-hot rows these are, along an axis counted from the end."""
-    node, rank = None if rows is None else rows.producer(), len((rows and rows.shape) or ())
-    if node is None or node.domain or rank < -axis:
+    node, rank = made_by(rows), len((rows and rows.shape) or ())
+    if node is None or rank < -axis:
         return None
     if node.op_type == "Transpose":
         return _turned(build, node, size, axis % rank)
@@ -78,15 +79,9 @@ def _ids(build: Build, rows: ir.Value | None, size: object, axis: int) -> ir.Val
         along = node.attributes.get_int("axis", -1) % rank == axis % rank
         return node.inputs[0] if plain and sized and along else None
     matches = _truth(node)
-    equal = None if matches is None else matches.producer()
-    while equal is not None and equal.op_type == "Not" and not equal.domain:
-        again = None if equal.inputs[0] is None else equal.inputs[0].producer()
-        if again is None or again.op_type != "Not" or again.inputs[0] is None:
-            return None
-        equal = again.inputs[0].producer()
-    if equal is None or equal.op_type != "Equal" or equal.domain:
-        return None
-    for column, numbers in (equal.inputs, equal.inputs[::-1]):
+    while negated := inputs_by(matches, "Not"):
+        (matches,) = inputs_by(negated[0], "Not") or (None,)
+    for column, numbers in either_way(inputs_by(matches, "Equal")):
         sizes = [] if column is None else [*(column.shape or ())]
         if len(sizes) == rank and sizes[axis] == 1 and _counts_to(numbers, size, axis):
             return _squeezed(build, column, axis)
@@ -119,7 +114,7 @@ def _squeezed(build: Build, column: ir.Value | None, axis: int) -> ir.Value:
 
 def _truth(node: ir.Node) -> ir.Value | None:
     """The truth values that a node makes 1 and 0 of."""
-    if node.op_type == "Cast" and not node.domain:
+    if node.op_type == "Cast":
         return node.inputs[0]
     numbers = [array_of(v) for v in node.inputs[1:]] if node.op_type == "Where" else []
     if len(numbers) != 2 or numbers[0] is None or numbers[1] is None:
@@ -129,8 +124,8 @@ def _truth(node: ir.Node) -> ir.Value | None:
 
 def _of_unit_matrix(rows: ir.Value | None, size: object) -> ir.Value | None:
     """The ids of the rows of a unit matrix."""
-    node = None if rows is None else rows.producer()
-    if node is None or node.domain or node.op_type != "Gather":
+    node = made_by(rows, "Gather")
+    if node is None:
         return None
     table = array_of(node.inputs[0])
     if node.attributes.get_int("axis", 0) or table is None or table.shape != (size, size):

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
+from lrp_onnx.graph.makers import inputs_by, made_by, standard_nodes
 from lrp_onnx.graph.replacement import Build, take_place
 from lrp_onnx.ops.softmax import hands_on
 
@@ -32,40 +33,30 @@ NEAR = 8
 def finite_twins(model: ir.Model) -> bool:
     """Give each Where that drops such a NaN later than at the softmax its twin."""
     changed = False
-    for node in list(model.graph):
-        if not node.domain and node.op_type == "Where":
-            between = [n for v in node.inputs[1:] for n in _between(v)]
-            whole = dict.fromkeys(between)
-            if not 0 < len(whole) <= FEW or all(hands_on(n) for n in whole):
-                continue
-            if any(_may_be_masked(v) for n in whole for v in n.inputs):
-                _write(model.graph, node, [n for n in model.graph if n in whole])
-                changed = True
+    for node in standard_nodes(model.graph, "Where"):
+        between = {n for v in node.inputs[1:] for n in _between(v)}
+        if not 0 < len(between) <= FEW or all(hands_on(n) for n in between):
+            continue
+        if any(_may_be_masked(v) for n in between for v in n.inputs):
+            _write(model.graph, node, [n for n in model.graph if n in between])
+            changed = True
     return changed
 
 
 def _between(value: ir.Value | None, left: int = FEW) -> Iterator[ir.Node]:
     """The nodes from softmaxes down to the value, as far as there are few."""
-    node = None if value is None else value.producer()
-    if node is None or node.domain or left < 0:
-        return
-    if node.op_type not in BETWEEN and not hands_on(node):
+    node = made_by(value)
+    if node is None or left < 0 or not (node.op_type in BETWEEN or hands_on(node)):
         return
     above = [n for v in node.inputs for n in _between(v, left - 1)]
-    if above or any(_is_softmax(v) for v in node.inputs):
+    if above or any(made_by(v, "Softmax") for v in node.inputs):
         yield from above
         yield node
 
 
-def _is_softmax(value: ir.Value | None) -> bool:
-    node = None if value is None else value.producer()
-    return node is not None and not node.domain and node.op_type == "Softmax"
-
-
 def _may_be_masked(value: ir.Value | None) -> bool:
     """Whether it is a softmax of scores that -inf was put into."""
-    node = None if value is None else value.producer()
-    return _is_softmax(value) and node is not None and _holds_infinity(node.inputs[0], NEAR)
+    return any(_holds_infinity(scores, NEAR) for scores in inputs_by(value, "Softmax"))
 
 
 def _holds_infinity(value: ir.Value | None, left: int) -> bool:
@@ -86,7 +77,7 @@ def _write(graph: ir.Graph, where: ir.Node, between: list[ir.Node]) -> None:
     build, y = Build(graph, where, "finite"), where.outputs[0]
     for node in between:
         for p in node.inputs:
-            if p is not None and _is_softmax(p) and p not in twin:
+            if p is not None and made_by(p, "Softmax") and p not in twin:
                 zero = build.like(0.0, p)
                 twin[p] = build.op("Where", build.op("GreaterOrEqual", p, zero), p, zero)
         inputs = [twin.get(v, v) for v in node.inputs]

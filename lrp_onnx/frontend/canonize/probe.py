@@ -19,12 +19,13 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from lrp_onnx.frontend.canonize.regions import Region
 from lrp_onnx.graph.annotations import budgets, corrections
 from lrp_onnx.graph.constants import Float
+from lrp_onnx.graph.evaluation import FAILURES, evaluator
 from lrp_onnx.graph.limits import OverBudget, budget_of, limited
 
 __all__ = ["Evaluators", "Probe"]
@@ -235,18 +236,9 @@ def _evaluator(region: Region, names: dict[ir.Value, str], opset: int) -> Refere
         protos.append(proto)
     made = {name for proto in protos for name in proto.output}
     read = dict.fromkeys(n for proto in protos for n in proto.input if n and n not in made)
-    anything = onnx.TypeProto()
-    graph = helper.make_graph(
-        protos,
-        "region",
-        [helper.make_value_info(name, anything) for name in {"x": None, **read}],
-        [helper.make_value_info(names[region.exit], anything)],
-    )
     try:
-        return ReferenceEvaluator(
-            helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
-        )
-    except (ValueError, TypeError, RuntimeError, NotImplementedError):
+        return evaluator(protos, {"x": None, **read}, [names[region.exit]], opset)
+    except (*FAILURES, NotImplementedError):
         return None
 
 

@@ -12,16 +12,15 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.annotations import aliases
 from lrp_onnx.graph.constants import array_of
+from lrp_onnx.graph.makers import made_by, standard_nodes
 
 __all__ = ["unshifted_softmaxes"]
-
-OPERATORS = ("Softmax", "LogSoftmax")
 
 
 def unshifted_softmaxes(model: ir.Model) -> bool:
     """Let softmaxes read what is in front of such shifts."""
-    nodes = [n for n in model.graph if n.op_type in OPERATORS and not n.domain]
-    return sum(_unshifted(model, node) for node in nodes) > 0
+    softmaxes = standard_nodes(model.graph, "Softmax", "LogSoftmax")
+    return sum(_unshifted(model, node) for node in softmaxes) > 0
 
 
 def _unshifted(model: ir.Model, softmax: ir.Node) -> bool:
@@ -38,8 +37,8 @@ def _unshifted(model: ir.Model, softmax: ir.Node) -> bool:
 def _before_shift(softmax: ir.Node) -> ir.Value | None:
     """What its input is a shifted copy of."""
     y = softmax.inputs[0]
-    node = None if y is None else y.producer()
-    if node is None or node.domain or node.op_type not in ("Add", "Sub") or y is None:
+    node = made_by(y, "Add", "Sub")
+    if node is None or y is None:
         return None
     at = 0 if array_of(node.inputs[1]) is not None else 1
     x, shift = node.inputs[at], array_of(node.inputs[1 - at])

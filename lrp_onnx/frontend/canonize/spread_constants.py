@@ -11,6 +11,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.graph.constants import Float, array_of, constants_of
+from lrp_onnx.graph.makers import inputs_by, standard_nodes
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.graph.shapes import same_sizes
 from lrp_onnx.graph.unused import remove_unused
@@ -27,12 +28,12 @@ MOST_READ = 1 << 24
 def unspread_constants(model: ir.Model) -> bool:
     """Let such nodes read the constant."""
     graph = model.graph
-    spread = [node for node in graph if node.op_type == "Expand" and not node.domain]
+    spread = standard_nodes(graph, "Expand")
     constants = constants_of(graph) if spread else set[ir.Value]()
     expanded = sum(_unspread(node) for node in spread if node.inputs[0] in constants)
     if expanded:
         remove_unused(model)  # what computed the shape reads x
-    meeting = [node for node in graph if node.op_type in MEETING and not node.domain]
+    meeting = standard_nodes(graph, *MEETING)
     return expanded + sum(_without_copies(graph, node) for node in meeting) > 0
 
 
@@ -71,8 +72,7 @@ def _is_bare_layer(value: ir.Value | None) -> bool:
     """Whether a layer without a bias gives it.  Behind others a constant whose samples are alike
     may be what a cell makes of its first state, which is a term of its own.
     """
-    maker = None if value is None else value.producer()
-    return maker is not None and maker.op_type in LAYERS and len(maker.inputs) == 2
+    return len(inputs_by(value, *LAYERS)) == 2
 
 
 def _first_copy(array: Float, first: int) -> Float:

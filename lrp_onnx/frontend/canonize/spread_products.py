@@ -8,6 +8,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.graph.constants import array_of, constant_ints, sole_reader
+from lrp_onnx.graph.makers import either_way, made_by, standard_nodes
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["matrix_products"]
@@ -15,22 +16,20 @@ __all__ = ["matrix_products"]
 
 def matrix_products(model: ir.Model) -> bool:
     """Write such sums as MatMul."""
-    sums = [n for n in model.graph if n.op_type == "ReduceSum" and not n.domain]
-    return sum(_written(model.graph, node) for node in sums) > 0
+    return sum(_written(model.graph, n) for n in standard_nodes(model.graph, "ReduceSum")) > 0
 
 
 def _written(graph: ir.Graph, node: ir.Node) -> bool:
-    product = None if node.inputs[0] is None else node.inputs[0].producer()
+    product = made_by(node.inputs[0], "Mul")
     axes = constant_ints(node.inputs[1]) if len(node.inputs) > 1 else None
-    if product is None or product.domain or product.op_type != "Mul" or axes is None:
+    if product is None or axes is None:
         return False
     y = product.outputs[0]
     if y.shape is None or sole_reader(y) is None or len(axes) != 1 or len(y.shape) < 3:
         return False
     if node.attributes.get_int("keepdims", 1):
         return False
-    for k in (0, 1):
-        spread, weight = product.inputs[k], product.inputs[1 - k]
+    for spread, weight in either_way(product.inputs):
         at = axes[0] % len(y.shape) - len(y.shape)
         x, matrix = _unspread(spread, -3 - at), array_of(weight)
         if x is None or matrix is None or matrix.ndim != 2 or at not in (-1, -2):
@@ -49,8 +48,8 @@ def _written(graph: ir.Graph, node: ir.Node) -> bool:
 
 def _unspread(value: ir.Value | None, axis: int) -> ir.Value | None:
     """What an Unsqueeze gives an axis of size 1, at that place from the end."""
-    node = None if value is None else value.producer()
-    if node is None or node.domain or node.op_type != "Unsqueeze" or value is None:
+    node = made_by(value, "Unsqueeze")
+    if node is None or value is None:
         return None
     axes = constant_ints(node.inputs[1])
     if axes is None or len(axes) != 1 or value.shape is None:

@@ -14,7 +14,7 @@ processing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx.reference import ReferenceEvaluator
 
-from lrp_onnx.graph.constants import Float, constants_of, stored
+from lrp_onnx.graph.constants import Float, constant_array, constants_of, stored
+from lrp_onnx.graph.evaluation import evaluate
+from lrp_onnx.graph.makers import standard_nodes
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["unfolded_windows"]
@@ -54,7 +55,7 @@ class _Windows:
 def unfolded_windows(model: ir.Model) -> bool:
     """Write such products as convolutions, whose result is then laid out like the product's."""
     graph = model.graph
-    nodes = [n for n in graph if n.op_type in ("MatMul", "Gemm") and not n.domain]
+    nodes = standard_nodes(graph, "MatMul", "Gemm")
     constants = constants_of(graph) if nodes else set[ir.Value]()
     return sum(_written(graph, node, constants) for node in nodes) > 0
 
@@ -164,32 +165,27 @@ def _places(
 ) -> Array | None:
     """Which element of x, counted from 1, stands where in v; 0 where there is none."""
     numbers = np.arange(1.0, prod(shape) + 1).reshape(shape)
-    once, twice = (_run(moves, {x: numbers * k}, v) for k in (1, 2))
+    once, twice = (_run(x, numbers * k, moves, v) for k in (1, 2))
     # what is no element of x and not 0 stays as it is
     return once if once is not None and twice is not None and (twice == 2 * once).all() else None
 
 
-def _run(moves: Sequence[ir.Node], known: Mapping[ir.Value, Array], v: ir.Value) -> Array | None:
-    """The value of v, where that of some tensor is given."""
-    held = dict(known)
+def _run(x: ir.Value, array: Array, moves: Sequence[ir.Node], v: ir.Value) -> Array | None:
+    """The value of v, where that of x is given."""
+    held = {x: array}
     for node in moves:
         if held.keys() >= {*node.outputs}:
             continue
         if any(_is_large(value) for value in node.outputs):
             return None
-        feeds = dict[str, Array]()
-        for value in filter(None, node.inputs):
-            if value not in held and value.const_value is None:
-                break
-            own = value.const_value
-            feeds[value.name or ""] = held[value] if own is None else own.numpy()
-        else:
-            try:
-                proto = ir.serde.serialize_node(node)
-                results = ReferenceEvaluator(proto).run(None, feeds)
-            except (ValueError, TypeError, IndexError, ArithmeticError, RuntimeError):
-                return None
-            held.update(zip(node.outputs, map(np.asarray, results), strict=True))
+        arrays = [constant_array(v) if v not in held else held[v] for v in node.inputs]
+        if any(a is None and v is not None for a, v in zip(arrays, node.inputs, strict=True)):
+            continue
+        opset = 18 if node.graph is None else node.graph.opset_imports.get("", 18)
+        results = evaluate(node, arrays, opset)
+        if results is None:
+            return None
+        held.update(zip(node.outputs, results, strict=True))
     return held.get(v)
 
 

@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from lrp_onnx.frontend.canonize.gates import is_gate, is_made_by
 from lrp_onnx.frontend.decompose.registry import decomposes
+from lrp_onnx.graph.makers import either_way, inputs_by
 from lrp_onnx.graph.replacement import Build
 
 __all__: list[str] = []
@@ -24,10 +25,10 @@ SIGNAL = ("Tanh",)
 @decomposes("Add")
 def interpolation(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     """a + σ·(b - a), in any order of operands, as (1 - σ)·a + σ·b."""
-    for first, product in _either_way(node):
+    for first, product in either_way(node.inputs):
         for gate, difference in _factors(product):
-            b, a = _operands(difference, "Sub")
-            if a is not first or not (is_made_by(a, SIGNAL) or is_made_by(b, SIGNAL)):
+            b, a = inputs_by(difference, "Sub") or (None, None)
+            if first is None or a is not first or not any(is_made_by(v, SIGNAL) for v in (a, b)):
                 continue
             rest = build.op("Sub", build.like(1.0, gate), gate)
             kept, new = build.op("Mul", rest, a), build.op("Mul", gate, b)
@@ -48,21 +49,6 @@ def complement(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
 
 def _factors(value: ir.Value | None) -> Iterator[tuple[ir.Value, ir.Value]]:
     """(gate, other factor) of a product with a gate."""
-    maker = None if value is None else value.producer()
-    if maker is not None and maker.op_type == "Mul" and not maker.domain:
-        yield from ((g, v) for g, v in _either_way(maker) if is_gate(g))
-
-
-def _either_way(node: ir.Node) -> Iterator[tuple[ir.Value, ir.Value]]:
-    """The two operands, in both orders."""
-    a, b = node.inputs
-    if a is not None and b is not None:
-        yield from ((a, b), (b, a))
-
-
-def _operands(value: ir.Value, op_type: str) -> Sequence[ir.Value | None]:
-    """The inputs of the operator that makes a value; none where it is another one."""
-    maker = value.producer()
-    if maker is None or maker.domain or maker.op_type != op_type:
-        return (None, None)
-    return maker.inputs
+    for gate, factor in either_way(inputs_by(value, "Mul")):
+        if gate is not None and factor is not None and is_gate(gate):
+            yield gate, factor

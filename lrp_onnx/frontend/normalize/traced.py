@@ -3,26 +3,22 @@
 A size without a number stands as a number that no size can be while operators that only move
 elements (Gather, Slice, Concat, Where…) are evaluated, and is recognized behind them; others are
 evaluated only where every element is known, Equal also where one of each pair is below 0.  What
-folds and what moves is in the operators' records.  Nodes are evaluated by onnx's reference
-implementation, one at a time.
+folds and what moves is in the operators' records.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import helper
-from onnx.reference import ReferenceEvaluator
 
 from lrp_onnx.graph.arrays import Dimension
+from lrp_onnx.graph.evaluation import evaluate
 from lrp_onnx.ops.registry import Op, find
 
-__all__ = ["LIMIT", "UNKNOWN", "Traced", "all_known", "evaluate"]
+__all__ = ["LIMIT", "UNKNOWN", "Traced", "all_known"]
 
 LIMIT = 4096
 """Bytes up to which any result is kept."""
@@ -125,28 +121,6 @@ class Traced:
         only_here = {v for v in node.inputs if v is not None and len(v.uses()) == 1}
         freed = sum(v.const_value.nbytes for v in only_here if v.const_value is not None)
         return known <= max(LIMIT, freed)
-
-
-def evaluate(node: ir.Node, arrays: Sequence[Array | None], opset: int) -> list[Array] | None:
-    """A standard node's outputs; None where the reference cannot tell and runtimes have to."""
-    proto = ir.serde.serialize_node(node)
-    del proto.input[:]
-    proto.input.extend("" if a is None else f"i{k}" for k, a in enumerate(arrays))
-    feeds = {f"i{k}": a for k, a in enumerate(arrays) if a is not None}
-    anything = onnx.TypeProto()
-    graph = helper.make_graph(
-        [proto],
-        "one",
-        [helper.make_value_info(name, anything) for name in feeds],
-        [helper.make_value_info(name, anything) for name in proto.output],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid(node.domain, opset)])
-    try:
-        with np.errstate(all="ignore"):
-            outputs = ReferenceEvaluator(model).run(None, feeds)
-    except (ValueError, TypeError, IndexError, ArithmeticError, RuntimeError):
-        return None
-    return [np.asarray(a) for a in outputs]
 
 
 def _differ(a: Array | None, b: Array | None) -> bool:

@@ -1,0 +1,43 @@
+"""Reading a graph backwards: which operator of the standard makes a value, and of what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import onnx_ir as ir
+
+__all__ = ["either_way", "inputs_by", "is_number", "made_by", "standard_nodes"]
+
+Input = ir.Value | None
+
+
+def made_by(value: Input, *op_types: str) -> ir.Node | None:
+    """The standard node that makes a value, if it is one of these operators (any, if none are
+    named); else None.
+    """
+    node = None if value is None else value.producer()
+    if node is None or node.domain or (op_types and node.op_type not in op_types):
+        return None
+    return node
+
+
+def inputs_by(value: Input, *op_types: str) -> list[Input]:
+    """The inputs of that node; none where there is none."""
+    node = made_by(value, *op_types)
+    return [] if node is None else list(node.inputs)
+
+
+def either_way(pair: Sequence[Input]) -> list[tuple[Input, Input]]:
+    """Two operands in both orders; nothing of none."""
+    return [(pair[0], pair[1]), (pair[1], pair[0])] if pair else []
+
+
+def is_number(value: Input, number: float) -> bool:
+    """Whether it is a constant of one element, that number."""
+    tensor = None if value is None else value.const_value
+    return tensor is not None and tensor.size == 1 and bool((tensor.numpy() == number).all())
+
+
+def standard_nodes(nodes: Iterable[ir.Node], *op_types: str) -> list[ir.Node]:
+    """Those of these operators of the standard."""
+    return [node for node in nodes if node.op_type in op_types and not node.domain]
