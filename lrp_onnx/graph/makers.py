@@ -32,10 +32,12 @@ def either_way(pair: Sequence[Input]) -> list[tuple[Input, Input]]:
     return [(pair[0], pair[1]), (pair[1], pair[0])] if pair else []
 
 
-def is_number(value: Input, number: float) -> bool:
-    """Whether it is a constant of one element, that number."""
+def is_number(value: Input, number: float, spread: bool = False) -> bool:
+    """Whether it is a constant of one element, that number; if spread, of any number of them."""
     tensor = None if value is None else value.const_value
-    return tensor is not None and tensor.size == 1 and bool((tensor.numpy() == number).all())
+    if tensor is None or not (spread or tensor.size == 1):
+        return False
+    return bool((tensor.numpy() == number).all())
 
 
 def standard_nodes(nodes: Iterable[ir.Node], *op_types: str) -> list[ir.Node]:

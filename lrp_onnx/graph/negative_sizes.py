@@ -9,13 +9,13 @@ in a process of its own if it may be negative too.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from lrp_onnx.errors import ModelError
-from lrp_onnx.graph.subgraphs import proto_bodies
+from lrp_onnx.graph.subgraphs import proto_bodies, proto_nodes
 
 __all__ = ["refuse_negative_sizes"]
 
@@ -38,7 +38,7 @@ def refuse_negative_sizes(proto: ModelProto) -> bool:
 
     Returns whether one may still be found behind a Slice, which the inference does not survive.
     """
-    nodes = list(_nodes(proto.graph))
+    nodes = list(proto_nodes(proto.graph))
     shapes = {n.output[0] for n in nodes if n.op_type == "Shape" and n.output}
     cuts = [n for n in nodes if n.op_type == "Slice" and n.input and n.input[0] not in shapes]
     shrinking = _shrinking(nodes, proto.graph)
@@ -47,7 +47,7 @@ def refuse_negative_sizes(proto: ModelProto) -> bool:
     ends = {n.output[0] for n in cuts if n.output}
     cut = ModelProto.FromString(proto.SerializeToString())
     cut.opset_import.append(helper.make_opsetid(UNKNOWN, 1))
-    for node in _nodes(cut.graph):
+    for node in proto_nodes(cut.graph):
         if node.op_type == "Slice" and not ends.isdisjoint(node.output):
             node.domain = UNKNOWN
     inferred = onnx.shape_inference.infer_shapes(cut, strict_mode=False)
@@ -85,7 +85,7 @@ def _shrinks_between(nodes: Iterable[NodeProto], cuts: set[str], shrinking: set[
     for node in nodes:
         read = set(node.input)
         for body in proto_bodies(node):  # what they read around them counts too
-            read.update(name for inner in _nodes(body) for name in inner.input)
+            read.update(name for inner in proto_nodes(body) for name in inner.input)
         made = set(node.output)
         if cuts & made and shrunk & read:
             return True
@@ -94,10 +94,3 @@ def _shrinks_between(nodes: Iterable[NodeProto], cuts: set[str], shrinking: set[
             if shrinking & made or shrunk & read:
                 shrunk |= made
     return False
-
-
-def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
-    for node in graph.node:
-        yield node
-        for body in proto_bodies(node):
-            yield from _nodes(body)

@@ -14,7 +14,7 @@ from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 
 from lrp_onnx.graph.limits import Budget, limited
 from lrp_onnx.graph.negative_sizes import refuse_negative_sizes
-from lrp_onnx.graph.subgraphs import proto_bodies
+from lrp_onnx.graph.subgraphs import proto_bodies, proto_nodes
 
 __all__ = ["infer"]
 
@@ -34,7 +34,7 @@ def infer(proto: ModelProto, budget: Budget, strict: bool) -> ModelProto:
     """
     if refuse_negative_sizes(proto):
         return _inferred_apart(proto, budget, strict)
-    if not any(node.op_type in SIZED_BY_VALUE for node in _nodes(proto.graph)):
+    if not any(node.op_type in SIZED_BY_VALUE for node in proto_nodes(proto.graph)):
         return onnx.shape_inference.infer_shapes(proto, strict_mode=strict, data_prop=True)
     plain = onnx.shape_inference.infer_shapes(proto, strict_mode=False)
     lengths = list(_lengths(plain.graph))
@@ -79,10 +79,3 @@ def _length(value: ValueInfoProto | None) -> int | None:
     if kind not in (TensorProto.INT32, TensorProto.INT64) or len(sizes) != 1:
         return 0
     return int(sizes[0].dim_value) if sizes[0].HasField("dim_value") else None
-
-
-def _nodes(graph: GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for body in proto_bodies(node):
-            yield from _nodes(body)

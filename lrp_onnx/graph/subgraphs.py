@@ -26,6 +26,7 @@ __all__ = [
     "ports_of",
     "proto_bodies",
     "proto_graphs",
+    "proto_nodes",
 ]
 
 CONTROL = ("If", "Loop", "Scan")
@@ -115,6 +116,14 @@ def proto_bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
     for attribute in node.attribute:
         if attribute.type == onnx.AttributeProto.GRAPH:
             yield attribute.g
+
+
+def proto_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of a graph that is not in onnx-ir's form, each before those of its bodies."""
+    for node in graph.node:
+        yield node
+        for body in proto_bodies(node):
+            yield from proto_nodes(body)
 
 
 def captures(node: ir.Node) -> Iterator[ir.Value]:

@@ -13,6 +13,7 @@ from lrp_onnx.graph.arithmetic import Operand, multiply, subtract
 from lrp_onnx.graph.builder import Emit, known_rank
 from lrp_onnx.graph.constants import constant_array
 from lrp_onnx.graph.dialect import is_dialect
+from lrp_onnx.graph.makers import inputs_by, made_by
 from lrp_onnx.graph.shapes import same_sizes
 
 __all__ = ["at_least", "at_most", "form_products", "late", "share", "side", "stabilize"]
@@ -72,7 +73,8 @@ def share(emit: Emit, node: ir.Node) -> list[ir.Value]:
     c, a, z = node.inputs
     assert c is not None
     assert a is not None
-    if emit.runtime != "cuda" and _made_by(c, "Conv") and _is_convolved(a) and same_sizes(a, c):
+    convolved = made_by(c, "Conv") is not None and _is_convolved(a)
+    if emit.runtime != "cuda" and convolved and same_sizes(a, c):
         return [emit.op("Div", emit.op("Mul", c, a), z)]
     c = _after_what_is_before(emit, c, always=False)
     return [emit.op("Mul", c, emit.op("Div", a, z))]
@@ -82,16 +84,8 @@ def _is_convolved(a: ir.Value) -> bool:
     """Whether the runtime computes an activation together with the convolution before it, as it
     does where nothing else reads the convolution's result.
     """
-    activation = a.producer()
-    if activation is None or activation.op_type not in ("Relu", "Clip"):
-        return False
-    z = activation.inputs[0]
-    return z is not None and _made_by(z, "Conv") and len(z.uses()) == 1
-
-
-def _made_by(value: ir.Value, op_type: str) -> bool:
-    producer = value.producer()
-    return producer is not None and (producer.domain, producer.op_type) == ("", op_type)
+    z = (inputs_by(a, "Relu", "Clip") or [None])[0]
+    return z is not None and made_by(z, "Conv") is not None and len(z.uses()) == 1
 
 
 def late(emit: Emit, node: ir.Node) -> list[ir.Value]:
@@ -103,7 +97,7 @@ def late(emit: Emit, node: ir.Node) -> list[ir.Value]:
 
 def _after_what_is_before(emit: Emit, c: ir.Value, always: bool) -> ir.Value:
     """A coefficient by a Reshape: see above."""
-    from_sum = _made_by(c, "Conv") or _made_by(c, "Add")
+    from_sum = made_by(c, "Conv", "Add") is not None
     if emit.runtime == "cuda" or not (from_sum or always):
         return c
     return emit.op("Reshape", c, emit.ints(*[0] * known_rank(c)))

@@ -18,6 +18,7 @@ import onnx_ir as ir
 from lrp_onnx.graph.builder import HALF, Emit
 from lrp_onnx.graph.constants import constant_array
 from lrp_onnx.graph.dialect import is_dialect, meant_by
+from lrp_onnx.graph.makers import made_by
 from lrp_onnx.graph.shapes import same_sizes
 
 __all__ = [
@@ -84,27 +85,25 @@ class Relevance:
 
     def gate_of(self, z: ir.Value) -> ir.Value | None:
         """g where R = z·g·c, since the factor is z·g; None where it is another."""
-        gate = None if self.factor is None else self.factor.producer()
-        if gate is None or (gate.domain, gate.op_type) != ("", "Mul") or z.dtype in HALF:
+        gate = made_by(self.factor, "Mul")
+        if gate is None or z.dtype in HALF:
             return None
         others = [v for v in gate.inputs if v is not z]
         return others[0] if len(others) == 1 and same_sizes(z, gate.outputs[0]) else None
 
     def is_of_relu(self, z: ir.Value) -> bool:
         """Whether R = relu(z) · c."""
-        return self._follows(z) is not None and self._follows(z) == "Relu"
+        return self._follows(z) == "Relu"
 
     def is_zero_below(self, z: ir.Value) -> bool:
         """Whether R is 0 wherever z ≤ 0: behind a Relu, or a Clip from 0 on."""
         return self._follows(z) is not None
 
     def _follows(self, z: ir.Value) -> str | None:
-        producer = None if self.factor is None else self.factor.producer()
-        if producer is None or producer.inputs[0] is not z or z.dtype in HALF or producer.domain:
+        maker = made_by(self.factor, "Relu", "Clip")
+        if maker is None or maker.inputs[0] is not z or z.dtype in HALF:
             return None
-        if producer.op_type == "Relu":
-            return "Relu"
-        return "Clip" if producer.op_type == "Clip" and _is_zero_below(producer) else None
+        return maker.op_type if maker.op_type == "Relu" or _is_zero_below(maker) else None
 
 
 def _is_zero_below(clip: ir.Node) -> bool:

@@ -14,7 +14,8 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.frontend.canonize.regions import Dominators
-from lrp_onnx.graph.constants import array_of, is_zero, sole_reader
+from lrp_onnx.graph.constants import is_zero, sole_reader
+from lrp_onnx.graph.makers import is_number, made_by, standard_nodes
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.ops.registry import find
 
@@ -27,15 +28,14 @@ FARTHEST = 8
 def bring_together(model: ir.Model) -> bool:
     """Mask before the exponential, and divide before the product."""
     graph = model.graph
-    exponentials = [node for node in graph if node.op_type == "Exp" and not node.domain]
+    exponentials = standard_nodes(graph, "Exp")
     if not exponentials:
         return False
     masked = [_mask_before(graph, node) for node in exponentials]
     dominators = Dominators(graph)
-    einsums = [node for node in graph if node.op_type == "Einsum" and not node.domain]
-    for node in einsums:
+    for node in standard_nodes(graph, "Einsum"):
         _write_as_product(graph, node, dominators)
-    products = [node for node in graph if node.op_type == "MatMul" and not node.domain]
+    products = standard_nodes(graph, "MatMul")
     return any([*masked, *(_divide_before(graph, node, dominators) for node in products)])
 
 
@@ -62,16 +62,14 @@ def _mask_before(graph: ir.Graph, exponential: ir.Node) -> bool:
 
 def _is_binary(value: ir.Value | None, left: int = FARTHEST) -> bool:
     """Whether it varies and is 0 or 1, as truth values, less than 1, moved or multiplied."""
-    node = None if value is None else value.producer()
-    if left < 0 or node is None or node.domain or not node.inputs or node.inputs[0] is None:
+    node = made_by(value)
+    if left < 0 or node is None or not node.inputs or node.inputs[0] is None:
         return False
     operator, x = find(node), node.inputs[0]
     if node.op_type == "Cast":
         return x.dtype == ir.DataType.BOOL or _is_binary(x, left - 1)
     if node.op_type == "Sub":
-        one = array_of(x)
-        is_one = one is not None and bool((one == 1).all())
-        return is_one and _is_binary(node.inputs[1], left - 1)
+        return is_number(x, 1, True) and _is_binary(node.inputs[1], left - 1)
     if node.op_type == "Mul":
         return all(_is_binary(v, left - 1) for v in node.inputs)
     return operator is not None and bool(operator.moves) and _is_binary(x, left - 1)

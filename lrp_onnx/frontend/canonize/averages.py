@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.graph.constants import Float, array_of
+from lrp_onnx.graph.makers import standard_nodes
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["averages"]
@@ -22,7 +23,7 @@ __all__ = ["averages"]
 
 def averages(model: ir.Model) -> bool:
     """Write such nodes as AveragePool or ReduceMean, times a number where it is not 1."""
-    nodes = [n for n in model.graph if n.op_type in ("Conv", "MatMul") and not n.domain]
+    nodes = standard_nodes(model.graph, "Conv", "MatMul")
     return sum(_averages(model.graph, node) for node in nodes) > 0
 
 

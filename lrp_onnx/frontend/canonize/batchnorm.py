@@ -18,6 +18,7 @@ from lrp_onnx.frontend.canonize.affine import Affine, Behind, affine_of, axis_be
 from lrp_onnx.frontend.canonize.linear_node import LinearNode, linear_node_of
 from lrp_onnx.graph.annotations import CHANGED, aliases
 from lrp_onnx.graph.constants import constants_of, sole_reader
+from lrp_onnx.graph.makers import inputs_by, made_by
 from lrp_onnx.ops.registry import find
 
 __all__ = ["fold_batchnorm_before", "fold_batchnorm_behind"]
@@ -107,12 +108,11 @@ def _is_computed(value: ir.Value) -> bool:
 
 def _normalized(value: ir.Value) -> bool:
     """Whether the value is a quotient of activations, as in a LayerNorm: a/b, a·(1/b), a·b^(−½)."""
-    node = value.producer()
-    if node is None or node.domain or any(_constant(v) for v in node.inputs):
+    operands = inputs_by(value, "Div", "Mul")
+    if not operands or any(_constant(v) for v in operands):
         return False
-    makers = [None if v is None else v.producer() for v in node.inputs]
-    inverted = any(m is not None and m.op_type in ("Div", "Reciprocal", "Pow") for m in makers)
-    return node.op_type == "Div" or (node.op_type == "Mul" and inverted)
+    inverted = any(made_by(v, "Div", "Reciprocal", "Pow") for v in operands)
+    return inverted or made_by(value, "Div") is not None
 
 
 def _constant(value: ir.Value | None) -> bool:

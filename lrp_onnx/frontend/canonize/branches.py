@@ -36,6 +36,7 @@ from lrp_onnx.frontend.canonize.sums import (
     write_sum,
 )
 from lrp_onnx.graph.constants import Float, array_of
+from lrp_onnx.graph.makers import made_by
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.graph.unused import remove_unused
 
@@ -136,13 +137,13 @@ def _of_rows(branch: _Branch) -> _Branch | None:
 
 def _convolution(value: ir.Value) -> _Branch | None:
     """A Conv, or an AveragePool whose windows all count alike."""
-    node = value.producer()
-    x = None if node is None or not node.inputs else node.inputs[0]
-    if node is None or node.domain or x is None:
+    node = made_by(value, "Conv", "AveragePool")
+    x = None if node is None else node.inputs[0]
+    if node is None or x is None:
         return None
     if node.op_type == "AveragePool":
         return _average(node, x)
-    weight = array_of(node.inputs[1]) if node.op_type == "Conv" else None
+    weight = array_of(node.inputs[1])
     if weight is None:
         return None
     biased = len(node.inputs) > 2 and node.inputs[2] is not None

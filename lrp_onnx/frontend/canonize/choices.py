@@ -18,6 +18,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from lrp_onnx.graph.constants import is_zero, stored
+from lrp_onnx.graph.makers import standard_nodes
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["choices"]
@@ -30,8 +31,7 @@ FIRST = 64
 
 def choices(model: ir.Model) -> bool:
     """Write such layers as Gather or Resize."""
-    nodes = [n for n in model.graph if n.op_type in WRITTEN and not n.domain]
-    return sum(_is_choice(model.graph, node) for node in nodes) > 0
+    return sum(_is_choice(model.graph, n) for n in standard_nodes(model.graph, *WRITTEN)) > 0
 
 
 def _is_choice(graph: ir.Graph, node: ir.Node) -> bool:

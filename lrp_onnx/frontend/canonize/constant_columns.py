@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.graph.constants import Float, array_of, constant_ints, constants_of
+from lrp_onnx.graph.makers import inputs_by, made_by, standard_nodes
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["columns_as_biases"]
@@ -23,7 +24,7 @@ Part = ir.Value | Float
 def columns_as_biases(model: ir.Model) -> bool:
     """Write such products as one of what varies, and a bias."""
     graph = model.graph
-    nodes = [n for n in graph if n.op_type in ("MatMul", "Gemm") and not n.domain]
+    nodes = standard_nodes(graph, "MatMul", "Gemm")
     parted = [(n, parts) for n in nodes if len(parts := _parts(n.inputs[0])) > 1]
     constants = constants_of(graph) if parted else set[ir.Value]()
     return sum(_written(graph, node, parts, constants) for node, parts in parted) > 0
@@ -31,10 +32,10 @@ def columns_as_biases(model: ir.Model) -> bool:
 
 def _parts(v: ir.Value | None) -> list[Part]:
     """What stands beside each other along the last axis."""
-    node = None if v is None or v.shape is None else v.producer()
-    if node is None or node.domain or v is None:
+    node = made_by(v, "Concat", "Pad")
+    if node is None or v is None or v.shape is None:
         return []
-    last = len(v.shape or ()) - 1
+    last = len(v.shape) - 1
     if node.op_type == "Concat" and node.attributes.get_int("axis", 0) in (last, -1):
         parts = [None if x is None else _constant(x) for x in node.inputs]
         return [x if part is None else part for x, part in zip(node.inputs, parts, strict=True)
@@ -63,14 +64,14 @@ def _padded(pad: ir.Node, last: int) -> list[Part]:
 
 def _constant(x: ir.Value) -> Float | None:
     """One number a column, if each is the same in all rows."""
-    node, size = x.producer(), x.shape[-1] if x.shape else None
-    if node is not None and node.op_type == "Expand" and not node.domain and node.inputs[0]:
-        own = _constant(node.inputs[0]) if node.inputs[0].shape else array_of(node.inputs[0])
+    size = x.shape[-1] if x.shape else None
+    if (spread := inputs_by(x, "Expand")) and spread[0] is not None:
+        own = _constant(spread[0]) if spread[0].shape else array_of(spread[0])
         if not isinstance(size, int) or own is None or own.size not in (1, size):
             return None
         return np.broadcast_to(own, (size,))
-    if node is not None and node.op_type == "ConstantOfShape" and isinstance(size, int):
-        value = node.attributes.get_tensor("value", None)
+    if (filled := made_by(x, "ConstantOfShape")) is not None and isinstance(size, int):
+        value = filled.attributes.get_tensor("value", None)
         return np.full(size, 0.0 if value is None else float(value.numpy().flat[0]))
     array = array_of(x)
     if array is None or not array.ndim:

@@ -22,6 +22,7 @@ from lrp_onnx.graph.constants import (
     set_constant,
     sole_reader,
 )
+from lrp_onnx.graph.makers import standard_nodes
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["add_biases", "plain_gemms"]
@@ -30,7 +31,7 @@ __all__ = ["add_biases", "plain_gemms"]
 def add_biases(model: ir.Model) -> bool:
     """MatMul → Add of a bias becomes Gemm (of matrices) or MatMulAdd."""
     constants = constants_of(model.graph)
-    products = [node for node in model.graph if node.op_type == "MatMul" and not node.domain]
+    products = standard_nodes(model.graph, "MatMul")
     return sum(_takes_bias(model, node, constants) for node in products) > 0
 
 
@@ -118,7 +119,7 @@ def _is_bias(bias: ir.Value, product: ir.Value, owned: set[int]) -> bool:
 def plain_gemms(model: ir.Model) -> bool:
     """Gemm with factors becomes Gemm and Mul without them."""
     constants = constants_of(model.graph)
-    gemms = [node for node in model.graph if node.op_type == "Gemm" and not node.domain]
+    gemms = standard_nodes(model.graph, "Gemm")
     others = [node for node in gemms if {"alpha", "beta"} & set(node.attributes)]
     for node in others:
         _without_alpha(model, node, constants)

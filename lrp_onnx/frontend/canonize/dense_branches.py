@@ -28,6 +28,7 @@ from lrp_onnx.frontend.canonize.sums import (
     write_sum,
 )
 from lrp_onnx.graph.constants import Float, array_of
+from lrp_onnx.graph.makers import made_by
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.graph.unused import remove_unused
 
@@ -85,8 +86,8 @@ def _map_of(value: ir.Value, x: ir.Value, left: int = FARTHEST) -> _Map | None:
     """The value as a map of x; None where it is none."""
     if value is x:
         return _Map(None, np.ones(1), np.zeros(1))
-    node = value.producer()
-    if left < 0 or node is None or node.domain or not is_own(value):
+    node = made_by(value)
+    if left < 0 or node is None or not is_own(value):
         return None
     at = next((k for k, v in enumerate(node.inputs) if v is not None and array_of(v) is None), 0)
     step = (_step(node, at) or _selection(value)) if node.inputs else None

@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.annotations import CHANGED
 from lrp_onnx.graph.constants import constants_of
+from lrp_onnx.graph.makers import standard_nodes
 from lrp_onnx.graph.replacement import Build, attribute
 
 __all__ = ["dense_einsums"]
@@ -21,7 +22,7 @@ __all__ = ["dense_einsums"]
 def dense_einsums(model: ir.Model) -> bool:
     """Write such as Reshape, MatMul and Reshape."""
     graph, changed = model.graph, False
-    einsums = [node for node in graph if node.op_type == "Einsum" and not node.domain]
+    einsums = standard_nodes(graph, "Einsum")
     constants = constants_of(graph) if einsums else set[ir.Value]()
     for node in einsums:
         weights = [k for k, v in enumerate(node.inputs) if v in constants]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.graph.constants import array_of, constants_of, sole_reader
+from lrp_onnx.graph.makers import either_way, inputs_by, is_number, made_by, standard_nodes
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.graph.unused import remove_unused
 
@@ -23,7 +24,7 @@ MOST_NUMBERS = 4
 def gate_products(model: ir.Model) -> bool:
     """Write such quotients and sums as products."""
     graph = model.graph
-    nodes = [n for n in graph if n.op_type in ("Div", "Add", "Sub") and not n.domain]
+    nodes = standard_nodes(graph, "Div", "Add", "Sub")
     constants = constants_of(graph) if nodes else set[ir.Value]()
     varying = [n for n in nodes if constants.isdisjoint(n.inputs)]
     changed = [
@@ -37,24 +38,17 @@ def gate_products(model: ir.Model) -> bool:
 
 def _product(graph: ir.Graph, quotient: ir.Node) -> bool:
     u, divisor = quotient.inputs
-    if divisor is None or not _is_one_and_exp(divisor):
+    if not _is_one_and_exp(divisor):
         return False
     build = Build(graph, quotient)
-    sigmoid = build.op("Reciprocal", divisor, like=divisor)
+    sigmoid = build.op("Reciprocal", divisor)
     build.replace(build.op("Mul", u, sigmoid, like=quotient.outputs[0], named=quotient.name))
     return True
 
 
-def _is_one_and_exp(value: ir.Value) -> bool:
-    node = value.producer()
-    if node is None or node.domain or node.op_type != "Add":
-        return False
-    for power, one in (node.inputs, node.inputs[::-1]):
-        number = array_of(one)
-        maker = None if power is None else power.producer()
-        if number is not None and (number == 1).all() and maker is not None:
-            return maker.op_type == "Exp" and not maker.domain
-    return False
+def _is_one_and_exp(value: ir.Value | None) -> bool:
+    terms = either_way(inputs_by(value, "Add"))
+    return any(is_number(one, 1, True) and made_by(power, "Exp") for power, one in terms)
 
 
 def _factored(graph: ir.Graph, node: ir.Node, constants: set[ir.Value]) -> bool:
@@ -62,8 +56,8 @@ def _factored(graph: ir.Graph, node: ir.Node, constants: set[ir.Value]) -> bool:
     signs = (1.0, -1.0 if node.op_type == "Sub" else 1.0)
     for k in (0, 1):
         (b, u), (a, product) = (_scaled(node.inputs[j]) for j in (k, 1 - k))
-        maker = product.producer()
-        if maker is None or maker.domain or maker.op_type != "Mul" or maker.graph is not graph:
+        maker = made_by(product, "Mul")
+        if maker is None or maker.graph is not graph:
             continue
         if u not in maker.inputs or sole_reader(product) is None:
             continue
@@ -90,10 +84,7 @@ def _scaled(value: ir.Value | None) -> tuple[float, ir.Value]:
     assert value is not None
     factor = 1.0
     for _ in range(MOST_NUMBERS):
-        node = value.producer()
-        if node is None or node.domain or sole_reader(value) is None:
-            break
-        step = _step(node)
+        step = _step(made_by(value)) if sole_reader(value) is not None else None
         if step is None:
             break
         factor, value = factor * step[0], step[1]
@@ -103,7 +94,7 @@ def _scaled(value: ir.Value | None) -> tuple[float, ir.Value]:
 def _scaled_behind(node: ir.Node) -> tuple[float, ir.Node]:
     """The number that a sum alone is multiplied by, and the node that does it; 1 and itself."""
     reader, _ = sole_reader(node.outputs[0]) or (None, 0)
-    step = None if reader is None or reader.domain else _step(reader)
+    step = _step(reader)
     return (1.0, node) if step is None or reader is None else (step[0], reader)
 
 
@@ -111,13 +102,13 @@ def _scaled_before(u: ir.Value) -> tuple[float, ir.Value]:
     """The number and the value that the common factor is the product of, if both terms alone read
     it.
     """
-    maker = u.producer()
-    step = None if maker is None or maker.domain or len(u.uses()) != 2 else _step(maker)
-    return step or (1.0, u)
+    return (_step(made_by(u)) if len(u.uses()) == 2 else None) or (1.0, u)
 
 
-def _step(node: ir.Node) -> tuple[float, ir.Value] | None:
+def _step(node: ir.Node | None) -> tuple[float, ir.Value] | None:
     """The number that a node multiplies by, and what; nothing that it makes larger."""
+    if node is None or node.domain:
+        return None
     if node.op_type == "Neg" and node.inputs[0] is not None:
         return -1.0, node.inputs[0]
     for k in (1, 0) if node.op_type == "Mul" else (1,) if node.op_type == "Div" else ():

@@ -13,9 +13,10 @@ from itertools import pairwise
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.frontend.canonize.affine import Affine, affine_of
+from lrp_onnx.frontend.canonize.affine import Affine, Behind, affine_of
 from lrp_onnx.frontend.canonize.linear_node import linear_node_of
-from lrp_onnx.graph.constants import bypass, constants_of, sole_reader
+from lrp_onnx.graph.constants import constants_of, sole_reader
+from lrp_onnx.graph.makers import standard_nodes
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["scale_before_joins"]
@@ -23,7 +24,7 @@ __all__ = ["scale_before_joins"]
 
 def scale_before_joins(model: ir.Model) -> bool:
     """Bring what follows a Concat of linear nodes in front of it."""
-    joins = [node for node in model.graph if node.op_type == "Concat" and not node.domain]
+    joins = standard_nodes(model.graph, "Concat")
     constants = constants_of(model.graph) if joins else set[ir.Value]()
     return sum(_brought_before(model, node, constants) for node in joins) > 0
 
@@ -37,15 +38,14 @@ def _brought_before(model: ir.Model, join: ir.Node, constants: set[ir.Value]) ->
     known = [n for n in sizes if n is not None]
     if len(known) < len(sizes):
         return False
-    total, absorbed = _behind(y, axis, sum(known))
-    if not absorbed:
+    behind = Behind.of(y, axis, sum(known))
+    if not behind.absorbed:
         return False
     bounds = np.cumsum([0, *known])
     for k, (start, stop) in enumerate(pairwise(bounds)):
-        part = Affine(total.scale[start:stop], total.shift[start:stop])
+        part = Affine(behind.total.scale[start:stop], behind.total.shift[start:stop])
         _write(model.graph, join, k, part, len(y.shape) - axis)
-    for node in absorbed:
-        bypass(model, node, next(v for v in node.inputs if v and not v.is_initializer()))
+    behind.take_out(model)
     return True
 
 
@@ -64,18 +64,6 @@ def _channels(value: ir.Value | None, axis: int, constants: set[ir.Value]) -> in
         at = 0 if node.inputs[0] not in constants else 1
         value = node.inputs[at] if affine_of(node, at, axis, size) is not None else None
     return None
-
-
-def _behind(y: ir.Value, axis: int, size: int) -> tuple[Affine, list[ir.Node]]:
-    """What scales and shifts the channels in a row, and its nodes."""
-    total, nodes = Affine.identity(size), list[ir.Node]()
-    while (reader := sole_reader(y)) is not None:
-        step = affine_of(*reader, axis, size)
-        if step is None:
-            break
-        total, y = total.then(step), reader[0].outputs[0]
-        nodes.append(reader[0])
-    return total, nodes
 
 
 def _write(graph: ir.Graph, join: ir.Node, k: int, part: Affine, rank: int) -> None:

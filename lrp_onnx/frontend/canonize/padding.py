@@ -23,6 +23,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.annotations import CHANGED, PADDING_OF
 from lrp_onnx.graph.constants import array_of, sole_reader
+from lrp_onnx.graph.makers import standard_nodes
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.ops.registry import find
 
@@ -193,8 +194,7 @@ def _transposed(node: ir.Node) -> None:
 
 def fold_pads(model: ir.Model) -> bool:
     """Pad with zeros → Conv, Transposes between or not, becomes the Conv with those pads."""
-    pads = [node for node in model.graph if node.op_type == "Pad" and not node.domain]
-    return sum(_folded(model.graph, pad) for pad in pads) > 0
+    return sum(_folded(model.graph, pad) for pad in standard_nodes(model.graph, "Pad")) > 0
 
 
 def _folded(graph: ir.Graph, pad: ir.Node) -> bool:

@@ -20,6 +20,7 @@ from lrp_onnx.frontend.canonize.regions import Dominators, Region
 from lrp_onnx.frontend.canonize.softmax import Softmax, gives, softmax_of, write_softmax
 from lrp_onnx.graph.annotations import RESEMBLES, spelled_anew
 from lrp_onnx.graph.constants import sole_reader
+from lrp_onnx.graph.makers import inputs_by, made_by
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.ops.registry import find
 
@@ -54,6 +55,11 @@ NORMS = ("InstanceNormalization", "LayerNormalization", "MeanVarianceNormalizati
 SCALES = ("Mul", "Add", "Sub", "Div", "BatchNormalization")
 BEHIND = (*SCALES, "Cast", "Reshape", "Neg", "Exp")
 """What may lie behind its end."""
+MASKS = (
+    *("Mul", "Where", "Trilu", "Cast"),
+    *("Reshape", "Transpose", "Unsqueeze", "Squeeze", "Expand"),
+)
+"""What masks or moves exponentials."""
 BEGINS = (
     *("Exp", "Pow", "Sub", "Add", "Mul", "Div", "Neg", "Clip", "Where"),
     *("Cast", "Reshape", "Identity", "MatMul", "Gemm", "Softmax", "Reciprocal", "Trilu"),
@@ -190,12 +196,11 @@ def _divides(end: ir.Node, dominators: Dominators) -> bool:
 
 def _is_inverse(value: ir.Value | None) -> bool:
     """Whether it is one over something, copied to more places or not."""
-    node = None if value is None else value.producer()
-    while node is not None and node.op_type in ("Expand", "Unsqueeze", "Reshape"):
-        node = None if node.inputs[0] is None else node.inputs[0].producer()
-    if node is not None and node.op_type == "Div":
-        return node.inputs[0] is not None and node.inputs[0].is_initializer()
-    return node is not None and node.op_type in ("Reciprocal", "Pow")
+    while moved := inputs_by(value, "Expand", "Unsqueeze", "Reshape"):
+        value = moved[0]
+    if quotient := inputs_by(value, "Div"):
+        return quotient[0] is not None and quotient[0].is_initializer()
+    return made_by(value, "Reciprocal", "Pow") is not None
 
 
 def _resembles(regions: Iterable[Region], evaluators: Evaluators) -> bool:
@@ -214,22 +219,8 @@ def _resembles(regions: Iterable[Region], evaluators: Evaluators) -> bool:
 
 def _is_exponential(value: ir.Value | None, left: int = FARTHEST) -> bool:
     """Whether it is one, masked or moved or not."""
-    node = None if value is None else value.producer()
-    if node is None or node.domain or node.op_type == "Exp":
-        return node is not None and not node.domain
-    masks = (
-        "Mul",
-        "Where",
-        "Trilu",
-        "Cast",
-        "Reshape",
-        "Transpose",
-        "Unsqueeze",
-        "Squeeze",
-        "Expand",
-    )
-    within = left > 0 and node.op_type in masks
-    return within and any(_is_exponential(v, left - 1) for v in node.inputs)
+    masked = inputs_by(value, *MASKS) if left > 0 else []
+    return made_by(value, "Exp") is not None or any(_is_exponential(v, left - 1) for v in masked)
 
 
 def _is_quotient(region: Region) -> bool:
@@ -255,7 +246,7 @@ def _meets(node: ir.Node | None, dominators: Dominators) -> bool:
         return True
     if node.op_type not in WHOLE:
         return len(dominators.active(node)) > 1 or _inverts_sum(node)
-    before = None if node.inputs[0] is None else node.inputs[0].producer()
+    before = made_by(node.inputs[0])
     if before is None or (before.op_type == "Softmax" and node.op_type != "Log"):
         return False
     if node.op_type == "Log":
@@ -266,8 +257,8 @@ def _meets(node: ir.Node | None, dominators: Dominators) -> bool:
 def _inverts_sum(node: ir.Node) -> bool:
     """Whether it is one over a sum of exponentials, as of the differences in 1/Σⱼ exp(xⱼ - xᵢ)."""
     summed = node.inputs[int(node.op_type == "Div")] if _is_inverse(node.outputs[0]) else None
-    total = None if summed is None else summed.producer()
-    return total is not None and total.op_type in OVER_AXES and _is_exponential(total.inputs[0])
+    total = inputs_by(summed, *OVER_AXES)
+    return bool(total) and _is_exponential(total[0])
 
 
 def _is_scaled(node: ir.Node, dominators: Dominators) -> bool:

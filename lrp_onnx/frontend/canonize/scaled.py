@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.annotations import CHANGED, aliases
 from lrp_onnx.graph.constants import constants_of, sole_reader
+from lrp_onnx.graph.makers import standard_nodes
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["scale_first_factor"]
@@ -26,7 +27,7 @@ MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity")
 def scale_first_factor(model: ir.Model) -> bool:
     """Scale the first factor of a product instead of the second, or of its result."""
     graph, changed = model.graph, False
-    products = [node for node in graph if node.op_type == "MatMul" and not node.domain]
+    products = standard_nodes(graph, "MatMul")
     constants = constants_of(graph) if products else set[ir.Value]()
     for first in products:
         product: ir.Node | None = first if constants.isdisjoint(first.inputs) else None

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.graph.constants import Float, constant_ints, sole_reader
+from lrp_onnx.graph.makers import made_by
 from lrp_onnx.graph.replacement import Build
 
 __all__ = [
@@ -82,8 +83,8 @@ def common_sources(terms: list[Term]) -> list[ir.Value]:
 def _sources(value: ir.Value) -> Iterator[ir.Value]:
     for _ in range(FARTHEST):
         yield value
-        node = value.producer()
-        if node is None or node.domain or node.op_type not in LINEAR or not is_own(value):
+        node = made_by(value, *LINEAR)
+        if node is None or not is_own(value):
             return
         active = [v for v in node.inputs if v is not None and not v.is_initializer()]
         if len(active) != 1:
@@ -95,11 +96,11 @@ def selected(value: ir.Value, axis: int) -> tuple[ir.Value, int, int, int] | Non
     """What a value is a part of along an axis, where the part begins and ends, and the whole size;
     None where it is none, or leaves elements out in between.
     """
-    node = value.producer()
-    x = None if node is None or node.domain or not node.inputs else node.inputs[0]
-    if node is None or node.op_type not in ("Split", "Slice"):
+    node = made_by(value, "Split", "Slice")
+    x = None if node is None else node.inputs[0]
+    if node is None or x is None or x.shape is None or value.shape is None:
         return None
-    if x is None or x.shape is None or value.shape is None or len(value.shape) <= axis:
+    if len(value.shape) <= axis:
         return None
     size, length = x.shape[axis], value.shape[axis]
     if not isinstance(size, int) or not isinstance(length, int):
@@ -122,8 +123,8 @@ def cropped(value: ir.Value) -> tuple[ir.Value, list[int], list[int]] | None:
     """What a value is a part of, and how many rows in front and behind are left out along each
     axis; None where it is none.
     """
-    node = value.producer()
-    x = None if node is None or node.domain or node.op_type != "Slice" else node.inputs[0]
+    node = made_by(value, "Slice")
+    x = None if node is None else node.inputs[0]
     if node is None or x is None or x.shape is None or value.shape is None:
         return None
     starts, _, axes, steps = (constant_ints(v) for v in (*node.inputs[1:], None, None)[:4])

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from lrp_onnx.graph.annotations import asked_for
 from lrp_onnx.graph.constants import sole_reader
+from lrp_onnx.graph.makers import made_by
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["single_transposes"]
@@ -79,10 +80,8 @@ def _in_a_row(last: ir.Node) -> list[ir.Node]:
     """The moves that lead to it alone, in order, and it."""
     nodes = [last]
     while len(nodes) < LONGEST and (x := nodes[0].inputs[0]) is not None:
-        node = x.producer()
-        if node is None or node.domain or node.op_type not in MOVES or sole_reader(x) is None:
-            break
-        if ASKED in x.meta:
+        node = made_by(x, *MOVES)
+        if node is None or sole_reader(x) is None or ASKED in x.meta:
             break
         nodes.insert(0, node)
     return nodes

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from lrp_onnx.graph.constants import Float, constant_array, constants_of, stored
 from lrp_onnx.graph.evaluation import evaluate
-from lrp_onnx.graph.makers import standard_nodes
+from lrp_onnx.graph.makers import made_by, standard_nodes
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["unfolded_windows"]
@@ -86,8 +86,8 @@ def _moves(v: ir.Value, constants: set[ir.Value]) -> list[ir.Node]:
     """The nodes that only move elements in front of a value, the first ones first."""
     laying, pending = dict[ir.Node, None](), [v]
     while pending:
-        node = pending.pop().producer()
-        if node is None or node.domain or node.op_type not in MOVES or node in laying:
+        node = made_by(pending.pop(), *MOVES)
+        if node is None or node in laying:
             continue
         laying[node] = None
         if len(laying) > MOST_NODES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.graph.makers import made_by
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["LONGEST", "SOURCES", "constant", "elements", "is_sequence"]
@@ -26,15 +27,14 @@ def is_sequence(value: Value) -> bool:
     """Whether it is a sequence or an optional, by its type or by what makes it."""
     if value is None:
         return False
-    maker = value.producer()
     typed = isinstance(value.type, ir.SequenceType | ir.OptionalType)
-    return typed or (maker is not None and maker.op_type in SOURCES)
+    return typed or made_by(value, *SOURCES) is not None
 
 
 def elements(build: Build, value: Value) -> list[Value]:
     """The tensors in a sequence; UnsupportedError where they are not known."""
-    node = None if value is None else value.producer()
-    if node is None or node.op_type not in SOURCES:
+    node = made_by(value, *SOURCES)
+    if node is None:
         raise UnsupportedError(
             "how many tensors its sequence holds is only known at run time. Export the model "
             "without sequences"

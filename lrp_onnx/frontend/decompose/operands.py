@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from lrp_onnx.frontend.decompose.heads import rank_of
 from lrp_onnx.frontend.decompose.registry import decomposes
+from lrp_onnx.graph.makers import inputs_by
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["computed", "per_channel", "varies"]
@@ -38,8 +39,8 @@ def varies(value: ir.Value | None) -> bool:
 
 def computed(value: ir.Value | None) -> bool:
     """Whether it depends on an input of the run by more than its shape."""
-    node = None if value is None else value.producer()
-    return varies(value) and (node is None or node.op_type != "Expand" or varies(node.inputs[0]))
+    spread = inputs_by(value, "Expand")
+    return varies(value) and (not spread or varies(spread[0]))
 
 
 def per_channel(build: Build, value: ir.Value | None, rank: int) -> ir.Value:

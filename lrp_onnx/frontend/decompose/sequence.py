@@ -14,6 +14,7 @@ from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.heads import column
 from lrp_onnx.frontend.decompose.known import constant, elements
 from lrp_onnx.frontend.decompose.registry import decomposes
+from lrp_onnx.graph.makers import inputs_by, made_by
 from lrp_onnx.graph.replacement import Build
 
 __all__: list[str] = []
@@ -28,8 +29,7 @@ def sequence_at(build: Build, node: ir.Node) -> Sequence[Value]:
     Spec: ONNX SequenceAt-11.
     """
     held, at = node.inputs
-    maker = None if held is None else held.producer()
-    split = maker if maker is not None and maker.op_type == "SplitToSequence" else None
+    split = made_by(held, "SplitToSequence")
     computed = at is None or at.const_value is None
     try:
         values = elements(build, held)
@@ -100,9 +100,8 @@ def optional_get_element(build: Build, node: ir.Node) -> Sequence[Value]:
     Spec: ONNX OptionalGetElement-18.
     """
     held = node.inputs[0]
-    maker = None if held is None else held.producer()
-    if maker is not None and maker.op_type == "Optional" and maker.inputs:
-        return [maker.inputs[0]]
+    if wrapped := inputs_by(held, "Optional"):
+        return wrapped[:1]
     if held is not None and isinstance(held.type, ir.TensorType | ir.SequenceType):
         return [held]
     raise UnsupportedError("whether its optional holds a tensor is only known at run time")
@@ -115,10 +114,9 @@ def optional_has_element(build: Build, node: ir.Node) -> Sequence[Value]:
     Spec: ONNX OptionalHasElement-18.
     """
     held = node.inputs[0] if node.inputs else None
-    maker = None if held is None else held.producer()
-    in_sight = maker is not None and maker.op_type == "Optional"
-    if held is None or in_sight:
-        full = in_sight and maker is not None and bool(maker.inputs)
+    maker = made_by(held, "Optional")
+    if held is None or maker is not None:
+        full = maker is not None and bool(maker.inputs)
     elif isinstance(held.type, ir.TensorType | ir.SequenceType):
         full = True
     else:

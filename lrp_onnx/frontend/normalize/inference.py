@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 import onnx
@@ -12,7 +11,7 @@ from lrp_onnx.frontend.normalize.ceil_mode import settle_ceil_mode
 from lrp_onnx.frontend.normalize.loop_state import inferred_steady
 from lrp_onnx.graph.limits import Budget
 from lrp_onnx.graph.onnx_inference import infer
-from lrp_onnx.graph.subgraphs import proto_bodies
+from lrp_onnx.graph.subgraphs import proto_bodies, proto_nodes
 
 __all__ = ["inferred"]
 
@@ -30,8 +29,9 @@ def inferred(proto: ModelProto, budget: Budget, strict: bool = True) -> ModelPro
     contradict each other, if strict.
     """
     known = partial(_known, budget)
-    others, unknown = {}, {o for n in _nodes(proto.graph) if _has_no_shape(n) for o in n.output}
-    for node in _nodes(proto.graph):
+    nodes, others = list(proto_nodes(proto.graph)), {}
+    unknown = {name for node in nodes if _has_no_shape(node) for name in node.output}
+    for node in nodes:
         if node.domain == "lrp" and node.op_type == "ExplainedBy":
             # what onnx has no shape for has that of its explanation
             others[node.output[0]] = [*node.input]
@@ -41,11 +41,11 @@ def inferred(proto: ModelProto, budget: Budget, strict: bool = True) -> ModelPro
     _declare_captured(proto.graph)
     settled = settle_ceil_mode(proto, lambda model: inferred_steady(model, known))
     result = inferred_steady(settled, partial(_shaped, budget) if strict else known)
-    for node in _nodes(result.graph) if others else ():
+    for node in proto_nodes(result.graph) if others else ():
         if node.op_type == "Identity" and node.output[0] in others:
             node.domain, node.op_type = "lrp", "ExplainedBy"
             node.input[:] = others[node.output[0]]
-    for node in _nodes(result.graph) if grouped else ():
+    for node in proto_nodes(result.graph) if grouped else ():
         if node.op_type == "Identity" and node.output[0] in grouped:
             node.CopyFrom(grouped[node.output[0]])
     return result
@@ -61,7 +61,7 @@ def _as_identities(graph: GraphProto) -> dict[str, NodeProto]:
     its input; they are made Identity.
     """
     originals = {}
-    for node in _nodes(graph):
+    for node in proto_nodes(graph):
         if node.op_type == "GroupNormalization" and not node.domain:
             originals[node.output[0]] = NodeProto.FromString(node.SerializeToString())
             node.op_type = "Identity"
@@ -97,11 +97,3 @@ def _shaped(budget: Budget, proto: ModelProto) -> ModelProto:
 def _known(budget: Budget, proto: ModelProto) -> ModelProto:
     """What can be told; nothing of what contradicts itself."""
     return infer(proto, budget, strict=False)
-
-
-def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
-    """The nodes of a graph and of the graphs inside it."""
-    for node in graph.node:
-        yield node
-        for inner in proto_bodies(node):
-            yield from _nodes(inner)

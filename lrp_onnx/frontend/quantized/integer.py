@@ -23,6 +23,7 @@ from lrp_onnx.graph.annotations import FORWARD_KEPT
 from lrp_onnx.graph.builder import known_rank
 from lrp_onnx.graph.constants import sole_reader
 from lrp_onnx.graph.dequantize import dequantized
+from lrp_onnx.graph.makers import inputs_by, made_by
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.graph.subgraphs import nodes_of
 
@@ -148,8 +149,7 @@ def _float_bias(rounded: ir.Value, scale: ir.Value) -> tuple[ir.Value, Input] | 
 
 def _scales(product: ir.Node, scale: ir.Value) -> list[Input] | None:
     """The scale of each operand, whose product is `scale`; None where they cannot be told."""
-    maker = scale.producer()
-    factors = [*maker.inputs] if maker is not None and maker.op_type == "Mul" else [scale]
+    factors = inputs_by(scale, "Mul") or [scale]
     scales: list[Input] = [None, None]
     for k in (0, 1):
         quantizer = _dynamic_quantizer(product.inputs[k])
@@ -171,8 +171,7 @@ def _is_own(q: Input, scale: Input) -> bool:
 
 def _dynamic_quantizer(q: Input) -> ir.Node | None:
     """The DynamicQuantizeLinear that makes q."""
-    node = None if q is None else q.producer()
-    return node if node is not None and node.op_type == "DynamicQuantizeLinear" else None
+    return made_by(q, "DynamicQuantizeLinear")
 
 
 def as_float(build: Build, q: Input, scale: Input, zero: Input, axis: int) -> ir.Value:

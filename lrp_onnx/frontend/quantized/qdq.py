@@ -21,6 +21,7 @@ import onnx_ir as ir
 from lrp_onnx.frontend.decompose.operands import varies
 from lrp_onnx.frontend.decompose.registry import Decomposition, decomposes, finds_layers
 from lrp_onnx.graph.dequantize import dequantized
+from lrp_onnx.graph.makers import made_by
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.graph.subgraphs import nodes_of
 from lrp_onnx.ops.registry import find
@@ -140,8 +141,7 @@ def dequantized_layers(model: ir.Model) -> Iterator[tuple[ir.Node, Decomposition
 
 
 def _is_weight(value: ir.Value | None) -> bool:
-    node = None if value is None else value.producer()
-    return node is not None and node.op_type == "DequantizeLinear" and not varies(value)
+    return made_by(value, "DequantizeLinear") is not None and not varies(value)
 
 
 def _layer(build: Build, node: ir.Node) -> Sequence[ir.Value]:
