@@ -13,7 +13,7 @@ large nearly everywhere: a class is `compared` with its own mean over all places
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -26,6 +26,7 @@ from lrp_onnx.analysis.probability import of_sigmoid, of_softmax
 from lrp_onnx.analysis.quantities import Quantities
 from lrp_onnx.analysis.sample_axis import counts_samples
 from lrp_onnx.graph.arrays import Dimension
+from lrp_onnx.graph.makers import upstream
 from lrp_onnx.graph.shapes import sizes_of
 from lrp_onnx.ops.registry import find
 
@@ -225,17 +226,12 @@ def _has_objectness(origins: list[Origin], first: int) -> bool:
 
 def _decoded_from(tensors: frozenset[ir.Value]) -> set[ir.Value]:
     """What the tensors are computed from, up to the last layers with weights."""
-    pending, seen = list(tensors), set[ir.Value]()
-    while pending:
-        value = pending.pop()
-        node = value.producer()
-        if value in seen:
-            continue
-        seen.add(value)
-        operator = None if node is None else find(node)
-        if node is not None and operator is not None and not operator.weighted:
-            pending += [v for v in node.inputs if v is not None]
-    return seen
+
+    def onward(node: ir.Node) -> Iterable[ir.Value | None]:
+        operator = find(node)
+        return node.inputs if operator is not None and not operator.weighted else ()
+
+    return set(upstream(tensors, onward))
 
 
 def _excludes(value: ir.Value) -> bool:

@@ -7,12 +7,11 @@ output; where floats lie between, it is one in 255 of the output's own range.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from lrp_onnx.graph.makers import upstream
 from lrp_onnx.ops.registry import find
 
 __all__ = ["quantizer_step"]
@@ -37,7 +36,8 @@ def quantizer_step(output: ir.Value, values: NDArray[np.generic]) -> float:
         if operator is None or operator.kind != "move" or operator.inputs != (0,):
             break
         value = node.inputs[0]
-    return _of_range(values) if any(map(_quantizes, _nodes_before(output))) else 0.0
+    makers = filter(None, (v.producer() for v in upstream([output])))
+    return _of_range(values) if any(map(_quantizes, makers)) else 0.0
 
 
 def _scale(node: ir.Node, values: NDArray[np.generic]) -> float:
@@ -55,13 +55,3 @@ def _quantizes(node: ir.Node) -> bool:
     operator = find(node)
     rounds = operator is not None and operator.straight_through
     return rounds or node.op_type.startswith(QUANTIZED)
-
-
-def _nodes_before(value: ir.Value) -> Iterator[ir.Node]:
-    pending, seen = [value], set()
-    while pending:
-        node = pending.pop().producer()
-        if node is not None and node not in seen:
-            seen.add(node)
-            yield node
-            pending += [v for v in node.inputs if v is not None]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import onnx_ir as ir
 
-__all__ = ["either_way", "inputs_by", "is_number", "made_by", "standard_nodes"]
+__all__ = ["either_way", "inputs_by", "is_number", "made_by", "standard_nodes", "upstream"]
 
 Input = ir.Value | None
 
@@ -38,6 +38,24 @@ def is_number(value: Input, number: float, spread: bool = False) -> bool:
     if tensor is None or not (spread or tensor.size == 1):
         return False
     return bool((tensor.numpy() == number).all())
+
+
+def upstream(
+    values: Iterable[Input], onward: Callable[[ir.Node], Iterable[Input]] = lambda node: node.inputs
+) -> Iterator[ir.Value]:
+    """The values and all that they are computed from, each once.
+
+    onward: which of the inputs are gone on to at the node that makes one.
+    """
+    pending, seen = [*values], set[ir.Value]()
+    while pending:
+        value = pending.pop()
+        if value is None or value in seen:
+            continue
+        seen.add(value)
+        yield value
+        if (node := value.producer()) is not None:
+            pending += onward(node)
 
 
 def standard_nodes(nodes: Iterable[ir.Node], *op_types: str) -> list[ir.Node]:

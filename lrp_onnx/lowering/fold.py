@@ -19,6 +19,7 @@ from lrp_onnx.errors import InputError, ModelError
 from lrp_onnx.graph.annotations import RULE
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.constants import new_constant
+from lrp_onnx.graph.makers import upstream
 from lrp_onnx.graph.model_file import LARGEST_FILE
 from lrp_onnx.graph.session import CPU, Runtime, runtime_form
 from lrp_onnx.graph.shapes import static_shape
@@ -129,20 +130,8 @@ def _computed(model: ir.Model, values: Sequence[ir.Value]) -> list[tuple[ir.Valu
 
 def _weights_behind(values: Sequence[ir.Value]) -> dict[ir.Value, Array]:
     """The weights that decide the values, but for those of element types that NumPy lacks."""
-    weights: dict[ir.Value, Array] = {}
-    pending, seen = list(values), set[ir.Value]()
-    while pending:
-        value = pending.pop()
-        if value in seen:
-            continue
-        seen.add(value)
-        if value.const_value is not None:
-            array = value.const_value.numpy()
-            if array.dtype.isbuiltin == 1:
-                weights[value] = array
-        elif (node := value.producer()) is not None:
-            pending += [v for v in node.inputs if v is not None]
-    return weights
+    arrays = ((v, v.const_value.numpy()) for v in upstream(values) if v.const_value is not None)
+    return {value: array for value, array in arrays if array.dtype.isbuiltin == 1}
 
 
 def _replace(graph: ir.Graph, value: ir.Value, array: Array, taken: Collection[str | None]) -> None:

@@ -22,12 +22,13 @@ shared out without a stabilizer of their own, since a·(R/z)/a = R/z.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import onnx_ir as ir
 
 from lrp_onnx.frontend.canonize.gates import is_gate, is_made_by, maker_of
 from lrp_onnx.graph.annotations import CELL, GATE
+from lrp_onnx.graph.makers import upstream
 from lrp_onnx.graph.subgraphs import graphs_of
 from lrp_onnx.ops.registry import find
 
@@ -55,17 +56,12 @@ def mark_cells(model: ir.Model) -> None:
 
 def _depends(value: ir.Value | None, on: ir.Node, order: Mapping[ir.Node, int]) -> bool:
     """Whether a value is computed from a node's result."""
-    pending, seen = [value], set[ir.Node]()
-    while pending:
-        value = pending.pop()
-        node = None if value is None else value.producer()
-        if node is on:
-            return True
-        if node is None or node in seen or order.get(node, order[on]) < order[on]:
-            continue
-        seen.add(node)
-        pending += node.inputs
-    return False
+    first = order[on]
+
+    def onward(node: ir.Node) -> Iterable[ir.Value | None]:
+        return node.inputs if order.get(node, first) >= first else ()
+
+    return any(v.producer() is on for v in upstream([value], onward))
 
 
 def _mark_sum(node: ir.Node) -> None:

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from lrp_onnx.frontend.decompose.heads import rank_of
 from lrp_onnx.frontend.decompose.registry import decomposes
-from lrp_onnx.graph.makers import inputs_by
+from lrp_onnx.graph.makers import inputs_by, upstream
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["computed", "per_channel", "varies"]
@@ -24,17 +24,7 @@ __all__ = ["computed", "per_channel", "varies"]
 
 def varies(value: ir.Value | None) -> bool:
     """Whether a value depends on an input of the run, or of the body that it is in."""
-    pending, seen = [value], set()
-    while pending:
-        value = pending.pop()
-        if value is None or value in seen or value.is_initializer():
-            continue
-        seen.add(value)
-        node = value.producer()
-        if node is None:
-            return True
-        pending += node.inputs
-    return False
+    return any(v.producer() is None and not v.is_initializer() for v in upstream([value]))
 
 
 def computed(value: ir.Value | None) -> bool:

@@ -22,6 +22,7 @@ import onnx_ir as ir
 from lrp_onnx.frontend.normalize.traced import Traced
 from lrp_onnx.graph.arrays import Dimension
 from lrp_onnx.graph.constants import array_of, constant_ints
+from lrp_onnx.graph.makers import upstream
 from lrp_onnx.graph.replacement import attribute
 from lrp_onnx.graph.shapes import sizes_of, static_shape
 from lrp_onnx.ops.registry import find
@@ -77,15 +78,9 @@ def name_equal_sizes(graph: ir.Graph) -> None:
 def _that_hold_sizes(graph: ir.Graph) -> set[ir.Node]:
     """The nodes that sizes come from which are made up so far."""
     asking = [n for n in graph if n.op_type in (*ASKED, "Slice") and _has_made_up(n.outputs[0])]
-    values, holders = [v for node in asking for v in node.inputs], set[ir.Node]()
-    while values:
-        value = values.pop()
-        node = None if value is None else value.producer()
-        if node is None or node in holders:
-            continue
-        holders.add(node)
-        values.extend(() if node.op_type in ("Shape", "Size") else node.inputs)
-    return holders
+    values = [v for node in asking for v in node.inputs]
+    onward = upstream(values, lambda n: () if n.op_type in ("Shape", "Size") else n.inputs)
+    return {node for value in onward if (node := value.producer()) is not None}
 
 
 def _rename(value: ir.Value, names: dict[str, int | str]) -> None:
