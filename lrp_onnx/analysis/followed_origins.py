@@ -23,6 +23,7 @@ from lrp_onnx.analysis.origins import (
     size_along,
 )
 from lrp_onnx.analysis.reshaping import blocks
+from lrp_onnx.graph.constants import constant_ints
 from lrp_onnx.graph.shapes import sizes_of
 
 __all__ = ["FOLLOW"]
@@ -43,11 +44,6 @@ class Quantities(Protocol):
 
     def everywhere(self, value: ir.Value, axes: Axes, origin: Origin) -> Origins:
         """The same origin along the axes."""
-
-
-def _integers(value: ir.Value | None) -> list[int] | None:
-    constant = None if value is None else value.const_value
-    return None if constant is None else [int(k) for k in constant.numpy().ravel()]
 
 
 def _axis(node: ir.Node, rank: int, default: int = 0) -> int:
@@ -99,7 +95,7 @@ def _split(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins
 def _sliced(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
     x, rank = node.inputs[0], _rank(value)
     assert x is not None
-    starts, ends, cut, steps = map(_integers, [*node.inputs[1:], None, None][:4])
+    starts, ends, cut, steps = map(constant_ints, [*node.inputs[1:], None, None][:4])
     cut = list(range(len(starts or ()))) if len(node.inputs) < 4 else cut
     steps = [1] * len(starts or ()) if len(node.inputs) < 5 else steps
     if starts is None or ends is None or cut is None or steps is None:
@@ -135,7 +131,7 @@ def _transposed(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Or
 
 
 def _unsqueezed(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
-    x, rank, new = node.inputs[0], _rank(value), _integers(node.inputs[1])
+    x, rank, new = node.inputs[0], _rank(value), constant_ints(node.inputs[1])
     if x is None or new is None:
         return None
     added = sorted(axis % rank for axis in new)
@@ -146,7 +142,7 @@ def _unsqueezed(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Or
 
 def _squeezed(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
     x = node.inputs[0]
-    gone = _integers(node.inputs[1]) if len(node.inputs) > 1 else None
+    gone = constant_ints(node.inputs[1]) if len(node.inputs) > 1 else None
     if x is None or gone is None:
         return None
     rank = _rank(x)
@@ -190,7 +186,7 @@ def _gathered(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Orig
         return q.within(x, others)
     own = tuple(sorted((*others, axis)))
     origins, place = q.within(x, own), own.index(axis)
-    numbers = _integers(indices)
+    numbers = constant_ints(indices)
     if lead == 1 and numbers is not None:
         return origins.take(numbers, place, mode="wrap")
     return _repeated(merged_along(origins, place), [size_along(value, k) for k in chosen], place)

@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from lrp_onnx.analysis.reshaping import blocks
 from lrp_onnx.analysis.sample_place import Mixed, Place, Places, place_of, without
+from lrp_onnx.graph.constants import constant_ints
 from lrp_onnx.graph.shapes import sizes_of
 from lrp_onnx.ops.registry import find
 from lrp_onnx.ops.samples import by_shape, rank_of
@@ -98,9 +99,9 @@ def _numbers(node: ir.Node, i: int, attribute: str) -> list[int] | None:
     if value is None:
         own = node.attributes.get(attribute)
         return None if own is None else [int(k) for k in own.value]
-    if value.const_value is None:
+    if (numbers := constant_ints(value)) is None:
         raise Mixed
-    return [int(k) for k in value.const_value.numpy().ravel()]
+    return numbers
 
 
 def _broadcast(node: ir.Node, places: Places) -> Place:

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.annotations import NAME, PLACE, provenance
 from lrp_onnx.graph.names import name_of, tensor_name
-from lrp_onnx.graph.subgraphs import bodies_of, captures
+from lrp_onnx.graph.subgraphs import bodies_of, captures, nodes_of
 
 __all__ = ["cone", "copied", "paired", "reads", "written"]
 
@@ -85,7 +85,7 @@ def _attribute(attribute: ir.Attr, values: Mapping[ir.Value, ir.Value]) -> ir.At
     if attribute.type != ir.AttributeType.GRAPH:
         return attribute
     body = attribute.as_graph().clone(allow_outer_scope_values=True)
-    for node in ir.traversal.RecursiveGraphIterator(body):
+    for node in nodes_of(body):
         for i, value in enumerate(node.inputs):
             if value is not None and value in values:
                 node.replace_input_with(i, values[value])

@@ -25,6 +25,7 @@ from lrp_onnx.graph.node_claims import check_claims, check_weights_of_bodies, wr
 from lrp_onnx.graph.small_model import in_small
 from lrp_onnx.graph.source_file import ordinary
 from lrp_onnx.graph.sparse import without_sparse
+from lrp_onnx.graph.subgraphs import nodes_of
 
 __all__ = [
     "LARGEST_FILE",
@@ -207,7 +208,7 @@ def _name_domains(model: ir.Model) -> None:
     """
     graphs: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
     for graph in graphs:
-        for node in graph.all_nodes():
+        for node in nodes_of(graph):
             if node.domain == "ai.onnx":  # the long name of the standard's
                 node.domain = ""
             write_out(node)
@@ -247,7 +248,7 @@ def _tensors(graph: ir.Graph) -> Iterator[ir.TensorProtocol]:
     """The tensors of initializers and attributes, subgraphs included."""
     for inner in (graph, *graph.subgraphs()):
         yield from (v.const_value for v in inner.initializers.values() if v.const_value is not None)
-    for node in graph.all_nodes():
+    for node in nodes_of(graph):
         for attribute in node.attributes.values():
             if attribute.type == ir.AttributeType.TENSOR:
                 yield attribute.as_tensor()

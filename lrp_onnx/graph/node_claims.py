@@ -11,7 +11,7 @@ from onnx import defs
 
 from lrp_onnx.errors import ModelError
 from lrp_onnx.graph.names import name_of
-from lrp_onnx.graph.subgraphs import bodies_of
+from lrp_onnx.graph.subgraphs import bodies_of, nodes_of
 
 __all__ = ["check_claims", "check_weights_of_bodies", "write_out"]
 
@@ -52,7 +52,7 @@ def check_claims(model: ir.Model, name: str) -> None:
     graphs: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
     for graph in graphs:
         version = graph.opset_imports.get("", graph.opset_imports.get("ai.onnx", 0))
-        for node in graph.all_nodes():
+        for node in nodes_of(graph):
             fault = _reference(node) if graph is model.graph else None
             if fault is None and node.domain in ("", "ai.onnx"):
                 fault = _fault(node, version)

@@ -11,6 +11,7 @@ from typing import Any
 import onnx_ir as ir
 
 from lrp_onnx.graph.arrays import Dimension
+from lrp_onnx.graph.constants import constant_ints
 
 __all__ = [
     "broadcast",
@@ -137,19 +138,12 @@ def _common(sizes: Sequence[Size]) -> Size:
     return first if named and all(size == first for size in rest) else None
 
 
-def _integers(value: ir.Value | None) -> list[int] | None:
-    """The numbers of a constant of integers."""
-    if value is None or value.const_value is None:
-        return None
-    return [int(n) for n in value.const_value.numpy().reshape(-1)]
-
-
 def _transposed(x: list[Size], operands: Operands, attributes: Mapping[str, Any]) -> list[Size]:
     return [x[k] for k in attributes.get("perm", range(len(x))[::-1])]
 
 
 def _reduced(x: list[Size], operands: Operands, attributes: Mapping[str, Any]) -> list[Size] | None:
-    axes = range(len(x)) if len(operands) < 2 else _integers(operands[1])
+    axes = range(len(x)) if len(operands) < 2 else constant_ints(operands[1])
     if axes is None or attributes.get("noop_with_empty_axes"):
         return None
     gone = {axis % len(x) for axis in axes}
@@ -161,7 +155,7 @@ def _reduced(x: list[Size], operands: Operands, attributes: Mapping[str, Any]) -
 def _reshaped(
     x: list[Size], operands: Operands, attributes: Mapping[str, Any]
 ) -> list[Size] | None:
-    target = _integers(operands[1])
+    target = constant_ints(operands[1])
     if target is None:
         return None
     copied = not attributes.get("allowzero")
@@ -174,7 +168,7 @@ def _reshaped(
 def _unsqueezed(
     x: list[Size], operands: Operands, attributes: Mapping[str, Any]
 ) -> list[Size] | None:
-    axes = _integers(operands[1])
+    axes = constant_ints(operands[1])
     if axes is None:
         return None
     ones, left = {axis % (len(x) + len(axes)) for axis in axes}, iter(x)
@@ -193,7 +187,7 @@ def _counted(x: list[Size], operands: Operands, attributes: Mapping[str, Any]) -
 
 
 def _sliced(x: list[Size], operands: Operands, attributes: Mapping[str, Any]) -> list[Size] | None:
-    starts, ends, axes, steps = [*map(_integers, operands[1:]), None, None][:4]
+    starts, ends, axes, steps = [*map(constant_ints, operands[1:]), None, None][:4]
     if starts is None or ends is None or (len(operands) > 3 and axes is None):
         return None
     axes, steps = axes or [*range(len(starts))], steps or [1] * len(starts)

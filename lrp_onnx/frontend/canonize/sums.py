@@ -96,27 +96,20 @@ def selected(value: ir.Value, axis: int) -> tuple[ir.Value, int, int, int] | Non
     """What a value is a part of along an axis, where the part begins and ends, and the whole size;
     None where it is none, or leaves elements out in between.
     """
-    node = made_by(value, "Split", "Slice")
-    x = None if node is None else node.inputs[0]
-    if node is None or x is None or x.shape is None or value.shape is None:
-        return None
-    if len(value.shape) <= axis:
-        return None
-    size, length = x.shape[axis], value.shape[axis]
-    if not isinstance(size, int) or not isinstance(length, int):
-        return None
-    if node.op_type == "Split":
-        if node.attributes.get_int("axis", 0) % len(x.shape) != axis:
+    if (part := cropped(value)) is not None:
+        x, before, behind = part
+        size = None if x.shape is None or len(x.shape) <= axis else x.shape[axis]
+        if not isinstance(size, int) or sum(before) + sum(behind) != before[axis] + behind[axis]:
             return None
-        before = [v.shape[axis] for v in node.outputs[: value.index()] if v.shape is not None]
-        start = sum(n for n in before if isinstance(n, int))
-        return (x, start, start + length, size) if len(before) == value.index() else None
-    starts, _, axes, steps = (constant_ints(v) for v in (*node.inputs[1:], None, None)[:4])
-    one = starts is not None and len(starts) == 1 and steps in (None, [1])
-    if not one or starts is None or axes is None or axes[0] % len(x.shape) != axis:
+        return x, before[axis], size - behind[axis], size
+    split = made_by(value, "Split")
+    if split is None or split.attributes.get_int("axis", 0) % len(value.shape or [0]) != axis:
         return None
-    start = max(starts[0] + size if starts[0] < 0 else starts[0], 0)
-    return x, start, start + length, size
+    sizes = [None if v.shape is None else v.shape[axis] for v in split.outputs]
+    known, k = [n for n in sizes if isinstance(n, int)], value.index()
+    if split.inputs[0] is None or k is None or len(known) < len(sizes):
+        return None
+    return split.inputs[0], sum(known[:k]), sum(known[: k + 1]), sum(known)
 
 
 def cropped(value: ir.Value) -> tuple[ir.Value, list[int], list[int]] | None:

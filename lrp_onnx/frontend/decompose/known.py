@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.graph.constants import constant_ints
 from lrp_onnx.graph.makers import made_by
 from lrp_onnx.graph.replacement import Build
 
@@ -18,9 +19,9 @@ LONGEST = 100
 
 def constant(value: Value, what: str) -> list[int]:
     """The integers of a constant; UnsupportedError, saying `what` it is, for what is computed."""
-    if value is None or value.const_value is None:
+    if (numbers := constant_ints(value)) is None:
         raise UnsupportedError(f"{what} is computed. Export the model without sequences")
-    return [int(n) for n in value.const_value.numpy().reshape(-1)]
+    return numbers
 
 
 def is_sequence(value: Value) -> bool:

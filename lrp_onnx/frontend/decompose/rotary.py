@@ -10,7 +10,6 @@ docs/ContribOperators.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import onnx_ir as ir
 
@@ -66,14 +65,16 @@ def _joined(build: Build, real: ir.Value, imaginary: ir.Value, interleaved: bool
     return build.op("Reshape", build.op("Concat", *parts, axis=-1), build.ints(0, 0, 0, -1))
 
 
-def _by_head(build: Build, node: ir.Node, x: Value, heads: int, turn: Any) -> ir.Value:
-    """Apply `turn` to x with an axis of heads, and bring the result into the shape of x."""
-    if rank_of(x, "input") == 4:
-        assert x is not None
-        return turn(x)  # type: ignore[no-any-return]
+def _by_head(build: Build, node: ir.Node, cos: ir.Value, sin: ir.Value, heads: int) -> ir.Value:
+    """The node's input turned, with an axis of heads, and brought into its own shape."""
+    x, turning = node.inputs[0], node.attributes.get_int("rotary_embedding_dim", 0)
+    interleaved = bool(node.attributes.get_int("interleaved", 0))
+    if rank_of(x, "input") == 4 and x is not None:
+        return turned(build, x, cos, sin, turning, interleaved)
     if not heads:
         raise UnsupportedError("its input has three axes and its num_heads is not given")
-    return merged(build, turn(split_heads(build, x, heads)))
+    apart = split_heads(build, x, heads)
+    return merged(build, turned(build, apart, cos, sin, turning, interleaved))
 
 
 @decomposes("RotaryEmbedding", domain=MICROSOFT)
@@ -86,7 +87,6 @@ def rotary_embedding(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     x, ids, cos, sin = node.inputs
     if node.attributes.get_int("is_packed_batching", 0):
         raise UnsupportedError("it takes sequences packed in one row. Export a padded batch")
-    turning = node.attributes.get_int("rotary_embedding_dim", 0)
     heads = node.attributes.get_int("num_heads", 0)
     if not heads and rank_of(x, "input") == 3:
         heads = known_size(x, 2, "hidden size") // (2 * known_size(cos, 1, "cache's width"))
@@ -94,12 +94,7 @@ def rotary_embedding(build: Build, node: ir.Node) -> Sequence[ir.Value]:
         length = size_of(build, x, 1 if rank_of(x, "input") == 3 else 2)
         ids = build.op("Unsqueeze", build.op("Add", positions(build, length), ids), build.ints(0))
     cos, sin = (build.op("Gather", cache, ids, axis=0) for cache in (cos, sin))
-    interleaved = bool(node.attributes.get_int("interleaved", 0))
-
-    def turn(part: ir.Value) -> ir.Value:
-        return turned(build, part, cos, sin, turning, interleaved)
-
-    return [_by_head(build, node, x, heads, turn)]
+    return [_by_head(build, node, cos, sin, heads)]
 
 
 @decomposes("RotaryEmbedding")
@@ -108,15 +103,9 @@ def standard_rotary_embedding(build: Build, node: ir.Node) -> Sequence[ir.Value]
 
     x: (B, S, N·H) or (B, N, S, H).  Spec: ONNX RotaryEmbedding-23.
     """
-    x, cos, sin, ids = [*node.inputs, None][:4]
+    _, cos, sin, ids = [*node.inputs, None][:4]
     assert cos is not None
     assert sin is not None
     if ids is not None:
         cos, sin = (build.op("Gather", cache, ids, axis=0) for cache in (cos, sin))
-    turning = node.attributes.get_int("rotary_embedding_dim", 0)
-    interleaved = bool(node.attributes.get_int("interleaved", 0))
-
-    def turn(part: ir.Value) -> ir.Value:
-        return turned(build, part, cos, sin, turning, interleaved)
-
-    return [_by_head(build, node, x, node.attributes.get_int("num_heads", 0), turn)]
+    return [_by_head(build, node, cos, sin, node.attributes.get_int("num_heads", 0))]

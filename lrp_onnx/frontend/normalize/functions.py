@@ -60,7 +60,7 @@ def _write_defaults(model: ir.Model) -> None:
     """
     graphs: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
     for graph in graphs:
-        for node in graph.all_nodes():
+        for node in nodes_of(graph):
             if (function := model.functions.get(node.op_identifier())) is not None:
                 for name, attribute in function.attributes.items():
                     if attribute.value is not None and name not in node.attributes:
@@ -84,7 +84,7 @@ def _check_count(model: ir.Model) -> None:
             )
         if operator not in counts:
             open_calls.append(operator)
-            counts[operator] = size_of(model.functions[operator].all_nodes())
+            counts[operator] = size_of(nodes_of(model.functions[operator]))
             open_calls.pop()
         return counts[operator]
 

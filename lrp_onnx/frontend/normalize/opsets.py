@@ -18,6 +18,7 @@ from lrp_onnx.frontend.opset.weights import widen_weights
 from lrp_onnx.graph.annotations import REFUSED
 from lrp_onnx.graph.refusal import refusal
 from lrp_onnx.graph.small_model import through_proto
+from lrp_onnx.graph.subgraphs import nodes_of
 
 __all__ = ["bring_to_opset"]
 
@@ -37,7 +38,7 @@ def bring_to_opset(model: ir.Model, wanted: int | None) -> None:
         _write_out(model, _is_newer)
         # its function would spell what the decomposition refused, and need not be one that
         # relevance gets through rightly
-        nodes = model.graph.all_nodes()
+        nodes = nodes_of(model.graph)
         refused = {n: n.metadata_props[REFUSED] for n in nodes if _is_refused(n)}
         if refused:
             raise refusal(refused)
@@ -51,7 +52,7 @@ def bring_to_opset(model: ir.Model, wanted: int | None) -> None:
 
 def _write_out(model: ir.Model, which: Callable[[ir.Node], bool]) -> None:
     """Write out these operators by their decompositions, and what those are written in."""
-    for _ in range(ROUNDS if any(map(which, model.graph.all_nodes())) else 0):
+    for _ in range(ROUNDS if any(map(which, nodes_of(model.graph))) else 0):
         infer_shapes(model)
         if not decompose(model, which):
             break

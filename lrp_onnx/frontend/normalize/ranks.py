@@ -20,7 +20,7 @@ from lrp_onnx.frontend.normalize.contradiction import contradictions
 from lrp_onnx.graph.annotations import RUNS_ALWAYS
 from lrp_onnx.graph.constants import new_constant
 from lrp_onnx.graph.replacement import Build
-from lrp_onnx.graph.subgraphs import bodies_of, graphs_of
+from lrp_onnx.graph.subgraphs import bodies_of, graphs_of, nodes_of
 
 __all__ = ["choose_ranks"]
 
@@ -35,7 +35,7 @@ def choose_ranks(
     normalized: shapes inferred and what they decide done, without an error. undecided: where both
     ways have been found to survive; they are not tried again.
     """
-    nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
+    nodes = list(nodes_of(model.graph))
     for position, node in enumerate(nodes):
         ways = _ways(node)
         if not ways or node.outputs[0].name in undecided:
@@ -115,7 +115,7 @@ def _survives(
 ) -> bool:
     """Whether some run may survive this way."""
     trial = model.clone()
-    node = list(ir.traversal.RecursiveGraphIterator(trial.graph))[position]
+    node = list(nodes_of(trial.graph))[position]
     assert isinstance(node.graph, ir.Graph)
     for graph in _around(trial.graph, node.graph):
         graph.metadata_props[RUNS_ALWAYS] = "1"
