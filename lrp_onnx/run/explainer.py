@@ -26,8 +26,9 @@ from lrp_onnx.graph.annotations import (
 from lrp_onnx.graph.arrays import Array, Wanted
 from lrp_onnx.graph.session import Runtime, broken_mix, is_device_value, runtime_form
 from lrp_onnx.run.batching import groups, parts, stacked
+from lrp_onnx.run.classes import check_classes, given_classes
 from lrp_onnx.run.condition_mask import mask_of
-from lrp_onnx.run.feeds import check, check_finite, fitted, listing, shape_of
+from lrp_onnx.run.feeds import check, check_finite, fitted, listing
 from lrp_onnx.run.result import Result
 
 __all__ = ["Explainer"]
@@ -191,7 +192,7 @@ class Explainer:
         return fitted(self.inputs, self._feeds(x, target) | self._masks(conditions or {}, x))
 
     def _result(self, outputs: dict[str, Any], classes: Array | None) -> Result:
-        self._check_classes(outputs, classes)
+        check_classes(self.metadata, outputs, classes)
         added = [n for n in self._runtime.outputs[self._first :] if n.endswith(RELEVANCE)]
         relevance = {n.removesuffix(RELEVANCE): outputs.pop(n) for n in added}
         return Result(outputs, relevance)
@@ -247,7 +248,7 @@ class Explainer:
         if target is None:
             return feeds
         if kind == "input":
-            return {**feeds, "target": self._classes(target, feeds, own)}
+            return {**feeds, "target": given_classes(target, self.inputs, feeds.get(own[0]))}
         if kind == "seed":
             return {**feeds, **self._of_outputs(target, "_seed", "starting relevance")}
         if kind == "similarity":
@@ -290,47 +291,6 @@ class Explainer:
             if name in conditions or name + CONDITION not in fed
         }
 
-    def _classes(self, target: Any, feeds: Mapping[str, Any], own: Sequence[str]) -> Array:
-        wanted = next(w for w in self.inputs if w.name == "target")
-        classes = as_array(target, "target")
-        if classes.dtype.kind not in "iu":
-            raise InputError(
-                f"target={shown(target)}: not a class. Give an integer, or one per sample."
-            )
-        shape = shape_of(feeds[own[0]]) if own[0] in feeds else ()
-        size = wanted.shape[0]
-        batch = size if isinstance(size, int) else shape[0] if shape else 1
-        classes = classes.astype(np.int64)
-        return np.broadcast_to(classes, (batch,)) if classes.ndim == 0 else classes
-
-    def _check_classes(self, outputs: Mapping[str, Any], target: Array | None) -> None:
-        for one in each_output(self.metadata):
-            self._check_classes_of(one, outputs, target)
-
-    def _check_classes_of(
-        self, one: Mapping[str, str], outputs: Mapping[str, Any], target: Array | None
-    ) -> None:
-        """A class or entry that an output does not have would get no relevance, silently."""
-        kind, axis = one["target"], one.get("class_axis", "")
-        if "," in kind:
-            _check_entry(one, outputs)
-            return
-        own = () if kind.startswith("top-") else kind.split("-")
-        classes: Array = np.array([int(c) for c in own if c.isdigit()], np.int64)
-        if kind == "input" and target is not None:
-            classes = target
-        if not axis or not classes.size:
-            return
-        count = _class_count(outputs, one, int(axis))
-        if count is None:
-            return
-        if classes.min() < 0 or classes.max() >= count:
-            wrong = classes[(classes < 0) | (classes >= count)][0]
-            raise InputError(
-                f"target {wrong}: output {one['output']!r} has {count} classes. Give one "
-                f"from 0 to {count - 1}."
-            )
-
 
 def _reopened(
     form: str | bytes, providers: Sequence[Any] | None, threads: int | None, stamp: dict[str, str]
@@ -342,31 +302,3 @@ def _reopened(
             f"{form!r}: it was compiled anew since the Explainer was pickled. Pickle it again."
         )
     return explainer
-
-
-def _check_entry(one: Mapping[str, str], outputs: Mapping[str, Any]) -> None:
-    name, places = one["output"], one["target"].split(",")
-    shape = shape_of(outputs[name])
-    own = shape[len(shape) - len(places) :]
-    for axis, (place, size) in enumerate(zip(places, own, strict=True), len(shape) - len(own)):
-        if place != ":" and int(place) >= size:
-            raise InputError(
-                f"target {one['target']}: index {place} is out of range along axis {axis} of "
-                f"output {name!r} of shape {list(shape)}. Give one from 0 to {size - 1}."
-            )
-
-
-def _class_count(outputs: Mapping[str, Any], one: Mapping[str, str], axis: int) -> int | None:
-    """How many classes the explained output has; None for maps on a device, and for detections
-    whose class stands beside them.
-    """
-    name, head = one["output"], json.loads(one.get("head") or "{}")
-    if head.get("labeled"):
-        return None
-    if ends := head.get("scores"):
-        return int(ends[1] - ends[0])
-    if name in outputs:
-        return shape_of(outputs[name])[axis]
-    # a ZipMap's tensor is no output itself, the maps that it makes are
-    maps = [y[0] for y in outputs.values() if isinstance(y, list) and y]
-    return max((len(entry) for entry in maps if isinstance(entry, dict)), default=None)

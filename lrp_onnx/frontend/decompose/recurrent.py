@@ -12,22 +12,22 @@ Gate order as in ONNX: i, o, f, c (LSTM), z, r, h (GRU).  Spec: ONNX LSTM-14, GR
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.frontend.decompose.cell_functions import Function, functions_of
 from lrp_onnx.frontend.decompose.heads import positions, size_of
 from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.graph.annotations import GATE, STATES_OF
-from lrp_onnx.graph.replacement import Build, attribute
+from lrp_onnx.graph.replacement import Build
 
 __all__: list[str] = []
 
 Value = ir.Value
-Function = Callable[[Build, Value], Value]
 
 
 @dataclass
@@ -203,7 +203,7 @@ def recurrent(build: Build, node: ir.Node) -> Sequence[Value | None]:
     if node.attributes.get_int("layout", 0):
         return _time_first(build, node)
     x = _there(node.inputs[0])
-    functions = list(_functions(node, list(defaults) * len(ways)))
+    functions = list(functions_of(node, list(defaults) * len(ways)))
     per_way = len(defaults)
     scans: list[list[Value]] = []
     for d, reverse in enumerate(ways):
@@ -289,66 +289,3 @@ def _scan(cell: Cell, step: Step, count: int) -> list[Value]:
 def _numbers(build: Build, x: Value) -> Value:
     """0, 1, 2, … over the time steps, int32."""
     return build.op("Cast", positions(build, size_of(build, x, 0)), to=int(ir.DataType.INT32))
-
-
-def _functions(node: ir.Node, defaults: list[str]) -> Iterator[Function]:
-    """The node's activation functions in order, each with its own alpha and beta."""
-    names = attribute(node, "activations", defaults)
-    alphas = list(attribute(node, "activation_alpha", []))
-    betas = list(attribute(node, "activation_beta", []))
-    for name in names:
-        known = next((k for k in FUNCTIONS if k.lower() == name.lower()), None)
-        if known is None:
-            raise UnsupportedError(f"its activation function {name!r} is unknown")
-        alpha, beta, make = FUNCTIONS[known]
-        a = alphas.pop(0) if alpha is not None and alphas else alpha
-        b = betas.pop(0) if beta is not None and betas else beta
-        yield make(a, b)
-
-
-def _plain(op_type: str, **names: str) -> Callable[[float | None, float | None], Function]:
-    """An operator, with alpha and beta as its attributes of these names."""
-
-    def make(alpha: float | None, beta: float | None) -> Function:
-        parameters = {"alpha": alpha, "beta": beta}
-        attributes = {there: float(parameters[here] or 0.0) for here, there in names.items()}
-        return lambda body, value: body.op(op_type, value, **attributes)
-
-    return make
-
-
-def _affine(alpha: float | None, beta: float | None) -> Function:
-    """alpha·x + beta."""
-    return lambda body, value: body.op(
-        "Add",
-        body.op("Mul", value, body.like(alpha or 0.0, body.node.inputs[0])),
-        body.like(beta or 0.0, body.node.inputs[0]),
-    )
-
-
-def _scaled_tanh(alpha: float | None, beta: float | None) -> Function:
-    """alpha·tanh(beta·x)."""
-    return lambda body, value: body.op(
-        "Mul",
-        body.op("Tanh", body.op("Mul", value, body.like(beta or 0.0, body.node.inputs[0]))),
-        body.like(alpha or 0.0, body.node.inputs[0]),
-    )
-
-
-FUNCTIONS: dict[
-    str,
-    tuple[float | None, float | None, Callable[[float | None, float | None], Function]],
-] = {
-    "Relu": (None, None, _plain("Relu")),
-    "Tanh": (None, None, _plain("Tanh")),
-    "Sigmoid": (None, None, _plain("Sigmoid")),
-    "Softsign": (None, None, _plain("Softsign")),
-    "Softplus": (None, None, _plain("Softplus")),
-    "LeakyRelu": (0.01, None, _plain("LeakyRelu", alpha="alpha")),
-    "ThresholdedRelu": (1.0, None, _plain("ThresholdedRelu", alpha="alpha")),
-    "Elu": (1.0, None, _plain("Elu", alpha="alpha")),
-    "HardSigmoid": (0.2, 0.5, _plain("HardSigmoid", alpha="alpha", beta="beta")),
-    "Affine": (1.0, 0.0, _affine),
-    "ScaledTanh": (1.0, 1.0, _scaled_tanh),
-}
-"""Default alpha and beta (None where the function has none), and how it is spelled."""
