@@ -24,9 +24,10 @@ from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError, TargetError
 from lrp_onnx.gradients.source import Cut
 from lrp_onnx.graph.broadcasting import expand_like
-from lrp_onnx.graph.builder import Emit, compute_dtype, known_rank
+from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.clone import cone, copied
-from lrp_onnx.graph.shapes import dimensions
+from lrp_onnx.graph.dtypes import compute_dtype
+from lrp_onnx.graph.shapes import dimensions, known_rank
 
 __all__ = ["Baseline", "described", "read_baselines", "starting_points"]
 

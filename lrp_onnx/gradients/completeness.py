@@ -25,8 +25,9 @@ import onnx_ir as ir
 from lrp_onnx.gradients.path_points import Gradients, StraightPath, cast_like, in_dtype
 from lrp_onnx.graph.annotations import COMPLETENESS
 from lrp_onnx.graph.appending import append_node
-from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.clone import copied
+from lrp_onnx.graph.shapes import known_rank
 
 __all__ = ["Completion"]
 

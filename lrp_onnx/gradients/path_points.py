@@ -22,9 +22,10 @@ from lrp_onnx.analysis.sample_independence import (
 )
 from lrp_onnx.analysis.sample_places import sample_axis
 from lrp_onnx.gradients.source import Cut
-from lrp_onnx.graph.builder import HALF, Emit, known_rank
+from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.clone import cone, copied, reads
-from lrp_onnx.graph.shapes import dimensions
+from lrp_onnx.graph.dtypes import HALF
+from lrp_onnx.graph.shapes import dimensions, known_rank
 from lrp_onnx.lrp.assigned import Walk
 from lrp_onnx.ops.registry import find
 

@@ -16,45 +16,18 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.annotations import OF, RULE, SOURCE
 from lrp_onnx.graph.attributes import attribute_key, attribute_of
 from lrp_onnx.graph.constants import loose_constant
 from lrp_onnx.graph.dialect import DIALECT
-from lrp_onnx.graph.names import tensor_name
+from lrp_onnx.graph.dtypes import HALF, compute_dtype
 from lrp_onnx.graph.shapes import inferred, static_shape, type_of
 
-__all__ = [
-    "HALF",
-    "Emit",
-    "Input",
-    "compute_dtype",
-    "known_rank",
-    "static_shape",
-]
+__all__ = ["Emit", "Input"]
 
 Input = ir.Value | float | None
 
-HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
-
 RELEVANCE_TYPES = tuple(map(ir.TensorType, (ir.DataType.FLOAT, ir.DataType.DOUBLE)))
-
-
-def compute_dtype(dtype: ir.DataType | None) -> ir.DataType:
-    """The element type in which the relevance of a tensor is computed: float64 for float64, else
-    float32.
-    """
-    return ir.DataType.DOUBLE if dtype == ir.DataType.DOUBLE else ir.DataType.FLOAT
-
-
-def known_rank(value: ir.Value) -> int:
-    """The rank; UnsupportedError if shape inference did not find it."""
-    if value.shape is None:
-        raise UnsupportedError(
-            f"the rank of tensor {tensor_name(value)!r} is unknown. Export the model with input "
-            "shapes"
-        )
-    return len(value.shape)
 
 
 class Emit:

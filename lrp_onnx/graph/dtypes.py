@@ -1,10 +1,12 @@
-"""Whether a tensor holds floats or whole numbers, as far as its type is known; and texts."""
+"""Element types: whether a tensor holds floats, whole numbers or texts; that of relevance."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
-__all__ = ["OF_TEXTS", "is_float", "is_integer"]
+__all__ = ["HALF", "OF_TEXTS", "compute_dtype", "is_float", "is_integer"]
+
+HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 OF_TEXTS = (
     "the model takes texts as they are and makes numbers of them itself, such as counts of words, "
@@ -22,3 +24,10 @@ def is_float(value: ir.Value | None) -> bool:
 def is_integer(value: ir.Value | None) -> bool:
     """Whether its elements are known to be whole numbers."""
     return value is not None and value.dtype is not None and value.dtype.is_integer()
+
+
+def compute_dtype(dtype: ir.DataType | None) -> ir.DataType:
+    """The element type in which the relevance of a tensor is computed: float64 for float64, else
+    float32.
+    """
+    return ir.DataType.DOUBLE if dtype == ir.DataType.DOUBLE else ir.DataType.FLOAT

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.builder import Emit, static_shape
+from lrp_onnx.graph.builder import Emit
+from lrp_onnx.graph.shapes import static_shape
 from lrp_onnx.lowering.blocked_conv import blocked, is_blocked
 from lrp_onnx.lowering.flipped_conv import is_turned, turned_conv
 from lrp_onnx.lowering.phased_conv import is_phased, phased

@@ -10,11 +10,11 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.graph.arithmetic import Operand, multiply, subtract
-from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.constants import constant_array
 from lrp_onnx.graph.dialect import is_dialect
 from lrp_onnx.graph.makers import inputs_by, made_by
-from lrp_onnx.graph.shapes import same_sizes
+from lrp_onnx.graph.shapes import known_rank, same_sizes
 
 __all__ = ["at_least", "at_most", "form_products", "late", "share", "side", "stabilize"]
 

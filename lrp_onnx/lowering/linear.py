@@ -14,9 +14,10 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.builder import Emit, Input, static_shape
+from lrp_onnx.graph.builder import Emit, Input
 from lrp_onnx.graph.dialect import meant_by
 from lrp_onnx.graph.forward import forward_copy
+from lrp_onnx.graph.shapes import static_shape
 from lrp_onnx.lowering.conv_backward_data import over_input
 from lrp_onnx.ops.registry import find
 

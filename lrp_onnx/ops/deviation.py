@@ -15,7 +15,8 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.graph.builder import Emit
+from lrp_onnx.graph.shapes import known_rank
 from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.samples import along, by_shape, rank_of

@@ -7,8 +7,9 @@ from typing import Any
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.builder import Emit, compute_dtype
+from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.constants import is_zero
+from lrp_onnx.graph.dtypes import compute_dtype
 from lrp_onnx.ops.bounds import chosen_range, same_sign
 from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import find, op, refuse

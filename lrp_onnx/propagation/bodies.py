@@ -24,8 +24,9 @@ from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.annotations import BACKWARD_OF, provenance
 from lrp_onnx.graph.appending import append_node
 from lrp_onnx.graph.broadcasting import expand_like
-from lrp_onnx.graph.builder import Emit, compute_dtype
+from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.clone import paired
+from lrp_onnx.graph.dtypes import compute_dtype
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.graph.stacked_outputs import last_first, stacked_outputs
 from lrp_onnx.graph.subgraphs import ports_of

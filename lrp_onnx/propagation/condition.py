@@ -14,7 +14,8 @@ import onnx_ir as ir
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import CONDITION
 from lrp_onnx.graph.appending import graph_input
-from lrp_onnx.graph.builder import Emit, known_rank
+from lrp_onnx.graph.builder import Emit
+from lrp_onnx.graph.shapes import known_rank
 
 __all__ = ["channel_axis", "condition_masks"]
 

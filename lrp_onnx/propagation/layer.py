@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from lrp_onnx.graph.arithmetic import Operand
-from lrp_onnx.graph.builder import HALF, Emit, Input
+from lrp_onnx.graph.builder import Emit, Input
+from lrp_onnx.graph.dtypes import HALF
 from lrp_onnx.graph.forward import forward_copy
 from lrp_onnx.lrp.rule import Setting
 from lrp_onnx.ops.linear_vjp import linear_vjp

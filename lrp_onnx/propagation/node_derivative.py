@@ -11,8 +11,9 @@ import onnx_ir as ir
 from lrp_onnx.errors import RuleError
 from lrp_onnx.graph.arithmetic import Operand, evaluate
 from lrp_onnx.graph.broadcasting import sum_to
-from lrp_onnx.graph.builder import Emit, Input, static_shape
+from lrp_onnx.graph.builder import Emit, Input
 from lrp_onnx.graph.expression import parse
+from lrp_onnx.graph.shapes import static_shape
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.ops.registry import Op
 

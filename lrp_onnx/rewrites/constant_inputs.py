@@ -16,8 +16,9 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.graph.arithmetic import Operand, add, divide, multiply, subtract, tensor
-from lrp_onnx.graph.builder import Emit, Input, static_shape
+from lrp_onnx.graph.builder import Emit, Input
 from lrp_onnx.graph.forward import forward_copy
+from lrp_onnx.graph.shapes import static_shape
 from lrp_onnx.lrp.rule import Share
 from lrp_onnx.ops.stabilize import ratio
 from lrp_onnx.propagation.layer import Layer

@@ -25,8 +25,9 @@ from lrp_onnx.graph.arithmetic import (
     tensor,
 )
 from lrp_onnx.graph.broadcasting import expand_like
-from lrp_onnx.graph.builder import Emit, Input, static_shape
+from lrp_onnx.graph.builder import Emit, Input
 from lrp_onnx.graph.constants import constant_array
+from lrp_onnx.graph.shapes import static_shape
 from lrp_onnx.propagation.layer import Layer
 from lrp_onnx.rewrites.normal_form import NormalForm, Parts
 from lrp_onnx.rewrites.product import Relevance, late

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.builder import HALF, Emit
+from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.constants import constant_array
 from lrp_onnx.graph.dialect import is_dialect, meant_by
+from lrp_onnx.graph.dtypes import HALF
 from lrp_onnx.graph.makers import made_by
 from lrp_onnx.graph.shapes import same_sizes
 

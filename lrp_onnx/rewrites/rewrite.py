@@ -26,8 +26,9 @@ import onnx_ir as ir
 from lrp_onnx.errors import LrpError, UnsupportedError
 from lrp_onnx.graph.annotations import AUDIT_COLUMNS
 from lrp_onnx.graph.arithmetic import sign
-from lrp_onnx.graph.builder import HALF, Emit
+from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.dialect import Expansion, meant_by, write_out
+from lrp_onnx.graph.dtypes import HALF
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.refusal import refusal
 from lrp_onnx.lrp.assigned import Assigned

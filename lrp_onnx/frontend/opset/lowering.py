@@ -17,7 +17,7 @@ from onnx import defs
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.opset.node import Rewrite, require_valid
-from lrp_onnx.graph.builder import HALF
+from lrp_onnx.graph.dtypes import HALF
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["lowered"]

@@ -14,8 +14,8 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.registry import decomposes
-from lrp_onnx.graph.builder import static_shape
 from lrp_onnx.graph.replacement import Build
+from lrp_onnx.graph.shapes import static_shape
 
 __all__: list[str] = []
 
