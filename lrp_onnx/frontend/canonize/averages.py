@@ -14,20 +14,16 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from lrp_onnx.frontend.canonize.one_node import View, each
 from lrp_onnx.graph.constants import Float, array_of
-from lrp_onnx.graph.makers import standard_nodes
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["averages"]
 
 
-def averages(model: ir.Model) -> bool:
-    """Write such nodes as AveragePool or ReduceMean, times a number where it is not 1."""
-    nodes = standard_nodes(model.graph, "Conv", "MatMul")
-    return sum(_averages(model.graph, node) for node in nodes) > 0
-
-
-def _averages(graph: ir.Graph, node: ir.Node) -> bool:
+@each("Conv", "MatMul")
+def averages(view: View, node: ir.Node) -> bool:
+    """Write such a node as AveragePool or ReduceMean, times a number where it is not 1."""
     at = 1 if node.op_type == "Conv" or array_of(node.inputs[0]) is None else 0
     x, weight = node.inputs[1 - at], array_of(node.inputs[at])
     group = node.attributes.get_int("group", 1)
@@ -37,7 +33,7 @@ def _averages(graph: ir.Graph, node: ir.Node) -> bool:
         return False
     if not weight.flat[0]:
         return False
-    build = Build(graph, node, "average")
+    build = Build(view.graph, node, "average")
     y = (
         _of_matrix(build, x, weight, at)
         if node.op_type == "MatMul"

@@ -17,8 +17,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from lrp_onnx.frontend.canonize.one_node import View, each
 from lrp_onnx.graph.constants import is_zero, stored
-from lrp_onnx.graph.makers import standard_nodes
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["choices"]
@@ -29,19 +29,16 @@ FIRST = 64
 """As many weights are looked at before all are."""
 
 
-def choices(model: ir.Model) -> bool:
-    """Write such layers as Gather or Resize."""
-    return sum(_is_choice(model.graph, n) for n in standard_nodes(model.graph, *WRITTEN)) > 0
-
-
-def _is_choice(graph: ir.Graph, node: ir.Node) -> bool:
+@each("MatMul", "Conv", "ConvTranspose")
+def choices(view: View, node: ir.Node) -> bool:
+    """Write such a layer as Gather or Resize."""
     x, weight = node.inputs[0], stored(node.inputs[1])
     biased = len(node.inputs) > 2 and node.inputs[2] is not None and not is_zero(node.inputs[2])
     if x is None or x.is_initializer() or weight is None or weight.size < 2 or biased:
         return False
     if not all(np.isin(part, (0, 1)).all() for part in (weight.flat[:FIRST], weight)):
         return False
-    build = Build(graph, node, "choice")
+    build = Build(view.graph, node, "choice")
     y = WRITTEN[node.op_type](build, x, weight)
     if y is None:
         return False

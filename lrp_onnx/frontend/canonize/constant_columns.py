@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.graph.constants import Float, array_of, constant_ints, constants_of
-from lrp_onnx.graph.makers import inputs_by, made_by, standard_nodes
+from lrp_onnx.frontend.canonize.one_node import View, each
+from lrp_onnx.graph.constants import Float, array_of, constant_ints
+from lrp_onnx.graph.makers import inputs_by, made_by
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["columns_as_biases"]
@@ -21,13 +22,11 @@ Part = ir.Value | Float
 """What varies, or one number a column."""
 
 
-def columns_as_biases(model: ir.Model) -> bool:
-    """Write such products as one of what varies, and a bias."""
-    graph = model.graph
-    nodes = standard_nodes(graph, "MatMul", "Gemm")
-    parted = [(n, parts) for n in nodes if len(parts := _parts(n.inputs[0])) > 1]
-    constants = constants_of(graph) if parted else set[ir.Value]()
-    return sum(_written(graph, node, parts, constants) for node, parts in parted) > 0
+@each("MatMul", "Gemm")
+def columns_as_biases(view: View, node: ir.Node) -> bool:
+    """Write such a product as one of what varies, and a bias."""
+    parts = _parts(node.inputs[0])
+    return len(parts) > 1 and _written(view, node, parts)
 
 
 def _parts(v: ir.Value | None) -> list[Part]:
@@ -80,10 +79,10 @@ def _constant(x: ir.Value) -> Float | None:
     return rows[0] if len(rows) and (rows == rows[0]).all() else None
 
 
-def _written(graph: ir.Graph, node: ir.Node, parts: list[Part], constants: set[ir.Value]) -> bool:
+def _written(view: View, node: ir.Node, parts: list[Part]) -> bool:
     gemm, matrix = node.op_type == "Gemm", array_of(node.inputs[1])
     varying = [part for part in parts if isinstance(part, ir.Value)]
-    if len(varying) != 1 or varying[0] in constants or matrix is None or matrix.ndim != 2:
+    if len(varying) != 1 or varying[0] in view.constants or matrix is None or matrix.ndim != 2:
         return False
     (x,), y = varying, node.outputs[0]
     turned = gemm and node.attributes.get_int("transB", 0) != 0
@@ -92,7 +91,7 @@ def _written(graph: ir.Graph, node: ir.Node, parts: list[Part], constants: set[i
     if len(own) != len(matrix) or (gemm and node.attributes.get_int("transA", 0) != 0):
         return False
     held = np.concatenate([np.zeros(_size(p)) if isinstance(p, ir.Value) else p for p in parts])
-    build, dtype = Build(graph, node, "columns"), x.dtype
+    build, dtype = Build(view.graph, node, "columns"), x.dtype
     if dtype is None:
         return False
     result = build.op("MatMul", x, build.constant(matrix[own], dtype, "weight"), like=y)

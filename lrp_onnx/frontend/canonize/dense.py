@@ -14,6 +14,7 @@ from math import prod
 import onnx_ir as ir
 
 from lrp_onnx.frontend.canonize.linear_node import becomes_biased
+from lrp_onnx.frontend.canonize.one_node import View, each
 from lrp_onnx.graph.annotations import CHANGED, aliases
 from lrp_onnx.graph.constants import (
     array_of,
@@ -28,15 +29,10 @@ from lrp_onnx.graph.replacement import Build
 __all__ = ["add_biases", "plain_gemms"]
 
 
-def add_biases(model: ir.Model) -> bool:
+@each("MatMul")
+def add_biases(view: View, node: ir.Node) -> bool:
     """MatMul → Add of a bias becomes Gemm (of matrices) or MatMulAdd."""
-    constants = constants_of(model.graph)
-    products = standard_nodes(model.graph, "MatMul")
-    return sum(_takes_bias(model, node, constants) for node in products) > 0
-
-
-def _takes_bias(model: ir.Model, node: ir.Node, constants: set[ir.Value]) -> bool:
-    """Take the Add behind the product into it; says whether there was a bias."""
+    model, constants = view.model, view.constants
     product, reader = node.outputs[0], sole_reader(node.outputs[0])
     weights = [v for v in node.inputs[:2] if v in constants]
     if reader is None or reader[0].domain or len(weights) != 1 or weights[0] is None:

@@ -11,24 +11,18 @@ from math import prod
 
 import onnx_ir as ir
 
+from lrp_onnx.frontend.canonize.one_node import View, each
 from lrp_onnx.graph.annotations import CHANGED
-from lrp_onnx.graph.constants import constants_of
-from lrp_onnx.graph.makers import standard_nodes
 from lrp_onnx.graph.replacement import Build, attribute
 
 __all__ = ["dense_einsums"]
 
 
-def dense_einsums(model: ir.Model) -> bool:
+@each("Einsum")
+def dense_einsums(view: View, node: ir.Node) -> bool:
     """Write such as Reshape, MatMul and Reshape."""
-    graph, changed = model.graph, False
-    einsums = standard_nodes(graph, "Einsum")
-    constants = constants_of(graph) if einsums else set[ir.Value]()
-    for node in einsums:
-        weights = [k for k, v in enumerate(node.inputs) if v in constants]
-        if len(node.inputs) == 2 and len(weights) == 1:
-            changed |= _write(node, weights[0])
-    return changed
+    weights = [k for k, v in enumerate(node.inputs) if v in view.constants]
+    return len(node.inputs) == 2 and len(weights) == 1 and _write(node, weights[0])
 
 
 def _write(node: ir.Node, at: int) -> bool:

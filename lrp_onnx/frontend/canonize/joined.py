@@ -15,26 +15,21 @@ import onnx_ir as ir
 
 from lrp_onnx.frontend.canonize.affine import Affine, Behind, affine_of
 from lrp_onnx.frontend.canonize.linear_node import linear_node_of
-from lrp_onnx.graph.constants import constants_of, sole_reader
-from lrp_onnx.graph.makers import standard_nodes
+from lrp_onnx.frontend.canonize.one_node import View, each
+from lrp_onnx.graph.constants import sole_reader
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["scale_before_joins"]
 
 
-def scale_before_joins(model: ir.Model) -> bool:
+@each("Concat")
+def scale_before_joins(view: View, join: ir.Node) -> bool:
     """Bring what follows a Concat of linear nodes in front of it."""
-    joins = standard_nodes(model.graph, "Concat")
-    constants = constants_of(model.graph) if joins else set[ir.Value]()
-    return sum(_brought_before(model, node, constants) for node in joins) > 0
-
-
-def _brought_before(model: ir.Model, join: ir.Node, constants: set[ir.Value]) -> bool:
     y = join.outputs[0]
     if y.shape is None or not len(y.shape) or len(join.inputs) < 2:
         return False
     axis = join.attributes.get_int("axis", 0) % len(y.shape)
-    sizes = [_channels(v, axis, constants) for v in join.inputs]
+    sizes = [_channels(v, axis, view.constants) for v in join.inputs]
     known = [n for n in sizes if n is not None]
     if len(known) < len(sizes):
         return False
@@ -44,8 +39,8 @@ def _brought_before(model: ir.Model, join: ir.Node, constants: set[ir.Value]) ->
     bounds = np.cumsum([0, *known])
     for k, (start, stop) in enumerate(pairwise(bounds)):
         part = Affine(behind.total.scale[start:stop], behind.total.shift[start:stop])
-        _write(model.graph, join, k, part, len(y.shape) - axis)
-    behind.take_out(model)
+        _write(view.graph, join, k, part, len(y.shape) - axis)
+    behind.take_out(view.model)
     return True
 
 

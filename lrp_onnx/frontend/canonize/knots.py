@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.makers import inputs_by, made_by, standard_nodes
+from lrp_onnx.frontend.canonize.one_node import View, each
+from lrp_onnx.graph.makers import inputs_by, made_by
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["open_at_knots"]
@@ -19,24 +20,20 @@ __all__ = ["open_at_knots"]
 STRICT = {"LessOrEqual": "Less", "GreaterOrEqual": "Greater"}
 
 
-def open_at_knots(model: ir.Model) -> bool:
-    """Make the comparison strict in front of each choice that is continuous there."""
-    chosen = [node for node in standard_nodes(model.graph, "Where") if _is_continuous(node)]
-    for node in chosen:
-        compared = made_by(node.inputs[0])
-        assert compared is not None
-        build = Build(model.graph, node, "knot")
-        strict = build.op(STRICT[compared.op_type], *compared.inputs)
-        build.insert_before(node)
-        node.replace_input_with(0, strict)
-    return bool(chosen)
-
-
-def _is_continuous(node: ir.Node) -> bool:
-    """Whether both branches are equal where the two numbers compared are."""
+@each("Where")
+def open_at_knots(view: View, node: ir.Node) -> bool:
+    """Make the comparison strict in front of a choice that is continuous there: both branches are
+    equal where the two numbers compared are.
+    """
     condition, constant, line = node.inputs
-    compared, terms = {*inputs_by(condition, *STRICT)}, inputs_by(line, "Add")
-    if not compared or constant not in terms:
+    compared, terms = made_by(condition, *STRICT), inputs_by(line, "Add")
+    if compared is None or constant not in terms:
         return False
     rise = inputs_by(terms[1 - terms.index(constant)], "Mul")
-    return any({*inputs_by(run, "Sub")} == compared for run in rise)
+    if not any({*inputs_by(run, "Sub")} == {*compared.inputs} for run in rise):
+        return False
+    build = Build(view.graph, node, "knot")
+    strict = build.op(STRICT[compared.op_type], *compared.inputs)
+    build.insert_before(node)
+    node.replace_input_with(0, strict)
+    return True

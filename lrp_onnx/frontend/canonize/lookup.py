@@ -11,27 +11,24 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from lrp_onnx.frontend.canonize.one_node import View, each
 from lrp_onnx.graph.constants import array_of
-from lrp_onnx.graph.makers import either_way, inputs_by, made_by, standard_nodes
+from lrp_onnx.graph.makers import either_way, inputs_by, made_by
 from lrp_onnx.graph.replacement import Build, take_place
 
 __all__ = ["lookups"]
 
 
-def lookups(model: ir.Model) -> bool:
-    """Explain each such product by the Gather of the rows."""
-    products = standard_nodes(model.graph, "MatMul", "Gemm")
-    return sum(_explained(model.graph, node) for node in products) > 0
-
-
-def _explained(graph: ir.Graph, product: ir.Node) -> bool:
+@each("MatMul", "Gemm")
+def lookups(view: View, product: ir.Node) -> bool:
+    """Explain such a product by the Gather of the rows."""
     plain = product.op_type == "MatMul" or _is_plain(product)
     first = product.op_type == "MatMul" and _is_table(product.inputs[0])
     rows, table = product.inputs[:2][::-1] if first else product.inputs[:2]
     if table is None or not _is_table(table) or not plain:
         return False
     turned = first or product.attributes.get_int("transB", 0) == 1
-    y, build = product.outputs[0], Build(graph, product, "lookup")
+    y, build = product.outputs[0], Build(view.graph, product, "lookup")
     ids = _ids(build, rows, (table.shape or ())[1 if turned else 0], -2 if first else -1)
     if ids is None:
         return False
@@ -45,7 +42,7 @@ def _explained(graph: ir.Graph, product: ir.Node) -> bool:
     explained = build.explained(last, build.op("Gather", of_ids, ids, axis=0, like=last))
     explained.type, explained.shape = last.type, last.shape
     result = build.op("Transpose", explained, perm=order, like=y) if first else explained
-    graph.insert_after(product, build.nodes)
+    view.graph.insert_after(product, build.nodes)
     take_place(y, result, left="forward")
     build.nodes[reader].replace_input_with(0, y)
     return True

@@ -16,7 +16,8 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.graph.makers import inputs_by, made_by, standard_nodes
+from lrp_onnx.frontend.canonize.one_node import View, each
+from lrp_onnx.graph.makers import inputs_by, made_by
 from lrp_onnx.graph.replacement import Build, take_place
 from lrp_onnx.ops.softmax import hands_on
 
@@ -30,17 +31,16 @@ NEAR = 8
 """As many nodes above the softmax its mask may come from."""
 
 
-def finite_twins(model: ir.Model) -> bool:
-    """Give each Where that drops such a NaN later than at the softmax its twin."""
-    changed = False
-    for node in standard_nodes(model.graph, "Where"):
-        between = {n for v in node.inputs[1:] for n in _between(v)}
-        if not 0 < len(between) <= FEW or all(hands_on(n) for n in between):
-            continue
-        if any(_may_be_masked(v) for n in between for v in n.inputs):
-            _write(model.graph, node, [n for n in model.graph if n in between])
-            changed = True
-    return changed
+@each("Where")
+def finite_twins(view: View, node: ir.Node) -> bool:
+    """Give a Where that drops such a NaN later than at the softmax its twin."""
+    between = {n for v in node.inputs[1:] for n in _between(v)}
+    if not 0 < len(between) <= FEW or all(hands_on(n) for n in between):
+        return False
+    if not any(_may_be_masked(v) for n in between for v in n.inputs):
+        return False
+    _write(view.graph, node, [n for n in view.graph if n in between])
+    return True
 
 
 def _between(value: ir.Value | None, left: int = FEW) -> Iterator[ir.Node]:

@@ -21,9 +21,9 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.frontend.canonize.one_node import View, each
 from lrp_onnx.graph.annotations import CHANGED, PADDING_OF
 from lrp_onnx.graph.constants import array_of, sole_reader
-from lrp_onnx.graph.makers import standard_nodes
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.ops.registry import find
 
@@ -192,12 +192,9 @@ def _transposed(node: ir.Node) -> None:
     node.attributes["output_padding"] = ir.AttrInt64s("output_padding", extra)
 
 
-def fold_pads(model: ir.Model) -> bool:
+@each("Pad")
+def fold_pads(view: View, pad: ir.Node) -> bool:
     """Pad with zeros → Conv, Transposes between or not, becomes the Conv with those pads."""
-    return sum(_folded(model.graph, pad) for pad in standard_nodes(model.graph, "Pad")) > 0
-
-
-def _folded(graph: ir.Graph, pad: ir.Node) -> bool:
     amounts, moves = _zeros(pad), []
     value = pad.outputs[0]
     while amounts is not None and (reader := sole_reader(value)) is not None:
@@ -208,7 +205,7 @@ def _folded(graph: ir.Graph, pad: ir.Node) -> bool:
             value = node.outputs[0]
             continue
         own = node.op_type == "Conv" and not node.domain and position == 0
-        return own and _takes_pads(graph, pad, moves, node, amounts)
+        return own and _takes_pads(view.graph, pad, moves, node, amounts)
     return False
 
 

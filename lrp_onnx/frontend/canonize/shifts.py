@@ -10,26 +10,23 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from lrp_onnx.frontend.canonize.one_node import View, each
 from lrp_onnx.graph.annotations import aliases
 from lrp_onnx.graph.constants import array_of
-from lrp_onnx.graph.makers import made_by, standard_nodes
+from lrp_onnx.graph.makers import made_by
 
 __all__ = ["unshifted_softmaxes"]
 
 
-def unshifted_softmaxes(model: ir.Model) -> bool:
-    """Let softmaxes read what is in front of such shifts."""
-    softmaxes = standard_nodes(model.graph, "Softmax", "LogSoftmax")
-    return sum(_unshifted(model, node) for node in softmaxes) > 0
-
-
-def _unshifted(model: ir.Model, softmax: ir.Node) -> bool:
+@each("Softmax", "LogSoftmax")
+def unshifted_softmaxes(view: View, softmax: ir.Node) -> bool:
+    """Let a softmax read what is in front of such shifts."""
     changed = False
     while (x := _before_shift(softmax)) is not None:
         shifted = softmax.inputs[0]
         softmax.replace_input_with(0, x)
         if shifted is not None and not shifted.uses():
-            aliases(model)[shifted.name] = x.name
+            aliases(view.model)[shifted.name] = x.name
         changed = True
     return changed
 

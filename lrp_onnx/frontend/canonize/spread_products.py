@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from lrp_onnx.frontend.canonize.one_node import View, each
 from lrp_onnx.graph.constants import array_of, constant_ints, sole_reader
-from lrp_onnx.graph.makers import either_way, made_by, standard_nodes
+from lrp_onnx.graph.makers import either_way, made_by
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["matrix_products"]
 
 
-def matrix_products(model: ir.Model) -> bool:
-    """Write such sums as MatMul."""
-    return sum(_written(model.graph, n) for n in standard_nodes(model.graph, "ReduceSum")) > 0
-
-
-def _written(graph: ir.Graph, node: ir.Node) -> bool:
+@each("ReduceSum")
+def matrix_products(view: View, node: ir.Node) -> bool:
+    """Write such a sum as MatMul."""
     product = made_by(node.inputs[0], "Mul")
     axes = constant_ints(node.inputs[1]) if len(node.inputs) > 1 else None
     if product is None or axes is None:
@@ -38,7 +36,7 @@ def _written(graph: ir.Graph, node: ir.Node) -> bool:
             continue
         if x.shape is None or x.shape[-1] != matrix.shape[at]:
             continue
-        build = Build(graph, node)
+        build = Build(view.graph, node)
         assert x.dtype is not None
         w = build.constant(matrix if at == -2 else matrix.T, x.dtype, "weight")
         build.replace(build.op("MatMul", x, w, like=node.outputs[0]))

@@ -23,9 +23,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from lrp_onnx.graph.constants import Float, constant_array, constants_of, stored
+from lrp_onnx.frontend.canonize.one_node import View, each
+from lrp_onnx.graph.constants import Float, constant_array, stored
 from lrp_onnx.graph.evaluation import evaluate
-from lrp_onnx.graph.makers import made_by, standard_nodes
+from lrp_onnx.graph.makers import made_by
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["unfolded_windows"]
@@ -52,15 +53,10 @@ class _Windows:
     count: tuple[int, ...]
 
 
-def unfolded_windows(model: ir.Model) -> bool:
-    """Write such products as convolutions, whose result is then laid out like the product's."""
-    graph = model.graph
-    nodes = standard_nodes(graph, "MatMul", "Gemm")
-    constants = constants_of(graph) if nodes else set[ir.Value]()
-    return sum(_written(graph, node, constants) for node in nodes) > 0
-
-
-def _written(graph: ir.Graph, node: ir.Node, constants: set[ir.Value]) -> bool:
+@each("MatMul", "Gemm")
+def unfolded_windows(view: View, node: ir.Node) -> bool:
+    """Write such a product as a convolution, whose result is then laid out like the product's."""
+    constants = view.constants
     at = 1 if node.inputs[0] in constants else 0
     v, weight = node.inputs[at], stored(node.inputs[1 - at])
     if v is None or weight is None or weight.ndim != 2 or v in constants:
@@ -77,7 +73,7 @@ def _written(graph: ir.Graph, node: ir.Node, constants: set[ir.Value]) -> bool:
             if not _is_wider(x, axis, len(matrix)):
                 continue
             windows = _windows_of(x, axis, v, moves, matrix, bool(at))
-            if windows is not None and _write(graph, node, x, axis, windows, bool(at)):
+            if windows is not None and _write(view.graph, node, x, axis, windows, bool(at)):
                 return True
     return False
 
