@@ -41,6 +41,7 @@ __all__ = [
     "is_device_value",
     "own_operators",
     "runtime_form",
+    "shape_of",
 ]
 
 PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino")
@@ -154,6 +155,11 @@ class Runtime:
 def is_device_value(value: Any) -> bool:
     """Whether it is an `onnxruntime.OrtValue`, on whatever device, and no array."""
     return isinstance(value, import_runtime().OrtValue)
+
+
+def shape_of(value: Any) -> tuple[int, ...]:
+    """The shape of an array or of a value on a device."""
+    return tuple(value.shape()) if is_device_value(value) else np.shape(value)
 
 
 def import_runtime() -> Any:

@@ -12,7 +12,7 @@ from lrp_onnx.arguments import as_array, shown
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.annotations import each_output
 from lrp_onnx.graph.arrays import Array, Wanted
-from lrp_onnx.run.feeds import shape_of
+from lrp_onnx.graph.session import shape_of
 
 __all__ = ["check_classes", "given_classes"]
 

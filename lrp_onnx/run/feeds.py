@@ -12,9 +12,9 @@ from lrp_onnx.arguments import as_array
 from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.arrays import Array, Dimension, Wanted
-from lrp_onnx.graph.session import dtype_of, is_device_value
+from lrp_onnx.graph.session import dtype_of, is_device_value, shape_of
 
-__all__ = ["check", "check_finite", "first_place", "fitted", "listing", "shape_of"]
+__all__ = ["check", "check_finite", "first_place", "fitted", "listing"]
 
 
 def fitted(inputs: Sequence[Wanted], feeds: Mapping[str, Any]) -> dict[str, Array]:
@@ -104,11 +104,6 @@ def _missing_axes(shape: Sequence[int], wants: Sequence[Dimension]) -> str:
             what = "a batch axis" if new == (0,) else "axes of size 1" if new[1:] else "an axis"
             return f" Add {what} with array[{index}]."
     return ""
-
-
-def shape_of(value: Any) -> tuple[int, ...]:
-    """The shape of an array or of a value on a device."""
-    return tuple(value.shape()) if is_device_value(value) else np.shape(value)
 
 
 def _check_sizes(shape: Sequence[int], wanted: Wanted, sizes: dict[str, tuple[int, str]]) -> None:
