@@ -23,7 +23,7 @@ from lrp_onnx.analysis.origins import (
     size_along,
 )
 from lrp_onnx.analysis.reshaping import blocks
-from lrp_onnx.graph.constants import constant_ints
+from lrp_onnx.graph.constant_values import constant_ints
 from lrp_onnx.graph.shapes import sizes_of
 
 __all__ = ["FOLLOW"]

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from lrp_onnx.analysis.reshaping import blocks
 from lrp_onnx.analysis.sample_place import Mixed, Place, Places, place_of, without
-from lrp_onnx.graph.constants import constant_ints
+from lrp_onnx.graph.constant_values import constant_ints
 from lrp_onnx.graph.shapes import sizes_of
 from lrp_onnx.ops.registry import find
 from lrp_onnx.ops.samples import by_shape, rank_of

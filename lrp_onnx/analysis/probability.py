@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.constants import constant_array
-from lrp_onnx.graph.makers import either_way, inputs_by, is_number, made_by
+from lrp_onnx.graph.constant_values import constant_array, is_number
+from lrp_onnx.graph.makers import either_way, inputs_by, made_by
 from lrp_onnx.ops.registry import find
 
 __all__ = [

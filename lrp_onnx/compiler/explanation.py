@@ -25,7 +25,7 @@ from lrp_onnx.graph.appending import append_node, make_room
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.dtypes import compute_dtype, is_float
 from lrp_onnx.graph.names import name_of
-from lrp_onnx.graph.shapes import known_rank
+from lrp_onnx.graph.ranks import known_rank
 from lrp_onnx.graph.tensors import tensor_of
 from lrp_onnx.lrp.assignment import Assignment
 from lrp_onnx.lrp.methods import attribution

@@ -27,7 +27,8 @@ from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.clone import cone, copied
 from lrp_onnx.graph.dtypes import compute_dtype
-from lrp_onnx.graph.shapes import dimensions, known_rank
+from lrp_onnx.graph.ranks import known_rank
+from lrp_onnx.graph.shapes import dimensions
 
 __all__ = ["Baseline", "described", "read_baselines", "starting_points"]
 

@@ -27,7 +27,7 @@ from lrp_onnx.graph.annotations import COMPLETENESS
 from lrp_onnx.graph.appending import append_node
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.clone import copied
-from lrp_onnx.graph.shapes import known_rank
+from lrp_onnx.graph.ranks import known_rank
 
 __all__ = ["Completion"]
 

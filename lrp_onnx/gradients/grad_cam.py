@@ -27,7 +27,7 @@ from lrp_onnx.gradients.source import cut_at_sources
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.clone import cone
 from lrp_onnx.graph.names import tensor_name
-from lrp_onnx.graph.shapes import known_rank
+from lrp_onnx.graph.ranks import known_rank
 from lrp_onnx.lrp.assigned import Walk
 from lrp_onnx.lrp.assignment import Assignment
 from lrp_onnx.lrp.grad_cam_layer import PatchGrid, patch_grid

@@ -25,7 +25,8 @@ from lrp_onnx.gradients.source import Cut
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.clone import cone, copied, reads
 from lrp_onnx.graph.dtypes import HALF
-from lrp_onnx.graph.shapes import dimensions, known_rank
+from lrp_onnx.graph.ranks import known_rank
+from lrp_onnx.graph.shapes import dimensions
 from lrp_onnx.lrp.assigned import Walk
 from lrp_onnx.ops.registry import find
 

@@ -23,7 +23,7 @@ from lrp_onnx.gradients.quadrature import Quadrature
 from lrp_onnx.gradients.source import check_apart, cut_at_sources
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.names import tensor_name
-from lrp_onnx.graph.shapes import known_rank
+from lrp_onnx.graph.ranks import known_rank
 from lrp_onnx.lrp.assigned import Walk
 from lrp_onnx.lrp.assignment import Assignment
 

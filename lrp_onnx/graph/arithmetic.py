@@ -15,7 +15,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import RuleError
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.expression import CHOICE, Expression
-from lrp_onnx.graph.shapes import known_rank
+from lrp_onnx.graph.ranks import known_rank
 
 __all__ = [
     "ELEMENTARY",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit, Input
-from lrp_onnx.graph.shapes import dimensions, known_rank, same_sizes
+from lrp_onnx.graph.ranks import known_rank
+from lrp_onnx.graph.shapes import dimensions, same_sizes
 
 __all__ = ["expand_like", "sum_to"]
 

@@ -1,4 +1,4 @@
-"""Constants of a graph: reading them in float64, giving a node other ones, passing a node by.
+"""Constants of a graph: which there are, weights in float64, giving a node others, passing it by.
 
 A weight that only one node reads is replaced where it is; one that several read gets a copy for
 the node that needs another, so that the file grows only where it must.
@@ -21,10 +21,7 @@ __all__ = [
     "Float",
     "array_of",
     "bypass",
-    "constant_array",
-    "constant_ints",
     "constants_of",
-    "is_zero",
     "lift_weights",
     "loose_constant",
     "may_differ",
@@ -53,23 +50,6 @@ def array_of(value: ir.Value | None) -> Float | None:
     """The same in float64, a copy."""
     array = stored(value)
     return None if array is None else array.astype(np.float64)
-
-
-def constant_array(value: ir.Value | None) -> NDArray[Any] | None:
-    """The elements of a constant; None for what the run computes or what is left out."""
-    return None if value is None or value.const_value is None else value.const_value.numpy()
-
-
-def is_zero(value: ir.Value | None) -> bool:
-    """Whether it is known to be 0 everywhere."""
-    array = constant_array(value)
-    return array is not None and not array.any()
-
-
-def constant_ints(value: ir.Value | None) -> list[int] | None:
-    """The integers of a constant tensor, flattened; None where they are not known."""
-    array = constant_array(value)
-    return None if array is None else [int(v) for v in array.ravel()]
 
 
 def constants_of(graph: ir.Graph) -> set[ir.Value]:

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.graph.shapes import known_rank
+from lrp_onnx.graph.ranks import known_rank
 
 __all__ = ["Writer", "dequantized", "for_elements_of"]
 

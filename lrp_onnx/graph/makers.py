@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import onnx_ir as ir
 
-__all__ = ["either_way", "inputs_by", "is_number", "made_by", "standard_nodes", "upstream"]
+__all__ = ["either_way", "inputs_by", "made_by", "standard_nodes", "upstream"]
 
 Input = ir.Value | None
 
@@ -30,14 +30,6 @@ def inputs_by(value: Input, *op_types: str) -> list[Input]:
 def either_way(pair: Sequence[Input]) -> list[tuple[Input, Input]]:
     """Two operands in both orders; nothing of none."""
     return [(pair[0], pair[1]), (pair[1], pair[0])] if pair else []
-
-
-def is_number(value: Input, number: float, spread: bool = False) -> bool:
-    """Whether it is a constant of one element, that number; if spread, of any number of them."""
-    tensor = None if value is None else value.const_value
-    if tensor is None or not (spread or tensor.size == 1):
-        return False
-    return bool((tensor.numpy() == number).all())
 
 
 def upstream(

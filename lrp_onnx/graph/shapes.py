@@ -10,10 +10,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.arrays import Dimension
-from lrp_onnx.graph.constants import constant_ints
-from lrp_onnx.graph.names import tensor_name
+from lrp_onnx.graph.constant_values import constant_ints
 
 __all__ = [
     "broadcast",
@@ -21,7 +19,6 @@ __all__ = [
     "dimensions",
     "infer",
     "inferred",
-    "known_rank",
     "of_forward",
     "same_sizes",
     "sizes_of",
@@ -51,16 +48,6 @@ def static_shape(value: ir.Value) -> tuple[int, ...] | None:
     if value.shape is None or not all(isinstance(d, int) for d in value.shape):
         return None
     return tuple(int(d) for d in value.shape if isinstance(d, int))
-
-
-def known_rank(value: ir.Value) -> int:
-    """The rank; UnsupportedError if shape inference did not find it."""
-    if value.shape is None:
-        raise UnsupportedError(
-            f"the rank of tensor {tensor_name(value)!r} is unknown. Export the model with input "
-            "shapes"
-        )
-    return len(value.shape)
 
 
 def same_sizes(a: ir.Value | None, b: ir.Value | None) -> bool:

@@ -17,7 +17,8 @@ import onnx_ir as ir
 from lrp_onnx.graph.annotations import BACKWARD_OF
 from lrp_onnx.graph.appending import append_node
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.graph.constants import constant_ints, may_differ
+from lrp_onnx.graph.constant_values import constant_ints
+from lrp_onnx.graph.constants import may_differ
 from lrp_onnx.graph.dtypes import HALF
 from lrp_onnx.graph.open_scan import OpenScan, Slices
 from lrp_onnx.graph.replacement import Build, Written, take_place

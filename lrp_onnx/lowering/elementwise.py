@@ -11,10 +11,11 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.arithmetic import Operand, multiply, subtract
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.graph.constants import constant_array
+from lrp_onnx.graph.constant_values import constant_array
 from lrp_onnx.graph.dialect import is_dialect
 from lrp_onnx.graph.makers import inputs_by, made_by
-from lrp_onnx.graph.shapes import known_rank, same_sizes
+from lrp_onnx.graph.ranks import known_rank
+from lrp_onnx.graph.shapes import same_sizes
 
 __all__ = ["at_least", "at_most", "form_products", "late", "share", "side", "stabilize"]
 

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.graph.shapes import known_rank, static_shape
+from lrp_onnx.graph.ranks import known_rank
+from lrp_onnx.graph.shapes import static_shape
 from lrp_onnx.ops.conv_geometry import Sliding
 from lrp_onnx.ops.operands import LAST
 

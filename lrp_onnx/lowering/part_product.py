@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.constants import constant_ints
+from lrp_onnx.graph.constant_values import constant_ints
 from lrp_onnx.graph.replacement import Build, take_place
 from lrp_onnx.ops.operands import LAST
 

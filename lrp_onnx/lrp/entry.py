@@ -12,7 +12,7 @@ from lrp_onnx.analysis.sample_axis import counts_samples
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.graph.shapes import known_rank
+from lrp_onnx.graph.ranks import known_rank
 from lrp_onnx.lrp.target import Target
 
 __all__ = ["class_numbers", "entry_mask", "one_hot", "open_entry", "placed"]

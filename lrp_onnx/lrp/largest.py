@@ -13,7 +13,7 @@ import onnx_ir as ir
 from lrp_onnx.analysis.head import Head
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.graph.shapes import known_rank
+from lrp_onnx.graph.ranks import known_rank
 from lrp_onnx.lrp.entry import class_numbers, one_hot
 from lrp_onnx.lrp.target import Target
 

@@ -19,7 +19,7 @@ from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import OTHER
 from lrp_onnx.graph.appending import graph_input
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.graph.shapes import known_rank
+from lrp_onnx.graph.ranks import known_rank
 from lrp_onnx.lrp.assignment import Assignment
 
 __all__ = ["similarity_start"]

@@ -12,7 +12,7 @@ from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.appending import graph_input
 from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.graph.shapes import known_rank
+from lrp_onnx.graph.ranks import known_rank
 from lrp_onnx.lrp.entry import class_numbers, entry_mask, one_hot
 from lrp_onnx.lrp.largest import head_mask, largest_of_sample, top_classes
 from lrp_onnx.lrp.target import Target

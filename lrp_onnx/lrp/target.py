@@ -11,7 +11,7 @@ import onnx_ir as ir
 from lrp_onnx.analysis.head import Head
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.map_outputs import unzipped
-from lrp_onnx.graph.shapes import known_rank
+from lrp_onnx.graph.ranks import known_rank
 
 __all__ = [
     "Target",

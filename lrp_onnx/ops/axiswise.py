@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.graph.shapes import known_rank
+from lrp_onnx.graph.ranks import known_rank
 from lrp_onnx.ops.bounds import same_sign
 from lrp_onnx.ops.gather_transpose import give_back
 from lrp_onnx.ops.operands import operand, optional

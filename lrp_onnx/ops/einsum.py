@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.broadcasting import sum_to
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.graph.shapes import known_rank
+from lrp_onnx.graph.ranks import known_rank
 from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op, refuse
 

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.graph.shapes import known_rank
+from lrp_onnx.graph.ranks import known_rank
 from lrp_onnx.ops.operands import LAST
 from lrp_onnx.ops.scatter_add import counted, pad, size_of, slice_axis, vector
 

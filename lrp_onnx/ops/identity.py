@@ -8,7 +8,7 @@ from typing import Any
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.graph.constants import is_zero
+from lrp_onnx.graph.constant_values import is_zero
 from lrp_onnx.graph.dtypes import compute_dtype
 from lrp_onnx.ops.bounds import chosen_range, same_sign
 from lrp_onnx.ops.operands import operand

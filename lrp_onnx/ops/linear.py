@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.broadcasting import sum_to
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.graph.shapes import known_rank
+from lrp_onnx.graph.ranks import known_rank
 from lrp_onnx.ops.conv_backward_filter import over_kernel
 from lrp_onnx.ops.conv_geometry import sliding
 from lrp_onnx.ops.linear_vjp import linear_vjp

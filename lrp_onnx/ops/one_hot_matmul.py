@@ -13,7 +13,7 @@ from math import prod
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.graph.constants import is_zero
+from lrp_onnx.graph.constant_values import is_zero
 from lrp_onnx.graph.shapes import static_shape
 
 __all__ = ["class_of", "one_row"]

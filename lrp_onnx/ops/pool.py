@@ -20,7 +20,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.graph.shapes import known_rank
+from lrp_onnx.graph.ranks import known_rank
 from lrp_onnx.ops.bounds import same_range, same_sign
 from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.reduce import give_back_mean, give_to_winner

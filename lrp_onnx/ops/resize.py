@@ -18,9 +18,9 @@ import onnx_ir as ir
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.graph.constants import constant_array
+from lrp_onnx.graph.constant_values import constant_array
 from lrp_onnx.graph.names import tensor_name
-from lrp_onnx.graph.shapes import known_rank
+from lrp_onnx.graph.ranks import known_rank
 from lrp_onnx.ops.operands import operand, optional
 from lrp_onnx.ops.registry import op
 from lrp_onnx.ops.samples import by_shape

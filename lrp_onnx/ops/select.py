@@ -10,10 +10,10 @@ import onnx_ir as ir
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.graph.constants import constant_ints
+from lrp_onnx.graph.constant_values import constant_ints
 from lrp_onnx.graph.forward import forward_copy
 from lrp_onnx.graph.names import tensor_name
-from lrp_onnx.graph.shapes import known_rank
+from lrp_onnx.graph.ranks import known_rank
 from lrp_onnx.ops.gather_transpose import give_back, give_back_constant, positions
 from lrp_onnx.ops.operands import LAST, operand, optional
 from lrp_onnx.ops.registry import op, refuse

@@ -15,7 +15,7 @@ from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import CONDITION
 from lrp_onnx.graph.appending import graph_input
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.graph.shapes import known_rank
+from lrp_onnx.graph.ranks import known_rank
 
 __all__ = ["channel_axis", "condition_masks"]
 

@@ -22,7 +22,7 @@ from lrp_onnx.graph.arithmetic import Operand, add, evaluate, multiply, sign, te
 from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, Input
 from lrp_onnx.graph.forward import forward_copy
-from lrp_onnx.graph.shapes import known_rank
+from lrp_onnx.graph.ranks import known_rank
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.lrp.rule import Share, Term
 from lrp_onnx.ops.registry import REGISTRY

@@ -26,7 +26,7 @@ from lrp_onnx.graph.arithmetic import (
 )
 from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, Input
-from lrp_onnx.graph.constants import constant_array
+from lrp_onnx.graph.constant_values import constant_array
 from lrp_onnx.graph.shapes import static_shape
 from lrp_onnx.propagation.layer import Layer
 from lrp_onnx.rewrites.normal_form import NormalForm, Parts

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit
-from lrp_onnx.graph.constants import constant_array
+from lrp_onnx.graph.constant_values import constant_array
 from lrp_onnx.graph.dialect import is_dialect, meant_by
 from lrp_onnx.graph.dtypes import HALF
 from lrp_onnx.graph.makers import made_by

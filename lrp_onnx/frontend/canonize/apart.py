@@ -14,8 +14,9 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.frontend.canonize.regions import Dominators
-from lrp_onnx.graph.constants import is_zero, sole_reader
-from lrp_onnx.graph.makers import is_number, made_by, standard_nodes
+from lrp_onnx.graph.constant_values import is_number, is_zero
+from lrp_onnx.graph.constants import sole_reader
+from lrp_onnx.graph.makers import made_by, standard_nodes
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.ops.registry import find
 

@@ -18,7 +18,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from lrp_onnx.frontend.canonize.one_node import View, each
-from lrp_onnx.graph.constants import is_zero, stored
+from lrp_onnx.graph.constant_values import is_zero
+from lrp_onnx.graph.constants import stored
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["choices"]

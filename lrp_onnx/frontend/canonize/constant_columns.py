@@ -12,7 +12,8 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.frontend.canonize.one_node import View, each
-from lrp_onnx.graph.constants import Float, array_of, constant_ints
+from lrp_onnx.graph.constant_values import constant_ints
+from lrp_onnx.graph.constants import Float, array_of
 from lrp_onnx.graph.makers import inputs_by, made_by
 from lrp_onnx.graph.replacement import Build
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from lrp_onnx.graph.constant_values import is_number
 from lrp_onnx.graph.constants import array_of, constants_of, sole_reader
-from lrp_onnx.graph.makers import either_way, inputs_by, is_number, made_by, standard_nodes
+from lrp_onnx.graph.makers import either_way, inputs_by, made_by, standard_nodes
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.graph.unused import remove_unused
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.makers import is_number, made_by
+from lrp_onnx.graph.constant_values import is_number
+from lrp_onnx.graph.makers import made_by
 from lrp_onnx.ops.bounds import unit_range
 from lrp_onnx.ops.registry import find
 

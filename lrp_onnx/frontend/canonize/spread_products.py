@@ -8,7 +8,8 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.frontend.canonize.one_node import View, each
-from lrp_onnx.graph.constants import array_of, constant_ints, sole_reader
+from lrp_onnx.graph.constant_values import constant_ints
+from lrp_onnx.graph.constants import array_of, sole_reader
 from lrp_onnx.graph.makers import either_way, made_by
 from lrp_onnx.graph.replacement import Build
 

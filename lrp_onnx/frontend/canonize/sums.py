@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.graph.constants import Float, constant_ints, sole_reader
+from lrp_onnx.graph.constant_values import constant_ints
+from lrp_onnx.graph.constants import Float, sole_reader
 from lrp_onnx.graph.makers import made_by
 from lrp_onnx.graph.replacement import Build
 

@@ -24,7 +24,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from lrp_onnx.frontend.canonize.one_node import View, each
-from lrp_onnx.graph.constants import Float, constant_array, stored
+from lrp_onnx.graph.constant_values import constant_array
+from lrp_onnx.graph.constants import Float, stored
 from lrp_onnx.graph.evaluation import evaluate
 from lrp_onnx.graph.makers import made_by
 from lrp_onnx.graph.replacement import Build

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
-from lrp_onnx.graph.constants import constant_ints
+from lrp_onnx.graph.constant_values import constant_ints
 from lrp_onnx.graph.makers import made_by
 from lrp_onnx.graph.replacement import Build
 

@@ -21,7 +21,8 @@ import onnx_ir as ir
 
 from lrp_onnx.frontend.normalize.traced import Traced
 from lrp_onnx.graph.arrays import Dimension
-from lrp_onnx.graph.constants import array_of, constant_ints
+from lrp_onnx.graph.constant_values import constant_ints
+from lrp_onnx.graph.constants import array_of
 from lrp_onnx.graph.makers import upstream
 from lrp_onnx.graph.replacement import attribute
 from lrp_onnx.graph.shapes import sizes_of, static_shape

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from lrp_onnx.frontend.decompose.heads import positions, size_of
 from lrp_onnx.frontend.opset.node import Rewrite, pop
-from lrp_onnx.graph.constants import constant_ints
+from lrp_onnx.graph.constant_values import constant_ints
 from lrp_onnx.graph.replacement import Build
 
 __all__ = ["FORMS"]

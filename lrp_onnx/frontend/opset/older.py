@@ -16,7 +16,7 @@ from lrp_onnx.frontend.opset import FLOOR
 from lrp_onnx.frontend.opset.convert import rewrite_nodes
 from lrp_onnx.frontend.opset.lowering import lowered
 from lrp_onnx.frontend.opset.node import Rewrite, pop, set_attributes
-from lrp_onnx.graph.constants import constant_ints
+from lrp_onnx.graph.constant_values import constant_ints
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.graph.subgraphs import nodes_of
 

@@ -23,8 +23,8 @@ from lrp_onnx.graph.annotations import FORWARD_KEPT
 from lrp_onnx.graph.constants import sole_reader
 from lrp_onnx.graph.dequantize import dequantized
 from lrp_onnx.graph.makers import inputs_by, made_by
+from lrp_onnx.graph.ranks import known_rank
 from lrp_onnx.graph.replacement import Build
-from lrp_onnx.graph.shapes import known_rank
 from lrp_onnx.graph.subgraphs import nodes_of
 
 __all__ = ["as_float", "integer_layers"]
