@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.analysis.reshaping import Block, blocks
+from lrp_onnx.analysis.reshaping import Block, axes_before, blocks
 from lrp_onnx.graph.shapes import sizes_of
 from lrp_onnx.ops.registry import find
 
@@ -50,11 +50,9 @@ def _before(node: ir.Node, x: ir.Value | None, value: ir.Value, axis: int) -> in
     """The axis of the node's input that becomes this one; None if it is none alone."""
     if x is None or x.shape is None or value.shape is None:
         return None
-    if node.op_type == "Transpose":
-        order = tuple(reversed(range(len(value.shape))))
-        return node.attributes.get_ints("perm", order)[axis]
-    if node.op_type in ("Squeeze", "Unsqueeze"):
-        return _beside_single_axes(node, x, value, axis)
+    if node.op_type in ("Transpose", "Squeeze", "Unsqueeze"):
+        before = axes_before(node)
+        return None if before is None else before[axis]
     if node.op_type in ("Reshape", "Flatten"):
         return _reshaped(x, value, axis)
     if node.op_type in KEEPING and len(x.shape) == len(value.shape):
@@ -63,19 +61,6 @@ def _before(node: ir.Node, x: ir.Value | None, value: ir.Value, axis: int) -> in
         chosen = node.attributes.get_int("axis", 0) % len(x.shape)
         return axis + (axis >= chosen)
     return None
-
-
-def _beside_single_axes(node: ir.Node, x: ir.Value, value: ir.Value, axis: int) -> int | None:
-    """The axis where a node takes axes of size 1 away, or adds some."""
-    axes_input = node.inputs[1].const_value if len(node.inputs) > 1 and node.inputs[1] else None
-    if axes_input is None or x.shape is None or value.shape is None:
-        return None
-    rank = max(len(x.shape), len(value.shape))
-    single = {int(k) % rank for k in axes_input.numpy().ravel()}
-    others = [k for k in range(rank) if k not in single]
-    if len(value.shape) < rank:
-        return others[axis]
-    return others.index(axis) if axis in others else None
 
 
 def _reshaped(x: ir.Value, value: ir.Value, axis: int) -> int | None:

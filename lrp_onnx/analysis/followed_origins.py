@@ -22,7 +22,7 @@ from lrp_onnx.analysis.origins import (
     merged_along,
     size_along,
 )
-from lrp_onnx.analysis.reshaping import blocks
+from lrp_onnx.analysis.reshaping import axes_before, blocks
 from lrp_onnx.graph.constant_values import constant_ints
 from lrp_onnx.graph.shapes import sizes_of
 
@@ -121,33 +121,18 @@ def _sliced(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origin
     return origins
 
 
-def _transposed(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
-    x, rank = node.inputs[0], _rank(value)
-    assert x is not None
-    perm = list(node.attributes.get_ints("perm", tuple(reversed(range(rank)))))
-    own = [perm[axis] for axis in axes]
-    order = sorted(own)
-    return q.within(x, tuple(order)).transpose([order.index(axis) for axis in own])
-
-
-def _unsqueezed(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
-    x, rank, new = node.inputs[0], _rank(value), constant_ints(node.inputs[1])
-    if x is None or new is None:
+def _moved(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
+    """Transpose, Squeeze and Unsqueeze."""
+    x, before = node.inputs[0], axes_before(node)
+    if value.shape is None:
+        raise UnknownSize
+    if x is None or before is None:
         return None
-    added = sorted(axis % rank for axis in new)
-    kept = [axis for axis in range(rank) if axis not in added]
-    origins = q.within(x, tuple(kept.index(axis) for axis in axes if axis in kept))
-    return np.expand_dims(origins, tuple(k for k, axis in enumerate(axes) if axis in added))
-
-
-def _squeezed(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
-    x = node.inputs[0]
-    gone = constant_ints(node.inputs[1]) if len(node.inputs) > 1 else None
-    if x is None or gone is None:
-        return None
-    rank = _rank(x)
-    kept = [axis for axis in range(rank) if axis not in {k % rank for k in gone}]
-    return q.within(x, tuple(kept[axis] for axis in axes))
+    own = [before[axis] for axis in axes]
+    there = [axis for axis in own if axis is not None]
+    order = sorted(there)
+    origins = q.within(x, tuple(order)).transpose([order.index(axis) for axis in there])
+    return np.expand_dims(origins, tuple(k for k, axis in enumerate(own) if axis is None))
 
 
 def _reshaped(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
@@ -299,6 +284,7 @@ def _largest(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origi
 
 FOLLOW: dict[str, Follow] = {
     **dict.fromkeys(("Identity", "Cast", "Dropout"), _same_place),
+    **dict.fromkeys(("Transpose", "Squeeze", "Unsqueeze"), _moved),
     **dict.fromkeys(("Reshape", "Flatten"), _reshaped),
     **dict.fromkeys(("GatherElements", "TopK"), _gathered_elements),
     **dict.fromkeys(("Where", "Expand", "Tile"), _chosen),
@@ -306,9 +292,6 @@ FOLLOW: dict[str, Follow] = {
     "Concat": _joined,
     "Split": _split,
     "Slice": _sliced,
-    "Transpose": _transposed,
-    "Unsqueeze": _unsqueezed,
-    "Squeeze": _squeezed,
     "Gather": _gathered,
     "GatherND": _gathered_slices,
     "ScatterND": _scattered_slices,

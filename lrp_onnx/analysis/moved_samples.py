@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from lrp_onnx.analysis.reshaping import blocks
+from lrp_onnx.analysis.reshaping import axes_before, blocks
 from lrp_onnx.analysis.sample_place import Mixed, Place, Places, place_of, without
 from lrp_onnx.graph.constant_values import constant_ints
 from lrp_onnx.graph.shapes import sizes_of
@@ -130,22 +130,14 @@ def _recurrent(node: ir.Node, places: Places) -> list[Place]:
     return [Place(0 if first else 2), *[batch] * (len(node.outputs) - 1)]
 
 
-def _transposed(node: ir.Node, places: Places) -> Place:
-    x, place = _only(node, places)
-    perm = node.attributes.get_ints("perm", tuple(reversed(range(rank_of(x)))))
-    return replace(place, axis=list(perm).index(place.axis))
-
-
-def _unsqueezed(node: ir.Node, places: Places) -> Place:
-    rank, (_, place) = rank_of(node.outputs[0]), _only(node, places)
-    new = {k % rank for k in _numbers(node, 1, "axes") or ()}
-    return replace(place, axis=[k for k in range(rank) if k not in new][place.axis])
-
-
-def _squeezed(node: ir.Node, places: Places) -> Place:
-    x, place = _only(node, places)
-    gone = _numbers(node, 1, "axes")
-    return without(x, place, gone) if gone is not None else _reshaped(node, places)
+def _moved(node: ir.Node, places: Places) -> Place:
+    """Transpose, Squeeze and Unsqueeze."""
+    (_, place), before = _only(node, places), axes_before(node)
+    if before is None:  # a Squeeze of whatever has size 1
+        return _reshaped(node, places)
+    if place.axis not in before:
+        raise Mixed
+    return replace(place, axis=before.index(place.axis))
 
 
 def _reduced(node: ir.Node, places: Places) -> Place:
@@ -321,12 +313,10 @@ def _rows(node: ir.Node, places: Places) -> Place:
 FOLLOW: Mapping[str, Callable[[ir.Node, Places], Place]] = {
     "ExplainedBy": _explained,
     "DynamicQuantizeLinear": _rows,
-    "Transpose": _transposed,
-    "Unsqueeze": _unsqueezed,
-    "Squeeze": _squeezed,
     "Gather": _gathered,
     "Tile": _repeated,
     **dict.fromkeys(("Expand", "Where"), _broadcast),
+    **dict.fromkeys(("Transpose", "Squeeze", "Unsqueeze"), _moved),
     **dict.fromkeys(("Reshape", "Flatten"), _reshaped),
     **dict.fromkeys(("MatMul", "MatMulAdd"), _multiplied),
     **dict.fromkeys(("Slice", "Pad"), _sliced),

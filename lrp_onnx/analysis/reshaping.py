@@ -1,5 +1,6 @@
-"""Which axes of a reshaped tensor are which of the original's: blocks of axes of one product.
+"""Which axes of a tensor are which of the one that it was moved or reshaped from.
 
+A Reshape keeps blocks of axes of one product:
 [N, 255, H, W] → [N, 3, 85, H, W] is the blocks (0 → 0), (1 → 1, 2), (2 → 3), (3 → 4); where sizes
 are unknown, all axes between those that are known to agree are one block.
 """
@@ -9,9 +10,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lrp_onnx.graph.arrays import Dimension
+import onnx_ir as ir
 
-__all__ = ["Block", "blocks"]
+from lrp_onnx.graph.arrays import Dimension
+from lrp_onnx.graph.constant_values import constant_ints
+
+__all__ = ["Block", "axes_before", "blocks"]
+
+
+def axes_before(node: ir.Node) -> list[int | None] | None:
+    """Of each axis of what Transpose, Squeeze or Unsqueeze makes the axis that it was, None for one
+    of size 1 that was none; None where that is not known.
+    """
+    x, y = node.inputs[0], node.outputs[0]
+    if y.shape is None:
+        return None
+    if node.op_type == "Transpose":
+        return list(node.attributes.get_ints("perm", range(len(y.shape))[::-1]))
+    axes = constant_ints(node.inputs[1]) if len(node.inputs) > 1 else None
+    if axes is None or x is None or x.shape is None:
+        return None
+    rank = max(len(x.shape), len(y.shape))
+    single = {axis % rank for axis in axes}
+    others = [axis for axis in range(rank) if axis not in single]
+    if node.op_type == "Squeeze":
+        return list(others)
+    return [others.index(axis) if axis in others else None for axis in range(rank)]
 
 
 @dataclass(frozen=True)
