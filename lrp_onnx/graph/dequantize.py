@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.graph.constant_values import is_zero
 from lrp_onnx.graph.ranks import known_rank
 
 __all__ = ["Writer", "dequantized", "for_elements_of"]
@@ -30,18 +31,20 @@ class Writer(Protocol):
 
 def dequantized(
     write: Writer,
-    q: ir.Value,
-    scale: ir.Value,
+    q: ir.Value | None,
+    scale: ir.Value | None,
     zero_point: ir.Value | None = None,
     axis: int = 1,
     block: int = 0,
     dtype: ir.DataType | None = None,
 ) -> ir.Value:
     """The float value of q, in the element type of its scale, or in `dtype`."""
+    if q is None or scale is None:
+        raise UnsupportedError("an input or its scale is missing. Export the model again")
     dtype = dtype or scale.dtype or ir.DataType.FLOAT
     to = int(dtype)
     x = _like(write.op("Cast", q, to=to), q, dtype)
-    if zero_point is not None and not _is_zero(zero_point):
+    if zero_point is not None and not is_zero(zero_point):
         zero = write.op("Cast", for_elements_of(write, q, zero_point, axis, block), to=to)
         x = _like(write.op("Sub", x, zero), q, dtype)
     factor = for_elements_of(write, q, scale, axis, block)
@@ -82,8 +85,3 @@ def _of_blocks(write: Writer, x: ir.Value, parameter: ir.Value, axis: int, block
     if not isinstance(size, int):
         raise UnsupportedError("it is quantized in blocks along an axis whose size is unknown")
     return write.op("Gather", parameter, write.ints(*(np.arange(size) // block)), axis=axis)
-
-
-def _is_zero(value: ir.Value) -> bool:
-    tensor = value.const_value if value.is_initializer() else None
-    return tensor is not None and not tensor.numpy().any()

@@ -65,12 +65,9 @@ def _gates(
     build: Build, q: ir.Value | None, scale: ir.Value | None, zero: ir.Value | None
 ) -> ir.Value:
     """The weight of the gates as LSTM wants it, (directions, 4·hidden, inputs)."""
-    if q is None or scale is None:
-        raise UnsupportedError("a weight or its scale is missing. Export the model again")
     over = build.ints(0, 1, -1)
-    shaped = [None if v is None else _over_inputs(build, v, over) for v in (scale, zero)]
-    assert shaped[0] is not None
-    return build.op("Transpose", dequantized(build, q, shaped[0], shaped[1]), perm=[0, 2, 1])
+    of_all, zeros = (None if v is None else _over_inputs(build, v, over) for v in (scale, zero))
+    return build.op("Transpose", dequantized(build, q, of_all, zeros), perm=[0, 2, 1])
 
 
 def _over_inputs(build: Build, parameter: ir.Value, over: ir.Value) -> ir.Value:

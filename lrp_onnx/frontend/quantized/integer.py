@@ -16,7 +16,6 @@ from typing import Any
 
 import onnx_ir as ir
 
-from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.operands import varies
 from lrp_onnx.frontend.decompose.registry import Decomposition, decomposes, finds_layers
 from lrp_onnx.graph.annotations import FORWARD_KEPT
@@ -177,12 +176,8 @@ def _dynamic_quantizer(q: Input) -> ir.Node | None:
 def as_float(build: Build, q: Input, scale: Input, zero: Input, axis: int) -> ir.Value:
     """The float that q was before its scale was found at run time, else what q stands for."""
     quantizer = _dynamic_quantizer(q)
-    if quantizer is not None and scale is quantizer.outputs[1]:
-        assert quantizer.inputs[0] is not None
-        return quantizer.inputs[0]
-    if q is None or scale is None:
-        raise UnsupportedError("an input or its scale is missing. Export the model again")
-    return dequantized(build, q, scale, zero, axis)
+    x = None if quantizer is None or not _is_own(q, scale) else quantizer.inputs[0]
+    return dequantized(build, q, scale, zero, axis) if x is None else x
 
 
 def _operands(build: Build, product: ir.Node, scales: Sequence[Input]) -> list[ir.Value]:

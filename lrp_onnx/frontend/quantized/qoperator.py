@@ -24,19 +24,11 @@ __all__: list[str] = []
 
 MICROSOFT = "com.microsoft"
 Input = ir.Value | None
-Spelling = Callable[[Build, ir.Node, list[ir.Value]], ir.Value]
 
 
 def _inputs(node: ir.Node, count: int) -> list[Input]:
     """The first `count` inputs, None where one is absent."""
     return [*node.inputs, *[None] * count][:count]
-
-
-def _value(build: Build, q: Input, scale: Input, zero: Input, axis: int = 1) -> ir.Value:
-    """The floats that q stands for; `axis` where each of its entries has a scale of its own."""
-    if q is None or scale is None:
-        raise UnsupportedError("an input or its scale is missing. Export the model again")
-    return dequantized(build, q, scale, zero, axis)
 
 
 def _in_units(build: Build, bias: ir.Value, unit: ir.Value) -> ir.Value:
@@ -66,7 +58,7 @@ def qlinear_conv(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Conv(x, w, b), whose bias is in units of scale(x)·scale(w)."""
     x, x_scale, x_zero, w, w_scale, w_zero, scale, zero, bias = _inputs(node, 9)
     b = None if bias is None else _in_units(build, bias, build.op("Mul", x_scale, w_scale))
-    inputs = _value(build, x, x_scale, x_zero), _value(build, w, w_scale, w_zero, axis=0)
+    inputs = dequantized(build, x, x_scale, x_zero), dequantized(build, w, w_scale, w_zero, axis=0)
     return _requantized(build, node, build.op("Conv", *inputs, b, **_attributes(node)), scale, zero)
 
 
@@ -74,7 +66,10 @@ def qlinear_conv(build: Build, node: ir.Node) -> Sequence[ir.Value]:
 def qlinear_matmul(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """MatMul(a, b), with a scale for each row of a, each column of b, or for all."""
     a, a_scale, a_zero, b, b_scale, b_zero, scale, zero = _inputs(node, 8)
-    inputs = _value(build, a, a_scale, a_zero, axis=-2), _value(build, b, b_scale, b_zero, axis=-1)
+    inputs = (
+        dequantized(build, a, a_scale, a_zero, axis=-2),
+        dequantized(build, b, b_scale, b_zero, axis=-1),
+    )
     return _requantized(build, node, build.op("MatMul", *inputs), scale, zero)
 
 
@@ -85,7 +80,10 @@ def qgemm(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """
     a, a_scale, a_zero, b, b_scale, b_zero, c, scale, zero = _inputs(node, 9)
     columns = 0 if node.attributes.get_int("transB", 0) else 1
-    inputs = _value(build, a, a_scale, a_zero), _value(build, b, b_scale, b_zero, axis=columns)
+    inputs = (
+        dequantized(build, a, a_scale, a_zero),
+        dequantized(build, b, b_scale, b_zero, axis=columns),
+    )
     if c is not None:
         unit = build.op("Mul", a_scale, b_scale)
         unit = build.op("Mul", unit, build.like(node.attributes.get_float("alpha", 1.0), a_scale))
@@ -100,7 +98,7 @@ def _of_two(op_type: str) -> Callable[[Build, ir.Node], Sequence[ir.Value]]:
     def decomposition(build: Build, node: ir.Node) -> Sequence[ir.Value]:
         """The float operator on both dequantized inputs."""
         a, a_scale, a_zero, b, b_scale, b_zero, scale, zero = _inputs(node, 8)
-        inputs = _value(build, a, a_scale, a_zero), _value(build, b, b_scale, b_zero)
+        inputs = dequantized(build, a, a_scale, a_zero), dequantized(build, b, b_scale, b_zero)
         return _requantized(build, node, build.op(op_type, *inputs), scale, zero)
 
     return decomposition
@@ -114,7 +112,7 @@ def _of_one(op_type: str) -> Callable[[Build, ir.Node], Sequence[ir.Value]]:
     def decomposition(build: Build, node: ir.Node) -> Sequence[ir.Value]:
         """The float operator on the dequantized input."""
         x, x_scale, x_zero, scale, zero = _inputs(node, 5)
-        z = build.op(op_type, _value(build, x, x_scale, x_zero), **_attributes(node))
+        z = build.op(op_type, dequantized(build, x, x_scale, x_zero), **_attributes(node))
         return _requantized(build, node, z, scale, zero)
 
     return decomposition
@@ -133,7 +131,7 @@ def qlinear_softmax(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     axis = node.attributes.get_int("axis", -1) % len(x.shape)
     if node.attributes.get_int("opset", 13) < 13 and axis != len(x.shape) - 1:
         raise UnsupportedError("its softmax is along several axes. Export at opset 13 or later")
-    z = build.op("Softmax", _value(build, x, x_scale, x_zero), axis=axis)
+    z = build.op("Softmax", dequantized(build, x, x_scale, x_zero), axis=axis)
     return _requantized(build, node, z, scale, zero)
 
 
@@ -141,20 +139,15 @@ def qlinear_softmax(build: Build, node: ir.Node) -> Sequence[ir.Value]:
 def qlinear_concat(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Concat of the dequantized inputs, each with its own scale."""
     scale, zero, *rest = node.inputs
-    triples = [rest[k : k + 3] for k in range(0, len(rest), 3)]
-    parts = [_value(build, *_padded(triple)) for triple in triples]
+    triples = ([*rest[k : k + 3], None][:3] for k in range(0, len(rest), 3))
+    parts = [dequantized(build, x, x_scale, x_zero) for x, x_scale, x_zero in triples]
     z = build.op("Concat", *parts, axis=node.attributes.get_int("axis"))
     return _requantized(build, node, z, scale, zero)
-
-
-def _padded(triple: Sequence[Input]) -> tuple[Input, Input, Input]:
-    x, scale, zero = [*triple, None][:3]
-    return x, scale, zero
 
 
 @decomposes("QLinearWhere", domain=MICROSOFT)
 def qlinear_where(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """Where between two dequantized inputs."""
     condition, x, x_scale, x_zero, y, y_scale, y_zero, scale, zero = _inputs(node, 9)
-    inputs = _value(build, x, x_scale, x_zero), _value(build, y, y_scale, y_zero)
+    inputs = dequantized(build, x, x_scale, x_zero), dequantized(build, y, y_scale, y_zero)
     return _requantized(build, node, build.op("Where", condition, *inputs), scale, zero)
