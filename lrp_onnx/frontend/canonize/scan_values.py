@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.subgraphs import bodies_of, ports_of
+from lrp_onnx.graph.subgraphs import bodies_of, nodes_of, ports_of
 from lrp_onnx.ops.registry import find
 
 __all__ = ["Values", "moves", "multiplies"]
@@ -19,7 +19,7 @@ class Values:
     """Where the values of a model come from, across the bounds of bodies."""
 
     def __init__(self, model: ir.Model) -> None:
-        self.nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
+        self.nodes = list(nodes_of(model.graph))
         self.order = {node: k for k, node in enumerate(self.nodes)}
         self.outer: dict[ir.Value, ir.Value] = {}
         """Of what a body reads slice by slice the whole."""
