@@ -1,7 +1,7 @@
 """Arithmetic on tensors and numbers: numbers stay numbers, signs are followed, zeros disappear.
 
 `positive(x)` of a tensor proven ≥ 0 is the tensor itself and `negative(x)` is the number 0, so that
-a term with it is never emitted.  `evaluate` emits the nodes of an expression, of rules and of
+a term with it is never emitted.  `express` emits the nodes of an expression, of rules and of
 derivatives.
 """
 
@@ -25,7 +25,7 @@ __all__ = [
     "at_least",
     "at_most",
     "divide",
-    "evaluate",
+    "express",
     "multiply",
     "negative",
     "positive",
@@ -146,7 +146,7 @@ def absolute(emit: Emit, a: Operand) -> Operand:
     return a if sign(emit, a) > 0 else signed(emit, emit.op("Abs", a), 1)
 
 
-def evaluate(emit: Emit, tree: Expression, values: Mapping[str, Operand]) -> Operand:
+def express(emit: Emit, tree: Expression, values: Mapping[str, Operand]) -> Operand:
     """Emit the nodes of an expression over `values`; a number if nothing depends on a tensor."""
     if isinstance(tree, float):
         return tree
@@ -157,7 +157,7 @@ def evaluate(emit: Emit, tree: Expression, values: Mapping[str, Operand]) -> Ope
             )
         return values[tree]
     operator, *parts = tree
-    return _OPERATORS[str(operator)](emit, *(evaluate(emit, part, values) for part in parts))
+    return _OPERATORS[str(operator)](emit, *(express(emit, part, values) for part in parts))
 
 
 def step(emit: Emit, a: Operand) -> Operand:

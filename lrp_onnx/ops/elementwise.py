@@ -10,7 +10,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.arithmetic import ELEMENTARY, Operand, evaluate, tensor
+from lrp_onnx.graph.arithmetic import ELEMENTARY, Operand, express, tensor
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.expression import CHOICE, FUNCTIONS, parse
 from lrp_onnx.ops.operands import operand
@@ -39,7 +39,7 @@ def elementwise(
     def vjp(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
         values: dict[str, Operand] = {"s": s, "x": operand(node), "y": node.outputs[0]}
         values |= {k: node.attributes.get_float(k, v) for k, v in defaults.items()}
-        return tensor(evaluate(emit, tree, values))
+        return tensor(express(emit, tree, values))
 
     about = f"{expression.replace(' * ', '·')}.  Spec: ONNX {name}-{version}."
     op(name, kind="activation", about=about, **facts)(vjp)
@@ -47,4 +47,4 @@ def elementwise(
 
 def derivative(emit: Emit, expression: str, **values: Operand) -> ir.Value:
     """Emit the nodes of an expression."""
-    return tensor(evaluate(emit, parse(expression, values, KNOWN), values))
+    return tensor(express(emit, parse(expression, values, KNOWN), values))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from lrp_onnx.errors import RuleError
-from lrp_onnx.graph.arithmetic import Operand, evaluate
+from lrp_onnx.graph.arithmetic import Operand, express
 from lrp_onnx.graph.broadcasting import sum_to
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.expression import names
@@ -47,7 +47,7 @@ def expressed(
             values["vjp"] = vjp(emit, site.step.op, node, arriving, i)
         if "total" in used:
             values["total"] = _total_over_axes(emit, site, arriving[0])
-        r = evaluate(emit, tree, values)
+        r = express(emit, tree, values)
         if isinstance(r, float):
             raise RuleError(
                 f"its relevance is the number {r:g} for every input. Use R or vjp in it"

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import RuleError
-from lrp_onnx.graph.arithmetic import Operand, evaluate
+from lrp_onnx.graph.arithmetic import Operand, express
 from lrp_onnx.graph.broadcasting import sum_to
 from lrp_onnx.graph.builder import Emit, Input
 from lrp_onnx.graph.expression import parse
@@ -61,7 +61,7 @@ def numbers(emit: Emit, site: Assigned, z: ir.Value) -> dict[str, Operand]:
     values: dict[str, Operand] = {}
     for name, setting in site.settings.items():
         if isinstance(setting, str):
-            values[name] = evaluate(emit, parse(setting, frozenset("z")), {"z": z})
+            values[name] = express(emit, parse(setting, frozenset("z")), {"z": z})
         elif isinstance(setting, float):
             values[name] = _in_dtype(emit, name, setting)
     return values

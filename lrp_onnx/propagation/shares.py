@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import RuleError
 from lrp_onnx.graph.annotations import PADDING_OF
-from lrp_onnx.graph.arithmetic import Operand, add, evaluate, multiply, sign, tensor
+from lrp_onnx.graph.arithmetic import Operand, add, express, multiply, sign, tensor
 from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit, Input
 from lrp_onnx.graph.forward import forward_copy
@@ -99,7 +99,7 @@ def shares_of(
         z = _sum_of_terms(emit, layer, terms)
         if isinstance(z, float):
             continue
-        factor = _number(evaluate(emit, share.factor, layer.values))
+        factor = _number(express(emit, share.factor, layer.values))
         epsilon = layer.values.get("epsilon", EPSILON)
         taken = _masked(emit, layer, share, relevance)
         s = multiply(emit, factor, ratio(emit, taken, z, epsilon))
@@ -142,18 +142,18 @@ def layer_of(emit: Emit, site: Assigned) -> Layer:
 
 def modified(emit: Emit, layer: Layer, term: Term) -> Modified | None:
     """The term's operands; None if it contributes nothing."""
-    factor = _number(evaluate(emit, term.factor, layer.values))
+    factor = _number(express(emit, term.factor, layer.values))
     x = {i: _modified_input(emit, layer, term, i) for i in layer.active}
     w: Operand | None = None
     b: Operand = 0.0
     if layer.weight is not None:
         own = layer.node.inputs[layer.weight]
         assert own is not None
-        w = evaluate(emit, term.w, {**layer.values, "w": own})
+        w = express(emit, term.w, {**layer.values, "w": own})
     elif term.w != "w":
         raise RuleError("it modifies weights, and the node has none. Choose another, such as norm")
     if layer.bias is not None:
-        b = evaluate(emit, term.b, {**layer.values, "b": layer.bias})
+        b = express(emit, term.b, {**layer.values, "b": layer.bias})
     if b == 0.0 and (w == 0.0 or all(v == 0.0 for v in x.values())):
         return None
     return Modified(factor, x, w, b)
@@ -166,7 +166,7 @@ def _modified_input(emit: Emit, layer: Layer, term: Term, i: int) -> Operand:
     for name, setting in layer.settings.items():
         if isinstance(setting, tuple):
             values[name] = _per_channel(emit, layer, name, setting, i)
-    return evaluate(emit, term.x, values)
+    return express(emit, term.x, values)
 
 
 def _per_channel(
@@ -243,7 +243,7 @@ def _masked(emit: Emit, layer: Layer, share: Share, relevance: ir.Value) -> ir.V
     """The relevance this share takes: all, or that where its condition holds."""
     if share.where is None:
         return relevance
-    mask = tensor(evaluate(emit, share.where, {**layer.values, "z": layer.z(emit)}))
+    mask = tensor(express(emit, share.where, {**layer.values, "z": layer.z(emit)}))
     return emit.op("Where", mask, relevance, 0.0)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import onnx_ir as ir
 
-from lrp_onnx.frontend.canonize.gates import is_gate, is_made_by
+from lrp_onnx.frontend.canonize.gates import comes_from, is_gate
 from lrp_onnx.frontend.decompose.registry import decomposes
 from lrp_onnx.graph.makers import either_way, inputs_by
 from lrp_onnx.graph.replacement import Build
@@ -28,7 +28,7 @@ def interpolation(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     for first, product in either_way(node.inputs):
         for gate, difference in _factors(product):
             b, a = inputs_by(difference, "Sub") or (None, None)
-            if first is None or a is not first or not any(is_made_by(v, SIGNAL) for v in (a, b)):
+            if first is None or a is not first or not any(comes_from(v, SIGNAL) for v in (a, b)):
                 continue
             rest = build.op("Sub", build.like(1.0, gate), gate)
             kept, new = build.op("Mul", rest, a), build.op("Mul", gate, b)
@@ -41,7 +41,7 @@ def complement(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     """a - σ·a as (1 - σ)·a."""
     first, product = node.inputs
     for gate, factor in _factors(product):
-        if factor is first and is_made_by(factor, SIGNAL):
+        if factor is first and comes_from(factor, SIGNAL):
             rest = build.op("Sub", build.like(1.0, gate), gate)
             return [build.explained(node.outputs[0], build.op("Mul", rest, factor))]
     return None
