@@ -221,7 +221,7 @@ def about_result(
     listed = {n: result.relevance[n] for n in model.listed if n in result.relevance}
     about = {
         "model": str(model.request.model),
-        "input": ", ".join(f"{name}={file}" for name, file in inputs.files.items()),
+        "input": inputs.by_name,
         **{key: metadata[key] for key in ("method", *settings, "target", "output", "version")},
         "provider": explainer.provider,
     }

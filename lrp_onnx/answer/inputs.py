@@ -20,7 +20,7 @@ from lrp_onnx.data.layout import describe_shape
 from lrp_onnx.data.preprocess import Preprocess, bounds, load_preprocess
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.data.sound import Sound, is_rate, is_sound, rate_of, read_sound, unknown_rate
-from lrp_onnx.data.table import Table, categories_of, is_table, read_table
+from lrp_onnx.data.table import Table, is_table, read_table
 from lrp_onnx.data.text import Text, Tokenizer, find_tokenizer, no_tokenizer, text_inputs
 from lrp_onnx.errors import InputError
 from lrp_onnx.gradients.baseline import read_baselines
@@ -71,6 +71,14 @@ class Inputs:
     def named(self) -> str:
         """The files in words."""
         return ", ".join(f"'{file}'" for file in dict.fromkeys(self.files.values()))
+
+    @property
+    def by_name(self) -> str:
+        """The file of each input, in words; one that fills several stands once."""
+        by_file: dict[str, list[str]] = {}
+        for name, file in self.files.items():
+            by_file.setdefault(file, []).append(name)
+        return ", ".join(f"{', '.join(names)}={file}" for file, names in by_file.items())
 
     @property
     def notices(self) -> list[str]:
@@ -212,7 +220,7 @@ def _read_whole(
     tables = [text for text in rest if is_table(text)]
     if len(tables) == 1:
         free = [w for name, w in wanted.items() if not any(f.startswith(f"{name}=") for f in files)]
-        table = read_table(tables[0], free, categories_of(model), reader.row)
+        table = read_table(tables[0], free, reader.row)
         inputs.tables.append(table)
         inputs.feeds.update(table.feeds)
         rest.remove(tables[0])

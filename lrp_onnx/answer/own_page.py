@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lrp_onnx.answer.inputs import Inputs
 from lrp_onnx.answer.samples import Sample
@@ -36,6 +35,8 @@ MOST_TOLD = 4
 """Classes of the rows of a table that a title names."""
 SHORTEST = 4
 """How many times longer than its channels are many a series is."""
+LONGEST_CELL = 24
+"""Letters of a category that a picture shows."""
 
 
 ENDS = {
@@ -194,17 +195,23 @@ def _table_page(
 
     columns, relevance = _joined(explainer, table, result.relevance)
     _, values = _joined(explainer, table, table.feeds)
-    values = values.repeat(len(relevance) // len(values), 0)
-    shown = [[f"{value:.4g}" for value in row] for row in values]
+    shown = [list(map(_cell, row)) for row in values.repeat(len(relevance) // len(values), 0)]
     rows = np.repeat(table.rows, len(relevance) // len(table.rows)).tolist()
     return table_page(relevance, columns, shown, rows, title, subtitle, noun_of(explainer))
 
 
+def _cell(value: object) -> str:
+    """A number or a category of a table."""
+    text = value if isinstance(value, str) else f"{value:.4g}"
+    return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 1]}…"
+
+
 def _joined(
     explainer: Explainer, table: Table, arrays: Mapping[str, Array]
-) -> tuple[list[str], NDArray[np.float64]]:
+) -> tuple[list[str], Array]:
     """The columns that are explained, and what the arrays hold of them, [N, columns]."""
     names = [n for n in json.loads(explainer.metadata["explained"]) if n in table.columns]
-    parts = [np.asarray(arrays[name]).astype(np.float64) for name in names]
+    parts = [np.asarray(arrays[name]) for name in names]
+    parts = [part if part.dtype == object else part.astype(np.float64) for part in parts]
     columns = [column for name in names for column in table.columns[name]]
     return columns, np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)

@@ -54,7 +54,7 @@ MOST_GUESSED = 1 << 26
 
 def wanted_by(model: ir.Model) -> tuple[Wanted, ...]:
     """Name, dtype and shape of each input the model must be given; channels as the first layer has
-    them.
+    them, and the categories of an encoder.
 
     Raises TypeError for an input that is no tensor or has no known rank.
     """
@@ -62,7 +62,17 @@ def wanted_by(model: ir.Model) -> tuple[Wanted, ...]:
     required = [
         v for v in model.graph.inputs if v.name not in initialized and not is_added(model, v)
     ]
-    return tuple(Wanted(v.name or "", _dtype(v), _shape(v)) for v in required)
+    return tuple(Wanted(v.name or "", _dtype(v), _shape(v), _categories(v)) for v in required)
+
+
+def _categories(value: ir.Value) -> tuple[Any, ...]:
+    """Those that the encoder behind an input takes."""
+    for node, _ in value.uses():
+        for key in ("cats_strings", "keys_strings", "cats_int64s", "keys_int64s"):
+            if key in node.attributes:
+                held = node.attributes[key].value
+                return tuple(k.decode() if isinstance(k, bytes) else k for k in held)
+    return ()
 
 
 def is_added(model: ir.Model, value: ir.Value) -> bool:
@@ -121,6 +131,8 @@ def _open_axis(axis: int, rank: int, guess: Guess) -> int:
 
 
 def _draw(rng: np.random.Generator, wanted: Wanted, shape: tuple[int, ...], guess: Guess) -> Array:
+    if wanted.known:
+        return rng.choice(np.array(wanted.known, wanted.dtype), shape)
     if wanted.dtype == np.uint8:
         return rng.integers(0, 256, shape, np.uint8)
     if wanted.dtype.kind in "iu":

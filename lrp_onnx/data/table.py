@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.arrays import Array, Wanted
 from lrp_onnx.graph.source_file import ordinary
 
-__all__ = ["SUFFIXES", "Table", "categories_of", "is_table", "read_table"]
+__all__ = ["SUFFIXES", "Table", "is_table", "read_table"]
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 NO_FEATURES = {"target", "label", "class", "y", "id", "index", "unnamed: 0", "prediction"}
@@ -54,13 +53,12 @@ def is_table(path: str | os.PathLike[str]) -> bool:
 def read_table(
     path: str | os.PathLike[str],
     inputs: Sequence[Wanted],
-    categories: Mapping[str, Sequence[Any]] | None = None,
     row: int | None = None,
 ) -> Table:
     """The rows of a table, or one of them, for the inputs of a model.
 
-    row: its number, from 1. categories: those that an input knows. Raises InputError where the file
-    cannot be read, pandas is not installed, or columns are missing, too many or of another kind.
+    row: its number, from 1. Raises InputError where the file cannot be read, pandas is not
+    installed, or columns are missing, too many or of another kind.
     """
     frame, named = _read(Path(path))
     if row is not None and not 1 <= row <= len(frame):
@@ -73,23 +71,12 @@ def read_table(
     for wanted in inputs:
         parts = [_values(frame[c].iloc[list(rows)], wanted, str(path), named)
                  for c in columns[wanted.name]]  # fmt: skip
-        _check_known(parts[0], (categories or {}).get(wanted.name), columns[wanted.name][0], path)
+        _check_known(parts[0], wanted.known, columns[wanted.name][0], path)
         _check_batch(wanted, len(rows), path)
         array = np.stack(parts, 1)
         feeds[wanted.name] = array[:, 0] if len(wanted.shape) == 1 else array
     names = {n: [str(c) if named else f"column {c + 1}" for c in cs] for n, cs in columns.items()}
     return Table(Path(path).name, feeds, names, [k + 1 for k in rows], notice)
-
-
-def categories_of(model: ir.Model) -> dict[str, list[Any]]:
-    """The categories that a model's encoders know, by the input in front of them."""
-    known = {}
-    for value in model.graph.inputs:
-        for node, _ in value.uses():
-            for key in ("cats_strings", "keys_strings", "cats_int64s", "keys_int64s"):
-                if key in node.attributes and value.name not in known:
-                    known[value.name or ""] = list(node.attributes[key].value)
-    return known
 
 
 def _read(path: Path) -> tuple[Any, bool]:
@@ -240,15 +227,12 @@ def _check_whole(values: Array, dtype: np.dtype[Any], where: str) -> None:
 
 
 def _check_known(
-    values: Array, known: Sequence[Any] | None, column: Any, path: str | os.PathLike[str]
+    values: Array, known: Sequence[Any], column: Any, path: str | os.PathLike[str]
 ) -> None:
     """Raise InputError for a category that the model's encoder does not have."""
-    if known is None:
-        return
-    names = [k.decode() if isinstance(k, bytes) else k for k in known]
-    strange = [value for value in values.tolist() if value not in names]
+    strange = [value for value in values.tolist() if known and value not in known]
     if strange:
-        listing = ", ".join(map(repr, names[:MOST_SHOWN])) + ", …" * (len(names) > MOST_SHOWN)
+        listing = ", ".join(map(repr, known[:MOST_SHOWN])) + ", …" * (len(known) > MOST_SHOWN)
         raise InputError(
             f"'{path}', {column!r}: the model knows no {strange[0]!r}. It knows {listing}."
         )

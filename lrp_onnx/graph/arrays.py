@@ -24,6 +24,8 @@ class Wanted:
     name: str
     dtype: np.dtype[Any]
     shape: tuple[Dimension, ...]
+    known: tuple[Any, ...] = ()
+    """The categories that the model's encoder takes; empty where it reads other things."""
 
 
 def cosines(e: Array, other: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import onnx_ir as ir
 
@@ -10,18 +11,18 @@ from lrp_onnx.analysis.depth import set_depths
 from lrp_onnx.analysis.path import ends_of_paths, explanation_path
 from lrp_onnx.analysis.pointwise import set_pointwise
 from lrp_onnx.analysis.step import Step
-from lrp_onnx.errors import TargetError
+from lrp_onnx.errors import TargetError, UnsupportedError
 from lrp_onnx.graph.dtypes import OF_TEXTS, is_float, is_integer
 from lrp_onnx.lrp.composite import Composite
 
-__all__ = ["explained_inputs", "path_under", "reaching"]
+__all__ = ["explained_inputs", "of_categories", "path_under", "reaching"]
 
 
 def explained_inputs(
     graph: ir.Graph, start_at: ir.Value, names: Sequence[str] | None, composite: Composite
 ) -> tuple[tuple[ir.Value, ...], tuple[Step, ...]]:
-    """The explained inputs and the path: the named ones, else every float input on it, else every
-    integer one that indexes a table, else every integer one.
+    """The explained inputs and the path: the named ones, else every float input on it and those
+    of categories, else every integer one that indexes a table, else every integer one.
     """
     if names:
         inputs = tuple(_input(graph, name) for name in names)
@@ -34,7 +35,8 @@ def explained_inputs(
                     "it out of --explain."
                 )
         return inputs, path
-    floats = [v for v in graph.inputs if is_float(v)]
+    categories = of_categories(graph, start_at, composite)
+    floats = [v for v in graph.inputs if is_float(v) or v in categories]
     integers = [v for v in graph.inputs if is_integer(v)]
     for candidates in (floats, integers):
         reached, path = reaching(graph, start_at, candidates, composite)
@@ -44,6 +46,19 @@ def explained_inputs(
             every = len(reached) == len(candidates)
             return reached, path if every else path_under(composite, graph, reached, start_at)
     raise _unreached(graph, start_at, [*floats, *integers], composite)
+
+
+def of_categories(graph: ir.Graph, start_at: ir.Value, composite: Composite) -> frozenset[ir.Value]:
+    """Inputs of texts, and of whole numbers that an encoder of categories reads, which reach the
+    target by a path that relevance can take: the columns of a table that hold no numbers.
+    """
+    reached = set[ir.Value]()
+    for value in graph.inputs:
+        read = any(node.op_type == "OneHotEncoder" for node, _ in value.uses())
+        if value.dtype == ir.DataType.STRING or (is_integer(value) and read):
+            with suppress(UnsupportedError):  # told by `left_out`
+                reached.update(reaching(graph, start_at, [value], composite)[0])
+    return frozenset(reached)
 
 
 def path_under(

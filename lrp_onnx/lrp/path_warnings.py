@@ -13,6 +13,7 @@ from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.annotations import RESEMBLES
 from lrp_onnx.graph.dtypes import is_float, is_integer
 from lrp_onnx.graph.names import name_of, tensor_name
+from lrp_onnx.graph.subgraphs import captures
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.lrp.composite import RECTIFIER, Composite, LayerRule
 from lrp_onnx.lrp.explained_inputs import reaching
@@ -113,10 +114,35 @@ def left_out(
     options: CompileOptions,
     composite: Composite,
 ) -> tuple[str, ...]:
-    """A warning that names integer inputs beside float ones, if they lead to the target too."""
+    """Warnings that name texts and integer inputs beside others, if they lead to the target too."""
     if options.explain or not any(is_float(v) for v in inputs):
         return ()
-    integers = [v for v in graph.inputs if is_integer(v)]
+    read = _behind(start_at)
+    texts = [v for v in graph.inputs if v.dtype == ir.DataType.STRING and v not in inputs]
+    lost = tuple(
+        f"input {v.name!r}: texts, which relevance is not taken to, since what reads them has no "
+        "rule; the other inputs are explained."
+        for v in texts
+        if v in read
+    )
+    return (*lost, *_integers_left_out(graph, start_at, inputs, composite))
+
+
+def _behind(value: ir.Value) -> set[ir.Value]:
+    """Every tensor that it is computed from, by whatever nodes."""
+    pending, read = [value], {value}
+    while pending:
+        node = pending.pop().producer()
+        sources = [*node.inputs, *captures(node)] if node is not None else []
+        pending += [v for v in sources if v is not None and v not in read]
+        read.update(pending)
+    return read
+
+
+def _integers_left_out(
+    graph: ir.Graph, start_at: ir.Value, inputs: Sequence[ir.Value], composite: Composite
+) -> tuple[str, ...]:
+    integers = [v for v in graph.inputs if is_integer(v) and v not in inputs]
     try:
         reached, _ = reaching(graph, start_at, integers, composite)
     except UnsupportedError:  # nor could they be explained

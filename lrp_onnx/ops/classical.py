@@ -1,14 +1,51 @@
-"""Operators of ai.onnx.ml that carry no relevance, or that have no layers to explain by."""
+"""Operators of ai.onnx.ml: categories that become numbers, what carries no relevance, and what has
+no layers to explain by.
+"""
 
 from __future__ import annotations
 
-from lrp_onnx.ops.registry import never_propagates, no_relevance
+import onnx_ir as ir
+
+from lrp_onnx.graph.builder import Emit
+from lrp_onnx.ops.registry import never_propagates, no_relevance, op
 
 __all__: list[str] = []
 
 ML = "ai.onnx.ml"
 
-no_relevance(["Binarizer", "OneHotEncoder", "LabelEncoder", "CategoryMapper", "ZipMap"], domain=ML)
+no_relevance(["Binarizer", "CategoryMapper", "ZipMap"], domain=ML)
+
+
+def _of_categories(node: ir.Node, active: tuple[int, ...]) -> str:
+    """Of floats an encoder makes steps, without a derivative."""
+    x = node.inputs[0]
+    return "none" if x is None or x.dtype is None or x.dtype.is_floating_point() else "move"
+
+
+def _of_texts(node: ir.Node, active: tuple[int, ...]) -> str:
+    """What encodes whole numbers most often names classes."""
+    x = node.inputs[0]
+    return "move" if x is not None and x.dtype == ir.DataType.STRING else "none"
+
+
+@op("OneHotEncoder", kind=("move", "none"), choose=_of_categories, domain=ML, moves="selects")
+def one_hot_encoder(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """A category's sum over the numbers that stand for it, as of a token over its embedding.
+
+    s: (*shape, categories)    ->    c: (*shape,).    Spec: ONNX ai.onnx.ml OneHotEncoder-1.
+    """
+    return emit.op("ReduceSum", s, emit.ints(-1), keepdims=0)
+
+
+@op("LabelEncoder", kind=("move", "none"), choose=_of_texts, domain=ML, moves="selects")
+def label_encoder(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
+    """That of the number that stands for a text.
+
+    s, c: the same shape.    Spec: ONNX ai.onnx.ml LabelEncoder-4.
+    """
+    return s
+
+
 never_propagates(
     ["TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"],
     "a tree is constant between its thresholds, so nothing of its output can be traced to an "

@@ -3,7 +3,9 @@
 A convolution of stride 2 and kernel 1, or a kernel that its stride does not divide, reads some
 pixels more often than others. The relevance of what stands there repeats with the product of the
 strides and hides the picture below it. Folding |R| modulo the period p tells: in cells of p × p
-pixels, less each cell's own mean, the mean over all cells vanishes unless the pattern repeats.
+pixels, less each cell's own mean, the mean over all cells vanishes unless the pattern repeats. The
+pattern is as strong as what it covers, and a few cells with most of the relevance, such as a
+detected face, would decide alone: |R| is divided by the root of its own blurred self before.
 
     share   = |mean over cells|² / mean over cells of |…|²     what part of the detail repeats
     times   = share · number of cells                          1 on average where nothing does
@@ -23,6 +25,8 @@ PERIODS = (64, 56, 48, 32, 28, 24, 16, 14, 12, 8, 7, 6, 4, 3, 2)
 """Products of strides and sizes of patches that occur, the largest first."""
 FEWEST_CELLS = 9
 SHARE, TIMES = 0.05, 4.0
+NEARBY = 8.0
+"""Pixels: how far the size of what a pattern covers is looked at."""
 PERCENTILE = 99.0
 """Beyond it single pixels are cut off: one of them is no pattern."""
 
@@ -31,6 +35,8 @@ def lattice_period(relevance: NDArray[Any]) -> int | None:
     """The largest period in pixels with which a map (H, W) repeats; None where it does not."""
     size = np.abs(np.nan_to_num(relevance))
     size = np.minimum(size, np.percentile(size, PERCENTILE)) if size.size else size
+    around = np.sqrt(ndimage.gaussian_filter(size, NEARBY))
+    size = np.divide(size, around, out=np.zeros_like(size), where=around > 0)
     repeating = {p: _repeating(size, p) for p in PERIODS if _count(size, p) >= FEWEST_CELLS}
     for period, (energy, total) in repeating.items():
         # what repeats after 2 pixels does so after 4 too

@@ -10,7 +10,8 @@ import onnx_ir as ir
 import pandas
 import pytest
 
-from lrp_onnx.data.table import categories_of, read_table
+from lrp_onnx.data.samples import wanted_by
+from lrp_onnx.data.table import read_table
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.arrays import Wanted
 
@@ -89,9 +90,9 @@ def test_a_category_that_the_model_does_not_know(tmp_path: Path) -> None:
             z = ai.onnx.ml.OneHotEncoder <cats_strings = ["female", "male"]> (sex)
         }"""
     )
-    known = categories_of(ir.serde.deserialize_model(model))
-    assert known == {"sex": ["female", "male"]}
+    inputs = wanted_by(ir.serde.deserialize_model(model))
+    assert [want.known for want in inputs] == [(), ("female", "male")]
     (tmp_path / "t.csv").write_text("age,sex\n30,male\n40,Male\n")
     with pytest.raises(InputError, match=r"'sex': the model knows no 'Male'\. It knows 'fem"):
-        read_table(tmp_path / "t.csv", APART, known)
-    assert read_table(tmp_path / "t.csv", APART, known, row=1).feeds["sex"].tolist() == [["male"]]
+        read_table(tmp_path / "t.csv", inputs)
+    assert read_table(tmp_path / "t.csv", inputs, row=1).feeds["sex"].tolist() == [["male"]]

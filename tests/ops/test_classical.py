@@ -224,3 +224,58 @@ def test_maps_made_of_a_tree_are_what_is_refused() -> None:
     proto = model([node("Relu", ["x"], ["h"]), tree(), zipped], {"maps": maps})
     with pytest.raises(UnsupportedError, match=r"TreeEnsembleRegressor\): a tree is constant"):
         lrp_onnx.compile(proto)
+
+
+CATEGORIES = """<ir_version: 10, opset_import: ["" : 18, "ai.onnx.ml" : 3]>
+    g (float[N,1] age, string[N,1] sex, string[N,1] size, int64[N,1] stars) => (float[N,1] y)
+    <float[6,1] w = {0.5, 2.0, -3.0, 0.25, 1.0, 4.0}> {
+        sexes = ai.onnx.ml.OneHotEncoder <cats_strings = ["female", "male"]> (sex)
+        flat = Flatten(sexes)
+        code = ai.onnx.ml.LabelEncoder
+            <keys_strings = ["small", "large"], values_int64s = [1, 2], default_int64 = 0> (size)
+        number = Cast <to = 1> (code)
+        stars_of = ai.onnx.ml.OneHotEncoder <cats_int64s = [1, 2]> (stars)
+        flat_stars = Flatten(stars_of)
+        row = Concat <axis = 1> (age, flat, number, flat_stars)
+        y = MatMul(row, w)
+    }"""
+
+
+def test_a_category_gets_what_the_numbers_that_stand_for_it_get() -> None:
+    rows = {
+        "age": np.array([[30.0], [4.0]], np.float32),
+        "sex": np.array([["male"], ["female"]], object),
+        "size": np.array([["small"], ["large"]], object),
+        "stars": np.array([[2], [1]], np.int64),
+    }
+    compiled = lrp_onnx.compile(onnx.parser.parse_model(CATEGORIES), composite="epsilon")
+    assert not compiled.warnings  # made-up rows hold categories that the encoders know
+    found = run(compiled.model, rows)
+    own = {"age": [15, 2], "sex": [-3, 2], "size": [0.25, 0.5], "stars": [4, 1]}
+    for name, relevance in own.items():
+        assert_close(found[f"{name}_relevance"], np.array(relevance, np.float32)[:, None], 1e-5)
+    assert_close(found["y"], np.array([[16.25], [5.5]], np.float32), 1e-6)
+
+
+def test_texts_that_no_rule_reaches_are_named() -> None:
+    text = (
+        CATEGORIES.replace(
+            "= Flatten(sexes)",
+            "= Flatten(sexes)\n        odd = "
+            'StringNormalizer <case_change_action = "LOWER"> (name)',
+        )
+        .replace("string[N,1] sex,", "string[N] name, string[N,1] sex,")
+        .replace("float[6,1] w = {0.5,", "float[8,1] w = {7.0, 7.0, 0.5,")
+        .replace("(age, flat,", "(names, age, flat,")
+        .replace(
+            "        row =",
+            """
+        of_name = ai.onnx.ml.OneHotEncoder <cats_strings = ["ann", "bob"]> (odd)
+        names = Flatten(of_name)
+        row =""",
+        )
+    )
+    compiled = lrp_onnx.compile(onnx.parser.parse_model(text), composite="epsilon", check=False)
+    assert any("input 'name': texts, which relevance is not taken to" in w
+               for w in compiled.warnings)  # fmt: skip
+    assert "name_relevance" not in {v.name for v in compiled.model.graph.output}

@@ -28,6 +28,13 @@ def test_the_period_is_measured(period: int) -> None:
     assert lattice_period(with_lattice(period)) == period
 
 
+def test_one_is_measured_where_little_of_the_map_holds_most_of_it() -> None:
+    uneven = np.exp(PICTURE / PICTURE.std() * 1.5) * (1 + 0.7 * NOISE)
+    rows = np.arange(224) % 4 < 2
+    assert lattice_period(uneven) is None
+    assert lattice_period(uneven * (1 + np.outer(rows, rows))) == 4
+
+
 BIG = np.outer(np.hanning(224), np.hanning(224))
 PLAIN = {
     "noise": NOISE,

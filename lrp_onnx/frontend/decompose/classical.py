@@ -1,7 +1,7 @@
 """Linear models and what prepares their input, of domain ai.onnx.ml, as standard operators.
 
 Each node stays in the forward, so that labels and rounding are its own; relevance goes through the
-spelling.  Labels, categories and codes carry none.  Specifications: ONNX ai.onnx.ml.
+spelling.  Labels carry none; categories: `ops/classical.py`.  Specifications: ONNX ai.onnx.ml.
 """
 
 from __future__ import annotations
