@@ -17,6 +17,7 @@ from lrp_onnx.answer.explanation import Explanation
 from lrp_onnx.answer.fit import bad_fits
 from lrp_onnx.answer.inputs import Inputs, read_inputs
 from lrp_onnx.answer.open_model import Request, open_model
+from lrp_onnx.answer.questions import asked_at_once
 from lrp_onnx.answer.results import check_finite
 from lrp_onnx.arguments import as_array, checked
 from lrp_onnx.compiler.stages import load_any
@@ -53,13 +54,15 @@ def explain(
     request = Request(path, (), Destination(None, None), None, _text(tokenizer))
     prepared = _preprocess(preprocess)
     loaded = load_any(path if isinstance(model, str | os.PathLike) else model)
-    inputs = _inputs(loaded.model, input, prepared, request)
+    compiling = CompileOptions(**options)
+    with asked_at_once(compiling, loaded):
+        inputs = _inputs(loaded.model, input, prepared, request)
     warnings: list[str] = [*inputs.notices]
 
     def warn(text: str | None) -> None:
         warnings.extend([text] if text else [])
 
-    opened = open_model(request, CompileOptions(**options), loaded, inputs, prepared, warn)
+    opened = open_model(request, compiling, loaded, inputs, prepared, warn)
     result = opened.run(inputs)
     for explainer, own in by_output(opened.explainer, result):
         check_finite(explainer, own, inputs, path)

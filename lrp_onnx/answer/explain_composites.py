@@ -13,6 +13,7 @@ from lrp_onnx.answer.explain_one import Answer, about_result
 from lrp_onnx.answer.inputs import Inputs, read_inputs
 from lrp_onnx.answer.open_model import OpenModel, Request, Warn, open_model
 from lrp_onnx.answer.output_files import drawing_of, write_drawing
+from lrp_onnx.answer.questions import asked_at_once
 from lrp_onnx.answer.results import check_finite, class_count
 from lrp_onnx.answer.sample_files import SampleFiles
 from lrp_onnx.answer.samples import Sample, note_on, samples_of
@@ -48,7 +49,8 @@ def explain_composites(
     if sources is not None:
         raise _not_comparable("several inputs are given", "Give one")
     preprocess = request.load_preprocess()
-    inputs = read_inputs(loaded.model, request.inputs, preprocess, request.reader)
+    with asked_at_once(options, loaded):
+        inputs = read_inputs(loaded.model, request.inputs, preprocess, request.reader)
     out = request.out.of_one(inputs.place)
     if out.suffix.lower() == ".npz":
         raise _not_comparable("arrays are no picture", "Write a .png or .html, or give one")

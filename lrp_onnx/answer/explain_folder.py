@@ -20,10 +20,12 @@ from lrp_onnx.answer.folder_index import index_paths, write_index
 from lrp_onnx.answer.folder_record import FolderRecord, answers_depend_on
 from lrp_onnx.answer.inputs import Inputs, read_inputs
 from lrp_onnx.answer.open_model import OpenModel, Request, Warn, open_model
+from lrp_onnx.answer.questions import asked_at_once
 from lrp_onnx.answer.results import maps_as_arrays
 from lrp_onnx.answer.sample_files import SampleFiles
 from lrp_onnx.answer.samples import Written, check_class_names, note_on
 from lrp_onnx.compiler.stages import Loaded
+from lrp_onnx.data.inputs import PreprocessAsked
 from lrp_onnx.errors import CheckError, InputError, OutputError
 from lrp_onnx.graph.annotations import each_output
 from lrp_onnx.graph.arrays import Array
@@ -87,7 +89,8 @@ def explain_many(
     def read(file: Path) -> Inputs:
         return read_inputs(original, [sources.named(file)], preprocess, request.reader)
 
-    first = _first(files, read, outcome)
+    with asked_at_once(options, loaded):
+        first = _first(files, read, outcome)
     model = open_model(request, options, loaded, first, preprocess, warn)
     if model.target is not None or model.other is not None:
         raise InputError(
@@ -173,10 +176,19 @@ def _write_index(place: Path, places: Places, outcome: _Outcome, request: Reques
 
 
 def _first(files: list[Path], read: Read, outcome: _Outcome) -> Inputs:
-    """The first file that can be read: the model is compiled for inputs such as this."""
+    """The first file that can be read: the model is compiled for inputs such as this. Raises
+    PreprocessAsked where none can since the preprocessing is not known, else InputError.
+    """
+    asked = []
     for file in files:
         with outcome.attempt(file):
-            return read(file)
+            try:
+                return read(file)
+            except PreprocessAsked as question:
+                asked.append(question)
+                raise
+    if len(asked) == len(files):
+        raise asked[0]
     _check_some(files, outcome)
     raise AssertionError("a folder has files")
 

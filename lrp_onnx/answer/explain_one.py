@@ -18,6 +18,7 @@ from lrp_onnx.answer.fit import bad_fits
 from lrp_onnx.answer.inputs import Inputs, read_inputs
 from lrp_onnx.answer.open_model import OpenModel, Request, Warn, open_model
 from lrp_onnx.answer.output_files import noun_of, thumbnail, write
+from lrp_onnx.answer.questions import asked_at_once
 from lrp_onnx.answer.results import (
     check_finite,
     class_by_class,
@@ -26,9 +27,7 @@ from lrp_onnx.answer.results import (
     top_channels,
 )
 from lrp_onnx.answer.samples import Written, check_class_names, note_on, samples_of
-from lrp_onnx.compiler.stages import Loaded, load_original, prepare
-from lrp_onnx.data.inputs import PreprocessAsked
-from lrp_onnx.errors import InputError, LrpError, TargetError, UnsupportedError
+from lrp_onnx.compiler.stages import Loaded
 from lrp_onnx.graph.annotations import COMPLETENESS
 from lrp_onnx.graph.arrays import Array, cosines
 from lrp_onnx.graph.atomic_files import atomic_group
@@ -64,10 +63,8 @@ class Answer:
 def explain_one(request: Request, options: CompileOptions, loaded: Loaded, warn: Warn) -> Answer:
     """Explain the inputs of one run. Raises LrpError as every step on the way does."""
     preprocess = request.load_preprocess()
-    try:
+    with asked_at_once(options, loaded):
         inputs = read_inputs(loaded.model, request.inputs, preprocess, request.reader)
-    except PreprocessAsked as asked:
-        raise _with_other_questions(asked, options, loaded) from asked
     out = request.out.of_one(inputs.place)
     for notice in inputs.notices:
         warn(notice)
@@ -77,19 +74,6 @@ def explain_one(request: Request, options: CompileOptions, loaded: Loaded, warn:
         if model.other is not None:
             return _explain_similarity(model, inputs, model.other, out)
         return _explained(model, inputs, out, warn)
-
-
-def _with_other_questions(
-    asked: PreprocessAsked, options: CompileOptions, loaded: Loaded
-) -> LrpError:
-    """The question with what else stops a run, an output to choose or an operator: all at once."""
-    try:
-        prepare(load_original(loaded.source), options)
-    except (TargetError, UnsupportedError) as other:
-        return InputError(f"{asked} Besides, {other}")
-    except LrpError:  # the answer may mend it, as where a rule needs the range of the pixels
-        return asked
-    return asked
 
 
 def _explained(model: OpenModel, inputs: Inputs, out: Path, warn: Warn) -> Answer:

@@ -15,6 +15,7 @@ from models import network
 from PIL import Image
 
 import lrp_onnx
+from lrp_onnx.errors import InputError
 
 Capture = pytest.CaptureFixture[str]
 
@@ -111,9 +112,14 @@ def test_all_that_is_open_is_asked_at_once(folder: Path, capsys: Capture) -> Non
     model.graph.node.append(onnx.helper.make_node("Tanh", ["f"], ["features"]))
     model.graph.output.append(onnx.helper.make_tensor_value_info("features", 1, None))
     onnx.save(model, "two.onnx")
-    asked = run_command(capsys, "explain", "two.onnx", "photo.png").err
-    assert "Give --preprocess imagenet" in asked
-    assert "Besides, several outputs are of a float type. Choose one with --output" in asked
+    ways = [["photo.png"], ["photo.png", "photo.png"],
+            ["photo.png", "--composite", "epsilon", "--composite", "flat"]]  # fmt: skip
+    told = [run_command(capsys, "explain", "two.onnx", *way).err for way in ways]
+    with pytest.raises(InputError) as caught:
+        lrp_onnx.explain("two.onnx", "photo.png")
+    for asked in [*told, str(caught.value)]:
+        assert "Give --preprocess imagenet" in asked
+        assert "Besides, several outputs are of a float type. Choose one with --output" in asked
     both = ("--preprocess", "imagenet", "--output", "logits")
     assert run_command(capsys, "explain", "two.onnx", "photo.png", *both).status == 0
     one = run_command(capsys, "explain", "three.onnx", "photo.png").err
