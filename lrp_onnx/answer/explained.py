@@ -32,8 +32,6 @@ STARTS_AT = {
 }
 LESS_MEAN = ", less the mean of all classes"
 OTHERWISE = "--class-axis and --output choose otherwise"
-LONGEST = 16
-"""Characters of a name of a size."""
 
 
 def explained_facts(compiled: Compiled) -> dict[str, Any]:
@@ -130,22 +128,13 @@ def explained_entries(compiled: Compiled, one: Mapping[str, str]) -> str:
         entries = _sought(one["target"], head)
     else:
         entries = _entries(one["target"], shape, axis, batched)
-    return f"{output.name} has shape {describe_shape([*map(_readable, shape)])}: {entries}"
+    return f"{output.name} has shape {describe_shape(shape)}: {entries}"
 
 
 def _output(compiled: Compiled, one: Mapping[str, str]) -> ir.Value | None:
     """The explained output; None for a ZipMap's tensor, which is no output itself."""
     outputs = compiled.graph.graph.outputs
     return next((v for v in outputs if v.name == one["output"]), None)
-
-
-def _readable(size: Dimension) -> Dimension:
-    """Without the formulas and names that shape inference makes up."""
-    if not isinstance(size, str):
-        return size
-    made_up = "__" in size or "_dim_" in size
-    plain = size.replace("_", "").isalnum() and not made_up and len(size) <= LONGEST
-    return size if plain else None
 
 
 def _is_batch(shape: Sequence[Dimension], model: ir.Model) -> bool:

@@ -20,9 +20,14 @@ from lrp_onnx.data.sound import SUFFIXES as SOUNDS
 from lrp_onnx.data.table import SUFFIXES as TABLES
 from lrp_onnx.data.text import text_inputs
 from lrp_onnx.errors import InputError
-from lrp_onnx.graph.arrays import Wanted
+from lrp_onnx.graph.arrays import Dimension, Wanted
 
 __all__ = ["SampleFiles", "check_given", "files_of_folder", "read_samples", "sample_files"]
+
+
+MOST_COLUMNS = 1000
+"""Of a table: what is wider is a sound."""
+ARRAY = "x.npy"
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,34 @@ def check_given(model: ir.Model, texts: Sequence[str], path: Path) -> None:
     if texts:
         return
     wanted = inputs_of(model)
-    listing = ", ".join(f"{w.name!r} {w.dtype} {describe_shape(w.shape)}" for w in wanted)
-    files = " ".join(f"{w.name}=FILE" for w in wanted) if len(wanted) > 1 else "FILE"
+    listing = ", ".join(f"{w.name!r} {_kind(w)} {describe_shape(w.shape)}" for w in wanted)
     raise InputError(
         f"'{path}': no input is given, and the model wants {listing}. Give it: lrp-onnx explain "
-        f"{path} {files}."
+        f"{path} {_example(wanted)}."
     )
+
+
+def _kind(want: Wanted) -> str:
+    return "texts" if want.dtype.kind == "O" else str(want.dtype)
+
+
+def _example(wanted: Sequence[Wanted]) -> str:
+    """Files such as a user has, for these inputs."""
+    roles = text_inputs(wanted)
+    if len(roles) == len(wanted):
+        return '"A sentence in quotes"'
+    widths = [w.shape[1] if len(w.shape) == 2 else 0 for w in wanted]
+    if all(width == 1 for width in widths) or (len(wanted) == 1 and widths != [0]):
+        wide = any(isinstance(width, int) and width > MOST_COLUMNS for width in widths)
+        return f"{'sound.wav' if wide else 'rows.csv'}, or an array: {ARRAY}"
+    if len(wanted) > 1:
+        return " ".join(f"{w.name}=FILE" for w in wanted)
+    sizes = wanted[0].shape
+    return f"photo.jpg, or an array: {ARRAY}" if _is_picture(sizes) else ARRAY
+
+
+def _is_picture(sizes: Sequence[Dimension]) -> bool:
+    return len(sizes) == 4 and bool({1, 3} & {sizes[1], sizes[3]})
 
 
 def sample_files(

@@ -5,6 +5,7 @@ N batch, C channels, H height, W width, F features (also the positions of a sign
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from lrp_onnx.errors import InputError
@@ -13,6 +14,9 @@ from lrp_onnx.graph.arrays import Dimension
 __all__ = ["batched_axes", "describe_shape", "single_axes"]
 
 PICTURE_CHANNELS = (1, 3)
+LONGEST = 20
+"""Letters of the name of a size that says something."""
+MADE_UP = re.compile(r"[su]\d+|dynamic_axes_\w+_\d+")
 
 
 def batched_axes(shape: Sequence[Dimension]) -> str:
@@ -48,8 +52,18 @@ def single_axes(shape: Sequence[int]) -> str:
 
 
 def describe_shape(shape: Sequence[Dimension]) -> str:
-    """A shape as a user reads it: `[N, 3, 224, 224]`, with `?` where nothing is known."""
-    return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
+    """A shape as a user reads it: `[N, 3, 224, 224]`, with `?` where nothing is known, and in place
+    of the formulas and names that shape inference and torch make up.
+    """
+    return f"[{', '.join(map(_readable, shape))}]"
+
+
+def _readable(size: Dimension) -> str:
+    if not isinstance(size, str):
+        return "?" if size is None else str(size)
+    made_up = "__" in size or "_dim_" in size or MADE_UP.fullmatch(size)
+    plain = size.replace("_", "").isalnum() and not made_up and len(size) <= LONGEST
+    return size if plain else "?"
 
 
 def _three(shape: Sequence[Dimension]) -> str:

@@ -144,7 +144,7 @@ CASES = [
     Case("explain model.onnx image.npy -o older.gif", ["older.gif", ".html, .npz"]),
     Case("explain model.onnx image.npy -o older.png --labels absent.txt", ["absent.txt"]),
     Case("explain model.onnx image.npy -o older.png --target input", ["--target input=3"]),
-    Case("explain model.onnx -o older.png", ["no input is given", "FILE"]),
+    Case("explain model.onnx -o older.png", ["no input is given", "model.onnx photo.jpg, or"]),
     Case("inspect domain.onnx", ["Swirl", "Twist"]),
     Case("inspect model.onnx --graph older.jpg", ["older.jpg", ".svg"]),
     Case("verify model.onnx absent.npy", ["absent.npy", "Check the path"]),
