@@ -25,6 +25,7 @@ from lrp_onnx.cli.options import Options
 from lrp_onnx.cli.progress import StageProgress
 from lrp_onnx.cli.prototypes import Prototype, find_prototypes
 from lrp_onnx.compiler.stages import load_original
+from lrp_onnx.data.labels import class_name
 from lrp_onnx.errors import InputError, TargetError
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.propagation.condition import channel_axis
@@ -59,12 +60,15 @@ class Concepts:
     prototypes: list[Prototype]
     count: int
     """Of inputs."""
+    of_class: str
+    """Of prototypes the class, and how many inputs are predicted as it; else nothing."""
     failed: list[str]
     out: Path
 
     def rows(self) -> list[tuple[str, str]]:
         """To show: a line for each channel."""
         rows = [("tensor", self.tensor), ("inputs", str(self.count))]
+        rows += [("class", self.of_class)] if self.of_class else []
         for one in self.concepts:
             shown = ", ".join(f"{file.name} {value:+.3g}" for file, value in one.inputs)
             rows.append((f"channel {one.channel}", f"{one.share:.1%} of the relevance: {shown}"))
@@ -91,7 +95,8 @@ class Concepts:
             }
             for one in self.prototypes
         ]
-        return {"tensor": self.tensor, "inputs": self.count, "concepts": concepts,
+        about = {"class": self.of_class} if self.of_class else {}
+        return {"tensor": self.tensor, "inputs": self.count, **about, "concepts": concepts,
                 "prototypes": prototypes, "failed": self.failed,
                 "wrote": str(self.out)}  # fmt: skip
 
@@ -151,14 +156,17 @@ def find_concepts(
             raise InputError(f"no input can be explained. The first: {next(iter(failed.values()))}")
         by_channel = np.stack(sums)
         concepts = _ranked(by_channel, files, channels, examples)
-        groups = []
+        groups, told = [], ""
         if prototypes:
+            told = f"{_class_of(model)}: {sum(of_class)} of {len(files)} inputs are predicted as it"
             own = [file for file, is_own in zip(files, of_class, strict=True) if is_own]
-            groups = find_prototypes(by_channel[of_class], own, prototypes, examples)
+            groups = find_prototypes(
+                by_channel[of_class], own, prototypes, examples, _class_of(model)
+            )
         drawn = sum(len(one.inputs) for one in concepts) + sum(len(one.inputs) for one in groups)
         progress.begin("draw", drawn)
         _draw(model, tensor, concepts, groups, read, out, progress.tick)
-    return Concepts(tensor, concepts, groups, len(files), list(failed.values()), out)
+    return Concepts(tensor, concepts, groups, len(files), told, list(failed.values()), out)
 
 
 def _first(files: Sequence[Path], read: Read) -> tuple[Inputs, dict[Path, str]]:
@@ -186,6 +194,12 @@ def _predicts_target(model: OpenModel, result: Result) -> bool:
     metadata = model.explainer.metadata
     y = np.asarray(maps_as_arrays(model.explainer, result).outputs[metadata["output"]])
     return y.ndim != 2 or bool((y.argmax(axis=1) == int(metadata["target"])).all())
+
+
+def _class_of(model: OpenModel) -> str:
+    """The class that is explained; empty where it is another one of each input, or none."""
+    target = model.explainer.metadata["target"]
+    return class_name(model.labels, int(target)) if target.isdigit() else ""
 
 
 def _by_channel(relevance: Array) -> Array:
@@ -226,13 +240,14 @@ def _draw(
     from lrp_onnx.visual.grid import save_grid
 
     rows: list[list[Panel | None]] = []
-    titles = []
+    titles, name = [], _class_of(model)
     told: list[tuple[str, int | None, Sequence[tuple[Path, float]]]] = [
         (f"Channel {one.channel}: {one.share:.1%} of the relevance", one.channel, one.inputs)
         for one in concepts
     ]
     told += [
-        (f"Prototype {k}: {one.described}", None, one.inputs) for k, one in enumerate(prototypes, 1)
+        (f"Prototype {k} of {name}: {one.described}", None, one.inputs)
+        for k, one in enumerate(prototypes, 1)
     ]
     for title, channel, inputs in told:
         panels = []
@@ -242,16 +257,16 @@ def _draw(
         rows += [[photo for photo, _ in panels], [heatmap for _, heatmap in panels]]
         titles += [title, ""]
     grouped = (
-        " A prototype is a group of inputs whose relevance goes through the same channels; its "
-        "heatmaps are of all channels."
+        f" A prototype is a group of the inputs predicted as {name} whose relevance goes through "
+        "the same channels; its heatmaps are of all channels."
     )
     save_grid(
         out,
         rows,
-        title=f"What the channels of {tensor} stand for",
+        title=f"What the channels of {tensor} stand for{f' in {name}' * bool(name)}",
         subtitle="The inputs in which each channel has the most relevance, and where in them it "
-        "speaks for (red) or against (blue) what the model says; each picture in its own scale of "
-        f"colors.{grouped * bool(prototypes)}",
+        f"speaks for (red) or against (blue) {name or 'what the model says'}; each picture in its "
+        f"own scale of colors.{grouped * bool(prototypes)}",
         row_titles=titles,
         inches=1.9,
         metadata={"model": model.request.model.name, "tensor": tensor},

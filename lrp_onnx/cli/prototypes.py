@@ -45,11 +45,12 @@ class Prototype:
 
 
 def find_prototypes(
-    sums: Float, files: Sequence[Path], count: int, examples: int
+    sums: Float, files: Sequence[Path], count: int, examples: int, name: str = "that class"
 ) -> list[Prototype]:
     """That many prototypes, the commonest first.
 
-    sums: relevance by channel, [files, C]. examples: how many inputs of each are kept.
+    sums: relevance by channel, [files, C]. examples: how many inputs of each are kept. name: of
+    the class.
     Raises InputError where there are fewer different inputs than prototypes.
     """
     sizes = np.abs(sums).sum(axis=1, keepdims=True)
@@ -57,8 +58,8 @@ def find_prototypes(
     different = len(np.unique(parts.round(9), axis=0))
     if different < count:
         raise InputError(
-            f"prototypes: {count} are asked for, and of the inputs {len(files)} are predicted as "
-            f"that class, {different} of them different. Give more inputs, or fewer --prototypes."
+            f"prototypes: {count} are asked for, and {len(files)} of the inputs are predicted as "
+            f"{name}, {different} of them different. Give more inputs, or fewer --prototypes."
         )
     centers, groups = _clustered(parts, count)
     prototypes = []

@@ -45,7 +45,7 @@ def test_two_groups_of_a_class_are_two_prototypes() -> None:
 
 def test_more_prototypes_than_inputs_are_refused() -> None:
     sums, files = two_kinds(3)
-    with pytest.raises(InputError, match=r"3 are predicted .* fewer --prototypes"):
+    with pytest.raises(InputError, match=r"3 of the inputs are predicted .* fewer --prototypes"):
         find_prototypes(sums, files, 4, 2)
     with pytest.raises(InputError, match="1 of them different"):
         find_prototypes(np.ones((5, 3)), files, 2, 2)
@@ -85,6 +85,7 @@ def test_the_inputs_of_a_class_are_grouped_and_drawn(photos: Path, capsys: Captu
     assert run_command(capsys, *GIVEN, "--target", "0").status == 0
     assert with_them > height() + 400
     shown = run_command(capsys, *GIVEN, "--target", "0", "--prototypes", "2").out
+    assert "class        class 0: 9 of 12 inputs are predicted as it" in shown
     assert "prototype 1  67% of the inputs: channels 0 (" in shown
 
 
