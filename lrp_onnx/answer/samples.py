@@ -28,6 +28,8 @@ PLACE = re.compile(r" \((entry [^()]*)\)$")
 """Behind an entry's value: its indices, and the box of a detection."""
 BESIDE = re.compile(r" \(([^()]* at \d+ of \d+ places)\)$")
 """Behind what is read: how often the blank stands between."""
+MUCH = 1.25
+"""Times the starting relevance above which what the input did not give is told."""
 LITTLE = 0.1
 """Part of the starting relevance below which its amount says nothing."""
 
@@ -147,7 +149,7 @@ def note_on(samples: Sequence[Sample]) -> str:
         )
     percents = [sample.absorbed for sample in samples if sample.absorbed is not None]
     if not percents:
-        return ""
+        return _over(samples)
     if all(sample.is_zero for sample in samples):
         return (
             "the map is 0 everywhere: the biases, the stabilizers or the rules took all of the "
@@ -158,6 +160,20 @@ def note_on(samples: Sequence[Sample]) -> str:
     return (
         f"the biases and stabilizers absorbed {' to '.join(ends)} % of the relevance{some}: read "
         "the pattern, not the amount (lrp-onnx verify shows where)"
+    )
+
+
+def _over(samples: Sequence[Sample]) -> str:
+    """A note where more arrives than is explained, though not out of proportion."""
+    times = [s.total / s.start for s in samples if s.conserving and s.start]
+    over = [share for share in times if share > MUCH]
+    if not over:
+        return ""
+    ends = dict.fromkeys(f"{share:.0%}" for share in (min(over), max(over)))
+    some = f" ({len(over)} of {len(samples)} times)" if len(over) < len(samples) else ""
+    return (
+        f"relevance sums to {' to '.join(ends)} of what is explained{some}: biases or rules hold "
+        "something against it, which is in no input (lrp-onnx verify shows where)"
     )
 
 

@@ -73,7 +73,7 @@ def sought(target: Target, output: ir.Value) -> tuple[str, ...]:
         return ()
     by_class = head.by_class and (not head.labeled or head.label is not None)
     classes = head.kind == "map" and head.axis is not None and _size(output, head.axis) != 1
-    summed = "--target CLASS (its sum over all places), " * classes
+    summed = "--target CLASS (a class at all its places together, a fuller picture), " * classes
     otherwise = (
         f"{summed}{'--target CLASS, ' * by_class}--target {_example(head, output)} (an entry)"
     )

@@ -42,6 +42,21 @@ def test_many_alike_are_told_together() -> None:
     assert len(error.reasons) == 12  # `inspect` shows each
 
 
+def test_what_follows_from_another_node_is_not_told() -> None:
+    """Nobody knows the rank of what an unknown operator makes."""
+    model = chain(1)
+    del model.graph.output[:]
+    model.graph.node.append(helper.make_node("ArrayFeatureExtractor", ["x1", "k"], ["y"], "pick",
+                                             domain="ai.onnx.ml"))  # fmt: skip
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([0]), "k"))
+    model.graph.output.append(helper.make_tensor_value_info("y", 1, None))
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+    error = refusal_of(model)
+    assert "through 1 node between" in str(error)
+    assert "pick" not in str(error)
+    assert list(error.reasons) == ["thing0", "pick"]  # `inspect` shows each
+
+
 def test_what_only_the_walk_finds_is_collected() -> None:
     pool = "MaxPool<kernel_shape=[2], dilations=[2]>"
     model = network(f"a = {pool}(x) b = Relu(a) y = {pool}(b)", (1, 1, 9))

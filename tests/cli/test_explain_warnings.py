@@ -112,7 +112,8 @@ RANGES = {
     "a range": ([0.05, 0.002, 0.01], "absorbed 95 to 99.8 % of the relevance:"),
     "some": ([0.9, 0.002, 0.01], "absorbed 99 to 99.8 % of the relevance (2 of 3 times):"),
     "equal": ([0.01, 0.01], "absorbed 99 % of the relevance:"),
-    "none": ([0.5, 0.9], ""),
+    "none": ([0.5, 0.9, 1.2], ""),
+    "more": ([0.9, 1.89], "sums to 189% of what is explained (1 of 2 times): biases or rules"),
 }
 
 

@@ -21,13 +21,14 @@ __all__: list[str] = []
 
 ML = "ai.onnx.ml"
 FLOAT = ir.DataType.FLOAT
+NO_TYPE = "the element type of its input is unknown"
 TRANSFORMS = {"NONE": None, "SOFTMAX": "Softmax", "LOGISTIC": "Sigmoid"}
 
 
 def _floats(build: Build, x: ir.Value | None) -> ir.Value:
     """The input as float32, in which these operators compute."""
     if x is None or x.dtype is None:
-        raise UnsupportedError("the element type of its input is unknown")
+        raise UnsupportedError(NO_TYPE)
     return x if x.dtype == FLOAT else build.op("Cast", x, to=int(FLOAT))
 
 
@@ -143,7 +144,9 @@ def feature_vectorizer(build: Build, node: ir.Node) -> Sequence[ir.Value]:
 def array_feature_extractor(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
     """The chosen entries of the last axis; of labels and other integers nothing."""
     x, chosen = node.inputs
-    if x is None or x.dtype is None or not x.dtype.is_floating_point():
+    if x is None or x.dtype is None:
+        raise UnsupportedError(NO_TYPE)
+    if not x.dtype.is_floating_point():
         return None
     z = build.op("Gather", x, build.op("Reshape", chosen, build.ints(-1)), axis=-1)
     if rank_of(x) == 1:
