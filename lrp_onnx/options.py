@@ -87,23 +87,25 @@ class CompileOptions:
         repeatable=True,
     )
     explain: str | Sequence[str] | None = option(
-        None, "An input to explain [every float input].", repeatable=True
+        None,
+        "An input to explain [every one of floats or categories, else of token ids].",
+        repeatable=True,
     )
     target: str | int | Sequence[int | slice | str] = option(
         "argmax",
-        "What is explained: the largest class, a class by number (with labels also by name), class "
-        "A minus class B, the K largest classes one by one, an entry by its indices behind the "
-        "batch (: sums over an axis), the sum of all entries, or the largest entry. Of a detector, "
-        "a map or coordinates the largest class is its one largest score. With input or "
-        "seed, whoever runs the model chooses the class, or an array: relevance starts with it "
-        "times the output (with start one: with it alone). With similarity it is the cosine with "
-        "another embedding. explain takes input=CLASS[,CLASS…], seed=FILE, and the FILE of another "
-        "input, with which it explains the similarity of both.",
+        "What is explained. argmax: the class with the largest score; of a detector or a map the "
+        "one largest score. CLASS: its number, or its name where names are known. A-B: why A and "
+        "not B. top-K: the K largest classes, one by one. I,J,…: one entry, by its indices behind "
+        "the batch; : sums over an axis. all: the sum of all entries. max: the largest entry. "
+        "input, seed: whoever runs the model gives a class, or an array that the output is "
+        "multiplied by; explain takes input=CLASS and seed=FILE. similarity: how alike the "
+        "embeddings of two inputs are; explain takes the FILE of the other.",
         shown="argmax|CLASS|A-B|top-K|I,J,…|all|max|input|seed|similarity|FILE",
     )
     labels: object = option(
         None,
-        "Names of the classes, by which the target may name one: a file with one a line, or JSON.",
+        "Names of the classes: a file with one a line, or .csv, .json or .yaml. The target may "
+        "then be a name.",
         shown="FILE",
     )
     class_axis: int | None = option(
@@ -114,14 +116,14 @@ class CompileOptions:
     )
     start: str | None = option(
         None,
-        "What relevance sums to: the explained logit, that logit less the mean of all (contrast), "
-        "or one. auto is contrast behind a softmax, else logit [auto].",
+        "What relevance sums to. logit: the explained logit. contrast: that logit less the mean of "
+        "all. one: 1. auto: contrast behind a softmax, else logit [auto].",
         shown="auto|logit|contrast|one",
     )
     reference: object = option(
         None,
-        "The value that a regression is compared with, or an input whose prediction is that value: "
-        "what is explained is f - f_ref.",
+        "Of a regression a value, or an input with that prediction: explained is how far the "
+        "prediction lies above it.",
         shown="VALUE|[NAME=]FILE",
         repeatable=True,
     )
@@ -130,14 +132,14 @@ class CompileOptions:
     )
     activation_at: str | Sequence[str] = option(
         (),
-        "An inner tensor of the model that is an output TENSOR_activation too.",
+        "An inner tensor whose values are an output too, TENSOR_activation.",
         shown="TENSOR",
         repeatable=True,
     )
     conditions: str | Sequence[str] = option(
         (),
-        "An inner tensor that gets an input TENSOR_condition, by which the relevance of its "
-        "channels is multiplied.",
+        "An inner tensor whose channels are chosen at each run: relevance there is multiplied by a "
+        "new input, TENSOR_condition. explain takes TENSOR=CHANNEL[,CHANNEL…].",
         shown="TENSOR",
         flag="--condition",
         repeatable=True,
@@ -154,12 +156,11 @@ class CompileOptions:
         repeatable=True,
     )
     samples: int | None = option(
-        None, "How many times smooth-grad adds noise to the input [25].", shown="N"
+        None, "How many noisy copies of the input smooth-grad averages [25].", shown="N"
     )
     noise: float | None = option(
         None,
-        "The standard deviation of smooth-grad's noise, as a part of the range of each sample "
-        "[0.15].",
+        "How noisy they are: the standard deviation, as a part of the input's range [0.15].",
         shown="PART",
     )
     layer: str | None = option(
@@ -171,8 +172,9 @@ class CompileOptions:
     runtime: str = option("portable", f"The runtime to compile for: {', '.join(RUNTIMES)}.")
     fold: str = option(
         "auto",
-        "Whether what depends on weights alone is computed now: auto does it for the portable "
-        "runtime while the file stays within 3 times the model or 200 MB.",
+        "When to compute what depends on the weights alone. always: now. never: at every run. "
+        "auto: now, for the portable runtime, while the file stays within 3 times the model or "
+        "200 MB.",
         shown="|".join(FOLDS),
     )
     precision: str = option(
@@ -184,8 +186,7 @@ class CompileOptions:
     )
     shape: Mapping[str, Sequence[int]] = option(
         {},
-        "Sizes of an input that are fixed: what follows from them is computed now, and the "
-        "compiled model takes no others.",
+        "Fix the sizes of an input: the compiled model is simpler, and takes no others.",
         shown="INPUT=1,3,224,224",
         repeatable=True,
     )
@@ -203,8 +204,8 @@ class CompileOptions:
 
     budget: float | None = option(
         None,
-        "How much time and memory what the model decides may take: 1 is 20 s and 4 GB a step, and "
-        "more by the model's size [1].",
+        "How much time and memory a step of compiling may take: 1 is 20 s and 4 GB, more for large "
+        "models [1].",
         shown="N",
     )
 
@@ -259,8 +260,8 @@ class PictureOptions:
     )
     smooth: str | int = option(
         "auto",
-        "Average what is drawn over N pixels; auto does it where strides leave a lattice in the "
-        "map, over as many pixels as that repeats in, and says so.",
+        "Average what is drawn over N pixels. auto: where strides leave a lattice in the map, over "
+        "its period, and says so.",
         shown="auto|off|N",
     )
     cmap: str = option(
@@ -269,8 +270,8 @@ class PictureOptions:
     )
     limits: float | None = option(
         None,
-        "The relevance that gets the darkest color, the same for several pictures [the 99.5th "
-        "percentile of each].",
+        "The relevance that gets the darkest color; the same one makes pictures comparable [the "
+        "99.5th percentile of each].",
         shown="VALUE",
     )
     opacity: float = option(

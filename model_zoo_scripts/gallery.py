@@ -115,10 +115,12 @@ ENTRIES: Sequence[Entry] = (
     ),
     Entry(
         "A gun, or a finger?",
-        "The position of a hand over five seconds, which is raised, held and lowered. How long it "
-        "is held speaks for a gun, how it is lowered against it.",
+        "The position of a hand over five seconds, which is raised, held and lowered. Asked why it "
+        "says that a gun is drawn rather than a finger pointed, the network points at how the hand "
+        "comes down, and at the dip at the end.",
         gesture,
-        "lrp-onnx gesture.onnx hand.npy --labels gestures.txt",
+        "lrp-onnx gesture.onnx hand.npy --labels gestures.txt --target "
+        '"draws a gun-points a finger"',
         "hand.lrp.png",
     ),
     Entry(
@@ -128,7 +130,7 @@ ENTRIES: Sequence[Entry] = (
         "gradients: the rules of LRP lose their sums in this LSTM, and lrp-onnx says so.)",
         power,
         "lrp-onnx power.onnx day.npy --labels seasons.txt --target summer-winter "
-        "--method integrated-gradients",
+        "--method integrated-gradients --steps 512",
         "day.lrp.png",
     ),
     Entry(

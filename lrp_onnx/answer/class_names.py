@@ -9,8 +9,10 @@ import onnx_ir as ir
 
 from lrp_onnx.data.labels import check_labels, labels_of
 from lrp_onnx.graph.annotations import each_output, stamp_of
+from lrp_onnx.run.explainer import Explainer
+from lrp_onnx.run.result import Result
 
-__all__ = ["Labels", "checked_names", "known_names"]
+__all__ = ["Labels", "check_class_names", "checked_names", "known_names"]
 
 Labels = Mapping[int, str]
 
@@ -49,6 +51,19 @@ def checked_names(
     if labels is not None and count is not None:
         check_labels(labels, count, one["output"])
     return labels
+
+
+def check_class_names(explainer: Explainer, result: Result, labels: Labels | None) -> None:
+    """Raise InputError where there are more or fewer labels than classes."""
+    metadata = explainer.metadata
+    y, axis = result.outputs[metadata["output"]], metadata["class_axis"]
+    head = json.loads(metadata.get("head") or "{}")
+    if labels is None or head.get("labeled"):
+        return
+    if (scores := head.get("scores")) is not None:
+        check_labels(labels, scores[1] - scores[0], metadata["output"])
+    elif axis and y.ndim < 3 and not metadata.get("head"):
+        check_labels(labels, y.shape[int(axis)], metadata["output"])
 
 
 def _count(compiled: ir.Model, one: Mapping[str, str]) -> int | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lrp_onnx.answer.class_names import check_class_names
 from lrp_onnx.answer.destination import Format, made_folder
 from lrp_onnx.answer.each_output import by_output, output_paths
 from lrp_onnx.answer.explain_one import Answer, write_result
@@ -23,7 +24,7 @@ from lrp_onnx.answer.open_model import OpenModel, Request, Warn, open_model
 from lrp_onnx.answer.questions import asked_at_once
 from lrp_onnx.answer.results import maps_as_arrays
 from lrp_onnx.answer.sample_files import SampleFiles
-from lrp_onnx.answer.samples import Written, check_class_names, note_on
+from lrp_onnx.answer.samples import Written, note_on
 from lrp_onnx.compiler.stages import Loaded
 from lrp_onnx.data.inputs import PreprocessAsked
 from lrp_onnx.errors import CheckError, InputError, OutputError

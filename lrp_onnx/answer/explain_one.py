@@ -26,7 +26,7 @@ from lrp_onnx.answer.results import (
     sum_of_steps,
     top_channels,
 )
-from lrp_onnx.answer.samples import Written, check_class_names, note_on, samples_of
+from lrp_onnx.answer.samples import Written, note_on, samples_of
 from lrp_onnx.compiler.stages import Loaded
 from lrp_onnx.graph.annotations import COMPLETENESS
 from lrp_onnx.graph.arrays import Array, cosines
@@ -81,7 +81,6 @@ def _explained(model: OpenModel, inputs: Inputs, out: Path, warn: Warn) -> Answe
     result = model.run(inputs)
     took = time.monotonic() - began
     for explainer, own in by_output(model.explainer, result):
-        check_class_names(explainer, own, model.labels)
         for text in bad_fits(explainer.metadata, own, inputs):
             warn(text)
     paths = output_paths(out, model.outputs)

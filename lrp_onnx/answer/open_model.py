@@ -9,8 +9,9 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from lrp_onnx.answer.class_names import Labels, known_names
+from lrp_onnx.answer.class_names import Labels, check_class_names, known_names
 from lrp_onnx.answer.destination import Destination
+from lrp_onnx.answer.each_output import by_output
 from lrp_onnx.answer.fit import odd_scales
 from lrp_onnx.answer.given_target import KINDS, read_target, target_and_value
 from lrp_onnx.answer.inputs import Inputs, Reader, read_inputs, with_baselines
@@ -91,9 +92,12 @@ class OpenModel:
         return "; ".join(f"{name}: {', '.join(map(str, k))}" for name, k in self.chosen.items())
 
     def run(self, inputs: Inputs) -> Result:
-        """Explain them."""
+        """Explain them. Raises InputError where there are more or fewer names than classes."""
         result = self.explainer.unchecked(inputs.feeds, self.target, conditions=self.chosen)
-        return maps_as_arrays(self.explainer, result)
+        result = maps_as_arrays(self.explainer, result)
+        for explainer, own in by_output(self.explainer, result):
+            check_class_names(explainer, own, self.labels)
+        return result
 
 
 def open_model(

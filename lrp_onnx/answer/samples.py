@@ -14,7 +14,6 @@ from lrp_onnx.answer.detection import Detection
 from lrp_onnx.answer.explained_entry import ExplainedEntry, Spot, explained_entry
 from lrp_onnx.answer.prediction import prediction_of
 from lrp_onnx.answer.scores import are_probabilities
-from lrp_onnx.data.labels import check_labels
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import TOPK_INDEX, has_batch
 from lrp_onnx.graph.arrays import Array
@@ -22,7 +21,7 @@ from lrp_onnx.run.explainer import Explainer
 from lrp_onnx.run.result import Result
 from lrp_onnx.validate.verdict import BLOWN_UP, out_of_proportion
 
-__all__ = ["Sample", "Written", "check_class_names", "note_on", "samples_of"]
+__all__ = ["Sample", "Written", "note_on", "samples_of"]
 
 PLACE = re.compile(r" \((entry [^()]*)\)$")
 """Behind an entry's value: its indices, and the box of a detection."""
@@ -280,19 +279,6 @@ def _output_by_sample(explainer: Explainer, y: Array, relevance: Sequence[Array]
             "--class-axis 0 for classes, or --target all for their sum."
         )
     return y[None]
-
-
-def check_class_names(explainer: Explainer, result: Result, labels: Labels | None) -> None:
-    """Raise InputError where there are more or fewer labels than classes."""
-    metadata = explainer.metadata
-    y, axis = result.outputs[metadata["output"]], metadata["class_axis"]
-    head = json.loads(metadata.get("head") or "{}")
-    if labels is None or head.get("labeled"):
-        return
-    if (scores := head.get("scores")) is not None:
-        check_labels(labels, scores[1] - scores[0], metadata["output"])
-    elif axis and y.ndim < 3 and not metadata.get("head"):
-        check_labels(labels, y.shape[int(axis)], metadata["output"])
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ Inputs = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[[NAME=]FILE]…",
-        help="What explain takes: a picture, .npy, .npz, .csv, .wav, sentence … [random numbers].",
+        help="What explain takes: a picture, .npy, .csv, .wav, a sentence … [random numbers].",
     ),
 ]
 Preprocessing = Annotated[
@@ -52,19 +52,20 @@ Tokenizer = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="Of a text model: tokenizer.json or vocab.txt [the one beside the model].",
+        help="What cuts a text into tokens: tokenizer.json, vocab.txt or SentencePiece's .model "
+        "[the one beside the model].",
     ),
 ]
 Row = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="Of a table the row to take, from 1 [all]."),
+    typer.Option(min=1, metavar="N", help="Which row of a table, counted from 1 [all]."),
 ]
 Rate = Annotated[
     int | None,
     typer.Option(
         min=1,
         metavar="HZ",
-        help="Of sound the samples a second that the model wants [what its metadata name].",
+        help="How many samples a second of sound the model wants [as its metadata say].",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

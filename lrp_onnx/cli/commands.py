@@ -110,7 +110,7 @@ def explain(
     row: Row = None,
     rate: Rate = None,
     batch: Annotated[
-        int, typer.Option(metavar="N", min=1, help="How many files run together.")
+        int, typer.Option(metavar="N", min=1, help="How many files are run at once.")
     ] = 8,
     format_: Annotated[
         Format | None,
@@ -202,7 +202,7 @@ def concepts(
         typer.Option(
             metavar="K",
             min=2,
-            help="Also into how many groups a class falls: give one class with --target.",
+            help="Also put the inputs of one class, given with --target, into K groups.",
         ),
     ] = None,
     json: Json = False,

@@ -13,6 +13,7 @@ from models import assert_close
 
 import lrp_onnx
 from lrp_onnx.answer.samples import Sample, note_on
+from lrp_onnx.errors import InputError
 
 
 def _relevance(path: str) -> np.ndarray:
@@ -74,6 +75,12 @@ def test_explain_wants_a_name_for_each_class(
     assert (outcome.status, outcome.out) == (2, "")
     assert f"labels: {said} classes of output 'logits'" in outcome.err
     assert not (folder / "r").exists()
+    two = ["model.onnx", "x.npy", "--composite", "epsilon", "--composite", "zplus"]
+    told = run_command(capsys, *two, "--labels", "names.txt").err
+    with pytest.raises(InputError) as caught:
+        lrp_onnx.explain("model.onnx", "x.npy", labels="names.txt")
+    for text in (told, str(caught.value)):
+        assert f"labels: {said} classes of output 'logits'" in text
 
 
 NOTES = {
