@@ -9,8 +9,7 @@ import onnx_ir as ir
 
 from lrp_onnx.data.labels import check_labels, labels_of
 from lrp_onnx.graph.annotations import each_output, stamp_of
-from lrp_onnx.run.explainer import Explainer
-from lrp_onnx.run.result import Result
+from lrp_onnx.graph.arrays import Array
 
 __all__ = ["Labels", "check_class_names", "checked_names", "known_names"]
 
@@ -53,10 +52,11 @@ def checked_names(
     return labels
 
 
-def check_class_names(explainer: Explainer, result: Result, labels: Labels | None) -> None:
+def check_class_names(
+    metadata: Mapping[str, str], outputs: Mapping[str, Array], labels: Labels | None
+) -> None:
     """Raise InputError where there are more or fewer labels than classes."""
-    metadata = explainer.metadata
-    y, axis = result.outputs[metadata["output"]], metadata["class_axis"]
+    y, axis = outputs[metadata["output"]], metadata["class_axis"]
     head = json.loads(metadata.get("head") or "{}")
     if labels is None or head.get("labeled"):
         return

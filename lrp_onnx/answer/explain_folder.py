@@ -151,7 +151,7 @@ def _explain(
     for number, (file, result, inputs) in enumerate(results):
         if number == 0:
             for explainer, own in by_output(model.explainer, result):
-                check_class_names(explainer, own, model.labels)
+                check_class_names(explainer.metadata, own.outputs, model.labels)
         with outcome.attempt(file):
             with atomic_group(*places[file]) as temporary:
                 told = write_result(model, inputs, result, temporary, thumbnails=record is not None)

@@ -96,7 +96,7 @@ class OpenModel:
         result = self.explainer.unchecked(inputs.feeds, self.target, conditions=self.chosen)
         result = maps_as_arrays(self.explainer, result)
         for explainer, own in by_output(self.explainer, result):
-            check_class_names(explainer, own, self.labels)
+            check_class_names(explainer.metadata, own.outputs, self.labels)
         return result
 
 

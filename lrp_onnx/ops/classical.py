@@ -28,7 +28,7 @@ def _of_texts(node: ir.Node, active: tuple[int, ...]) -> str:
     return "move" if x is not None and x.dtype == ir.DataType.STRING else "none"
 
 
-@op("OneHotEncoder", kind=("move", "none"), choose=_of_categories, domain=ML, moves="selects")
+@op("OneHotEncoder", kind=("move", "none"), choose=_of_categories, domain=ML)
 def one_hot_encoder(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """A category's sum over the numbers that stand for it, as of a token over its embedding.
 
@@ -37,7 +37,7 @@ def one_hot_encoder(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     return emit.op("ReduceSum", s, emit.ints(-1), keepdims=0)
 
 
-@op("LabelEncoder", kind=("move", "none"), choose=_of_texts, domain=ML, moves="selects")
+@op("LabelEncoder", kind=("move", "none"), choose=_of_texts, domain=ML)
 def label_encoder(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """That of the number that stands for a text.
 
