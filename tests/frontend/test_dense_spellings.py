@@ -135,3 +135,11 @@ def test_weights_that_are_all_alike_are_an_average(name: str) -> None:
 def test_what_varies_along_the_data_is_no_bias(name: str) -> None:
     _, compiled = relevance(LEFT[name], OUT["MatMul"], "epsilon")
     assert ("Add", "scale") in {(line.op_type, line.kind) for line in compiled.report}
+
+
+def test_an_axis_that_einsum_repeats_is_summed_over_as_often() -> None:
+    """A size of 1 where the weight has 6, which only the run knows, is repeated."""
+    body = 'm = Einsum<equation="btc,cd->btd">(x, w) y = ReduceSum<keepdims=0>(m)'
+    compiled = lrp_onnx.compile(network(body, SHAPE, (2,), w=W), method="gradient", explain="x")
+    found = run(compiled.model, {"x": np.ones((2, 5, 1), np.float32)})["x_relevance"]
+    assert_close(found, np.full((2, 5, 1), W.sum()))

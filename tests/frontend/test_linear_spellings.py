@@ -39,12 +39,15 @@ CONSTANTS = {
     "places": [8 * (y + i) + x + j for i, j in TAPS for y in range(6) for x in range(6)],
     "lines": [[y + i for y in range(6)] for i in range(3)], "last": [0, 6, 6, 4],
     "p": P, "pb": normal(5), "pc": P.reshape(5, 12).T.copy(), "patches": [0, 3, 3, 2, 3, 2],
+    "ps": P.transpose(0, 2, 3, 1).reshape(5, 12, 1, 1), "pu": P.reshape(5, 12, 1, 1),
+    "pe": P.transpose(1, 2, 3, 0).copy(), "deep": [0, 12, 3, 3],
     "patch": [0, 9, 12], "grid": [0, 3, 3, 5], "w12": normal(12, 3, 1, 1),
     "shuffle": SHUFFLE, "turned": [8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3],
     "d": D, "db": normal(5), "one": 1.0, "beside": [0, 0, 0, 1], "ones": np.ones((2, 1)),
     **{f"t{i}{j}": K[:, :, i : i + 1, j : j + 1] for i, j in TAPS},
     **{f"s{i}{j}": [i, j] for i, j in TAPS}, **{f"e{i}{j}": [i + 6, j + 6] for i, j in TAPS},
 }  # fmt: skip
+CONSTANTS["pb3"] = CONSTANTS["pb"].reshape(5, 1, 1)
 CONSTANTS["db1"] = np.concatenate([CONSTANTS["d"], CONSTANTS["db"][None]])
 CONSTANTS["bd"] = CONSTANTS["db1"][[6, *range(6)]]
 UNFOLDED = "q = Pad(a, around) f = Reshape(q, flat) u = Gather<axis=2>(f, places) "
@@ -66,6 +69,12 @@ SPELLINGS = {
         "n = Conv<strides=[2,2]>(a, p, pb)",
         "r = Reshape(a, patches) t = Transpose<perm=[0,2,4,1,3,5]>(r) f = Reshape(t, patch) "
         "m = MatMul(f, pc) o = Add(m, pb) l = Reshape(o, grid) n = Transpose<perm=[0,3,1,2]>(l)",
+        "s = SpaceToDepth<blocksize=2>(a) n = Conv(s, ps, pb)",
+        "r = Reshape(a, patches) t = Transpose<perm=[0,1,3,5,2,4]>(r) s = Reshape(t, deep) "
+        "n = Conv(s, pu, pb)",
+        'r = Reshape(a, patches) m = Einsum<equation="bchpwq,ocpq->bohw">(r, p) n = Add(m, pb3)',
+        'r = Reshape(a, patches) m = Einsum<equation="cpqo,bchpwq->bhwo">(pe, r) o = Add(m, pb) '
+        "n = Transpose<perm=[0,3,1,2]>(o)",
     ),
     "average": ((2, 3, 6, 6), "n = AveragePool<kernel_shape=[3,3]>(a)", "n = Conv(a, mean)"),
     "shuffled": (
@@ -118,6 +127,20 @@ def test_relevance_is_that_of_the_operator(row: tuple[str, int, str], method: st
     name, k, front = row
     found = relevance(name, k + 1, front, method)
     assert_close(found, relevance(name, 0, front, method), 1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_patches_of_a_picture_of_any_size(method: str) -> None:
+    found = []
+    for k in (0, 2):
+        model = model_of_spelling("patches", k, "second")
+        for axis in (2, 3):
+            model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = f"size_{axis}"
+        how = {"method": method} if method == "gradient" else {"composite": method}
+        x = np.random.default_rng(2).standard_normal((2, 3, 8, 6)).astype(np.float32)
+        compiled = lrp_onnx.compile(model, target=1, **how)
+        found.append(run(compiled.model, {"x": x})["x_relevance"])
+    assert_close(found[1], found[0], 1e-5)
 
 
 APART = {

@@ -67,9 +67,9 @@ REWRITES = (
     scale_first_factor,
     plain_gemms,
     columns_as_biases,
+    dense_einsums,
     unfolded_windows,
     layers_of_places,
-    dense_einsums,
     lookups,  # by what was an Einsum
     merge_dense_branches,
     explicit_pads,

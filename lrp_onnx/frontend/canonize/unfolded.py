@@ -15,7 +15,7 @@ processing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -28,7 +28,7 @@ from lrp_onnx.graph.constant_values import constant_array
 from lrp_onnx.graph.constants import Float, stored
 from lrp_onnx.graph.evaluation import evaluate
 from lrp_onnx.graph.makers import made_by
-from lrp_onnx.graph.replacement import Build
+from lrp_onnx.graph.replacement import Build, attribute
 
 __all__ = ["unfolded_windows"]
 
@@ -44,6 +44,10 @@ MOST = 1 << 22
 """Elements of the largest matrix that is looked at."""
 
 
+TILES = 3
+"""As many windows stand along an axis of a size that only the run knows."""
+
+
 @dataclass(frozen=True)
 class _Windows:
     """Kernel (M, C, *size), strides, rows of padding, and how many windows each axis has."""
@@ -52,31 +56,61 @@ class _Windows:
     strides: tuple[int, ...]
     pads: tuple[int, ...]
     count: tuple[int, ...]
+    in_place: bool = False
+    """Whether the product has its results where the convolution has them."""
 
 
-@each("MatMul", "Gemm")
+@dataclass(frozen=True)
+class _Product:
+    """v times a matrix (K, M), where v has its K elements a row along an axis."""
+
+    v: ir.Value
+    matrix: Float
+    axis: int
+
+
+@each("MatMul", "Gemm", "Conv")
 def unfolded_windows(view: View, node: ir.Node) -> bool:
     """Write such a product as a convolution, whose result is then laid out like the product's."""
-    constants = view.constants
-    at = 1 if node.inputs[0] in constants else 0
-    v, weight = node.inputs[at], stored(node.inputs[1 - at])
-    if v is None or weight is None or weight.ndim != 2 or v in constants:
+    product = _product_of(node, view.constants)
+    moves = [] if product is None else _moves(product.v, view.constants)
+    if product is None or not any(map(_lays_out, moves)):
         return False
-    moves = _moves(v, constants)
-    if not moves or not any(map(_lays_out, moves)):
-        return False
-    if node.op_type == "Gemm" and (at or node.attributes.get_int("transA", 0)):
-        return False
-    turned = node.attributes.get_int("transB", 0) if node.op_type == "Gemm" else at
-    matrix = (weight.T if turned else weight).astype(np.float64)
-    for x in _entries(moves, constants):
+    for x in _entries(moves, view.constants):
         for axis in dict.fromkeys((1, len(x.shape or ()) - 1)):
-            if not _is_wider(x, axis, len(matrix)):
+            if not _is_wider(x, axis, len(product.matrix)):
                 continue
-            windows = _windows_of(x, axis, v, moves, matrix, bool(at))
-            if windows is not None and _write(view.graph, node, x, axis, windows, bool(at)):
+            windows = _windows_of(x, axis, product, moves)
+            if windows is not None and _write(view.graph, node, x, axis, windows, product):
                 return True
     return False
+
+
+def _product_of(node: ir.Node, constants: set[ir.Value]) -> _Product | None:
+    """What is multiplied by a matrix: in a product, or by a kernel of one element."""
+    at = 0 if node.op_type != "Conv" and node.inputs[0] in constants else 1
+    v, weight = node.inputs[1 - at], _weight(node.inputs[at], constants)
+    if v is None or weight is None or v in constants:
+        return None
+    if node.op_type == "Conv":
+        sliding = [*attribute(node, "strides", []), *attribute(node, "pads", [])]
+        alone = set(weight.shape[2:]) == {1} and set(sliding) <= {0, 1}
+        if not alone or 1 in attribute(node, "pads", []) or attribute(node, "group", 1) != 1:
+            return None
+        return _Product(v, weight.reshape(len(weight), -1).T.astype(np.float64), 1)
+    gemm = node.op_type == "Gemm"
+    if weight.ndim != 2 or (gemm and (at == 0 or attribute(node, "transA", 0))):
+        return None
+    turned = attribute(node, "transB", 0) if gemm else at == 0
+    matrix = (weight.T if turned else weight).astype(np.float64)
+    return _Product(v, matrix, -1 if at else -2)
+
+
+def _weight(value: ir.Value | None, constants: set[ir.Value]) -> Array | None:
+    """An initializer, or what is moved from one."""
+    if value is None or value not in constants or value.is_initializer():
+        return stored(value)
+    return _run({}, _moves(value, set()), value)
 
 
 def _moves(v: ir.Value, constants: set[ir.Value]) -> list[ir.Node]:
@@ -124,27 +158,32 @@ def _entries(moves: list[ir.Node], constants: set[ir.Value]) -> Iterator[ir.Valu
         outer = {readers[0].outputs[0]}
 
 
-def _windows_of(
-    x: ir.Value, axis: int, v: ir.Value, moves: list[ir.Node], matrix: Float, left: bool
-) -> _Windows | None:
+def _windows_of(x: ir.Value, axis: int, product: _Product, moves: list[ir.Node]) -> _Windows | None:
     """What the product is, the channels of x along an axis."""
+    matrix = product.matrix
     sizes = [*(x.shape or ())]
     batch, *rest = (n if isinstance(n, int) else 0 for n in sizes)
-    batch = batch or 1
+    batch, is_open = batch or 1, 0 in rest and product.axis == 1
+    if is_open:
+        rest = [n or TILES * prod(attribute(m, "blocksize", 1) for m in moves) for n in rest]
     shape = (batch, *rest)
     if 0 in shape or prod(shape) > MOST:
         return None
-    places = _places(x, shape, v, moves)
+    places = _places(x, shape, product.v, moves)
     if places is None or not _divides(places, batch * len(matrix)) or places.ndim < 2:
         return None
-    places = np.moveaxis(places, -1, -2) if left else places
+    places = np.moveaxis(places, product.axis, -1)
     if places.shape[-1] != len(matrix):
         return None
     rows = places.reshape(batch, -1, len(matrix))
     offsets = np.arange(batch).reshape(-1, 1, 1) * prod(shape[1:])
     if (np.where(rows > 0, rows - offsets, 0) != rows[:1]).any():
         return None  # samples are not apart
-    return _fit(rows[0].astype(np.int64), shape[1:], axis - 1, matrix)
+    windows = _fit(rows[0].astype(np.int64), shape[1:], axis - 1, matrix)
+    if windows is None or (is_open and any(windows.pads)):
+        return None
+    in_place = product.axis == 1 and places.shape[1:-1] == windows.count
+    return replace(windows, in_place=in_place) if in_place or not is_open else None
 
 
 def _is_wider(x: ir.Value, axis: int, columns: int) -> bool:
@@ -162,14 +201,14 @@ def _places(
 ) -> Array | None:
     """Which element of x, counted from 1, stands where in v; 0 where there is none."""
     numbers = np.arange(1.0, prod(shape) + 1).reshape(shape)
-    once, twice = (_run(x, numbers * k, moves, v) for k in (1, 2))
+    once, twice = (_run({x: numbers * k}, moves, v) for k in (1, 2))
     # what is no element of x and not 0 stays as it is
     return once if once is not None and twice is not None and (twice == 2 * once).all() else None
 
 
-def _run(x: ir.Value, array: Array, moves: Sequence[ir.Node], v: ir.Value) -> Array | None:
-    """The value of v, where that of x is given."""
-    held = {x: array}
+def _run(known: dict[ir.Value, Array], moves: Sequence[ir.Node], v: ir.Value) -> Array | None:
+    """The value of v, where some are given."""
+    held = {**known}
     for node in moves:
         if held.keys() >= {*node.outputs}:
             continue
@@ -269,24 +308,30 @@ def _kernel(
 
 
 def _write(
-    graph: ir.Graph, node: ir.Node, x: ir.Value, axis: int, windows: _Windows, left: bool
+    graph: ir.Graph, node: ir.Node, x: ir.Value, axis: int, windows: _Windows, product: _Product
 ) -> bool:
     build, y, rank = Build(graph, node, "windows"), node.outputs[0], len(x.shape or ())
-    if x.dtype is None or y.shape is None or sum(not isinstance(n, int) for n in y.shape) > 1:
+    if x.dtype is None or y.shape is None:
+        return False
+    if not windows.in_place and sum(not isinstance(n, int) for n in y.shape) > 1:
         return False
     order = [0, axis, *(k for k in range(1, rank) if k != axis)]
     channels_first = x if axis == 1 else build.op("Transpose", x, perm=order)
     own = {"strides": windows.strides, "pads": windows.pads, "named": node.name}
     kernel = build.constant(windows.kernel, x.dtype, "weight")
     biased = [v for v in node.inputs[2:] if v is not None]
-    result = build.op("Conv", channels_first, kernel, **own)
+    of_conv = biased if node.op_type == "Conv" else []
+    result = build.op("Conv", channels_first, kernel, *of_conv, **own)
     batch = None if x.shape is None else x.shape[0]
     result.type, result.shape = x.type, ir.Shape([batch, len(windows.kernel), *windows.count])
-    if not left:
+    if windows.in_place:
+        build.replace(result)
+        return True
+    if product.axis == -1:
         result = build.op("Transpose", result, perm=[0, *range(2, rank), 1])
     sizes = [n if isinstance(n, int) else -1 for n in y.shape]
     result = build.op("Reshape", result, build.ints(*sizes), like=y)
-    for bias in biased:
+    for bias in biased[len(of_conv) :]:
         result = build.op("Add", result, bias, like=y)
     build.replace(result)
     return True
