@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,13 +21,15 @@ SATURATED = 0.9
 FEWEST_CLASSES, SHORTEST_EMBEDDING = 10, 64
 DIFFERENT = 0.1
 """How far apart numbers from 0 to 1 are that may be sigmoids or coordinates."""
+UNSURE = 0.25
+"""What Ultralytics' and others' programs take for a detection from; below it they show none."""
 FLAT = 2.0
 """How often the probability of pure chance a prediction has to be, or it says nothing."""
 
 
 def bad_fits(metadata: Mapping[str, str], result: Result, inputs: Inputs) -> list[str]:
-    """Warnings of pictures that are saturated, of a flat prediction, and of an embedding whose
-    largest number is explained as if it were a class.
+    """Warnings of pictures that are saturated, of a flat prediction, of a detector that hardly sees
+    anything, and of an embedding whose largest number is explained as if it were a class.
     """
     warnings = []
     for name, preprocess in inputs.preprocess.items():
@@ -43,7 +46,25 @@ def bad_fits(metadata: Mapping[str, str], result: Result, inputs: Inputs) -> lis
         chance, top = 1 / y.shape[1], float(_probabilities(y).max(axis=1).min())
         if y.shape[1] >= FEWEST_CLASSES and top < FLAT * chance:
             warnings += _flat(metadata, y, top, inputs)
-    return warnings
+    return warnings + ([] if y is None else _nothing_detected(metadata, y))
+
+
+def _nothing_detected(metadata: Mapping[str, str], y: Array) -> list[str]:
+    """A warning where the best score of a detector is one that it would hardly show."""
+    head = json.loads(metadata.get("head") or "{}")
+    if head.get("kind") not in ("mixed", "scores") or metadata.get("target") != "argmax":
+        return []
+    scores = np.asarray(y, np.float64)
+    if head["scores"] is not None and head["axis"] is not None:
+        scores = np.take(scores, range(*head["scores"]), head["axis"])
+        if head["objectness"] is not None:
+            scores = scores * np.take(y, [head["objectness"]], head["axis"])
+    if not scores.size or scores.min() < 0 or scores.max() > 1 or scores.max() >= UNSURE:
+        return []
+    return [
+        f"the largest score is {scores.max():.2g}, and detectors mostly show none below {UNSURE}: "
+        "perhaps nothing is detected, and what is explained is no object"
+    ]
 
 
 def odd_scales(model: ir.Model, inputs: Inputs) -> list[str]:

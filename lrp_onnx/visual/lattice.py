@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 __all__ = ["averaged", "lattice_period"]
 
@@ -33,6 +32,8 @@ PERCENTILE = 99.0
 
 def lattice_period(relevance: NDArray[Any]) -> int | None:
     """The largest period in pixels with which a map (H, W) repeats; None where it does not."""
+    from scipy import ndimage  # 0.3 s, of which tables and sentences need none
+
     size = np.abs(np.nan_to_num(relevance))
     size = np.minimum(size, np.percentile(size, PERCENTILE)) if size.size else size
     around = np.sqrt(ndimage.gaussian_filter(size, NEARBY))
@@ -54,6 +55,8 @@ def averaged(relevance: NDArray[Any], period: int) -> NDArray[np.float64]:
 
     A pattern of that period vanishes, since each window holds one of it; the sum stays.
     """
+    from scipy import ndimage
+
     window = np.ones(period) / period
     twice = np.convolve(window, window)  # odd and symmetric, so that nothing moves
     smooth = np.asarray(relevance, np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -37,6 +38,17 @@ CASES = {
     "an embedding": (None, np.eye(64)[:1] / 10 - 0.02, ["as if it were an embedding"]),
     "few classes": (PHOTO, np.full((1, 3), 1 / 3), []),
 }
+
+
+@pytest.mark.parametrize(("best", "sure", "told"), [(0.9, 1, 0), (0.03, 1, 1), (0.9, 0.1, 1)])
+def test_a_detector_that_hardly_sees_anything(best: float, sure: float, told: int) -> None:
+    y = np.full((1, 7, 4), 300.0)  # boxes, how sure it is of any object, two classes
+    y[:, 4], y[:, 5:] = sure, 0.01
+    y[0, 6, 2] = best
+    head = {"kind": "mixed", "axis": 1, "scores": [5, 7], "objectness": 4, "batch": True}
+    metadata = {"output": "y", "class_axis": "", "target": "argmax", "head": json.dumps(head)}
+    warnings = bad_fits(metadata, Result({"y": y}, {}), Inputs())
+    assert [f"the largest score is {best * sure:.2g}" in text for text in warnings] == [True] * told
 
 
 @pytest.mark.parametrize(("x", "y", "said"), CASES.values(), ids=CASES)
