@@ -43,6 +43,7 @@ PLAIN = {
     "nothing": np.zeros((64, 64)),
     "one pixel": np.eye(1, 224 * 224, 999).reshape(224, 224),
     "edges": np.abs(np.diff((PICTURE > 0).astype(float), axis=0, prepend=0)),
+    "lines of text": (np.arange(224) % 16 < 6)[:, None] * (2 + NOISE),
     "too small": NOISE[:5, :5],
     "not finite": np.full((64, 64), np.nan),
 }
