@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from lrp_onnx.analysis.reshaping import axes_before, blocks
 from lrp_onnx.analysis.sample_place import Mixed, Place, Places, place_of, without
+from lrp_onnx.graph.attributes import einsum_labels
 from lrp_onnx.graph.constant_values import constant_ints
 from lrp_onnx.graph.shapes import sizes_of
 from lrp_onnx.ops.registry import find
@@ -227,9 +228,9 @@ def _the_one(places: Collection[Place]) -> Place:
 
 def _summed_products(node: ir.Node, places: Places) -> Place:
     """Einsum: all operands name their axis alike, and the result keeps it."""
-    terms, _, result = node.attributes.get_string("equation", "").replace(" ", "").partition("->")
+    terms, result = einsum_labels(node)
     behind = set[Place]()
-    for value, term in zip(node.inputs, terms.split(","), strict=False):
+    for value, term in zip(node.inputs, terms, strict=False):
         if value is not None and value in places:
             place = place_of(value, places)
             letter = "" if "." in term else term[place.axis]

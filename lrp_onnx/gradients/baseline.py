@@ -27,6 +27,7 @@ from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.clone import cone, copied
 from lrp_onnx.graph.dtypes import compute_dtype
+from lrp_onnx.graph.makers import upstream
 from lrp_onnx.graph.ranks import known_rank
 from lrp_onnx.graph.shapes import dimensions
 
@@ -140,7 +141,8 @@ def starting_points(
 
 def _of_tokens(by_input: Mapping[ir.Value, Baseline], source: ir.Value) -> Baseline:
     """The baseline of the integer inputs that become this tensor."""
-    behind = {v for v in by_input if source.producer() in cone_of(v)}
+    before = set(upstream([source])) - {source}
+    behind = {v for v in by_input if v in before}
     kinds = {by_input[v].kind for v in behind}
     if len(kinds) > 1:
         raise TargetError(
@@ -148,18 +150,6 @@ def _of_tokens(by_input: Mapping[ir.Value, Baseline], source: ir.Value) -> Basel
             "the same one."
         )
     return by_input[behind.pop()] if behind else Baseline("zero")
-
-
-def cone_of(value: ir.Value) -> set[ir.Node]:
-    """The nodes that depend on a value."""
-    cone: set[ir.Node] = set()
-    pending = list(value.consumers())
-    while pending:
-        node = pending.pop()
-        if node not in cone:
-            cone.add(node)
-            pending += [user for v in node.outputs for user in v.consumers()]
-    return cone
 
 
 def _check_names(inputs: Sequence[ir.Value], baselines: Mapping[str, Baseline]) -> None:

@@ -1,4 +1,4 @@
-"""Attributes of nodes from plain values."""
+"""Attributes of nodes from plain values, and the labels of an Einsum."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-__all__ = ["attribute_key", "attribute_of"]
+__all__ = ["attribute_key", "attribute_of", "einsum_labels"]
 
 
 def attribute_of(name: str, value: Any) -> ir.Attr:
@@ -29,3 +29,10 @@ def attribute_key(attributes: Mapping[str, Any]) -> Any:
     """What tells attributes from others."""
     plain = {k: a.value if isinstance(a, ir.Attr) else a for k, a in attributes.items()}
     return tuple(sorted((k, repr(v)) for k, v in plain.items() if v is not None))
+
+
+def einsum_labels(node: ir.Node) -> tuple[list[str], str]:
+    """Those of each operand and of the result, an ellipsis as it is; none without an arrow."""
+    equation = node.attributes.get_string("equation", "") or ""
+    operands, _, result = equation.replace(" ", "").partition("->")
+    return operands.split(","), result

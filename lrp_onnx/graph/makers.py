@@ -1,4 +1,4 @@
-"""Reading a graph backwards: which operator of the standard makes a value, and of what."""
+"""Reading a graph: which operator makes a value, of what, and what is computed from it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import onnx_ir as ir
 
-__all__ = ["either_way", "inputs_by", "made_by", "standard_nodes", "upstream"]
+__all__ = ["downstream", "either_way", "inputs_by", "made_by", "standard_nodes", "upstream"]
 
 Input = ir.Value | None
 
@@ -48,6 +48,22 @@ def upstream(
         yield value
         if (node := value.producer()) is not None:
             pending += onward(node)
+
+
+def downstream(
+    values: Iterable[ir.Value], onward: Callable[[ir.Node, int], Iterable[ir.Value]]
+) -> Iterator[ir.Value]:
+    """The values and all that is computed from them, each once.
+
+    onward: which of its results are gone on to at a node that reads one as that input.
+    """
+    pending, seen = [*values], set[ir.Value]()
+    while pending:
+        value = pending.pop()
+        if value not in seen:
+            seen.add(value)
+            yield value
+            pending += [v for node, k in value.uses() for v in onward(node, k)]
 
 
 def standard_nodes(nodes: Iterable[ir.Node], *op_types: str) -> list[ir.Node]:

@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.dtypes import is_integer
+from lrp_onnx.graph.makers import downstream
 from lrp_onnx.ops.registry import Op, record
 
 __all__ = ["NOTHING", "arithmetic_on_codes", "names_rows"]
@@ -40,15 +41,8 @@ def names_rows(value: ir.Value) -> bool:
     """Whether the integers say where to look, computed with before or not; what a graph hands
     out may.
     """
-    pending, seen = [value], {value}
-    while pending:
-        value = pending.pop()
-        if value.is_graph_output():
-            return True
-        for node, position in value.uses():
-            if INDEX.get(node.op_type) == position:
-                return True
-            made = [v for v in node.outputs if is_integer(v)]
-            pending += [v for v in made if v not in seen]
-            seen.update(made)
-    return False
+    behind = downstream([value], lambda node, position: filter(is_integer, node.outputs))
+    return any(
+        v.is_graph_output() or any(INDEX.get(node.op_type) == k for node, k in v.uses())
+        for v in behind
+    )

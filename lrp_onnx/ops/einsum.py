@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from lrp_onnx.graph.attributes import einsum_labels
 from lrp_onnx.graph.broadcasting import sum_to
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.ranks import known_rank
@@ -19,8 +20,7 @@ __all__: list[str] = []
 
 def _labels(node: ir.Node) -> tuple[str, str, str]:
     """The labels of both operands and of the result."""
-    operands, result = node.attributes.get_string("equation", "").replace(" ", "").split("->")
-    a, b = operands.split(",")
+    (a, b), result = einsum_labels(node)
     return a, b, result
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.frontend.canonize.regions import Dominators
+from lrp_onnx.graph.attributes import einsum_labels
 from lrp_onnx.graph.constant_values import is_number, is_zero
 from lrp_onnx.graph.constants import sole_reader
 from lrp_onnx.graph.makers import made_by, standard_nodes
@@ -81,14 +82,12 @@ def _write_as_product(graph: ir.Graph, einsum: ir.Node, dominators: Dominators) 
     reader, at = sole_reader(einsum.outputs[0]) or (None, 0)
     if reader is None or reader.op_type not in ("Div", "Mul") or len(einsum.inputs) != 2:
         return
-    divisor, equation = reader.inputs[1 - at], einsum.attributes.get_string("equation", "")
-    if divisor is None or len(equation.partition("->")[0].split(",")) != 2:
+    divisor, (terms, of_y) = reader.inputs[1 - at], einsum_labels(einsum)
+    if divisor is None or len(terms) != 2:
         return
-    terms = equation.replace(" ", "").partition("->")[0].split(",")
     for k in (0, 1):
         e, values = einsum.inputs[k], einsum.inputs[1 - k]
         if e is not None and e in dominators.entries(divisor):
-            of_y = equation.replace(" ", "").partition("->")[2]
             product = _product(graph, einsum, (e, values), (terms[k], terms[1 - k], of_y))
             if product is not None:
                 product.replace(product.nodes[-1].outputs[0])

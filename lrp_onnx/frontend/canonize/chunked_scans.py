@@ -18,6 +18,7 @@ import onnx_ir as ir
 
 from lrp_onnx.frontend.canonize.scan_values import Values, moves, multiplies
 from lrp_onnx.graph.annotations import GATE
+from lrp_onnx.graph.makers import downstream, inputs_by, made_by, upstream
 from lrp_onnx.ops.registry import find
 
 __all__ = ["mark_chunked_scans"]
@@ -54,19 +55,16 @@ def _decays(values: Values) -> dict[ir.Value, ir.Node]:
     """Exponentials of cumulative sums, with one of these."""
     decays = {}
     for node in values.nodes:
-        if node.op_type == "Exp" and not node.domain:
-            pending, seen = [node.inputs[0]], set[ir.Value]()
-            while pending:
-                value = pending.pop()
-                maker = None if value is None or value in seen else value.producer()
-                if value is None or maker is None:
-                    continue
-                seen.add(value)
-                if maker.op_type == "CumSum":
-                    decays[node.outputs[0]] = maker
-                    break
-                pending += [v for k, v in enumerate(maker.inputs) if _hands_on(maker, k, EXPONENTS)]
+        for exponent in inputs_by(node.outputs[0], "Exp"):
+            sums = (made_by(value, "CumSum") for value in upstream([exponent], _summands))
+            if (cumulated := next(filter(None, sums), None)) is not None:
+                decays[node.outputs[0]] = cumulated
     return decays
+
+
+def _summands(node: ir.Node) -> list[ir.Value | None]:
+    """The inputs that an exponent is a sum of, moved or not."""
+    return [v for k, v in enumerate(node.inputs) if _hands_on(node, k, EXPONENTS)]
 
 
 def _step_sizes(values: Values, sums: Iterable[ir.Node]) -> set[ir.Value]:
@@ -81,8 +79,8 @@ def _step_sizes(values: Values, sums: Iterable[ir.Node]) -> set[ir.Value]:
         weights = [k for k, v in enumerate(maker.inputs) if not values.varies(v)]
         if multiplies(maker) and len(weights) == 1:
             pending.append(maker.inputs[1 - weights[0]])
-        elif any(_hands_on(maker, k, EXPONENTS) for k in range(len(maker.inputs))):
-            pending += [v for k, v in enumerate(maker.inputs) if _hands_on(maker, k, EXPONENTS)]
+        elif summands := _summands(maker):
+            pending += summands
         else:
             steps.add(value)
     return _moved(steps)
@@ -90,41 +88,23 @@ def _step_sizes(values: Values, sums: Iterable[ir.Node]) -> set[ir.Value]:
 
 def _moved(some: set[ir.Value]) -> set[ir.Value]:
     """The values and whatever is moved from them alone."""
-    pending, seen = list(some), set[ir.Value]()
-    while pending:
-        value = pending.pop()
-        if value not in seen:
-            seen.add(value)
-            pending += [
-                v for node, k in value.uses() if _hands_on(node, k, set()) for v in node.outputs
-            ]
-    return seen
+    return set(downstream(some, lambda node, k: node.outputs if _hands_on(node, k, set()) else ()))
 
 
 def _reached(some: Iterable[ir.Value], values: Values, without: set[ir.Value]) -> set[ir.Value]:
     """What is linear in one of the values."""
-    pending, seen = list(some), set[ir.Value]()
-    while pending:
-        value = pending.pop()
-        if value in seen or value in without:
-            continue
-        seen.add(value)
-        for node, k in value.uses():
-            if _hands_on(node, k, LINEAR) or _scales(values, node):
-                pending += node.outputs
-    return seen
+
+    def onward(node: ir.Node, k: int) -> Iterable[ir.Value]:
+        linear = _hands_on(node, k, LINEAR) or _scales(values, node)
+        return [v for v in node.outputs if v not in without] if linear else ()
+
+    return set(downstream((v for v in some if v not in without), onward))
 
 
 def _leading_to(ends: list[ir.Node], signal: set[ir.Value]) -> set[ir.Value]:
     """The values of the signal's way from which one of the nodes is computed, and its outputs."""
-    pending, seen = [v for node in ends for v in node.outputs], set[ir.Value]()
-    while pending:
-        value = pending.pop()
-        maker = value.producer()
-        if value in signal and value not in seen:
-            seen.add(value)
-            pending += [] if maker is None else [v for v in maker.inputs if v is not None]
-    return seen
+    last = (v for node in ends for v in node.outputs if v in signal)
+    return set(upstream(last, lambda node: [v for v in node.inputs if v in signal]))
 
 
 def _gates(values: Values, signal: set[ir.Value]) -> list[tuple[ir.Node, int]]:

@@ -13,7 +13,8 @@ import onnx_ir as ir
 
 from lrp_onnx.frontend.canonize.one_node import View, each
 from lrp_onnx.graph.annotations import CHANGED
-from lrp_onnx.graph.replacement import Build, attribute
+from lrp_onnx.graph.attributes import einsum_labels
+from lrp_onnx.graph.replacement import Build
 
 __all__ = ["dense_einsums"]
 
@@ -27,8 +28,8 @@ def dense_einsums(view: View, node: ir.Node) -> bool:
 
 def _write(node: ir.Node, at: int) -> bool:
     x, w, y = node.inputs[1 - at], node.inputs[at], node.outputs[0]
-    terms, _, of_y = attribute(node, "equation").replace(" ", "").partition("->")
-    of_x, of_w = (terms.split(",")[k] for k in (1 - at, at))
+    terms, of_y = einsum_labels(node)
+    of_x, of_w = terms[1 - at], terms[at]
     rows = "".join(c for c in of_x if c in of_y and c not in of_w)
     inner = "".join(c for c in of_x if c in of_w and c not in of_y)
     outer = "".join(c for c in of_w if c in of_y and c not in of_x)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import onnx_ir as ir
 
+from lrp_onnx.graph.attributes import einsum_labels
 from lrp_onnx.graph.subgraphs import bodies_of, nodes_of, ports_of
 from lrp_onnx.ops.registry import find
 
@@ -139,8 +140,8 @@ def multiplies(node: ir.Node) -> bool:
 def sums(node: ir.Node) -> bool:
     """Whether products are summed up, too."""
     if node.op_type == "Einsum":
-        terms, _, result = node.attributes.get_string("equation", "").partition("->")
-        return not {*terms} - {",", " "} <= {*result}
+        operands, result = einsum_labels(node)
+        return not {*"".join(operands)} <= {*result}
     x = node.inputs[0]
     size = x.shape[-1] if x is not None and x.shape is not None and len(x.shape) else None
     return node.op_type == "MatMul" and size != 1
