@@ -30,6 +30,7 @@ from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op, refuse
 from lrp_onnx.ops.samples import along
 from lrp_onnx.ops.scatter_add import Size, numbered, size_of, vector
+from lrp_onnx.ops.select import of_data_or_ids
 
 __all__: list[str] = []
 
@@ -152,11 +153,9 @@ def _is_empty(*values: ir.Value | None) -> bool:
 
 
 def _of_data_or_ids(node: ir.Node, active: tuple[int, ...]) -> str:
-    if active == (0, 1):
-        raise refuse("both its data and its indices depend on the explained input")
     if active == (1,) and node.op_type == "GatherND" and _tuple_length(operand(node, 1)) > 1:
         raise refuse("its index tuples depend on the explained input")
-    return "move"
+    return of_data_or_ids(node, active)
 
 
 GATHER: dict[str, Any] = {

@@ -31,7 +31,7 @@ from lrp_onnx.ops.scatter_add import (
     vector,
 )
 
-__all__: list[str] = []
+__all__ = ["of_data_or_ids"]
 
 
 def _slices_keep_rows(node: ir.Node, inputs: Sequence[int]) -> bool:
@@ -139,7 +139,8 @@ def _one(emit: Emit, node: ir.Node, j: int, k: int) -> ir.Value:
     return slice_axis(emit, values, 0, k, k + 1)
 
 
-def _of_data_or_ids(node: ir.Node, active: tuple[int, ...]) -> str:
+def of_data_or_ids(node: ir.Node, active: tuple[int, ...]) -> str:
+    """A `move` of the data, or of the ids where only these depend on the explained input."""
     if active == (0, 1):
         raise refuse("both its data and its indices depend on the explained input")
     return "move"
@@ -154,7 +155,7 @@ def _samples_apart(node: ir.Node, inputs: Sequence[int]) -> bool:
 @op(
     "Gather",
     kind="move",
-    choose=_of_data_or_ids,
+    choose=of_data_or_ids,
     inputs=(0, 1),
     moves="selects",
     folds=True,
