@@ -50,6 +50,7 @@ def draw_path(path: str | os.PathLike[str], graph: nx.DiGraph, title: str) -> No
     Raises OutputError where the file cannot be written.
     """
     check_format(path)
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -68,8 +69,10 @@ def draw_path(path: str | os.PathLike[str], graph: nx.DiGraph, title: str) -> No
     _draw_nodes(axes, graph, places)
     for start, end in graph.edges:
         _draw_edge(axes, places[start], places[end], _half_width(graph, end))
-    with atomic(path) as temporary:
-        figure.savefig(temporary, format=Path(path).suffix[1:].lower())
+    kind = Path(path).suffix[1:].lower()
+    dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # the same model, the same file
+    with atomic(path) as temporary, rc_context({"svg.hashsalt": "lrp-onnx"}):
+        figure.savefig(temporary, format=kind, metadata=dates.get(kind))
 
 
 def _draw_nodes(axes: Axes, graph: nx.DiGraph, places: Mapping[str, tuple[float, float]]) -> None:

@@ -51,7 +51,8 @@ def atomic_group(*paths: str | os.PathLike[str]) -> Iterator[tuple[Path, ...]]:
                     os.replace(folder / target.name, target)
     except OSError as error:
         if error.errno in DISK_ERRORS or _is_ours(error.filename, place):
-            raise _unwritable(targets[0], error) from error
+            named = (target for target in targets if Path(str(error.filename)).name == target.name)
+            raise _unwritable(next(named, targets[-1]), error) from error
         raise
 
 
