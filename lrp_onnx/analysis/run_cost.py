@@ -81,13 +81,22 @@ def _products(graph: ir.Graph) -> int | None:
         sizes = [_elements(v) for v in node.outputs if v.uses() or v.is_graph_output()]
         if any(size is None or size > MOST_ELEMENTS for size in sizes):
             return None
-        if any(0 in _sizes(v) for v in (*node.inputs, *node.outputs)):
+        if any(0 in _sizes(v) for v in (*node.inputs, *node.outputs)) or _may_overflow(node):
             return None  # kernels divide by sizes, which ends the process
         each = _each(node)
         if each is None:
             return None
         total += each * sum(size for size in sizes if size is not None)
     return total
+
+
+def _may_overflow(node: ir.Node) -> bool:
+    """Whether the smallest of whole numbers may be divided by -1, which ends the process."""
+    x = node.inputs[0] if node.op_type in ("Div", "Mod") and not node.domain else None
+    if x is None or x.dtype not in (ir.DataType.INT32, ir.DataType.INT64):
+        return False
+    divisor = ir.convenience.get_const_tensor(node.inputs[1])  # type: ignore[arg-type]
+    return divisor is None or bool((divisor.numpy() == -1).any())
 
 
 def _each(node: ir.Node) -> int | None:

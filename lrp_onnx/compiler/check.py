@@ -24,7 +24,7 @@ from lrp_onnx.data.samples import random_feeds, wanted_by
 from lrp_onnx.errors import CheckError, InputError, ModelError
 from lrp_onnx.graph.annotations import EXPLAINED, METHOD, RELEVANCE
 from lrp_onnx.graph.arrays import Array
-from lrp_onnx.graph.limits import OverBudget, limit_of_run
+from lrp_onnx.graph.limits import Breakdown, OverBudget, limit_of_run
 from lrp_onnx.graph.model_file import ModelSource
 from lrp_onnx.graph.names import name_of
 from lrp_onnx.graph.session import CPU, OutOfMemory, Runtime, runtime_form
@@ -196,6 +196,8 @@ def judged_on_random(
         try:
             original = judge(form, budget=limit_of_run(graph))
             return _first_accepted(original, random_feeds(inputs, seed, batch))
+        except Breakdown:  # so would every run of whoever has the model
+            raise
         except ModelError as e:
             return str(e).rstrip(".")
 

@@ -22,6 +22,8 @@ FAILURES = (ValueError, TypeError, IndexError, ArithmeticError, RuntimeError)
 
 def evaluate(node: ir.Node, arrays: Sequence[Array | None], opset: int) -> list[Array] | None:
     """A node's outputs; None where the reference cannot tell and runtimes have to."""
+    if _overflows(node, arrays):
+        return None
     proto = ir.serde.serialize_node(node)
     del proto.input[:]
     proto.input.extend("" if a is None else f"i{k}" for k, a in enumerate(arrays))
@@ -32,6 +34,17 @@ def evaluate(node: ir.Node, arrays: Sequence[Array | None], opset: int) -> list[
     except FAILURES:
         return None
     return [np.asarray(a) for a in outputs]
+
+
+def _overflows(node: ir.Node, arrays: Sequence[Array | None]) -> bool:
+    """Whether the smallest of whole numbers is divided by -1, which ends a runtime's process."""
+    a, b = arrays if node.op_type in ("Div", "Mod") and len(arrays) == 2 else (None, None)
+    if a is None or b is None or a.dtype.kind != "i":
+        return False
+    try:
+        return bool(((a == np.iinfo(a.dtype).min) & (b == -1)).any())
+    except ValueError:  # shapes that do not fit are others' to tell
+        return False
 
 
 def evaluator(

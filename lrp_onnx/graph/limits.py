@@ -29,6 +29,7 @@ from lrp_onnx.graph.annotations import budgets
 from lrp_onnx.graph.subgraphs import graphs_of
 
 __all__ = [
+    "Breakdown",
     "Budget",
     "OverBudget",
     "budget_of",
@@ -52,6 +53,10 @@ weights' bytes."""
 
 class OverBudget(ModelError):
     """What the model decides takes more time or memory than its budget."""
+
+
+class Breakdown(OverBudget):
+    """What the model decides ends the process of the library that computes it."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +115,8 @@ def limited(
     """The result of a function of a module, computed in another process.
 
     step: what is computed, for the message.  Memory is limited where the system can (Linux).
-    Raises what the function raises; OverBudget where it takes more than the budget, or where the
-    process breaks down.
+    Raises what the function raises; OverBudget where it takes more than the budget, Breakdown where
+    the process breaks down.
     """
     helper = _idle()
     try:
@@ -130,7 +135,7 @@ def limited(
     raise value
 
 
-def _broken(step: str, helper: _Helper) -> OverBudget | None:
+def _broken(step: str, helper: _Helper) -> Breakdown | None:
     """The error where a library broke its process down by itself, which is ended in any case."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         helper.process.wait(1)
@@ -139,7 +144,7 @@ def _broken(step: str, helper: _Helper) -> OverBudget | None:
     if status is None or -status not in BREAKDOWNS:
         return None
     name = signal.Signals(-status).name
-    return OverBudget(
+    return Breakdown(
         f"{step} ends the process that computes it ({name}): what is in the model breaks a library "
         "down. Export it again."
     )

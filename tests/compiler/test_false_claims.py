@@ -142,12 +142,29 @@ def test_a_mask_of_another_type_than_the_scores() -> None:
     assert lrp_onnx.compile(parser.parse_model(text.replace(": 17", ": 23")), target="max").report
 
 
-def test_a_model_that_breaks_a_library_down_ends_no_process() -> None:
-    """A window without elements is divided by."""
-    text = HEAD.replace("float[1,4] x", "float[1,128,1] x, float[0] w")
-    text = text.replace("[1,4] y", "[1,15,9,2] y") + "<int64 a={8}> { y = STFT(x, a, w) }"
-    compiled = lrp_onnx.compile(parser.parse_model(text), target="max")
-    assert any("breaks a library down" in warning for warning in compiled.warnings)
+BREAKDOWNS = {
+    "a window without elements": (
+        "[1,128,1] x, float[0] w", "[1,15,9,2] y", "<int64 a={8}> { y = STFT(x, a, w) }",
+    ),
+    "the smallest number by -1": (
+        "[1,4] x", "[1,4] y",
+        "<int64 a={-9223372036854775808}, int64 b={-1}> "
+        "{ d = Div(a, b) c = Cast<to=1>(d) y = Add(x, c) }",
+    ),
+    "computed numbers by -1": (
+        "[1,4] x", "[1,4] y",
+        "<int64 a={-9223372036854775808}, int64 b={-2}> { s = Shape<start=0, end=1>(x) "
+        "q = Add(s, b) d = Mod(a, q) c = Cast<to=1>(d) y = Add(x, c) }",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BREAKDOWNS)
+def test_a_model_that_breaks_a_library_down_ends_no_process(case: str) -> None:
+    x, y, rest = BREAKDOWNS[case]
+    text = HEAD.replace("[1,4] x", x).replace("[1,4] y", y) + rest
+    with pytest.raises(ModelError, match=r"ends the process.*breaks a library down"):
+        lrp_onnx.compile(parser.parse_model(text), target="max")
 
 
 def test_a_size_that_no_run_gives_is_refused() -> None:
