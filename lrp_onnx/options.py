@@ -24,6 +24,7 @@ RUNTIMES = ("portable", "cpu", "cuda")
 FOLDS = ("auto", "always", "never")
 PRECISIONS = ("float32", "float16")
 PANELS = ("all", "heatmap", "overlay")
+MOST_BUDGET = 1e6
 MOST_STEPS = 10_000
 MOST_SAMPLES = 1_000
 
@@ -211,8 +212,11 @@ class CompileOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.budget is not None and not 0 < self.budget < math.inf:
-            raise TargetError(f"budget {self.budget}: no limit. Give a number above 0 such as 10.")
+        if self.budget is not None and not 0 < self.budget <= MOST_BUDGET:
+            raise TargetError(
+                f"budget {self.budget:g}: no limit. Give a number above 0 such as 10, at most "
+                f"{MOST_BUDGET:g}."
+            )
         if isinstance(self.target, Integral):  # also one of NumPy
             object.__setattr__(self, "target", int(self.target))
         for name in ("output", "explain", "relevance_at", "activation_at", "conditions"):

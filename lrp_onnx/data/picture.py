@@ -48,6 +48,7 @@ def open_picture(path: str | os.PathLike[str], channels: int) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a damaged EXIF block: the pixels are still there
             with Image.open(ordinary(path), formats=FORMATS) as image:
+                kind, count = image.format, getattr(image, "n_frames", 1)
                 image.load()
                 upright = ImageOps.exif_transpose(image)
     except FileNotFoundError as error:
@@ -60,7 +61,12 @@ def open_picture(path: str | os.PathLike[str], channels: int) -> Image.Image:
     except DAMAGED as error:
         fact = getattr(error, "strerror", None) or "not a picture, or a damaged one"
         raise InputError(f"picture '{path}': {fact}. Give a JPEG or PNG, or .npy/.npz.") from error
-    return _plain(upright, path, channels)
+    if count > 1 and kind != "MPO":  # a camera's preview is the photo again
+        raise InputError(
+            f"picture '{path}': it holds {count} pictures. Save the one that is meant as a file of "
+            "its own."
+        )
+    return _plain(upright, path, channels, kind)
 
 
 def fit_picture(image: Image.Image, size: tuple[int, int], preprocess: Preprocess) -> Image.Image:
@@ -91,9 +97,11 @@ def picture_pixels(image: Image.Image) -> NDArray[Any]:
     return array[..., None] if array.ndim == 2 else array
 
 
-def _plain(image: Image.Image, path: str | os.PathLike[str], channels: int) -> Image.Image:
+def _plain(
+    image: Image.Image, path: str | os.PathLike[str], channels: int, kind: str | None
+) -> Image.Image:
     # before Pillow 11 a 16-bit PNG opened as 32-bit integers
-    if image.mode in WIDE or (image.mode == "I" and image.format in ("PNG", None)):
+    if image.mode in WIDE or (image.mode == "I" and kind == "PNG"):
         return _sixteen_bit(image, channels)
     if image.mode in ("I", "F"):
         fact = f"its pixels ({image.mode}) have no fixed range"

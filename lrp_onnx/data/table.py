@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import itertools
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,10 +93,19 @@ def _read(path: Path) -> tuple[Any, bool]:
         if ordinary(path).suffix.lower() == ".parquet":
             return pandas.read_parquet(path), True
         named, separator = _head(path)
-        frame = pandas.read_csv(
-            path, sep=separator, header=0 if named else None, skipinitialspace=True
-        )
+        with warnings.catch_warnings(action="error", category=pandas.errors.ParserWarning):
+            frame = pandas.read_csv(
+                path,
+                sep=separator,
+                header=0 if named else None,
+                skipinitialspace=True,
+                index_col=False,  # else values without a name shift the others
+            )
         return frame, named
+    except pandas.errors.ParserWarning as error:
+        raise InputError(
+            f"'{path}': a row has more values than the first has names. Name each column."
+        ) from error
     except DAMAGED as error:
         fact = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(f"'{path}': {fact}. Give a table with one row a sample.") from error
@@ -204,7 +214,7 @@ def _values(column: Any, wanted: Wanted, path: str, named: bool) -> Array:
         _check_whole(values, wanted.dtype, f"'{path}', {name!r}")
     with np.errstate(over="ignore"):
         cast = values.astype(wanted.dtype)
-    large = values[np.isfinite(values) & ~np.isfinite(cast)]
+    large = values[np.isinf(cast)]
     if large.size:
         raise InputError(
             f"'{path}', {name!r}: {large[0]:g} is too large for {wanted.dtype}. Scale or correct "

@@ -35,6 +35,13 @@ CHOICES = {
     "reduction": ("none", "mean", "sum", "add", "mul", "max", "min"),
 }
 """Others that have a few values."""
+TYPES = {"dtype", "output_datatype", "output_dtype", "stash_type", "to"}
+"""Those that name an element type."""
+WINDOWS = {
+    *("dilations", "group", "kernel_shape", "output_padding", "output_shape", "pads", "strides"),
+}
+LARGEST_SIZE = 2**31 - 1
+"""Sizes of windows beyond that overflow where they are added and multiplied."""
 
 
 def check_claims(model: ir.Model, name: str) -> None:
@@ -112,10 +119,15 @@ def _fault(node: ir.Node, version: int) -> str | None:
             continue
         value = attribute.value
         numbers = [value] if attribute.type == INTEGERS[0] else value
-        if key in AXES and attribute.type in INTEGERS and any(abs(n) > MOST_AXES for n in numbers):
+        largest = max(map(abs, numbers), default=0) if attribute.type in INTEGERS else 0
+        if key in AXES and largest > MOST_AXES:
             return f"has {key} = {value}, which no tensor has"
+        if key in WINDOWS and largest > LARGEST_SIZE:
+            return f"has {key} = {value}, which no window has"
         if key in FLAGS and attribute.type == INTEGERS[0] and value not in (0, 1):
             return f"has {key} = {value}, which means 0 or 1"
+        if key in TYPES and value not in onnx.TensorProto.DataType.values():
+            return f"has {key} = {value}, which is no type of elements"
         if key in CHOICES and value not in CHOICES[key]:
             return f"has {key} = {value!r}, which is none of {', '.join(map(str, CHOICES[key]))}"
     if node.op_type == "GatherND" and node.attributes.get_int("batch_dims", 0) < 0:

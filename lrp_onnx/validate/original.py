@@ -51,7 +51,7 @@ class Original:
         with ExitStack() as stack:
             self.runtime = Runtime(stack.enter_context(runtime_form(question.source)))
             self._files = stack.pop_all()  # a runtime may map a large model's file until the end
-        single = Batches.of(self.runtime.inputs, has_batch(mask.metadata))
+        single = Batches.of(self.runtime.inputs, mask.has_batch)
         self.samples = samples_of(
             [_checked(self.runtime, feeds) for feeds in question.inputs], single
         )
@@ -204,6 +204,9 @@ class _Mask:
         self.metadata = stamp_of(compiled.graph.metadata_props) | (
             {"target": "similarity"} if options.target == "similarity" else {}
         )
+        output = next(v for v in compiled.graph.graph.outputs if v.name == self.metadata["output"])
+        scalar = output.shape is not None and not len(output.shape)
+        self.has_batch = has_batch(self.metadata) and not scalar
         on_path = {line.op_type for line in compiled.report if line.rule}
         self.has_attention = "Softmax" in on_path
         self.has_convolution = bool({"Conv", "ConvTranspose"} & on_path)

@@ -27,6 +27,10 @@ CLAIMS = {
         '<int64[1] t={0}> { y = NegativeLogLikelihoodLoss<reduction="some">(x, t) }'
     ),
     "takes alpha from a function that it is not in": "{ y = LeakyRelu<alpha: float = @a>(x) }",
+    "stash_type = 99, which is no type": "{ y = RMSNormalization<stash_type=99>(x, x) }",
+    "strides = .*, which no window has": (
+        "{ y = AveragePool<kernel_shape=[2], strides=[9223372036854775807]>(x) }"
+    ),
     "tensor 'w' has 65 axes": f"<float[{'1,' * 64}1] w={{1}}> {{ y = Relu(x) }}",
 }
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lrp_onnx.data.inputs import load_input
 from lrp_onnx.data.labels import load_labels
+from lrp_onnx.data.picture import open_picture
 from lrp_onnx.data.preprocess import load_preprocess
 from lrp_onnx.data.sound import rate_of, read_sound
 from lrp_onnx.data.table import read_table
@@ -33,6 +36,16 @@ def _array(file: Path) -> object:
     return load_input(file, [1, 4], np.dtype(np.float32))
 
 
+def _picture(file: Path) -> object:
+    return open_picture(file, 3)
+
+
+def _tiff(values: object, dtype: type, **kwargs: object) -> bytes:
+    file = BytesIO()
+    Image.fromarray(np.full((4, 4), values, dtype)).save(file, "TIFF", **kwargs)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
 CASES: dict[str, tuple[str, bytes, Callable[[Path], object], str]] = {
     "a header without end": ("a.npy", HEADER + b"{'d': (1,".ljust(118), _array, "damaged"),
     "labels at infinity": ("a.json", b'[{"id": Infinity, "name": "x"}]', load_labels, "infinity"),
@@ -43,6 +56,12 @@ CASES: dict[str, tuple[str, bytes, Callable[[Path], object], str]] = {
     "9,000 lists": ("a.toml", b"a = " + b"[" * 9000 + b"]" * 9000, load_preprocess, "too deep"),
     "a column of 400 digits": (
         "a.csv", b"1,2\n3," + b"9" * 400 + b"\n", lambda f: read_table(f, ROWS), "column 2",
+    ),
+    "pixels of 32 bits": ("a.tif", _tiff(70000, np.int32), _picture, "no fixed range"),
+    "two pages": (
+        "a.tif",
+        _tiff(7, np.uint8, save_all=True, append_images=[Image.new("L", (4, 4))]),
+        _picture, "holds 2 pictures",
     ),
     "a column beyond float32": ("a.csv", b"1,1e200\n", lambda f: read_table(f, ROWS), "too large"),
     "a fraction for an id": ("a.csv", b"1,2.5\n", lambda f: read_table(f, WHOLE), "2.5 is none of"),

@@ -61,9 +61,16 @@ REFUSED = {
     "text": ("a,b\n1,red\n", [X], "'b': 'red' is no number, and the model takes float32"),
     "no rows": ("a,b\n", [X], "has no rows"),
     "a missing integer": ('a\n1\n""\n', [Wanted("a", np.dtype("int64"), ("N", 1))], "1 values are"),
+    "infinity": ("a,b\n1e999,1\n", [X], "'a': inf is too large for float32"),
+    "more values than names": ("a,b\n1,2,3\n", [X], "has more values than the first has names"),
     "a picture": ("a,b\n1,2\n", [Wanted("x", F32, ("N", 3, 8, 8))], "takes no rows of a table"),
     "one at a time": ("a,b\n1,2\n3,4\n", [Wanted("X", F32, (1, 2))], "Choose one with --row"),
 }
+
+
+def test_a_comma_at_the_end_of_each_row_shifts_nothing(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n1,2,\n3,4,\n")
+    assert read_table(tmp_path / "t.csv", [X]).feeds["X"].tolist() == [[1, 2], [3, 4]]
 
 
 @pytest.mark.parametrize(("text", "inputs", "said"), REFUSED.values(), ids=REFUSED)

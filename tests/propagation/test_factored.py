@@ -318,6 +318,8 @@ def test_more_steps_than_there_can_be() -> None:
     model = network("r = Conv(x, w)" + BEHIND, IMAGES, w=(6, 3, 3, 3))
     with pytest.raises(lrp_onnx.TargetError, match="at most 10000"):
         lrp_onnx.compile(model, method="integrated-gradients", steps=10**11)
+    with pytest.raises(lrp_onnx.TargetError, match=r"above 0 such as 10, at most 1e\+06"):
+        lrp_onnx.compile(model, budget=1e308)
 
 
 @pytest.mark.parametrize("optimize", [True, False])

@@ -139,6 +139,13 @@ def test_what_is_replaced_has_to_matter() -> None:
     assert not evaluate(MODEL, X[:2], ["epsilon"], points=2, redraw=0).warnings
 
 
+def test_one_number_for_all_rows_is_one_sample() -> None:
+    model = network("y = Det(x)", (4, 4))
+    x = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
+    found = evaluate(model, x, ["epsilon"], points=2, redraw=0)
+    assert found.samples == 1
+
+
 def test_what_is_not_finite_is_said() -> None:
     model = network("l = Log(x) y = MatMul(l, w)", ("N", 4), w=(4, 1))
     x = np.float32([[1, 2, 3, 4]])
