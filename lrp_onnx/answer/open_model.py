@@ -20,9 +20,10 @@ from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.named_target import names_in_model
 from lrp_onnx.compiler.stages import Loaded, compile_prepared, prepare
 from lrp_onnx.data.preprocess import Preprocess, load_preprocess
-from lrp_onnx.errors import TargetError
+from lrp_onnx.errors import ModelError, TargetError, plain
 from lrp_onnx.graph.annotations import VERSION, each_output
 from lrp_onnx.graph.arrays import Array
+from lrp_onnx.lrp.methods import METHODS
 from lrp_onnx.options import CompileOptions, PictureOptions
 from lrp_onnx.run.condition_mask import read_conditions
 from lrp_onnx.run.explainer import Explainer
@@ -178,6 +179,7 @@ def _open_compiled(
     """
     compiled = Compiled(loaded.model, [])
     explainer = Explainer(compiled if isinstance(loaded.source, ir.Model) else loaded.source)
+    _check_method(request.model, explainer.metadata)
     names = names_in_model(loaded.model) if options.labels is None else {}
     kind, other = explainer.metadata["target"], None
     _check_decided(request.model, options, kind)
@@ -235,3 +237,13 @@ def _other_input(
     several = Path(file).suffix.lower() == ".npz"
     files = [f"{name}={file}" for name in inputs.files] if several else [file]
     return read_inputs(loaded.model, files, preprocess, request.reader)
+
+
+def _check_method(model: Path, stamp: Mapping[str, str]) -> None:
+    """Raise ModelError for a method that there is not, or without what it is set by."""
+    method = METHODS.get(stamp["method"])
+    if method is None or not {*method.settings} <= {*stamp}:
+        raise ModelError(
+            f"'{model}' is compiled for method {plain(stamp['method'])!r:.99}, which is none or "
+            "lacks a setting. Compile the original model again."
+        )

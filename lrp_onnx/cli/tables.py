@@ -89,7 +89,8 @@ def table_of(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: in
 
 def signature(value: ir.Value) -> str:
     """Name, type and shape of a tensor: `image float32 [N, 1, 28, 28]`."""
-    dtype = "?" if value.dtype is None else str(value.dtype.numpy())
+    known = value.dtype is not None and value.dtype != ir.DataType.UNDEFINED
+    dtype = str(value.dtype.numpy()) if known else "?"  # type: ignore[union-attr]
     if value.shape is None:
         return f"{value.name} {dtype}"
     shape = describe_shape(dimensions(value.shape))

@@ -20,6 +20,7 @@ from lrp_onnx.errors import InputError
 from lrp_onnx.graph.annotations import CONDITION, OTHER, PREFIX, each_output, stamp_of
 from lrp_onnx.graph.arrays import Array, Dimension, Wanted
 from lrp_onnx.graph.shapes import dimensions
+from lrp_onnx.graph.stamp_claims import check_stamp
 
 __all__ = ["added_inputs", "is_added", "random_feeds", "wanted_by"]
 
@@ -83,10 +84,11 @@ def is_added(model: ir.Model, value: ir.Value) -> bool:
 def added_inputs(metadata: Mapping[str, str], prefix: str = "") -> list[str]:
     """The inputs that the compiler adds: the target's, then one for each condition."""
     kind, stamp = metadata.get(f"{prefix}target", ""), stamp_of(metadata, prefix)
+    check_stamp(stamp)
     seeds = [f"{one.get('output', '')}_seed" for one in each_output(stamp)]
     others = [f"{one.get('output', '')}{OTHER}" for one in each_output(stamp)]
     chosen = {"input": ["target"], "seed": seeds, "similarity": others}.get(kind, [])
-    conditions = json.loads(metadata.get(f"{prefix}conditions", "[]"))
+    conditions = json.loads(stamp.get("conditions", "[]"))
     return [*chosen, *(f"{name}{CONDITION}" for name in conditions)]
 
 

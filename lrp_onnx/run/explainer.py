@@ -30,6 +30,7 @@ from lrp_onnx.run.classes import check_classes, given_classes
 from lrp_onnx.run.condition_mask import mask_of
 from lrp_onnx.run.feeds import check, check_finite, fitted, listing
 from lrp_onnx.run.result import Result
+from lrp_onnx.run.stamp_ends import check_ends
 
 __all__ = ["Explainer"]
 
@@ -71,6 +72,7 @@ class Explainer:
                 "the model computes no relevance: lrp-onnx did not compile it. Compile it first "
                 "with lrp_onnx.compile."
             )
+        check_ends(self.metadata, self._runtime)
         explained = json.loads(self.metadata["explained"])
         self._first = self._runtime.outputs.index(f"{explained[0]}{RELEVANCE}")
 

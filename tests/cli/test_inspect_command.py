@@ -72,3 +72,12 @@ def test_a_name_of_a_million_letters_is_shortened(
         assert len(outcome.out) + len(outcome.err) < 100_000
     named = json.loads(run_command(capsys, "inspect", "long.onnx", "--json").out)
     assert named["nodes"][1]["name"] == long
+
+
+def test_inspect_of_an_input_without_a_type(folder: Path, capsys: Capture) -> None:
+    model = picture_net()
+    model.graph.input[0].type.tensor_type.elem_type = 0
+    write(folder / "untyped.onnx", model)
+    outcome = run_command(capsys, "inspect", "untyped.onnx")
+    assert outcome.status == 2
+    assert "Traceback" not in outcome.err
