@@ -152,6 +152,11 @@ def _dtype(value: ir.Value) -> np.dtype[Any]:
             f"input {value.name!r} is no tensor: no file and no array can fill it. Export the "
             "model with tensors as inputs."
         )
+    if value.dtype == ir.DataType.UNDEFINED:
+        raise InputError(
+            f"input {value.name!r} has no type of elements. Export the model with one, such as "
+            "float32."
+        )
     if value.dtype == ir.DataType.STRING:
         return np.dtype(object)
     return np.dtype(value.dtype.numpy())

@@ -35,9 +35,10 @@ def check_stamp(stamp: Mapping[str, str]) -> None:
                 f"metadata 'lrp.{key}' of the model is {plain(stamp[key])!r:.99}, which lrp-onnx "
                 "does not write. Compile the original model again."
             )
+    shared = {key: value for key, value in stamp.items() if key != "outputs"}
     for own in json.loads(stamp.get("outputs", "[]")):
-        _require({**stamp, **own}, (*REQUIRED, *OF_SEVERAL))
-        check_stamp({key: value for key, value in own.items() if key != "outputs"})
+        _require(one := {**shared, **own}, OF_SEVERAL)
+        check_stamp({key: value for key, value in one.items() if key != "outputs"})
 
 
 def _require(stamp: Mapping[str, str], keys: tuple[str, ...]) -> None:
