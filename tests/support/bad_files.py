@@ -13,7 +13,7 @@ from commands import Outcome, picture_net, text_net, write
 from onnx import TensorProto, helper
 from PIL import Image
 
-LONGEST = 700
+LONGEST = 600 + len("lrp-onnx: \n")
 OLDER = b"an older result"
 
 
