@@ -183,8 +183,25 @@ def read_inputs(
             if prepared is not None:
                 inputs.preprocess[name] = prepared
         inputs.feeds[name] = load_input(file, want.shape, want.dtype, prepared, name=name)
+    _check_used(inputs, preprocess, reader)
     inputs.files.update(named)
     return inputs
+
+
+def _check_used(inputs: Inputs, preprocess: Preprocess | None, reader: Reader | None) -> None:
+    """Raise InputError for what is told about a kind of input that is not there."""
+    prepared = any(not is_sound(file) for file in inputs.files.values())
+    options = [
+        (f"--preprocess {preprocess and preprocess.name}: it prepares pictures",
+         preprocess is not None and not prepared),
+        (f"--tokenizer {reader and reader.tokenizer}: it reads texts",
+         reader is not None and reader.tokenizer is not None and not inputs.texts),
+        (f"--row {reader and reader.row}: it chooses a row of a table",
+         reader is not None and reader.row is not None and not inputs.tables),
+    ]  # fmt: skip
+    for option, unused in options:
+        if unused:
+            raise InputError(f"{option}, and none is given. Leave it out.")
 
 
 def _no_file(want: Wanted, file: str) -> str:

@@ -43,6 +43,9 @@ WINDOWS = {
 LARGEST_SIZE = 2**31 - 1
 """Sizes of windows beyond that overflow where they are added and multiplied."""
 
+MOST_CHANNELS = 2**20
+"""More than any tensor has."""
+
 
 def check_claims(model: ir.Model, name: str) -> None:
     """Raise ModelError naming the first node with such a claim, or the first tensor of more axes
@@ -124,6 +127,8 @@ def _fault(node: ir.Node, version: int) -> str | None:
             return f"has {key} = {value}, which no tensor has"
         if key in WINDOWS and largest > LARGEST_SIZE:
             return f"has {key} = {value}, which no window has"
+        if (node.op_type, key) == ("LRN", "size") and largest > MOST_CHANNELS:
+            return f"has size = {value}, and runtimes lay out memory for as many channels"
         if key in FLAGS and attribute.type == INTEGERS[0] and value not in (0, 1):
             return f"has {key} = {value}, which means 0 or 1"
         if key in TYPES and value not in onnx.TensorProto.DataType.values():

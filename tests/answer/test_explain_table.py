@@ -90,3 +90,15 @@ def test_the_title_of_many_rows_says_what_is_explained() -> None:
     assert title_of_rows(samples, "t.csv") == "3 rows of t.csv: no (0) 2 times, yes (1) once"
     many = [Sample(f"class {k}, 1.0", "", None, 0.0) for k in range(6)]
     assert title_of_rows(many, "t.csv").endswith("class 3 once, 2 others")
+
+
+@pytest.mark.parametrize(
+    "given", ["t.csv --tokenizer tokenizer.json", "t.csv --preprocess imagenet", "x.npy --row 2"]
+)
+def test_an_option_for_another_kind_of_input_is_refused(
+    given: str, tables: Path, capsys: Capture
+) -> None:
+    np.save(tables / "x.npy", np.float32([[1, 2, 3]]))
+    outcome = run_command(capsys, "dense.onnx", *given.split())
+    assert outcome.status == 2
+    assert re.search(rf"{given.split()[1]} .*, and none is given\. Leave it out\.", outcome.err)

@@ -31,6 +31,7 @@ CLAIMS = {
     "strides = .*, which no window has": (
         "{ y = AveragePool<kernel_shape=[2], strides=[9223372036854775807]>(x) }"
     ),
+    "size = 2147483647, and runtimes lay out": "{ y = LRN<size=2147483647>(x) }",
     "tensor 'w' has 65 axes": f"<float[{'1,' * 64}1] w={{1}}> {{ y = Relu(x) }}",
 }
 
