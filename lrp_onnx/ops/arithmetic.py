@@ -83,8 +83,9 @@ def minimum(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 def _where_it_wins(emit: Emit, node: ir.Node, s: ir.Value, i: int, better: str) -> ir.Value:
     x = node.inputs[i]
     others = [(j, v) for j, v in enumerate(node.inputs) if j != i and v is not None]
-    before = [v for j, v in others if j < i or v.const_value is not None]
-    behind = [v for j, v in others if v not in before]
+    wins = {v for j, v in others if j < i or v.const_value is not None}
+    before = [v for _, v in others if v in wins]
+    behind = [v for _, v in others if v not in wins]
     for comparison, values in ((better, before), (f"{better}OrEqual", behind)):
         if values:
             best = emit.op(node.op_type, *values) if len(values) > 1 else values[0]
