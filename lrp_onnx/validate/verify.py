@@ -41,9 +41,11 @@ from lrp_onnx.graph.annotations import (
     stamp_of,
 )
 from lrp_onnx.graph.arrays import Array
+from lrp_onnx.graph.limits import budget_of
 from lrp_onnx.graph.map_outputs import numbers_of
 from lrp_onnx.graph.model_file import ModelSource
 from lrp_onnx.graph.session import runtime_form
+from lrp_onnx.graph.subgraphs import nodes_of
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.feeds import fitted
 from lrp_onnx.run.other_digits import sensitivity
@@ -61,6 +63,10 @@ __all__ = ["verify"]
 CHANGED = 0.05
 """Part of max|R| by which the simplified graph may differ.  A layer differs by less than 1e-5, but
 uniform epsilon multiplies roundings in deep networks: up to 2e-2 between float32 and float64.
+"""
+MOST_NODES = 50_000
+"""Larger graphs, the accounts included, run under the model's budget: where thousands of nodes read
+one tensor, ONNX Runtime opens them in a time that grows with the square.
 """
 UNSTEADY = 1e-3
 """Part of its largest value that optimizing the original may change an output by."""
@@ -99,7 +105,9 @@ def _verdict(
     differences = forward_differences(loaded.source, compiled.graph, inputs, expected)
     with runtime_form(compiled.graph) as form:
         arrays = {**extra_feeds(compiled.graph, inputs, expected), **inputs}
-        runtime = judge(form, plain=False)
+        large = sum(1 for _ in nodes_of(compiled.graph.graph)) > MOST_NODES
+        budget = budget_of(loaded.model) if large else None
+        runtime = judge(form, plain=False, budget=budget)
         outputs = runtime.run(arrays)
         sensitive = sensitivity(compiled.graph, runtime.run, arrays)
     # a model's own tensors may hold infinities, as masked scores do

@@ -23,6 +23,7 @@ from lrp_onnx.data.samples import random_feeds
 from lrp_onnx.errors import ModelError
 from lrp_onnx.frontend.prediction import Prediction
 from lrp_onnx.graph.arrays import Wanted
+from lrp_onnx.graph.limits import Budget, OverBudget
 from lrp_onnx.ops.registry import REGISTRY
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.rewrites.product import Relevance
@@ -324,3 +325,16 @@ def test_a_model_that_does_not_run_is_refused_in_the_words_of_a_compilation() ->
     )
     with pytest.raises(ModelError, match="the model does not run: ONNX Runtime cannot run"):
         verify(model, CompileOptions(target="max"))
+
+
+def test_a_large_account_runs_under_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the same verdict; what takes too long is an error that says so."""
+    usual = verify(residual_net(), CompileOptions())
+    monkeypatch.setattr("lrp_onnx.validate.verify.MOST_NODES", 0)
+    limited = verify(residual_net(), CompileOptions())
+    assert (limited.problems, limited.differences) == (usual.problems, usual.differences)
+    np.testing.assert_equal(limited.parts[0].maps, usual.parts[0].maps)
+    short = Budget(1e-3, 4 * 10**9, 10)
+    monkeypatch.setattr("lrp_onnx.validate.verify.budget_of", lambda model: short)
+    with pytest.raises(OverBudget, match="larger --budget"):
+        verify(residual_net(), CompileOptions())
