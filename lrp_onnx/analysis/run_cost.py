@@ -95,7 +95,8 @@ def _may_overflow(node: ir.Node) -> bool:
     x = node.inputs[0] if node.op_type in ("Div", "Mod") and not node.domain else None
     if x is None or x.dtype not in (ir.DataType.INT32, ir.DataType.INT64):
         return False
-    divisor = ir.convenience.get_const_tensor(node.inputs[1])  # type: ignore[arg-type]
+    by = node.inputs[1]
+    divisor = None if by is None else ir.convenience.get_const_tensor(by)
     return divisor is None or bool((divisor.numpy() == -1).any())
 
 

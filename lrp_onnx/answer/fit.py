@@ -55,9 +55,9 @@ def _nothing_detected(metadata: Mapping[str, str], y: Array) -> list[str]:
     if head.get("kind") not in ("mixed", "scores") or metadata.get("target") != "argmax":
         return []
     scores = np.asarray(y, np.float64)
-    if head["scores"] is not None and head["axis"] is not None:
+    if head.get("scores") is not None and head.get("axis") is not None:
         scores = np.take(scores, range(*head["scores"]), head["axis"])
-        if head["objectness"] is not None:
+        if head.get("objectness") is not None:
             scores = scores * np.take(y, [head["objectness"]], head["axis"])
     if not scores.size or scores.min() < 0 or scores.max() > 1 or scores.max() >= UNSURE:
         return []

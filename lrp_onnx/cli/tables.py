@@ -89,8 +89,8 @@ def table_of(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: in
 
 def signature(value: ir.Value) -> str:
     """Name, type and shape of a tensor: `image float32 [N, 1, 28, 28]`."""
-    known = value.dtype is not None and value.dtype != ir.DataType.UNDEFINED
-    dtype = str(value.dtype.numpy()) if known else "?"  # type: ignore[union-attr]
+    known = None if value.dtype == ir.DataType.UNDEFINED else value.dtype
+    dtype = "?" if known is None else str(known.numpy())
     if value.shape is None:
         return f"{value.name} {dtype}"
     shape = describe_shape(dimensions(value.shape))

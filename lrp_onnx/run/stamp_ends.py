@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lrp_onnx.errors import ModelError, plain
 from lrp_onnx.graph.annotations import CONDITION, RELEVANCE, each_output
@@ -24,11 +24,25 @@ def check_ends(stamp: Mapping[str, str], runtime: Runtime) -> None:
         named += [one["output"]] if tensors else []  # that of a ZipMap is no output itself
         asked = [f"{name}{CONDITION}" for name in json.loads(one["conditions"])]
         absent = [*({*named} - {*outputs}), *({*asked} - inputs)]
-        axis = int(one["class_axis"] or 0)
-        axes = len(outputs[one["output"]].shape) if one["output"] in outputs else 0
-        if absent or (axes and not -axes <= axis < axes):
-            what = repr(plain(min(absent))) if absent else f"axis {axis} of {one['output']!r}"
+        shape = outputs[one["output"]].shape if one["output"] in outputs else []
+        missing = [repr(plain(min(absent)))] if absent else _beyond(one, shape)
+        if missing:
+            what = f"{missing[0]} of {plain(one['output'])!r}" if not absent else missing[0]
             raise ModelError(
                 f"the model's metadata name {what}, which it does not have. Compile the original "
                 "model again."
             )
+
+
+def _beyond(one: Mapping[str, str], shape: Sequence[int | str | None]) -> list[str]:
+    """The axes and entries beyond the output of this shape that its metadata name."""
+    head = json.loads(one.get("head") or "{}")
+    rank, own = len(shape), head.get("axis")
+    axes = [int(one["class_axis"] or 0), *([] if own is None else [own])]
+    wrong = [f"axis {axis}" for axis in axes if rank and not -rank <= axis < rank]
+    size = shape[own] if rank and own is not None and not wrong else None
+    first, last = head.get("scores") or (0, 1)
+    entries = (first, last - 1, head.get("objectness") or 0)
+    if not isinstance(size, int):
+        return wrong
+    return wrong + [f"entry {k}" for k in entries if not 0 <= k < size]

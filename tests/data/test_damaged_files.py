@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,9 +41,9 @@ def _picture(file: Path) -> object:
     return open_picture(file, 3)
 
 
-def _tiff(values: object, dtype: type, **kwargs: object) -> bytes:
+def _tiff(value: float, dtype: type, **kwargs: Any) -> bytes:
     file = BytesIO()
-    Image.fromarray(np.full((4, 4), values, dtype)).save(file, "TIFF", **kwargs)  # type: ignore[arg-type]
+    Image.fromarray(np.full((4, 4), value, dtype)).save(file, "TIFF", **kwargs)
     return file.getvalue()
 
 

@@ -197,7 +197,7 @@ class _Line:
         for place in (p for p in places if temporary.PREFIX not in str(p)):
             temporary.SEEN.discard(str(place))
             with temporary.temporary_folder(place):
-                pass
+                pass  # whoever opens one there takes away what killed processes left
 
 
 def _raised(number: int | None, name: str) -> None:

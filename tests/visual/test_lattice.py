@@ -29,10 +29,14 @@ def test_the_period_is_measured(period: int) -> None:
 
 
 def test_one_is_measured_where_little_of_the_map_holds_most_of_it() -> None:
-    uneven = np.exp(PICTURE / PICTURE.std() * 1.5) * (1 + 0.7 * NOISE)
-    rows = np.arange(224) % 4 < 2
-    assert lattice_period(uneven) is None
-    assert lattice_period(uneven * (1 + np.outer(rows, rows))) == 4
+    """As in a detector's map, where all but one object is nearly 0."""
+    y, x = np.indices(NOISE.shape)
+    distance = (y - 100) ** 2 + (x - 120) ** 2
+    around_an_object = np.exp(-distance / (2 * 28**2)) * (1 + 0.5 * NOISE)
+    rows = np.arange(224) % 8 < 2
+    assert lattice_period(around_an_object + 0.02 * NOISE) is None
+    strided = around_an_object * (1 + 2 * np.outer(rows, rows))
+    assert lattice_period(strided + 0.02 * NOISE) == 8
 
 
 BIG = np.outer(np.hanning(224), np.hanning(224))

@@ -238,7 +238,7 @@ def _evaluator(region: Region, names: dict[ir.Value, str], opset: int) -> Refere
     read = dict.fromkeys(n for proto in protos for n in proto.input if n and n not in made)
     try:
         return evaluator(protos, {"x": None, **read}, [names[region.exit]], opset)
-    except (*FAILURES, NotImplementedError):
+    except (*FAILURES, NotImplementedError):  # what cannot be run is not recognized by its behavior
         return None
 
 
