@@ -8,12 +8,15 @@ quotient of activations.
 
 With constant attention a factor that is a softmax, moved or scaled, is held constant where it
 multiplies another activation (Ali et al. 2022, section 3.1).
+
+Both are followed into and out of the bodies of If and Scan.
 """
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
+from lrp_onnx.analysis.across_bodies import AcrossBodies
 from lrp_onnx.graph.annotations import GATE
 from lrp_onnx.ops.registry import Op, find
 
@@ -26,12 +29,12 @@ MOST_FACTORS = 32
 class Factors:
     """What is known of the nodes before the one that is looked at."""
 
-    def __init__(self, active: set[ir.Value]) -> None:
+    def __init__(self, active: set[ir.Value], across: AcrossBodies) -> None:
         self.active = active
         """The values that depend on an explained input."""
-        self.carried: dict[ir.Node, tuple[int, ...]] = {}
-        """The inputs of a node that relevance goes to."""
-        self.kinds: dict[ir.Node, str] = {}
+        self.across = across
+        self.carried, self.kinds = across.carried, across.kinds
+        across.active |= active
 
     def signal(
         self, node: ir.Node, operator: Op, kind: str, carried: tuple[int, ...]
@@ -75,15 +78,23 @@ class Factors:
         return values or carried
 
     def is_attention(self, value: ir.Value | None) -> bool:
-        """Whether the value is a softmax, moved, selected from or times something."""
-        while value is not None and (node := value.producer()) in self.kinds:
-            assert node is not None
-            if self.kinds[node] == "softmax":
-                return True
-            if self.kinds[node] not in ("move", "scale") or len(self.carried[node]) != 1:
+        """Whether the value is a softmax, moved, selected from or times something, in every branch
+        that depends on an explained input.
+        """
+        pending, known = [value], False
+        while pending:
+            value = pending.pop()
+            node = None if value is None else value.producer()
+            kind = None if node is None else self.kinds.get(node)
+            if value is not None and (beyond := self.across.above(value)):
+                pending += beyond
+            elif kind == "softmax":
+                known = True
+            elif kind in ("move", "scale") and node is not None and len(self.carried[node]) == 1:
+                pending.append(node.inputs[self.carried[node][0]])
+            else:
                 return False
-            value = node.inputs[self.carried[node][0]]
-        return False
+        return known
 
     def factors(self, value: ir.Value | None) -> set[ir.Value]:
         """The value and those that it is a multiple of, by constants, gates or each other."""
@@ -93,6 +104,8 @@ class Factors:
             if value is None or value in factors:
                 continue
             factors.add(value)
+            if (whole := self.across.wholes.get(value)) is not None:
+                pending.append(whole)
             node = value.producer()
             carried = () if node is None else self.carried.get(node, ())
             operator = None if node is None else find(node)
@@ -107,9 +120,12 @@ class Factors:
         pending, seen = [value], set(signals)
         while pending:
             value = pending.pop()
-            if value is None or value not in self.active or value in seen:
+            if value is None or value not in self.across.active or value in seen:
                 continue
             seen.add(value)
+            if beyond := self.across.above(value):
+                pending += beyond
+                continue
             node = value.producer()
             operator = None if node is None else find(node)
             if node is None or operator is None:

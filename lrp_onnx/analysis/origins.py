@@ -63,10 +63,13 @@ def depends(value: ir.Value) -> bool:
     if value.dtype is not None and not value.dtype.is_floating_point():
         return False
     node = value.producer()
+    while node is not None and node.op_type in ("Cast", "Identity") and node.inputs[0] is not None:
+        value = node.inputs[0]
+        if value.dtype is not None and not value.dtype.is_floating_point():
+            return False
+        node = value.producer()
     if node is None:
         return not value.is_initializer() and value.const_value is None
-    if node.op_type in ("Cast", "Identity") and node.inputs[0] is not None:
-        return depends(node.inputs[0])
     return node.op_type not in ("ConstantOfShape", "Constant", "Range")
 
 

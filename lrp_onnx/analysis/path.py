@@ -9,12 +9,13 @@ lets relevance through is refused, so that nothing is dropped in silence.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import networkx as nx
 import onnx_ir as ir
 
+from lrp_onnx.analysis.across_bodies import AcrossBodies
 from lrp_onnx.analysis.factors import Factors
 from lrp_onnx.analysis.step import Body, Place, Step
 from lrp_onnx.errors import TargetError, UnsupportedError
@@ -47,7 +48,7 @@ def explanation_path(
     flow = _Flow(set(inputs), constant_gates, constant_attention)
     flow.visit_all(graph)
     needed = flow.leading_to([target])[0]
-    if target not in flow.active or not (needed & set(flow.carried) or target in inputs):
+    if target not in flow.active or not (needed & set(flow.nodes) or target in inputs):
         names = ", ".join(repr(v.name) for v in inputs)
         raise TargetError(
             f"output {target.name!r}: it does not depend on {names}{_but_through(flow, target)}. "
@@ -73,9 +74,15 @@ class _Flow(Factors):
     """The forward half: which values are active, through which inputs, and what is refused."""
 
     def __init__(
-        self, active: set[ir.Value], constant_gates: bool, constant_attention: bool
+        self,
+        active: set[ir.Value],
+        constant_gates: bool,
+        constant_attention: bool,
+        across: AcrossBodies | None = None,
     ) -> None:
-        super().__init__(active)
+        super().__init__(active, AcrossBodies() if across is None else across)
+        self.nodes: dict[ir.Node, None] = {}
+        """Those of this graph that relevance may go through, in order."""
         self.constant_gates = constant_gates
         self.constant_attention = constant_attention
         self.operators: dict[ir.Node, Op] = {}
@@ -121,15 +128,11 @@ class _Flow(Factors):
         if dropped:
             self.refuse(node, active, f"its input {dropped[0]} depends on the explained input")
             return
-        if not carried:
-            return
         if self.constant_gates and operator.signal is not None:
             carried = tuple(i for i in carried if i in operator.signal)
-            if not carried:
-                return
-        if self.constant_gates:
-            carried = self.signal(node, operator, kind, carried)
         if not carried:
+            return
+        if self.constant_gates and not (carried := self.signal(node, operator, kind, carried)):
             self.silent.add(node)
             return
         if self.constant_attention:
@@ -137,9 +140,15 @@ class _Flow(Factors):
         alone = {"product": "scale", "bilinear": "linear"} if len(carried) == 1 else {}
         in_cell = node.metadata_props.get(CELL) if self.constant_gates else None
         self.kinds[node] = in_cell or alone.get(kind, kind)
-        self.carried[node], self.operators[node] = carried, operator
+        self.operators[node] = operator
         constant = operator.constant_outputs
-        self.active.update(v for k, v in enumerate(node.outputs) if k not in constant)
+        self.note(node, carried, [v for k, v in enumerate(node.outputs) if k not in constant])
+
+    def note(self, node: ir.Node, carried: tuple[int, ...], active: Iterable[ir.Value]) -> None:
+        """Note the inputs that relevance goes to, and the outputs that are active by it."""
+        self.nodes[node], self.carried[node] = None, carried
+        self.active.update(active)
+        self.across.active.update(active)
 
     def of_codes(self, node: ir.Node, operator: Op, active: tuple[int, ...]) -> Op:
         """The operator, or what it is where it makes an id of ids: sharing, unless it only moves
@@ -163,10 +172,10 @@ class _Flow(Factors):
         ports = ports_of(node)
         inside = [self.visit_body(node, ports, body) for body in bodies_of(node)]
         self.inside[node], self.kinds[node] = inside, "body"
-        self.carried[node] = active
-        self._note_ends(node, ports, inside)
         written = {b for body in inside for b in body.outputs}
-        self.active.update(node.outputs[n] for n, b in ports.outputs.items() if b in written)
+        self.note(node, active, [node.outputs[n] for n, b in ports.outputs.items() if b in written])
+        self._note_ends(node, ports, inside)
+        self.across.leave(node, ports, bodies_of(node))
 
     def _note_ends(self, node: ir.Node, ports: Ports, inside: Sequence[_Inside]) -> None:
         """Note from where the node's bodies are active."""
@@ -181,9 +190,10 @@ class _Flow(Factors):
         that makes it so.
         """
         inputs = {b for n, b in ports.inputs.items() if node.inputs[n] in self.active}
+        self.across.enter(node, ports, body)
         while True:
             active = self.active | {body.inputs[b] for b in inputs}
-            flow = _Flow(active, self.constant_gates, self.constant_attention)
+            flow = _Flow(active, self.constant_gates, self.constant_attention, self.across)
             flow.visit_all(body)
             outputs = {k for k, v in enumerate(body.outputs) if v in flow.active}
             later = {b for _, b, out in ports.states if out in outputs} - inputs
@@ -207,9 +217,10 @@ class _Flow(Factors):
     def _above(self, targets: Sequence[ir.Value]) -> set[ir.Node | ir.Value]:
         graph = nx.DiGraph()
         graph.add_nodes_from(targets)
-        for node, carried in self.carried.items():
+        for node in self.nodes:
             graph.add_edges_from((node, value) for value in node.outputs)
-            sources = self.receivers(node) if carried or node in self.inside else node.inputs
+            carries = self.carried[node] or node in self.inside
+            sources = self.receivers(node) if carries else node.inputs
             graph.add_edges_from((value, node) for value in sources)
         return {v for target in targets for v in nx.ancestors(graph, target)}
 
@@ -227,7 +238,7 @@ class _Flow(Factors):
     def refused_among(self, needed: set[ir.Node]) -> dict[ir.Node, str]:
         """Which of these nodes, and of those inside them, are refused, and why."""
         refused = {}
-        for node in self.carried:
+        for node in self.nodes:
             if node not in needed:
                 continue
             if node in self.refused:
@@ -238,8 +249,7 @@ class _Flow(Factors):
 
     def refuse(self, node: ir.Node, active: tuple[int, ...], reason: str) -> None:
         self.refused[node] = reason
-        self.carried[node] = active
-        self.active.update(node.outputs)
+        self.note(node, active, node.outputs)
 
     def receivers(self, node: ir.Node) -> list[ir.Value]:
         """The values that get relevance from a node: inputs, and what its bodies capture."""
@@ -278,7 +288,7 @@ class _Inside:
     @property
     def captured(self) -> Iterator[ir.Value]:
         """The values that its nodes on the path give relevance to."""
-        for node in self.flow.carried:
+        for node in self.flow.nodes:
             if node in self.needed:
                 yield from self.flow.receivers(node)
 
@@ -305,7 +315,7 @@ def _steps(
 ) -> list[Step]:
     """The needed nodes as steps, in order; `layers` counts the layers."""
     graph, steps = nx.DiGraph(), list[Step]()
-    nodes = [node for node in flow.carried if node in needed]
+    nodes = [node for node in flow.nodes if node in needed]
     graph.add_nodes_from(range(len(nodes)))
     position = {node: k for k, node in enumerate(nodes)}
     for k, node in enumerate(nodes):

@@ -31,12 +31,26 @@ from lrp_onnx.analysis.probability import (
 
 __all__ = ["Quantities"]
 
+Asked = tuple[ir.Value, tuple[int, ...]]
+"""A tensor and axes of it."""
+DEEPEST = 50
+"""As many questions may wait for each other on Python's own stack."""
+
+
+class _Deeper(Exception):
+    """A question that must be answered before those that wait for it are asked anew."""
+
+    def __init__(self, asked: Asked) -> None:
+        super().__init__()
+        self.asked = asked
+
 
 class Quantities:
     """The origins of tensors of a graph."""
 
     def __init__(self, graph: ir.Graph) -> None:
-        self._known: dict[tuple[ir.Value, tuple[int, ...]], Origins] = {}
+        self._known: dict[Asked, Origins | None] = {}
+        self._waiting = 0
         self._kinds: dict[ir.Value, Kind] = {}
         self.suppressed = [n for n in graph if n.op_type == "NonMaxSuppression"]
         for node in self.suppressed:
@@ -62,10 +76,31 @@ class Quantities:
 
     def within(self, value: ir.Value, axes: tuple[int, ...]) -> Origins:
         """The origin at each index along the axes, merged over the others. Raises UnknownSize."""
-        key = value, axes
-        if key not in self._known:
-            self._known[key] = self._followed(value, axes)
-        return self._known[key]
+        pending = [(value, axes)] * ((value, axes) not in self._known)
+        if pending and self._waiting:
+            self._ask(pending.pop())
+        while pending:  # a chain of any length
+            try:
+                self._ask(pending[-1])
+                pending.pop()
+            except _Deeper as deeper:
+                pending.append(deeper.asked)
+        origins = self._known[value, axes]
+        if origins is None:
+            raise UnknownSize
+        return origins
+
+    def _ask(self, asked: Asked) -> None:
+        """Find an answer; None where the axes cannot be followed. Raises _Deeper."""
+        if self._waiting == DEEPEST:
+            raise _Deeper(asked)
+        self._waiting += 1
+        try:
+            self._known[asked] = self._followed(*asked)
+        except UnknownSize:
+            self._known[asked] = None
+        finally:
+            self._waiting -= 1
 
     def _followed(self, value: ir.Value, axes: tuple[int, ...]) -> Origins:
         node = value.producer()

@@ -20,6 +20,7 @@ from lrp_onnx.frontend.canonize.cells import mark_cells
 from lrp_onnx.frontend.canonize.choices import choices
 from lrp_onnx.frontend.canonize.chunked_scans import mark_chunked_scans
 from lrp_onnx.frontend.canonize.constant_columns import columns_as_biases
+from lrp_onnx.frontend.canonize.cut_layers import join_cut_layers
 from lrp_onnx.frontend.canonize.dense import add_biases, plain_gemms
 from lrp_onnx.frontend.canonize.dense_branches import merge_dense_branches
 from lrp_onnx.frontend.canonize.dense_einsum import dense_einsums
@@ -88,6 +89,7 @@ def canonize(model: ir.Model) -> None:
     """Rewrite spellings into the forms that operators and rules are defined for, in the bodies of
     nodes too; the forward stays the same.
     """
+    join_cut_layers(model)
     graphs = graphs_of(model.graph)
     for graph in graphs:
         part = model if graph is model.graph else _alone(model, graph)

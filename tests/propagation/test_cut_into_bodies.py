@@ -1,0 +1,120 @@
+"""A layer, gate or attention of which a part alone stands in a body gets what it gets elsewhere."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import onnx
+import pytest
+from models import Array, assert_close, run
+
+import lrp_onnx
+
+HEAD = '<ir_version: 8, opset_import: ["": 18]> g (float[3,4,5] x, bool c) => (float[3,4,5] y) {'
+X = np.random.default_rng(0).standard_normal((3, 4, 5)).astype(np.float32)
+
+
+def norm(x: str, y: str) -> str:
+    """1 over the size of each row."""
+    return (
+        f"q{y} = Mul({x}, {x}) m{y} = ReduceMean(q{y}, last) n{y} = Sqrt(m{y}) {y} = Div(one, n{y})"
+    )
+
+
+def branch(wanted: str, taken: str, else_: str, size: int = 5) -> str:
+    """By what the condition takes, and by the other one."""
+    one = f"one_ () => (float[3,4,{size}] t1) {{ {taken} }}"
+    two = f"two_ () => (float[3,4,{size}] t2) {{ {else_} }}"
+    return f"{wanted} = If<then_branch = {one}, else_branch = {two}>(c) "
+
+
+def steps(wanted: str, inner: str, *read: tuple[str, int], size: int = 5) -> str:
+    """For each slice along the first axis of what is read: s0, s1."""
+    slices = ", ".join(f"float[4,{n}] s{k}" for k, (_, n) in enumerate(read))
+    body = f"step ({slices}) => (float[4,{size}] t) {{ {inner} }}"
+    names = ", ".join(name for name, _ in read)
+    return f"{wanted} = Scan<num_scan_inputs={len(read)}, body = {body}>({names}) "
+
+
+H, GATE, P = ("h", 5), ("g", 1), ("p", 4)
+NORM = f"{norm('h', 'g')} r = Mul(h, g)"
+SCORES = "s = MatMul(h, k) "
+ATTENTION = f"{SCORES} p = Softmax(s) r = MatMul(p, h)"
+LAYER = "z = MatMul(h, k5) n = Add(z, b) r = Relu(n)"
+SCALED = "z = MatMul(h, k5) m = Mul(b, z) n = Add(m, b) r = Relu(n)"
+Z = ("z", 5)
+CUT = {
+    LAYER: {
+        "bias behind a branch": branch("z", "t1 = MatMul(h, k5)", "t2 = Neg(h)")
+        + "n = Add(z, b) r = Relu(n)",
+        "bias in a branch": "z = MatMul(h, k5) " + branch("n", "t1 = Add(b, z)", "t2 = Neg(z)")
+        + "r = Relu(n)",
+        "bias and bend in a branch": "z = MatMul(h, k5) "
+        + branch("r", "u = Add(z, b) t1 = Relu(u)", "t2 = Tanh(z)"),
+        "bias behind steps": steps("z", "t = MatMul(s0, k5)", H) + "n = Add(z, b) r = Relu(n)",
+        "bias in steps": "z = MatMul(h, k5) " + steps("r", "u = Add(s0, b) t = Relu(u)", Z),
+    },
+    SCALED: {
+        "scale in a branch": "z = MatMul(h, k5) "
+        + branch("m", "t1 = Mul(b, z)", "t2 = Neg(z)") + "n = Add(m, b) r = Relu(n)",
+        "all in steps": "z = MatMul(h, k5) "
+        + steps("r", "u = Mul(s0, b) u2 = Add(u, b) t = Relu(u2)", Z),
+        "behind steps": steps("z", "t = MatMul(s0, k5)", H) + "m = Mul(z, b) n = Add(m, b)"
+        " r = Relu(n)",
+    },
+    NORM: {
+        "gate in a branch": branch("g", norm("h", "t1"), "t2 = Tanh(h)", 1) + "r = Mul(h, g)",
+        "product in a branch": norm("h", "g") + branch("r", "t1 = Mul(h, g)", "t2 = Neg(h)"),
+        "gate in steps": steps("g", norm("s0", "t"), H, size=1) + "r = Mul(h, g)",
+        "product in steps": norm("h", "g") + steps("r", "t = Mul(s0, s1)", H, GATE),
+        "both in steps": steps("g", norm("s0", "t"), H, size=1)
+        + steps("r", "t = Mul(s0, s1)", H, GATE),
+        "a branch in steps": steps(
+            "r", branch("u", norm("s0", "t1"), "t2 = Tanh(s0)").replace("[3,4,5]", "[4,N]")
+            + "t = Mul(u, s0)", H),
+    },
+    ATTENTION: {
+        "softmax in a branch": SCORES
+        + branch("p", "t1 = Softmax(s)", "q = Neg(s) t2 = Softmax(q)", 4) + "r = MatMul(p, h)",
+        "product in a branch": SCORES + "p = Softmax(s) "
+        + branch("r", "t1 = MatMul(p, h)", "t2 = Neg(h)"),
+        "softmax in steps": SCORES + steps("p", "t = Softmax(s0)", ("s", 4), size=4)
+        + "r = MatMul(p, h)",
+        "product in steps": SCORES + "p = Softmax(s)" + steps("r", "t = MatMul(s0, s1)", P, H),
+    },
+}  # fmt: skip
+CONSTANTS = {"one": np.ones(()), "last": np.array([-1]), "b": np.linspace(-1, 2, 5)}
+ROWS = [(plain, name) for plain, rows in CUT.items() for name in rows]
+
+
+@cache
+def relevance(body: str, composite: str, taken: bool = True) -> Array:
+    text = f"{HEAD} h = MatMul(x, w) {body} t_ = MatMul(r, v) y = Tanh(t_) }}"
+    model = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(1)
+    weights = {k: rng.standard_normal((5, 5)) for k in ("w", "v", "k5")} | {
+        "k": rng.random((3, 5, 4))
+    }
+    for name, array in (weights | CONSTANTS).items():
+        array = array.astype(np.int64 if name == "last" else np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    compiled = lrp_onnx.compile(model, composite, target="0,1").model
+    given = {"x": X, "c": np.array(taken)}
+    return run(compiled, {v.name: given[v.name] for v in compiled.graph.input})["x_relevance"]
+
+
+@pytest.mark.parametrize("composite", ["attnlrp", "cp-lrp", "epsilon", "gamma", "alpha2-beta1"])
+@pytest.mark.parametrize(("plain", "name"), ROWS, ids=[name for _, name in ROWS])
+def test_it_is_what_it_is_without_the_body(plain: str, name: str, composite: str) -> None:
+    expected = relevance(plain, composite)
+    assert_close(relevance(CUT[plain][name], composite), expected, 2e-5)
+
+
+@pytest.mark.parametrize("other", ["Neg(q)", "Softmax(q)"])
+def test_what_is_a_gate_in_one_branch_alone_is_none(other: str) -> None:
+    """In the other one both factors have a share."""
+    cut = branch("g", f"{norm('h', 'd')} t1 = Add(d, q)", f"t2 = {other}")
+    expected = relevance(f"q = MatMul(x, v) g = {other} r = Mul(h, g)", "attnlrp")
+    found = relevance(f"q = MatMul(x, v) {cut} r = Mul(h, g)", "attnlrp", taken=False)
+    assert_close(found, expected, 2e-5)
