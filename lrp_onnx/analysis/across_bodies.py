@@ -1,8 +1,9 @@
 """What is known of the nodes of all graphs of a path, and where their values come from across the
 bounds of bodies.
 
-A value of a body that is a slice is, place by place, the whole that the slices are of; what an If
-gives is what one of its branches gives.  Carried values and what a Loop collects are their own.
+A value of a body that is a slice is, place by place, the tensor that the slices are of; what an If
+gives is what one of its branches gives, and what the other bodies give slice by slice is what the
+slices are.  Carried values are their own.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
+from lrp_onnx.graph.read_slices import read_slices
 from lrp_onnx.graph.subgraphs import Ports
 
 __all__ = ["AcrossBodies"]
@@ -31,17 +33,15 @@ class AcrossBodies:
     ends: dict[ir.Value, tuple[ir.Value, ...]] = field(default_factory=dict)
     """What bodies give → the active values inside that it is."""
 
-    def enter(self, node: ir.Node, ports: Ports, body: ir.Graph) -> None:
-        """Note what a body reads slice by slice."""
-        for s in ports.read if _in_one_order(ports) else ():
-            if (whole := node.inputs[s.node]) is not None:
-                self.wholes[body.inputs[s.body]] = whole
+    def enter(self, node: ir.Node, ports: Ports) -> None:
+        """Note what a node's body reads slice by slice."""
+        if node.op_type == "Loop" or _in_one_order(ports):
+            self.wholes.update((s.part, s.whole) for s in read_slices(node))
 
     def leave(self, node: ir.Node, ports: Ports, bodies: Sequence[ir.Graph]) -> None:
         """Note what the bodies of a node give."""
-        alike = node.op_type == "If" or (node.op_type == "Scan" and _in_one_order(ports))
-        given = [*ports.results, *((s.node, s.body) for s in ports.written)] if alike else []
-        for at, within in given:
+        slices = [(s.node, s.body) for s in ports.written] if _in_one_order(ports) else []
+        for at, within in (*ports.results, *slices):
             own = tuple(v for body in bodies if (v := body.outputs[within]) in self.active)
             self.ends[node.outputs[at]] = own
 

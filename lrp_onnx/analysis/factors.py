@@ -9,7 +9,7 @@ quotient of activations.
 With constant attention a factor that is a softmax, moved or scaled, is held constant where it
 multiplies another activation (Ali et al. 2022, section 3.1).
 
-Both are followed into and out of the bodies of If and Scan.
+Both are followed into and out of bodies.
 """
 
 from __future__ import annotations

@@ -190,7 +190,7 @@ class _Flow(Factors):
         that makes it so.
         """
         inputs = {b for n, b in ports.inputs.items() if node.inputs[n] in self.active}
-        self.across.enter(node, ports, body)
+        self.across.enter(node, ports)
         while True:
             active = self.active | {body.inputs[b] for b in inputs}
             flow = _Flow(active, self.constant_gates, self.constant_attention, self.across)

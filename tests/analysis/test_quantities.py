@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 import pytest
-from models import Array, network, normalized
+from models import network, normalized
 
 import lrp_onnx
 from lrp_onnx.analysis.origins import Kind

@@ -30,7 +30,7 @@ CONSTANTS: dict[str, object] = {
     "gain": ROW, "beta": ROW - 1, "last": [-1], "one": 1.0, "two": 2.0, "eps": 1e-3, "six": 6.0,
     "zero": 0.0, "half": 0.5, "low": -np.inf, "minus": [-1], "c0": [0], "c1": [1], "rows": [2, -1],
     "pads": [0, 0, 1, 1, 0, 0, 1, 1], "mask": np.tril(np.ones((6, 6))) > 0, "start": [0],
-    "heads": (6, 2, 3), "shifts": ROW.reshape(2, 3), "yes": np.array(True), "turns": 3,
+    "heads": (6, 2, 3), "shifts": ROW.reshape(2, 3), "yes": np.array(True), "turns": 3, "twice": 2,
 }  # fmt: skip
 U = np.random.default_rng(3).standard_normal((6, 6)).astype(np.float32)
 PICTURE, TOKENS = (2, 4, 6, 6), (2, 6, 6)
@@ -88,6 +88,11 @@ TEXTS = {
     "scan": "h = ReduceMean<keepdims=0>(x, start) o, r = Scan<num_scan_inputs=1, body ="
         " step (float[6,6] s0, float[6,6] e0) => (float[6,6] s1, float[6,6] o1)"
         " { s1 = Add(s0, e0) o1 = Tanh(s1) }>(h, x)",
+    "cut by steps": "c = MatMul(x, u) o = Scan<num_scan_inputs=1, body = step (float[6,6] e0) =>"
+        " (float[6,6] o1) { m0 = Add(e0, bias) q0 = Tanh(m0) o1 = MatMul(q0, p) }>(c)"
+        " r = Add(o, bias)",
+    "cut by turns": "c = MatMul(x, u) r = Loop<body = turn (int64 i, bool k0) => (bool k1,"
+        " float[6,6] o1) { k1 = Identity(k0) g0 = Gather(c, i) o1 = Add(g0, bias) }>(twice, yes)",
     "loop": "l = Loop<body = turn (int64 i, bool c,"
         " float[A,B,C] s0) => (bool c1_, float[A,B,C] s1) { c1_ = Identity(c) m0 = MatMul(s0, u)"
         " s1 = Tanh(m0) }>(turns, yes, x) r = Reshape(l, tokens)",

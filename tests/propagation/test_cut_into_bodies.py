@@ -37,6 +37,13 @@ def steps(wanted: str, inner: str, *read: tuple[str, int], size: int = 5) -> str
     return f"{wanted} = Scan<num_scan_inputs={len(read)}, body = {body}>({names}) "
 
 
+def turns(wanted: str, inner: str, *read: str, size: int = 5) -> str:
+    """The same in a Loop, which reads by its counter."""
+    gathers = " ".join(f"s{k} = Gather<axis=0>({name}, i_)" for k, name in enumerate(read))
+    body = f"turn (int64 i_, bool c_) => (bool d_, float[4,{size}] t)"
+    return f"{wanted} = Loop<body = {body} {{ d_ = Identity(c_) {gathers} {inner} }}>(three, yes) "
+
+
 H, GATE, P = ("h", 5), ("g", 1), ("p", 4)
 NORM = f"{norm('h', 'g')} r = Mul(h, g)"
 SCORES = "s = MatMul(h, k) "
@@ -53,6 +60,8 @@ CUT = {
         "bias and bend in a branch": "z = MatMul(h, k5) "
         + branch("r", "u = Add(z, b) t1 = Relu(u)", "t2 = Tanh(z)"),
         "bias behind steps": steps("z", "t = MatMul(s0, k5)", H) + "n = Add(z, b) r = Relu(n)",
+        "bias behind turns": turns("z", "t = MatMul(s0, k5)", "h") + "n = Add(z, b) r = Relu(n)",
+        "bias in turns": "z = MatMul(h, k5) " + turns("r", "u = Add(s0, b) t = Relu(u)", "z"),
         "bias in steps": "z = MatMul(h, k5) " + steps("r", "u = Add(s0, b) t = Relu(u)", Z),
     },
     SCALED: {
@@ -70,6 +79,8 @@ CUT = {
         "product in steps": norm("h", "g") + steps("r", "t = Mul(s0, s1)", H, GATE),
         "both in steps": steps("g", norm("s0", "t"), H, size=1)
         + steps("r", "t = Mul(s0, s1)", H, GATE),
+        "gate in turns": turns("g", norm("s0", "t"), "h", size=1) + "r = Mul(h, g)",
+        "product in turns": norm("h", "g") + turns("r", "t = Mul(s0, s1)", "h", "g"),
         "a branch in steps": steps(
             "r", branch("u", norm("s0", "t1"), "t2 = Tanh(s0)").replace("[3,4,5]", "[4,N]")
             + "t = Mul(u, s0)", H),
@@ -81,10 +92,19 @@ CUT = {
         + branch("r", "t1 = MatMul(p, h)", "t2 = Neg(h)"),
         "softmax in steps": SCORES + steps("p", "t = Softmax(s0)", ("s", 4), size=4)
         + "r = MatMul(p, h)",
+        "softmax in turns": SCORES + turns("p", "t = Softmax(s0)", "s", size=4)
+        + "r = MatMul(p, h)",
+        "product in turns": SCORES + "p = Softmax(s)" + turns("r", "t = MatMul(s0, s1)", "p", "h"),
         "product in steps": SCORES + "p = Softmax(s)" + steps("r", "t = MatMul(s0, s1)", P, H),
     },
 }  # fmt: skip
-CONSTANTS = {"one": np.ones(()), "last": np.array([-1]), "b": np.linspace(-1, 2, 5)}
+CONSTANTS = {
+    "one": np.ones(()),
+    "last": np.array([-1]),
+    "three": np.array(3),
+    "yes": np.array(True),
+    "b": np.linspace(-1, 2, 5),
+}
 ROWS = [(plain, name) for plain, rows in CUT.items() for name in rows]
 
 
@@ -97,7 +117,7 @@ def relevance(body: str, composite: str, taken: bool = True) -> Array:
         "k": rng.random((3, 5, 4))
     }
     for name, array in (weights | CONSTANTS).items():
-        array = array.astype(np.int64 if name == "last" else np.float32)
+        array = array.astype(np.float32) if array.dtype.kind == "f" else array
         model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
     compiled = lrp_onnx.compile(model, composite, target="0,1").model
     given = {"x": X, "c": np.array(taken)}

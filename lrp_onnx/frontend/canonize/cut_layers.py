@@ -5,7 +5,8 @@
     z = W·x, If(c){ z + b }    ->  If(c){ W·x + b }
     z = W·x, Scan(z){ zₜ + b } ->  Scan(z + b){ zₜ }
 
-A constant that varies along the slices' axis stays.  What follows then makes one layer of both.
+and so for a Loop that reads slices by its counter.  A constant that varies along the slices' axis
+stays.  What follows then makes one layer of both.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.constants import bypass, sole_reader
 from lrp_onnx.graph.makers import made_by
+from lrp_onnx.graph.read_slices import ReadSlice, read_slices
 from lrp_onnx.graph.replacement import Build
-from lrp_onnx.graph.subgraphs import bodies_of, graphs_of, nodes_of, ports_of
+from lrp_onnx.graph.subgraphs import CONTROL, bodies_of, graphs_of, nodes_of, ports_of
 
 __all__ = ["join_cut_layers"]
 
@@ -29,7 +31,7 @@ FEW = 4
 
 def join_cut_layers(model: ir.Model) -> bool:
     """Bring what scales or shifts a layer to the side of a bound that its weights are on."""
-    nodes = [node for node in nodes_of(model.graph) if node.op_type in ("If", "Scan")]
+    nodes = [node for node in nodes_of(model.graph) if node.op_type in CONTROL]
     changed = False
     for node in [node for node in nodes if not node.domain]:
         while _behind(model, node) or _before(model, node):
@@ -37,15 +39,19 @@ def join_cut_layers(model: ir.Model) -> bool:
     return changed
 
 
-def _is_layer(value: ir.Value | None) -> bool:
-    """Whether a linear node without a bias makes it, scaled and shifted or not."""
+def _layer(value: ir.Value | None) -> list[ir.Node]:
+    """The linear node without a bias that makes it, and what scales and shifts it behind."""
+    nodes = list[ir.Node]()
     for _ in range(FEW):
-        if (node := made_by(value, *AFFINE)) is None or not any(map(_is_weight, node.inputs)):
+        node = made_by(value, *AFFINE)
+        if node is None or not any(map(_is_weight, node.inputs)):
             break
+        nodes.insert(0, node)
         value = next((v for v in node.inputs if not _is_weight(v)), None)
     node = made_by(value, *LAYERS)
     biased = node is not None and len(node.inputs) > 2 and node.inputs[2] is not None
-    return node is not None and not biased and any(map(_is_weight, node.inputs[:2]))
+    weighted = node is not None and not biased and any(map(_is_weight, node.inputs[:2]))
+    return [node, *nodes] if node is not None and weighted else []
 
 
 def _is_weight(value: ir.Value | None) -> bool:
@@ -79,12 +85,12 @@ def _copied(build: Build, node: ir.Node, old: ir.Value, new: ir.Value, steps: in
 
 def _behind(model: ir.Model, node: ir.Node) -> bool:
     """Take what follows a layer's result into the body that the layer is in."""
-    sliced = node.op_type == "Scan"
+    sliced = node.op_type != "If"
     for at, within in _given(node):
         value = node.outputs[at]
         reader, _ = sole_reader(value) or (None, 0)
         ends = [body.outputs[within] for body in bodies_of(node)]
-        if reader is None or not _is_affine(reader, value) or not any(map(_is_layer, ends)):
+        if reader is None or not _is_affine(reader, value) or not any(map(_layer, ends)):
             continue
         if sliced and _rank(reader) >= len(value.shape or ()):
             continue
@@ -106,30 +112,32 @@ def _given(node: ir.Node) -> Iterator[tuple[int, int]]:
 
 def _before(model: ir.Model, node: ir.Node) -> bool:
     """Bring together a layer in front of the node and what scales or shifts it inside."""
-    if node.op_type == "Scan":
-        return any(_out_of_steps(model, node, s.node, s.body) for s in ports_of(node).read)
+    if node.op_type != "If":
+        return any(_out_of_steps(model, node, s) for s in read_slices(node))
     read = {v for body in bodies_of(node) for inner in body for v in inner.inputs}
-    layers = [v for v in read if v is not None and v.graph is node.graph and _is_layer(v)]
+    layers = [v for v in read if v is not None and v.graph is node.graph and _layer(v)]
     return any(_into_branches(model, node, layer) for layer in layers)
 
 
-def _out_of_steps(model: ir.Model, scan: ir.Node, at: int, within: int) -> bool:
-    whole, (body,) = scan.inputs[at], bodies_of(scan)
-    part = body.inputs[within]
+def _out_of_steps(model: ir.Model, node: ir.Node, read: ReadSlice) -> bool:
+    part, whole = read.part, read.whole
     inner, _ = sole_reader(part) or (None, 0)
-    read = next(s for s in ports_of(scan).read if s.node == at)
-    if inner is None or whole is None or read.axis or not _is_layer(whole):
+    if inner is None or read.axis or whole.graph is not node.graph or not _layer(whole):
         return False
     result = inner.outputs[0]
     if not _is_affine(inner, part) or _rank(inner) > len(part.shape or ()):
         return False
-    if result.is_graph_output():
+    if result.is_graph_output() or not isinstance(inner.graph, ir.Graph):
         return False
-    build = Build(model.graph, inner, "outside")
-    scan.replace_input_with(at, _copied(build, inner, part, whole, 1))
-    build.insert_before(scan)
+    build, new = Build(model.graph, inner, "outside"), dict[ir.Value | None, ir.Value]()
+    for layer in _layer(whole):  # the model's own one is read by its own body
+        inputs = [new.get(v, v) for v in layer.inputs]
+        (new[layer.outputs[0]],) = build.copy(layer, inputs, like=layer.outputs[0])
+    moved = _copied(build, inner, part, new[whole], 1)
+    read.reader.replace_input_with(read.position, moved)
+    build.insert_before(node)
     result.replace_all_uses_with(part)
-    body.remove(inner, safe=True)
+    inner.graph.remove(inner, safe=True)
     return True
 
 
