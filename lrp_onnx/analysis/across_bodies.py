@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.read_slices import read_slices
-from lrp_onnx.graph.subgraphs import Ports
+from lrp_onnx.graph.subgraphs import Ports, read_slices
 
 __all__ = ["AcrossBodies"]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import onnx
 import onnx_ir as ir
@@ -17,6 +18,7 @@ from lrp_onnx.graph.annotations import NAME, PLACE
 __all__ = [
     "CONTROL",
     "Ports",
+    "ReadSlice",
     "Sequence",
     "bodies_of",
     "captures",
@@ -27,6 +29,7 @@ __all__ = [
     "proto_bodies",
     "proto_graphs",
     "proto_nodes",
+    "read_slices",
 ]
 
 CONTROL = ("If", "Loop", "Scan")
@@ -171,3 +174,32 @@ def _scan(node: ir.Node, body: ir.Graph) -> Ports:
 
     states = tuple((k, k, k) for k in range(count))
     return Ports(states, sequences("input", read), sequences("output", written))
+
+
+class ReadSlice(NamedTuple):
+    """A slice as the body has it, and the tensor that it is of, an input of `reader`."""
+
+    part: ir.Value
+    whole: ir.Value
+    reader: ir.Node
+    position: int
+    axis: int = 0
+    reverse: bool = False
+
+
+def read_slices(node: ir.Node) -> Iterator[ReadSlice]:
+    """Those of a Scan, and of a Loop what its body gathers from outside by its own counter."""
+    (body, *_), ports = bodies_of(node), ports_of(node)
+    for s in ports.read:
+        if (whole := node.inputs[s.node]) is not None:
+            yield ReadSlice(body.inputs[s.body], whole, node, s.node, s.axis, s.reverse)
+    if node.op_type != "Loop":
+        return
+    for gather in body:
+        if gather.op_type != "Gather" or gather.domain:
+            continue
+        whole, counter = gather.inputs
+        outside = whole is not None and whole.graph is not body and not whole.is_initializer()
+        first = gather.attributes.get_int("axis", 0) == 0
+        if whole is not None and outside and first and counter is body.inputs[0]:
+            yield ReadSlice(gather.outputs[0], whole, gather, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import onnx_ir as ir
 import pytest
 from models import network, normalized
@@ -26,9 +28,9 @@ def chain(link: str, number: int = LONG) -> ir.Model:
     names = ["p", *(f"c{k}" for k in range(number - 1)), "y"]
     if link == APART:
         pairs = [f"a{k} = Max({n}, zero) b{k} = Sqrt({n}) {m} = Mul(a{k}, b{k})"
-                 for k, (n, m) in enumerate(zip(names, names[1:], strict=False))]  # fmt: skip
+                 for k, (n, m) in enumerate(pairwise(names))]  # fmt: skip
     else:
-        pairs = [f"{m} = {LINKS[link].format(n)}" for n, m in zip(names, names[1:], strict=False)]
+        pairs = [f"{m} = {LINKS[link].format(n)}" for n, m in pairwise(names)]
     text = "h = MatMul(x, w) p = Sigmoid(h) " + " ".join(pairs)
     return load(network(text, (4, 4), (), w=(4, 4), zero=0.0, one=1.0))
 

@@ -17,9 +17,16 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.constants import bypass, sole_reader
 from lrp_onnx.graph.makers import made_by
-from lrp_onnx.graph.read_slices import ReadSlice, read_slices
 from lrp_onnx.graph.replacement import Build
-from lrp_onnx.graph.subgraphs import CONTROL, bodies_of, graphs_of, nodes_of, ports_of
+from lrp_onnx.graph.subgraphs import (
+    CONTROL,
+    ReadSlice,
+    bodies_of,
+    graphs_of,
+    nodes_of,
+    ports_of,
+    read_slices,
+)
 
 __all__ = ["join_cut_layers"]
 
