@@ -10,7 +10,7 @@ import numpy as np
 
 from lrp_onnx.answer.dense_map import place_in_words, places_of
 from lrp_onnx.answer.detection import Detection, detection_of
-from lrp_onnx.answer.scores import are_probabilities, prefers_none, probabilities
+from lrp_onnx.answer.scores import are_probabilities, percent, prefers_none, probabilities
 from lrp_onnx.answer.sequence import letter_at
 from lrp_onnx.data.labels import class_name
 from lrp_onnx.graph.arrays import Array
@@ -45,7 +45,7 @@ def explained_entry(
     boxes: Array | None = None,
     classes: Array | None = None,
 ) -> ExplainedEntry:
-    """`face (1), 0.82209 (entry 5,1689; box 139.8, 82.02, 63.15, 61.04)`.
+    """`face (1), 82% (entry 5,1689; box 139.8, 82.02, 63.15, 61.04)`.
 
     y: the output of one sample. start: its starting relevance. boxes, classes: those of
     detections, where they are an output of their own.
@@ -67,7 +67,7 @@ def explained_entry(
     detection = detection_of(head, y, place, boxes)
     box = "" if detection is None else f"; {detection}"
     name = _class(head, y, place, labels, classes)
-    return ExplainedEntry(f"{name}{float(y[place]):.5g} (entry {indices}{box})", detection)
+    return ExplainedEntry(f"{name}{_score(head, y, place)} (entry {indices}{box})", detection)
 
 
 def _at_place(
@@ -91,7 +91,7 @@ def _at_place(
     name = letter or f"{class_name(labels, place[axis])}{where}"
     scores = np.moveaxis(y, axis, -1)[(*place[:axis], *place[axis + 1 :])]
     known = np.isfinite(scores).all() and not prefers_none(scores)
-    shown = f"{float(probabilities(scores)[place[axis]]):.2%}" if known else value
+    shown = percent(float(probabilities(scores)[place[axis]])) if known else value
     by_softmax = known and not are_probabilities(scores)
     text = f"{name}, {shown} (entry {indices})"
     return ExplainedEntry(text, None, _spot(y, axis, place), bool(where), bool(by_softmax))
@@ -117,6 +117,15 @@ def _spot(y: Array, axis: int | None, place: tuple[int, ...]) -> Spot | None:
         return None
     (down, height), (right, width) = ((place[k], y.shape[k]) for k in places)
     return (down + 0.5) / height, (right + 0.5) / width, max(1 / height, 1 / width)
+
+
+def _score(head: Mapping[str, object], y: Array, place: tuple[int, ...]) -> str:
+    """In percent, where all scores lie from 0 to 1."""
+    axis, scores, own = head["axis"], head["scores"], float(y[place])
+    if isinstance(axis, int) and isinstance(scores, list):
+        y = y.take(range(*scores), axis - bool(head["batch"]))
+    shares = head["kind"] in ("mixed", "scores") and y.min() >= 0 and y.max() <= 1
+    return percent(own) if shares else f"{own:.5g}"
 
 
 def _class(

@@ -29,9 +29,10 @@ FLAT = 2.0
 
 def bad_fits(metadata: Mapping[str, str], result: Result, inputs: Inputs) -> list[str]:
     """Warnings of pictures that are saturated, of a flat prediction, of a detector that hardly sees
-    anything, and of an embedding whose largest number is explained as if it were a class.
+    anything, of an embedding whose largest number is explained as if it were a class, and of
+    categories that can have no relevance.
     """
-    warnings = []
+    warnings = _counted_as_zero(result, inputs)
     for name, preprocess in inputs.preprocess.items():
         ends = {value for side in bounds(preprocess) for value in side}
         x = np.asarray(inputs.feeds[name], np.float64)
@@ -65,6 +66,21 @@ def _nothing_detected(metadata: Mapping[str, str], y: Array) -> list[str]:
         f"the largest score is {scores.max():.2g}, and detectors mostly show none below {UNSURE}: "
         "perhaps nothing is detected, and what is explained is no object"
     ]
+
+
+def _counted_as_zero(result: Result, inputs: Inputs) -> list[str]:
+    """Warnings of categories without relevance for no other reason than that their number is 0."""
+    warnings = []
+    zeros = {} if inputs.table is None else inputs.table.zeros
+    for name, zero in zeros.items():
+        rows = (inputs.feeds[name] == zero).reshape(len(inputs.feeds[name]), -1).any(1)
+        relevance = result.relevance.get(name)
+        if relevance is not None and rows.any() and not relevance[rows].any():
+            warnings.append(
+                f"column {name!r}: the model counts {zero!r} as 0, so that its relevance is 0 "
+                "whatever it means, and that of the other categories says how they differ from it"
+            )
+    return warnings
 
 
 def odd_scales(model: ir.Model, inputs: Inputs) -> list[str]:

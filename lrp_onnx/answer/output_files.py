@@ -146,6 +146,7 @@ def drawing_of(
         headings=[f"The {count} largest classes"] * len(relevance) if count else (),
         by=together,
         boxes=boxes,
+        each="feature" if values is None or values.dtype.kind == "f" else f"place in {name}",
         notes=[NOT_DRAWN] * no_place,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,10 +10,12 @@ import numpy as np
 from lrp_onnx.data.labels import class_name
 from lrp_onnx.graph.arrays import Array
 
-__all__ = ["are_probabilities", "prefers_none", "probabilities", "scored"]
+__all__ = ["are_probabilities", "percent", "prefers_none", "probabilities", "scored"]
 
 MANY, FLAT = 10, 2.0
 """Of so many numbers the softmax says nothing whose largest is below so many times chance."""
+NEAREST = 1e-4
+"""Shares nearer to 0 or 1 are told as nearer than that."""
 
 
 def scored(
@@ -28,7 +31,17 @@ def scored(
     if y.size < 2 or not np.isfinite(y).all() or prefers_none(y) or unclear:
         name = name if labels or y.size < 2 else f"number {index} of {output}"
         return f"{name}, {float(y[index]):.5g}"
-    return f"{name}, {float(probabilities(y)[index]):.2%}"
+    return f"{name}, {percent(float(probabilities(y)[index]))}"
+
+
+def percent(share: float) -> str:
+    """`83%`; near 0 and 100 with as many digits as tell it from them, up to two."""
+    near = min(share, 1 - share)
+    if near <= 0 or near >= 0.01:
+        return f"{share:.0%}"
+    if near < NEAREST:
+        return f"<{NEAREST:.2%}" if share < 0.5 else f">{1 - NEAREST:.2%}"
+    return f"{share:.{min(2, int(-math.log10(near)) - 1)}%}"
 
 
 def are_probabilities(y: Array) -> bool:

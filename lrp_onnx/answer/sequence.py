@@ -57,7 +57,7 @@ def sequence_read(y: Array, axis: int | None, labels: Mapping[int, str] | None) 
 def letter_at(
     y: Array, axis: int | None, place: Sequence[int], labels: Mapping[int, str] | None
 ) -> str:
-    """`letter 2 (K) of "7K2"`, of an entry of the output; empty where none is read there."""
+    """`the "K" of "7K2"`, of an entry of the output; empty where none is read there."""
     read, own = _read(y, axis, labels), _class_axis(y, axis, labels)
     if read is None or own is None or not read.letters:
         return ""
@@ -65,8 +65,18 @@ def letter_at(
     at, number = place[places[0]], place[own]
     for k, ((own_class, first, stop), name) in enumerate(zip(read.runs, read.names, strict=False)):
         if own_class == number and first <= at < stop:
-            return f"letter {k + 1} ({name}) of {read.text}"
+            return f"{_letter(name, read.names, k)} of {read.text}"
     return ""
+
+
+def _letter(name: str, names: Sequence[str], index: int) -> str:
+    """One of the letters: `the "K"`, or `the 2nd "K"` where there are several."""
+    shown = "blank" if name == " " else f'"{name}"'
+    if names.count(name) == 1:
+        return f"the {shown}"
+    rank = names[: index + 1].count(name)
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(rank if rank < 20 else rank % 10, "th")
+    return f"the {rank}{ending} {shown}"
 
 
 def _class_axis(y: Array, axis: int | None, labels: Mapping[int, str] | None) -> int | None:

@@ -51,6 +51,8 @@ GUESSES = (
 
 MOST_GUESSED = 1 << 26
 """Elements of an input whose size is a guess: six open axes would be all memory."""
+CODES = ("values_int64s", "values_floats")
+"""What a LabelEncoder makes of its categories."""
 
 
 def wanted_by(model: ir.Model) -> tuple[Wanted, ...]:
@@ -63,7 +65,10 @@ def wanted_by(model: ir.Model) -> tuple[Wanted, ...]:
     required = [
         v for v in model.graph.inputs if v.name not in initialized and not is_added(model, v)
     ]
-    return tuple(Wanted(v.name or "", _dtype(v), _shape(v), _categories(v)) for v in required)
+    return tuple(
+        Wanted(v.name or "", _dtype(v), _shape(v), _categories(v), _counted_as_zero(v))
+        for v in required
+    )
 
 
 def _categories(value: ir.Value) -> tuple[Any, ...]:
@@ -74,6 +79,15 @@ def _categories(value: ir.Value) -> tuple[Any, ...]:
                 held = node.attributes[key].value
                 return tuple(k.decode() if isinstance(k, bytes) else k for k in held)
     return ()
+
+
+def _counted_as_zero(value: ir.Value) -> Any:
+    """The category whose number is 0 where an encoder makes numbers of categories, else None."""
+    for node, _ in value.uses():
+        values = next((a for n, a in node.attributes.items() if n in CODES), None)
+        if node.op_type == "LabelEncoder" and values is not None:
+            return dict(zip(values.value, _categories(value), strict=False)).get(0)
+    return None
 
 
 def is_added(model: ir.Model, value: ir.Value) -> bool:

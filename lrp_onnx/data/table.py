@@ -13,7 +13,7 @@ import itertools
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class Table:
     """The number of each row in the file, from 1."""
     notice: str | None = None
     """Which columns were left out, in words."""
+    zeros: Mapping[str, object] = field(default_factory=dict)
+    """By input of categories the one that the model's encoder counts as 0."""
 
 
 def is_table(path: str | os.PathLike[str]) -> bool:
@@ -77,7 +79,8 @@ def read_table(
         array = np.stack(parts, 1)
         feeds[wanted.name] = array[:, 0] if len(wanted.shape) == 1 else array
     names = {n: [str(c) if named else f"column {c + 1}" for c in cs] for n, cs in columns.items()}
-    return Table(Path(path).name, feeds, names, [k + 1 for k in rows], notice)
+    zeros = {w.name: w.zero for w in inputs if w.zero is not None}
+    return Table(Path(path).name, feeds, names, [k + 1 for k in rows], notice, zeros)
 
 
 def _read(path: Path) -> tuple[Any, bool]:

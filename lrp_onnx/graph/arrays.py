@@ -26,6 +26,8 @@ class Wanted:
     shape: tuple[Dimension, ...]
     known: tuple[Any, ...] = ()
     """The categories that the model's encoder takes; empty where it reads other things."""
+    zero: Any = None
+    """The one of them that the encoder counts as 0."""
 
 
 def cosines(e: Array, other: Array) -> Array:

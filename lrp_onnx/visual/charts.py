@@ -10,7 +10,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from lrp_onnx.errors import InputError
+from lrp_onnx.errors import InputError, plain
 from lrp_onnx.visual.heatmap import COLORS, LUMA, color_scale
 from lrp_onnx.visual.page import FONTS, PAD, Page, boxes_for_missing_letters
 
@@ -22,14 +22,22 @@ WORDS_LEFT, WORD_HEIGHT = PAD + 0.03, 0.27
 CLOSER = 0.05  # inches that a punctuation mark stands nearer to its word
 
 
-def draw_bars(page: Page, values: NDArray[np.float64], names: Sequence[str] | None) -> None:
-    """One sample's features, (F): by name, the most relevant first, or in their own order."""
+def draw_bars(
+    page: Page,
+    values: NDArray[np.float64],
+    names: Sequence[str] | None,
+    each: str = "feature",
+) -> None:
+    """One sample's features, (F): by name, the most relevant first, or in their own order.
+
+    each: what is counted along them.
+    """
     if names is not None and len(names) != len(values):
         fact = f"{len(names)} names for {len(values)} features"
         raise InputError(f"bars: {fact}. Give one name each.")
     if names is None:
         _caption(page, values)
-        _draw_sequence(page, values)
+        _draw_sequence(page, values, each)
     else:
         _draw_named(page, values, names)
 
@@ -76,7 +84,7 @@ def _caption(page: Page, values: NDArray[np.float64], note: str = "") -> None:
     page.top += page.text(text, PAD, page.width) + 0.05
 
 
-def _draw_sequence(page: Page, values: NDArray[np.float64]) -> None:
+def _draw_sequence(page: Page, values: NDArray[np.float64], each: str) -> None:
     axes = page.axes(0.75, page.width - 0.75 - PAD, 2.0)
     positions = np.arange(len(values))
     colors = _colors(values)
@@ -86,7 +94,7 @@ def _draw_sequence(page: Page, values: NDArray[np.float64]) -> None:
         axes.vlines(positions, 0, values, colors=[tuple(c) for c in colors], linewidth=0.8)
     axes.set_xlim(-0.6, len(values) - 0.4)
     axes.axhline(0, color=INK, linewidth=0.6)
-    axes.set_xlabel("feature", fontsize=8.5, labelpad=2)
+    axes.set_xlabel(plain(each), fontsize=8.5, labelpad=2)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _plain(axes)
     page.top += 2.0 + 0.45

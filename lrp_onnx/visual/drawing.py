@@ -51,6 +51,8 @@ class Drawing:
     """By what they are explained."""
     boxes: Sequence[Box | None] = ()
     """Of what is explained, one a sample."""
+    each: str = "feature"
+    """What is counted along bars."""
     notes: Sequence[str] = ()
     """What is missing."""
 
@@ -91,6 +93,7 @@ class Drawing:
             ends=self.ends,
             options=self.options,
             boxes=self.boxes[which],
+            each=self.each,
         )
 
     def sample_panels(self, index: int) -> list[Panel]:

@@ -96,10 +96,12 @@ def heatmap_page(
     options: PictureOptions = PLAIN,
     boxes: Sequence[Box | None] = (),
     asides: Sequence[str] = (),
+    each: str = "feature",
 ) -> Page:
     """The page that `save_heatmap` writes.
 
     boxes: one a sample, of what is explained. asides: what relevance of each is not that of a word.
+    each: what is counted along bars.
     """
     maps = relevance_maps(as_array(relevance, "relevance"), axes)
     titles, subtitles = _each(title, len(maps)), _each(subtitle, len(maps))
@@ -113,8 +115,8 @@ def heatmap_page(
                     f"{list(picture.shape[:2])} places, and the relevance {list(maps.shape[1:])}"
                 )
                 raise InputError(f"input: it has {sizes}. Give the input that was explained.")
-        each = boxes or [None] * len(maps)
-        return _picture_page(maps, pictures, titles, subtitles, what, ends, options, each)
+        own = boxes or [None] * len(maps)
+        return _picture_page(maps, pictures, titles, subtitles, what, ends, options, own)
     page = Page(CHART_WIDTH)
     _say_how_many(page, len(maps))
     for index, values in enumerate(maps[:MOST_SAMPLES]):
@@ -122,7 +124,7 @@ def heatmap_page(
         if tokens is not None:
             draw_tokens(page, values, tokens[index], asides[index] if asides else "")
         else:
-            draw_bars(page, values, names)
+            draw_bars(page, values, names, each)
     return page
 
 

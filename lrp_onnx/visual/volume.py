@@ -12,7 +12,7 @@ from matplotlib.colors import Colormap
 from numpy.typing import NDArray
 
 from lrp_onnx.visual.heatmap import COLORS, color_limit, overlay
-from lrp_onnx.visual.page import FOR_AND_AGAINST, PAD, Ends, Page
+from lrp_onnx.visual.page import FOR_AND_AGAINST, PAD, QUIET, Ends, Page
 
 __all__ = ["frames_of", "slices_of", "volume_page"]
 
@@ -97,8 +97,22 @@ def _draw(
     gray = gray if gray.shape[-1] == 3 else gray.mean(axis=-1, keepdims=True)
     picture = np.broadcast_to(gray, (*gray.shape[:2], 3))
     axes.imshow(overlay(picture, relevance, limit, colors), interpolation="nearest")
-    if point is not None:
-        style = {"color": "#111111", "linewidth": 0.6, "alpha": 0.45, "linestyle": (0, (4, 3))}
-        axes.axhline(point[0], **style)  # type: ignore[arg-type]
-        axes.axvline(point[1], **style)  # type: ignore[arg-type]
     axes.set_axis_off()
+    if point is not None:
+        _mark(axes, point)
+
+
+def _mark(axes: Axes, point: tuple[int, int]) -> None:
+    """Triangles at the edges, which nothing of the picture lies under, point at where the other
+    cuts go through.
+    """
+    down, right = point
+    along_x, along_y = axes.get_xaxis_transform(), axes.get_yaxis_transform()
+    for marker, x, y, transform in (
+        ("v", right, 1.0, along_x), ("^", right, 0.0, along_x),
+        (">", 0.0, down, along_y), ("<", 1.0, down, along_y),
+    ):  # fmt: skip
+        axes.plot(
+            [x], [y], marker, color=QUIET, markersize=4, clip_on=False, transform=transform,
+            scalex=False, scaley=False,
+        )  # fmt: skip

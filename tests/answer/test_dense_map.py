@@ -8,7 +8,7 @@ from models import network
 
 import lrp_onnx
 from lrp_onnx.answer.dense_map import map_read, place_in_words
-from lrp_onnx.answer.scores import scored
+from lrp_onnx.answer.scores import percent, scored
 
 NAMES = dict(enumerate(["ground", "circle", "square", "star", "moon"]))
 
@@ -93,10 +93,10 @@ def test_the_sum_of_all_numbers_is_no_class() -> None:
 @pytest.mark.parametrize(
     ("y", "of_classes", "said"),
     [
-        ([0.2, 0.9], True, "class 1, 90.00%"),  # sigmoids
+        ([0.2, 0.9], True, "class 1, 90%"),  # sigmoids
         ([0.2, 0.9], False, "number 1 of y, 0.9"),  # coordinates, for all that is known
-        ([0.1, 0.9], False, "class 1, 90.00%"),
-        ([1.0, 3.0], False, "class 1, 88.08%"),
+        ([0.1, 0.9], False, "class 1, 90%"),
+        ([1.0, 3.0], False, "class 1, 88%"),
     ],
 )
 def test_numbers_that_may_be_no_probabilities_are_told_as_numbers(
@@ -111,3 +111,15 @@ def test_an_embedding_has_no_classes() -> None:
     y = np.full(64, 0.125)
     y[5] = -0.1
     assert scored(3, y, None, "vector") == "number 3 of vector, 0.125"
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (0, "0%"), (1, "100%"), (0.82583, "83%"), (0.0123, "1%"), (0.00456, "0.5%"),
+        (0.000456, "0.05%"), (1e-9, "<0.01%"), (0.9966, "99.7%"), (0.99934, "99.93%"),
+        (1 - 1e-9, ">99.99%"),
+    ],
+)  # fmt: skip
+def test_shares_are_told_as_people_say_them(share: float, said: str) -> None:
+    assert percent(share) == said

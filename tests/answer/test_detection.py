@@ -184,6 +184,19 @@ def test_the_class_beside_a_score_is_named(apart: bool) -> None:
     metadata = {"head": json.dumps(head), "target": "2"}
     others = (rows[:, :4], rows[:, 5].astype(int)) if apart else (None, None)
     words = explained_entry(metadata, y, start, {1: "cat", 2: "dog"}, *others).text
-    assert words.startswith("dog (2), 0.8 (entry 1")
+    assert words.startswith("dog (2), 80% (entry 1")
     none = explained_entry(metadata, y, start * 0, None, *others)
     assert none.text == "no detection of that class"
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"), [((0.1, 0.82583), "dog (1), 83%"), ((3.0, 3.5), "dog (1), 3.5")]
+)
+def test_scores_from_0_to_1_are_told_in_percent(scores: tuple[float, float], said: str) -> None:
+    y = np.concatenate([CENTERS[:9].T, np.zeros((2, 9))])
+    y[4:, 3] = scores
+    start = np.zeros_like(y)
+    start[5, 3] = 1
+    metadata = {"head": json.dumps(HEAD), "target": "argmax"}
+    words = explained_entry(metadata, y, start, {0: "cat", 1: "dog"}).text
+    assert words.startswith(f"{said} (entry 5,3; box ")

@@ -46,10 +46,10 @@ def test_what_is_no_sequence(y: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ((1, 1), 'letter 1 (A) of "AA7K"'),  # the first of a run
-        ((2, 1), 'letter 1 (A) of "AA7K"'),  # and its last
-        ((4, 1), 'letter 2 (A) of "AA7K"'),  # of two that are equal the second
-        ((8, 3), 'letter 4 (K) of "AA7K"'),
+        ((1, 1), 'the 1st "A" of "AA7K"'),  # the first of a run
+        ((2, 1), 'the 1st "A" of "AA7K"'),  # and its last
+        ((4, 1), 'the 2nd "A" of "AA7K"'),
+        ((8, 3), 'the "K" of "AA7K"'),
         ((3, 0), ""),  # the blank between
         ((8, 1), ""),  # not what is read there
     ],
@@ -66,14 +66,28 @@ def test_a_letter_is_told_by_its_place_in_what_is_read(place: tuple[int, int], s
     assert letter_at(y, 1, place, None) == ""
 
 
+def test_a_blank_between_words_counts_as_no_letter() -> None:
+    y = np.eye(5)[[1, 0, 4, 0, 3, 0, 4, 3]]  # A K K
+    said = {place: letter_at(y, 1, place, LETTERS) for place in ((4, 3), (7, 3), (6, 4))}
+    assert [text.removesuffix(' of "A K K"') for text in said.values()] == [
+        'the 1st "K"', 'the 2nd "K"', "the 2nd blank"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rank", "said"), [(3, "3rd"), (11, "11th"), (13, "13th"), (22, "22nd")])
+def test_letters_that_are_read_often_are_counted(rank: int, said: str) -> None:
+    y = np.eye(5)[[1, 0, 0] * 24]
+    assert letter_at(y, 1, (3 * rank - 3, 1), LETTERS).startswith(f'the {said} "A" of')
+
+
 def test_explain_names_the_letter_and_its_probability() -> None:
     model = network("y = MatMul(x, w)", (1, 4, 3), w=np.eye(3, dtype=np.float32) * 8)
     x = np.eye(3, dtype=np.float32)[None, [1, 0, 2, 0]]
     named = {"labels": ["-", "A", "B"], "target": "2,2"}
     (by_gradient,) = lrp_onnx.explain(model, x, method="gradient", **named)._samples()
-    assert by_gradient.headline == 'letter 2 (B) of "AB", 99.93%'
+    assert by_gradient.headline == 'the "B" of "AB", 99.93%'
     (sample,) = lrp_onnx.explain(model, x, composite="epsilon", **named)._samples()
-    assert sample.headline == 'letter 2 (B) of "AB", 99.93%'
+    assert sample.headline == 'the "B" of "AB", 99.93%'
     assert sample.subtitle("epsilon") == "entry 2,2 · epsilon · probabilities by softmax"
 
 
