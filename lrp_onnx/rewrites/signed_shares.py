@@ -12,6 +12,7 @@ Every rewrite is a method that returns R_in, or raises DoesNotApply with the rea
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import onnx_ir as ir
@@ -29,7 +30,7 @@ from lrp_onnx.graph.arithmetic import (
     subtract,
     tensor,
 )
-from lrp_onnx.rewrites.contributions import Contributions, Part, values_of
+from lrp_onnx.rewrites.contributions import POSITIVE, Contributions, Part, values_of
 from lrp_onnx.rewrites.normal_form import NormalForm
 from lrp_onnx.rewrites.product import DoesNotApply, Relevance, late
 
@@ -43,8 +44,6 @@ their own and change the layout: 1.1 ns an element on one thread, 0.01 ns a weig
 CANCELS = 1 / 32
 """p·z₊ + q·z₋ of one sum is off by at most (p + q)/(p - q) roundings of its terms, where z > 0:
 from this (p - q)/(p + q) on few enough."""
-POSITIVE = ((1.0, 0.0), (0.0, 1.0))
-"""The normal form of z₊."""
 
 
 class SignedShares(Contributions):
@@ -109,12 +108,13 @@ class SignedShares(Contributions):
         if factor is None or not (of_own and self.subtracts()):
             raise DoesNotApply("relevance is no multiple of z, or z - z₊ loses digits")
         emit, least = self.emit, float(np.finfo(self.emit.dtype.numpy()).epsneg)
-        t = divide(emit, self.z, self._positive_sum())
-        share = t if factor is self.z else divide(emit, factor, self._positive_sum())
+        divisor, times = self._positive_sum()
+        t = divide(emit, self.z, divisor)
+        share = t if factor is self.z else divide(emit, factor, divisor)
         # t - 1 < 0 stands before c·t, so that it is not kept (see `late`)
-        rest = at_most(emit, tensor(add(emit, t, -1.0)), -least)
+        rest = at_most(emit, tensor(add(emit, t, -1 / times)), -least)
         over_positive = self.multiple(late(emit, self.relevance.coefficient), share)
-        return self._back_from(over_positive, divide(emit, over_positive, rest), 1.0)
+        return self._back_from(over_positive, divide(emit, over_positive, rest), 1.0, times)
 
     def shares_of_one_sign(self) -> Relevance:
         """Every share over its own sum of one sign, with the stabilizer in its bias."""
@@ -123,8 +123,13 @@ class SignedShares(Contributions):
         signs = [self._sign_of(share) for share in self.shares]
         if not all(signs):
             raise DoesNotApply("a share's denominator may be of both signs")
-        divisors = [self._divisor(*pair) for pair in zip(self.shares, signs, strict=True)]
-        return self.back(self.quotients(divisors), self.shares)
+        pairs = [self._divisor(*pair) for pair in zip(self.shares, signs, strict=True)]
+        divisors, multiples = zip(*pairs, strict=True)
+        rows = [
+            replace(share, factor=times * share.factor)
+            for share, times in zip(self.shares, multiples, strict=True)
+        ]
+        return self.back(self.quotients(divisors), rows)
 
     def _everywhere(self) -> list[Part]:
         """The parts, of which none takes one side of z = 0 alone."""
@@ -136,11 +141,15 @@ class SignedShares(Contributions):
         if sorted((part.p, part.q) for part in self._everywhere()) != [(0, 1), (1, 0)]:
             raise DoesNotApply("it is not one share of z₊ and one of z₋")
 
-    def _back_from(self, over_positive: Operand, over_negative: Operand, times: float) -> Relevance:
-        """R_in from R / (z₊ + ε) and times the other quotient."""
+    def _back_from(
+        self, over_positive: Operand, over_negative: Operand, times: float, positive: float = 1.0
+    ) -> Relevance:
+        """R_in from R / (z₊ + ε) and the other quotient, of which each was divided by a number."""
         ss = [over_positive if part.p else over_negative for part in self.parts]
-        pairs = zip(self.parts, self.shares, strict=True)
-        rows = [s if part.p else replace(s, factor=times * s.factor) for part, s in pairs]
+        rows = [
+            replace(share, factor=(positive if part.p else times) * share.factor)
+            for part, share in zip(self.parts, self.shares, strict=True)
+        ]
         return self.back(values_of(ss), rows)
 
     def _is_cheap(self) -> bool:
@@ -155,26 +164,44 @@ class SignedShares(Contributions):
         if self.sign or not self.subtracts():
             of = ((0.0, -1.0), (-1.0, 0.0))
             return self.sum_of(of, (0.0, -1.0), self.epsilon, 1), 1.0
-        epsilon = 2 * self.epsilon
-        size = subtract(self.emit, self.of_sizes(1.0, epsilon), self.magnitude())
-        return at_least(self.emit, tensor(size), epsilon), 2.0
+        size = subtract(self.emit, self._sizes, self.magnitude())
+        return at_least(self.emit, tensor(size), 2 * self.epsilon), 2.0
 
-    def _positive_sum(self) -> ir.Value:
-        """z₊ + ε."""
-        return self.sum_of(POSITIVE, POSITIVE[0], self.epsilon, 1)
+    @cached_property
+    def _sizes(self) -> ir.Value:
+        """f(|x|; |w|, |b|) + 2ε."""
+        return self.of_sizes(1.0, 2 * self.epsilon)
 
-    def _divisor(self, share: NormalForm, known: int) -> ir.Value:
-        """Z with its stabilizer, of one sign throughout: z₋ is z less z₊ where that is at hand and
-        loses nothing.
+    @cached_property
+    def _halves(self) -> bool:
+        """Whether z and f(|x|; |w|, |b|) give z₊ and z₋ for one convolution instead of two."""
+        return not self.sign and not self.zero_below and self.subtracts()
+
+    def _positive_sum(self) -> tuple[ir.Value, float]:
+        """A multiple of z₊ + ε, and the multiple."""
+        if self._halves:
+            doubled = add(self.emit, self.z, self._sizes)
+            return at_least(self.emit, tensor(doubled), 2 * self.epsilon), 2.0
+        return self.sum_of(POSITIVE, POSITIVE[0], self.epsilon, 1), 1.0
+
+    def _divisor(self, share: NormalForm, known: int) -> tuple[ir.Value, float]:
+        """A multiple of Z with its stabilizer, of one sign throughout, and the multiple: z₋ is z
+        less z₊ where that is at hand and loses nothing.
         """
+        part = self._part(share)
+        if self._halves and part is not None and (part.p, part.q) == (1, 0):
+            return self._positive_sum()
+        if self._halves and part is not None and (part.p, part.q) == (0, 1):
+            doubled = subtract(self.emit, self.z, self._sizes)
+            return at_most(self.emit, tensor(doubled), -2 * self.epsilon), 2.0
         parts = [(part.p, part.q) for part in self.parts]
         at_hand = (1, 0) in parts and not self.zero_below and self.subtracts()
         if at_hand and share.parts(self.sign) == (0, 1):
-            rest = subtract(self.emit, self.z, self._positive_sum())
-            return at_most(self.emit, tensor(rest), -self.epsilon)
+            rest = subtract(self.emit, self.z, self._positive_sum()[0])
+            return at_most(self.emit, tensor(rest), -self.epsilon), 1.0
         lone = all(0 in share.of[k] for k, _ in self.sides)
         z = self.sum_of(share.of, share.bias, known * self.epsilon, known if lone else 0)
-        return z if lone else at_least(self.emit, z, self.epsilon)
+        return z if lone else at_least(self.emit, z, self.epsilon), 1.0
 
     def _sign_of(self, share: NormalForm) -> int:
         """The sign that Z has wherever relevance may arrive, 0 if it has none."""

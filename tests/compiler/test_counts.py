@@ -7,6 +7,7 @@ weights, which runtimes compute when they load the model.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import onnx
@@ -50,7 +51,18 @@ MOBILENET = network(
     w7=(32, 8, 1, 1), b7=(32,), w8=(32, 1, 3, 3), b8=(32,), w9=(8, 32, 1, 1), b9=(8,),
     w10=(16, 8, 1, 1), b10=(16,), w11=(5, 16), b11=(5,), low=0.0, six=6.0,
 )  # fmt: skip
-NETWORKS = {"vgg": VGG, "resnet": RESNET, "mobilenet": MOBILENET}
+EFFICIENTNET = network(
+    "z1 = Conv<pads=[1,1,1,1], strides=[2,2]>(x, w1, b1) g1 = Sigmoid(z1) a1 = Mul(z1, g1) "
+    "z2 = Conv<pads=[1,1,1,1]>(a1, w2, b2) g2 = Sigmoid(z2) a2 = Mul(z2, g2) l1 = Conv(a2, w3, b3) "
+    "z4 = Conv(l1, w4, b4) g4 = Sigmoid(z4) a4 = Mul(z4, g4) "
+    "z5 = Conv<pads=[1,1,1,1], group=40>(a4, w5, b5) g5 = Sigmoid(z5) a5 = Mul(z5, g5) "
+    "l2 = Conv(a5, w6, b6) s = Add(l1, l2) z7 = Conv(s, w7, b7) g7 = Sigmoid(z7) a7 = Mul(z7, g7) "
+    "p = GlobalAveragePool(a7) f = Flatten(p) y = Gemm<transB=1>(f, w8, b8)",
+    (1, 3, 16, 16), w1=(8, 3, 3, 3), b1=(8,), w2=(40, 8, 3, 3), b2=(40,), w3=(40, 40, 1, 1),
+    b3=(40,), w4=(40, 40, 1, 1), b4=(40,), w5=(40, 1, 3, 3), b5=(40,), w6=(40, 40, 1, 1), b6=(40,),
+    w7=(40, 40, 1, 1), b7=(40,), w8=(5, 40), b8=(5,),
+)  # fmt: skip
+NETWORKS = {"vgg": VGG, "resnet": RESNET, "mobilenet": MOBILENET, "efficientnet": EFFICIENTNET}
 COMPOSITES = ("epsilon", "epsilon-plus-flat", "epsilon-alpha2-beta1", "epsilon-gamma-box")
 COUNTED = ("Conv", "ConvTranspose", "Where", "Div", "Transpose", "Min")
 TABLE = {
@@ -66,6 +78,10 @@ TABLE = {
     ("mobilenet", "epsilon-plus-flat"): (31, 1, 0, 13, 0, 0),
     ("mobilenet", "epsilon-alpha2-beta1"): (49, 2, 0, 26, 0, 0),
     ("mobilenet", "epsilon-gamma-box"): (34, 2, 0, 13, 0, 0),
+    ("efficientnet", "epsilon"): (13, 1, 0, 10, 0, 0),
+    ("efficientnet", "epsilon-plus-flat"): (21, 1, 0, 10, 0, 0),
+    ("efficientnet", "epsilon-alpha2-beta1"): (32, 2, 0, 18, 0, 0),
+    ("efficientnet", "epsilon-gamma-box"): (25, 2, 0, 10, 0, 0),
 }
 """By network and composite, in the order of COUNTED.  Of these ONNX Runtime's CPU provider runs
 Where and Min on one thread; arithmetic and Clip take their place where they can."""
@@ -79,6 +95,30 @@ def counts(name: str, composite: str, **options: object) -> tuple[int, ...]:
     ).model
     found = Counter(node.op_type for node in running(compiled.graph))
     return tuple(found[op] for op in COUNTED)
+
+
+WEIGHTS = {
+    "epsilon": 2.0,
+    "epsilon-plus-flat": 3.98,
+    "epsilon-alpha2-beta1": 4.29,
+    "epsilon-gamma-box": 3.98,
+}
+"""How often an explanation of a network without ReLU convolves with as many weights as it has: two
+convolutions of one input that are written as one with twice the channels cost twice as much."""
+
+
+@pytest.mark.parametrize("composite", COMPOSITES)
+def test_a_network_without_relu_convolves_so_often(composite: str) -> None:
+    def weights(graph: onnx.GraphProto) -> int:
+        sizes = {tensor.name: math.prod(tensor.dims) for tensor in graph.initializer}
+        layers = [node for node in running(graph) if "Conv" in node.op_type]
+        return sum(sizes[node.input[1]] for node in layers)
+
+    box = {"low": -2.0, "high": 2.0} if "box" in composite else {}
+    compiled = lrp_onnx.compile(EFFICIENTNET, composite, parameters=box, check=False).model
+    assert weights(compiled.graph) / weights(EFFICIENTNET.graph) == pytest.approx(
+        WEIGHTS[composite], abs=0.01
+    )
 
 
 def running(graph: onnx.GraphProto) -> list[onnx.NodeProto]:

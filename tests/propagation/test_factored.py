@@ -182,6 +182,19 @@ NETWORKS = {
         r = Relu(z)""" + BEHIND,
         IMAGES, w=(64, 3, 3, 3), b=(64,), v=SPARSE,
     ),
+    "an input of both signs that is mostly 0": network(
+        """a = Conv<pads=[1,1,1,1]>(x, w) s = Sub(a, shift) h = HardSwish(s) r = Conv(h, v)"""
+        + BEHIND,
+        IMAGES, w=(40, 3, 3, 3), v=(64, 40, 1, 1), shift=np.float32(14),
+    ),
+    "a smooth activation in front of many weights": network(
+        """a = Conv<pads=[1,1,1,1]>(x, w, b) e = Erf(a) o = Add(e, one) h = Mul(a, o)
+        z = Conv<pads=[1,1,1,1]>(h, v, c)
+        k = Elu(z) t = Transpose<perm=[0,1,3,2]>(k) j = Concat<axis=1>(t, z) r = Conv(j, u)"""
+        + BEHIND,
+        IMAGES, w=(8, 3, 3, 3), b=(8,), v=(20, 8, 3, 3), c=(20,), u=(6, 40, 1, 1),
+        one=np.float32(1),
+    ),
 }  # fmt: skip
 
 
