@@ -20,6 +20,7 @@ import onnx_ir as ir
 from lrp_onnx.analysis.step import Body, Step
 from lrp_onnx.frontend.canonize.affine import axis_behind
 from lrp_onnx.graph.constants import constants_of
+from lrp_onnx.graph.windows import window_of
 
 __all__ = ["CONVOLUTION", "is_one_tap", "set_pointwise"]
 
@@ -48,8 +49,7 @@ def is_one_tap(node: ir.Node) -> bool:
     weight = node.inputs[1] if node.op_type == "Conv" and not node.domain else None
     if weight is None or weight.shape is None or any(n != 1 for n in list(weight.shape)[2:]):
         return False
-    strides, pads = (node.attributes.get_ints(k, ()) for k in ("strides", "pads"))
-    return all(n == 1 for n in strides) and not any(pads)
+    return window_of(node).stays
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from lrp_onnx.graph.builder import Emit, Input
 from lrp_onnx.graph.dialect import meant_by
 from lrp_onnx.graph.forward import forward_copy
 from lrp_onnx.graph.shapes import static_shape
+from lrp_onnx.graph.windows import window_of
 from lrp_onnx.lowering.conv_backward_data import over_input
 from lrp_onnx.ops.registry import find
 
@@ -102,7 +103,7 @@ def _widens(node: ir.Node) -> bool:
 
 def _steps_by_one(node: ir.Node) -> bool:
     """Whether the transpose has no phases; with more outputs they take longer than alone."""
-    return set(node.attributes.get_ints("strides", [1])) == {1}
+    return set(window_of(node).strides) <= {1}
 
 
 def _channels(node: ir.Node) -> int:

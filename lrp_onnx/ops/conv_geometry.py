@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.shapes import static_shape
+from lrp_onnx.graph.windows import Window, window_of
 from lrp_onnx.ops.operands import operand
 
 __all__ = ["Sliding", "sliding"]
@@ -57,11 +58,17 @@ def sliding(node: ir.Node) -> Sliding:
             "the rank of its input is unknown. Export the model with input shapes"
         )
     n = len(x.shape) - 2
+    window = window_of(node, n)
+    if window.kernel is None:
+        raise UnsupportedError(
+            "the shape of its weight is unknown. Export the model with kernel_shape"
+        )
+    _check_pads(node, window, n)
     return Sliding(
-        _kernel(node),
-        list(node.attributes.get_ints("strides", [1] * n)),
-        list(node.attributes.get_ints("dilations", [1] * n)),
-        _pads(node, n),
+        list(window.kernel),
+        list(window.strides),
+        list(window.dilations),
+        list(window.pads),
         node.attributes.get_int("group", 1),
         x.shape[0],
         _sizes(x, n),
@@ -69,31 +76,12 @@ def sliding(node: ir.Node) -> Sliding:
     )
 
 
-def _kernel(node: ir.Node) -> list[int]:
-    """The kernel's spatial shape, from the attribute or from the weight."""
-    if "kernel_shape" in node.attributes:
-        return list(node.attributes.get_ints("kernel_shape", []))
-    w = node.inputs[1]
-    sizes = [None] if w is None or w.shape is None else list(w.shape)[2:]
-    known = [size for size in sizes if isinstance(size, int)]
-    if len(known) < len(sizes):
-        raise UnsupportedError(
-            "the shape of its weight is unknown. Export the model with kernel_shape"
-        )
-    return known
-
-
-def _pads(node: ir.Node, n: int) -> list[int]:
-    """The padding of `n` axes, begins then ends, which canonization has made explicit."""
-    if (
-        node.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
-        or "output_shape" in node.attributes
-    ):
+def _check_pads(node: ir.Node, window: Window, n: int) -> None:
+    """Canonization has made the padding of the `n` axes explicit, where it could."""
+    if window.mode not in ("NOTSET", "VALID") or "output_shape" in node.attributes:
         raise UnsupportedError("its padding depends on sizes that are unknown. Export it with pads")
-    pads = list(node.attributes.get_ints("pads", [0] * 2 * n))
-    if len(pads) != 2 * n:
-        raise UnsupportedError(f"it has {len(pads)} pads for {n} axes. Export it again")
-    return pads
+    if len(window.pads) != 2 * n:
+        raise UnsupportedError(f"it has {len(window.pads)} pads for {n} axes. Export it again")
 
 
 def _sizes(value: ir.Value, n: int) -> list[int | None]:

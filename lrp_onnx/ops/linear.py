@@ -13,6 +13,7 @@ import onnx_ir as ir
 from lrp_onnx.graph.broadcasting import sum_to
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.ranks import known_rank
+from lrp_onnx.graph.windows import window_of
 from lrp_onnx.ops.conv_backward_filter import over_kernel
 from lrp_onnx.ops.conv_geometry import sliding
 from lrp_onnx.ops.linear_vjp import linear_vjp
@@ -67,7 +68,7 @@ def conv_transpose(emit: Emit, node: ir.Node, s: ir.Value, i: int, w: ir.Value) 
     if i == 1:
         return over_kernel(emit, s, w, at)
     n = at.axes
-    extra = node.attributes.get_ints("output_padding", [0] * n)
+    extra = window_of(node, n).output_padding
     if any(e >= t for e, t in zip(extra, at.strides, strict=True)):
         # output_padding of a whole stride or more would make Conv read one row too many
         s = emit.op(

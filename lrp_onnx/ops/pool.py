@@ -21,6 +21,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.ranks import known_rank
+from lrp_onnx.graph.windows import Window, shared_out, skips, window_of
 from lrp_onnx.ops.bounds import same_range, same_sign
 from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.reduce import give_back_mean, give_to_winner
@@ -44,7 +45,7 @@ __all__: list[str] = []
 
 
 @dataclass(frozen=True)
-class Window:
+class AxisWindows:
     """The windows of one pooling node along one axis; positions count from the padded start."""
 
     axis: int
@@ -70,61 +71,57 @@ LONGEST = 10_000
 """Elements of a window along one axis, each of which is a node or more."""
 
 
-def windows(emit: Emit, node: ir.Node) -> list[Window]:
+def windows(emit: Emit, node: ir.Node) -> list[AxisWindows]:
     """The windows of each spatial axis.  Spec: ONNX MaxPool-12, AveragePool-19."""
     x, y = operand(node), node.outputs[0]
-    rank = known_rank(x)
-    kernel = node.attributes.get_ints("kernel_shape", [])
+    n = known_rank(x) - 2
+    window = window_of(node, n)
+    kernel, strides, reach = window.kernel or (), window.strides, window.reach or ()
     if max(kernel, default=1) > LONGEST:
         raise UnsupportedError(
             f"its window is {max(kernel)} elements long, and more than {LONGEST} are not written "
             "out. Pool with GlobalAveragePool or GlobalMaxPool"
         )
-    strides = node.attributes.get_ints("strides", [1] * (rank - 2))
-    dilations = node.attributes.get_ints("dilations", [1] * (rank - 2))
     by_axis = []
-    for k in range(rank - 2):
+    for k in range(n):
         size, read = size_of(emit, x, k + 2), size_of(emit, y, k + 2)
-        reach = (kernel[k] - 1) * dilations[k] + 1
-        begin, end = _pads(emit, node, k, rank - 2, size, read, strides[k], reach)
+        begin, end = _pads(emit, window, k, size, read, reach[k])
         last = plus(emit, begin, size)
         padded = node.attributes.get_int("count_include_pad", 0)
         counted = (0, plus(emit, last, end)) if padded else (begin, last)
         if isinstance(last, int) and isinstance(read, int):
-            end = max(0, (read - 1) * strides[k] + reach - last)
-        elif node.attributes.get_int("ceil_mode", 0):
+            end = max(0, (read - 1) * strides[k] + reach[k] - last)
+        elif window.rounds_up:
             end = plus(emit, end, strides[k] - 1)
         by_axis.append(
-            Window(k + 2, kernel[k], strides[k], dilations[k], begin, end, read, counted)
+            AxisWindows(
+                k + 2, kernel[k], strides[k], window.dilations[k], begin, end, read, counted
+            )
         )
     return by_axis
 
 
 def _pads(
-    emit: Emit, node: ir.Node, k: int, n: int, size: Size, read: Size, stride: int, reach: int
+    emit: Emit, window: Window, k: int, size: Size, read: Size, reach: int
 ) -> tuple[Size, Size]:
     """Padding before and after along spatial axis k; the run computes SAME of unknown sizes."""
-    mode = node.attributes.get_string("auto_pad", "NOTSET")
+    mode, stride = window.mode, window.strides[k]
     if mode == "VALID":
         return 0, 0
     if mode == "NOTSET":
-        pads = node.attributes.get_ints("pads", [0] * 2 * n)
-        return pads[k], pads[n + k]
-    more = int(mode == "SAME_LOWER")
+        return window.padding(k)
     total = _needed(size, read, stride, reach)
-    if reach + 1 < stride and (total is None or total < -1):
-        # a runtime that does not clamp the negative padding starts behind the first element
+    if skips(total, stride, reach):
         raise UnsupportedError(
             f"runtimes disagree on auto_pad {mode} where the stride {stride} skips elements. "
             "Export it with pads"
         )
     if total is not None:
-        begin = (max(0, total) + more) // 2
-        return begin, max(0, total) - begin
+        return shared_out(max(0, total), mode)
     needed = plus(emit, times(emit, read, stride), reach - stride)
     surplus = emit.op("Sub", vector(emit, [needed]), vector(emit, [size]))
     whole = emit.op("Max", surplus, emit.ints(0))
-    front = emit.op("Div", plus(emit, whole, more), emit.ints(2))
+    front = emit.op("Div", plus(emit, whole, int(mode == "SAME_LOWER")), emit.ints(2))
     return front, emit.op("Sub", whole, front)
 
 
@@ -156,16 +153,17 @@ def _maximum_along(emit: Emit, node: ir.Node, axes: Sequence[int]) -> ir.Value:
     if not axes:
         return x
     n = known_rank(x) - 2
+    window = window_of(node, n)
     attributes: dict[str, object] = {
-        name: [
-            value if k in axes else neutral
-            for k, value in enumerate(node.attributes.get_ints(name, [1] * n))
-        ]
-        for name, neutral in (("kernel_shape", 1), ("strides", 1), ("dilations", 1))
+        name: [value if k in axes else 1 for k, value in enumerate(values or ())]
+        for name, values in (
+            ("kernel_shape", window.kernel),
+            ("strides", window.strides),
+            ("dilations", window.dilations),
+        )
     }
     if "pads" in node.attributes:
-        pads = node.attributes.get_ints("pads", [])
-        attributes["pads"] = [p if k % n in axes else 0 for k, p in enumerate(pads)]
+        attributes["pads"] = [p if k % n in axes else 0 for k, p in enumerate(window.pads)]
     for name in ("auto_pad", "ceil_mode"):
         if name in node.attributes:
             attributes[name] = node.attributes[name].value
@@ -173,7 +171,7 @@ def _maximum_along(emit: Emit, node: ir.Node, axes: Sequence[int]) -> ir.Value:
 
 
 def _to_winner(
-    emit: Emit, node: ir.Node, window: Window, x: ir.Value, y: ir.Value, s: ir.Value
+    emit: Emit, node: ir.Node, window: AxisWindows, x: ir.Value, y: ir.Value, s: ir.Value
 ) -> ir.Value:
     """s of the maximum y over windows of x along one axis, to the first winner in each window."""
     axis, stride = window.axis, window.stride
@@ -190,7 +188,9 @@ def _to_winner(
     return overlap_add(emit, parts, node, axis, stride, window.begin)
 
 
-def _elements(emit: Emit, node: ir.Node, window: Window, x: ir.Value) -> Sequence[ir.Value | None]:
+def _elements(
+    emit: Emit, node: ir.Node, window: AxisWindows, x: ir.Value
+) -> Sequence[ir.Value | None]:
     """Of every window along one axis its first element, its second, …, all but the last; None for
     those that are padding in all windows.
     """
@@ -240,7 +240,7 @@ def average_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     return s
 
 
-def _divisors(emit: Emit, window: Window) -> int | ir.Value:
+def _divisors(emit: Emit, window: AxisWindows) -> int | ir.Value:
     """How many elements each window counts along its axis: one number if all count the same."""
     low, high = window.counted
     if window.begin == window.end == low == 0:
@@ -253,7 +253,7 @@ def _divisors(emit: Emit, window: Window) -> int | ir.Value:
     return _counted_by_run(emit, window)
 
 
-def _counted_by_run(emit: Emit, window: Window) -> ir.Value:
+def _counted_by_run(emit: Emit, window: AxisWindows) -> ir.Value:
     """The same where only the run knows the sizes."""
     first = emit.op("Mul", counted(emit, window.read), emit.ints(window.stride))
     element = emit.op("Add", emit.op("Unsqueeze", first, emit.ints(1)), emit.ints(*window.offsets))

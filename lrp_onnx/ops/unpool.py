@@ -8,6 +8,7 @@ import onnx_ir as ir
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.constant_values import constant_ints
 from lrp_onnx.graph.ranks import known_rank
+from lrp_onnx.graph.windows import window_of
 from lrp_onnx.ops.bounds import same_sign
 from lrp_onnx.ops.operands import operand
 from lrp_onnx.ops.registry import op, refuse
@@ -21,15 +22,11 @@ def _moves(node: ir.Node, active: tuple[int, ...]) -> str:
     x, y = node.inputs[0], node.outputs[0]
     if len(node.inputs) < 3 or x is None or x.shape is None or y.shape is None:
         return "move"
-    n = len(x.shape) - 2
-    kernel = node.attributes.get_ints("kernel_shape", [])
-    strides = node.attributes.get_ints("strides", [1] * n)
-    pads = node.attributes.get_ints("pads", [0] * 2 * n)
+    window = window_of(node, len(x.shape) - 2)
     for k, (size, out) in enumerate(zip(x.shape[2:], y.shape[2:], strict=True)):
-        own = pads[k] + pads[n + k] - kernel[k]
-        if not isinstance(size, int) or not isinstance(out, int):
+        if not isinstance(size, int) or not isinstance(out, int) or window.kernel is None:
             continue
-        if (size - 1) * strides[k] - own != out:
+        if (size - 1) * window.strides[k] - sum(window.padding(k)) + window.kernel[k] != out:
             raise refuse(
                 "runtimes disagree whether its indices count in its output_shape or in the "
                 "shape that its windows imply. Export it with an output_shape that agrees"
@@ -65,13 +62,12 @@ def col2im(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     x, block = operand(node), node.inputs[2]
     y = node.outputs[0]
     n = known_rank(y) - 2
-    strides, dilations = (node.attributes.get_ints(k, [1] * n) for k in ("strides", "dilations"))
-    pads = node.attributes.get_ints("pads", [0] * 2 * n)
+    window = window_of(node, n)
     kernel = _sizes(emit, block, n)
-    s = pad(emit, s, {k + 2: (pads[k], pads[n + k]) for k in range(n)}, n + 2)
+    s = pad(emit, s, {k + 2: window.padding(k) for k in range(n)}, n + 2)
     for k in range(n):
-        size = plus(emit, size_of(emit, y, k + 2), pads[k] + pads[n + k])
-        taken = _windows(emit, kernel[k], size, strides[k], dilations[k])
+        size = plus(emit, size_of(emit, y, k + 2), sum(window.padding(k)))
+        taken = _windows(emit, kernel[k], size, window.strides[k], window.dilations[k])
         # axes in front: N, C, and two of each axis before
         s = emit.op("Gather", s, taken, axis=2 + 2 * k)
     order = [0, 1, *range(2, 2 + 2 * n, 2), *range(3, 2 + 2 * n, 2)]

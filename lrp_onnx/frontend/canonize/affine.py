@@ -18,6 +18,7 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.annotations import CHANGED
 from lrp_onnx.graph.constants import Float, array_of, bypass, sole_reader
+from lrp_onnx.graph.windows import window_of
 
 __all__ = ["Affine", "Behind", "affine_of", "axis_before", "axis_behind"]
 
@@ -87,10 +88,7 @@ def _pointwise(node: ir.Node, size: int) -> Affine | None:
     bias = array_of(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(size)
     if kernel is None or bias is None or kernel.size not in (size, size * size):
         return None
-    moves = any(node.attributes.get_ints("pads", ())) or any(
-        stride != 1 for stride in node.attributes.get_ints("strides", ())
-    )
-    if moves or any(n != 1 for n in kernel.shape[2:]) or len(kernel) != size:
+    if not window_of(node).stays or any(n != 1 for n in kernel.shape[2:]) or len(kernel) != size:
         return None
     matrix = kernel.reshape(size, -1)
     if matrix.shape[1] == 1 and node.attributes.get_int("group", 1) == size:

@@ -17,6 +17,7 @@ import onnx_ir as ir
 from lrp_onnx.frontend.canonize.one_node import View, each
 from lrp_onnx.graph.constants import Float, array_of
 from lrp_onnx.graph.replacement import Build
+from lrp_onnx.graph.windows import window_of
 
 __all__ = ["averages"]
 
@@ -74,17 +75,14 @@ def _of_matrix(build: Build, x: ir.Value, matrix: Float, at: int) -> ir.Value | 
 def _of_kernel(build: Build, x: ir.Value, kernel: Float, group: int) -> ir.Value | None:
     conv, rank = build.node, kernel.ndim
     bias = array_of(conv.inputs[2]) if len(conv.inputs) > 2 else np.zeros(1)
-    auto = conv.attributes.get_string("auto_pad", "NOTSET") != "NOTSET"
-    dilated = any(d != 1 for d in conv.attributes.get_ints("dilations", ()))
-    if bias is None or bias.any() or auto or dilated or rank < 3:
+    window, y = window_of(conv), conv.outputs[0]
+    if bias is None or bias.any() or window.mode != "NOTSET" or window.dilated or rank < 3:
         return None
-    y = conv.outputs[0]
-    moves = ("strides", "pads")
-    own = {k: [*conv.attributes.get_ints(k, ())] for k in moves if k in conv.attributes}
     if len(kernel) == group and kernel.shape[1] == 1 and np.prod(kernel.shape[2:]) > 1:
         size = list(kernel.shape[2:])
+        own = {k: conv.attributes[k] for k in ("strides", "pads") if k in conv.attributes}
         return build.op("AveragePool", x, kernel_shape=size, count_include_pad=1, like=y, **own)
     pointwise = all(n == 1 for n in kernel.shape[2:]) and kernel.shape[0] == 1 and group == 1
-    if not pointwise or any(n != 1 for n in own.get("strides", [])) or any(own.get("pads", [])):
+    if not pointwise or not window.stays:
         return None
     return build.op("ReduceMean", x, build.ints(1), keepdims=1, like=y)

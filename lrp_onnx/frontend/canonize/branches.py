@@ -39,6 +39,7 @@ from lrp_onnx.graph.constants import Float, array_of
 from lrp_onnx.graph.makers import made_by
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.graph.unused import remove_unused
+from lrp_onnx.graph.windows import Window, window_of
 
 __all__ = ["merge_branches"]
 
@@ -148,39 +149,28 @@ def _convolution(value: ir.Value) -> _Branch | None:
         return None
     biased = len(node.inputs) > 2 and node.inputs[2] is not None
     bias = array_of(node.inputs[2]) if biased else np.zeros(len(weight))
-    windows, dilations = _windows(node, weight.ndim - 2), _ints(node, "dilations")
-    if bias is None or windows is None:
+    window = window_of(node, weight.ndim - 2)
+    if bias is None or window.mode != "NOTSET":
         return None
     group = node.attributes.get_int("group", 1)
-    return _Branch(x, _spread(weight, dilations), bias, group, windows)
+    return _Branch(x, _spread(weight, window.dilations), bias, group, _sides(window))
 
 
 def _average(node: ir.Node, x: ir.Value) -> _Branch | None:
-    size, channels = _ints(node, "kernel_shape"), x.shape[1] if x.shape is not None else None
-    windows = _windows(node, len(size))
-    if (
-        windows is None
-        or not isinstance(channels, int)
-        or bool(node.attributes.get_int("ceil_mode", 0))
-    ):
+    window, channels = window_of(node), x.shape[1] if x.shape is not None else None
+    if window.kernel is None or window.mode != "NOTSET" or not isinstance(channels, int):
         return None
-    if any(windows[1] + windows[2]) and not node.attributes.get_int("count_include_pad", 0):
+    if any(window.pads) and not node.attributes.get_int("count_include_pad", 0):
         return None
-    if any(d != 1 for d in _ints(node, "dilations")):
+    if window.rounds_up or window.dilated:
         return None
-    weight = np.full((channels, 1, *size), 1 / np.prod(size))
-    return _Branch(x, weight, np.zeros(channels), channels, windows)
+    weight = np.full((channels, 1, *window.kernel), 1 / np.prod(window.kernel))
+    return _Branch(x, weight, np.zeros(channels), channels, _sides(window))
 
 
-def _ints(node: ir.Node, name: str) -> tuple[int, ...]:
-    return tuple(node.attributes.get_ints(name, ()))
-
-
-def _windows(node: ir.Node, rank: int) -> Windows | None:
-    if node.attributes.get_string("auto_pad", "NOTSET") != "NOTSET":
-        return None
-    pads = _ints(node, "pads") or (0,) * (2 * rank)
-    return _ints(node, "strides") or (1,) * rank, pads[:rank], pads[rank:]
+def _sides(window: Window) -> Windows:
+    half = len(window.pads) // 2
+    return window.strides, window.pads[:half], window.pads[half:]
 
 
 def _spread(weight: Float, dilations: tuple[int, ...]) -> Float:

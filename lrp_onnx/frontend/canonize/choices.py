@@ -21,6 +21,7 @@ from lrp_onnx.frontend.canonize.one_node import View, each
 from lrp_onnx.graph.constant_values import is_zero
 from lrp_onnx.graph.constants import stored
 from lrp_onnx.graph.replacement import Build
+from lrp_onnx.graph.windows import window_of
 
 __all__ = ["choices"]
 
@@ -100,15 +101,12 @@ def _shuffled(build: Build, x: ir.Value, kernel: Array) -> ir.Value | None:
 
 def _is_plain(node: ir.Node, strides: tuple[int, ...], group: int = 1) -> bool:
     """Whether its windows lie side by side, with nothing between or around them."""
-    attributes, ones = node.attributes, (1,) * len(strides)
-    zeros = ("pads", "output_padding")
+    window = window_of(node, len(strides))
     return (
-        attributes.get_string("auto_pad", "NOTSET") == "NOTSET"
-        and attributes.get_int("group", 1) == group
-        and tuple(attributes.get_ints("strides", ones)) == strides
-        and tuple(attributes.get_ints("dilations", ones)) == ones
-        and not any(any(attributes.get_ints(name, ())) for name in zeros)
-        and "output_shape" not in attributes
+        (window.mode, window.strides) == ("NOTSET", strides)
+        and node.attributes.get_int("group", 1) == group
+        and not (window.dilated or any(window.pads + window.output_padding))
+        and "output_shape" not in node.attributes
     )
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from lrp_onnx.frontend.canonize.affine import Affine
 from lrp_onnx.graph.constants import Float, array_of, set_constant, stored
+from lrp_onnx.graph.windows import window_of
 from lrp_onnx.ops.registry import find
 
 __all__ = ["LinearNode", "becomes_biased", "linear_node_of"]
@@ -97,11 +98,9 @@ class LinearNode:
         return self._store(graph, self._times(weight, before.scale, False), new)
 
     def _position_matters(self) -> bool:
-        pads = self.node.attributes.get("pads")
-        padded = pads is not None and any(pads.as_ints())
-        auto = self.node.attributes.get("auto_pad")
-        implied = auto is not None and auto.as_string() not in ("NOTSET", "VALID")
-        return padded or implied or self.node.op_type == "ConvTranspose"
+        window = window_of(self.node)
+        implied = window.mode not in ("NOTSET", "VALID")
+        return any(window.pads) or implied or self.node.op_type == "ConvTranspose"
 
     def _over_output(self, per_channel: Float) -> Float:
         """Shaped to broadcast with the bias."""

@@ -25,6 +25,7 @@ from lrp_onnx.frontend.canonize.one_node import View, each
 from lrp_onnx.graph.annotations import CHANGED, PADDING_OF
 from lrp_onnx.graph.constants import array_of, sole_reader
 from lrp_onnx.graph.replacement import Build
+from lrp_onnx.graph.windows import Window, shared_out, skips, window_of
 from lrp_onnx.ops.registry import find
 
 __all__ = ["explicit_pads", "fold_pads"]
@@ -50,11 +51,6 @@ def explicit_pads(model: ir.Model) -> bool:
     return changed
 
 
-def _ints(node: ir.Node, name: str, default: Sequence[int]) -> list[int]:
-    attribute = node.attributes.get(name)
-    return list(default if attribute is None else attribute.as_ints())
-
-
 def _spatial(node: ir.Node) -> list[int | None] | None:
     """The sizes of the input's spatial axes, None for those without a number."""
     x = node.inputs[0]
@@ -63,62 +59,45 @@ def _spatial(node: ir.Node) -> list[int | None] | None:
     return [size if isinstance(size, int) else None for size in list(x.shape)[2:]]
 
 
-def _reach(node: ir.Node, n: int) -> list[int] | None:
-    """How far each axis of the kernel spans."""
-    w = node.inputs[1] if len(node.inputs) > 1 else None
-    kernel = _ints(node, "kernel_shape", [])
-    if not kernel and w is not None and w.shape is not None and w.shape.is_static():
-        kernel = [int(size) for size in w.shape.numpy()[2:]]
-    dilations = _ints(node, "dilations", [1] * n)
-    return [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)] if kernel else None
-
-
-def _shared_out(totals: Sequence[int], more_at_end: bool) -> list[int]:
-    """Beginnings, then ends."""
-    small, large = [t // 2 for t in totals], [t - t // 2 for t in totals]
-    return small + large if more_at_end else large + small
-
-
-def _pop_auto_pad(node: ir.Node) -> str:
-    auto = node.attributes.pop("auto_pad", None)
-    return "NOTSET" if auto is None else auto.as_string()
-
-
 def _set_pads(node: ir.Node, pads: Sequence[int]) -> None:
+    """Instead of what `auto_pad` says."""
+    node.attributes.pop("auto_pad", None)
     node.attributes["pads"] = ir.AttrInt64s("pads", list(pads))
 
 
+def _set_totals(node: ir.Node, totals: Sequence[int], mode: str) -> None:
+    """Pads of so many elements along each axis, none where the number is below 0."""
+    begins, ends = zip(*(shared_out(max(t, 0), mode) for t in totals), strict=True)
+    _set_pads(node, begins + ends)
+
+
 def _forward(graph: ir.Graph, node: ir.Node) -> None:
-    auto, sizes = node.attributes.get("auto_pad"), _spatial(node)
-    mode = "NOTSET" if auto is None else auto.as_string()
-    if mode == "NOTSET":
+    sizes = _spatial(node)
+    window = window_of(node, None if sizes is None else len(sizes))
+    if window.mode == "NOTSET":
         node.attributes.pop("auto_pad", None)
         return
-    reach = None if sizes is None else _reach(node, len(sizes))
-    rounds_up = node.attributes.get("ceil_mode")
-    if sizes is None or reach is None or (rounds_up is not None and rounds_up.as_int()):
+    reach = None if sizes is None else window.reach
+    if sizes is None or not reach or window.rounds_up:
         return
+    strides, mode = window.strides, window.mode
     if mode == "VALID":
-        del node.attributes["auto_pad"]
         _set_pads(node, [0] * 2 * len(sizes))
         return
-    strides = _ints(node, "strides", [1] * len(sizes))
     totals = [_total(n, s, r) for n, s, r in zip(sizes, strides, reach, strict=True)]
-    if any(map(_skips, totals, strides, reach)):
+    if any(map(skips, totals, strides, reach)):
         if node.op_type == "Conv":
             raise UnsupportedError(
                 f"node {node.name!r} (Conv): runtimes disagree on auto_pad {mode} where the stride "
                 "skips elements. Export the model with pads."
             )
         return
-    known = [max(t, 0) for t in totals if t is not None]
+    known = [t for t in totals if t is not None]
     if len(known) == len(totals):
-        del node.attributes["auto_pad"]
-        _set_pads(node, _shared_out(known, mode == "SAME_UPPER"))
+        _set_totals(node, known, mode)
     elif node.op_type == "Conv":
-        del node.attributes["auto_pad"]
         _set_pads(node, [0] * 2 * len(sizes))
-        _pad_at_run_time(graph, node, strides, reach, mode == "SAME_UPPER")
+        _pad_at_run_time(graph, node, window)
 
 
 def _total(size: int | None, stride: int, reach: int) -> int | None:
@@ -128,18 +107,12 @@ def _total(size: int | None, stride: int, reach: int) -> int | None:
     return (-(-size // stride) - 1) * stride + reach - size
 
 
-def _skips(total: int | None, stride: int, reach: int) -> bool:
-    """Whether the padding is or may be so far below 0 that some runtimes start behind the start."""
-    return reach + 1 < stride and (total is None or total < -1)
-
-
-def _pad_at_run_time(
-    graph: ir.Graph, node: ir.Node, strides: list[int], reach: list[int], more_at_end: bool
-) -> None:
+def _pad_at_run_time(graph: ir.Graph, node: ir.Node, window: Window) -> None:
     """Put a Pad in front, of max(`_total`, 0) from the sizes that the run knows."""
-    x = node.inputs[0]
+    x, strides, reach = node.inputs[0], window.strides, window.reach
     assert x is not None
     assert x.shape is not None
+    assert reach is not None
     build, rank = Build(graph, node, "pads"), len(strides)
 
     def emit(op_type: str, *inputs: ir.Value | Sequence[int], **attributes: int) -> ir.Value:
@@ -152,7 +125,7 @@ def _pad_at_run_time(
     total = emit("Max", emit("Sub", emit("Add", read, reach), size), [0] * rank)
     small = emit("Div", total, [2] * rank)
     large = emit("Sub", total, small)
-    begin, end = (small, large) if more_at_end else (large, small)
+    begin, end = (small, large) if window.mode == "SAME_UPPER" else (large, small)
     pads = emit("Concat", [0, 0], begin, [0, 0], end, axis=0)
     padded = emit("Pad", x, pads)
     padded.type, padded.shape = x.type, ir.Shape([*x.shape[:2], *[None] * rank])
@@ -164,31 +137,28 @@ def _pad_at_run_time(
 
 def _transposed(node: ir.Node) -> None:
     sizes, shape = _spatial(node), node.attributes.get("output_shape")
-    auto = node.attributes.get("auto_pad")
-    mode = "NOTSET" if auto is None else auto.as_string()
-    reach = None if sizes is None else _reach(node, len(sizes))
-    if sizes is None or reach is None:
+    window = window_of(node, None if sizes is None else len(sizes))
+    reach = None if sizes is None else window.reach
+    if sizes is None or not reach:
         return
-    n = len(sizes)
+    n, mode, extra = len(sizes), window.mode, window.output_padding
     if shape is None and mode in ("NOTSET", "VALID"):
-        _pop_auto_pad(node)
-        _set_pads(node, _ints(node, "pads", [0] * 2 * n) if mode == "NOTSET" else [0] * 2 * n)
+        _set_pads(node, window.pads if mode == "NOTSET" else [0] * 2 * n)
         return
-    strides, extra = _ints(node, "strides", [1] * n), _ints(node, "output_padding", [0] * n)
     wanted = None if shape is None else list(shape.as_ints())
+    each = zip(sizes, window.strides, extra, reach, wanted or [0] * n, strict=True)
     totals = [
         s * (size - 1) + e + r - out
         if wanted is not None and size is not None
         else e + r - s  # out = in·stride: the size cancels
-        for size, s, e, r, out in zip(sizes, strides, extra, reach, wanted or [0] * n, strict=True)
+        for size, s, e, r, out in each
     ]
     if wanted is not None and None in sizes:
         return
-    _pop_auto_pad(node)
     node.attributes.pop("output_shape", None)
-    _set_pads(node, _shared_out([max(t, 0) for t in totals], mode == "SAME_UPPER"))
+    _set_totals(node, totals, mode)
     if wanted is not None:
-        extra = [e + max(-t, 0) for e, t in zip(extra, totals, strict=True)]
+        extra = tuple(e + max(-t, 0) for e, t in zip(extra, totals, strict=True))
     node.attributes["output_padding"] = ir.AttrInt64s("output_padding", extra)
 
 
@@ -242,11 +212,10 @@ def _takes_pads(
     whether they are.
     """
     n = len(amounts) - 2
-    auto = conv.attributes.get("auto_pad")
-    if amounts[:2].any() or (auto is not None and auto.as_string() != "NOTSET"):
+    window = window_of(conv, n)
+    if amounts[:2].any() or window.mode != "NOTSET":
         return False
-    own = np.array(_ints(conv, "pads", [0] * 2 * n))
-    _set_pads(conv, (own + amounts[2:].T.reshape(-1)).tolist())
+    _set_pads(conv, (np.array(window.pads) + amounts[2:].T.reshape(-1)).tolist())
     x = pad.inputs[0]
     assert x is not None
     pad.outputs[0].replace_all_uses_with(x)

@@ -29,6 +29,7 @@ from lrp_onnx.graph.constants import Float, stored
 from lrp_onnx.graph.evaluation import evaluate
 from lrp_onnx.graph.makers import made_by
 from lrp_onnx.graph.replacement import Build, attribute
+from lrp_onnx.graph.windows import window_of
 
 __all__ = ["unfolded_windows"]
 
@@ -93,9 +94,8 @@ def _product_of(node: ir.Node, constants: set[ir.Value]) -> _Product | None:
     if v is None or weight is None or v in constants:
         return None
     if node.op_type == "Conv":
-        sliding = [*attribute(node, "strides", []), *attribute(node, "pads", [])]
-        alone = set(weight.shape[2:]) == {1} and set(sliding) <= {0, 1}
-        if not alone or 1 in attribute(node, "pads", []) or attribute(node, "group", 1) != 1:
+        alone = set(weight.shape[2:]) == {1} and window_of(node).stays
+        if not alone or attribute(node, "group", 1) != 1:
             return None
         return _Product(v, weight.reshape(len(weight), -1).T.astype(np.float64), 1)
     gemm = node.op_type == "Gemm"

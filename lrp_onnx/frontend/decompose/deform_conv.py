@@ -14,8 +14,9 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.decompose.registry import decomposes
-from lrp_onnx.graph.replacement import Build, attribute
+from lrp_onnx.graph.replacement import Build
 from lrp_onnx.graph.shapes import static_shape
+from lrp_onnx.graph.windows import window_of
 
 __all__: list[str] = []
 
@@ -90,9 +91,9 @@ def _grid(build: Build, node: ir.Node, kernel: Sequence[int], under: ir.Value) -
 
 def _places(build: Build, node: ir.Node, kernel: Sequence[int], out: ir.Value, k: int) -> ir.Value:
     """Where the kernel reads without offsets along axis k: (Πk, out_h, 1) or (Πk, 1, out_w)."""
-    stride, dilation = (attribute(node, name, [1, 1])[k] for name in ("strides", "dilations"))
-    begin = node.attributes.get_ints("pads", [0, 0, 0, 0])[k]
-    within = np.indices(kernel)[k].reshape(-1, 1, 1) * dilation - begin
+    window = window_of(node, 2)
+    begin, stride = window.padding(k)[0], window.strides[k]
+    within = np.indices(kernel)[k].reshape(-1, 1, 1) * window.dilations[k] - begin
     count = build.op("Squeeze", _one(build, out, k), build.ints(0))
     first = build.op("Range", build.constant(0), count, build.constant(1))
     column = build.op("Reshape", first, build.ints(1, *((-1, 1) if k == 0 else (1, -1))))

@@ -9,7 +9,7 @@ and along an axis whose last window is kept the padding behind grows by what tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 import onnx
@@ -17,29 +17,32 @@ from onnx import helper
 
 from lrp_onnx.errors import ModelError
 from lrp_onnx.graph.subgraphs import proto_bodies
+from lrp_onnx.graph.windows import Window, window_of_proto
 from lrp_onnx.ops.registry import REGISTRY
 
-__all__ = ["settle_ceil_mode"]
+__all__ = ["cut_ceil_mode"]
 
 Infer = Callable[[onnx.ModelProto], onnx.ModelProto]
 Node = onnx.NodeProto
 Graphs = tuple[onnx.GraphProto, ...]
 
 
-def settle_ceil_mode(proto: onnx.ModelProto, infer: Infer) -> onnx.ModelProto:
+def cut_ceil_mode(proto: onnx.ModelProto, infer: Infer) -> onnx.ModelProto:
     """Rewrite, in place, every pooling node whose inferred size would be wrong, those of bodies
     included.
 
     infer: shape inference of a model.  Raises ModelError for the node that has no other spelling.
     """
     for k, (node, _) in enumerate(_nodes(proto.graph)):
-        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         operator = REGISTRY.get((node.domain, node.op_type))
-        if operator is None or operator.window != "pool" or not attributes.get("ceil_mode"):
+        if operator is None or operator.window != "pool":
+            continue
+        window = window_of_proto(node)
+        if window.mode != "NOTSET" or not window.rounds_up:
             continue
         sizes = _spatial_sizes(infer(proto), k)
-        if sizes is not None and attributes.get("auto_pad", b"NOTSET") == b"NOTSET":
-            _settle(node, attributes, sizes)
+        if sizes is not None:
+            _cut(node, window, sizes)
     return proto
 
 
@@ -53,7 +56,7 @@ def _nodes(graph: onnx.GraphProto, *around: onnx.GraphProto) -> Iterator[tuple[N
 
 def _spatial_sizes(inferred: onnx.ModelProto, k: int) -> list[int] | None:
     """The sizes behind batch and channel of what the k-th node reads, inferred with all earlier
-    nodes settled; 0 where only the run knows one.
+    nodes rewritten; 0 where only the run knows one.
     """
     node, graphs = next(islice(_nodes(inferred.graph), k, None))
     for graph in graphs:
@@ -64,35 +67,35 @@ def _spatial_sizes(inferred: onnx.ModelProto, k: int) -> list[int] | None:
     return None
 
 
-def _settle(
-    node: onnx.NodeProto, attributes: Mapping[str, Sequence[int]], sizes: Sequence[int]
-) -> None:
-    n = len(sizes)
-    kernel, pads = attributes["kernel_shape"], list(attributes.get("pads", [0] * 2 * n))
-    strides, dilations = (attributes.get(k, [1] * n) for k in ("strides", "dilations"))
-    settled, more, skips = list(pads), [0] * n, False
+def _cut(node: onnx.NodeProto, window: Window, sizes: Sequence[int]) -> None:
+    n, kernel, strides, reach = len(sizes), window.kernel or (), window.strides, window.reach or ()
+    pads, more, skips = list(window.pads), [0] * n, False
     for k, size in enumerate(sizes):
-        reach = (kernel[k] - 1) * dilations[k] + 1
-        input_end, whole = pads[k] + size, pads[k] + size + pads[n + k]
-        last = -(-(whole - reach) // strides[k]) * strides[k]
-        if not size or last + reach <= whole:
+        begin, end = window.padding(k)
+        input_end, whole = begin + size, begin + size + end
+        last = -(-(whole - reach[k]) // strides[k]) * strides[k]
+        if not size or last + reach[k] <= whole:
             continue
         if last < input_end:
-            more[k] = last + reach - whole
+            more[k] = last + reach[k] - whole
             continue
-        behind = last - strides[k] + reach - input_end
-        settled[n + k] = max(0, behind)
+        behind = last - strides[k] + reach[k] - input_end
+        pads[n + k] = max(0, behind)
         skips = skips or behind < 0
     if skips:
-        settled[n:] = [p + m for p, m in zip(settled[n:], more, strict=True)]
-        wider = any(p >= size for p, size in zip(settled[n:], kernel, strict=True))
-        if wider or not all(sizes) or (any(more) and attributes.get("count_include_pad")):
+        pads[n:] = [p + m for p, m in zip(pads[n:], more, strict=True)]
+        wider = any(p >= size for p, size in zip(pads[n:], kernel, strict=True))
+        if wider or not all(sizes) or (any(more) and _counts_padding(node)):
             raise ModelError(
                 f"node {node.name!r} ({node.op_type}): shape inference and runtimes disagree on "
                 "the size that its ceil_mode gives. Export it with explicit padding."
             )
-    if skips or settled != pads:
-        _rewrite(node, settled, ceil_mode=not skips)
+    if skips or tuple(pads) != window.pads:
+        _rewrite(node, pads, ceil_mode=not skips)
+
+
+def _counts_padding(node: onnx.NodeProto) -> bool:
+    return any(a.name == "count_include_pad" and a.i for a in node.attribute)
 
 
 def _rewrite(node: onnx.NodeProto, pads: Sequence[int], ceil_mode: bool) -> None:

@@ -14,7 +14,7 @@ broadcasting.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from math import prod
 
 import onnx_ir as ir
@@ -24,8 +24,8 @@ from lrp_onnx.graph.arrays import Dimension
 from lrp_onnx.graph.constant_values import constant_ints
 from lrp_onnx.graph.constants import array_of
 from lrp_onnx.graph.makers import upstream
-from lrp_onnx.graph.replacement import attribute
-from lrp_onnx.graph.shapes import sizes_of, static_shape
+from lrp_onnx.graph.shapes import sizes_of
+from lrp_onnx.graph.windows import window_of
 from lrp_onnx.ops.registry import find
 
 __all__ = ["name_equal_sizes"]
@@ -230,30 +230,15 @@ def _window(node: ir.Node, k: int) -> Hashable:
     """All that decides what a window makes of a size along spatial axis k; KEEPS where it keeps
     it.
     """
-    kernel = _kernel(node)
-    if kernel is None or k < 0 or "output_shape" in node.attributes:
+    window = window_of(node)
+    if window.kernel is None or window.reach is None or k < 0 or "output_shape" in node.attributes:
         return None
-    n = len(kernel)
-    stride, dilation, extra = (
-        attribute(node, name, [default] * n)[k]
-        for name, default in (("strides", 1), ("dilations", 1), ("output_padding", 0))
-    )
-    pads = node.attributes.get_ints("pads", [0] * 2 * n)
-    auto = node.attributes.get_string("auto_pad", "NOTSET")
-    reach = (kernel[k] - 1) * dilation
-    padding = reach if auto.startswith("SAME") and stride == 1 else pads[k] + pads[n + k]
-    if stride == 1 and padding == reach and not extra:
+    stride, extra, around = window.strides[k], window.output_padding[k], window.reach[k] - 1
+    same = window.mode.startswith("SAME") and stride == 1
+    padding = around if same else sum(window.padding(k))
+    if stride == 1 and padding == around and not extra:
         return KEEPS
     # rounded up, a last window that would start behind the input is left out: where it starts
     # depends on the padding in front
-    up = (pads[k],) if node.attributes.get_int("ceil_mode", 0) else ()
-    return kernel[k], stride, dilation, extra, padding, auto, up
-
-
-def _kernel(node: ir.Node) -> Sequence[int] | None:
-    known = attribute(node, "kernel_shape")
-    if known is not None:
-        return list(known)
-    w = node.inputs[1] if len(node.inputs) > 1 else None
-    shape = None if w is None else static_shape(w)
-    return None if shape is None else shape[2:]
+    up = window.padding(k)[:1] if window.rounds_up else ()
+    return window.kernel[k], stride, window.dilations[k], extra, padding, window.mode, up

@@ -7,7 +7,7 @@ from functools import partial
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, helper
 
-from lrp_onnx.frontend.normalize.ceil_mode import settle_ceil_mode
+from lrp_onnx.frontend.normalize.ceil_mode import cut_ceil_mode
 from lrp_onnx.frontend.normalize.loop_state import inferred_steady
 from lrp_onnx.graph.limits import Budget
 from lrp_onnx.graph.onnx_inference import infer
@@ -39,8 +39,8 @@ def inferred(proto: ModelProto, budget: Budget, strict: bool = True) -> ModelPro
             node.domain, node.op_type = "", "Identity"
     grouped = _as_identities(proto.graph)
     _declare_captured(proto.graph)
-    settled = settle_ceil_mode(proto, lambda model: inferred_steady(model, known))
-    result = inferred_steady(settled, partial(_shaped, budget) if strict else known)
+    steady = cut_ceil_mode(proto, lambda model: inferred_steady(model, known))
+    result = inferred_steady(steady, partial(_shaped, budget) if strict else known)
     for node in proto_nodes(result.graph) if others else ():
         if node.op_type == "Identity" and node.output[0] in others:
             node.domain, node.op_type = "lrp", "ExplainedBy"
