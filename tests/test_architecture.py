@@ -228,7 +228,7 @@ def test_the_state_of_a_builder_is_its_own():
 
 
 def test_an_assigned_attribute_is_seen():
-    inside = "def f():\n    with x:\n        emit.source, emit.rule = 1, 2"
+    inside = "def f():\n    with x:\n        emit.owner, emit.rule = 1, 2"
     assert len(assigned_attributes(statements(ast.parse(inside).body))) == 2
     assert not assigned_attributes(statements(ast.parse("emit.write_for(x)").body))
 

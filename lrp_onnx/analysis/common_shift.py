@@ -16,14 +16,14 @@ from lrp_onnx.analysis.step import Step
 __all__ = ["ignores_common_shift"]
 
 
-def ignores_common_shift(path: Sequence[Step], ids: ir.Value, target: ir.Value) -> bool:
+def ignores_common_shift(on_path: Sequence[Step], ids: ir.Value, target: ir.Value) -> bool:
     """Whether the target stays the same if one number is added to all of any embedding of the ids.
 
     It is told where the embeddings, moved or added to something, are read by LayerNorms over their
     own axis.
     """
     moved, shifted = {ids}, set[ir.Value]()
-    for step in path:
+    for step in on_path:
         read = step.receivers()
         if not any(v in moved or v in shifted for v in read):
             continue

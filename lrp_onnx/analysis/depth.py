@@ -22,11 +22,11 @@ RECURRENT = ("cell", "recurrent")
 Weights = frozenset[ir.Value]
 
 
-def set_depths(path: Sequence[Step]) -> None:
+def set_depths(on_path: Sequence[Step]) -> None:
     """Write its depth on every step of an explanation path, those in bodies included."""
     levels: dict[int, int] = {}
-    last = _follow(path, 0, levels) - 1
-    for step in (inner for outer in path for inner in outer.within()):
+    last = _follow(on_path, 0, levels) - 1
+    for step in (inner for outer in on_path for inner in outer.within()):
         before = levels[id(step.place)]
         step.place.depth = min(1.0, before / last) if last > 0 else 1.0
 

@@ -72,11 +72,11 @@ def _joined(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origin
     return beside(parts)
 
 
-def _kept(q: Quantities, x: ir.Value, axes: Axes, axis: int, kept: Sequence[int]) -> Origins:
+def _taken(q: Quantities, x: ir.Value, axes: Axes, axis: int, places: Sequence[int]) -> Origins:
     """The origins of a tensor of which these indices along an axis are left."""
     own = tuple(sorted({*axes, axis}))
     place = own.index(axis)
-    origins = q.within(x, own).take(kept, place)
+    origins = q.within(x, own).take(places, place)
     return origins if axis in axes else merged_along(origins, place)
 
 
@@ -85,7 +85,7 @@ def _split(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins
     assert x is not None
     try:
         start = sum(size_along(v, axis) for v in node.outputs[: node.outputs.index(value)])
-        return _kept(q, x, axes, axis, range(start, start + size_along(value, axis)))
+        return _taken(q, x, axes, axis, range(start, start + size_along(value, axis)))
     except UnknownSize:
         if axis in axes:
             raise
@@ -121,7 +121,7 @@ def _sliced(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origin
     return origins
 
 
-def _moved(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
+def _transposed(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origins | None:
     """Transpose, Squeeze and Unsqueeze."""
     x, before = node.inputs[0], axes_before(node)
     if value.shape is None:
@@ -225,11 +225,11 @@ def _scattered_slices(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes)
     written = np.zeros(sizes, bool)
     written[tuple(places)] = True
     others = tuple(k for k in range(len(sizes)) if k not in axes)
-    kept, origin = q.within(x, axes), q.of(updates)
+    old, origin = q.within(x, axes), q.of(updates)
     new = q.everywhere(value, axes, origin)
-    if kept.shape != new.shape:
+    if old.shape != new.shape:
         raise UnknownSize
-    some = np.where(written.any(axis=others), beside([kept, new]), kept)
+    some = np.where(written.any(axis=others), beside([old, new]), old)
     whole = written.all(axis=others) & (node.attributes.get_string("reduction", "none") == "none")
     return np.asarray(np.where(whole, new, some), object)
 
@@ -284,7 +284,7 @@ def _largest(q: Quantities, node: ir.Node, value: ir.Value, axes: Axes) -> Origi
 
 FOLLOW: dict[str, Follow] = {
     **dict.fromkeys(("Identity", "Cast", "Dropout"), _same_place),
-    **dict.fromkeys(("Transpose", "Squeeze", "Unsqueeze"), _moved),
+    **dict.fromkeys(("Transpose", "Squeeze", "Unsqueeze"), _transposed),
     **dict.fromkeys(("Reshape", "Flatten"), _reshaped),
     **dict.fromkeys(("GatherElements", "TopK"), _gathered_elements),
     **dict.fromkeys(("Where", "Expand", "Tile"), _chosen),

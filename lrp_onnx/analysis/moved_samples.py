@@ -23,14 +23,14 @@ from lrp_onnx.ops.samples import by_shape, rank_of
 __all__ = ["places_behind"]
 
 
-LAYERS = ("LSTM", "GRU", "RNN")
+RECURRENT = ("LSTM", "GRU", "RNN")
 LENGTHS, STATES = 4, (5, 6)
 """Their inputs."""
 
 
 def places_behind(node: ir.Node, places: Places) -> list[Place]:
     """Where each of the node's results holds the samples."""
-    if node.op_type in LAYERS and not node.domain:
+    if node.op_type in RECURRENT and not node.domain:
         behind = _recurrent(node, places)
     else:
         behind = [_how(node)(node, places)] * len(node.outputs)
@@ -131,7 +131,7 @@ def _recurrent(node: ir.Node, places: Places) -> list[Place]:
     return [Place(0 if first else 2), *[batch] * (len(node.outputs) - 1)]
 
 
-def _moved(node: ir.Node, places: Places) -> Place:
+def _transposed(node: ir.Node, places: Places) -> Place:
     """Transpose, Squeeze and Unsqueeze."""
     (_, place), before = _only(node, places), axes_before(node)
     if before is None:  # a Squeeze of whatever has size 1
@@ -317,7 +317,7 @@ FOLLOW: Mapping[str, Callable[[ir.Node, Places], Place]] = {
     "Gather": _gathered,
     "Tile": _repeated,
     **dict.fromkeys(("Expand", "Where"), _broadcast),
-    **dict.fromkeys(("Transpose", "Squeeze", "Unsqueeze"), _moved),
+    **dict.fromkeys(("Transpose", "Squeeze", "Unsqueeze"), _transposed),
     **dict.fromkeys(("Reshape", "Flatten"), _reshaped),
     **dict.fromkeys(("MatMul", "MatMulAdd"), _multiplied),
     **dict.fromkeys(("Slice", "Pad"), _sliced),

@@ -29,7 +29,7 @@ from lrp_onnx.ops.registry import Op, find
 
 __all__ = ["ends_of_paths", "explanation_path"]
 
-LAYER_KINDS = ("linear", "activation", "maximum")
+NUMBERED = ("linear", "activation", "maximum")
 """Kinds that count as layers, all operators of them."""
 
 
@@ -220,8 +220,8 @@ class _Flow(Factors):
         for node in self.nodes:
             graph.add_edges_from((node, value) for value in node.outputs)
             carries = self.carried[node] or node in self.inside
-            sources = self.receivers(node) if carries else node.inputs
-            graph.add_edges_from((value, node) for value in sources)
+            read = self.receivers(node) if carries else node.inputs
+            graph.add_edges_from((value, node) for value in read)
         return {v for target in targets for v in nx.ancestors(graph, target)}
 
     def _narrow(self, node: ir.Node, values: set[ir.Value]) -> bool:
@@ -311,7 +311,7 @@ class _Inside:
 
 
 def _steps(
-    flow: _Flow, needed: set[ir.Node], outer: Step | None, layers: Counter[str]
+    flow: _Flow, needed: set[ir.Node], outer: Step | None, numbers: Counter[str]
 ) -> list[Step]:
     """The needed nodes as steps, in order; `layers` counts the layers."""
     graph, steps = nx.DiGraph(), list[Step]()
@@ -325,18 +325,18 @@ def _steps(
         assert operator is not None
         captured = flow.captured.get(node, ())
         place = Place(k, steps, graph, outer)
-        step = Step(node, operator, kind, flow.carried[node], captured, layers.total(), place)
+        step = Step(node, operator, kind, flow.carried[node], captured, numbers.total(), place)
         steps.append(step)
         if node in flow.inside:
-            bodies = [_body(inside, step, layers) for inside in flow.inside[node]]
+            bodies = [_body(inside, step, numbers) for inside in flow.inside[node]]
             steps[-1] = replace(step, bodies=tuple(bodies))
-        elif kind in LAYER_KINDS or operator.counts_as_layer:
-            layers["passed"] += 1
+        elif kind in NUMBERED or operator.numbered:
+            numbers["passed"] += 1
     return steps
 
 
-def _body(inside: _Inside, outer: Step, layers: Counter[str]) -> Body:
-    steps = _steps(inside.flow, inside.needed, outer, layers)
+def _body(inside: _Inside, outer: Step, numbers: Counter[str]) -> Body:
+    steps = _steps(inside.flow, inside.needed, outer, numbers)
     return Body(inside.body, tuple(steps), frozenset(inside.inputs), frozenset(inside.outputs))
 
 

@@ -30,15 +30,15 @@ JOINING = ("bilinear", "cell", "recurrent", "body")
 """Kinds of nodes by which each place may see the others."""
 
 
-def set_pointwise(path: Sequence[Step]) -> None:
+def set_pointwise(on_path: Sequence[Step]) -> None:
     """Say of each such layer of an explanation path which of both it is.
 
     The branches of an If have the places around them, the body of a loop has its own.
     """
-    every = [inner for step in path for inner in step.within()]
+    every = [inner for step in on_path for inner in step.within()]
     if not any(is_one_tap(step.node) or step.node.op_type in PRODUCTS for step in every):
         return
-    _Places(path).decide()
+    _Places(on_path).decide()
     for body in (body for step in every if not _is_if(step) for body in step.bodies):
         if body.steps:
             _Places(body.steps).decide()
@@ -63,15 +63,15 @@ class _Laid:
 class _Places:
     """Which tensors of a path have the same places, and what happens to these."""
 
-    def __init__(self, path: Sequence[Step]) -> None:
-        graph = path[0].node.graph
+    def __init__(self, on_path: Sequence[Step]) -> None:
+        graph = on_path[0].node.graph
         self.constants = set[ir.Value]() if graph is None else constants_of(graph)
         self.laid: dict[ir.Value, _Laid] = {}
         self.same: nx.Graph[ir.Value] = nx.Graph()
         self.slid: set[ir.Value] = set()
         self.joined: set[ir.Value] = set()
         self.alone: list[Step] = []
-        for step in path:
+        for step in on_path:
             self._follow(step)
 
     def decide(self) -> None:

@@ -29,10 +29,10 @@ KEEP = (
 """Operators of the same rank whose positions stay in their order."""
 
 
-def continued_axes(path: Sequence[Step], x: ir.Value) -> dict[ir.Value, Axes]:
+def continued_axes(on_path: Sequence[Step], x: ir.Value) -> dict[ir.Value, Axes]:
     """For each tensor on the path the axes of `x` that its own continue."""
     known: dict[ir.Value, Axes] = {x: tuple(range(len(x.shape or ())))}
-    for step in path:
+    for step in on_path:
         described = [
             _continued(step, i, known[value])
             for i in step.active

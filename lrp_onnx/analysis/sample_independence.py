@@ -27,9 +27,9 @@ from lrp_onnx.ops.registry import find
 __all__ = ["batch_size", "batched_inputs", "independent", "is_batched"]
 
 
-def batch_size(sources: Sequence[ir.Value]) -> str | None:
+def batch_size(values: Sequence[ir.Value]) -> str | None:
     """The name of the batch's size, along axis 0 of every tensor; None if there is none."""
-    sizes = {_first(value) for value in sources}
+    sizes = {_first(value) for value in values}
     size = sizes.pop() if len(sizes) == 1 else None
     return size if isinstance(size, str) else None
 

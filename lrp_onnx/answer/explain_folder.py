@@ -54,7 +54,7 @@ class _Outcome:
     written: dict[Path, list[Written]] = field(default_factory=dict)
     failed: dict[Path, str] = field(default_factory=dict)
     """The reason, by file."""
-    kept: int = 0
+    earlier: int = 0
     """How many were explained by an earlier run."""
 
     @contextlib.contextmanager
@@ -130,7 +130,7 @@ def _left(
         told = None if record is None else record.told(file, answers, parts)
         if told is not None:
             outcome.written[file] = told
-    outcome.kept = len(outcome.written)
+    outcome.earlier = len(outcome.written)
     return [file for file in places if file not in outcome.written and file not in outcome.failed]
 
 
@@ -253,7 +253,7 @@ def _shown(
     if note := note_on([sample for _, sample in named]):
         rows.append(("note", note))
     rows += _advice(explainer, request.model)
-    if outcome.kept:
+    if outcome.earlier:
         rows.append(("kept", f"{outcome.kept} files that an earlier run has explained"))
     if outcome.failed:
         rows.append(("failed", f"{len(outcome.failed)} of {len(files)} files"))
@@ -265,7 +265,7 @@ def _shown(
 def _advice(explainer: Explainer, model: Path) -> list[tuple[str, str]]:
     """How to learn whether the steps of a path were enough, which is not computed for a folder."""
     method = METHODS[explainer.metadata["method"]]
-    if not method.path:
+    if not method.integrates:
         return []
     steps = explainer.metadata["steps"]
     command = f"lrp-onnx verify {model} INPUT --method {method.name} --steps {steps}"

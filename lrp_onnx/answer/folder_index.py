@@ -34,8 +34,8 @@ def write_index(paths: Sequence[Path], answers: Answers, model: Path) -> None:
         sample = written[0].samples[0]
         cards.append(Card(answer.name, sample.headline, file.name, written[0].thumbnail))
     about = next((written[0].about for _, written in answers.values()), {})
-    kept = {k: v for k, v in without_folders(about).items() if k != "input"}
-    save_index(page, cards, heading=f"Relevance: {model.name}", metadata=kept)
+    metadata = {k: v for k, v in without_folders(about).items() if k != "input"}
+    save_index(page, cards, heading=f"Relevance: {model.name}", metadata=metadata)
     with table.open("w", newline="", encoding="utf-8") as file_:
         writer = csv.DictWriter(file_, COLUMNS)
         writer.writeheader()

@@ -338,6 +338,6 @@ def with_baselines(
     if options.reference is not None:
         reference = read_reference(model, options.reference, preprocess)
         options = replace(options, reference=reference)
-    if options.baseline is None or not method_of(options).path:
+    if options.baseline is None or not method_of(options).integrates:
         return options
     return replace(options, baseline=read_baselines(model, options.baseline, preprocess))

@@ -134,7 +134,7 @@ def open_model(
     # relevance at the output is what it started with
     start = [str(a.output.name) for a in assignment.each] if assignment.method.rules else []
     compiled = compile_prepared(
-        prepared.with_relevance_at(start), accounts and assignment.method.path
+        prepared.with_relevance_at(start), accounts and assignment.method.integrates
     )
     for text in compiled.warnings:
         warn(text)

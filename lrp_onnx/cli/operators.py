@@ -144,8 +144,8 @@ def describe(operator: OperatorSupport) -> Table:
 
 def _rules(kinds: Sequence[str]) -> list[str]:
     """What the base of the composites does with each kind; of linear layers they decide."""
-    layers = load_composite("base").layers
-    rules = {kind: next((x.rule.name for x in layers if kind in x.kinds), "") for kind in kinds}
+    selectors = load_composite("base").selectors
+    rules = {kind: next((x.rule.name for x in selectors if kind in x.kinds), "") for kind in kinds}
     return [f"{kind}: {rule or 'as the composite says'}" for kind, rule in rules.items()]
 
 

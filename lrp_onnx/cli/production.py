@@ -32,7 +32,7 @@ app.add_typer(export, name="export")
 
 Stored = StrEnum("Stored", {"FLOAT32": "float32", "FLOAT16": "float16", "INT8": "int8"})
 """What relevance is stored as."""
-Kept = StrEnum("Kept", ["EXPLAINED", "ALL", "NONE"])
+WhichOutputs = StrEnum("WhichOutputs", ["EXPLAINED", "ALL", "NONE"])
 """Which outputs are stored."""
 
 
@@ -68,8 +68,8 @@ def batch(
         typer.Option(metavar="N|NxM", help="Sum relevance over channels and a grid of cells."),
     ] = None,
     outputs: Annotated[
-        Kept, typer.Option(help="Which of the model's outputs are stored.")
-    ] = Kept.EXPLAINED,
+        WhichOutputs, typer.Option(help="Which of the model's outputs are stored.")
+    ] = WhichOutputs.EXPLAINED,
     batch: Annotated[
         int, typer.Option(metavar="N", min=1, help="How many inputs run together.")
     ] = 8,

@@ -119,7 +119,7 @@ def describe(entry: Entry) -> tuple[Table | str, ...]:
     ]
     rows = [
         (x.describe(), x.rule.name, _parameters(x.rule, x.parameters), "" if x.own else "base")
-        for x in entry.layers
+        for x in entry.selectors
     ]
     headings = ["layer (the first that matches)", "rule", "parameters", "from"]
     return facts(about), table_of(headings, rows)
@@ -143,7 +143,7 @@ def _json(entry: Entry) -> dict[str, Any]:
         return {**shared, "formula": entry.formula, "parameters": parameters}
     layers = [
         {"layer": x.describe(), "rule": x.rule.name, "parameters": dict(x.parameters)}
-        for x in entry.layers
+        for x in entry.selectors
     ]
     return {**shared, "layers": layers}
 

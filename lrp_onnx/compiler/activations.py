@@ -95,6 +95,6 @@ def _add_output(
         )
     make_room(graph, name)
     result = ir.Value(name=name, type=type_, shape=shape)
-    source = provenance(str(value.name), "activation")
-    append_node(graph, "Identity", [value], [result], f"lrp/{name}", metadata=source)
+    props = provenance(str(value.name), "activation")
+    append_node(graph, "Identity", [value], [result], f"lrp/{name}", metadata=props)
     graph.outputs.append(result)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lrp_onnx.compiler.accounts import NodeAccount
 from lrp_onnx.errors import TargetError
-from lrp_onnx.gradients.source import cut_at_sources
+from lrp_onnx.gradients.leaves import cut_at_leaves
 from lrp_onnx.graph.annotations import (
     AUDIT,
     AUDIT_COLUMNS,
@@ -199,7 +199,7 @@ def _by_gradient(
     """What the method makes of each tensor's gradient; that of integer inputs is summed over what
     they become.
     """
-    cut = cut_at_sources(assignment.inputs, assignment.nodes)
+    cut = cut_at_leaves(assignment.inputs, assignment.nodes)
     tensors = tuple(dict.fromkeys((*wanted, *cut.embedded)))  # a set has no order
     gradients = walk(emit, cut.behind, start, tensors, masks=masks)
     formed = {x: attribution(emit, assignment.method, x, g) for x, g in gradients.items()}
@@ -253,8 +253,8 @@ def _add_classes(graph: ir.Graph, emit: Emit, assignment: Assignment) -> None:
     count, dims = assignment.target.count, list(y.shape or ())
     shape = [*dims, 1] if axis is None else [*dims[:axis], count, *dims[axis + 1 :]]
     if (head := assignment.target.head) is not None and axis is not None:
-        kept = {axis, 0} if head.batch else {axis}
-        shape = [size if k in kept else 1 for k, size in enumerate(shape)]
+        scored = {axis, 0} if head.batch else {axis}
+        shape = [size if k in scored else 1 for k, size in enumerate(shape)]
     largest = largest_classes(emit, y, output, assignment.target, axis)
     name = f"{output.name}{TOPK_INDEX}"
     _reserve(graph, [name])
@@ -290,6 +290,6 @@ def _add_output(
         [result],
         f"lrp/{name}",
         {} if same else {"to": int(dtype)},
-        metadata=provenance(emit.source, emit.rule),
+        metadata=provenance(emit.owner, emit.rule),
     )
     graph.outputs.append(result)

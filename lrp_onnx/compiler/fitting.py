@@ -57,4 +57,4 @@ def check_of_use(base: CompileOptions, each: Sequence[CompileOptions]) -> None:
 
 def _takes(composite: Composite, parameter: str) -> bool:
     rule, _, name = parameter.rpartition(".")
-    return any(layer.takes(rule, name) for layer in composite.layers)
+    return any(selector.takes(rule, name) for selector in composite.selectors)

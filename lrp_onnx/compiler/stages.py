@@ -262,7 +262,7 @@ def _prepared(loaded: Loaded, every: Sequence[CompileOptions], ranges: Ranges) -
 def _read(model: ir.Model, options: CompileOptions) -> CompileOptions:
     """The options with the numbers of classes, and the arrays of files, that they name."""
     options = with_class_numbers(options, model)
-    if method_of(options).path:
+    if method_of(options).integrates:
         options = replace(options, baseline=read_baselines(model, options.baseline))
     if options.reference is not None:
         options = replace(options, reference=read_reference(model, options.reference))

@@ -81,7 +81,7 @@ def _method_metadata(assignment: Assignment) -> dict[str, str]:
     """What only some methods are set by."""
     if assignment.layer is not None:
         return {notes.LAYER: tensor_name(assignment.layer)}
-    if assignment.method.path:
+    if assignment.method.integrates:
         return {
             notes.STEPS: str(assignment.steps),
             notes.BASELINE: described(assignment.options.baseline),

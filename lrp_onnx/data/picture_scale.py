@@ -44,8 +44,8 @@ def odd_scale(value: ir.Value, x: Array, low: float, high: float) -> str:
     x = np.asarray(x, np.float64)
     if x.ndim != 4 or x.std() < FEWEST_DETAILS * (high - low):
         return ""
-    for conv, moved in _convolutions(value, x):
-        times = _times(conv, moved)
+    for conv, transposed in _convolutions(value, x):
+        times = _times(conv, transposed)
         if times is not None and not SMALL <= times <= LARGE:
             much = "larger" if times > 1 else "smaller"
             other = "imagenet, inception or unit" if times > 1 else "byte"
@@ -64,8 +64,8 @@ def _convolutions(value: ir.Value, x: NDArray[np.float64]) -> Iterator[tuple[ir.
             yield node, x
         elif node.op_type in PASSED and node.inputs[0] is value:
             order = node.attributes.get("perm")
-            moved = x.transpose(order.as_ints()) if order is not None else x
-            yield from _convolutions(node.outputs[0], moved)
+            transposed = x.transpose(order.as_ints()) if order is not None else x
+            yield from _convolutions(node.outputs[0], transposed)
 
 
 def _times(conv: ir.Node, x: NDArray[np.float64]) -> float | None:

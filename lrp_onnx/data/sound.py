@@ -78,9 +78,9 @@ def read_sound(path: str | os.PathLike[str], wanted: Wanted, rate: int | None) -
         raise unknown_rate(str(path), where)
     samples, notice = resampled(str(path), channels, rate), None
     if length is not None and len(samples) != length:
-        whole, kept = len(samples) / rate, length / rate
-        part = f"the first {kept:.3g} s of {whole:.3g} s" if whole > kept else "silence behind it"
-        notice = f"'{path}': the model takes {kept:.3g} s, {part}"
+        whole, taken = len(samples) / rate, length / rate
+        part = f"the first {taken:.3g} s of {whole:.3g} s" if whole > taken else "silence behind it"
+        notice = f"'{path}': the model takes {taken:.3g} s, {part}"
         samples = np.pad(samples[:length], ((0, max(0, length - len(samples))), (0, 0)))
     array = samples.astype(wanted.dtype)
     array = (array if last else array.T) if len(shape) == 3 else array[:, 0]

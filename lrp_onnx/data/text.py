@@ -163,8 +163,8 @@ class Tokenizer:
         by_name = {w.name: w for w in inputs}
         feeds = {n: np.array([values[r]], by_name[n].dtype) for n, r in roles.items()}
         cut = sum(map(len, (part.ids for part in encoding.overflowing)))
-        kept = f"the text is longer than {len(encoding.ids)} tokens: the rest was cut off"
-        return Text(feeds, words, kept if cut else None)
+        notice = f"the text is longer than {len(encoding.ids)} tokens: the rest was cut off"
+        return Text(feeds, words, notice if cut else None)
 
     def _encoded(self, text: str, length: int | None) -> Any:
         try:

@@ -73,9 +73,9 @@ class Prediction:
         for own in self.nodes:
             restored.visit(own)
         if restored.changed:
-            restored.move_back()
+            restored.undo_moves()
             remove_unused(model)
-            restored.settle()
+            restored.put_in_order()
 
 
 class _Restored:
@@ -235,38 +235,38 @@ class _Restored:
             self.view[name] = value
             rename(value, name)
 
-    def move_back(self) -> None:
+    def undo_moves(self) -> None:
         """Let the explanation read a tensor whose elements the model has in another order there,
         instead of computing it.
         """
         for value in [v for node in self.graph for v in node.outputs if CHANGED in v.meta]:
             if any(user is not value.meta[CHANGED] for user, _ in value.uses()):
-                self._moved_back(value)
+                self._in_own_order(value)
 
-    def _moved_back(self, value: ir.Value) -> ir.Value | None:
+    def _in_own_order(self, value: ir.Value) -> ir.Value | None:
         """What stands for a tensor of the view; None where that has to be computed."""
         move = value.meta.get(CHANGED)
         if not isinstance(move, ir.Node):
             return self.linked.get(value)
-        source = self._moved_back(move.outputs[0])
-        if source is None or not isinstance(move.graph, ir.Graph):
+        own_tensor = self._in_own_order(move.outputs[0])
+        if own_tensor is None or not isinstance(move.graph, ir.Graph):
             return None
         build = Build(self.graph, move, "back")
         sizes = [d if isinstance(d, int) else -1 for d in value.shape or ()]
         if move.op_type == "Transpose" and "perm" in move.attributes:
             back = np.argsort(move.attributes["perm"].as_ints())
-            moved = build.op("Transpose", source, perm=back.tolist(), like=value)
+            in_own_order = build.op("Transpose", own_tensor, perm=back.tolist(), like=value)
         elif value.shape is not None and sizes.count(-1) < 2 and 0 not in sizes:
-            moved = build.op("Reshape", source, build.ints(*sizes), like=value)
+            in_own_order = build.op("Reshape", own_tensor, build.ints(*sizes), like=value)
         else:
             return None
         build.insert_before(move)
-        value.replace_all_uses_with(moved)
-        self.linked[value] = moved
+        value.replace_all_uses_with(in_own_order)
+        self.linked[value] = in_own_order
         value.meta[CHANGED] = True
-        return moved
+        return in_own_order
 
-    def settle(self) -> None:
+    def put_in_order(self) -> None:
         """Put the nodes in order, and say which are the view's."""
         places = {node: k for k, node in enumerate(self.graph)}
         producers = ((n, v.producer()) for n in self.graph for v in reads(n))

@@ -30,7 +30,7 @@ class Recorded:
             node.name,
             tuple(None if v is None else v.name for v in node.inputs),
             tuple(v.name for v in node.outputs),
-            tuple(map(_kept, node.attributes.values())),
+            tuple(map(_recorded, node.attributes.values())),
         )
 
     def is_now(
@@ -56,7 +56,7 @@ class Recorded:
         return len(known) == len(self.attributes) and all(map(_same, known, self.attributes))
 
 
-def _kept(attribute: ir.Attr) -> ir.Attr:
+def _recorded(attribute: ir.Attr) -> ir.Attr:
     """The attribute; of a body a copy, which later stages do not change."""
     if attribute.type != ir.AttributeType.GRAPH:
         return attribute

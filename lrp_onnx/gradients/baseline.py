@@ -22,7 +22,7 @@ from lrp_onnx.data.layout import batched_axes
 from lrp_onnx.data.preprocess import Preprocess
 from lrp_onnx.data.samples import wanted_by
 from lrp_onnx.errors import InputError, TargetError
-from lrp_onnx.gradients.source import Cut
+from lrp_onnx.gradients.leaves import Cut
 from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.clone import cone, copied
@@ -105,7 +105,7 @@ def _read(model: ir.Model, name: str, value: Any, preprocess: Preprocess | None)
         how = None if is_array_file(value) else preprocess
         array = load_input(value, want.shape, want.dtype, how, name=name)
         return Baseline(Path(value).name, array)
-    array = fit_array(np.asarray(value), want.shape, want.dtype, name=name, source="baseline")
+    array = fit_array(np.asarray(value), want.shape, want.dtype, name=name, leaf="baseline")
     return Baseline("array", array)
 
 
@@ -116,7 +116,7 @@ def starting_points(
     cut: Cut,
     baselines: object,
 ) -> dict[ir.Value, ir.Value]:
-    """The baseline x₀ of each source, in its shape and the dtype its relevance is computed in."""
+    """The baseline x₀ of each leaf, in its shape and the dtype its relevance is computed in."""
     assert isinstance(baselines, Mapping)
     _check_names(inputs, baselines)
     common = baselines.get(ANY, Baseline("zero"))
@@ -126,27 +126,27 @@ def starting_points(
     nodes = cone(graph, integers, cut.embedded)
     embedded, _ = copied(graph, nodes, {v: arrays[v] for v in integers}, "lrp/baseline")
     points = {}
-    for source in cut.sources:
-        emit.write_for(source, f"baseline/{source.name}", "baseline")
-        array = arrays.get(source, embedded.get(source))
+    for leaf in cut.leaves:
+        emit.write_for(leaf, f"baseline/{leaf.name}", "baseline")
+        array = arrays.get(leaf, embedded.get(leaf))
         if array is not None:
-            points[source] = emit.op("Cast", array, to=int(emit.dtype))
-        elif by_input.get(source, _of_tokens(by_input, source)).kind == "mean":
-            points[source] = _mean(emit, source, source in cut.embedded)
+            points[leaf] = emit.op("Cast", array, to=int(emit.dtype))
+        elif by_input.get(leaf, _of_tokens(by_input, leaf)).kind == "mean":
+            points[leaf] = _mean(emit, leaf, leaf in cut.embedded)
         else:
-            points[source] = expand_like(emit, 0.0, source)
-        emit.shaped(points[source], source)
+            points[leaf] = expand_like(emit, 0.0, leaf)
+        emit.shaped(points[leaf], leaf)
     return points
 
 
-def _of_tokens(by_input: Mapping[ir.Value, Baseline], source: ir.Value) -> Baseline:
+def _of_tokens(by_input: Mapping[ir.Value, Baseline], leaf: ir.Value) -> Baseline:
     """The baseline of the integer inputs that become this tensor."""
-    before = set(upstream([source])) - {source}
+    before = set(upstream([leaf])) - {leaf}
     behind = {v for v in by_input if v in before}
     kinds = {by_input[v].kind for v in behind}
     if len(kinds) > 1:
         raise TargetError(
-            f"tensor {source.name!r} is made of several inputs with different baselines. Give them "
+            f"tensor {leaf.name!r} is made of several inputs with different baselines. Give them "
             "the same one."
         )
     return by_input[behind.pop()] if behind else Baseline("zero")

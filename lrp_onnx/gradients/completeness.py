@@ -40,19 +40,19 @@ class Completion:
     meet.
     """
 
-    def __init__(self, emit: Emit, path: StraightPath, axes: tuple[int, int] | None) -> None:
-        self.emit, self.path = emit, path
+    def __init__(self, emit: Emit, point_path: StraightPath, axes: tuple[int, int] | None) -> None:
+        self.emit, self.point_path = emit, point_path
         self.axis = None if axes is None else axes[0]
         behind = None if axes is None else axes[1]
-        emit.write_for(path.y, "path", "complete")
-        self.here = _summed(emit, _explained(emit, path, path.y), behind)
-        there = _explained(emit, path, _at_baseline(emit, path))
+        emit.write_for(point_path.y, "path", "complete")
+        self.here = _summed(emit, _explained(emit, point_path, point_path.y), behind)
+        there = _explained(emit, point_path, _at_baseline(emit, point_path))
         self.there = _summed(emit, there, behind)
-        self.squared = emit.op("Max", self.reached(path.way), TINY)
+        self.squared = emit.op("Max", self.reached(point_path.way), TINY)
 
     def reached(self, means: Mapping[ir.Value, ir.Value]) -> ir.Value:
         """Δ·G."""
-        products = [_product(self.emit, self.path, x, means[x]) for x in means]
+        products = [_product(self.emit, self.point_path, x, means[x]) for x in means]
         sums = [_summed(self.emit, product, self.axis) for product in products]
         return reduce(partial(self.emit.op, "Add"), sums)
 
@@ -62,7 +62,8 @@ class Completion:
         lacking = emit.op("Sub", emit.op("Sub", self.here, self.there), self.reached(means))
         share = emit.op("Div", lacking, self.squared)
         return {
-            x: _moved_along(emit, self.path, x, g, share, self.axis or 0) for x, g in means.items()
+            x: _completed(emit, self.point_path, x, g, share, self.axis or 0)
+            for x, g in means.items()
         }
 
     def add_account(self, name: str, means: Gradients, coarse: Gradients) -> None:
@@ -70,12 +71,12 @@ class Completion:
         R' of coarse gradients, in the sample where that is most.
         """
         emit = self.emit
-        emit.write_for(self.path.y, "path", "complete")
+        emit.write_for(self.point_path.y, "path", "complete")
         sums = [self.here, self.there, self.reached(means)]
         totals = [emit.op("ReduceSum", v, keepdims=1) for v in sums]
         own, other = self.nearest(means), self.nearest(coarse)
-        moved = self._largest({x: emit.op("Sub", own[x], other[x]) for x in own})
-        share = emit.op("Div", moved, emit.op("Max", self._largest(own), TINY))
+        difference = self._largest({x: emit.op("Sub", own[x], other[x]) for x in own})
+        share = emit.op("Div", difference, emit.op("Max", self._largest(own), TINY))
         change = emit.op("ReduceMax", share, emit.ints(0), keepdims=1)
         _add_output(emit, f"{COMPLETENESS}{name}", [*totals, change])
 
@@ -83,32 +84,34 @@ class Completion:
         """max|Δ·G| [N], or [1] of everything."""
         emit, parts = self.emit, list[ir.Value]()
         for x, g in means.items():
-            size = emit.op("Abs", _product(emit, self.path, x, g))
+            size = emit.op("Abs", _product(emit, self.point_path, x, g))
             parts.append(_reduced(emit, "ReduceMax", size, self.axis))
         return reduce(partial(emit.op, "Max"), parts)
 
 
-def _product(emit: Emit, path: StraightPath, x: ir.Value, g: ir.Value) -> ir.Value:
-    return emit.shaped(emit.op("Mul", in_dtype(emit, path.way[x]), in_dtype(emit, g)), x)
+def _product(emit: Emit, point_path: StraightPath, x: ir.Value, g: ir.Value) -> ir.Value:
+    return emit.shaped(emit.op("Mul", in_dtype(emit, point_path.way[x]), in_dtype(emit, g)), x)
 
 
-def _explained(emit: Emit, path: StraightPath, y: ir.Value) -> ir.Value:
+def _explained(emit: Emit, point_path: StraightPath, y: ir.Value) -> ir.Value:
     """m·y, 0 wherever m is, be y infinite there."""
-    none = emit.op("Equal", path.mask, 0.0)
-    return emit.shaped(emit.op("Where", none, 0.0, emit.op("Mul", path.mask, y)), path.y)
+    none = emit.op("Equal", point_path.mask, 0.0)
+    return emit.shaped(
+        emit.op("Where", none, 0.0, emit.op("Mul", point_path.mask, y)), point_path.y
+    )
 
 
-def _at_baseline(emit: Emit, path: StraightPath) -> ir.Value:
+def _at_baseline(emit: Emit, point_path: StraightPath) -> ir.Value:
     """The explained output at x₀."""
     replaced = {}
-    for x in path.sources:
+    for x in point_path.leaves:
         emit.write_for(x, f"baseline/{x.name}")
-        replaced[x] = cast_like(emit, path.begin[x], x)
+        replaced[x] = cast_like(emit, point_path.begin[x], x)
         replaced[x].shape, replaced[x].type = x.shape, x.type
-    nodes = path.nodes_behind(path.sources)
-    values, _ = copied(path.model.graph, nodes, replaced, "lrp/at_baseline")
-    emit.write_for(path.y, "path")
-    return values.get(path.y, path.y)
+    nodes = point_path.nodes_behind(point_path.leaves)
+    values, _ = copied(point_path.model.graph, nodes, replaced, "lrp/at_baseline")
+    emit.write_for(point_path.y, "path")
+    return values.get(point_path.y, point_path.y)
 
 
 def _summed(emit: Emit, value: ir.Value, axis: int | None) -> ir.Value:
@@ -128,14 +131,14 @@ def _first(axis: int, rank: int) -> list[int]:
     return [axis, *(k for k in range(rank) if k != axis)]
 
 
-def _moved_along(
-    emit: Emit, path: StraightPath, x: ir.Value, g: ir.Value, share: ir.Value, axis: int
+def _completed(
+    emit: Emit, point_path: StraightPath, x: ir.Value, g: ir.Value, share: ir.Value, axis: int
 ) -> ir.Value:
     """g and the share of the way."""
     emit.write_for(x)
     beside = [-1 if k == axis else 1 for k in range(known_rank(x))]  # a number has no axes
     column = emit.op("Reshape", in_dtype(emit, share), emit.ints(*beside))
-    return emit.op("Add", g, emit.op("Mul", path.way[x], column))
+    return emit.op("Add", g, emit.op("Mul", point_path.way[x], column))
 
 
 def _add_output(emit: Emit, name: str, numbers: Sequence[ir.Value]) -> None:

@@ -23,7 +23,7 @@ import onnx_ir as ir
 
 from lrp_onnx.analysis.positions import Axes, continued_axes, positions_of
 from lrp_onnx.errors import TargetError
-from lrp_onnx.gradients.source import cut_at_sources
+from lrp_onnx.gradients.leaves import cut_at_leaves
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.clone import cone
 from lrp_onnx.graph.names import tensor_name
@@ -54,7 +54,7 @@ def grad_cam(
     assert layer is not None
     y, steps = assignment.start_at, [site.step for site in assignment.nodes]
     behind = {*cone(emit.graph, {layer}, {y})}
-    cut = cut_at_sources(assignment.inputs, assignment.nodes)
+    cut = cut_at_leaves(assignment.inputs, assignment.nodes)
     sites = [site for site in cut.behind if site.step.node in behind]
     gradient = walk(emit, sites, {y: mask}, [layer])[layer]
     maps = {}

@@ -22,10 +22,10 @@ import onnx_ir as ir
 from lrp_onnx.errors import TargetError
 from lrp_onnx.gradients.baseline import starting_points
 from lrp_onnx.gradients.completeness import Completion
+from lrp_onnx.gradients.leaves import check_apart, cut_at_leaves
 from lrp_onnx.gradients.mean_gradient import mean_gradients
 from lrp_onnx.gradients.path_points import StraightPath
 from lrp_onnx.gradients.quadrature import quadrature
-from lrp_onnx.gradients.source import check_apart, cut_at_sources
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.lrp.assigned import Walk
 from lrp_onnx.lrp.assignment import Assignment
@@ -45,17 +45,17 @@ def integrated_gradients(
     output.
     """
     graph = model.graph
-    cut = cut_at_sources(assignment.inputs, assignment.nodes)
+    cut = cut_at_leaves(assignment.inputs, assignment.nodes)
     check_apart(cut)
     _check_mean(assignment)
     begin = starting_points(emit, graph, assignment.inputs, cut, assignment.options.baseline)
     emit.write_for(assignment.start_at, "path", "integrated-gradients")
-    way = {x: emit.shaped(emit.op("Sub", _own(emit, x), begin[x]), x) for x in cut.sources}
-    path = StraightPath(model, cut, assignment.start_at, mask, walk, begin, way)
-    means, axes = mean_gradients(emit, path, quadrature(assignment.steps))
-    whole = Completion(emit, path, axes)
+    way = {x: emit.shaped(emit.op("Sub", _own(emit, x), begin[x]), x) for x in cut.leaves}
+    point_path = StraightPath(model, cut, assignment.start_at, mask, walk, begin, way)
+    means, axes = mean_gradients(emit, point_path, quadrature(assignment.steps))
+    whole = Completion(emit, point_path, axes)
     if account:
-        coarse, _ = mean_gradients(emit, path, quadrature(max(1, assignment.steps // 2)))
+        coarse, _ = mean_gradients(emit, point_path, quadrature(max(1, assignment.steps // 2)))
         whole.add_account(account, means, coarse)
     means = whole.nearest(means)
     relevance = {}

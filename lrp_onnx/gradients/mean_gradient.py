@@ -23,66 +23,68 @@ from lrp_onnx.graph.builder import Emit
 __all__ = ["mean_gradients"]
 
 Axes = tuple[int, int] | None
-"""That of the sources and that of the explained value along which samples lie; None where they
+"""That of the leaves and that of the explained value along which samples lie; None where they
 may meet.
 """
 
 
-def mean_gradients(emit: Emit, path: PointPath, points: Quadrature) -> tuple[Gradients, Axes]:
-    """The weighted mean of the gradients at the points, by source, and where samples lie.
+def mean_gradients(emit: Emit, point_path: PointPath, points: Quadrature) -> tuple[Gradients, Axes]:
+    """The weighted mean of the gradients at the points, by leaf, and where samples lie.
 
     Memory does not grow with the points: as many are taken at once as fit into a bound.
     """
-    side_by_side = at_once(path)
-    means = _means(emit, path, points, side_by_side)
-    return means, sample_axes(path) if side_by_side is None else (0, 0)
+    side_by_side = at_once(point_path)
+    means = _means(emit, point_path, points, side_by_side)
+    return means, sample_axes(point_path) if side_by_side is None else (0, 0)
 
 
-def _means(emit: Emit, path: PointPath, points: Quadrature, side_by_side: int | None) -> Gradients:
+def _means(
+    emit: Emit, point_path: PointPath, points: Quadrature, side_by_side: int | None
+) -> Gradients:
     if side_by_side is None:
-        return _scanned(emit, path, OnePoint(path), points.fractions, points.weights)
+        return _scanned(emit, point_path, OnePoint(point_path), points.fractions, points.weights)
     if side_by_side >= len(points):
         fractions, weights = emit.constant(points.fractions), emit.constant(points.weights)
-        return BatchOfPoints(emit, path, len(points))(emit, fractions, weights)
+        return BatchOfPoints(emit, point_path, len(points))(emit, fractions, weights)
     groups = points.in_groups(side_by_side)
-    some = BatchOfPoints(emit, path, groups.fractions.shape[1])
-    return _scanned(emit, path, some, groups.fractions, groups.weights)
+    some = BatchOfPoints(emit, point_path, groups.fractions.shape[1])
+    return _scanned(emit, point_path, some, groups.fractions, groups.weights)
 
 
 def _scanned(
     emit: Emit,
-    path: PointPath,
+    point_path: PointPath,
     part: OnePoint | BatchOfPoints,
     fractions: NDArray[np.float64],
     weights: NDArray[np.float64],
 ) -> Gradients:
     """The parts summed up in a Scan over the first axis, whose body holds the copy."""
-    emit.write_for(path.y)
+    emit.write_for(point_path.y)
     numbers = [
         ir.Value(name=f"{COPY}/{what}", shape=ir.Shape(fractions.shape[1:]), type=_type(emit.dtype))
         for what in ("fraction", "weight")
     ]
     body = ir.Graph(numbers, [], nodes=[], name="path",
-                    opset_imports=path.model.graph.opset_imports)  # fmt: skip
+                    opset_imports=point_path.model.graph.opset_imports)  # fmt: skip
     scanned = [emit.constant(fractions), emit.constant(weights)]
-    sources = _add_one_more(emit.inside(body), part, numbers)
+    leaves = _add_one_more(emit.inside(body), part, numbers)
     zeros = []
-    for x in sources:
+    for x in leaves:
         emit.write_for(x)
         zeros.append(emit.op("Expand", 0.0, emit.shape_of(x)))
     outputs = emit.outputs(
         "Scan",
         (*zeros, *scanned),
         {"body": ir.AttrGraph("body", body), "num_scan_inputs": 2},
-        len(sources),
+        len(leaves),
     )
-    return dict(zip(sources, outputs, strict=True))
+    return dict(zip(leaves, outputs, strict=True))
 
 
 def _add_one_more(
     emit: Emit, part: OnePoint | BatchOfPoints, numbers: Sequence[ir.Value]
 ) -> list[ir.Value]:
-    """Let the body add one more part to its sums; returns the sources that have one."""
+    """Let the body add one more part to its sums; returns the leaves that have one."""
     totals = []
     gradients = part(emit, *numbers)
     for k, (x, gradient) in enumerate(gradients.items()):

@@ -37,15 +37,15 @@ TABLES = 4
 class Noise:
     """Draws of the shape of one sample of `x`, in float32.
 
-    number: of the source among `sources`, so that each has noise of its own. Its tables are written
+    number: of the leaf among `leaves`, so that each has noise of its own. Its tables are written
     where `emit` writes when this is made.
     """
 
-    def __init__(self, emit: Emit, x: ir.Value, number: int, sources: int, batched: bool) -> None:
+    def __init__(self, emit: Emit, x: ir.Value, number: int, leaves: int, batched: bool) -> None:
         known = list(x.shape or ())[int(batched) :]
         self.shape = [1] * batched + [d if isinstance(d, int) else -1 for d in known]
         like = emit.op("Shape", x, start=int(batched)) if -1 in self.shape else None
-        step = TABLES * sources
+        step = TABLES * leaves
         count = self._count(emit, like)
         sizes = self._sizes(emit, like, batched)
         self.tables = [

@@ -21,7 +21,7 @@ from lrp_onnx.analysis.sample_independence import (
     is_batched,
 )
 from lrp_onnx.analysis.sample_places import sample_axis
-from lrp_onnx.gradients.source import Cut
+from lrp_onnx.gradients.leaves import Cut
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.clone import cone, copied, reads
 from lrp_onnx.graph.dtypes import HALF
@@ -69,35 +69,35 @@ class PointPath(ABC):
 
     @abstractmethod
     def at(self, emit: Emit, x: ir.Value, number: ir.Value, lifted: bool) -> ir.Value:
-        """The source x at the point of that number, in the current dtype; with `lifted` at several
+        """The leaf x at the point of that number, in the current dtype; with `lifted` at several
         points: numbers and result have an axis more, the first.
         """
 
     @property
-    def sources(self) -> tuple[ir.Value, ...]:
-        """What is moved."""
-        return self.cut.sources
+    def leaves(self) -> tuple[ir.Value, ...]:
+        """What differs from point to point."""
+        return self.cut.leaves
 
     @property
     def batch(self) -> str | None:
-        """The name of the batch's size, if all that moves and the explained value have one."""
-        name = batch_size(self.sources)
+        """The name of the batch's size, if all that varies and the explained value have one."""
+        name = batch_size(self.leaves)
         return name if name == batch_size([self.y]) else None
 
     @property
     def roots(self) -> list[ir.Value]:
-        """Everything that has one entry a sample: what is moved, the other inputs, and what is made
+        """Everything that has one entry a sample: what varies, the other inputs, and what is made
         of those alone, as a mask is.
         """
         if self.batch is None:
-            return list(self.sources)
-        roots = [*self.sources, *batched_inputs(self.model.graph, self.batch)]
-        moved, beside = set(self.sources), []
+            return list(self.leaves)
+        roots = [*self.leaves, *batched_inputs(self.model.graph, self.batch)]
+        varied, beside = set(self.leaves), []
         for node in self.nodes_behind(roots):
             read = list(reads(node))
-            if node.op_type not in ("Shape", "Size") and not moved.isdisjoint(read):
-                moved.update(node.outputs)
-                others = (v for v in read if v not in moved and v.producer() is not None)
+            if node.op_type not in ("Shape", "Size") and not varied.isdisjoint(read):
+                varied.update(node.outputs)
+                others = (v for v in read if v not in varied and v.producer() is not None)
                 beside += [v for v in others if is_batched(v, self.batch)]
         return list(dict.fromkeys((*roots, *beside)))
 
@@ -112,7 +112,7 @@ class StraightPath(PointPath):
 
     begin: Mapping[ir.Value, ir.Value]
     way: Mapping[ir.Value, ir.Value]
-    """x - x₀ of each source."""
+    """x - x₀ of each leaf."""
 
     method = "integrated-gradients"
 
@@ -124,15 +124,15 @@ class StraightPath(PointPath):
         return emit.op("Add", emit.op("Mul", in_dtype(emit, number), way), begin)
 
 
-def at_once(path: PointPath) -> int | None:
+def at_once(point_path: PointPath) -> int | None:
     """How many points fit into BYTES side by side; None where samples may meet."""
-    nodes, roots = path.nodes_behind(path.roots), path.roots
-    if path.batch is None or not independent(nodes, roots, path.batch):
+    nodes, roots = point_path.nodes_behind(point_path.roots), point_path.roots
+    if point_path.batch is None or not independent(nodes, roots, point_path.batch):
         return None
-    needed = sum(_bytes(v, path.batch) for node in nodes for v in node.outputs)
+    needed = sum(_bytes(v, point_path.batch) for node in nodes for v in node.outputs)
     if not math.isnan(needed):
         return max(1, BYTES // max(1, int(needed)))
-    slides = any(_slides(node, path.batch) for node in nodes)
+    slides = any(_slides(node, point_path.batch) for node in nodes)
     return WINDOWS_UNKNOWN if slides else SIZES_UNKNOWN
 
 
@@ -155,32 +155,32 @@ def _bytes(value: ir.Value, batch: str) -> float:
 class OnePoint:
     """One point: the batch stays as it is."""
 
-    def __init__(self, path: PointPath) -> None:
-        self.path = path
+    def __init__(self, point_path: PointPath) -> None:
+        self.point_path = point_path
 
     def __call__(self, emit: Emit, number: ir.Value, weight: ir.Value) -> Gradients:
-        """The weighted gradient at the point, by source."""
-        path, replaced = self.path, {}
-        for x in path.sources:
-            _on_behalf(emit, path, x)
-            moved_to = path.at(emit, x, number, lifted=False)
-            replaced[x] = cast_like(emit, moved_to, x)
+        """The weighted gradient at the point, by leaf."""
+        point_path, replaced = self.point_path, {}
+        for x in point_path.leaves:
+            _on_behalf(emit, point_path, x)
+            at_point = point_path.at(emit, x, number, lifted=False)
+            replaced[x] = cast_like(emit, at_point, x)
             replaced[x].shape, replaced[x].type = x.shape, x.type
-        nodes = path.nodes_behind(path.sources)
+        nodes = point_path.nodes_behind(point_path.leaves)
         gradients = {}
-        for x, g in _differentiated(emit, path, nodes, replaced, path.mask).items():
-            _on_behalf(emit, path, x)
+        for x, g in _differentiated(emit, point_path, nodes, replaced, point_path.mask).items():
+            _on_behalf(emit, point_path, x)
             gradients[x] = emit.op("Mul", g, in_dtype(emit, weight))
         return gradients
 
 
-def sample_axes(path: PointPath) -> tuple[int, int] | None:
-    """Along which axis the sources hold the samples, and along which the explained value does, the
+def sample_axes(point_path: PointPath) -> tuple[int, int] | None:
+    """Along which axis the leaves hold the samples, and along which the explained value does, the
     first such; None where samples may meet.
     """
-    nodes = path.nodes_behind(path.sources)
-    for axis in range(min(map(known_rank, path.sources))):
-        if (behind := sample_axis(nodes, path.sources, axis, path.y)) is not None:
+    nodes = point_path.nodes_behind(point_path.leaves)
+    for axis in range(min(map(known_rank, point_path.leaves))):
+        if (behind := sample_axis(nodes, point_path.leaves, axis, point_path.y)) is not None:
             return axis, behind
     return None
 
@@ -192,34 +192,34 @@ class BatchOfPoints:
     `emit` writes when this is made.
     """
 
-    def __init__(self, emit: Emit, path: PointPath, points: int) -> None:
-        self.path, self.points, self.batch = path, points, str(path.batch)
-        others = [v for v in path.roots if v not in path.sources]
+    def __init__(self, emit: Emit, point_path: PointPath, points: int) -> None:
+        self.point_path, self.points, self.batch = point_path, points, str(point_path.batch)
+        others = [v for v in point_path.roots if v not in point_path.leaves]
         self.others = {v: self._repeated(emit, v) for v in others}
-        self.mask = self._repeated(emit, path.mask)
-        emit.shaped(self.mask, self._shape(path.y))
+        self.mask = self._repeated(emit, point_path.mask)
+        emit.shaped(self.mask, self._shape(point_path.y))
 
     def __call__(self, emit: Emit, numbers: ir.Value, weights: ir.Value) -> Gradients:
-        """The weighted sum of the gradients at the points, by source."""
-        path = self.path
-        replaced = self.others | {x: self._placed(emit, x, numbers) for x in path.sources}
-        nodes, sums = path.nodes_behind(path.roots), {}
-        gradients = _differentiated(emit, path, nodes, replaced, self.mask, self._shape)
+        """The weighted sum of the gradients at the points, by leaf."""
+        point_path = self.point_path
+        replaced = self.others | {x: self._placed(emit, x, numbers) for x in point_path.leaves}
+        nodes, sums = point_path.nodes_behind(point_path.roots), {}
+        gradients = _differentiated(emit, point_path, nodes, replaced, self.mask, self._shape)
         for x, g in gradients.items():
-            _on_behalf(emit, path, x)
+            _on_behalf(emit, point_path, x)
             apart = emit.op("Reshape", g, _sizes(emit, [self.points, -1], x))
             counted = emit.op("Mul", apart, _as_column(emit, weights, x))
             sums[x] = emit.op("ReduceSum", counted, emit.ints(0), keepdims=0)
         return sums
 
     def _placed(self, emit: Emit, x: ir.Value, numbers: ir.Value) -> ir.Value:
-        _on_behalf(emit, self.path, x)
-        moved_to = self.path.at(emit, x, _as_column(emit, numbers, x), lifted=True)
-        joined = emit.op("Reshape", moved_to, _sizes(emit, [-1], x))
+        _on_behalf(emit, self.point_path, x)
+        at_point = self.point_path.at(emit, x, _as_column(emit, numbers, x), lifted=True)
+        joined = emit.op("Reshape", at_point, _sizes(emit, [-1], x))
         return self._like(cast_like(emit, joined, x), x)
 
     def _repeated(self, emit: Emit, value: ir.Value) -> ir.Value:
-        _on_behalf(emit, self.path, value)
+        _on_behalf(emit, self.point_path, value)
         once_each = emit.ints(self.points, *[1] * (known_rank(value) - 1))
         tiled = emit.op("Tile", value, once_each)
         half = value.dtype in HALF
@@ -237,8 +237,8 @@ class BatchOfPoints:
         return ir.Shape([f"{self.batch}_path" if d == self.batch else d for d in sizes])
 
 
-def _on_behalf(emit: Emit, path: PointPath, value: ir.Value) -> None:
-    emit.write_for(value, f"path/{value.name}", path.method)
+def _on_behalf(emit: Emit, point_path: PointPath, value: ir.Value) -> None:
+    emit.write_for(value, f"path/{value.name}", point_path.method)
 
 
 def in_dtype(emit: Emit, number: ir.Value) -> ir.Value:
@@ -272,15 +272,17 @@ def _sizes(emit: Emit, before: Sequence[int], x: ir.Value) -> ir.Value:
 
 def _differentiated(
     emit: Emit,
-    path: PointPath,
+    point_path: PointPath,
     nodes: Sequence[ir.Node],
     replaced: Mapping[ir.Value, ir.Value],
     mask: ir.Value,
     shape: Shaped = lambda value: value.shape,
 ) -> Gradients:
-    """The gradient of m·y in a copy of the nodes, by source."""
+    """The gradient of m·y in a copy of the nodes, by leaf."""
     values, copies = copied(emit.graph, nodes, replaced, COPY, shape)
-    sites = [site.at_copy(values, copies) for site in path.cut.behind]
-    ends = {x: values[x] for x in path.sources}
-    gradients = path.walk(emit, sites, {values.get(path.y, path.y): mask}, list(ends.values()))
+    sites = [site.at_copy(values, copies) for site in point_path.cut.behind]
+    ends = {x: values[x] for x in point_path.leaves}
+    gradients = point_path.walk(
+        emit, sites, {values.get(point_path.y, point_path.y): mask}, list(ends.values())
+    )
     return {x: gradients[end] for x, end in ends.items() if end in gradients}

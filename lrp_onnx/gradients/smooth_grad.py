@@ -16,11 +16,11 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.errors import TargetError
+from lrp_onnx.gradients.leaves import check_apart, cut_at_leaves
 from lrp_onnx.gradients.mean_gradient import mean_gradients
 from lrp_onnx.gradients.noise import Noise
 from lrp_onnx.gradients.path_points import PointPath, in_dtype
 from lrp_onnx.gradients.quadrature import Quadrature
-from lrp_onnx.gradients.source import check_apart, cut_at_sources
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.graph.ranks import known_rank
@@ -36,7 +36,7 @@ class NoisyPoints(PointPath):
 
     noises: Mapping[ir.Value, Noise]
     spreads: Mapping[ir.Value, ir.Value]
-    """σ of each source, of as many axes."""
+    """σ of each leaf, of as many axes."""
 
     method = "smooth-grad"
 
@@ -62,17 +62,17 @@ def smooth_grad(
 
     Raises TargetError where a sample is one number, which has no range.
     """
-    cut = cut_at_sources(assignment.inputs, assignment.nodes)
+    cut = cut_at_leaves(assignment.inputs, assignment.nodes)
     check_apart(cut)
     batched, noises, spreads = assignment.class_axis != 0, {}, {}
-    for k, x in enumerate(cut.sources):
+    for k, x in enumerate(cut.leaves):
         emit.write_for(x, f"noise/{x.name}", "smooth-grad")
-        noises[x] = Noise(emit, x, k, len(cut.sources), batched)
+        noises[x] = Noise(emit, x, k, len(cut.leaves), batched)
         spreads[x] = _spread(emit, x, assignment.noise, batched)
-    path = NoisyPoints(model, cut, assignment.start_at, mask, walk, noises, spreads)
+    point_path = NoisyPoints(model, cut, assignment.start_at, mask, walk, noises, spreads)
     count = assignment.samples
     points = Quadrature(np.arange(1, count + 1, dtype=float), np.full(count, 1 / count))
-    means, _ = mean_gradients(emit, path, points)
+    means, _ = mean_gradients(emit, point_path, points)
     for x, g in means.items():
         emit.shaped(g, x)
     embedded = {x: means[x] for x in cut.embedded if x in means}

@@ -42,6 +42,7 @@ __all__ = [
     "OTHER",
     "OUTPUT",
     "OUTPUTS",
+    "OWNER",
     "PADDING_OF",
     "PLACE",
     "PLAIN",
@@ -55,7 +56,6 @@ __all__ = [
     "RUNS_ALWAYS",
     "RUNTIME",
     "SAMPLES",
-    "SOURCE",
     "SOURCE_SHA256",
     "START",
     "STARTS_AT",
@@ -82,7 +82,7 @@ __all__ = [
 PREFIX = "lrp."
 
 # metadata_props of a node
-SOURCE = "lrp.source"
+OWNER = "lrp.source"
 """The forward node on whose behalf an emitted node was written."""
 RULE = "lrp.rule"
 """The rule by which it was written."""
@@ -183,9 +183,9 @@ COMPLETENESS = "lrp.completeness."
 that `verify` asks for."""
 
 
-def provenance(source: str, rule: str) -> dict[str, str]:
+def provenance(owner: str, rule: str) -> dict[str, str]:
     """What an emitted node's metadata says of it."""
-    return {SOURCE: source, RULE: rule}
+    return {OWNER: owner, RULE: rule}
 
 
 def stamp_of(metadata: Mapping[str, str], prefix: str = PREFIX) -> dict[str, str]:

@@ -85,7 +85,7 @@ def _sum_where_unequal(
             sizes.append(o)
     apart = emit.op("Reshape", value, emit.op("Concat", *sizes, axis=0), allowzero=1)
     total = emit.op("ReduceSum", apart, emit.ints(*summed), keepdims=0)
-    kept = [axis for axis in axes if axis >= lead]
-    if kept:
-        total = emit.op("Unsqueeze", total, emit.ints(*(axis - lead for axis in kept)))
+    own_axes = [axis for axis in axes if axis >= lead]
+    if own_axes:
+        total = emit.op("Unsqueeze", total, emit.ints(*(axis - lead for axis in own_axes)))
     return emit.shaped(total, reference)

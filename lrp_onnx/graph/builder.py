@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from lrp_onnx.graph.annotations import OF, RULE, SOURCE
+from lrp_onnx.graph.annotations import OF, OWNER, RULE
 from lrp_onnx.graph.attributes import attribute_key, attribute_of
 from lrp_onnx.graph.constants import loose_constant
 from lrp_onnx.graph.dialect import DIALECT
@@ -31,7 +31,7 @@ RELEVANCE_TYPES = tuple(map(ir.TensorType, (ir.DataType.FLOAT, ir.DataType.DOUBL
 
 
 class Emit:
-    """Appends nodes to `graph`; `source` and `rule` say on whose behalf."""
+    """Appends nodes to `graph`; `owner` and `rule` say on whose behalf."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Emit:
         """Whether products, facts and shared convolutions are used, or the rules as they stand."""
         self.runtime = runtime
         self.opset = graph.opset_imports.get("", 21)
-        self.source = ""
+        self.owner = ""
         self.rule = ""
         self.dtype = ir.DataType.FLOAT
         self.signs: dict[ir.Value, int] = {}
@@ -71,7 +71,7 @@ class Emit:
         inner = Emit(body, self.optimize, self.runtime)
         inner.opset = self.opset
         inner.signs, inner._names, inner._taken = self.signs, self._names, self._taken
-        inner.source, inner.rule, inner.dtype = self.source, self.rule, self.dtype
+        inner.owner, inner.rule, inner.dtype = self.owner, self.rule, self.dtype
         inner.refused, inner._constants_of = self.refused, self._constants_of
         inner._constants_of.setdefault(body, {})
         return inner
@@ -82,28 +82,28 @@ class Emit:
         plain.optimize, plain.classes = False, self.classes
         return plain
 
-    def write_for(self, like: ir.Value, source: str | None = None, rule: str | None = None) -> None:
-        """Write from now on in the dtype of the relevance of `like`, on behalf of `source` under
+    def write_for(self, like: ir.Value, owner: str | None = None, rule: str | None = None) -> None:
+        """Write from now on in the dtype of the relevance of `like`, on behalf of `owner` under
         `rule`; what is None stays as it is.
         """
         self.dtype = compute_dtype(like.dtype)
-        self.source = self.source if source is None else source
+        self.owner = self.owner if owner is None else owner
         self.rule = self.rule if rule is None else rule
 
     def at(self, node: ir.Node, rule: str) -> None:
         """Write from now on for the forward node `node` under `rule`."""
-        known = node.metadata_props.get(SOURCE)  # a copy says whose it is
+        known = node.metadata_props.get(OWNER)  # a copy says whose it is
         self.write_for(node.outputs[0], known or node.name or node.op_type, rule)
 
     @contextmanager
     def on_behalf_of(self, node: ir.Node, rule: str) -> Iterator[None]:
         """Write for another forward node for a while."""
-        before = self.source, self.rule, self.dtype
+        before = self.owner, self.rule, self.dtype
         self.at(node, rule)
         try:
             yield
         finally:
-            self.source, self.rule, self.dtype = before
+            self.owner, self.rule, self.dtype = before
 
     def op(self, op_type: str, *inputs: Input, **attributes: Any) -> ir.Value:
         """Emit one node; numbers become constants of the current dtype. Returns its first
@@ -167,9 +167,9 @@ class Emit:
             attributes["plain"] = 1
         node = self._add(DIALECT, op_type, inputs, attributes, len(like))
         node.meta[OF] = of
-        for value, source in zip(node.outputs, like, strict=True):
-            value.shape = source.shape
-            value.type = RELEVANCE_TYPES[source.dtype == ir.DataType.DOUBLE]
+        for value, original in zip(node.outputs, like, strict=True):
+            value.shape = original.shape
+            value.type = RELEVANCE_TYPES[original.dtype == ir.DataType.DOUBLE]
         return tuple(node.outputs)
 
     def _add(
@@ -188,7 +188,7 @@ class Emit:
             [attribute_of(k, v) for k, v in attributes.items()],
             outputs=[ir.Value(name=self.fresh("lrp")) for _ in range(count)],
             name=self._node_name(op_type),
-            metadata_props={SOURCE: self.source, RULE: self.rule},
+            metadata_props={OWNER: self.owner, RULE: self.rule},
         )
         if self._before is None:
             self.graph.append(node)
@@ -211,12 +211,12 @@ class Emit:
         None.
         """
         self._before = node
-        source = node if on_behalf_of is None else on_behalf_of
-        if source is None:
+        owner = node if on_behalf_of is None else on_behalf_of
+        if owner is None:
             return
-        self.optimize = "plain" not in source.attributes
-        self.source, self.rule = source.metadata_props[SOURCE], source.metadata_props[RULE]
-        self.dtype = compute_dtype(source.outputs[0].dtype)
+        self.optimize = "plain" not in owner.attributes
+        self.owner, self.rule = owner.metadata_props[OWNER], owner.metadata_props[RULE]
+        self.dtype = compute_dtype(owner.outputs[0].dtype)
 
     def _counted_from_the_front(self, value: ir.Value, axes: ir.Value) -> ir.Value:
         """Constant axes as they are from the first: ONNX Runtime 1.31 ignores those that are
@@ -320,6 +320,6 @@ class Emit:
                 return name
 
     def _node_name(self, op_type: str) -> str:
-        name = f"lrp/{self.source}/{op_type}"
+        name = f"lrp/{self.owner}/{op_type}"
         self._names[name] += 1
         return name if self._names[name] == 1 else f"{name}_{self._names[name]}"

@@ -161,7 +161,7 @@ class _Helper:
     """A process that computes one thing after the other."""
 
     def __init__(self) -> None:
-        self.owner = os.getpid()
+        self.parent = os.getpid()
         begin = (
             f"import sys; sys.path[:] = {sys.path!r}; from lrp_onnx.graph.limits import serve; "
             "serve()"
@@ -199,7 +199,7 @@ class _Helper:
 
     def end(self) -> None:
         """Stop it."""
-        if self.owner != os.getpid():  # a fork: the process is the parent's
+        if self.parent != os.getpid():  # a fork: the process is the parent's
             return
         self.process.kill()
         for pipe in (self.process.stdin, self.process.stdout):
@@ -221,7 +221,7 @@ def _nothing() -> None:
 def _idle() -> _Helper:
     while IDLE:
         helper = IDLE.pop()
-        if helper.owner == os.getpid() and helper.process.poll() is None:
+        if helper.parent == os.getpid() and helper.process.poll() is None:
             return helper
         helper.end()
     return _Helper()

@@ -190,9 +190,9 @@ def broken_mix() -> str | None:
 
 def _mend() -> str:
     installed = [name for name in PACKAGES if _version(name) is not None]
-    keep = "onnxruntime-gpu" if "onnxruntime-gpu" in installed else "onnxruntime"
+    package = "onnxruntime-gpu" if "onnxruntime-gpu" in installed else "onnxruntime"
     remove = f"pip uninstall -y {' '.join(installed)} && " if installed else ""
-    return f"Run: {remove}pip install {keep}"
+    return f"Run: {remove}pip install {package}"
 
 
 def _version(name: str) -> str | None:

@@ -24,9 +24,9 @@ def remove_unused(model: ir.Model) -> None:
     opset = graph.opset_imports.get("")
     _clean(graph, opset)
     for one in graphs_of(graph):
-        kept = {*one.inputs, *one.outputs}
+        interface = {*one.inputs, *one.outputs}
         for name, value in list(one.initializers.items()):
-            if value not in kept and not value.uses():
+            if value not in interface and not value.uses():
                 del one.initializers[name]
     for function in model.functions.values():
         _clean(function, function.opset_imports.get("", opset))

@@ -275,11 +275,11 @@ class _Steps:
             if not mixed and all(map(self.is_batched, inputs)) and self.takes_rows(node, of):
                 out[node] = None
         results_out = results & {v for node in out for v in node.outputs}
-        kept = list(self._frontier(out))
-        if not results_out or len(out) <= len(kept):
+        border = list(self._frontier(out))
+        if not results_out or len(out) <= len(border):
             return
-        for value in kept:
-            self._keep(value)
+        for value in border:
+            self._stack(value)
         for node in reversed(out):
             self.copied(self.behind, node)
         self._hand_out(self.behind)
@@ -303,7 +303,7 @@ class _Steps:
         append_node(self.scan.body, "Identity", [value], [result], name)
         return result
 
-    def _keep(self, value: ir.Value) -> None:
+    def _stack(self, value: ir.Value) -> None:
         """One more result of the Scan: the value of every step."""
         whole = ir.Value(name=f"{value.name}/all", type=value.type)
         self.scan.written.append(Slices(whole, self._copy(value), 0, self.reverse))

@@ -83,14 +83,14 @@ def _is_worth_it(value: ir.Value, constant: Collection[ir.Node]) -> bool:
 def _is_repeated(value: ir.Value) -> bool:
     """Whether it is one number, copied to a shape and perhaps moved about."""
     node = value.producer()
-    source = None if node is None else node.inputs[0]
-    if node is None or source is None:
+    x = None if node is None else node.inputs[0]
+    if node is None or x is None:
         return False
     operator = find(node)
     if node.op_type == "Expand":
-        return static_shape(source) in ((), (1,)) or _is_repeated(source)
+        return static_shape(x) in ((), (1,)) or _is_repeated(x)
     moves = operator is not None and operator.moves in ("reorders", "selects", "repeats")
-    return moves and _is_repeated(source)
+    return moves and _is_repeated(x)
 
 
 def _size(value: ir.Value) -> int | None:

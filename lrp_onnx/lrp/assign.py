@@ -22,8 +22,8 @@ from lrp_onnx.lrp.assignment import Assignment
 from lrp_onnx.lrp.auto import AUTO, Choice, composite_for
 from lrp_onnx.lrp.composite import (
     Composite,
-    LayerRule,
     Override,
+    Selector,
     chosen_composite,
     load_composite,
 )
@@ -87,13 +87,13 @@ def _before_choice(name: str) -> Composite:
 
 
 def _choice(
-    name: str, path: Sequence[Step], options: CompileOptions, implied: Mapping[str, Override]
+    name: str, on_path: Sequence[Step], options: CompileOptions, implied: Mapping[str, Override]
 ) -> Choice:
     """The composite of that name, or the one that `auto` takes for the path."""
     if name != AUTO:
         return Choice(name, "")
     named = {key.rpartition(".")[2] for key in options.parameters}
-    return composite_for(path, bool(implied) or named >= {"low", "high"})
+    return composite_for(on_path, bool(implied) or named >= {"low", "high"})
 
 
 def _contrasted(
@@ -148,8 +148,8 @@ def assign(
     start_at = _contrasted(graph, output, logits, axis, mixed) if start == "contrast" else logits
     for body in graphs_of(graph)[1:]:
         lift_weights(graph, body)
-    inputs, path = explained_inputs(graph, start_at, options.explain, _before_choice(name))
-    choice = _choice(name, path, options, implied or {})
+    inputs, on_path = explained_inputs(graph, start_at, options.explain, _before_choice(name))
+    choice = _choice(name, on_path, options, implied or {})
     composite = (
         chosen_composite(choice.composite)
         .with_rules(options.rules)
@@ -163,12 +163,15 @@ def assign(
             "along axis 0, and no batch axis behind which they could be stacked. Choose argmax or "
             "a class, or give the model a batch axis."
         )
-    every = tuple(inner for step in path for inner in step.within())
-    layers = [composite.layer_of(step) for step in every]
-    _check_weights(every, layers)
-    parameters = {**options.parameters, **{k: v for k, v in implied.items() if _taken(k, layers)}}
-    nodes = tuple(_assigned(composite, step) for step in path)
-    layer = grad_cam_layer(model, path, inputs, options.layer) if method.layer else None
+    every = tuple(inner for step in on_path for inner in step.within())
+    selectors = [composite.selector_of(step) for step in every]
+    _check_weights(every, selectors)
+    parameters = {
+        **options.parameters,
+        **{k: v for k, v in implied.items() if _taken(k, selectors)},
+    }
+    nodes = tuple(_assigned(composite, step) for step in on_path)
+    layer = grad_cam_layer(model, on_path, inputs, options.layer) if method.layer else None
     alike = unrecognized_nodes(composite, every)
     return Assignment(
         options=options,
@@ -187,15 +190,15 @@ def assign(
         layer=layer,
         warnings=(
             *other_activations(composite, every),
-            *unreached_rules(options, layers),
+            *unreached_rules(options, selectors),
             *straight_through(composite, every),
-            *common_shift(method, inputs, path, start_at),
+            *common_shift(method, inputs, on_path, start_at),
             *left_out(graph, start_at, inputs, options, composite),
-            *(patches(path, layer) if options.layer is None else ()),
+            *(patches(on_path, layer) if options.layer is None else ()),
             *resembling(alike),
             *all_alike(nodes),
             *open_classes(output, axis, target),
-            *written_in_place(path, inputs, output, target),
+            *written_in_place(on_path, inputs, output, target),
             *(open_entry(target, output) if target.kind == "entry" else ()),
             *sought(target, output),
         ),
@@ -211,30 +214,30 @@ def _fed(graph: ir.Graph) -> list[ir.Value]:
 def _check_used(options: CompileOptions, assignments: Sequence[Assignment]) -> None:
     """CompositeError for a rule or parameter of the user's that no node on a path takes."""
     steps = [(a.composite, step) for a in assignments for n in a.nodes for step in n.step.within()]
-    layers = [composite.layer_of(step) for composite, step in steps]
+    selectors = [composite.selector_of(step) for composite, step in steps]
     for pattern in options.rules:
         if not any(
-            layer.pattern == pattern and layer.selects(step)
+            selector.pattern == pattern and selector.selects(step)
             for composite, step in steps
-            for layer in composite.layers
+            for selector in composite.selectors
         ):
             raise CompositeError(
                 f"rule pattern {pattern!r}: no node on the explanation path has that name or "
                 "operator type. `lrp-onnx inspect` lists them."
             )
     for key in options.parameters:
-        if not _taken(key, layers):
+        if not _taken(key, selectors):
             raise CompositeError(
                 f"parameter {key!r}: no node of this model gets a rule that takes it. Leave it out."
             )
 
 
-def _check_weights(path: Sequence[Step], layers: Sequence[LayerRule]) -> None:
+def _check_weights(on_path: Sequence[Step], selectors: Sequence[Selector]) -> None:
     """RuleError that names every node whose rule modifies a weight that it does not have."""
     wrong = ", ".join(
-        f"node {name_of(step.node)!r} ({step.node.op_type}), rule {layer.rule.name!r}"
-        for step, layer in zip(path, layers, strict=True)
-        if layer.rule.modifies_weights and not (step.op.weighted and len(step.active) == 1)
+        f"node {name_of(step.node)!r} ({step.node.op_type}), rule {selector.rule.name!r}"
+        for step, selector in zip(on_path, selectors, strict=True)
+        if selector.rule.modifies_weights and not (step.op.weighted and len(step.active) == 1)
     )
     if wrong:
         raise RuleError(
@@ -246,9 +249,9 @@ def _check_weights(path: Sequence[Step], layers: Sequence[LayerRule]) -> None:
 def _implied(composite: Composite, ends: Mapping[str, Override]) -> dict[str, Override]:
     """The parameters that stand for an end of the input's range, by `RULE.NAME`."""
     return {
-        f"{layer.rule.name}.{name}": ends[parameter.implied]
-        for layer in composite.layers
-        for name, parameter in layer.rule.parameters.items()
+        f"{selector.rule.name}.{name}": ends[parameter.implied]
+        for selector in composite.selectors
+        for name, parameter in selector.rule.parameters.items()
         if parameter.implied is not None and parameter.implied in ends
     }
 
@@ -260,25 +263,24 @@ def _lacking(
     names = {key.rpartition(".")[2] for key in implied}
     if names & {key.rpartition(".")[2] for key in options.parameters}:
         return {}
-    lack = [layer for layer in composite.layers if not names & set(layer.parameters)]
+    lack = [selector for selector in composite.selectors if not names & set(selector.parameters)]
     return {key: value for key, value in implied.items() if _taken(key, lack)}
 
 
-def _taken(key: str, layers: Sequence[LayerRule]) -> bool:
+def _taken(key: str, selectors: Sequence[Selector]) -> bool:
     rule_name, _, name = key.rpartition(".")
-    return any(layer.takes(rule_name, name) for layer in layers)
+    return any(selector.takes(rule_name, name) for selector in selectors)
 
 
 def _assigned(composite: Composite, step: Step) -> Assigned:
-    layer = composite.layer_of(step)
+    selector = composite.selector_of(step)
     bodies = (tuple(_assigned(composite, inner) for inner in body.steps) for body in step.bodies)
-    settings, reason = layer.rule.settings(layer.parameters), _reason(composite, layer)
-    return Assigned(step, layer.rule, settings, reason, tuple(bodies))
+    settings, reason = selector.rule.settings(selector.parameters), _reason(composite, selector)
+    return Assigned(step, selector.rule, settings, reason, tuple(bodies))
 
 
-def _reason(composite: Composite, layer: LayerRule) -> str:
-    if layer.pattern:
-        return f"{layer.pattern}={layer.rule.name} as given"
-    return (
-        f"{layer.describe()} in {composite.name if layer.own else f'the base of {composite.name}'}"
-    )
+def _reason(composite: Composite, selector: Selector) -> str:
+    if selector.pattern:
+        return f"{selector.pattern}={selector.rule.name} as given"
+    base = "" if selector.own else "the base of "
+    return f"{selector.describe()} in {base}{composite.name}"

@@ -26,12 +26,12 @@ class Choice:
     reason: str
 
 
-def composite_for(path: Sequence[Step], known_range: bool) -> Choice:
+def composite_for(on_path: Sequence[Step], known_range: bool) -> Choice:
     """The composite that `auto` stands for on an explanation path.
 
     known_range: whether the least and the largest value of the input are known, as `zbox` needs.
     """
-    steps = [inner for step in path for inner in step.within()]
+    steps = [inner for step in on_path for inner in step.within()]
     linear = [s for s in steps if s.kind == "linear"]
     windows = [s for s in linear if s.op.window and s.op_type == s.node.op_type]
     convolutions = len(windows) + sum(s.op_type == CONVOLUTION != s.node.op_type for s in linear)

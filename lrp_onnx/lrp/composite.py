@@ -24,7 +24,7 @@ from lrp_onnx.lrp.rule import Rule, Setting
 from lrp_onnx.lrp.rule_file import load_rule
 from lrp_onnx.ops.registry import KINDS, REGISTRY
 
-__all__ = ["RECTIFIER", "Composite", "LayerRule", "Override", "chosen_composite", "load_composite"]
+__all__ = ["RECTIFIER", "Composite", "Override", "Selector", "chosen_composite", "load_composite"]
 
 COMPOSITE_KEYS = {
     "summary",
@@ -36,7 +36,7 @@ COMPOSITE_KEYS = {
     "activations",
     "layer",
 }
-LAYER_KEYS = {"op", "kind", "name", "first", "last", "index", "depth", "rule", "parameters"}
+SELECTOR_KEYS = {"op", "kind", "name", "first", "last", "index", "depth", "rule", "parameters"}
 RECTIFIER = "rectifier"
 """As a kind: every ReLU, bounded above or not, whatever operator spells it."""
 GATES = {"constant": True, "differentiated": False}
@@ -48,7 +48,7 @@ Override = Setting | list[float]
 
 
 @dataclass(frozen=True)
-class LayerRule:
+class Selector:
     """A selector and its rule. Every key given must match; `first` and `last` are meant along the
     explanation path.
     """
@@ -125,7 +125,7 @@ class Composite:
     name: str
     summary: str
     reference: str
-    layers: tuple[LayerRule, ...]
+    selectors: tuple[Selector, ...]
     constant_gates: bool
     constant_attention: bool = False
     activations: tuple[str, ...] = ()
@@ -139,15 +139,13 @@ class Composite:
 
         A name with wildcards reaches the nodes that the rule is for, not the activations between.
         """
-        layers = []
+        selectors = []
         for pattern, rule in rules.items():
             by_type = pattern.isalnum() and pattern[0].isupper()
             loaded = load_rule(rule)
-            by_name = LayerRule(
-                loaded, kinds=_reach(pattern, loaded), name=pattern, pattern=pattern
-            )
-            layers += [LayerRule(loaded, ops=(pattern,), pattern=pattern)] * by_type + [by_name]
-        return replace(self, layers=(*layers, *self.layers))
+            by_name = Selector(loaded, kinds=_reach(pattern, loaded), name=pattern, pattern=pattern)
+            selectors += [Selector(loaded, ops=(pattern,), pattern=pattern)] * by_type + [by_name]
+        return replace(self, selectors=(*selectors, *self.selectors))
 
     def with_parameters(
         self, parameters: Mapping[str, Override], chosen_because: str = ""
@@ -157,10 +155,10 @@ class Composite:
 
         chosen_because: why `auto` took the composite; empty where it is named.
         """
-        layers = list(self.layers)
+        selectors = list(self.selectors)
         for key, value in parameters.items():
             rule_name, _, name = key.rpartition(".")
-            reached = [k for k, layer in enumerate(layers) if layer.takes(rule_name, name)]
+            reached = [k for k, selector in enumerate(selectors) if selector.takes(rule_name, name)]
             if not reached:
                 named = f"composite {self.name!r}"
                 by_auto = f"{named}, which auto takes here ({chosen_because})"
@@ -170,20 +168,22 @@ class Composite:
                     f"{self._settable()}{remedy}"
                 )
             for k in reached:
-                layers[k] = replace(layers[k], parameters={**layers[k].parameters, name: value})
-        return replace(self, layers=tuple(layers))
+                selectors[k] = replace(
+                    selectors[k], parameters={**selectors[k].parameters, name: value}
+                )
+        return replace(self, selectors=tuple(selectors))
 
     def _settable(self) -> str:
         names = {
-            f"{x.rule.name}.{p}": None for x in self.layers if x.own for p in x.rule.parameters
+            f"{x.rule.name}.{p}": None for x in self.selectors if x.own for p in x.rule.parameters
         }
         return f"It has: {', '.join(names)}." if names else "Its rules have no parameters."
 
-    def layer_of(self, step: Step) -> LayerRule:
-        """The first layer that matches; CompositeError if none does."""
-        for layer in self.layers:
-            if layer.selects(step) and _placed(layer, step):
-                return layer
+    def selector_of(self, step: Step) -> Selector:
+        """The first that matches; CompositeError if none does."""
+        for selector in self.selectors:
+            if selector.selects(step) and _placed(selector, step):
+                return selector
         raise CompositeError(
             f"composite {self.name!r}: nothing matches node {step.node.name!r} "
             f"({step.node.op_type}). "
@@ -191,15 +191,15 @@ class Composite:
         )
 
 
-def _placed(layer: LayerRule, step: Step) -> bool:
+def _placed(selector: Selector, step: Step) -> bool:
     """`first`: no node that the selector matches lies before it; `last`: none behind it."""
-    before = not layer.first or not any(_counts(layer, s) for s in step.before())
-    return before and (not layer.last or not any(_counts(layer, s) for s in step.behind()))
+    before = not selector.first or not any(_counts(selector, s) for s in step.before())
+    return before and (not selector.last or not any(_counts(selector, s) for s in step.behind()))
 
 
-def _counts(layer: LayerRule, step: Step) -> bool:
+def _counts(selector: Selector, step: Step) -> bool:
     """Whether the selector matches, the weights of a recurrent cell taken as linear."""
-    return layer.selects(replace(step, kind="linear") if is_linear_layer(step) else step)
+    return selector.selects(replace(step, kind="linear") if is_linear_layer(step) else step)
 
 
 def _reach(pattern: str, rule: Rule) -> tuple[str, ...]:
@@ -253,13 +253,13 @@ def _composite(file: str, table: dict[str, Any], extending: tuple[str, ...]) -> 
     own_file = base_name is not None and base_name.endswith(".toml")
     load = partial(_read, extending=extending) if own_file else load_composite
     base = load(base_name) if base_name else None
-    own = tuple(_layer(t, folder) for t in typed(table, "layer", list))
-    inherited = tuple(replace(x, own=False) for x in base.layers) if base else ()
+    own = tuple(_selector(t, folder) for t in typed(table, "layer", list))
+    inherited = tuple(replace(x, own=False) for x in base.selectors) if base else ()
     return Composite(
         name=name,
         summary=typed(table, "summary", str),
         reference=typed(table, "reference", str),
-        layers=(*own, *inherited),
+        selectors=(*own, *inherited),
         constant_gates=_choice(table, "gates", GATES, base is None or base.constant_gates),
         constant_attention=_choice(
             table, "attention", ATTENTION, base is not None and base.constant_attention
@@ -279,10 +279,10 @@ def _choice(
     return inherited if word is None else choices[word]
 
 
-def _layer(table: object, folder: Path) -> LayerRule:
+def _selector(table: object, folder: Path) -> Selector:
     if not isinstance(table, dict):
         raise CompositeError("'layer' holds something else than tables. Write [[layer]].")
-    check_keys(table, LAYER_KEYS, "a layer")
+    check_keys(table, SELECTOR_KEYS, "a layer")
     kinds = _strings(table, "kind")
     for op in _strings(table, "op"):
         if not onnx.defs.has(op) and not any(op == name for _, name in REGISTRY):
@@ -299,7 +299,7 @@ def _layer(table: object, folder: Path) -> LayerRule:
                 f"{', '.join(rule.parameters)}."
             )
         rule.parameters[name].check(value, f"parameter {name!r}")
-    return LayerRule(
+    return Selector(
         rule=rule,
         ops=_strings(table, "op"),
         kinds=kinds,

@@ -26,25 +26,25 @@ def explained_inputs(
     """
     if names:
         inputs = tuple(_input(graph, name) for name in names)
-        path = path_under(composite, graph, inputs, start_at)
-        receiving = _receiving(path, start_at)
+        on_path = path_under(composite, graph, inputs, start_at)
+        receiving = _receiving(on_path, start_at)
         for value in inputs:
             if value not in receiving:
                 raise TargetError(
                     f"input {value.name!r}: output {start_at.name!r} does not depend on it. Leave "
                     "it out of --explain."
                 )
-        return inputs, path
+        return inputs, on_path
     categories = of_categories(graph, start_at, composite)
     floats = [v for v in graph.inputs if is_float(v) or v in categories]
     integers = [v for v in graph.inputs if is_integer(v)]
     for candidates in (floats, integers):
-        reached, path = reaching(graph, start_at, candidates, composite)
+        reached, on_path = reaching(graph, start_at, candidates, composite)
         if candidates is integers:  # beside token ids, what becomes floats is a mask or a length
             reached = _ids(graph, start_at, reached, composite) or reached
         if reached:
             every = len(reached) == len(candidates)
-            return reached, path if every else path_under(composite, graph, reached, start_at)
+            return reached, on_path if every else path_under(composite, graph, reached, start_at)
     raise _unreached(graph, start_at, [*floats, *integers], composite)
 
 
@@ -65,12 +65,12 @@ def path_under(
     composite: Composite, graph: ir.Graph, inputs: Sequence[ir.Value], target: ir.Value
 ) -> tuple[Step, ...]:
     """The explanation path with what the composite holds constant (see `analysis/path.py`)."""
-    path = explanation_path(
+    on_path = explanation_path(
         graph, inputs, target, composite.constant_gates, composite.constant_attention
     )
-    set_depths(path)
-    set_pointwise(path)
-    return path
+    set_depths(on_path)
+    set_pointwise(on_path)
+    return on_path
 
 
 def _unreached(
@@ -95,11 +95,11 @@ def reaching(
     if not candidates:
         return (), ()
     try:
-        path = path_under(composite, graph, candidates, start_at)
+        on_path = path_under(composite, graph, candidates, start_at)
     except TargetError:  # none of them leads there: the next kind of input is tried
         return (), ()
-    receiving = _receiving(path, start_at)
-    return tuple(v for v in candidates if v in receiving), path
+    receiving = _receiving(on_path, start_at)
+    return tuple(v for v in candidates if v in receiving), on_path
 
 
 def _ids(
@@ -117,8 +117,8 @@ def _indexes(step: Step) -> bool:
     return step.node.op_type == "Gather" and step.active == (1,)
 
 
-def _receiving(path: tuple[Step, ...], start_at: ir.Value) -> set[ir.Value]:
-    return {start_at, *(v for step in path for v in step.receivers())}
+def _receiving(on_path: tuple[Step, ...], start_at: ir.Value) -> set[ir.Value]:
+    return {start_at, *(v for step in on_path for v in step.receivers())}
 
 
 def _input(graph: ir.Graph, name: str) -> ir.Value:

@@ -37,12 +37,12 @@ class PatchGrid:
     """Of the input."""
 
 
-def patch_grid(path: Sequence[Step], x: ir.Value, layer: ir.Value) -> PatchGrid | None:
+def patch_grid(on_path: Sequence[Step], x: ir.Value, layer: ir.Value) -> PatchGrid | None:
     """Where a layer's tokens lie in an input, if they are as many as the patches that the last
     convolution before it cuts, with a few in front.
     """
-    shape, of = layer.shape, continued_axes(path, x)
-    before = takewhile(lambda step: layer not in step.node.outputs, path)
+    shape, of = layer.shape, continued_axes(on_path, x)
+    before = takewhile(lambda step: layer not in step.node.outputs, on_path)
     cut = [s.node.outputs[0] for s in before if s.node.op_type in CONVOLUTIONS]
     if shape is None or len(shape) != 3 or not cut or cut[-1].shape is None:
         return None
@@ -56,7 +56,7 @@ def patch_grid(path: Sequence[Step], x: ir.Value, layer: ir.Value) -> PatchGrid 
 
 
 def grad_cam_layer(
-    model: ir.Model, path: Sequence[Step], inputs: Sequence[ir.Value], name: str | None
+    model: ir.Model, on_path: Sequence[Step], inputs: Sequence[ir.Value], name: str | None
 ) -> ir.Value:
     """The tensor of that name, or the output of the node of that name; without one that of the last
     convolution on the path with several positions that stand for parts of every explained input,
@@ -65,13 +65,15 @@ def grad_cam_layer(
     Raises TargetError where it does not lie on the path, or there is none.
     """
     if name is not None:
-        return _named(model, path, name)
-    convolutions = [s.node.outputs[0] for s in path if s.node.op_type in CONVOLUTIONS]
-    axes = [continued_axes(path, x) for x in inputs]
+        return _named(model, on_path, name)
+    convolutions = [s.node.outputs[0] for s in on_path if s.node.op_type in CONVOLUTIONS]
+    axes = [continued_axes(on_path, x) for x in inputs]
     layers = [v for v in convolutions if all(_has_positions(v, of.get(v, ())) for of in axes)]
-    norms = [s for s in path if s.kind == "norm" and any(b.kind == "bilinear" for b in s.behind())]
+    norms = [
+        s for s in on_path if s.kind == "norm" and any(b.kind == "bilinear" for b in s.behind())
+    ]
     tokens = [s.node.outputs[0] for s in norms]
-    tokens = [v for v in tokens if all(patch_grid(path, x, v) for x in inputs)]
+    tokens = [v for v in tokens if all(patch_grid(on_path, x, v) for x in inputs)]
     if layers:
         return tokens[-1] if tokens else layers[-1]
     fact = "there is no convolution on the explanation path"
@@ -85,7 +87,7 @@ def grad_cam_layer(
     )
 
 
-def _named(model: ir.Model, path: Sequence[Step], name: str) -> ir.Value:
+def _named(model: ir.Model, on_path: Sequence[Step], name: str) -> ir.Value:
     node = next((node for node in model.graph if name in (node.name, name_of(node))), None)
     if any(v.name == name for n in model.graph for v in n.outputs) or name in aliases(model):
         value = tensor_of(model, name)
@@ -96,7 +98,7 @@ def _named(model: ir.Model, path: Sequence[Step], name: str) -> ir.Value:
             f"layer {name!r}: the node behind it is one layer with it here, as a "
             f"BatchNormalization with its convolution. Give tensor {tensor_name(value)!r}."
         )
-    if not any(value in step.node.outputs for step in path):
+    if not any(value in step.node.outputs for step in on_path):
         raise TargetError(
             f"layer {name!r}: it does not lie between the explained input and the output. "
             "`lrp-onnx inspect` lists the nodes that do."

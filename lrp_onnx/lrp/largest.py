@@ -119,8 +119,8 @@ def _lowest(scores: ir.Value) -> float:
 
 def _places(output: ir.Value, head: Head) -> list[int]:
     """The axes along which the same scores stand at other places."""
-    kept = {head.axis, 0} if head.batch else {head.axis}
-    return [axis for axis in range(known_rank(output)) if axis not in kept]
+    scored = {head.axis, 0} if head.batch else {head.axis}
+    return [axis for axis in range(known_rank(output)) if axis not in scored]
 
 
 def _first(head: Head) -> int:

@@ -139,9 +139,9 @@ def _logits(value: ir.Value | None, leaves: Sequence[Leaf], mixed: bool = False)
     if (own := next(filter(None, (leaf(value) for leaf in leaves)), None)) is not None:
         return _making(own) if _alike(own.x, value) else None
     if moves(node):
-        moved = _logits(node.inputs[0], leaves, mixed)
-        return moved and moved._replace(
-            of=lambda replay: replay.copy(value, [moved.of(replay), *node.inputs[1:]])
+        inner = _logits(node.inputs[0], leaves, mixed)
+        return inner and inner._replace(
+            of=lambda replay: replay.copy(value, [inner.of(replay), *node.inputs[1:]])
         )
     if (same := same_value(node) or renormalized(value)) is not None:
         return _logits(same, leaves, mixed)

@@ -45,7 +45,7 @@ class Method:
     rules: bool = False
     """Whether the user may choose composite, rules, parameters and start. Its relevance is that of
     LRP, which conservation holds for."""
-    path: bool = False
+    integrates: bool = False
     """Whether it follows the input from a baseline in steps. Then there is no relevance in between,
     and one class at a time."""
     layer: bool = False
@@ -73,13 +73,13 @@ class Method:
         """Whether it is made of the gradients at several points, each of which takes as long as
         one.
         """
-        return self.path or self.samples > 0
+        return self.integrates or self.samples > 0
 
     def describe(self, metadata: Mapping[str, str]) -> str:
         """By what a compiled model with such metadata explains: the composite of LRP, or the
         method, a path's with its steps.
         """
-        if self.path:
+        if self.integrates:
             return f"{self.name} ({metadata['steps']} steps from {metadata['baseline']})"
         if self.samples:
             return f"{self.name} ({metadata['samples']} samples, noise {metadata['noise']})"
@@ -167,7 +167,7 @@ METHODS = {
             "integrated-gradients",
             "(x - x₀) · mean of g on the way from x₀ to x",
             "Sundararajan et al. 2017",
-            path=True,
+            integrates=True,
             options=("steps", "baseline"),
             steps=32,
             settings=("steps", "baseline"),

@@ -15,7 +15,7 @@ from lrp_onnx.graph.dtypes import is_float, is_integer
 from lrp_onnx.graph.names import name_of, tensor_name
 from lrp_onnx.graph.subgraphs import captures
 from lrp_onnx.lrp.assigned import Assigned
-from lrp_onnx.lrp.composite import RECTIFIER, Composite, LayerRule
+from lrp_onnx.lrp.composite import RECTIFIER, Composite, Selector
 from lrp_onnx.lrp.explained_inputs import reaching
 from lrp_onnx.lrp.grad_cam_layer import CONVOLUTIONS
 from lrp_onnx.lrp.methods import Method
@@ -51,12 +51,12 @@ def open_classes(output: ir.Value, axis: int | None, target: Target) -> tuple[st
 
 
 def written_in_place(
-    path: Sequence[Step], inputs: Sequence[ir.Value], output: ir.Value, target: Target
+    on_path: Sequence[Step], inputs: Sequence[ir.Value], output: ir.Value, target: Target
 ) -> tuple[str, ...]:
     """A warning where a detector's scores may not be seen, since its boxes are decoded in place at
     places that only the run knows.
     """
-    nodes = [step.node for step in path if step.node.op_type == "ScatterND"]
+    nodes = [step.node for step in on_path if step.node.op_type == "ScatterND"]
     places = [node.inputs[1] for node in nodes]
     unknown = any(v is not None and v.const_value is None for v in places)
     if target.head is not None or target.kind == "entry" or len(output.shape or ()) < 3:
@@ -75,19 +75,19 @@ def written_in_place(
     )
 
 
-def unreached_rules(options: CompileOptions, layers: Sequence[LayerRule]) -> tuple[str, ...]:
+def unreached_rules(options: CompileOptions, selectors: Sequence[Selector]) -> tuple[str, ...]:
     """A warning where a parameter that is set without a rule's name leaves one on the path alone,
     though nothing in the rule's file says so.
     """
     told = []
     for name, value in ((k, v) for k, v in options.parameters.items() if "." not in k):
-        kept = {
+        untouched = {
             x.rule.name: x.rule.parameters[name].default
-            for x in layers
+            for x in selectors
             if name in x.rule.parameters and not x.rule.parameters[name].by_rule_only
             if not x.takes("", name) and f"{x.rule.name}.{name}" not in options.parameters
         }
-        others = [f"{rule} ({default})" for rule, default in kept.items() if default != value]
+        others = [f"{rule} ({default})" for rule, default in untouched.items() if default != value]
         if others:
             told.append(
                 f"--set {name}: it is for the composite's own rules; {', '.join(others)} keep "
@@ -96,9 +96,9 @@ def unreached_rules(options: CompileOptions, layers: Sequence[LayerRule]) -> tup
     return tuple(told)
 
 
-def straight_through(composite: Composite, path: tuple[Step, ...]) -> tuple[str, ...]:
+def straight_through(composite: Composite, on_path: tuple[Step, ...]) -> tuple[str, ...]:
     """A warning where a gradient goes through rounding, which has none."""
-    rounded = [step for step in path if step.op.straight_through]
+    rounded = [step for step in on_path if step.op.straight_through]
     if composite.constant_gates or not rounded:
         return ()
     return (
@@ -133,8 +133,8 @@ def _behind(value: ir.Value) -> set[ir.Value]:
     pending, read = [value], {value}
     while pending:
         node = pending.pop().producer()
-        sources = [*node.inputs, *captures(node)] if node is not None else []
-        pending += [v for v in sources if v is not None and v not in read]
+        inputs = [*node.inputs, *captures(node)] if node is not None else []
+        pending += [v for v in inputs if v is not None and v not in read]
         read.update(pending)
     return read
 
@@ -155,13 +155,13 @@ def _integers_left_out(
 
 
 def common_shift(
-    method: Method, inputs: Sequence[ir.Value], path: Sequence[Step], target: ir.Value
+    method: Method, inputs: Sequence[ir.Value], on_path: Sequence[Step], target: ir.Value
 ) -> tuple[str, ...]:
     """A warning where a token's gradient, the sum over its embedding, is 0 but for rounding."""
     if method.name not in ("gradient", "smooth-grad"):
         return ()
     ids = [v for v in inputs if is_integer(v)]
-    blind = [repr(v.name) for v in ids if ignores_common_shift(path, v, target)]
+    blind = [repr(v.name) for v in ids if ignores_common_shift(on_path, v, target)]
     if not blind:
         return ()
     return (
@@ -171,9 +171,11 @@ def common_shift(
     )
 
 
-def patches(path: Sequence[Step], layer: ir.Value | None) -> tuple[str, ...]:
+def patches(on_path: Sequence[Step], layer: ir.Value | None) -> tuple[str, ...]:
     """A warning where grad-cam's last convolution cuts the patches of a transformer."""
-    maker = next((step for step in path if layer is not None and layer in step.node.outputs), None)
+    maker = next(
+        (step for step in on_path if layer is not None and layer in step.node.outputs), None
+    )
     attention = sum(s.kind == "bilinear" for s in maker.behind()) if maker is not None else 0
     if layer is None or not attention or maker is None or maker.node.op_type not in CONVOLUTIONS:
         return ()
@@ -185,9 +187,9 @@ def patches(path: Sequence[Step], layer: ir.Value | None) -> tuple[str, ...]:
     )
 
 
-def unrecognized_nodes(composite: Composite, path: tuple[Step, ...]) -> tuple[str, ...]:
+def unrecognized_nodes(composite: Composite, on_path: tuple[Step, ...]) -> tuple[str, ...]:
     """What looks like a softmax or a norm and was not recognized as one; a gradient needs not."""
-    alike = [step.node for step in path if RESEMBLES in step.node.meta]
+    alike = [step.node for step in on_path if RESEMBLES in step.node.meta]
     return tuple(f"{name_of(n)!r} ({n.op_type})" for n in alike if composite.constant_gates)
 
 
@@ -216,15 +218,15 @@ def _sees_all(step: Step) -> bool:
     return dense and x is not None and x.shape is not None and len(x.shape) <= 2
 
 
-def other_activations(composite: Composite, path: tuple[Step, ...]) -> tuple[str, ...]:
+def other_activations(composite: Composite, on_path: tuple[Step, ...]) -> tuple[str, ...]:
     """A warning where the path has other activations than those that the composite is meant for."""
     if not composite.activations:
         return ()
     by_rectifier = RECTIFIER in composite.activations
-    met = [s for s in path if not (by_rectifier and is_rectifier(s.node))]
+    met = [s for s in on_path if not (by_rectifier and is_rectifier(s.node))]
     types = {s.node.op_type for s in met if s.kind == "activation"} - {*composite.activations}
     others = ", ".join(sorted(types))
-    if by_rectifier and len(met) == len(path):
+    if by_rectifier and len(met) == len(on_path):
         has = f"its activations are {others}" if others else "it has no activation"
         return (
             f"composite {composite.name!r} changes the gradient at rectifiers alone (Relu, ReLU6, "

@@ -40,21 +40,21 @@ def similarity_start(emit: Emit, graph: ir.Graph, assignment: Assignment) -> ir.
     shape = ir.Shape(["others", *list(y.shape or ())[1:]]) if axes[0] else y.shape
     other = graph_input(graph, f"{output.name}{OTHER}", emit.dtype, shape)
     e = emit.at_least_float(y)
-    u, norm = _normalized(emit, e, axes)
+    u, length = _normalized(emit, e, axes)
     v, _ = _normalized(emit, other, axes)
     shares = emit.op("Mul", u, v)
     if assignment.start == "logit":
         return emit.shaped(shares, y)
     cosine = emit.op("ReduceSum", shares, emit.ints(*axes), keepdims=1)
     along = emit.op("Sub", v, emit.op("Mul", cosine, u))
-    return emit.shaped(emit.op("Div", along, norm), y)
+    return emit.shaped(emit.op("Div", along, length), y)
 
 
 def _normalized(emit: Emit, value: ir.Value, axes: list[int]) -> tuple[ir.Value, ir.Value]:
-    """The value divided by its norm over the axes, and the norm."""
+    """The value divided by its length over the axes, and the length."""
     squared = emit.op("ReduceSum", emit.op("Mul", value, value), emit.ints(*axes), keepdims=1)
-    norm = emit.op("Max", emit.op("Sqrt", squared), TINY)
-    return emit.op("Div", value, norm), norm
+    length = emit.op("Max", emit.op("Sqrt", squared), TINY)
+    return emit.op("Div", value, length), length
 
 
 def _check(assignment: Assignment, axes: list[int]) -> None:

@@ -296,7 +296,7 @@ def scatter_nd(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
 
 def _back(of: Scattered, reduction: str, i: int) -> ir.Value:
     back: dict[str, tuple[Callable[[Scattered], ir.Value], ...]] = {
-        "none": (_kept, _overwriting),
+        "none": (_not_overwritten, _overwriting),
         "add": (lambda of: of.s, lambda of: of.places.read(of.s)),
         "mul": (_times_updates, _times_others),
         "max": (_largest_data, _largest_update),
@@ -305,7 +305,7 @@ def _back(of: Scattered, reduction: str, i: int) -> ir.Value:
     return back[reduction][i // 2](of)
 
 
-def _kept(of: Scattered) -> ir.Value:
+def _not_overwritten(of: Scattered) -> ir.Value:
     return of.places.write(of.s, of.places.fill(0.0))
 
 

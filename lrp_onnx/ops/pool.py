@@ -218,7 +218,7 @@ def _elements(
     kind="sum",
     window="pool",
     sign=same_sign,
-    counts_as_layer=True,
+    numbered=True,
     samples_apart=by_shape,
 )
 def average_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
@@ -273,7 +273,7 @@ def _spatial(node: ir.Node) -> range:
     kind="sum",
     sign=same_sign,
     statistic=True,
-    counts_as_layer=True,
+    numbered=True,
     samples_apart=by_shape,
 )
 def global_average_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:

@@ -42,7 +42,7 @@ def _outer(emit: Emit, node: ir.Node, s: ir.Value, p: int) -> ir.Value:
     kind="sum",
     window="pool",
     sign=nonnegative,
-    counts_as_layer=True,
+    numbered=True,
     samples_apart=by_shape,
 )
 def lp_pool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:

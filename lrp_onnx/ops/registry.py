@@ -87,7 +87,7 @@ class Op:
     """Whether it reduces, or lays out again what was reduced: by such steps and elementwise ones a
     signal makes its own gate.
     """
-    counts_as_layer: bool = False
+    numbered: bool = False
     """Whether composites count it as a layer though its kind is none that they count."""
     straight_through: bool = False
     """Whether it rounds, so that its gradient is an estimate."""

@@ -87,13 +87,13 @@ def reshape(emit: Emit, value: ir.Value, sizes: Sequence[Size]) -> ir.Value:
     sizes = list(sizes)
     unknown = [k for k, v in enumerate(sizes) if not isinstance(v, int)]
     if len(unknown) == 1:
-        kept = {k: size_of(emit, value, k) for k, v in enumerate(sizes) if v == 0}
+        same_sizes = {k: size_of(emit, value, k) for k, v in enumerate(sizes) if v == 0}
         # runtimes put -1 for a size that they do not know beside zeros alone: they see these sizes
         sizes = [
-            size if k not in kept or isinstance(kept[k], int) else kept[k]
+            size if k not in same_sizes or isinstance(same_sizes[k], int) else same_sizes[k]
             for k, size in enumerate(sizes)
         ]
-        if all(isinstance(size, int) for size in kept.values()):
+        if all(isinstance(size, int) for size in same_sizes.values()):
             sizes[unknown[0]] = -1
     return emit.op("Reshape", value, vector(emit, sizes))
 
@@ -215,9 +215,9 @@ def _phases_in_place(
     phases: dict[int, ir.Value] = {}
     for offset, part in parts:
         shift, r = divmod(offset - begin, stride)
-        moved = shifted(emit, part, axis, -shift, length, shape)
-        if moved is not None:
-            phases[r] = emit.op("Add", phases[r], moved) if r in phases else moved
+        placed = shifted(emit, part, axis, -shift, length, shape)
+        if placed is not None:
+            phases[r] = emit.op("Add", phases[r], placed) if r in phases else placed
     return phases, length
 
 
@@ -235,8 +235,8 @@ def _phases_from_start(
     phases: dict[int, ir.Value] = {}
     for offset, part in parts:
         shift, r = divmod(offset, stride)
-        moved = pad(emit, part, {axis: (shift, more - shift)}, len(shape))
-        phases[r] = emit.op("Add", phases[r], moved) if r in phases else moved
+        placed = pad(emit, part, {axis: (shift, more - shift)}, len(shape))
+        phases[r] = emit.op("Add", phases[r], placed) if r in phases else placed
     return phases, plus(emit, shape[axis], more)
 
 

@@ -108,10 +108,10 @@ def _numbered(emit: Emit, x: ir.Value) -> ir.Value:
 def _to_origins(emit: Emit, s: ir.Value, origins: ir.Value, x: ir.Value) -> ir.Value:
     """Each element of s to the element of x with the number `origins`, summed; -1 is nowhere."""
     flat, place = (emit.op("Reshape", v, emit.ints(-1)) for v in (s, origins))
-    kept = emit.op("Where", emit.op("Less", place, emit.ints(0)), 0.0, flat)
+    valid = emit.op("Where", emit.op("Less", place, emit.ints(0)), 0.0, flat)
     nothing = emit.op("Expand", 0.0, emit.op("Reshape", emit.op("Size", x), emit.ints(1)))
     place = emit.op("Max", place, emit.ints(0))
-    total = emit.op("ScatterElements", nothing, place, kept, axis=0, reduction="add")
+    total = emit.op("ScatterElements", nothing, place, valid, axis=0, reduction="add")
     return emit.reshape_like(total, x)
 
 

@@ -17,7 +17,7 @@ from lrp_onnx.ops.scatter_add import Size, numbered, pad, plus, size_of, slice_a
 __all__: list[str] = []
 
 
-def _moves(node: ir.Node, active: tuple[int, ...]) -> str:
+def _kind(node: ir.Node, active: tuple[int, ...]) -> str:
     """`move`, if it is agreed which element of the output an index means."""
     x, y = node.inputs[0], node.outputs[0]
     if len(node.inputs) < 3 or x is None or x.shape is None or y.shape is None:
@@ -34,7 +34,7 @@ def _moves(node: ir.Node, active: tuple[int, ...]) -> str:
     return "move"
 
 
-@op("MaxUnpool", kind="move", choose=_moves, gates=(1, 2), sign=same_sign)
+@op("MaxUnpool", kind="move", choose=_kind, gates=(1, 2), sign=same_sign)
 def max_unpool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     """s at the place each element was put; of several at one place the last is there.
 
@@ -48,9 +48,9 @@ def max_unpool(emit: Emit, node: ir.Node, s: ir.Value, i: int) -> ir.Value:
     last = emit.op("ScatterElements", nobody, place, numbers, axis=0, reduction="max")
     there = emit.op("Equal", emit.op("Gather", last, place, axis=0), numbers)
     read = emit.op("Gather", flat, place, axis=0)
-    kept = emit.op("Mul", read, emit.op("Cast", there, to=int(emit.dtype)))
+    share = emit.op("Mul", read, emit.op("Cast", there, to=int(emit.dtype)))
     assert x is not None
-    return emit.reshape_like(kept, x)
+    return emit.reshape_like(share, x)
 
 
 @op("Col2Im", kind="sum", gates=(1, 2), sign=same_sign)

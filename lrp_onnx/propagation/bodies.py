@@ -85,7 +85,7 @@ def _copied(emit: Emit, body: Body, nodes: Sequence[Assigned]) -> Copy:
             emit.signs[copy] = emit.signs[value]
     for node, copied in twins.items():
         copied.name = f"{emit.fresh('lrp/again')}/{node.name}"
-        copied.metadata_props.update(provenance(emit.source, "recomputed"))
+        copied.metadata_props.update(provenance(emit.owner, "recomputed"))
     return Copy(graph, values, tuple(site.at_copy(values, twins) for site in nodes))
 
 
@@ -304,7 +304,7 @@ def _sum(emit: Emit, total: ir.Value, r: ir.Value | None) -> ir.Value:
 def _named(emit: Emit, value: ir.Value, like: ir.Value) -> ir.Value:
     """An Identity, since no value is an output twice and no input one."""
     name, result = emit.fresh("lrp/result"), _relevance_of(emit, like)
-    props = provenance(emit.source, emit.rule)
+    props = provenance(emit.owner, emit.rule)
     append_node(emit.graph, "Identity", [value], [result], name, metadata=props)
     return result
 
@@ -323,11 +323,11 @@ def _append(
     like: Iterable[ir.Value | None],
 ) -> list[ir.Value]:
     """Append a node with a body; one output shaped like each of `like`."""
-    name = emit.fresh(f"lrp/{emit.source}/{op_type}")
+    name = emit.fresh(f"lrp/{emit.owner}/{op_type}")
     results = [
-        ir.Value(name=emit.fresh("lrp")) if source is None else _relevance_of(emit, source)
-        for source in like
+        ir.Value(name=emit.fresh("lrp")) if original is None else _relevance_of(emit, original)
+        for original in like
     ]
-    props = provenance(emit.source, emit.rule)
+    props = provenance(emit.owner, emit.rule)
     append_node(emit.graph, op_type, inputs, results, name, attributes, metadata=props)
     return results

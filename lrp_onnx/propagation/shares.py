@@ -41,7 +41,7 @@ __all__ = [
     "modified",
 ]
 
-LAYERS = ("linear", "sum", "maximum", "bilinear", "norm", "cell", "recurrent")
+WITH_SHARES = ("linear", "sum", "maximum", "bilinear", "norm", "cell", "recurrent")
 """Kinds that a rule made of terms can take as linear."""
 EPSILON = 1e-6
 """The stabilizer of rules without an `epsilon` parameter."""
@@ -130,7 +130,7 @@ def layer_of(emit: Emit, site: Assigned) -> Layer:
         same = forward_copy(emit, node, {}, op_type=op.name).producer()
         assert same is not None
         node = same
-    if op.vjp is None or site.step.kind not in LAYERS:
+    if op.vjp is None or site.step.kind not in WITH_SHARES:
         raise RuleError(
             f"it is made of terms of a linear layer, and the node is of kind {site.step.kind!r}. "
             "Choose another"

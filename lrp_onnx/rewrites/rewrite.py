@@ -154,7 +154,7 @@ def on_product(
     return lambda match: function(match.emit, match.site, match.arriving)
 
 
-MOVES: dict[str, Rewrite] = {"passed on": on_product(passed_on), "moved": on_product(moved)}
+OTHERS: dict[str, Rewrite] = {"passed on": on_product(passed_on), "moved": on_product(moved)}
 """The rewrites of other rules, where a product arrives."""
 LINEAR: dict[str, Rewrite] = {
     "own output": own_output_of,
@@ -222,7 +222,7 @@ def _cheapest(
     if emit.optimize and (site.rule.shares or is_product):
         site = replace(site, rule=canonical(site.rule, site.settings))
         match, failed = Match(emit, site, arriving), dict[str, list[str]]()
-        for name, rewrite in (LINEAR if site.rule.shares else MOVES).items():
+        for name, rewrite in (LINEAR if site.rule.shares else OTHERS).items():
             try:
                 return rewrite(match)
             except DoesNotApply as reason:

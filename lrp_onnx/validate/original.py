@@ -82,16 +82,16 @@ class Original:
         """
         odd = [k for k, score in enumerate(self.own) if not np.isfinite(score)]
         told = [f"{self.called[k]}: its score is {self.own[k]}" for k in odd]
-        kept = [k for k in range(len(self.own)) if k not in odd]
-        if odd and (question.names is None or question.classes is not None or not kept):
+        usable = [k for k in range(len(self.own)) if k not in odd]
+        if odd and (question.names is None or question.classes is not None or not usable):
             raise InputError(f"{told[0]}. Leave it out, or mend it.")
         if odd:
-            self.samples = [self.samples[k] for k in kept]
-            self.called = [self.called[k] for k in kept]
-            self.outputs = [self.outputs[k] for k in kept]
-            self.masks = [self.masks[k] for k in kept]
-            self.own = [self.own[k] for k in kept]
-            self.classes = None if self.classes is None else self.classes[kept]
+            self.samples = [self.samples[k] for k in usable]
+            self.called = [self.called[k] for k in usable]
+            self.outputs = [self.outputs[k] for k in usable]
+            self.masks = [self.masks[k] for k in usable]
+            self.own = [self.own[k] for k in usable]
+            self.classes = None if self.classes is None else self.classes[usable]
         return [f"left out: {text}." for text in told]
 
     def predict(self, samples: Iterable[Feeds]) -> Iterator[Array]:

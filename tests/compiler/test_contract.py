@@ -50,7 +50,7 @@ NETWORKS = {
 
 
 def parameters_of(composite: str) -> dict[str, float]:
-    rules = {layer.rule.name for layer in load_composite(composite).layers}
+    rules = {layer.rule.name for layer in load_composite(composite).selectors}
     return BOX if "zbox" in rules else {}
 
 

@@ -64,7 +64,7 @@ def test_every_rule_of_the_library_loads(name):
 
 @pytest.mark.parametrize("name", COMPOSITES)
 def test_every_composite_of_the_library_loads(name):
-    assert load_composite(name).layers
+    assert load_composite(name).selectors
 
 
 def test_the_promised_composites_are_there():
@@ -149,7 +149,7 @@ def test_an_unknown_name_lists_the_known_ones(load, name):
 def test_a_composite_finds_a_rule_file_beside_it(tmp_path):
     (tmp_path / "mine.toml").write_text(GOOD + SHARE)
     (tmp_path / "all.toml").write_text(GOOD + '[[layer]]\nrule = "mine.toml"')
-    assert load_composite(str(tmp_path / "all.toml")).layers[0].rule.name == "mine"
+    assert load_composite(str(tmp_path / "all.toml")).selectors[0].rule.name == "mine"
 
 
 SETTABLE = {
@@ -165,7 +165,7 @@ SETTABLE = {
 
 @pytest.mark.parametrize(("composite", "parameters", "expected"), SETTABLE.values(), ids=SETTABLE)
 def test_set_reaches_the_rules_it_should(composite, parameters, expected):
-    layers = load_composite(composite).with_parameters(parameters).layers
+    layers = load_composite(composite).with_parameters(parameters).selectors
     for rule, value in expected.items():
         assert {layer.parameters.get("epsilon") for layer in layers if layer.rule.name == rule} == {
             value
@@ -233,7 +233,7 @@ def test_a_parameter_that_only_its_rule_names():
     composite = load_composite("epsilon-plus")
     assert load_rule("norm").parameters["epsilon"].by_rule_only
     own = composite.with_parameters({"epsilon": 0.5})
-    reached = {x.rule.name for x in own.layers if x.parameters.get("epsilon") == 0.5}
+    reached = {x.rule.name for x in own.selectors if x.parameters.get("epsilon") == 0.5}
     assert "epsilon" in reached
     assert "norm" not in reached
 

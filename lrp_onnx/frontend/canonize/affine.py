@@ -125,10 +125,10 @@ class Behind:
             node, position = reader
             step = affine_of(node, position, axis, size)
             if step is None:
-                moved = axis_behind(node, position, axis)
-                if moved is None:
+                axis_there = axis_behind(node, position, axis)
+                if axis_there is None:
                     break
-                axis = moved
+                axis = axis_there
                 moves.append(node)
             elif _is_of_sigmoid(node, step):
                 break

@@ -138,7 +138,7 @@ def _divide_before(graph: ir.Graph, product: ir.Node, dominators: Dominators) ->
     if d is None or e not in dominators.entries(d):
         return False
     for move in moves[::-1]:
-        d = _moved_back(build, move, d)
+        d = _divisor_before(build, move, d)
     if d is None or not _one_a_row(d, e):
         return False
     weights = build.op(quotient.op_type, e, d, like=e)
@@ -150,7 +150,7 @@ def _divide_before(graph: ir.Graph, product: ir.Node, dominators: Dominators) ->
     return True
 
 
-def _moved_back(build: Build, move: ir.Node, d: ir.Value | None) -> ir.Value | None:
+def _divisor_before(build: Build, move: ir.Node, d: ir.Value | None) -> ir.Value | None:
     """What a Transpose would make d of."""
     if d is None or d.shape is None:
         return None

@@ -52,7 +52,7 @@ def fold_batchnorm_before(model: ir.Model) -> bool:
 
 def _folded_before(model: ir.Model, layer: LinearNode) -> bool:
     total, absorbed = Affine.identity(layer.in_size), list[ir.Node]()
-    path, changed = list[ir.Value](), list[ir.Value]()
+    between, changed = list[ir.Value](), list[ir.Value]()
     value, axis = layer.node.inputs[layer.x], layer.in_axis
     while value is not None and sole_reader(value) is not None:
         node = value.producer()
@@ -63,13 +63,13 @@ def _folded_before(model: ir.Model, layer: LinearNode) -> bool:
         if step is not None:
             total = step.then(total)
             absorbed.insert(0, node)
-            changed = list(path)
+            changed = list(between)
         else:
-            moved = axis_before(node, axis)
-            if moved is None:
+            axis_there = axis_before(node, axis)
+            if axis_there is None:
                 break
-            axis, position = moved, 0
-            path.append(value)
+            axis, position = axis_there, 0
+            between.append(value)
         value = node.inputs[position]
     if value is None or not _is_batchnorm(absorbed, value) or _normalized(value):
         return False
@@ -99,10 +99,10 @@ def _is_computed(value: ir.Value) -> bool:
     """
     node = value.producer()
     while node is not None and (node.op_type == "Cast" or ((op := find(node)) and op.moves)):
-        source = node.inputs[0]
-        if source is None or (source.dtype is not None and source.dtype.is_integer()):
+        x = node.inputs[0]
+        if x is None or (x.dtype is not None and x.dtype.is_integer()):
             return False
-        node = source.producer()
+        node = x.producer()
     return node is not None
 
 

@@ -26,7 +26,7 @@ from lrp_onnx.frontend.canonize.affine import Affine, affine_of
 from lrp_onnx.frontend.canonize.batchnorm import fold_batchnorm_behind
 from lrp_onnx.frontend.canonize.sums import (
     Term,
-    common_sources,
+    common_inputs,
     cropped,
     fits,
     is_own,
@@ -83,7 +83,7 @@ def merge_branches(model: ir.Model) -> bool:
 
 def _merged(graph: ir.Graph, root: ir.Node) -> bool:
     terms = terms_of(root)
-    for x in common_sources(terms):
+    for x in common_inputs(terms):
         read = [_of(x, _convolution(value)) if is_own(value) else None for value, _ in terms]
         like = next((branch for branch in read if branch is not None and branch.x is x), None)
         if like is None:
@@ -196,10 +196,10 @@ def _scaled(value: ir.Value, like: _Branch) -> _Branch | None:
             (k for k, v in enumerate(node.inputs) if v is not None and array_of(v) is None), 0
         )
         step = affine_of(node, at, 1, channels) if node.inputs else None
-        source = node.inputs[at] if node.inputs else None
-        if step is None or source is None:
+        before = node.inputs[at] if node.inputs else None
+        if step is None or before is None:
             return None
-        total, value = step.then(total), source
+        total, value = step.then(total), before
     none = (0,) * rank
     weight = total.scale.reshape(channels, 1, *[1] * rank)
     return _Branch(x, weight, total.shift, channels, ((1,) * rank, none, none))

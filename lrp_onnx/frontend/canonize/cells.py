@@ -26,7 +26,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import onnx_ir as ir
 
-from lrp_onnx.frontend.canonize.gates import comes_from, is_gate, source_of
+from lrp_onnx.frontend.canonize.gates import comes_from, is_gate, maker_of
 from lrp_onnx.graph.annotations import CELL, GATE
 from lrp_onnx.graph.makers import upstream
 from lrp_onnx.graph.subgraphs import graphs_of
@@ -42,7 +42,7 @@ def mark_cells(model: ir.Model) -> None:
     products = [node for node in nodes if node.op_type == "Mul"]
     for node in products:
         for gate, signal in ((0, 1), (1, 0)):
-            function = source_of(node.inputs[signal])
+            function = maker_of(node.inputs[signal])
             if function is None or not comes_from(node.inputs[signal], ("Tanh",)):
                 continue
             if is_gate(node.inputs[gate]) and not _depends(node.inputs[gate], function, order):
@@ -66,7 +66,7 @@ def _depends(value: ir.Value | None, on: ir.Node, order: Mapping[ir.Node, int]) 
 
 def _mark_sum(node: ir.Node) -> None:
     """A sum with a gated product: its other product is gated too, and it is of the cell."""
-    makers = [source_of(v) for v in node.inputs]
+    makers = [maker_of(v) for v in node.inputs]
     gated = [m for m in makers if _gated(m)]
     if not gated:
         return
@@ -87,11 +87,11 @@ def _mark_gate(node: ir.Node) -> None:
 
 def _mark_signal(node: ir.Node) -> None:
     """The pre-activation in front of the function whose value a gate lets through."""
-    function = source_of(_signal(node))
+    function = maker_of(_signal(node))
     operator = None if function is None else find(function)
     if function is None or operator is None or operator.kind != "activation":
         return
-    top = source_of(function.inputs[0])
+    top = maker_of(function.inputs[0])
     if top is None or CELL in top.metadata_props or not _shares(top):
         return
     top.metadata_props[CELL] = "cell"
@@ -106,11 +106,11 @@ def _parts(node: ir.Node) -> Iterator[ir.Node]:
         _mark_gated_inputs(node)
         return
     for value in node.inputs:
-        maker = source_of(value)
+        maker = maker_of(value)
         if maker is not None and maker.op_type == "Mul" and not maker.domain:
             if not _gated(maker):
                 _mark_gate(maker)
-            maker = source_of(_signal(maker)) if _gated(maker) else None
+            maker = maker_of(_signal(maker)) if _gated(maker) else None
         if maker is not None and CELL not in maker.metadata_props and _shares(maker):
             yield maker
             yield from _parts(maker)
@@ -119,10 +119,10 @@ def _parts(node: ir.Node) -> Iterator[ir.Node]:
 def _mark_gated_inputs(linear: ir.Node) -> None:
     """r·h, alone or joined to x, in front of the weights."""
     for value in linear.inputs[:2]:
-        maker = source_of(value)
+        maker = maker_of(value)
         joined = maker.inputs if maker is not None and maker.op_type == "Concat" else [value]
         for part in joined:
-            factor = source_of(part)
+            factor = maker_of(part)
             if factor is not None and not _gated(factor):
                 _mark_gate(factor)
 

@@ -40,7 +40,7 @@ def mark_chunked_scans(model: ir.Model) -> None:
         (node, k)
         for value in steps
         for node, k in value.uses()
-        if _is_product(values, node) and values.source(node.inputs[1 - k]) not in steps
+        if _is_product(values, node) and values.unmoved(node.inputs[1 - k]) not in steps
     }
     signal = _reached([node.outputs[0] for node, _ in signals], values, set())
     multiples = _reached(decays, values, signal)
@@ -72,7 +72,7 @@ def _step_sizes(values: Values, sums: Iterable[ir.Node]) -> set[ir.Value]:
     pending = [node.inputs[0] for node in sums]
     steps = set[ir.Value]()
     while pending:
-        value = values.source(pending.pop())
+        value = values.unmoved(pending.pop())
         maker = None if value is None else value.producer()
         if value is None or maker is None or value in steps:
             continue

@@ -76,11 +76,11 @@ def _bias_before(
     flat.shape = ir.Shape([channels])
     constants.add(flat)
     total = build.op("Add", product, flat, like=product)
-    (moved,) = build.copy(reshape, [total, reshape.inputs[1]], like=y)
-    product.meta[CHANGED] = moved.producer()  # it takes the bias, and the model has it parted
+    (parted,) = build.copy(reshape, [total, reshape.inputs[1]], like=y)
+    product.meta[CHANGED] = parted.producer()  # it takes the bias, and the model has it parted
     before, name = total.producer(), y.name
     aliases(model)[name] = add.outputs[0].name  # a bias keeps its share
-    build.replace(moved)
+    build.replace(parted)
     model.graph.remove(reshape, safe=True)
     return None if before is None else (before, 0)
 

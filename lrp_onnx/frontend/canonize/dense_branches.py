@@ -19,7 +19,7 @@ from lrp_onnx.frontend.canonize.affine import affine_of
 from lrp_onnx.frontend.canonize.sums import (
     FARTHEST,
     Term,
-    common_sources,
+    common_inputs,
     fits,
     is_own,
     selected,
@@ -63,7 +63,7 @@ def merge_dense_branches(model: ir.Model) -> bool:
 
 def _merged(graph: ir.Graph, root: ir.Node) -> bool:
     terms = terms_of(root)
-    for x in common_sources(terms):
+    for x in common_inputs(terms):
         own = [_map_of(value, x) for value, _ in terms]
         parts = [(m, sign) for m, (_, sign) in zip(own, terms, strict=True) if m is not None]
         sizes = {m.matrix.shape for m, _ in parts if m.matrix is not None}
@@ -91,8 +91,8 @@ def _map_of(value: ir.Value, x: ir.Value, left: int = FARTHEST) -> _Map | None:
         return None
     at = next((k for k, v in enumerate(node.inputs) if v is not None and array_of(v) is None), 0)
     step = (_step(node, at) or _selection(value)) if node.inputs else None
-    source = node.inputs[at] if step is not None else None
-    before = None if source is None else _map_of(source, x, left - 1)
+    operand = node.inputs[at] if step is not None else None
+    before = None if operand is None else _map_of(operand, x, left - 1)
     if before is None or step is None:
         return None
     if step.matrix is None:

@@ -9,7 +9,7 @@ from lrp_onnx.graph.makers import made_by
 from lrp_onnx.ops.bounds import unit_range
 from lrp_onnx.ops.registry import find
 
-__all__ = ["comes_from", "is_gate", "source_of"]
+__all__ = ["comes_from", "is_gate", "maker_of"]
 
 PASSED = {"Cast": 0, "Clip": 0, "Where": 1}
 """Operators that cells are followed through though they move nothing, and the input that leads on:
@@ -17,7 +17,7 @@ exports clip states and mask steps, and the value stays the gate or the signal t
 """
 
 
-def source_of(value: ir.Value | None) -> ir.Node | None:
+def maker_of(value: ir.Value | None) -> ir.Node | None:
     """The node that a value comes from, behind those that move it; of one that is kept beside its
     explanation, that of the explanation.
     """
@@ -35,13 +35,13 @@ def source_of(value: ir.Value | None) -> ir.Node | None:
 
 def comes_from(value: ir.Value | None, op_types: tuple[str, ...]) -> bool:
     """Whether a value comes from one of these operators."""
-    maker = source_of(value)
+    maker = maker_of(value)
     return maker is not None and not maker.domain and maker.op_type in op_types
 
 
 def is_gate(value: ir.Value | None) -> bool:
     """Whether it is σ, of values between 0 and 1, or 1 - g or -g + 1 of such a gate g."""
-    maker = source_of(value)
+    maker = maker_of(value)
     if maker is None or maker.domain:
         return False
     if maker.op_type == "Sub":

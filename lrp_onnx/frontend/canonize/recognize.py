@@ -67,7 +67,7 @@ BEGINS = (
 """What a concept may begin with, in front of where its values part."""
 FARTHEST = 4
 """As many dominators are tried as entries, and as many nodes behind the end."""
-MOVED = ("LogSoftmax", "Log", "Reshape", "Cast")
+PASSED = ("LogSoftmax", "Log", "Reshape", "Cast")
 """What may stand in front of such a function, besides where values meet."""
 
 
@@ -251,7 +251,7 @@ def _meets(node: ir.Node | None, dominators: Dominators) -> bool:
         return False
     if node.op_type == "Log":
         return before.op_type in ("Softmax", "Div")
-    return before.op_type in MOVED or len(dominators.active(before)) > 1
+    return before.op_type in PASSED or len(dominators.active(before)) > 1
 
 
 def _inverts_sum(node: ir.Node) -> bool:

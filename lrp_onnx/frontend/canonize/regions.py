@@ -26,7 +26,7 @@ MOST_NODES = 40
 MOST_ELEMENTS = 1 << 18
 """Larger constants are weights, not statistics or scales."""
 
-LAYERS = (*CONTROL, "Conv", "ConvTranspose", "LSTM", "GRU", "RNN")
+BORDERS = (*CONTROL, "Conv", "ConvTranspose", "LSTM", "GRU", "RNN")
 """No concept is spelled with these."""
 
 
@@ -50,11 +50,11 @@ class Dominators:
         flow, start = nx.DiGraph(), ir.Value(name="start")
         own = {v for node in graph for v in node.outputs}
         for node in graph:
-            sources = [v for v in (*self.active(node), *captures(node)) if v not in self.constants]
-            flow.add_edges_from((start, v) for v in sources if v not in own)
+            active = [v for v in (*self.active(node), *captures(node)) if v not in self.constants]
+            flow.add_edges_from((start, v) for v in active if v not in own)
             for value in node.outputs:
                 if value not in self.constants:
-                    flow.add_edges_from((v, value) for v in sources or [start])
+                    flow.add_edges_from((v, value) for v in active or [start])
         self.above = nx.immediate_dominators(flow, start) if start in flow else {}
         self.start = start
 
@@ -98,7 +98,7 @@ class Dominators:
 
     def _may_hold(self, node: ir.Node) -> bool:
         """Whether a region may have it: no body, no large constant, nothing of a graph around."""
-        own = node in self.order and not node.domain and node.op_type not in LAYERS
+        own = node in self.order and not node.domain and node.op_type not in BORDERS
         return own and not _heavy(node)
 
 

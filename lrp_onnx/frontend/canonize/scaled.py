@@ -20,7 +20,7 @@ from lrp_onnx.graph.replacement import Build
 
 __all__ = ["scale_first_factor"]
 
-MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity")
+REORDERS = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity")
 """What may lie between the product and a number that scales it."""
 
 
@@ -45,7 +45,7 @@ def _from_behind(
     """The product that stands for the scaled one."""
     graph = model.graph
     between, (y,), (a, b) = list[ir.Node](), product.outputs, product.inputs
-    while (use := sole_reader(y)) is not None and use[0].op_type in MOVES and use[1] == 0:
+    while (use := sole_reader(y)) is not None and use[0].op_type in REORDERS and use[1] == 0:
         between.append(use[0])
         y = use[0].outputs[0]
     if use is None:
@@ -76,7 +76,7 @@ def _from_second(
     """The product whose second factor is not scaled."""
     between, (a, b) = list[ir.Node](), product.inputs
     scale = _only_maker(b)
-    while scale is not None and scale.op_type in MOVES:
+    while scale is not None and scale.op_type in REORDERS:
         between.insert(0, scale)
         scale = _only_maker(scale.inputs[0])
     if scale is None or a is None or b is None:

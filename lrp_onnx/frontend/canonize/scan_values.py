@@ -47,7 +47,7 @@ class Values:
         """What a node gives whose body gives the value."""
         return self.results.get(value, [])
 
-    def source(self, value: ir.Value | None) -> ir.Value | None:
+    def unmoved(self, value: ir.Value | None) -> ir.Value | None:
         """The value that this one is moved or selected from."""
         while value is not None:
             node = value.producer()
@@ -61,8 +61,8 @@ class Values:
 
     def varies(self, value: ir.Value | None) -> bool:
         """Whether it is no weight."""
-        source = self.source(value)
-        return source is not None and not source.is_initializer()
+        unmoved = self.unmoved(value)
+        return unmoved is not None and not unmoved.is_initializer()
 
     def depends(self, value: ir.Value | None, on: Sequence[ir.Value]) -> bool:
         """Whether the value is computed from one of the others."""
@@ -86,8 +86,8 @@ class Values:
 
     def product(self, value: ir.Value | None) -> ir.Node | None:
         """The product of two activations that a value comes from."""
-        source = self.source(value)
-        node = None if source is None else source.producer()
+        unmoved = self.unmoved(value)
+        node = None if unmoved is None else unmoved.producer()
         return node if node is not None and multiplies(node) and not sums(node) else None
 
     def updates(self, node: ir.Node) -> Iterator[tuple[ir.Node, int, ir.Value | None]]:
@@ -106,7 +106,7 @@ class Values:
         """Whether two values are computed from the same weights by the same operators, or are
         parts of one.
         """
-        a, b = self.source(a), self.source(b)
+        a, b = self.unmoved(a), self.unmoved(b)
         if a is b:
             return True
         if a is None or b is None:

@@ -86,7 +86,7 @@ def _written_out(values: Values) -> Iterator[_Scan]:
     scans: dict[ir.Node, _Scan] = {}
     for node in values.nodes:
         for product, at, added in values.updates(node):
-            before = values.source(product.inputs[at])
+            before = values.unmoved(product.inputs[at])
             sum_before = None if before is None else before.producer()
             if before is None or sum_before is None or added is None:
                 continue
@@ -126,13 +126,13 @@ def _add(scan: _Scan, product: ir.Node, state: int, added: ir.Value | None) -> N
 def _carried(values: Values) -> Iterator[_Scan]:
     """Steps that a Loop or Scan runs."""
     for got, carried_on in values.states.items():
-        source = values.source(carried_on)
-        node = None if source is None else source.producer()
+        unmoved = values.unmoved(carried_on)
+        node = None if unmoved is None else unmoved.producer()
         for product, at, added in () if node is None else values.updates(node):
             gate = product.inputs[1 - at]
             others = [v for v in values.states if v.graph is got.graph and _is_float(v)]
-            if values.source(product.inputs[at]) is got and not values.depends(gate, others):
-                scan = _Scan([], [], [v for v in (got, carried_on, source) if v is not None])
+            if values.unmoved(product.inputs[at]) is got and not values.depends(gate, others):
+                scan = _Scan([], [], [v for v in (got, carried_on, unmoved) if v is not None])
                 _add(scan, product, at, added)
                 yield scan
                 break
@@ -143,9 +143,9 @@ def _factors(values: Values, value: ir.Value) -> Iterator[tuple[ir.Value, list[G
     pending: list[tuple[ir.Value | None, list[Gated]]] = [(value, [])]
     while pending:
         factor, products = pending.pop(0)
-        source, product = values.source(factor), values.product(factor)
-        if products and source is not None:
-            yield source, products
+        unmoved, product = values.unmoved(factor), values.product(factor)
+        if products and unmoved is not None:
+            yield unmoved, products
         if product is not None and len(products) < FACTORS:
             pending += [(product.inputs[k], [*products, (product, 1 - k)]) for k in (0, 1)]
 

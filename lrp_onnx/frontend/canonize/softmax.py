@@ -178,12 +178,12 @@ def _flattened(build: Build, softmax: Softmax, x: ir.Value, rank: int) -> ir.Val
     if softmax.rest or softmax.mask is not None:
         return None
     order = [axis for axis in range(rank) if axis not in softmax.axes] + [*softmax.axes]
-    first, moved = rank - len(softmax.axes), order != sorted(order)
-    last = build.op("Transpose", x, perm=order) if moved else x
+    first, transposed = rank - len(softmax.axes), order != sorted(order)
+    last = build.op("Transpose", x, perm=order) if transposed else x
     flat = build.op("Reshape", last, build.ints(*[0] * first, -1))
     y = build.op("Reshape", _operator(build, softmax, flat, -1), build.op("Shape", last), like=last)
     back = [order.index(axis) for axis in range(rank)]
-    return build.op("Transpose", y, perm=back) if moved else y
+    return build.op("Transpose", y, perm=back) if transposed else y
 
 
 def _fits(mask: Float, x: ir.Value) -> bool:

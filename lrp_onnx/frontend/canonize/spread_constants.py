@@ -20,7 +20,7 @@ __all__ = ["unspread_constants"]
 
 MEETING = ("Add", "Sub", "Mul", "Div")
 """What broadcasts by itself."""
-LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 MOST_READ = 1 << 24
 """Elements of a constant up to which it is asked whether it holds copies."""
 
@@ -72,7 +72,7 @@ def _is_bare_layer(value: ir.Value | None) -> bool:
     """Whether a layer without a bias gives it.  Behind others a constant whose samples are alike
     may be what a cell makes of its first state, which is a term of its own.
     """
-    return len(inputs_by(value, *LAYERS)) == 2
+    return len(inputs_by(value, *PRODUCTS)) == 2
 
 
 def _first_copy(array: Float, first: int) -> Float:

@@ -40,7 +40,7 @@ def _brought(model: ir.Model, root: ir.Node, constants: set[ir.Value]) -> bool:
         if layer is not None and len(uses) == 1 and not _is_added(*uses[0], constants):
             y = layer.node.outputs[0]
             op_type = "Add" if signs[bias] == signs[y] else "Sub"
-            changed |= _move(model, root, y, op_type, *uses[0])
+            changed |= _add_to(model, root, y, op_type, *uses[0])
     return changed
 
 
@@ -78,13 +78,13 @@ def _is_added(node: ir.Node, at: int, constants: set[ir.Value]) -> bool:
 
 def _above(node: ir.Node, root: ir.Node) -> list[ir.Node]:
     """The sums from a node on to the last."""
-    path = [node]
-    while path[-1] is not root and (reader := sole_reader(path[-1].outputs[0])) is not None:
-        path.append(reader[0])
-    return path
+    sums = [node]
+    while sums[-1] is not root and (reader := sole_reader(sums[-1].outputs[0])) is not None:
+        sums.append(reader[0])
+    return sums
 
 
-def _move(
+def _add_to(
     model: ir.Model, root: ir.Node, y: ir.Value, op_type: str, node: ir.Node, at: int
 ) -> bool:
     """Add the constant that a node reads at a place to y instead."""

@@ -16,7 +16,7 @@ from lrp_onnx.graph.replacement import Build
 __all__ = [
     "FARTHEST",
     "Term",
-    "common_sources",
+    "common_inputs",
     "cropped",
     "fits",
     "is_own",
@@ -71,17 +71,17 @@ def is_own(value: ir.Value) -> bool:
     return sole_reader(value) is not None
 
 
-def common_sources(terms: list[Term]) -> list[ir.Value]:
+def common_inputs(terms: list[Term]) -> list[ir.Value]:
     """The tensors that two of the terms may be linear maps of, as far as operators tell, the
     nearest first: what lies in front of it are other layers.
     """
     if len(terms) < 2:
         return []
-    counted = Counter(source for value, _ in terms for source in dict.fromkeys(_sources(value)))
-    return [source for source, count in counted.items() if count > 1]
+    counted = Counter(x for value, _ in terms for x in dict.fromkeys(_inputs_of(value)))
+    return [x for x, count in counted.items() if count > 1]
 
 
-def _sources(value: ir.Value) -> Iterator[ir.Value]:
+def _inputs_of(value: ir.Value) -> Iterator[ir.Value]:
     for _ in range(FARTHEST):
         yield value
         node = made_by(value, *LINEAR)

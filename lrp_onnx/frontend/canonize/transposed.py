@@ -24,7 +24,9 @@ from lrp_onnx.graph.replacement import Build
 
 __all__ = ["single_transposes"]
 
-MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten")
+LAST = ("Reshape", "Squeeze", "Unsqueeze", "Flatten")
+"""One of these is the last of them."""
+REORDERS = ("Transpose", *LAST)
 ASKED = "lrp.asked"
 """On a tensor whose relevance is asked for: no row of moves that becomes one goes past it."""
 LONGEST, MOST_AXES, MOST = 6, 5, 1 << 20
@@ -37,23 +39,23 @@ def single_transposes(model: ir.Model) -> bool:
     """Put one Transpose in the place of such moves, the last of which is a Reshape or the like."""
     graph, changed = model.graph, False
     for last in list(graph):
-        if last.graph is not graph or last.domain or last.op_type not in MOVES[:1] + MOVES[2:]:
+        if last.graph is not graph or last.domain or last.op_type not in LAST:
             continue
         nodes = _in_a_row(last)
         for count in range(len(nodes), 1, -1):
             perm = _permutation(nodes[-count:])
             if perm is not None:
-                kept = _kept(model, nodes[-count:-1])
+                asked = _up_to_asked(model, nodes[-count:-1])
                 build = Build(graph, last)
-                x, y = _undone(build, kept) or nodes[-count].inputs[0], last.outputs[0]
+                x, y = _undone(build, asked) or nodes[-count].inputs[0], last.outputs[0]
                 build.replace(build.op("Transpose", x, perm=perm, like=y))
-                graph.remove(nodes[-count:-1][len(kept) :][::-1], safe=True)
+                graph.remove(nodes[-count:-1][len(asked) :][::-1], safe=True)
                 changed = True
                 break
     return changed
 
 
-def _kept(model: ir.Model, nodes: list[ir.Node]) -> list[ir.Node]:
+def _up_to_asked(model: ir.Model, nodes: list[ir.Node]) -> list[ir.Node]:
     """The moves up to the last tensor whose relevance is asked for."""
     names = asked_for(model)
     asked = [k for k, node in enumerate(nodes) if node.outputs[0].name in names]
@@ -80,7 +82,7 @@ def _in_a_row(last: ir.Node) -> list[ir.Node]:
     """The moves that lead to it alone, in order, and it."""
     nodes = [last]
     while len(nodes) < LONGEST and (x := nodes[0].inputs[0]) is not None:
-        node = made_by(x, *MOVES)
+        node = made_by(x, *REORDERS)
         if node is None or sole_reader(x) is None or ASKED in x.meta:
             break
         nodes.insert(0, node)

@@ -36,7 +36,7 @@ __all__ = ["unfolded_windows"]
 Array = NDArray[Any]
 
 LAYING = ("Pad", "Gather", "Concat", "Slice", "Split", "SpaceToDepth")
-MOVES = (*LAYING, "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity")
+REORDERS = (*LAYING, "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity")
 """What may lie between x and v; without one of LAYING, patches need a Reshape of rank PARTED."""
 PARTED = 5
 MOST_NODES = 64
@@ -74,7 +74,7 @@ class _Product:
 def unfolded_windows(view: View, node: ir.Node) -> bool:
     """Write such a product as a convolution, whose result is then laid out like the product's."""
     product = _product_of(node, view.constants)
-    moves = [] if product is None else _moves(product.v, view.constants)
+    moves = [] if product is None else _reorderings(product.v, view.constants)
     if product is None or not any(map(_lays_out, moves)):
         return False
     for x in _entries(moves, view.constants):
@@ -110,28 +110,30 @@ def _weight(value: ir.Value | None, constants: set[ir.Value]) -> Array | None:
     """An initializer, or what is moved from one."""
     if value is None or value not in constants or value.is_initializer():
         return stored(value)
-    return _run({}, _moves(value, set()), value)
+    return _run({}, _reorderings(value, set()), value)
 
 
-def _moves(v: ir.Value, constants: set[ir.Value]) -> list[ir.Node]:
+def _reorderings(v: ir.Value, constants: set[ir.Value]) -> list[ir.Node]:
     """The nodes that only move elements in front of a value, the first ones first."""
     laying, pending = dict[ir.Node, None](), [v]
     while pending:
-        node = made_by(pending.pop(), *MOVES)
+        node = made_by(pending.pop(), *REORDERS)
         if node is None or node in laying:
             continue
         laying[node] = None
         if len(laying) > MOST_NODES:
             return []
-        pending += _moved(node, constants)
+        pending += _reordered(node, constants)
     ordered = list[ir.Node]()
     while len(ordered) < len(laying):
         left = [n for n in laying if n not in ordered]
-        ordered += [n for n in left if not {v.producer() for v in _moved(n, constants)} & {*left}]
+        ordered += [
+            n for n in left if not {v.producer() for v in _reordered(n, constants)} & {*left}
+        ]
     return ordered
 
 
-def _moved(node: ir.Node, constants: set[ir.Value]) -> list[ir.Value]:
+def _reordered(node: ir.Node, constants: set[ir.Value]) -> list[ir.Value]:
     """The inputs whose elements it moves."""
     own = node.inputs if node.op_type == "Concat" else node.inputs[:1]
     return [v for v in own if v is not None and v not in constants]
@@ -146,7 +148,7 @@ def _lays_out(node: ir.Node) -> bool:
 def _entries(moves: list[ir.Node], constants: set[ir.Value]) -> Iterator[ir.Value]:
     """The tensors that all elements may come from, the first one first."""
     made = {value for node in moves for value in node.outputs}
-    outer = {v for node in moves for v in _moved(node, constants) if v not in made}
+    outer = {v for node in moves for v in _reordered(node, constants) if v not in made}
     left = [*moves]
     while len(outer) == 1 and any(map(_lays_out, left)):
         (x,) = outer

@@ -42,14 +42,14 @@ def binary_sums(model: ir.Model) -> bool:
 
 
 def _vanish(model: ir.Model, node: ir.Node) -> None:
-    source, result = node.inputs[0], node.outputs[0]
-    assert source is not None
-    if not result.is_graph_output():
-        aliases(model)[result.name] = source.name
-        result.replace_all_uses_with(source)
+    x, y = node.inputs[0], node.outputs[0]
+    assert x is not None
+    if not y.is_graph_output():
+        aliases(model)[y.name] = x.name
+        y.replace_all_uses_with(x)
         model.graph.remove(node, safe=True)
-    elif source.producer() is not None and not source.is_graph_output():
-        bypass(model, node, source)
+    elif x.producer() is not None and not x.is_graph_output():
+        bypass(model, node, x)
     else:
         node.op_type = "Identity"
         node.attributes.clear()

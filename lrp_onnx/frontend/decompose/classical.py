@@ -49,9 +49,9 @@ def scaler(build: Build, node: ir.Node) -> Sequence[ir.Value]:
 @decomposes("Normalizer", domain=ML)
 def normalizer(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     """x over its largest entry, its L1 norm or its L2 norm along the features; 0 stays 0."""
-    x, norm = _floats(build, node.inputs[0]), node.attributes.get_string("norm", "MAX")
+    x, kind = _floats(build, node.inputs[0]), node.attributes.get_string("norm", "MAX")
     reductions = {"MAX": "ReduceMax", "L1": "ReduceL1", "L2": "ReduceL2"}
-    length = build.op(reductions[norm], x, build.ints(-1), keepdims=1)
+    length = build.op(reductions[kind], x, build.ints(-1), keepdims=1)
     empty = build.op("Equal", length, _constant(build, 0.0))
     divisor = build.op("Where", empty, _constant(build, 1.0), length)
     return [build.explained(node.outputs[0], build.op("Div", x, divisor))]

@@ -77,8 +77,8 @@ def _grid(build: Build, node: ir.Node, kernel: Sequence[int], under: ir.Value) -
     offsets = build.op("Transpose", build.op("Reshape", offset, pairs), perm=[0, 1, 3, 4, 2])
     columns = []
     for k in (1, 0):  # x before y
-        moved = build.op("Gather", offsets, build.constant(k), axis=4)
-        place = build.op("Add", moved, _places(build, node, kernel, out, k))
+        offset_along = build.op("Gather", offsets, build.constant(k), axis=4)
+        place = build.op("Add", offset_along, _places(build, node, kernel, out, k))
         size = build.op("CastLike", build.op("Shape", x, start=k + 2, end=k + 3), offset)
         one, two = build.like(1, offset), build.like(2, offset)
         # the middle of element p lies at (2p + 1)/size - 1

@@ -112,15 +112,15 @@ def _transposed(build: Build, node: ir.Node, i: int) -> ir.Value | None:
     """
     value, letter = node.inputs[i], "AB"[i]
     swapped = bool(node.attributes.get_int(f"trans{letter}", 0))
-    moved = bool(node.attributes.get_int(f"transBatch{letter}", 0))
-    if value is None or not (swapped or moved):
+    batch_behind = bool(node.attributes.get_int(f"transBatch{letter}", 0))
+    if value is None or not (swapped or batch_behind):
         return value
     if value.shape is None:
         raise UnsupportedError(f"the rank of its input {letter} is unknown")
     axes = list(range(len(value.shape)))
     if len(axes) < 2:
         return value
-    if moved:
+    if batch_behind:
         axes = [*axes[1:-1], axes[0], axes[-1]]
     if swapped:
         axes[-2:] = axes[:-3:-1]

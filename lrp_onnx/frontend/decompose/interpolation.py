@@ -31,8 +31,8 @@ def interpolation(build: Build, node: ir.Node) -> Sequence[ir.Value] | None:
             if first is None or a is not first or not any(comes_from(v, SIGNAL) for v in (a, b)):
                 continue
             rest = build.op("Sub", build.like(1.0, gate), gate)
-            kept, new = build.op("Mul", rest, a), build.op("Mul", gate, b)
-            return [build.explained(node.outputs[0], build.op("Add", kept, new))]
+            old, new = build.op("Mul", rest, a), build.op("Mul", gate, b)
+            return [build.explained(node.outputs[0], build.op("Add", old, new))]
     return None
 
 

@@ -9,7 +9,7 @@ from lrp_onnx.graph.constant_values import constant_ints
 from lrp_onnx.graph.makers import made_by
 from lrp_onnx.graph.replacement import Build
 
-__all__ = ["LONGEST", "SOURCES", "constant", "elements", "is_sequence"]
+__all__ = ["LONGEST", "MAKERS", "constant", "elements", "is_sequence"]
 
 Value = ir.Value | None
 
@@ -29,18 +29,18 @@ def is_sequence(value: Value) -> bool:
     if value is None:
         return False
     typed = isinstance(value.type, ir.SequenceType | ir.OptionalType)
-    return typed or made_by(value, *SOURCES) is not None
+    return typed or made_by(value, *MAKERS) is not None
 
 
 def elements(build: Build, value: Value) -> list[Value]:
     """The tensors in a sequence; UnsupportedError where they are not known."""
-    node = made_by(value, *SOURCES)
+    node = made_by(value, *MAKERS)
     if node is None:
         raise UnsupportedError(
             "how many tensors its sequence holds is only known at run time. Export the model "
             "without sequences"
         )
-    return SOURCES[node.op_type](build, node)
+    return MAKERS[node.op_type](build, node)
 
 
 def _constructed(build: Build, node: ir.Node) -> list[Value]:
@@ -80,7 +80,7 @@ def _split(build: Build, node: ir.Node) -> list[Value]:
     return list(parts)
 
 
-SOURCES = {
+MAKERS = {
     "SequenceConstruct": _constructed,
     "SequenceEmpty": _constructed,
     "SequenceErase": _erased,

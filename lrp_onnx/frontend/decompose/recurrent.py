@@ -128,9 +128,9 @@ def _lstm(cell: Cell) -> Step:
             i_pre = body.op("Add", i_pre, body.op("Mul", looks[0], c))
             f_pre = body.op("Add", f_pre, body.op("Mul", looks[2], c))
         admit = f(body, clip(body, i_pre))
-        keep = body.op("Sub", body.like(1.0, x), admit) if coupled else f(body, clip(body, f_pre))
+        forget = body.op("Sub", body.like(1.0, x), admit) if coupled else f(body, clip(body, f_pre))
         news = _gated(body, admit, g(body, clip(body, g_pre)))
-        c = body.op("Add", _gated(body, keep, c), news)
+        c = body.op("Add", _gated(body, forget, c), news)
         if looks is not None:
             o_pre = body.op("Add", o_pre, body.op("Mul", looks[1], c))
         return [_gated(body, f(body, clip(body, o_pre)), last(body, c)), c]

@@ -26,9 +26,9 @@ def lp_normalization(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     if p not in (1, 2):
         raise UnsupportedError(f"its p is {p}, not 1 or 2")
     axis = build.ints(node.attributes.get_int("axis", -1))
-    norm = build.op(f"ReduceL{p}", x, axis, keepdims=1)
+    length = build.op(f"ReduceL{p}", x, axis, keepdims=1)
     zero, one = (build.like(number, x) for number in (0, 1))
-    return [build.op("Div", x, build.op("Where", build.op("Equal", norm, zero), one, norm))]
+    return [build.op("Div", x, build.op("Where", build.op("Equal", length, zero), one, length))]
 
 
 @decomposes("DFT")
@@ -119,10 +119,10 @@ def affine_grid(build: Build, node: ir.Node) -> Sequence[ir.Value]:
     columns.append(build.op("Expand", build.like(1, theta), space))
     stacked = [build.op("Reshape", c, build.ints(-1, 1)) for c in columns]
     base = build.op("Concat", *stacked, axis=1)
-    moved = build.op("MatMul", base, build.op("Transpose", theta, perm=[0, 2, 1]))
+    points = build.op("MatMul", base, build.op("Transpose", theta, perm=[0, 2, 1]))
     batch = build.op("Slice", size, build.ints(0), build.ints(1))
     shape = build.op("Concat", batch, space, build.ints(n), axis=0)
-    return [build.op("Reshape", moved, shape)]
+    return [build.op("Reshape", points, shape)]
 
 
 def _coordinates(build: Build, extent: ir.Value, theta: ir.Value, aligned: int) -> ir.Value:

@@ -64,7 +64,7 @@ def normalize(model: ir.Model, to_opset: int | None = None) -> Prediction:
     unbind_without_length(model)
     make_unsigned(model)
     if any(map(_rounds_up, graphs_of(model.graph)[1:])):
-        infer_shapes(model, strict=False)  # bodies are recorded whole, their pooling settled
+        infer_shapes(model, strict=False)  # bodies are recorded whole, their pooling cut
     prediction = Prediction.of(model)
     if write_out_functions(model):  # shape inference does not know all of them
         _lift_constants(model)

@@ -54,9 +54,9 @@ def _inline(graph: ir.Graph, node: ir.Node, branch: ir.Graph) -> None:
         while value.name in graph.initializers:
             value.name = f"{value.name}_"
         graph.register_initializer(value)
-    moved = list(branch)
-    branch.remove(moved)
-    graph.insert_before(node, moved)
+    nodes = list(branch)
+    branch.remove(nodes)
+    graph.insert_before(node, nodes)
     for value, result in zip(node.outputs, results, strict=True):
         _replace(graph, node, value, result)
     graph.remove(node, safe=True)

@@ -41,7 +41,7 @@ class _Folding(Traced):
 
     def visit(self, node: ir.Node) -> None:
         if node.op_type == "Reshape" and not node.domain:
-            self.settle_target(node)
+            self.fix_target(node)
         if any(v.is_graph_output() for v in node.outputs):
             return
         for value, array in zip(node.outputs, self.results(node) or (), strict=False):
@@ -53,7 +53,7 @@ class _Folding(Traced):
         if not any(v.uses() for v in node.outputs) and self.changed:
             self.graph.remove(node, safe=True)
 
-    def settle_target(self, node: ir.Node) -> None:
+    def fix_target(self, node: ir.Node) -> None:
         """Make a Reshape's partly known target a constant: 0 copies a size, -1 is what is left."""
         x, target = node.inputs[0], node.inputs[1]
         traced = None if target is None else self.traced.get(target)

@@ -19,11 +19,11 @@ def drop_no_ops(model: ir.Model) -> bool:
     """
     removed, changed = aliases(model), False
     for node in list(nodes_of(model.graph)):
-        source, result = (node.inputs[0] if node.inputs else None), node.outputs[0]
-        if source is None or not _is_no_op(node) or result.is_graph_output():
+        x, y = (node.inputs[0] if node.inputs else None), node.outputs[0]
+        if x is None or not _is_no_op(node) or y.is_graph_output():
             continue
-        removed[result.name] = source.name
-        result.replace_all_uses_with(source)
+        removed[y.name] = x.name
+        y.replace_all_uses_with(x)
         assert isinstance(node.graph, ir.Graph)
         node.graph.remove(node, safe=True)
         changed = True

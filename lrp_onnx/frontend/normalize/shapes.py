@@ -44,8 +44,8 @@ def infer_shapes(model: ir.Model, strict: bool = True) -> None:
             if not value.is_graph_output():
                 value.type = None
     try:
-        settles = any(node.attributes.get_int("ceil_mode", 0) for node in nodes_of(model.graph))
-        take = through_proto if settles else take_types  # the former takes rewritten nodes too
+        rounds_up = any(node.attributes.get_int("ceil_mode", 0) for node in nodes_of(model.graph))
+        take = through_proto if rounds_up else take_types  # the former takes rewritten nodes too
         take(model, partial(inferred, budget=budget_of(model), strict=strict))
         _refuse_giants(model)
         name_equal_sizes(model.graph)

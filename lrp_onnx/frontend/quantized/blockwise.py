@@ -31,8 +31,8 @@ def _apart(build: Build, packed: ir.Value, bits: int) -> ir.Value:
     parts = []
     for shift in range(0, 8, bits):
         by = build.constant(shift, ir.DataType.UINT8)
-        moved = build.op("BitShift", packed, by, direction="RIGHT") if shift else packed
-        number = build.op("BitwiseAnd", moved, mask) if bits < 8 else moved
+        shifted = build.op("BitShift", packed, by, direction="RIGHT") if shift else packed
+        number = build.op("BitwiseAnd", shifted, mask) if bits < 8 else shifted
         parts.append(build.op("Unsqueeze", number, build.ints(-1)))
     return build.op("Concat", *parts, axis=-1)
 

@@ -1,8 +1,8 @@
-"""Where an input becomes a float tensor, the source that gradients are taken at.
+"""Where an input becomes a float tensor, the leaf that gradients are taken at.
 
-A float input is its own source.  An integer one (token ids, bytes of a picture) becomes one or
+A float input is its own leaf.  An integer one (token ids, bytes of a picture) becomes one or
 several by Gather, Cast or DequantizeLinear, perhaps after it was reshaped or sliced.  So the path
-is cut at the sources: behind them it is differentiated, before them relevance only moves.  Integers
+is cut at the leaves: behind them it is differentiated, before them relevance only moves.  Integers
 that a quantizer makes of floats inside the network lie behind, too.  Ids that are given as floats
 and become integers before anything is computed with them are integers here.
 """
@@ -17,7 +17,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import TargetError, UnsupportedError
 from lrp_onnx.lrp.assigned import Assigned
 
-__all__ = ["Cut", "check_apart", "cut_at_sources"]
+__all__ = ["Cut", "check_apart", "cut_at_leaves"]
 
 
 @dataclass(frozen=True)
@@ -25,22 +25,22 @@ class Cut:
     """The path in two parts, each in topological order."""
 
     behind: tuple[Assigned, ...]
-    """From the sources to the target."""
+    """From the leaves to the target."""
     before: tuple[Assigned, ...]
-    """From the integer inputs to the sources, which these nodes' outputs are."""
+    """From the integer inputs to the leaves, which these nodes' outputs are."""
     floats: tuple[ir.Value, ...]
     """Float inputs."""
     embedded: tuple[ir.Value, ...]
     """The float tensors that integer inputs become."""
 
     @property
-    def sources(self) -> tuple[ir.Value, ...]:
+    def leaves(self) -> tuple[ir.Value, ...]:
         """Every tensor that gradients are taken at."""
         return tuple(dict.fromkeys((*self.floats, *self.embedded)))
 
 
-def cut_at_sources(inputs: Sequence[ir.Value], nodes: Sequence[Assigned]) -> Cut:
-    """Cut the path from the explained inputs at their sources."""
+def cut_at_leaves(inputs: Sequence[ir.Value], nodes: Sequence[Assigned]) -> Cut:
+    """Cut the path from the explained inputs at their leaves."""
     behind, before = list[Assigned](), list[Assigned]()
     embedded = list[ir.Value]()
     ids = {v for x in inputs if not _is_integer(x) for v in _float_ids(x, nodes)}
@@ -88,8 +88,8 @@ def _float_ids(x: ir.Value, nodes: Sequence[Assigned]) -> set[ir.Value]:
         if not values & ids:
             continue
         written = [v for v in node.outputs if not _is_integer(v)]
-        moved = site.step.kind == "move" and (written or node.op_type in ("Cast", "CastLike"))
-        if not moved or not values <= ids:
+        only_moves = site.step.kind == "move" and (written or node.op_type in ("Cast", "CastLike"))
+        if not only_moves or not values <= ids:
             return set()
         ids.update(written)
         read |= values
