@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lrp_onnx.answer.class_names import checked_names
 from lrp_onnx.answer.explained import explained_rows
 from lrp_onnx.answer.inputs import with_baselines
+from lrp_onnx.cli.batch_progress import BatchProgress, duration
 from lrp_onnx.cli.options import Options
 from lrp_onnx.cli.progress import StageProgress
 from lrp_onnx.compiler.compiled import Compiled
@@ -45,8 +45,6 @@ MANIFEST, PLAN, MODEL, PARTS, COPIES = (
 )
 """What a run's folder holds."""
 VALUES_OF_TARGET = ("input", "seed", "similarity")
-SECONDS = 20
-"""Between two lines off a terminal."""
 Warn = Callable[[str | None], None]
 
 
@@ -283,7 +281,7 @@ class _Run:
         job, crew = self._job(compiled), self.request.crew()
         remove_torn(job.folder)
         open_shards, earlier = missing_shards(self.out / PLAN, job.folder)
-        watch = _Watch(self.progress, manifest["rows"], earlier)
+        watch = BatchProgress(self.progress, manifest["rows"], earlier)
         began = time.time()
         for done in explain_shards(job, open_shards, crew) if open_shards else ():
             watch.add(done["rows"], done["failed"])
@@ -308,7 +306,7 @@ class _Run:
             *explained_rows(compiled),
             ("inputs", f"{rows:,}{f', {earlier:,} of them by earlier runs' * bool(earlier)}"),
             *([("failed", f"{failed:,}: their column 'error' says why")] if failed else []),
-            ("took", f"{_time(time.time() - began)}, {_speed(watch)}{crew.workers} workers"),
+            ("took", f"{duration(time.time() - began)}, {watch.told_speed}{crew.workers} workers"),
             ("wrote", f"{job.folder} ({manifest['shards']:,} files)"),
         ]
         return shown, failed
@@ -319,47 +317,3 @@ def _cells(pool: str | None) -> tuple[int, ...]:
     if not all(part.isdigit() and int(part) for part in parts):
         raise InputError(f"--pool {pool}: not a number of cells. Give one such as 14, or 14x14.")
     return tuple(map(int, parts))
-
-
-class _Watch:
-    """How far a run is: a bar on a terminal, else a line now and then."""
-
-    def __init__(self, progress: StageProgress, total: int, earlier: int) -> None:
-        self.progress, self.total, self.earlier = progress, total, earlier
-        self.rows = self.failed = self.first = 0
-        self.began = self.told = time.monotonic()
-        progress.begin("explain", total)
-        progress.advance(progress.bar, earlier)
-
-    @property
-    def speed(self) -> float:
-        """Inputs a second since the first shard was done: workers take a while to start."""
-        return (self.rows - self.first) / max(time.monotonic() - self.began, 1e-9)
-
-    def add(self, rows: int, failed: int) -> None:
-        """So many more are done."""
-        if not self.rows:
-            self.first, self.began = rows, time.monotonic()
-        self.rows, self.failed = self.rows + rows, self.failed + failed
-        done = self.earlier + self.rows
-        text = f"{done:,} of {self.total:,}"
-        if self.speed:
-            text += f": {self.speed:,.0f}/s, {_time((self.total - done) / self.speed)} left"
-        text += f", {self.failed:,} failed" * bool(self.failed)
-        self.progress.advance(self.progress.bar, rows)
-        self.progress.update(self.progress.bar, description=text)
-        now = time.monotonic()
-        if self.progress.disable and now - self.told > SECONDS:
-            print(text, file=sys.stderr)
-            self.told = now
-
-
-def _speed(watch: _Watch) -> str:
-    return f"{watch.speed:,.0f} inputs/s once they ran, " * bool(watch.speed)
-
-
-def _time(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from canonical import as_proto, assert_same_forward, canonized, counts
 from models import assert_close, network, run
-from test_canonize import as_proto, assert_same_forward, canonized, counts
 
 import lrp_onnx
 

@@ -15,7 +15,6 @@ import onnx_ir as ir
 import pytest
 from decompositions import MS, ROW, Array, Row, Run, X
 from models import assert_close, normalized, run
-from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NotImplemented_
@@ -340,33 +339,6 @@ def test_every_expansion_has_a_row() -> None:
     own = {key for key, function in DECOMPOSITIONS.items() if function.__module__ in HERE}
     missing = own - {(row.domain, row.op) for row in ROWS} - HOMELESS
     assert not missing, "add a Row"
-
-
-FUSED_SUM = "r = com.microsoft.SkipLayerNormalization(x, p, one, one, b) y = MatMul(r, v)"
-APART = "q = Add(p, b) t = Add(x, q) r = LayerNormalization(t, one, one) y = MatMul(r, v)"
-
-
-@pytest.mark.parametrize("rule", ["epsilon", "attnlrp"])
-def test_a_fused_bias_belongs_to_its_product(rule: str) -> None:
-    """As in the model that the optimizer read, the bias keeps its share of the layer."""
-    rng = np.random.default_rng(0)
-    constants = {"w": rng.standard_normal((8, 8)), "v": rng.standard_normal((8, 5)),
-                 "b": rng.standard_normal(8), "one": np.ones(8)}  # fmt: skip
-    x = rng.standard_normal((2, 3, 8)).astype(np.float32)
-    found = []
-    for body in (FUSED_SUM, APART):
-        text = f"g (float[N,3,8] x) => (float[N,3,5] y) {{ p = MatMul(x, w) {body} }}"
-        graph = onnx.parser.parse_graph(text)
-        for node in graph.node:
-            node.name = node.output[0]
-        graph.initializer.extend(
-            numpy_helper.from_array(v.astype(np.float32), k) for k, v in constants.items()
-        )
-        opsets = [helper.make_opsetid("", 18), helper.make_opsetid(MS, 1)]
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
-        compiled = lrp_onnx.compile(model, composite=rule, target="all", check=False)
-        found.append(run(compiled.model, {"x": x})["x_relevance"])
-    assert_close(found[0], found[1])
 
 
 def test_a_domain_that_the_file_does_not_import_is_the_runtimes() -> None:

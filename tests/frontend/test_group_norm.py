@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from canonical import as_proto, assert_same_forward, canonized, counts
 from models import assert_close, network, run
-from test_canonize import as_proto, assert_same_forward, canonized, counts, positive, signed
+from test_canonize import positive, signed
 
 import lrp_onnx
 

@@ -10,8 +10,8 @@ from functools import cache
 import numpy as np
 import onnx
 import pytest
+from canonical import canonized, counts
 from models import assert_close, network, run
-from test_canonize import canonized, counts
 
 import lrp_onnx
 

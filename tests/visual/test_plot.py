@@ -1,27 +1,15 @@
-"""Pictures of relevance, the page, and files that are written all or nothing."""
+"""Pictures of relevance and the page."""
 
 import os
-import stat
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from lrp_onnx.data.layout import batched_axes, single_axes
-from lrp_onnx.data.preprocess import PRESETS, normalize_pixels
 from lrp_onnx.errors import InputError, OutputError
-from lrp_onnx.graph.atomic_files import atomic, atomic_group
 from lrp_onnx.options import PictureOptions
 from lrp_onnx.visual.comparison import Comparison, comparison_page
 from lrp_onnx.visual.grid import save_grid
-from lrp_onnx.visual.heatmap import (
-    COLORS,
-    color_limit,
-    color_scale,
-    overlay,
-    relevance_maps,
-    shown_pictures,
-)
 from lrp_onnx.visual.page import wrapped
 from lrp_onnx.visual.panel import Panel
 from lrp_onnx.visual.plot import save_heatmap
@@ -42,125 +30,6 @@ def text_of(path):
     with Image.open(path) as image:
         return dict(image.text)
 
-
-# axes
-
-
-@pytest.mark.parametrize(
-    ("shape", "batched", "single"),
-    [
-        ((5,), "N", "F"),
-        ((4, 5), "NF", "HW"),
-        ((1, 5), "NF", "NF"),
-        ((2, 3, 50), "NCF", "CHW"),
-        ((2, 50, 1), "NFC", "HWC"),
-        ((2, 6, 7), "NHW", "CHW"),
-        ((1, 3, 6, 7), "NCHW", "NCHW"),
-        ((1, 6, 7, 3), "NHWC", "NHWC"),
-        ((1, 3, 6, 3), "NCHW", "NCHW"),
-        ((1, 64, 6, 7), "NCHW", "NCHW"),
-        (("N", "c", None, 1), "NHWC", None),
-    ],
-)
-def test_axes_are_told_from_the_shape(shape, batched, single):
-    assert batched_axes(shape) == batched
-    assert single is None or single_axes(shape) == single
-
-
-# numbers to colors
-
-
-@pytest.mark.parametrize(
-    ("shape", "axes", "expected"),
-    [
-        ((3, 4, 5), None, (1, 4, 5)),
-        ((4, 5, 3), None, (1, 4, 5)),
-        ((4, 5), None, (1, 4, 5)),
-        ((2, 3, 4, 5), None, (2, 4, 5)),
-        ((2, 4, 5, 3), None, (2, 4, 5)),
-        ((7,), None, (1, 7)),
-        ((2, 7), "NF", (2, 7)),
-        ((2, 1, 7), "NCF", (2, 7)),
-    ],
-)
-def test_relevance_is_summed_over_channels(shape, axes, expected):
-    relevance = noise(*shape)
-    maps = relevance_maps(relevance, axes)
-    assert maps.shape == expected
-    np.testing.assert_allclose(maps.sum(), relevance.astype(float).sum())
-
-
-@pytest.mark.parametrize("shape", [(), (1, 1, 2, 3, 4)])
-def test_arrays_that_are_no_picture(shape):
-    with pytest.raises(InputError, match="rank"):
-        relevance_maps(np.zeros(shape))
-
-
-def test_axes_must_fit():
-    with pytest.raises(InputError, match="'NCHW'"):
-        relevance_maps(np.zeros((2, 2)), "NCHW")
-
-
-def test_zero_is_exactly_white_and_the_signs_have_their_colors():
-    zero, tiny, plus, minus = COLORS(color_scale(2.0)(np.array([0.0, 1e-9, 2.0, -2.0])))[:, :3]
-    np.testing.assert_array_equal(zero, 1)
-    np.testing.assert_array_equal(tiny, 1)
-    assert plus[0] > plus[2]
-    assert minus[2] > minus[0]
-
-
-@pytest.mark.parametrize(
-    ("relevance", "limit"),
-    [
-        pytest.param(np.linspace(-100, 100, 20001), 99.5, id="percentile"),
-        pytest.param(np.array([0.0] * 999 + [-3.0]), 3.0, id="sparse"),
-        pytest.param(np.zeros(5), 1.0, id="nothing"),
-        pytest.param(np.array([np.nan, 2.0]), 2.0, id="nan"),
-        pytest.param(np.array([np.nan]), 1.0, id="only-nan"),
-    ],
-)
-def test_limit(relevance, limit):
-    assert color_limit(relevance) == pytest.approx(limit, abs=1e-9)
-
-
-def test_an_overlay_fades_to_the_picture_without_an_edge():
-    night = np.full((1, 60, 3), 20, np.uint8)
-    relevance = np.linspace(-0.03, 0.03, 60)[None]  # of a limit of 1
-    mixed = overlay(night, relevance, 1.0).astype(int)
-    middle = np.rint(0.25 * 255 + 0.75 * 20)
-    assert np.abs(mixed - middle).max() < 10
-    assert np.abs(np.diff(mixed, axis=1)).max() <= 1
-
-
-def test_an_overlay_keeps_the_colors_of_the_picture_where_nothing_is_relevant():
-    picture = RNG.integers(0, 256, (4, 5, 3), dtype=np.uint8)
-    relevance = np.zeros((4, 5))
-    relevance[1, 2] = 9.0
-    mixed = overlay(picture, relevance, 3.0).astype(int)
-    pale = np.rint(0.25 * 255 + 0.75 * picture)
-    np.testing.assert_array_equal(mixed[1, 2], np.rint(255 * np.array(COLORS(1.0)[:3])))
-    mixed[1, 2] = pale[1, 2]
-    np.testing.assert_array_equal(mixed, pale)
-    half = overlay(picture, relevance, 3.0, opacity=0.5)[1, 2]
-    np.testing.assert_allclose(half, (pale[1, 2] + 255 * np.array(COLORS(1.0)[:3])) / 2, atol=1)
-
-
-@pytest.mark.parametrize("axes", ["NCHW", "NHWC"])
-def test_the_input_is_shown_as_the_picture_it_was(axes):
-    picture = RNG.integers(0, 256, (4, 5, 3), dtype=np.uint8)
-    x = normalize_pixels(picture, PRESETS["imagenet"])[None].astype(np.float32)
-    x = x.transpose(0, 3, 1, 2) if axes == "NCHW" else x
-    np.testing.assert_array_equal(shown_pictures(x, axes, PRESETS["imagenet"])[0], picture)
-    np.testing.assert_array_equal(shown_pictures(picture[None], "NHWC")[0], picture)
-
-
-def test_an_unknown_input_is_stretched_and_odd_channels_averaged():
-    shown = shown_pictures(noise(2, 5, 4, 4), "NCHW")
-    assert shown.shape == (2, 4, 4, 3)
-    assert (shown_pictures(noise(1, 4, 4), "CHW").min(), shown.dtype) == (0, np.uint8)
-
-
-# pictures
 
 TOKENS = [["the", "film", "$", "", "was"], ["无", "聊"]]
 PICTURES = [
@@ -299,50 +168,6 @@ def test_no_pyplot_is_imported(tmp_path):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-# files: all or nothing
-
-
-def test_written_together(tmp_path):
-    names = [tmp_path / "m.data", tmp_path / "m.onnx"]
-    with atomic_group(*names) as (data, model):
-        data.write_text("weights")
-        model.write_text(f"see {data.name}")
-        assert (data.name, data.parent) == ("m.data", model.parent)
-        assert not names[0].exists()
-    assert [name.read_text() for name in names] == ["weights", "see m.data"]
-    assert sorted(tmp_path.iterdir()) == sorted(names)
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, SystemExit])
-def test_an_interruption_changes_nothing(tmp_path, error):
-    old = tmp_path / "a.png"
-    old.write_text("old")
-
-    def write():
-        with atomic_group(tmp_path / "a.data", old) as (data, temporary):
-            data.write_text("half")
-            temporary.write_text("half")
-            raise error
-
-    with pytest.raises(error):
-        write()
-    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
-    assert old.read_text() == "old"
-
-
-def test_permissions_and_links_are_the_usual_ones(tmp_path):
-    (tmp_path / "plain").write_text("")
-    (tmp_path / "real").write_text("")
-    (tmp_path / "link").symlink_to("real")
-    for name in ("new", "link"):
-        with atomic(tmp_path / name) as temporary:
-            temporary.write_text("new")
-    mode = stat.S_IMODE((tmp_path / "new").stat().st_mode)
-    assert mode == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "real").read_text() == "new"
-
-
 @pytest.mark.parametrize(
     ("name", "says"),
     [
@@ -363,26 +188,6 @@ def test_outputs_that_cannot_be_written(tmp_path, name, says):
         save_heatmap(tmp_path / name, noise(2, 2))
     assert name[:30] in str(caught.value)
     assert sorted(tmp_path.iterdir()) == before
-
-
-def test_a_full_disk_is_an_output_error_and_other_errors_stay_themselves(tmp_path):
-    def write(error):
-        with atomic(tmp_path / "a.onnx"):
-            raise error
-
-    with pytest.raises(OutputError, match="No space left"):
-        write(OSError(28, "No space left on device"))
-    with pytest.raises(FileNotFoundError):
-        write(FileNotFoundError(2, "No such file", "/elsewhere"))
-
-
-def test_files_written_together_share_a_folder(tmp_path):
-    (tmp_path / "b").mkdir()
-    with (
-        pytest.raises(ValueError, match="share a folder"),
-        atomic_group(tmp_path / "a", tmp_path / "b" / "c"),
-    ):
-        pass
 
 
 @pytest.mark.parametrize(("shape", "wide"), [((24, 320), True), ((320, 24), False)])
