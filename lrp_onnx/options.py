@@ -123,17 +123,20 @@ class CompileOptions:
     )
     reference: object = option(
         None,
-        "Of a regression a value, or an input with that prediction: explained is how far the "
-        "prediction lies above it.",
+        "For a regression: explain how far the prediction lies above this value, or above the "
+        "prediction for this input.",
         shown="VALUE|[NAME=]FILE",
         repeatable=True,
     )
     relevance_at: str | Sequence[str] = option(
-        (), "An inner tensor whose relevance is an output too.", shown="TENSOR", repeatable=True
+        (),
+        "Also give the relevance of this inner tensor, as TENSOR_relevance.",
+        shown="TENSOR",
+        repeatable=True,
     )
     activation_at: str | Sequence[str] = option(
         (),
-        "An inner tensor whose values are an output too, TENSOR_activation.",
+        "Also give the values of this inner tensor, as TENSOR_activation.",
         shown="TENSOR",
         repeatable=True,
     )
@@ -161,7 +164,8 @@ class CompileOptions:
     )
     noise: float | None = option(
         None,
-        "How noisy they are: the standard deviation, as a part of the input's range [0.15].",
+        "The standard deviation of the noise that smooth-grad adds, as a part of the input's range "
+        "[0.15].",
         shown="PART",
     )
     layer: str | None = option(
@@ -197,7 +201,9 @@ class CompileOptions:
         shown="N",
     )
     optimize: bool = option(
-        True, "Simplify the graph exactly; without it every rule is emitted as its file says."
+        True,
+        "Simplify the graph, which changes no relevance. Without it every rule is written out as "
+        "its file says.",
     )
     check: bool = option(
         True, "Compare the prediction of the compiled model with the original's on random input."
@@ -214,8 +220,8 @@ class CompileOptions:
         check_fields(self)
         if self.budget is not None and not 0 < self.budget <= MOST_BUDGET:
             raise TargetError(
-                f"budget {self.budget:g}: no limit. Give a number above 0 such as 10, at most "
-                f"{MOST_BUDGET:g}."
+                f"budget {self.budget:g} is out of range. Give a number above 0 such as 10, at "
+                f"most {MOST_BUDGET:g}."
             )
         if isinstance(self.target, Integral):  # also one of NumPy
             object.__setattr__(self, "target", int(self.target))
@@ -248,8 +254,8 @@ class CompileOptions:
             )
         if self.noise is not None and not 0 <= self.noise < math.inf:
             raise TargetError(
-                f"noise {self.noise}: no standard deviation. Give a part of the input's range such "
-                "as 0.15."
+                f"noise {self.noise}: a standard deviation is a number from 0 on. Give a part of "
+                "the input's range such as 0.15."
             )
 
 
@@ -259,7 +265,7 @@ class PictureOptions:
 
     panel: str = option(
         "all",
-        "What is drawn: the input, the heatmap and the overlay of both, or one of the latter.",
+        "What is drawn: input, heatmap and overlay side by side, or one of the latter two alone.",
         shown="|".join(PANELS),
     )
     smooth: str | int = option(
@@ -270,12 +276,13 @@ class PictureOptions:
     )
     cmap: str = option(
         "relevance",
-        "The colors: red for, blue against; or a color map of matplotlib, such as coolwarm.",
+        "The colors: red speaks for the explained output, blue against it. Or a color map of "
+        "matplotlib, such as coolwarm.",
     )
     limits: float | None = option(
         None,
-        "The relevance that gets the darkest color; the same one makes pictures comparable [the "
-        "99.5th percentile of each].",
+        "The relevance that gets the darkest color. Give the same for pictures that are to be "
+        "compared [the 99.5th percentile of each].",
         shown="VALUE",
     )
     opacity: float = option(
@@ -295,8 +302,8 @@ class PictureOptions:
             )
         if self.limits is not None and not 0 < self.limits < math.inf:
             raise OutputError(
-                f"limits {self.limits}: no relevance that a color can stand for. Give a number "
-                "above 0."
+                f"limits {self.limits}: the darkest color stands for a relevance above 0. Give "
+                "such a number."
             )
         if not 0 <= self.opacity <= 1:
-            raise OutputError(f"opacity {self.opacity}: no part. Give a number from 0 to 1.")
+            raise OutputError(f"opacity {self.opacity} is out of range. Give a number from 0 to 1.")

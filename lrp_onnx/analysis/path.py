@@ -52,7 +52,7 @@ def explanation_path(
         names = ", ".join(repr(v.name) for v in inputs)
         raise TargetError(
             f"output {target.name!r}: it does not depend on {names}{_but_through(flow, target)}. "
-            "Choose with --output or --explain."
+            "Choose another one with --output, or inputs with --explain."
         )
     if refused := flow.refused_among(needed):
         raise refusal(refused)

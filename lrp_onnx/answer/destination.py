@@ -79,7 +79,7 @@ class Destination:
     def _beside(self, sources: Sequence[Path]) -> list[Path]:
         if len({source.parent for source in sources}) > 1:
             raise OutputError(
-                f"{len(sources)} files of several folders are given, and the answers lie in one. "
+                f"{len(sources)} files of several folders are given, and all answers go into one. "
                 "Name it with -o FOLDER/."
             )
         counts = Counter(source.stem for source in sources)

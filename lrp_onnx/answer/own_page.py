@@ -174,8 +174,8 @@ def write_csv(
     """
     if table is None:
         raise OutputError(
-            f"output '{path}': a .csv has the columns of a table, and the input is none. Write "
-            ".npz."
+            f"output '{path}': a .csv has the columns of a table, and this input is no table. "
+            "Write .npz."
         )
     columns, relevance = _joined(explainer, table, result.relevance)
     rows = np.repeat(table.rows, len(relevance) // len(table.rows)).tolist()

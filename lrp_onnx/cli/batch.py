@@ -112,8 +112,8 @@ def explain_batch(
     manifest = read_manifest(request.out / MANIFEST)
     if manifest is not None and not request.resume:
         raise OutputError(
-            f"output '{request.out}': it holds a run. --resume continues it; or name another "
-            "folder."
+            f"output '{request.out}': it holds an earlier run. Continue that with --resume, or "
+            "name another folder."
         )
     with StageProgress(options) as progress:
         run = _Run(request, options, preprocess, progress, warn)
@@ -227,8 +227,8 @@ class _Run:
         options = self.options.compile
         if str(options.target).partition("=")[0] in VALUES_OF_TARGET:
             raise TargetError(
-                f"target {options.target!r}: its value is another for each input, and batch has "
-                "none to give. Choose argmax, a class or top-K."
+                f"target {options.target!r}: its value differs from input to input, and batch has "
+                "no way to give it. Choose argmax, a class or top-K."
             )
         known = pictures and self.preprocess is not None
         ranges = {self.wanted[0].name: bounds(self.preprocess)} if known else {}  # type: ignore[arg-type]  # known
@@ -299,7 +299,7 @@ class _Run:
         if rows != manifest["rows"]:
             raise CheckError(
                 f"'{job.folder}' holds {rows} rows, and {manifest['rows']} inputs were planned. "
-                "Remove the parts that are not its own, and run again with --resume."
+                "Remove the parts that another run left there, and run again with --resume."
             )
         shown = [
             ("model", str(self.request.model)),

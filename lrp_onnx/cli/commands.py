@@ -196,7 +196,9 @@ def concepts(
     channels: Annotated[
         int, typer.Option(metavar="N", min=1, help="How many channels are shown.")
     ] = 5,
-    examples: Annotated[int, typer.Option(metavar="N", min=1, help="How many inputs of each.")] = 6,
+    examples: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many inputs are shown for each channel.")
+    ] = 6,
     prototypes: Annotated[
         int | None,
         typer.Option(

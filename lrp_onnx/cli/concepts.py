@@ -129,7 +129,7 @@ def find_concepts(
         sources = sample_files(loaded.model, request.inputs, warn)
         if sources is None or len(sources.files) < 2:
             raise InputError(
-                "concepts are told by many inputs, and one is given. Give a folder of them."
+                "concepts show in what many inputs share, and one is given. Give a folder of them."
             )
 
         def read(file: Path) -> Inputs:
@@ -184,7 +184,10 @@ def _check(model: OpenModel, prototypes: int) -> None:
     if len(model.outputs) > 1:
         raise TargetError("concepts: several outputs are explained. Name one with --output.")
     if class_count(model.explainer) or model.other is not None:
-        raise TargetError("concepts: one value of an input is explained. Choose one --target.")
+        raise TargetError(
+            "concepts: one class of each input is explained, and this target is another for each "
+            "or several. Choose one --target."
+        )
     if prototypes and not model.explainer.metadata["target"].isdigit():
         raise TargetError("prototypes are those of one class. Name it with --target.")
 
@@ -285,7 +288,9 @@ def _panels(
     drawing = _drawing(model, inputs, maps_as_arrays(explainer, result))
     panels = drawing.sample_panels(0)
     if len(panels) < 2:
-        raise InputError(f"'{file}': concepts are drawn of pictures, and this is none. Give some.")
+        raise InputError(
+            f"'{file}': concepts are drawn from pictures, and this is none. Give pictures."
+        )
     title = f"{drawing.titles[0]}\n{file.name}"
     return Panel(panels[0].image, title), Panel(panels[-1].image, "", panels[-1].scale)
 

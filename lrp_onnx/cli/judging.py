@@ -128,12 +128,15 @@ def evaluate(
         int, typer.Option(metavar="N", min=1, help="How many samples run together.")
     ] = 8,
     seed: Annotated[
-        int, typer.Option(metavar="N", help="Of random numbers and re-drawn weights.")
+        int, typer.Option(metavar="N", help="The seed of random numbers and of re-drawn weights.")
     ] = 0,
     redraw: Annotated[
         int,
         typer.Option(
-            metavar="N", min=0, help="In how many stages weights are re-drawn; 0 leaves it out."
+            metavar="N",
+            min=0,
+            help="In how many stages the weights are re-drawn at random, from the last layer on: a "
+            "good map changes with them. 0 leaves it out.",
         ),
     ] = 3,
     tune: Annotated[
@@ -196,7 +199,8 @@ def bench(
         str,
         typer.Option(
             metavar="N,…",
-            help="Samples of a random input, where the batch size is open; several: 1,8,64.",
+            help="How many samples a random input holds, where the model leaves that open. "
+            "Several, such as 1,8,64, are run one after the other.",
         ),
     ] = "1",
     threads: Annotated[

@@ -61,7 +61,10 @@ def batch(
     ] = None,
     relevance: Annotated[
         Stored,
-        typer.Option(help="What relevance is stored as; but for float32 it is q with R = q·scale."),
+        typer.Option(
+            help="How relevance is stored. float16 and int8 have a column NAME.scale beside them: "
+            "relevance is the number times its scale."
+        ),
     ] = Stored.FLOAT16,
     pool: Annotated[
         str | None,
@@ -74,7 +77,7 @@ def batch(
         int, typer.Option(metavar="N", min=1, help="How many inputs run together.")
     ] = 8,
     workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Sessions at work [cores / threads].")
+        int | None, typer.Option(metavar="N", min=1, help="Worker processes [cores / threads].")
     ] = None,
     threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads of each worker.")] = 1,
     gpus: Annotated[float, typer.Option(metavar="N", min=0, help="GPUs of each worker.")] = 0,
@@ -84,7 +87,9 @@ def batch(
     shard: Annotated[
         int,
         typer.Option(
-            metavar="N", min=1, help="Inputs of a Parquet file, which a kill costs at most."
+            metavar="N",
+            min=1,
+            help="Inputs in one Parquet file. A worker that is killed loses at most so many.",
         ),
     ] = 1024,
     resume: Annotated[
@@ -131,7 +136,7 @@ def export_triton(
     batch: Annotated[
         int,
         typer.Option(
-            metavar="N", min=1, help="Samples of a batch at most, where the model leaves it open."
+            metavar="N", min=1, help="The largest batch, where the model leaves its size open."
         ),
     ] = 32,
     json: Json = False,

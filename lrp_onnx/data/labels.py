@@ -170,7 +170,9 @@ def _names(text: str, path: Path) -> dict[int, str]:
     except (ValueError, TypeError, IndexError, OverflowError, RecursionError, csv.Error) as error:
         fact = " ".join(str(error).split())
         remedy = 'Write ["name", ...] or {"0": "name", ...}'
-        raise InputError(f"labels '{path}': not such names ({fact}). {remedy}.") from error
+        raise InputError(
+            f"labels '{path}': no names can be read from it ({fact}). {remedy}."
+        ) from error
 
 
 def _yaml(text: str, path: Path) -> Any:

@@ -168,8 +168,8 @@ def _dtype(value: ir.Value) -> np.dtype[Any]:
         )
     if value.dtype == ir.DataType.UNDEFINED:
         raise InputError(
-            f"input {value.name!r} has no type of elements. Export the model with one, such as "
-            "float32."
+            f"input {value.name!r} does not say what type its elements have. Export the model with "
+            "one, such as float32."
         )
     if value.dtype == ir.DataType.STRING:
         return np.dtype(object)

@@ -62,7 +62,7 @@ def _by_name(source: object, names: list[str], what: str) -> dict[str, object]:
         )
     if missing := [name for name in names if name not in by_name]:
         raise InputError(
-            f"{what}: there is nothing for input {missing[0]!r}. The model has {listing}: give "
+            f"{what}: nothing is given for input {missing[0]!r}. The model has {listing}: give "
             "NAME=FILE for each."
         )
     return by_name

@@ -110,7 +110,7 @@ def _ratio(own: int, rate: int, path: str) -> Fraction:
     ratio = ratio if max(ratio.as_integer_ratio()) <= LONGEST else ratio.limit_denominator(LONGEST)
     if not ratio:
         raise InputError(
-            f"'{path}': {own} samples a second cannot be made {rate}. Give a usual --rate."
+            f"'{path}': {own} samples a second cannot be resampled to {rate}. Give a usual --rate."
         )
     return ratio
 
@@ -118,7 +118,7 @@ def _ratio(own: int, rate: int, path: str) -> Fraction:
 def unknown_rate(path: str, where: str) -> InputError:
     """What is said where nothing tells the rate. where: what wants the sound, in words."""
     return InputError(
-        f"'{path}': at which rate {where} wants sound is not in the model. Give --rate 16000 "
+        f"'{path}': the model does not say at which rate {where} takes sound. Give --rate 16000 "
         "(usual for speech), or the samples a second that it was trained with."
     )
 

@@ -65,7 +65,7 @@ def read_table(
     """
     frame, named = _read(Path(path))
     if row is not None and not 1 <= row <= len(frame):
-        raise InputError(f"'{path}' has {len(frame)} rows, and row {row} is none. Count from 1.")
+        raise InputError(f"'{path}' has {len(frame)} rows, and no row {row}. Count from 1.")
     rows = range(len(frame)) if row is None else range(row - 1, row)
     if not len(frame):
         raise InputError(f"'{path}' has no rows. Give a table with at least one.")

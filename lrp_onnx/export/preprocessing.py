@@ -32,7 +32,7 @@ def preprocessing_model(want: Wanted, preprocess: Preprocess) -> onnx.ModelProto
     axes, height, width = _size(want, preprocess)
     if preprocess.interpolation not in KNOWN:
         raise InputError(
-            f"preprocess '{preprocess.name}': interpolation {preprocess.interpolation!r} is not "
+            f"preprocess '{preprocess.name}': interpolation {preprocess.interpolation!r} cannot be "
             f"written in operators yet. Choose {', '.join(KNOWN)}."
         )
     if str(want.dtype) not in TYPES:

@@ -186,8 +186,8 @@ def _mean(emit: Emit, x: ir.Value, embedded: bool) -> ir.Value:
     axes = _positions(x, embedded)
     if not axes:
         raise TargetError(
-            f"baseline mean: {x.name!r} of shape {x.shape} has no axis to take it over. Choose "
-            "zero or a file."
+            f"baseline mean: {x.name!r} of shape {x.shape} has no axis over which a mean could be "
+            "taken. Choose zero or a file."
         )
     return expand_like(emit, emit.op("ReduceMean", x, emit.ints(*axes), keepdims=1), x)
 

@@ -176,8 +176,9 @@ class _Helper:
         if self.ask((_nothing, (), {}), Budget(START, 2**40, 0)) is None:
             self.end()
             raise ModelError(
-                "no other Python process can be started, which a model is judged in whose run or "
-                f"shapes may have no end. See that {sys.executable!r} runs, or give --no-check."
+                "no other Python process can be started, which is needed to check a model whose "
+                f"run or shapes may have no end. See that {sys.executable!r} runs, or give "
+                "--no-check."
             )
 
     def ask(self, call: Any, budget: Budget) -> tuple[bool, Any] | None:

@@ -35,11 +35,10 @@ def located(
     if _has_no_class(target, head) and class_axis is None:
         assert head is not None
         raise TargetError(
-            f"target {target}: output {output.name!r} holds one score for each detection, and "
-            "which class it is of stands beside it, so that no class has scores of its own. Take "
-            f"the largest score with argmax or a detection by its place, such as "
-            f"{_example(head, output)}: either is explained from the score of the class found "
-            "there."
+            f"target {target}: output {output.name!r} holds one score for each detection, with the "
+            "number of its class beside it, and no scores for each class. Take the largest score "
+            f"with argmax, or a detection by its place, such as {_example(head, output)}: the "
+            "score of its own class is explained."
         )
     if target.kind == "entry":
         return replace(target, first=placed(target, output, inputs, class_axis, head), head=head)

@@ -72,5 +72,5 @@ def _in_dtype(emit: Emit, name: str, number: float) -> float:
     with np.errstate(over="ignore"):
         rounded = np.array(number).astype(emit.dtype.numpy())
     if not np.isfinite(rounded):
-        raise RuleError(f"parameter {name!r} is {number:g}, infinite in {emit.dtype}. Give less")
+        raise RuleError(f"parameter {name!r} is {number:g}, too large for {emit.dtype}. Give less")
     return number if rounded else 0.0

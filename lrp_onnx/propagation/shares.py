@@ -91,7 +91,7 @@ def shares_of(
     relevance, *others = arriving
     if relevance is None or any(r is not None for r in others):
         raise RuleError(
-            "relevance arrives at an output beside the first. Make that tensor an output of the "
+            "relevance arrives at another output than its first. Make that tensor an output of the "
             "model and choose another with --output"
         )
     for share in site.rule.shares:

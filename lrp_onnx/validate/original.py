@@ -158,7 +158,7 @@ def _classes(
     if question.classes is not None:
         if len(question.classes) != len(masks):
             fact = f"{len(question.classes)} for {len(masks)} samples"
-            raise TargetError(f"classes: {fact}. Give one each.")
+            raise TargetError(f"classes: {fact}. Give one for each sample.")
         return np.asarray(question.classes, np.int64)
     several = metadata.get("head") or metadata["target"] == "similarity"
     chosen = [None if several else class_of(mask) for mask in masks]
@@ -183,7 +183,7 @@ class _Mask:
         if options.target == "seed" or str(options.target).startswith("top-"):
             raise TargetError(
                 f"target {options.target}: evaluate compares maps of one quantity. Give argmax, a "
-                "class, or another target that is one."
+                "class, or another target that explains one quantity."
             )
         if len(options.output or ()) > 1:
             names = ", ".join(map(repr, options.output or ()))
@@ -220,7 +220,8 @@ class _Mask:
         wanted = np.asarray([] if classes is None else classes, np.int64)
         if self.metadata["target"] == "input" and len(wanted) != len(samples):
             raise TargetError(
-                f"target input: {len(wanted)} classes for {len(samples)} samples. Give one each."
+                f"target input: {len(wanted)} classes for {len(samples)} samples. Give one for "
+                "each sample."
             )
 
         def call(feeds: dict[str, Array], numbers: Array) -> dict[str, Array]:

@@ -111,7 +111,8 @@ def tune(question: Question, watch: Watch, compiled: Compile) -> Tuning:
     if len(samples) < FEWEST:
         count = f"{len(samples)} sample{'s' * (len(samples) != 1)}"
         raise InputError(
-            f"tune: {count}, half of which choose and half of which judge. Give {FEWEST} or more."
+            f"tune: {count}, and one half chooses the composite while the other judges it. Give "
+            f"{FEWEST} or more."
         )
     choosing, judging = (_half(question, original, first) for first in (0, 1))
     chosen_from = Original(choosing, Clock(), compiled)

@@ -34,7 +34,7 @@ def draw_bars(
     """
     if names is not None and len(names) != len(values):
         fact = f"{len(names)} names for {len(values)} features"
-        raise InputError(f"bars: {fact}. Give one name each.")
+        raise InputError(f"bars: {fact}. Give one name for each.")
     if names is None:
         _caption(page, values)
         _draw_sequence(page, values, each)

@@ -137,7 +137,9 @@ def _checked(array: NDArray[Any], axes: str | None) -> tuple[NDArray[np.float64]
     axes = axes or single_axes(array.shape)
     if len(axes) != array.ndim:
         shape = describe_shape(array.shape)
-        raise InputError(f"axes '{axes}': the array has shape {shape}. Give one letter an axis.")
+        raise InputError(
+            f"axes '{axes}': the array has shape {shape}. Give one letter for each axis."
+        )
     if not array.size or array.dtype.kind not in "biuf":
         fact = f"an array of {array.dtype} {describe_shape(array.shape)} is no picture"
         raise InputError(f"{fact}. Give numbers, at least one.")

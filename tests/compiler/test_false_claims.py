@@ -97,7 +97,7 @@ def test_heads_that_do_not_fit_are_refused() -> None:
     text = HEAD.replace("[1,4] x", "[1,2,4] x").replace("[1,4] y", "[1,2,4] y") + (
         "{ y = Attention<q_num_heads=3, kv_num_heads=3>(x, x, x) }"
     )
-    with pytest.raises(lrp_onnx.LrpError, match="hidden size 4 is not of 3 heads"):
+    with pytest.raises(lrp_onnx.LrpError, match="hidden size 4 cannot be divided among 3 heads"):
         lrp_onnx.compile(parser.parse_model(text.replace(": 17", ": 23")), check=False)
 
 

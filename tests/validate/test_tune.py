@@ -87,7 +87,7 @@ def test_evaluate_compares_it_with_the_default(tmp_path: Path) -> None:
 
 
 def test_few_samples_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="3 samples, half of which choose"):
+    with pytest.raises(InputError, match="3 samples, and one half chooses"):
         evaluate(MODEL, X[:3], tune=tmp_path / "mine.toml")
     assert not list(tmp_path.iterdir())
 

@@ -56,7 +56,9 @@ def known_size(value: Value, axis: int, what: str) -> int:
 def size_of_a_head(size: int, heads: int | None) -> int:
     """That of one of so many heads in a hidden size; UnsupportedError where they do not fit."""
     if not heads or heads < 0 or not size or size % heads:
-        raise UnsupportedError(f"its hidden size {size} is not of {heads} heads. Export it again")
+        raise UnsupportedError(
+            f"its hidden size {size} cannot be divided among {heads} heads. Export it again"
+        )
     return size // heads
 
 
