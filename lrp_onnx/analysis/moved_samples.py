@@ -17,13 +17,13 @@ from lrp_onnx.analysis.sample_place import Mixed, Place, Places, place_of, witho
 from lrp_onnx.graph.attributes import einsum_labels
 from lrp_onnx.graph.constant_values import constant_ints
 from lrp_onnx.graph.shapes import sizes_of
+from lrp_onnx.graph.subgraphs import RECURRENT
 from lrp_onnx.ops.registry import find
 from lrp_onnx.ops.samples import by_shape, rank_of
 
 __all__ = ["places_behind"]
 
 
-RECURRENT = ("LSTM", "GRU", "RNN")
 LENGTHS, STATES = 4, (5, 6)
 """Their inputs."""
 

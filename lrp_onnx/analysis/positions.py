@@ -20,7 +20,6 @@ __all__ = ["Axes", "continued_axes", "positions_of"]
 Axes = tuple[int | None, ...]
 """For each axis of a tensor the axis of the input that it continues, if any."""
 
-SLIDE = ("Conv", "ConvTranspose", "DeformConv", "Col2Im")
 KEEP = (
     *("Concat", "Pad", "Slice", "Resize", "Upsample", "Split", "Softmax", "LogSoftmax", "LRN"),
     *("LayerNormalization", "InstanceNormalization", "GroupNormalization", "Norm", "CumSum"),
@@ -61,7 +60,7 @@ def _continued(step: Step, i: int, axes: Axes) -> Axes:
     """What the axes of output 0 continue, as far as input `i` says; () where nothing is known."""
     node, y = step.node, step.node.outputs[0]
     rank = 0 if y.shape is None else len(y.shape)
-    if node.op_type in SLIDE:
+    if step.op.window == "kernel" or node.op_type == "Col2Im":
         return tuple(None if n == 1 else k for n, k in enumerate(axes))
     if node.op_type == "Transpose":
         perm = node.attributes.get_ints("perm", tuple(reversed(range(len(axes)))))

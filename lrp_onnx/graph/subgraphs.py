@@ -17,6 +17,7 @@ from lrp_onnx.graph.annotations import NAME, PLACE
 
 __all__ = [
     "CONTROL",
+    "RECURRENT",
     "Ports",
     "ReadSlice",
     "Sequence",
@@ -33,6 +34,8 @@ __all__ = [
 ]
 
 CONTROL = ("If", "Loop", "Scan")
+RECURRENT = ("LSTM", "GRU", "RNN")
+"""Layers that go through a sequence by themselves, without a body."""
 
 
 @dataclass(frozen=True)

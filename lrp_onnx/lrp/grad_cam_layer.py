@@ -20,9 +20,8 @@ from lrp_onnx.graph.annotations import aliases
 from lrp_onnx.graph.names import name_of, tensor_name
 from lrp_onnx.graph.tensors import tensor_of
 
-__all__ = ["CONVOLUTIONS", "PatchGrid", "grad_cam_layer", "patch_grid"]
+__all__ = ["PatchGrid", "grad_cam_layer", "patch_grid"]
 
-CONVOLUTIONS = ("Conv", "ConvTranspose", "DeformConv")
 MOST_OTHER_TOKENS = 8
 """So many may stand in front of the patches: of the class, registers."""
 
@@ -43,7 +42,7 @@ def patch_grid(on_path: Sequence[Step], x: ir.Value, layer: ir.Value) -> PatchGr
     """
     shape, of = layer.shape, continued_axes(on_path, x)
     before = takewhile(lambda step: layer not in step.node.outputs, on_path)
-    cut = [s.node.outputs[0] for s in before if s.node.op_type in CONVOLUTIONS]
+    cut = [s.node.outputs[0] for s in before if s.op.window == "kernel"]
     if shape is None or len(shape) != 3 or not cut or cut[-1].shape is None:
         return None
     places = positions_of(of.get(cut[-1], ()))
@@ -66,7 +65,7 @@ def grad_cam_layer(
     """
     if name is not None:
         return _named(model, on_path, name)
-    convolutions = [s.node.outputs[0] for s in on_path if s.node.op_type in CONVOLUTIONS]
+    convolutions = [s.node.outputs[0] for s in on_path if s.op.window == "kernel"]
     axes = [continued_axes(on_path, x) for x in inputs]
     layers = [v for v in convolutions if all(_has_positions(v, of.get(v, ())) for of in axes)]
     norms = [

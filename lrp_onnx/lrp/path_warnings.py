@@ -17,7 +17,6 @@ from lrp_onnx.graph.subgraphs import captures
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.lrp.composite import RECTIFIER, Composite, Selector
 from lrp_onnx.lrp.explained_inputs import reaching
-from lrp_onnx.lrp.grad_cam_layer import CONVOLUTIONS
 from lrp_onnx.lrp.methods import Method
 from lrp_onnx.lrp.report import RESEMBLING
 from lrp_onnx.lrp.target import Target
@@ -177,7 +176,7 @@ def patches(on_path: Sequence[Step], layer: ir.Value | None) -> tuple[str, ...]:
         (step for step in on_path if layer is not None and layer in step.node.outputs), None
     )
     attention = sum(s.kind == "bilinear" for s in maker.behind()) if maker is not None else 0
-    if layer is None or not attention or maker is None or maker.node.op_type not in CONVOLUTIONS:
+    if layer is None or not attention or maker is None or maker.op.window != "kernel":
         return ()
     return (
         f"method 'grad-cam': behind the last convolution, {tensor_name(layer)!r}, "

@@ -14,10 +14,11 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.graph.arrays import Array
+from lrp_onnx.graph.subgraphs import RECURRENT
 
 __all__ = ["layers_of", "redrawn", "stages_of"]
 
-LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN")
+LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", *RECURRENT)
 BETWEEN = ("Cast", "Identity", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "DequantizeLinear")
 """Nodes that may stand between a weight and its layer."""
 STANDARD = ("", "ai.onnx", "ai.onnx.ml")

@@ -17,7 +17,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from lrp_onnx.graph.constants import constants_of
-from lrp_onnx.graph.subgraphs import CONTROL, captures
+from lrp_onnx.graph.subgraphs import CONTROL, RECURRENT, captures
+from lrp_onnx.ops.registry import find
 
 __all__ = ["Dominators", "Region"]
 
@@ -25,9 +26,6 @@ MOST_NODES = 40
 """As many nodes spell a concept at most."""
 MOST_ELEMENTS = 1 << 18
 """Larger constants are weights, not statistics or scales."""
-
-BORDERS = (*CONTROL, "Conv", "ConvTranspose", "LSTM", "GRU", "RNN")
-"""No concept is spelled with these."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +96,10 @@ class Dominators:
 
     def _may_hold(self, node: ir.Node) -> bool:
         """Whether a region may have it: no body, no large constant, nothing of a graph around."""
-        own = node in self.order and not node.domain and node.op_type not in BORDERS
-        return own and not _heavy(node)
+        if node not in self.order or node.domain or node.op_type in (*CONTROL, *RECURRENT):
+            return False
+        operator = find(node)
+        return (operator is None or operator.window != "kernel") and not _heavy(node)
 
 
 def _heavy(node: ir.Node) -> bool:
