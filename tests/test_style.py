@@ -40,8 +40,8 @@ def test_every_module_says_what_it_is_and_what_it_offers(file):
     assert not missing
 
 
-SAY_NOTHING = {"found", "given"}
-"""Variables are named for the thing that they hold."""
+SAY_NOTHING = {"found", "given", "kept", "settled", "normed"}
+"""Variables are named for the thing that they hold, whatever became of it."""
 
 
 def names_that_say_nothing(tree: ast.Module) -> set[str]:

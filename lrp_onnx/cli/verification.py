@@ -11,6 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from lrp_onnx.compiler.fitting import by_rules
 from lrp_onnx.errors import cell
 from lrp_onnx.validate.verdict import Verdict
 
@@ -63,7 +64,7 @@ def verdict_facts(verdict: Verdict, random: bool) -> list[tuple[str, str]]:
         ("forward", f"{name}: differs by {d:.2g} of its largest value, allowed {allowed:.0e}")
         for name, (d, allowed) in verdict.differences.items()
     ]
-    rows += _conservation(verdict) if verdict.method == "lrp" else _completeness(verdict)
+    rows += _conservation(verdict) if by_rules(verdict.method) else _completeness(verdict)
     rows += [
         ("simplified", f"{name}: differs from the rules as they stand by {d:.2g} of its largest")
         for name, d in (verdict.simplified or {}).items()
@@ -79,7 +80,7 @@ def verdict_facts(verdict: Verdict, random: bool) -> list[tuple[str, str]]:
     holds = "holds: the forward is unchanged"
     if any(line.conserves for line in verdict.lines):
         holds += ", every account adds up"
-    if verdict.method != "lrp":
+    if not by_rules(verdict.method):
         holds += ", everything is finite"
     but = ["the result is ill-conditioned"] if verdict.ill_conditioned else []
     if verdict.unrecognized:

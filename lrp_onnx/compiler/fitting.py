@@ -16,7 +16,12 @@ from lrp_onnx.lrp.composite import Composite, chosen_composite
 from lrp_onnx.lrp.methods import METHODS, OWN_OPTIONS
 from lrp_onnx.options import CompileOptions
 
-__all__ = ["AUTO", "check_of_use", "fitted"]
+__all__ = ["AUTO", "by_rules", "check_of_use", "fitted"]
+
+
+def by_rules(method: str) -> bool:
+    """Whether a method is LRP, whose rules the user chooses and whose sums conservation holds."""
+    return METHODS[method].rules
 
 
 def fitted(base: CompileOptions, composite: str | None, method: str) -> CompileOptions:

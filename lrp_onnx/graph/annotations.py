@@ -16,6 +16,7 @@ import onnx_ir as ir
 __all__ = [
     "ACTIVATION",
     "ADDED",
+    "ASKED",
     "AUDIT",
     "AUDIT_COLUMNS",
     "BACKWARD_OF",
@@ -29,6 +30,7 @@ __all__ = [
     "CONDITION",
     "CONDITIONS",
     "CONTRAST",
+    "CONTRASTED",
     "EXPLAINED",
     "FORWARD_KEPT",
     "GATE",
@@ -159,6 +161,11 @@ OF = "lrp.of"
 RESEMBLES = "lrp.resembles"
 """On a node that divides by what depends on the dividend, and with it is no softmax or norm that is
 known."""
+
+ASKED = "lrp.asked"
+"""On a tensor whose relevance is asked for: no row of moves that becomes one goes past it."""
+CONTRASTED = "lrp.contrasted"
+"""On logits: themselves less their mean, by the graph and the axis of the classes."""
 
 # names of what is added to a graph's signature
 RELEVANCE = "_relevance"

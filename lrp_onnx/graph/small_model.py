@@ -18,18 +18,18 @@ def in_small(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, ir.TensorProto
     weights by name.
     """
     graph = model.graph
-    outer, held = list(graph.inputs), {}
+    outer, values = list(graph.inputs), {}
     for name, value in list(graph.initializers.items()):
         if value.const_value is not None and value.const_value.nbytes > SMALL:
-            held[name] = value.const_value
+            values[name] = value.const_value
             del graph.initializers[name]
             if value not in outer:
                 graph.inputs.append(value)
-            value.dtype, value.shape = held[name].dtype, ir.Shape(held[name].shape.numpy())
+            value.dtype, value.shape = values[name].dtype, ir.Shape(values[name].shape.numpy())
     try:
-        return serialized(model), held
+        return serialized(model), values
     finally:
-        for name in held:
+        for name in values:
             value = next(v for v in graph.inputs if v.name == name)
             graph.initializers[name] = value
         graph.inputs[:] = outer
@@ -40,10 +40,10 @@ def through_proto(model: ir.Model, function: Callable[[onnx.ModelProto], onnx.Mo
     (`in_small`).
     """
     input_names = {v.name for v in model.graph.inputs}
-    proto, held = in_small(model)
+    proto, values = in_small(model)
     result = deserialized(function(proto))
     by_name = {v.name: v for v in result.graph.inputs}
-    for name, tensor in held.items():
+    for name, tensor in values.items():
         value = by_name[name]
         value.const_value = tensor
         if name not in input_names:

@@ -25,7 +25,7 @@ from lrp_onnx.lowering.elementwise import (
 )
 from lrp_onnx.lowering.known_states import read_known_states
 from lrp_onnx.lowering.linear import linear_sum, linear_vjp
-from lrp_onnx.lowering.norms import spell_group_norm, spell_norm
+from lrp_onnx.lowering.norms import lower_group_norm, lower_norm
 
 __all__ = ["lower"]
 
@@ -99,7 +99,7 @@ def lower_explained_by(graph: ir.Graph, node: ir.Node) -> None:
 LOWERINGS = {
     "MatMulAdd": lower_matmul_add,
     "ExplainedBy": lower_explained_by,
-    "Norm": spell_norm,
-    "GroupNormalization": spell_group_norm,
+    "Norm": lower_norm,
+    "GroupNormalization": lower_group_norm,
 }
 """What stands for each operator of domain `lrp` in the compiled model."""

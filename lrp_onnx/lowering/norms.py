@@ -9,10 +9,10 @@ import onnx_ir as ir
 
 from lrp_onnx.graph.replacement import Build
 
-__all__ = ["spell_group_norm", "spell_norm"]
+__all__ = ["lower_group_norm", "lower_norm"]
 
 
-def spell_norm(graph: ir.Graph, node: ir.Node) -> None:
+def lower_norm(graph: ir.Graph, node: ir.Node) -> None:
     """(x - mean)/deviation·scale + bias."""
     x, scale, bias, mean, deviation = node.inputs
     build = Build(graph, node)
@@ -21,7 +21,7 @@ def spell_norm(graph: ir.Graph, node: ir.Node) -> None:
     build.replace(value if bias is None else build.op("Add", value, bias))
 
 
-def spell_group_norm(graph: ir.Graph, node: ir.Node) -> None:
+def lower_group_norm(graph: ir.Graph, node: ir.Node) -> None:
     """InstanceNormalization over (N, groups, all else), then ·scale + bias per channel."""
     x, scale, *bias = node.inputs
     assert x is not None

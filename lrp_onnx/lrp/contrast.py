@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.analysis.centered_layer import centered_weights
-from lrp_onnx.graph.annotations import CONTRAST, NAME, PLACE, provenance
+from lrp_onnx.graph.annotations import CONTRAST, CONTRASTED, NAME, PLACE, provenance
 from lrp_onnx.graph.appending import append_node, hand_out
 from lrp_onnx.graph.constants import new_constant
 from lrp_onnx.graph.names import name_of
@@ -23,8 +23,6 @@ from lrp_onnx.graph.subgraphs import CONTROL, bodies_of, ports_of
 
 __all__ = ["contrasted"]
 
-CONTRASTED = "lrp.contrasted"
-"""In the meta of logits: themselves less their mean, by the graph and the axis of the classes."""
 SAME_CHANNELS = ("Cast", "Flatten", "GlobalAveragePool", "Identity", "Reshape", "Squeeze")
 """Operators that a mean over the channels may be taken in front of, if these stay along axis 1."""
 

@@ -48,6 +48,9 @@ class Method:
     integrates: bool = False
     """Whether it follows the input from a baseline in steps. Then there is no relevance in between,
     and one class at a time."""
+    signed: bool = False
+    """Whether it is the gradient as it is, whose parts of either sign cancel where a token's
+    embedding is summed over."""
     layer: bool = False
     """Whether it is formed at one inner layer, so that no other tensor has it."""
     options: tuple[str, ...] = ()
@@ -160,7 +163,7 @@ METHODS = {
             rules=True,
             settings=("composite", "start"),
         ),
-        Method("gradient", "g", "Simonyan et al. 2014", of_gradient=_gradient),
+        Method("gradient", "g", "Simonyan et al. 2014", signed=True, of_gradient=_gradient),
         Method("input-x-gradient", "x · g", "Shrikumar et al. 2016", of_gradient=_input_x_gradient),
         Method("saliency", "|g|", "Simonyan et al. 2014", of_gradient=_saliency),
         Method(
@@ -176,6 +179,7 @@ METHODS = {
             "smooth-grad",
             "mean of g at x + noise",
             "Smilkov et al. 2017",
+            signed=True,
             options=("samples", "noise"),
             samples=25,
             noise=0.15,

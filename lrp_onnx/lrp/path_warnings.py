@@ -157,7 +157,7 @@ def common_shift(
     method: Method, inputs: Sequence[ir.Value], on_path: Sequence[Step], target: ir.Value
 ) -> tuple[str, ...]:
     """A warning where a token's gradient, the sum over its embedding, is 0 but for rounding."""
-    if method.name not in ("gradient", "smooth-grad"):
+    if not method.signed:
         return ()
     ids = [v for v in inputs if is_integer(v)]
     blind = [repr(v.name) for v in ids if ignores_common_shift(on_path, v, target)]

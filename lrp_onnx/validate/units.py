@@ -60,8 +60,8 @@ class Units:
         """The explained inputs of the sample with units taken from another one, once for each row
         of `chosen` [rows, count]: [rows, *its shape].
         """
-        kept = np.zeros((len(chosen), 1), bool)  # of elements in no unit, whose label is -1
-        flags = np.concatenate([chosen, kept], axis=1)
+        never = np.zeros((len(chosen), 1), bool)  # of elements in no unit, whose label is -1
+        flags = np.concatenate([chosen, never], axis=1)
         return {
             name: np.where(flags[:, labels], other[name], feeds[name])
             for name, labels in self.labels.items()
@@ -130,10 +130,10 @@ def units_of(
         own = _blocks(x, spatial_axes(x, batched), sides_of(x, batched, size))
         if other is not None and holds_ids(x):
             own = np.where(x == other[name], -1, own)
-        kept, numbers = np.unique(own, return_inverse=True)
-        first = int(kept[0] < 0)  # elements in no unit sort first
+        blocks, numbers = np.unique(own, return_inverse=True)
+        first = int(blocks[0] < 0)  # elements in no unit sort first
         labels[name] = np.where(own < 0, -1, numbers.reshape(own.shape) - first + count)
-        count += len(kept) - first
+        count += len(blocks) - first
     return Units(labels, count)
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lrp_onnx.compiler.fitting import by_rules
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.run.sensitivity import Sensitivity
 from lrp_onnx.validate.completeness import (
@@ -260,7 +261,7 @@ def unsteady_map(sensitive: Sensitivity, method: str) -> str:
         return ""
     remedy = (
         "a larger stabilizer, such as --set epsilon='0.25*rms(z)', or another composite"
-        if method == "lrp"
+        if by_rules(method)
         else "another --method"
     )
     return f"rounding {sensitive}, so that the map means nothing. Try {remedy}."

@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from lrp_onnx.graph.annotations import asked_for
+from lrp_onnx.graph.annotations import ASKED, asked_for
 from lrp_onnx.graph.constants import sole_reader
 from lrp_onnx.graph.makers import made_by
 from lrp_onnx.graph.replacement import Build
@@ -27,8 +27,6 @@ __all__ = ["single_transposes"]
 LAST = ("Reshape", "Squeeze", "Unsqueeze", "Flatten")
 """One of these is the last of them."""
 REORDERS = ("Transpose", *LAST)
-ASKED = "lrp.asked"
-"""On a tensor whose relevance is asked for: no row of moves that becomes one goes past it."""
 LONGEST, MOST_AXES, MOST = 6, 5, 1 << 20
 """As many moves, axes and elements are looked at."""
 PRIMES = ((7, 11, 13, 17, 19, 23), (29, 5, 3, 31, 2, 37))

@@ -276,14 +276,14 @@ def _steps(
         at = grid[k, rows]
         low, high = rows[at.argmin()], rows[at.argmax()]
         far = int(grid[k, high] - grid[k, low])
-        moved = int(where[k, high, widest] - where[k, low, widest])
-        if (n > 1 and not far) or (far and moved % far) or (far and moved < far):
+        shift = int(where[k, high, widest] - where[k, low, widest])
+        if (n > 1 and not far) or (far and shift % far) or (far and shift < far):
             return None
-        strides.append(moved // far if far else 1)
-    moved = grid * np.reshape(strides, (-1, 1))
+        strides.append(shift // far if far else 1)
+    shifts = grid * np.reshape(strides, (-1, 1))
     first = inside.argmax(0)
-    offsets = where[:, first, np.arange(inside.shape[1])] - moved[:, first]
-    expected = moved[:, :, None] + offsets[:, None, :]
+    offsets = where[:, first, np.arange(inside.shape[1])] - shifts[:, first]
+    expected = shifts[:, :, None] + offsets[:, None, :]
     limits = np.reshape(spatial, (-1, 1, 1))
     within = ((expected >= 0) & (expected < limits)).all(0)
     if (within != inside).any() or ((expected != where) & inside).any():

@@ -22,8 +22,8 @@ MICROSOFT = "com.microsoft"
 def gelu(build: Build, x: ir.Value | None, like: ir.Value | None = None) -> ir.Value:
     """½ · x · (1 + erf(x/√2)); `like` has the element type where x is new."""
     like = like or x
-    tail = build.op("Erf", build.op("Mul", x, build.like(1 / math.sqrt(2), like)))
-    gate = build.op("Mul", build.op("Add", tail, build.like(1, like)), build.like(0.5, like))
+    erf = build.op("Erf", build.op("Mul", x, build.like(1 / math.sqrt(2), like)))
+    gate = build.op("Mul", build.op("Add", erf, build.like(1, like)), build.like(0.5, like))
     return build.op("Mul", x, gate)
 
 

@@ -120,8 +120,8 @@ class Cache:
         first = build.op("Equal", whole, queries)
         if past is None:
             return cls(build, past, queries, whole, first, None)
-        wide = build.op("Cast", lengths, to=ir.DataType.INT64)
-        real = build.op("Add", build.op("Sub", wide, queries), build.constant(1))
+        counts = build.op("Cast", lengths, to=ir.DataType.INT64)
+        real = build.op("Add", build.op("Sub", counts, queries), build.constant(1))
         column = build.op("Where", first, build.constant(0), real)
         before = build.op("Unsqueeze", column, build.ints(1))
         return cls(build, past, queries, whole, first, before)
@@ -180,8 +180,8 @@ def _seen(build: Build, node: ir.Node, cache: Cache, keys: ir.Value, lengths: Va
     attention is not causal.
     """
     place = positions(build, keys)
-    wide = build.op("Cast", lengths, to=ir.DataType.INT64)
-    real = build.op("LessOrEqual", place, build.op("Unsqueeze", wide, build.ints(1, 2, 3)))
+    counts = build.op("Cast", lengths, to=ir.DataType.INT64)
+    real = build.op("LessOrEqual", place, build.op("Unsqueeze", counts, build.ints(1, 2, 3)))
     if not node.attributes.get_int("causal", 1):
         return real
     own = build.op("Unsqueeze", cache.places(), build.ints(1, 3))

@@ -52,9 +52,9 @@ def _statistics(build: Build, node: ir.Node) -> tuple[ir.Value, ir.Value]:
     first = axis - rank_of(x) if axis >= 0 else axis
     axes = build.ints(*range(first, 0))
     stash = ir.DataType(attribute(node, "stash_type", int(ir.DataType.FLOAT)))
-    wide = x if x is None or x.dtype == stash else build.op("Cast", x, to=int(stash))
-    mean = build.op("ReduceMean", wide, axes, keepdims=1)
-    centered = build.op("Sub", wide, mean)
+    precise = x if x is None or x.dtype == stash else build.op("Cast", x, to=int(stash))
+    mean = build.op("ReduceMean", precise, axes, keepdims=1)
+    centered = build.op("Sub", precise, mean)
     variance = build.op("ReduceMean", build.op("Mul", centered, centered), axes, keepdims=1)
     epsilon = build.constant(node.attributes.get_float("epsilon", 1e-5), stash)
     deviation = build.op("Sqrt", build.op("Add", variance, epsilon))

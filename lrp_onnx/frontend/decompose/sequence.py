@@ -28,11 +28,11 @@ def sequence_at(build: Build, node: ir.Node) -> Sequence[Value]:
 
     Spec: ONNX SequenceAt-11.
     """
-    held, at = node.inputs
-    split = made_by(held, "SplitToSequence")
+    sequence, at = node.inputs
+    split = made_by(sequence, "SplitToSequence")
     computed = at is None or at.const_value is None
     try:
-        values = elements(build, held)
+        values = elements(build, sequence)
     except UnsupportedError:
         if split is None:
             raise
@@ -99,11 +99,11 @@ def optional_get_element(build: Build, node: ir.Node) -> Sequence[Value]:
 
     Spec: ONNX OptionalGetElement-18.
     """
-    held = node.inputs[0]
-    if wrapped := inputs_by(held, "Optional"):
+    optional = node.inputs[0]
+    if wrapped := inputs_by(optional, "Optional"):
         return wrapped[:1]
-    if held is not None and isinstance(held.type, ir.TensorType | ir.SequenceType):
-        return [held]
+    if optional is not None and isinstance(optional.type, ir.TensorType | ir.SequenceType):
+        return [optional]
     raise UnsupportedError("whether its optional holds a tensor is only known at run time")
 
 
@@ -113,11 +113,11 @@ def optional_has_element(build: Build, node: ir.Node) -> Sequence[Value]:
 
     Spec: ONNX OptionalHasElement-18.
     """
-    held = node.inputs[0] if node.inputs else None
-    maker = made_by(held, "Optional")
-    if held is None or maker is not None:
+    optional = node.inputs[0] if node.inputs else None
+    maker = made_by(optional, "Optional")
+    if optional is None or maker is not None:
         full = maker is not None and bool(maker.inputs)
-    elif isinstance(held.type, ir.TensorType | ir.SequenceType):
+    elif isinstance(optional.type, ir.TensorType | ir.SequenceType):
         full = True
     else:
         raise UnsupportedError("whether its optional holds a tensor is only known at run time")

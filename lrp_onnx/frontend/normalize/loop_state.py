@@ -69,13 +69,13 @@ def _types(graph: GraphProto) -> Iterator[tuple[str, TypeProto]]:
     for value in (*graph.input, *graph.value_info, *graph.output):
         yield value.name, value.type
     for tensor in graph.initializer:
-        held = TypeProto()
-        held.tensor_type.elem_type = tensor.data_type
+        known = TypeProto()
+        known.tensor_type.elem_type = tensor.data_type
         for size in tensor.dims:
-            held.tensor_type.shape.dim.add().dim_value = size
-        if not held.tensor_type.HasField("shape"):
-            held.tensor_type.shape.SetInParent()
-        yield tensor.name, held
+            known.tensor_type.shape.dim.add().dim_value = size
+        if not known.tensor_type.HasField("shape"):
+            known.tensor_type.shape.SetInParent()
+        yield tensor.name, known
     for node in graph.node:
         for inner in proto_bodies(node):
             yield from _types(inner)
