@@ -58,7 +58,7 @@ KEYS = {
     "term": rules.TERM_KEYS,
     "parameter": rules.PARAMETER_KEYS,
     "composite": composites.COMPOSITE_KEYS,
-    "layer": composites.LAYER_KEYS,
+    "layer": composites.SELECTOR_KEYS,
 }
 
 

@@ -91,7 +91,7 @@ LOOP_IN_LOOP = (
     "computes it wrong. Run it in ONNX Runtime; compiled with --runtime cpu, this is not said."
 )
 
-METHODS = {
+GRADIENT_METHODS = {
     "grad-cam": grad_cam,
     "integrated-gradients": integrated_gradients,
     "smooth-grad": smooth_grad,
@@ -290,7 +290,7 @@ def _compiled(prepared: Prepared, accounts: bool) -> Compiled:
     with loaded.stage("analyze", lambda: facts):
         facts = signs(model.graph)
     with loaded.stage("propagate"):
-        emit = emit_relevance(model, assignment, facts, METHODS, audits, references)
+        emit = emit_relevance(model, assignment, facts, GRADIENT_METHODS, audits, references)
     with loaded.stage("rewrite", lambda: as_rules_say):
         as_rules_say = rewrite(emit)
     stamp(model, loaded.source, assignment)  # lowering puts other values under the same names
