@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lrp_onnx.answer.detection import corners_of
 from lrp_onnx.answer.inputs import Inputs
-from lrp_onnx.answer.own_page import ENDS, noun_of, page_of, pictured_input, write_csv
+from lrp_onnx.answer.own_page import noun_of, page_of, pictured_input, write_csv
 from lrp_onnx.answer.results import class_count
 from lrp_onnx.answer.samples import Sample, note_on
 from lrp_onnx.data.features import upright
@@ -28,15 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["drawing_of", "noun_of", "thumbnail", "without_folders", "write", "write_drawing"]
 
-SHARED = "Red speaks for the explained output, blue against it."
-COLORS = {
-    "gradient": "Red: the explained output rises with this value, blue: it falls.",
-    "smooth-grad": "Red: the explained output rises with this value, blue: it falls.",
-    "grad-cam": "The darker, the more the features of the layer speak for the explained output "
-    "around here.",
-    "saliency": "The darker, the more the explained output changes with this value.",
-}
-"""What the colors of a page mean, by method; SHARED of the others."""
 SMALLEST_SPOT = 0.02
 """Half of the side of the square around one place of a map, in parts of the picture."""
 NOT_DRAWN = (
@@ -112,7 +103,6 @@ def drawing_of(
 ) -> Drawing:
     """What is drawn of a result: a map of each sample, or of its K largest classes."""
     from lrp_onnx.visual.drawing import Drawing
-    from lrp_onnx.visual.page import FOR_AND_AGAINST
 
     name, method = pictured_input(explainer), METHODS[explainer.metadata["method"]]
     text, tokens, asides = inputs.texts.get(name), None, list[str]()
@@ -140,7 +130,7 @@ def drawing_of(
         subtitles=[sample.subtitle(by) for sample in samples],
         tables=[_table(explainer, sample) for sample in samples],
         what=method.noun,
-        ends=ENDS.get(method.name, FOR_AND_AGAINST),
+        ends=method.ends,
         options=options,
         together=count or 1,
         headings=[f"The {count} largest classes"] * len(relevance) if count else (),
@@ -194,7 +184,7 @@ def _write_page(
         path,
         sections,
         heading=f"{drawing.what.capitalize()}: {Path(metadata['model']).name}{through}",
-        meaning=COLORS.get(explainer.metadata["method"], SHARED),
+        meaning=METHODS[explainer.metadata["method"]].meaning,
         ends=drawing.ends,
         colors=colors_named(drawing.options.cmap),
         metadata=without_folders(metadata),

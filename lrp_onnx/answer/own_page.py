@@ -27,7 +27,7 @@ from lrp_onnx.run.result import Result
 if TYPE_CHECKING:
     from lrp_onnx.visual.page import Page
 
-__all__ = ["ENDS", "lines_of", "noun_of", "page_of", "pictured_input", "title_of_rows", "write_csv"]
+__all__ = ["lines_of", "noun_of", "page_of", "pictured_input", "title_of_rows", "write_csv"]
 
 MOST_LINES = 8
 """Channels of a series that are drawn as lines: more are a picture, as spectrograms are."""
@@ -37,15 +37,6 @@ SHORTEST = 4
 """How many times longer than its channels are many a series is."""
 LONGEST_CELL = 24
 """Letters of a category that a picture shows."""
-
-
-ENDS = {
-    "gradient": ("falls", "rises"),
-    "smooth-grad": ("falls", "rises"),
-    "grad-cam": ("", "strong"),
-    "saliency": ("", "strong"),
-}
-"""The same at the ends of the color bar; "against" and "for" of the others."""
 
 
 def noun_of(explainer: Explainer) -> str:
@@ -82,7 +73,6 @@ def page_of(
     if lines is None:
         return None
     from lrp_onnx.visual.heatmap import colors_named
-    from lrp_onnx.visual.page import FOR_AND_AGAINST
     from lrp_onnx.visual.series import series_page
 
     maps = lines_of(relevance, sound is not None)
@@ -93,7 +83,7 @@ def page_of(
         [sample.subtitle(by) for sample in samples],
         rate=None if sound is None else sound.rate,
         what=method.noun,
-        ends=ENDS.get(method.name, FOR_AND_AGAINST),
+        ends=method.ends,
         colors=colors_named(options.cmap),
     )
 
@@ -117,7 +107,6 @@ def _volume_page(
     clip: that is one whose channels are three.
     """
     from lrp_onnx.visual.heatmap import colors_named
-    from lrp_onnx.visual.page import FOR_AND_AGAINST
     from lrp_onnx.visual.volume import volume_page
 
     method = METHODS[explainer.metadata["method"]]
@@ -131,7 +120,7 @@ def _volume_page(
         [sample.headline for sample in samples],
         [sample.subtitle(by) for sample in samples],
         is_clip=values.shape[channels] == 3,
-        ends=ENDS.get(method.name, FOR_AND_AGAINST),
+        ends=method.ends,
         colors=colors_named(options.cmap),
     )
 

@@ -27,6 +27,7 @@ __all__ = ["METHODS", "OWN_OPTIONS", "Method", "attribution", "method_of"]
 
 OWN_OPTIONS = ("steps", "baseline", "layer", "samples", "noise")
 """Options that only some methods take."""
+RISES = "Red: the explained output rises with this value, blue: it falls."
 Attribution = Callable[[Emit, ir.Value, ir.Value], ir.Value]
 """Forms the relevance of a float tensor x from x and its gradient, both of one shape."""
 
@@ -62,6 +63,10 @@ class Method:
     relevance in between, and one class at a time."""
     noise: float = 0.0
     """Their noise unless the user says."""
+    meaning: str = "Red speaks for the explained output, blue against it."
+    """What the colors of a map say."""
+    ends: tuple[str, str] = ("against", "for")
+    """The same in a word, of the least and of the largest number."""
     of_gradient: Attribution | None = None
     settings: tuple[str, ...] = ()
     """What of the compiled model's metadata says how it was set."""
@@ -163,9 +168,24 @@ METHODS = {
             rules=True,
             settings=("composite", "start"),
         ),
-        Method("gradient", "g", "Simonyan et al. 2014", signed=True, of_gradient=_gradient),
+        Method(
+            "gradient",
+            "g",
+            "Simonyan et al. 2014",
+            signed=True,
+            meaning=RISES,
+            ends=("falls", "rises"),
+            of_gradient=_gradient,
+        ),
         Method("input-x-gradient", "x · g", "Shrikumar et al. 2016", of_gradient=_input_x_gradient),
-        Method("saliency", "|g|", "Simonyan et al. 2014", of_gradient=_saliency),
+        Method(
+            "saliency",
+            "|g|",
+            "Simonyan et al. 2014",
+            meaning="The darker, the more the explained output changes with this value.",
+            ends=("", "strong"),
+            of_gradient=_saliency,
+        ),
         Method(
             "integrated-gradients",
             "(x - x₀) · mean of g on the way from x₀ to x",
@@ -180,6 +200,8 @@ METHODS = {
             "mean of g at x + noise",
             "Smilkov et al. 2017",
             signed=True,
+            meaning=RISES,
+            ends=("falls", "rises"),
             options=("samples", "noise"),
             samples=25,
             noise=0.15,
@@ -189,6 +211,9 @@ METHODS = {
             "grad-cam",
             "max(0, Σ α·A), A a layer's activations, α the mean of its gradient in each channel",
             "Selvaraju et al. 2017",
+            meaning="The darker, the more the features of the layer speak for the explained output "
+            "around here.",
+            ends=("", "strong"),
             layer=True,
             options=("layer",),
             settings=("layer",),
