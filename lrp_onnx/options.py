@@ -16,11 +16,10 @@ from typing import Any, get_type_hints
 
 from lrp_onnx.arguments import check_argument
 from lrp_onnx.errors import CompositeError, OutputError, TargetError
+from lrp_onnx.runtimes import RUNTIMES
 
-__all__ = ["RUNTIMES", "CompileOptions", "PictureOptions"]
+__all__ = ["CompileOptions", "PictureOptions"]
 
-RUNTIMES = ("portable", "cpu", "cuda")
-"""What a graph is made for: everything that runs ONNX, or ONNX Runtime's provider of that name."""
 FOLDS = ("auto", "always", "never")
 PRECISIONS = ("float32", "float16")
 PANELS = ("all", "heatmap", "overlay")

@@ -35,6 +35,7 @@ from lrp_onnx.lrp.target import Target
 from lrp_onnx.propagation.backward_pass import walk
 from lrp_onnx.propagation.condition import condition_masks
 from lrp_onnx.propagation.conservation import Audit
+from lrp_onnx.runtimes import RUNTIMES
 
 __all__ = ["accounts_of", "emit_relevance"]
 
@@ -60,7 +61,7 @@ def emit_relevance(
     more than one point or at a layer, by name.  Returns what the next stages write with.
     """
     graph, options, audits = model.graph, assignment.options, audits or {}
-    emit = Emit(graph, options.optimize, options.runtime)
+    emit = Emit(graph, options.optimize, RUNTIMES[options.runtime])
     emit.signs.update(signs)
     # found before the inputs that are added take names
     at = _tensors(model, assignment, options.relevance_at)

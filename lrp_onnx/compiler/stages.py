@@ -54,6 +54,7 @@ from lrp_onnx.lrp.methods import method_of
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.propagation.conservation import Audit
 from lrp_onnx.rewrites.rewrite import rewrite
+from lrp_onnx.runtimes import RUNTIMES
 
 __all__ = [
     "STAGES",
@@ -283,7 +284,7 @@ def compile_prepared(prepared: Prepared, accounts: bool = False) -> Compiled:
 def _compiled(prepared: Prepared, accounts: bool) -> Compiled:
     loaded, assignment = prepared.loaded, prepared.assignment
     options = assignment.options
-    portable = options.runtime == "portable"
+    ahead = RUNTIMES[options.runtime].computes_ahead
     model, audits = loaded.model, _audits(assignment) if accounts else {}
     report = assignment.report(model.graph)
     references = reference_outputs(loaded.source, assignment)
@@ -299,12 +300,12 @@ def _compiled(prepared: Prepared, accounts: bool) -> Compiled:
         prepared.prediction.put_back(model)
         prepared.activations.add_to(model)
         half = options.precision == "float16"
-        if options.fold == "always" or (options.fold == "auto" and (portable or half)):
+        if options.fold == "always" or (options.fold == "auto" and (half or not ahead)):
             fold_constants(model, options.fold)
             remove_unused(model)
         cast_like_weights(model)
         products = halve_products(model) if half else None
-        if portable:
+        if not ahead:
             part_shared_weights(model.graph)
         if options.opset is not None and options.opset in OLDER:
             write_at(model, options.opset)
@@ -313,7 +314,7 @@ def _compiled(prepared: Prepared, accounts: bool) -> Compiled:
     corrected = tuple(notes.corrections(model).values())
     told = (text for one in assignment.each for text in one.warnings)
     whole = [NOTHING_HALVED] if products == 0 else []
-    whole += [LOOP_IN_LOOP] if portable and any(map(_loops_in_a_loop, model.graph)) else []
+    whole += [LOOP_IN_LOOP] if not ahead and any(map(_loops_in_a_loop, model.graph)) else []
     warnings = tuple(dict.fromkeys((*corrected, *told, *whole)))
     weights = (v.const_value for v in model.graph.initializers.values())
     MADE.append(OF_NODE * len(model.graph) + sum(w.nbytes for w in weights if w is not None))

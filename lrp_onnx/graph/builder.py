@@ -22,6 +22,7 @@ from lrp_onnx.graph.constants import loose_constant
 from lrp_onnx.graph.dialect import DIALECT
 from lrp_onnx.graph.dtypes import HALF, compute_dtype
 from lrp_onnx.graph.shapes import inferred, static_shape, type_of
+from lrp_onnx.runtimes import RUNTIMES, Runtime
 
 __all__ = ["Emit", "Input"]
 
@@ -37,7 +38,7 @@ class Emit:
         self,
         graph: ir.Graph,
         optimize: bool = True,
-        runtime: str = "portable",
+        runtime: Runtime = RUNTIMES["portable"],
     ) -> None:
         self.graph = graph
         self.optimize = optimize

@@ -36,7 +36,7 @@ def is_blocked(emit: Emit, w: ir.Value, at: Sliding) -> bool:
     """Whether the transpose is emitted so: it takes less time, all sizes are known and a square
     reads nothing but all outputs.
     """
-    if not emit.optimize or emit.runtime == "cuda" or has_channels(w, at.group):
+    if not emit.optimize or emit.runtime.fast_transpose or has_channels(w, at.group):
         return False
     if at.axes != AXES or at.group != 1 or None in (*at.read, *at.written):
         return False

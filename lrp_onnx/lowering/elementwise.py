@@ -47,7 +47,7 @@ def side(emit: Emit, node: ir.Node) -> list[ir.Value]:
     be but by chance.
     """
     (a,) = node.inputs
-    if emit.runtime == "cuda":
+    if emit.runtime.fast_choice:
         return [emit.op("Sign", a)]
     large = 1e290 if emit.dtype == ir.DataType.DOUBLE else 1e30
     return [emit.op("Clip", emit.op("Mul", a, large), -1.0, 1.0)]
@@ -60,7 +60,7 @@ def stabilize(emit: Emit, node: ir.Node) -> list[ir.Value]:
     number = constant_array(epsilon)
     size: Operand = epsilon if number is None or number.size != 1 else float(number)
     upper = emit.op("GreaterOrEqual", z, 0.0)
-    if not emit.optimize or emit.runtime == "cuda":
+    if not emit.optimize or emit.runtime.fast_choice:
         return [emit.op("Add", z, emit.op("Where", upper, size, subtract(emit, 0.0, size)))]
     twice = multiply(emit, emit.op("Cast", upper, to=int(emit.dtype)), multiply(emit, 2.0, size))
     return [emit.op("Add", z, subtract(emit, twice, size))]
@@ -75,7 +75,7 @@ def share(emit: Emit, node: ir.Node) -> list[ir.Value]:
     assert c is not None
     assert a is not None
     convolved = made_by(c, "Conv") is not None and _is_convolved(a)
-    if emit.runtime != "cuda" and convolved and same_sizes(a, c):
+    if not emit.runtime.free_order and convolved and same_sizes(a, c):
         return [emit.op("Div", emit.op("Mul", c, a), z)]
     c = _after_what_is_before(emit, c, always=False)
     return [emit.op("Mul", c, emit.op("Div", a, z))]
@@ -99,6 +99,6 @@ def late(emit: Emit, node: ir.Node) -> list[ir.Value]:
 def _after_what_is_before(emit: Emit, c: ir.Value, always: bool) -> ir.Value:
     """A coefficient by a Reshape: see above."""
     from_sum = made_by(c, "Conv", "Add") is not None
-    if emit.runtime == "cuda" or not (from_sum or always):
+    if emit.runtime.free_order or not (from_sum or always):
         return c
     return emit.op("Reshape", c, emit.ints(*[0] * known_rank(c)))

@@ -30,7 +30,11 @@ def is_turned(emit: Emit, w: ir.Value, at: Sliding) -> bool:
     """Whether the transpose is emitted so: the stride is 1, the padding not negative, the channels
     of groups are known, and there are enough of them.
     """
-    if not emit.optimize or emit.runtime == "cuda" or any(stride != 1 for stride in at.strides):
+    if (
+        not emit.optimize
+        or emit.runtime.fast_transpose
+        or any(stride != 1 for stride in at.strides)
+    ):
         return False
     return min(_around(at)) >= 0 and has_channels(w, at.group)
 

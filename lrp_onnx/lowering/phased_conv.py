@@ -35,7 +35,7 @@ def is_phased(emit: Emit, w: ir.Value, at: Sliding) -> bool:
     """Whether the transpose is emitted so: it takes less time, all sizes are known and no phase
     reads less than all.
     """
-    if not emit.optimize or emit.runtime == "cuda" or not has_channels(w, at.group):
+    if not emit.optimize or emit.runtime.fast_transpose or not has_channels(w, at.group):
         return False
     if None in (*at.read, *at.written) or max(at.strides) > WIDEST_STRIDE:
         return False
