@@ -76,11 +76,10 @@ EVERYWHERE = [
     RuleRow("zbox", "zbox", settings={"low": -3.5, "high": 4.0}),
     RuleRow("wsquare", "wsquare"),
     RuleRow("flat", "flat"),
-    RuleRow("norm"),
-    RuleRow("cell"),
-    RuleRow("recurrent"),
     RuleRow("gradient", "gradient", start="one"),
 ]
+OTHERS = oracle.RULES.keys() - {row.rule for row in EVERYWHERE} - {"pass"}  # a row of its own below
+EVERYWHERE += [RuleRow(rule) for rule in sorted(OTHERS)]
 VARIANTS = [
     RuleRow("epsilon", "epsilon", settings={"epsilon": 0.0}),
     RuleRow("epsilon", "epsilon", settings={"epsilon": 0.5}, start="one"),
