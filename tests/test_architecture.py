@@ -238,3 +238,14 @@ def test_nodes_are_made_by_the_builders_of_graph():
     texts = {module: MODULES[module].read_text(encoding="utf-8") for module in others}
     made = re.compile(r"\bir\.[Nn]ode\(|\btape\.")
     assert not [module for module, text in texts.items() if made.search(text)]
+
+
+def test_runtimes_and_methods_are_asked_for_facts_and_not_for_their_names():
+    folders = ("ops", "analysis", "lrp", "propagation", "rewrites", "lowering", "compiler")
+    asked = re.compile(r'\b(runtime|method\.name) (==|!=|not in|in) [("\']')
+    texts = {
+        m: f.read_text(encoding="utf-8") for m, f in MODULES.items() if folder_of(m) in folders
+    }
+    assert not [module for module, text in texts.items() if asked.search(text)]
+    assert asked.search('if emit.runtime == "cuda":')
+    assert asked.search('if method.name not in ("gradient", "saliency"):')
