@@ -254,11 +254,11 @@ def _shown(
         rows.append(("note", note))
     rows += _advice(explainer, request.model)
     if outcome.earlier:
-        rows.append(("kept", f"{outcome.kept} files that an earlier run has explained"))
+        rows.append(("kept", f"{outcome.earlier} files that an earlier run has explained"))
     if outcome.failed:
         rows.append(("failed", f"{len(outcome.failed)} of {len(files)} files"))
     kinds = 1 if request.out.kind == Format.NPZ else len(model.outputs)
-    wrote = f"{kinds * (len(outcome.written) - outcome.kept)} files into {place}"
+    wrote = f"{kinds * (len(outcome.written) - outcome.earlier)} files into {place}"
     return [*rows, ("ran on", explainer.provider), ("wrote", wrote)]
 
 

@@ -72,7 +72,7 @@ def load_input(
     Raises InputError where the file cannot be read or is not what the model takes.
     """
     if is_array_file(path):
-        return fit_array(_read_array(Path(path), name), shape, dtype, name=name, source=str(path))
+        return fit_array(_read_array(Path(path), name), shape, dtype, name=name, place=str(path))
     shape = _known(shape)
     axes = _picture_axes(name, shape, dtype, preprocess)
     preprocess = _required(path, name, dtype, preprocess)
@@ -108,7 +108,7 @@ def fit_array(
     dtype: np.dtype[Any],
     *,
     name: str,
-    source: str = "array",
+    place: str = "array",
 ) -> NDArray[Any]:
     """Bring an array to a model's input: a missing batch axis, a float or an int of another width.
 
@@ -124,8 +124,8 @@ def fit_array(
     )
     if not fits:
         fact = f"shape {describe_shape(array.shape)}, but {wants}"
-        raise InputError(f"'{source}': {fact}. Give an array of that shape.")
-    return _cast(array, dtype, f"'{source}': {array.dtype} values, but {wants}")
+        raise InputError(f"'{place}': {fact}. Give an array of that shape.")
+    return _cast(array, dtype, f"'{place}': {array.dtype} values, but {wants}")
 
 
 def _cast(array: NDArray[Any], dtype: np.dtype[Any], problem: str) -> NDArray[Any]:

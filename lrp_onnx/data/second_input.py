@@ -43,7 +43,7 @@ def read_second_input(
             feeds[name] = load_input(value, want.shape, want.dtype, how, name=name)
         else:
             array = as_array(value, what)
-            feeds[name] = fit_array(array, want.shape, want.dtype, name=name, source=what)
+            feeds[name] = fit_array(array, want.shape, want.dtype, name=name, place=what)
     return feeds
 
 

@@ -105,7 +105,7 @@ def _read(model: ir.Model, name: str, value: Any, preprocess: Preprocess | None)
         how = None if is_array_file(value) else preprocess
         array = load_input(value, want.shape, want.dtype, how, name=name)
         return Baseline(Path(value).name, array)
-    array = fit_array(np.asarray(value), want.shape, want.dtype, name=name, leaf="baseline")
+    array = fit_array(np.asarray(value), want.shape, want.dtype, name=name, place="baseline")
     return Baseline("array", array)
 
 

@@ -120,11 +120,11 @@ def _arrays(shard: Shard, reading: Reading) -> Iterator[Feeds | str]:
         feeds: Feeds = {}
         reason = None
         for want in reading.wanted:
-            source = f"{file}, row {k}"
+            place = f"{file}, row {k}"
             try:
                 x = arrays[want.name][k : k + 1]
                 feeds[want.name] = fit_array(
-                    x, want.shape, want.dtype, name=want.name, source=source
+                    x, want.shape, want.dtype, name=want.name, place=place
                 )
             except InputError as error:
                 reason = str(error)

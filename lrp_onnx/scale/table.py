@@ -165,7 +165,7 @@ def _cell(cell: pa.Scalar, want: Wanted, preprocess: Preprocess | None, where: s
     sizes = list(want.shape[1:])
     if x.ndim < len(sizes) or x.ndim == 0:
         x = _shaped(x, sizes, want, place)
-    return fit_array(x[None], want.shape, want.dtype, name=want.name, source=place)
+    return fit_array(x[None], want.shape, want.dtype, name=want.name, place=place)
 
 
 def _numpy(cell: pa.Scalar) -> object:
