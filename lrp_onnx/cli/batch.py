@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 from lrp_onnx.answer.class_names import checked_names
 from lrp_onnx.answer.explained import explained_rows
 from lrp_onnx.answer.inputs import with_baselines
-from lrp_onnx.cli.batch_progress import BatchProgress, duration
 from lrp_onnx.cli.options import Options
-from lrp_onnx.cli.progress import StageProgress
+from lrp_onnx.cli.progress import BatchProgress, StageProgress, duration
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.named_target import names_in_model
 from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare

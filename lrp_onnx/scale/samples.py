@@ -123,9 +123,7 @@ def _arrays(shard: Shard, reading: Reading) -> Iterator[Feeds | str]:
             place = f"{file}, row {k}"
             try:
                 x = arrays[want.name][k : k + 1]
-                feeds[want.name] = fit_array(
-                    x, want.shape, want.dtype, name=want.name, place=place
-                )
+                feeds[want.name] = fit_array(x, want.shape, want.dtype, name=want.name, place=place)
             except InputError as error:
                 reason = str(error)
         yield reason or feeds
