@@ -1,4 +1,4 @@
-"""A compilation or a batch while it runs: a progress bar on a terminal, stages printed and timed."""
+"""A compilation or a batch while it runs: a bar on a terminal, stages printed and timed."""
 
 from __future__ import annotations
 
