@@ -85,7 +85,7 @@ def test_what_does_not_fit_is_said(
 
 def test_a_row_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("1,2\n")
-    with pytest.raises(InputError, match="has 1 rows, and row 2 is none"):
+    with pytest.raises(InputError, match="has 1 rows, and no row 2"):
         read_table(tmp_path / "t.csv", [X], row=2)
 
 

@@ -160,7 +160,7 @@ def test_detections_of_one_score_have_no_difference_and_a_score_is_an_entry(
     name: str, entry: str
 ) -> None:
     row = HEADS[name]
-    with pytest.raises(TargetError, match=r"largest score with argmax or a .* such as 7,"):
+    with pytest.raises(TargetError, match=r"largest score with argmax, or a .* such as 7,"):
         lrp_onnx.compile(model_of(row), target="2-0")
     y, start = start_of(row, model_of(row), drawn(row), target=entry)
     place = tuple(map(int, entry.strip(",").split(",")))
