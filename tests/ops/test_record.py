@@ -18,6 +18,7 @@ import lrp_onnx
 from lrp_onnx.analysis.sample_independence import batch_size, independent
 from lrp_onnx.analysis.signs import signs
 from lrp_onnx.errors import UnsupportedError
+from lrp_onnx.graph import negative_sizes, shapes
 from lrp_onnx.ops.bounds import same_sign
 from lrp_onnx.ops.registry import REGISTRY, record
 from lrp_onnx.ops.samples import by_shape
@@ -154,3 +155,11 @@ def test_a_kind_that_is_not_declared_is_an_error():
     with pytest.raises(AssertionError, match="declares no kind 'sum'"):
         choosing.kind_of(graph_of(model())[3], (0,))
     assert choosing.kinds == ("scale",)
+
+
+def test_tables_of_folders_below_the_records_agree_with_them():
+    """graph/ may not import ops/: what it knows of operators is compared here."""
+    windows = {o.name for o in REGISTRY.values() if o.window and o.domain == ""}
+    assert windows <= negative_sizes.WINDOWS
+    told = {name for name in shapes.ELEMENTWISE if REGISTRY["", name].elementwise}
+    assert shapes.ELEMENTWISE - told == {"Softmax", "Round", "Sign"}  # of one shape, but no more
