@@ -57,7 +57,7 @@ def test_as_pillow_does(case: str, size: tuple[int, int], tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("preprocess", "shape", "fact"),
     [
-        (replace(UNIT, interpolation="lanczos"), (1, 3, 8, 8), "'lanczos' is not written"),
+        (replace(UNIT, interpolation="lanczos"), (1, 3, 8, 8), "'lanczos' cannot be written"),
         (UNIT, (1, 3, "H", "W"), "its height and width are open"),
         (UNIT, (3, 8, 8), "no batch of pictures"),
     ],
