@@ -67,7 +67,7 @@ def test_a_csv_is_for_tables(tables: Path, capsys: Capture) -> None:
     np.save("x.npy", np.ones((1, 3), np.float32))
     outcome = run_command(capsys, "dense.onnx", "x.npy", "-o", "why.csv")
     assert outcome.status == 2
-    assert "a .csv has the columns of a table, and the input is none" in outcome.err
+    assert "a .csv has the columns of a table, and this input is no table" in outcome.err
 
 
 def bars(relevance: np.ndarray) -> tuple[list[str], list[float]]:
