@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.arithmetic import absolute, add, divide, multiply, sign, tensor
+from lrp_onnx.graph.arithmetic import Operand, absolute, add, divide, multiply, sign, tensor
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.ops.stabilize import ratio
@@ -19,6 +19,9 @@ from lrp_onnx.rewrites.normal_form import normal_form
 from lrp_onnx.rewrites.product import DoesNotApply, Relevance, late
 
 __all__ = ["by_own_output", "is_unmodified"]
+
+TINY = 1e-30
+"""What a stabilizer that is computed from z is enlarged by: nothing, but where it is 0."""
 
 
 def is_unmodified(site: Assigned) -> bool:
@@ -30,7 +33,7 @@ def is_unmodified(site: Assigned) -> bool:
 
 
 def by_own_output(
-    emit: Emit, site: Assigned, layer: Layer, relevance: Relevance, epsilon: float
+    emit: Emit, site: Assigned, layer: Layer, relevance: Relevance, epsilon: Operand
 ) -> dict[int, Relevance]:
     """R_i = x_i · vjp(R / stabilize(z)) for every active input."""
     form = normal_form(site.rule.shares[0], site.settings)
@@ -45,11 +48,11 @@ def by_own_output(
     }
 
 
-def _quotient(emit: Emit, relevance: Relevance, z: ir.Value, epsilon: float) -> ir.Value:
+def _quotient(emit: Emit, relevance: Relevance, z: ir.Value, epsilon: Operand) -> ir.Value:
     """R / stabilize(z), by what is known of R where z is 0 or negative."""
     if relevance.factor is None:
         return ratio(emit, relevance.coefficient, z, epsilon)
-    if not epsilon:
+    if epsilon == 0.0:
         return _exact(emit, relevance, z)
     if relevance.is_of(z) or relevance.is_of_relu(z):
         return _own_share(emit, relevance, epsilon)
@@ -58,12 +61,12 @@ def _quotient(emit: Emit, relevance: Relevance, z: ir.Value, epsilon: float) -> 
         # |z·g|, so that runtimes compute z·g at once where nothing else reads g
         own = sign(emit, gate) > 0
         gated = absolute(emit, relevance.factor) if own else multiply(emit, gate, size)
-        share = divide(emit, gated, add(emit, size, epsilon))
+        share = divide(emit, gated, _enlarged(emit, size, epsilon))
         return tensor(multiply(emit, late(emit, relevance.coefficient), share))
     c = late(emit, relevance.coefficient)
     if relevance.is_zero_below(z):
         # |z| for z: the factor is 0 where z is negative
-        share = divide(emit, relevance.factor, add(emit, absolute(emit, z), epsilon))
+        share = divide(emit, relevance.factor, _enlarged(emit, absolute(emit, z), epsilon))
     else:
         share = ratio(emit, relevance.factor, z, epsilon)
     return tensor(multiply(emit, c, share))
@@ -80,10 +83,15 @@ def _exact(emit: Emit, relevance: Relevance, z: ir.Value) -> ir.Value:
     return tensor(multiply(emit, c, share))
 
 
-def _own_share(emit: Emit, relevance: Relevance, epsilon: float) -> ir.Value:
+def _own_share(emit: Emit, relevance: Relevance, epsilon: Operand) -> ir.Value:
     """c · z / (z + ε·sgn(z)) = c · |z| / (|z| + ε) for R = c·z or c·relu(z)."""
-    if relevance.moved is not None:
+    if relevance.moved is not None and isinstance(epsilon, float):
         return relevance.moved.move(_own_share(emit, relevance.moved.product, epsilon))
     assert relevance.factor is not None
     c, size = late(emit, relevance.coefficient), absolute(emit, relevance.factor)
-    return tensor(multiply(emit, c, divide(emit, size, add(emit, size, epsilon))))
+    return tensor(multiply(emit, c, divide(emit, size, _enlarged(emit, size, epsilon))))
+
+
+def _enlarged(emit: Emit, size: Operand, epsilon: Operand) -> Operand:
+    """|z| + ε, above 0 also where both are: the quotient of 0 by it is 0."""
+    return add(emit, size, epsilon if isinstance(epsilon, float) else add(emit, epsilon, TINY))

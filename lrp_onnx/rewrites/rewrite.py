@@ -25,7 +25,7 @@ import onnx_ir as ir
 
 from lrp_onnx.errors import LrpError, UnsupportedError
 from lrp_onnx.graph.annotations import AUDIT_COLUMNS
-from lrp_onnx.graph.arithmetic import sign
+from lrp_onnx.graph.arithmetic import Operand, sign
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.dialect import Expansion, meant_by, write_out
 from lrp_onnx.graph.dtypes import HALF
@@ -77,26 +77,32 @@ class Match:
     @cached_property
     def layer(self) -> Layer:
         """The node as a linear layer, under a stabilizer that is a number above 0."""
-        if self.stabilized.values.get("epsilon", EPSILON) == 0.0:
+        if not isinstance(self.epsilon, float):
+            raise DoesNotApply("epsilon depends on z")
+        if not self.epsilon:
             raise DoesNotApply("epsilon is 0")
         return self.stabilized
 
     @cached_property
     def stabilized(self) -> Layer:
-        """The node as a linear layer, under a stabilizer that is a number."""
+        """The node as a linear layer, under a stabilizer that is nowhere below 0."""
         layer = layer_of(self.emit, self.site)
-        if not isinstance(layer.values.get("epsilon", EPSILON), float):
-            raise DoesNotApply("epsilon depends on z")
+        if sign(self.emit, layer.values.get("epsilon", EPSILON)) < 1:
+            raise DoesNotApply("epsilon depends on z, and may be below 0")
         if layer.node.outputs[0].dtype in HALF:
             raise DoesNotApply("z is in half precision")
         return layer
 
     @property
-    def epsilon(self) -> float:
+    def epsilon(self) -> Operand:
         """The stabilizer."""
-        epsilon = self.stabilized.values.get("epsilon", EPSILON)
-        assert isinstance(epsilon, float)
-        return epsilon
+        return self.stabilized.values.get("epsilon", EPSILON)
+
+    @property
+    def number(self) -> float:
+        """The stabilizer of `layer`."""
+        assert isinstance(self.epsilon, float)
+        return self.epsilon
 
     @cached_property
     def weighted(self) -> Layer:
@@ -116,7 +122,7 @@ class Match:
         assert w is not None
         if sign(emit, w):
             raise DoesNotApply("all weights have one sign, so that half of the terms are 0")
-        signed = SignedShares(emit, layer, self.relevance, self.epsilon, shares)
+        signed = SignedShares(emit, layer, self.relevance, self.number, shares)
         if not signed.shares:
             raise DoesNotApply("no share gets any relevance")
         return signed
@@ -142,7 +148,7 @@ def constants(match: Match) -> Propagated:
     """See `constant_inputs`."""
     shares, relevance = match.site.rule.shares, match.relevance
     r = constant_inputs.by_constant_inputs(
-        match.emit, match.weighted, shares, relevance, match.epsilon
+        match.emit, match.weighted, shares, relevance, match.number
     )
     return {match.layer.active[0]: r}
 

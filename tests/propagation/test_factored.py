@@ -206,6 +206,26 @@ def test_network(name: str, composite: str, epsilon: float) -> None:
     agree(NETWORKS[name], {"x": x}, composite, {"epsilon": epsilon})
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_stabilizer_computed_from_z(name: str) -> None:
+    x = np.random.default_rng(3).standard_normal(IMAGES).astype(np.float32)
+    x[1] = 0
+    agree(NETWORKS[name], {"x": x}, "epsilon-relative", {})
+
+
+EDGES = np.zeros((6, 3, 3, 3), np.float32)
+EDGES[:, :, 1, 0], EDGES[:, :, 1, 2] = 1, -1
+
+
+@pytest.mark.parametrize("behind", ["Relu", "Identity", "Sigmoid"])
+def test_a_stabilizer_computed_from_z_that_is_0(behind: str) -> None:
+    body = f"z = Conv(x, w) g = {behind}(z) r = Mul(z, g) y = Conv(r, v)"
+    model = network(body, (3, 3, 5, 5), w=EDGES, v=(4, 6, 3, 3))
+    x = np.random.default_rng(3).standard_normal((3, 3, 5, 5)).astype(np.float32)
+    x[1], x[2] = 1.5, 0  # no edges
+    agree(model, {"x": x}, "epsilon-relative", {})
+
+
 def test_a_condition_in_front_of_a_maximum() -> None:
     x = np.random.default_rng(3).standard_normal(IMAGES).astype(np.float32)
     channels = np.array([[0, 1, 0, 0, 1, 0]], np.float32)
