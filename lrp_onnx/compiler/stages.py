@@ -7,7 +7,6 @@ called one by one: the command line reads its files when it knows the inputs. No
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from lrp_onnx.compiler.check import check_compiled
 from lrp_onnx.compiler.compiled import Compiled
 from lrp_onnx.compiler.ends import Ends
 from lrp_onnx.compiler.explanation import accounts_of, emit_relevance
+from lrp_onnx.compiler.garbage import note_made, older_objects_set_aside
 from lrp_onnx.compiler.input_range import Ranges, input_ends
 from lrp_onnx.compiler.named_target import with_class_numbers
 from lrp_onnx.compiler.reference import read_reference, reference_outputs
@@ -58,9 +58,11 @@ from lrp_onnx.runtimes import RUNTIMES
 
 __all__ = [
     "STAGES",
+    "Canonized",
     "Loaded",
     "Observer",
     "Prepared",
+    "canonized",
     "compile",
     "compile_prepared",
     "load_any",
@@ -156,6 +158,30 @@ class Loaded:
 
 
 @dataclass(frozen=True)
+class Canonized:
+    """A canonized model, for which nothing is chosen yet."""
+
+    loaded: Loaded
+    options: CompileOptions
+    """Those it was canonized with, classes by number."""
+    ends: Ends
+    prediction: Prediction
+    activations: Activations
+
+    def assigned(
+        self, options: CompileOptions, ranges: Ranges, others: Sequence[CompileOptions] = ()
+    ) -> Prepared:
+        """What is explained, and a rule for each node; by other options again, until what it gives
+        is compiled.
+        """
+        model = self.loaded.model
+        with told(self.loaded.source), self.loaded.stage("assign", lambda: assignment):
+            first, *more = (_read(model, one) for one in (options, *others))
+            assignment = assign_outputs(model, first, input_ends(model, ranges), more)
+        return Prepared(self.loaded, self.ends, assignment, self.prediction, self.activations)
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A canonized model whose nodes have their rules."""
 
@@ -195,37 +221,7 @@ def load_any(source: ModelSource, observe: Observer | None = None) -> Loaded:
     return loaded
 
 
-MADE: list[int] = []
-"""The bytes of the graphs made since old objects were looked through."""
-MOST_MADE = 16 << 20
-OF_NODE = 10 << 10
-"""Bytes that one node takes, its weights apart."""
-
-
-@contextmanager
-def _older_objects_set_aside() -> Iterator[None]:
-    """Garbage is searched for among new objects only: to look through those of every imported
-    module again and again takes a quarter of the time of 5,000 nodes. What the application froze
-    stays frozen.
-
-    What was set aside counts as old, among which Python searches seldom, and a graph that nobody
-    reads is garbage: so old objects are looked through when the graphs made since hold much.
-    """
-    if gc.get_freeze_count():
-        yield
-        return
-    due = sum(MADE) > MOST_MADE
-    gc.collect(2 if due else 1)
-    if due:
-        MADE.clear()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
-@_older_objects_set_aside()
+@older_objects_set_aside()
 def prepare(
     loaded: Loaded,
     options: CompileOptions,
@@ -244,8 +240,22 @@ def prepare(
 
 def _prepared(loaded: Loaded, every: Sequence[CompileOptions], ranges: Ranges) -> Prepared:
     fix_sizes(loaded.model, every[0].shape)
+    options, *others = (with_class_numbers(one, loaded.model) for one in every)
+    return _canonized(loaded, options).assigned(options, ranges, others)
+
+
+@older_objects_set_aside()
+def canonized(loaded: Loaded, options: CompileOptions) -> Canonized:
+    """Normalize and canonize, for explanations that have in common what changes the model: its
+    sizes, opset, budget, and inner tensors.
+    """
+    with told(loaded.source):
+        fix_sizes(loaded.model, options.shape)
+        return _canonized(loaded, with_class_numbers(options, loaded.model))
+
+
+def _canonized(loaded: Loaded, options: CompileOptions) -> Canonized:
     ends = Ends(loaded.model)
-    options, *others = (_read(loaded.model, one) for one in every)
     with loaded.stage("normalize"):
         set_budget(loaded.model, options.budget or 1.0)
         prediction = normalize(loaded.model, options.opset)
@@ -254,15 +264,11 @@ def _prepared(loaded: Loaded, every: Sequence[CompileOptions], ranges: Ranges) -
     notes.asked_for(loaded.model).update(options.relevance_at, options.conditions)
     with loaded.stage("canonize"):
         canonize(loaded.model)
-    with loaded.stage("assign", lambda: assignment):
-        of_input = input_ends(loaded.model, ranges)
-        assignment = assign_outputs(loaded.model, options, of_input, others)
-    return Prepared(loaded, ends, assignment, prediction, activations)
+    return Canonized(loaded, options, ends, prediction, activations)
 
 
 def _read(model: ir.Model, options: CompileOptions) -> CompileOptions:
-    """The options with the numbers of classes, and the arrays of files, that they name."""
-    options = with_class_numbers(options, model)
+    """The options with the arrays of the files that they name."""
     if method_of(options).integrates:
         options = replace(options, baseline=read_baselines(model, options.baseline))
     if options.reference is not None:
@@ -270,7 +276,7 @@ def _read(model: ir.Model, options: CompileOptions) -> CompileOptions:
     return options
 
 
-@_older_objects_set_aside()
+@older_objects_set_aside()
 def compile_prepared(prepared: Prepared, accounts: bool = False) -> Compiled:
     """Analyze, propagate, lower and check.
 
@@ -316,8 +322,7 @@ def _compiled(prepared: Prepared, accounts: bool) -> Compiled:
     whole = [NOTHING_HALVED] if products == 0 else []
     whole += [LOOP_IN_LOOP] if not ahead and any(map(_loops_in_a_loop, model.graph)) else []
     warnings = tuple(dict.fromkeys((*corrected, *told, *whole)))
-    weights = (v.const_value for v in model.graph.initializers.values())
-    MADE.append(OF_NODE * len(model.graph) + sum(w.nbytes for w in weights if w is not None))
+    note_made(model.graph)
     compiled = Compiled(model, report, warnings, accounts_of(audits))
     if options.check:
         with loaded.stage("check"):

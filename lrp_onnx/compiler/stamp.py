@@ -14,7 +14,14 @@ from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.lrp.assignment import Assignment
 from lrp_onnx.version import version
 
-__all__ = ["stamp"]
+__all__ = ["said_of", "stamp"]
+
+
+def said_of(assignment: Assignment) -> dict[str, str]:
+    """What a compiled model would say of its target, without the prefix."""
+    explained = json.dumps([v.name for v in assignment.inputs])
+    own = {notes.TARGET: str(assignment.target), notes.EXPLAINED: explained}
+    return notes.stamp_of({**own, **_output_metadata(assignment)})
 
 
 def stamp(model: ir.Model, source: ModelSource, assignment: Assignment) -> None:

@@ -109,10 +109,18 @@ def _spelled(form: NormalForm) -> Share:
     parts = [(x, of) for x, of in zip(xs, form.of, strict=True) if any(of)]
     if form.of[0] == form.of[1]:
         parts = [("x", of) for _, of in parts[:1]]
-    biases = [_mixed(form.bias, "b"), *[0.0] * len(parts)]
-    terms = [Term(x, _mixed(of, "w"), b, 1.0) for (x, of), b in zip(parts, biases, strict=False)]
+    biases = [form.bias, *[(0.0, 0.0)] * len(parts)]
+    terms = [_term(x, of, bias) for (x, of), bias in zip(parts, biases, strict=False)]
     where = (form.where, "z", 0.0) if form.where else None
     return Share(tuple(terms), where, form.factor)
+
+
+def _term(x: Expression, of: Parts, bias: Parts) -> Term:
+    """The term of weights p·w⁺ + q·w⁻; as a factor where p = q, since a sum has no weight."""
+    p, q = of
+    if p != q:
+        return Term(x, _mixed(of, "w"), _mixed(bias, "b"), 1.0)
+    return Term(x, "w", _mixed((bias[0] / p, bias[1] / p), "b"), p)
 
 
 def _mixed(parts: Parts, name: str) -> Expression:

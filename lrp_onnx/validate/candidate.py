@@ -9,7 +9,7 @@ depend on these weights.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.session import Runtime, runtime_form
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.validate.original import Original
-from lrp_onnx.validate.question import Candidate, Question, Redraw
+from lrp_onnx.validate.question import Candidate, Question
 from lrp_onnx.validate.units import spatial_axes
 
 __all__ = ["Maps", "Opened", "Redrawn"]
@@ -39,10 +39,10 @@ class Opened:
     def __init__(
         self, candidates: Sequence[Candidate], question: Question, original: Original
     ) -> None:
-        first, *others = (_options(c, question, original) for c in candidates)
         self.candidates = candidates
+        every = [_options(candidate, original) for candidate in candidates]
         with _compiling(original, 1):
-            compiled = original.compiled(question.source, first, question.ranges, others=others)
+            compiled = original.comparison.explained(every, question.ranges)
             self.session = _Session(compiled, original)
         self.warnings = compiled.warnings
 
@@ -72,22 +72,15 @@ class Opened:
 
 
 class Redrawn:
-    """Candidates on models whose weights are drawn anew.
-
-    open_weights: makes what `lrp_onnx.compiler.open_weights.OpenWeights` is.
-    """
+    """Candidates on models whose weights are drawn anew."""
 
     def __init__(
-        self,
-        candidates: Sequence[Candidate],
-        question: Question,
-        original: Original,
-        open_weights: Callable[..., Redraw],
+        self, candidates: Sequence[Candidate], question: Question, original: Original
     ) -> None:
         self.original = original
-        options = [_options(candidate, question, original) for candidate in candidates]
+        options = [_options(candidate, original) for candidate in candidates]
         with _compiling(original, 0):
-            self.opened = open_weights(question.source, options, question.ranges)
+            self.opened = original.comparison.redrawn(options, question.ranges)
 
     def maps(self, model: ir.Model, numbers: Sequence[int]) -> list[Maps]:
         """Of each candidate the maps of the samples of these numbers, under the model's weights;
@@ -153,8 +146,8 @@ def _compiling(original: Original, count: int) -> Iterator[None]:
     original.clock.compiled_seconds += time.perf_counter() - began
 
 
-def _options(candidate: Candidate, question: Question, original: Original) -> CompileOptions:
-    own = replace(candidate.options(question.options), check=False)
+def _options(candidate: Candidate, original: Original) -> CompileOptions:
+    own = replace(candidate.options(original.comparison.options), check=False)
     return own if original.classes is None else replace(own, target="input")
 
 

@@ -16,11 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrp_onnx.arguments import as_array, checked, shown
-from lrp_onnx.compiler.compiled import Compiled
+from lrp_onnx.compiler.comparison import Comparison
 from lrp_onnx.compiler.fitting import check_of_use
 from lrp_onnx.compiler.input_range import Ranges
-from lrp_onnx.compiler.open_weights import OpenWeights
-from lrp_onnx.compiler.stages import compile_prepared, load_original, prepare
+from lrp_onnx.compiler.stages import load_original
 from lrp_onnx.errors import CompositeError, InputError, LrpError
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.model_file import ModelSource
@@ -121,28 +120,13 @@ def tuned_and_evaluated(
     """
     if file is None:
         return evaluated(question, watch)
-    tuning = tune_composite(question, watch or Nobody(), compiled)
+    comparison = Comparison(question.source, question.options)
+    tuning = tune_composite(question, watch or Nobody(), comparison)
     tuning.save(file)
     candidates = question.candidates or [Candidate(), Candidate("graded")]
     return evaluated(
         replace(tuning.question, candidates=[*candidates, Candidate(str(file))]), watch
     )
-
-
-def compiled(
-    source: ModelSource,
-    options: CompileOptions,
-    ranges: Ranges | None = None,
-    at_output: bool = False,
-    others: Sequence[CompileOptions] = (),
-) -> Compiled:
-    """Every stage, for one explanation or with others in the same graph.
-
-    at_output: with the relevance of the explained output, which is what relevance starts with.
-    """
-    prepared = prepare(load_original(source), options, ranges, others)
-    names = [str(prepared.assignment.output.name)] if at_output else []
-    return compile_prepared(prepared.with_relevance_at(names))
 
 
 def _options(options: Mapping[str, Any]) -> CompileOptions:
@@ -168,7 +152,9 @@ def _only_input(source: ModelSource) -> str:
 def evaluated(question: Question, watch: Watch | None = None) -> Evaluation:
     """Answer a question. Raises LrpError as every step on the way does."""
     watch, clock, began = watch or Nobody(), Clock(), time.perf_counter()
-    original = Original(question, clock, compiled)
+    comparison = Comparison(question.source, question.options)
+    clock.compiled_seconds += time.perf_counter() - began
+    original = Original(question, clock, comparison)
     samples, names, apart = original.samples, original.names, original.batches.apart
     flipping, replacement = flipping_of(question, original)
     own_classes = original.classes if original.score.of_classes else None
@@ -283,7 +269,7 @@ def _opened(
 def _usual(question: Question, original: Original) -> list[Candidate]:
     """The default, and what else may do; what needs the input's range where it is known."""
     first = original.samples[0][original.names[0]]
-    if original.has_attention:
+    if "Softmax" in original.comparison.operators:
         composites: tuple[str, ...] = ("attnlrp", "cp-lrp", "epsilon")
     elif is_picture(first, original.batches.apart):
         boxed = ("epsilon-gamma-box",) if question.knows_range else ()
@@ -306,7 +292,7 @@ def _redrawn(
     watch.begin("re-draw weights", len(stages) * len(explained))
     if not stages:
         return similar
-    candidates = Redrawn([e.candidate for e in explained], question, original, OpenWeights)
+    candidates = Redrawn([e.candidate for e in explained], question, original)
     for stage in reversed(stages):
         maps = candidates.maps(redrawn(model, stage, question.seed), numbers)
         for e, own in zip(explained, maps, strict=True):

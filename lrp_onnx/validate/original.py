@@ -13,20 +13,16 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 from numpy.typing import NDArray
 
 from lrp_onnx.errors import InputError, TargetError
-from lrp_onnx.graph.annotations import RELEVANCE, has_batch, stamp_of
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.map_outputs import numbers_of
-from lrp_onnx.graph.model_file import ModelSource
 from lrp_onnx.graph.session import Runtime, runtime_form
-from lrp_onnx.options import CompileOptions
 from lrp_onnx.run.feeds import check
 from lrp_onnx.validate.batches import Batches, Feeds, sample_names, samples_of
 from lrp_onnx.validate.evaluation import Clock, Float
-from lrp_onnx.validate.question import Compile, Question
+from lrp_onnx.validate.question import Compared, Question
 from lrp_onnx.validate.score import Score, class_of, score_of
 
 __all__ = ["Original"]
@@ -35,23 +31,17 @@ __all__ = ["Original"]
 class Original:
     """The original in a session, and the samples that it is evaluated on.
 
-    compiled: compiles models, for the candidates too. Raises TargetError for a target that is no
-    one quantity, InputError where the inputs do not fit.
+    comparison: of the explanations of the model. Raises InputError where the inputs do not fit.
     """
 
-    def __init__(self, question: Question, clock: Clock, compiled: Compile) -> None:
-        self.clock, self.compiled = clock, compiled
-        began = time.perf_counter()
-        mask = _Mask(question.source, question.options, compiled)
-        clock.compiled += 1
-        clock.compiled_seconds += time.perf_counter() - began
-        self.metadata = mask.metadata
-        self.names: list[str] = json.loads(mask.metadata["explained"])
-        self.has_attention, self.has_convolution = mask.has_attention, mask.has_convolution
+    def __init__(self, question: Question, clock: Clock, comparison: Compared) -> None:
+        self.clock, self.comparison = clock, comparison
+        self.metadata = self.comparison.metadata
+        self.names: list[str] = json.loads(self.metadata["explained"])
         with ExitStack() as stack:
             self.runtime = Runtime(stack.enter_context(runtime_form(question.source)))
             self._files = stack.pop_all()  # a runtime may map a large model's file until the end
-        single = Batches.of(self.runtime.inputs, mask.has_batch)
+        single = Batches.of(self.runtime.inputs, self.comparison.has_batch)
         self.samples = samples_of(
             [_checked(self.runtime, feeds) for feeds in question.inputs], single
         )
@@ -61,20 +51,41 @@ class Original:
             raise InputError("there is no sample. Give at least one input.")
         self.batches = single.together(self._call, self.samples, question.batch)
         self.outputs = list(self.predict(self.samples))
-        self.compared = mask.metadata["target"] == "similarity"
+        self.compared = self.metadata["target"] == "similarity"
         """Whether each embedding is compared with itself."""
-        self.masks = (
-            self.outputs if self.compared else mask.of(self.samples, self.batches, question.classes)
-        )
-        self.classes = _classes(question, mask.metadata, self.masks)
+        self.masks = self._masks(question.classes)
+        self.classes = _classes(question, self.metadata, self.masks)
         """The class of each sample; None where it is no class that is explained."""
-        self.score: Score = score_of(mask.metadata, self.outputs)
+        self.score: Score = score_of(self.metadata, self.outputs)
         self.own = [
             float(self.score(self._stack(y), self._mask(k))[0]) for k, y in enumerate(self.outputs)
         ]
         """The score of each sample as it is."""
         self.left_out = (*question.left_out, *self._leave_out(question))
         """The samples that have no score, and why."""
+
+    def _masks(self, classes: Sequence[int] | None) -> list[Array]:
+        """m of each sample, shaped like its output; of target `similarity` the output itself."""
+        if self.compared:
+            return self.outputs
+        if self.comparison.largest_class:
+            return [np.eye(y.shape[1], dtype=y.dtype)[y.argmax(1)] for y in self.outputs]
+        wanted = np.asarray([] if classes is None else classes, np.int64)
+        asked = self.metadata["target"] == "input"
+        if asked and len(wanted) != len(self.samples):
+            count = f"{len(wanted)} classes for {len(self.samples)} samples"
+            raise TargetError(f"target input: {count}. Give one for each sample.")
+        began = time.perf_counter()
+        with runtime_form(self.comparison.mask()) as form:
+            runtime = Runtime(form)
+        self.clock.compiled += 1
+        self.clock.compiled_seconds += time.perf_counter() - began
+
+        def call(feeds: dict[str, Array], numbers: Array) -> dict[str, Array]:
+            every = {**feeds, "target": wanted[numbers]} if asked else feeds
+            return runtime.run({w.name: every[w.name] for w in runtime.inputs})
+
+        return [next(iter(y.values())) for y in self.batches.run(call, self.samples)]
 
     def _leave_out(self, question: Question) -> list[str]:
         """Leave out the samples without a finite score, and say so of each; InputError where they
@@ -174,66 +185,3 @@ def _checked(runtime: Runtime, feeds: Mapping[str, Any]) -> dict[str, Array]:
     opened = [replace(w, shape=(None, *w.shape[1:])) if anything else w for w in runtime.inputs]
     check(opened, arrays)
     return {w.name: arrays[w.name] for w in runtime.inputs}
-
-
-class _Mask:
-    """Which entries of the output are explained: what relevance starts with."""
-
-    def __init__(self, source: ModelSource, options: CompileOptions, compile: Compile) -> None:
-        if options.target == "seed" or str(options.target).startswith("top-"):
-            raise TargetError(
-                f"target {options.target}: evaluate compares maps of one quantity. Give argmax, a "
-                "class, or another target that explains one quantity."
-            )
-        if len(options.output or ()) > 1:
-            names = ", ".join(map(repr, options.output or ()))
-            raise TargetError(
-                f"outputs {names}: evaluate compares maps of one output. Give one --output."
-            )
-        plain = CompileOptions(
-            method="gradient",
-            output=options.output,
-            explain=options.explain,
-            target="all" if options.target == "similarity" else options.target,
-            labels=options.labels,
-            class_axis=options.class_axis,
-            optimize=False,
-            check=False,
-        )
-        compiled = compile(source, plain, at_output=True)
-        self.metadata = stamp_of(compiled.graph.metadata_props) | (
-            {"target": "similarity"} if options.target == "similarity" else {}
-        )
-        output = next(v for v in compiled.graph.graph.outputs if v.name == self.metadata["output"])
-        scalar = output.shape is not None and not len(output.shape)
-        self.has_batch = has_batch(self.metadata) and not scalar
-        on_path = {line.op_type for line in compiled.report if line.rule}
-        self.has_attention = "Softmax" in on_path
-        self.has_convolution = bool({"Conv", "ConvTranspose"} & on_path)
-        with runtime_form(_part(compiled.graph, f"{self.metadata['output']}{RELEVANCE}")) as form:
-            self.runtime = Runtime(form)
-
-    def of(
-        self, samples: Sequence[Feeds], batches: Batches, classes: Sequence[int] | None
-    ) -> list[Array]:
-        """m of each sample, shaped like its output."""
-        wanted = np.asarray([] if classes is None else classes, np.int64)
-        if self.metadata["target"] == "input" and len(wanted) != len(samples):
-            raise TargetError(
-                f"target input: {len(wanted)} classes for {len(samples)} samples. Give one for "
-                "each sample."
-            )
-
-        def call(feeds: dict[str, Array], numbers: Array) -> dict[str, Array]:
-            extra = {"target": wanted[numbers]} if self.metadata["target"] == "input" else {}
-            every = {**feeds, **extra}
-            return self.runtime.run({w.name: every[w.name] for w in self.runtime.inputs})
-
-        return [next(iter(y.values())) for y in batches.run(call, samples)]
-
-
-def _part(model: ir.Model, output: str) -> ir.Model:
-    """What of a model computes one output."""
-    ends = [v for v in model.graph.outputs if v.name == output]
-    graph = ir.convenience.extract(model.graph, list(model.graph.inputs), ends)
-    return ir.Model(graph, ir_version=model.ir_version)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,17 +18,33 @@ from lrp_onnx.graph.model_file import ModelSource
 from lrp_onnx.options import CompileOptions
 from lrp_onnx.validate.replacement import Replacement
 
-__all__ = ["Candidate", "Compile", "Nobody", "Question", "Redraw", "Watch"]
-
-Compile = Callable[..., Compiled]
-"""From a model, options and the ranges of inputs to what is compiled; see `evaluate.compiled`."""
+__all__ = ["Candidate", "Compared", "Nobody", "Question", "Watch"]
 
 
 class Redraw(Protocol):
-    """Explanations of a model for many weights, as `compiler/open_weights.py` makes them."""
+    """Explanations of a model for many weights."""
 
     def at(self, model: ir.Model) -> tuple[Compiled | None, dict[str, Array]]:
         """The graph, None where it is the last one still, and its inputs that are the weights."""
+
+
+class Compared(Protocol):
+    """What `lrp_onnx.compiler.comparison.Comparison` is."""
+
+    options: CompileOptions
+    metadata: dict[str, str]
+    has_batch: bool
+    operators: set[str]
+    largest_class: bool
+
+    def explained(self, every: Sequence[CompileOptions], ranges: Ranges | None) -> Compiled:
+        """One graph of explanations."""
+
+    def redrawn(self, every: Sequence[CompileOptions], ranges: Ranges | None) -> Redraw:
+        """The same for other weights."""
+
+    def mask(self) -> ir.Model:
+        """What relevance starts with."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +143,16 @@ class Question:
         if not all(0 <= k < LARGEST for k in self.classes or ()):
             raise InputError(
                 f"classes {shown(self.classes)}: none below 0. Give numbers of classes."
+            )
+        if self.options.target == "seed" or str(self.options.target).startswith("top-"):
+            raise TargetError(
+                f"target {self.options.target}: evaluate compares maps of one quantity. Give "
+                "argmax, a class, or another target that explains one quantity."
+            )
+        if len(self.options.output or ()) > 1:
+            names = ", ".join(map(repr, self.options.output or ()))
+            raise TargetError(
+                f"outputs {names}: evaluate compares maps of one output. Give one --output."
             )
         for what in ("relevance_at", "conditions"):
             if tensors := getattr(self.options, what):

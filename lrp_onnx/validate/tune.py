@@ -9,6 +9,7 @@ judged on the samples that it was not chosen on; on those it was it would look b
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +21,7 @@ from lrp_onnx.validate.candidate import Opened
 from lrp_onnx.validate.evaluation import Clock, Float, mean_and_error
 from lrp_onnx.validate.original import Original
 from lrp_onnx.validate.perturbed import flipping_of
-from lrp_onnx.validate.question import Candidate, Compile, Question, Watch
+from lrp_onnx.validate.question import Candidate, Compared, Question, Watch
 
 __all__ = ["FEWEST", "Graded", "Tuning", "tune"]
 
@@ -104,9 +105,9 @@ class Tuning:
         return f"by depth: {self.best}; {chosen}"
 
 
-def tune(question: Question, watch: Watch, compiled: Compile) -> Tuning:
+def tune(question: Question, watch: Watch, comparison: Compared) -> Tuning:
     """Search the family on every second sample. Raises InputError where there are too few."""
-    original = Original(question, Clock(), compiled)
+    original = Original(question, Clock(), comparison)
     samples = original.samples
     if len(samples) < FEWEST:
         count = f"{len(samples)} sample{'s' * (len(samples) != 1)}"
@@ -115,7 +116,7 @@ def tune(question: Question, watch: Watch, compiled: Compile) -> Tuning:
             f"{FEWEST} or more."
         )
     choosing, judging = (_half(question, original, first) for first in (0, 1))
-    chosen_from = Original(choosing, Clock(), compiled)
+    chosen_from = Original(choosing, Clock(), comparison)
     best, tried = _search(choosing, chosen_from, _choices(question, original), watch)
     return Tuning(best, tried, judging)
 
@@ -134,7 +135,8 @@ def _half(question: Question, original: Original, first: int) -> Question:
 
 def _choices(question: Question, original: Original) -> dict[str, tuple[str | float, ...]]:
     """What there is to vary: without a convolution only epsilon, zbox where the range is known."""
-    choices = dict(CHOICES) if original.has_convolution else {"epsilon": CHOICES["epsilon"]}
+    convolutions = original.comparison.operators & {"Conv", "ConvTranspose"}
+    choices = dict(CHOICES) if convolutions else {"epsilon": CHOICES["epsilon"]}
     if not question.knows_range:
         choices.pop("first", None)
     return choices
@@ -152,16 +154,19 @@ def _search(
     tried: dict[Graded, Float] = {}
     with temporary_folder() as folder:
 
-        def gain(graded: Graded) -> float:
-            if graded not in tried:
-                file = folder / f"{len(tried)}.toml"
+        def try_out(every: Sequence[Graded]) -> None:
+            new = [graded for graded in every if graded not in tried]
+            files = [folder / f"{len(tried) + k}.toml" for k in range(len(new))]
+            for graded, file in zip(new, files, strict=True):
                 file.write_text(graded.toml("tried"), encoding="utf-8")
-                [maps] = Opened([Candidate(str(file))], question, original).maps()
-                flipped = flipping.curves(original.scores, maps, watch.tick)
+            maps = Opened([Candidate(str(file)) for file in files], question, original).maps()
+            for graded, own in zip(new, maps, strict=True):
+                flipped = flipping.curves(original.scores, own, watch.tick)
                 tried[graded] = np.array([f.srg for f in flipped])
-            return float(tried[graded].mean())
 
         best = Graded()
         for name, values in choices.items():
-            best = max((replace(best, **{name: value}) for value in values), key=gain)
+            every = [replace(best, **{name: value}) for value in values]
+            try_out(every)
+            best = max(every, key=lambda graded: float(tried[graded].mean()))
     return best, tried

@@ -290,6 +290,30 @@ def test_rule_of_ones_own(rule: str, before: str, behind: str, tmp_path: Path) -
     agree(model, {"x": x}, rules={"z": written(tmp_path, RULES[rule])})
 
 
+SUMMANDS = """where = "z > 0"
+    terms = [{ x = "pos(x)", factor = "1.5" }, { x = "neg(x)" }]
+    [[share]]
+    where = "z < 0"
+    terms = [{ x = "x + 0.5*neg(x)" }]"""
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_summands_that_count_more_than_once(optimize: bool, tmp_path: Path) -> None:
+    """A sum has no weight that a multiple could go to."""
+    model = network("n = Neg(x) p = Relu(x) m = Mul(n, h) y = Add(p, m)", (1, 4),
+                    h=np.float32([3, 0.5, -1, 2]))  # fmt: skip
+    rule = written(tmp_path, SUMMANDS)
+    options = {"rules": {"y": rule}, "relevance_at": ["p", "m"], "optimize": optimize}
+    compiled = lrp_onnx.compile(model, "epsilon", target="all", **options)
+    x = np.float32([[1, 2, -1, -3]])
+    found = session(compiled.model)({"x": x})
+    p, m = np.maximum(x, 0), -x * [3, 0.5, -1, 2]
+    z = p + m
+    times = [np.where(v * z > 0, 1.5, 1) * v for v in (p, m)]
+    for name, own in zip("pm", times, strict=True):
+        assert_close(found[f"{name}_relevance"], own / sum(times) * z)
+
+
 def written(folder: Path, share: str, more: str = "") -> str:
     file = folder / "own.toml"
     file.write_text(f'summary = "s"\nformula = "f"\nreference = "r"\n{more}\n[[share]]\n{share}\n')

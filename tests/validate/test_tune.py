@@ -11,11 +11,12 @@ from models import network
 
 import lrp_onnx
 from lrp_onnx import digits
+from lrp_onnx.compiler.comparison import Comparison
 from lrp_onnx.errors import InputError
 from lrp_onnx.validate import tune as module
-from lrp_onnx.validate.evaluate import compiled, evaluate
+from lrp_onnx.validate.evaluate import evaluate
 from lrp_onnx.validate.question import Nobody, Question
-from lrp_onnx.validate.tune import CHOICES, Graded, tune
+from lrp_onnx.validate.tune import CHOICES, Graded, Tuning, tune
 
 Capture = pytest.CaptureFixture[str]
 MODEL, IMAGES, _ = digits.load()
@@ -27,8 +28,12 @@ def question(count: int = 6, **more: object) -> Question:
     return Question(MODEL, [{"image": X[:count]}], points=4, **more)
 
 
+def tuned(asked: Question) -> Tuning:
+    return tune(asked, Nobody(), Comparison(asked.source, asked.options))
+
+
 def test_the_best_of_what_was_tried_is_kept() -> None:
-    tuning = tune(question(), Nobody(), compiled)
+    tuning = tuned(question())
     gains = {graded: values.mean() for graded, values in tuning.tried.items()}
     assert gains[tuning.best] == max(gains.values())
     assert Graded() in gains
@@ -37,7 +42,7 @@ def test_the_best_of_what_was_tried_is_kept() -> None:
 
 
 def test_it_is_judged_on_other_samples() -> None:
-    tuning = tune(question(6, classes=range(6)), Nobody(), compiled)
+    tuning = tuned(question(6, classes=range(6)))
     others = np.concatenate([feeds["image"] for feeds in tuning.question.inputs])
     assert np.array_equal(others, X[1:6:2])
     assert tuning.question.classes == range(1, 6, 2)
@@ -45,14 +50,14 @@ def test_it_is_judged_on_other_samples() -> None:
 
 
 def test_the_first_layer_varies_where_the_range_is_known() -> None:
-    tuning = tune(question(ranges=RANGE), Nobody(), compiled)
+    tuning = tuned(question(ranges=RANGE))
     assert {graded.first for graded in tuning.tried} == {"flat", "zbox"}
 
 
 def test_without_convolutions_only_epsilon_varies() -> None:
     model = network("y = MatMul(x, w)", ("N", 4), w=(4, 3))
     x = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
-    tuning = tune(Question(model, [{"x": x}], points=4), Nobody(), compiled)
+    tuning = tuned(Question(model, [{"x": x}], points=4))
     assert [graded.epsilon for graded in tuning.tried] == list(CHOICES["epsilon"])
 
 
