@@ -10,6 +10,7 @@ import networkx as nx
 import onnx_ir as ir
 
 from lrp_onnx.graph.names import names_of
+from lrp_onnx.graph.subgraphs import ports_of
 from lrp_onnx.ops.registry import Op
 
 __all__ = ["Body", "Place", "Step"]
@@ -52,11 +53,31 @@ class Step:
         return [*inputs, *self.captured]
 
     def before(self) -> Iterator[Step]:
-        """Its ancestors on the path, nearest first, those in bodies and around them included."""
+        """Its ancestors on the path, nearest first, those in bodies and around them included, and
+        those in an iteration before.
+        """
         for _, k in nx.bfs_edges(self.place.graph, self.place.position, reverse=True):
             yield from self.place.steps[k].within()
         if self.place.outer is not None:
+            for k in self._earlier(self.place.outer.node):
+                yield from self.place.steps[k].within()
             yield from self.place.outer.before()
+
+    def _earlier(self, outer: ir.Node) -> set[int]:
+        """The steps of its body that carried values which it depends on come from."""
+        steps, (body, states) = self.place.steps, (self.node.graph, ports_of(outer).states)
+        makers = {v: k for k, step in enumerate(steps) for v in step.node.outputs}
+        assert body is not None
+        carried = {body.inputs[b]: makers.get(body.outputs[out]) for _, b, out in states}
+        earlier, pending = set[int](), {self.place.position}
+        while pending and carried:
+            pending |= {above for k in pending for above in nx.ancestors(self.place.graph, k)}
+            read = {v for k in pending for v in steps[k].receivers()}
+            ends = {k for v in read if (k := carried.get(v)) is not None}
+            above = {k for end in ends for k in nx.ancestors(self.place.graph, end)}
+            pending = (ends | above) - earlier
+            earlier |= pending
+        return earlier
 
     def behind(self) -> Iterator[Step]:
         """Its descendants on the path, nearest first, those in bodies and around them included."""

@@ -47,6 +47,12 @@ CONSTANTS = {
     **{f"t{i}{j}": K[:, :, i : i + 1, j : j + 1] for i, j in TAPS},
     **{f"s{i}{j}": [i, j] for i, j in TAPS}, **{f"e{i}{j}": [i + 6, j + 6] for i, j in TAPS},
 }  # fmt: skip
+CONSTANTS |= {
+    "none": [0] * 8, "far": [99, 99], "starts": [0, 0], "ends": [-1, -1],
+    "row": [2], "row12": [1, 2],
+    "early": [0, 0, 2, 0, 0, 0], "k1": K[:, :, 0], "k2": K[:, :, :1], "b1": B.reshape(4, 1),
+    "kt": normal(3, 4, 3, 3),
+}  # fmt: skip
 CONSTANTS["pb3"] = CONSTANTS["pb"].reshape(5, 1, 1)
 CONSTANTS["db1"] = np.concatenate([CONSTANTS["d"], CONSTANTS["db"][None]])
 CONSTANTS["bd"] = CONSTANTS["db1"][[6, *range(6)]]
@@ -63,6 +69,24 @@ SPELLINGS = {
         "t = Transpose<perm=[0,3,5,1,2,4]>(h) r = Reshape(t, rows) m = MatMul(r, kc) "
         "o = Add(m, b) l = Reshape(o, last) n = Transpose<perm=[0,3,1,2]>(l)",
         f"{BY_TAPS} m = Sum({', '.join(f'd{i}{j}' for i, j in TAPS)}) n = Add(m, bc3)",
+        "m = Conv<pads=[1,1,1,1]>(a, k) s = Slice(m, starts, far, space) q = Pad(s, none) "
+        "n = Add(q, bc3)",
+        "m = Conv<pads=[1,1,1,1]>(a, k) w = Cast<to=11>(m) v = Cast<to=11>( bc3) s = Add(w, v) "
+        "n = Cast<to=1>(s)",
+    ),
+    "causal": (
+        (2, 3, 3),
+        "n = Conv<pads=[2,0]>(a, k1, b)",
+        "q = Pad(a, early) u = Unsqueeze(q, row) m = Conv(u, k2) s = Squeeze(m, row) "
+        "n = Add(s, b1)",
+        "q = Pad(a, early) m = Conv(q, k1) n = Add(m, b1)",
+    ),
+    "cut": (
+        (2, 3, 4, 4),
+        "n = ConvTranspose<strides=[2,2], pads=[0,0,1,1]>(a, kt, b)",
+        "m = ConvTranspose<strides=[2,2]>(a, kt) s = Slice(m, starts, ends, space) n = Add(s, bc3)",
+        "m = ConvTranspose<strides=[2,2]>(a, kt) t = Transpose<perm=[0,2,3,1]>(m) "
+        "s = Slice(t, starts, ends, row12) o = Add(s, b) n = Transpose<perm=[0,3,1,2]>(o)",
     ),
     "patches": (
         (2, 3, 6, 6),

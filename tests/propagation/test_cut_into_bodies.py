@@ -62,6 +62,10 @@ CUT = {
         "bias behind steps": steps("z", "t = MatMul(s0, k5)", H) + "n = Add(z, b) r = Relu(n)",
         "bias behind turns": turns("z", "t = MatMul(s0, k5)", "h") + "n = Add(z, b) r = Relu(n)",
         "bias in turns": "z = MatMul(h, k5) " + turns("r", "u = Add(s0, b) t = Relu(u)", "z"),
+        "weights carried by turns": "z1, z2, r = Loop<body = turn (int64 i_, bool c_,"
+        " float[5,5] w0, float[5] b0) => (bool d_, float[5,5] w1, float[5] b1, float[4,5] t)"
+        " { d_ = Identity(c_) w1 = Identity(w0) b1 = Identity(b0) s0 = Gather(h, i_)"
+        " u0 = MatMul(s0, w0) u1 = Add(u0, b0) t = Relu(u1) }>(three, yes, k5, b)",
         "bias in steps": "z = MatMul(h, k5) " + steps("r", "u = Add(s0, b) t = Relu(u)", Z),
     },
     SCALED: {
@@ -103,14 +107,18 @@ CONSTANTS = {
     "last": np.array([-1]),
     "three": np.array(3),
     "yes": np.array(True),
+    "zeros": np.zeros((4, 5)),
     "b": np.linspace(-1, 2, 5),
 }
 ROWS = [(plain, name) for plain, rows in CUT.items() for name in rows]
 
 
+FRONT = "h = MatMul(x, w)"
+
+
 @cache
-def relevance(body: str, composite: str, taken: bool = True) -> Array:
-    text = f"{HEAD} h = MatMul(x, w) {body} t_ = MatMul(r, v) y = Tanh(t_) }}"
+def relevance(body: str, composite: str, taken: bool = True, front: str = FRONT) -> Array:
+    text = f"{HEAD} {front} {body} t_ = MatMul(r, v) y = Tanh(t_) }}"
     model = onnx.parser.parse_model(text)
     rng = np.random.default_rng(1)
     weights = {k: rng.standard_normal((5, 5)) for k in ("w", "v", "k5")} | {
@@ -138,3 +146,34 @@ def test_what_is_a_gate_in_one_branch_alone_is_none(other: str) -> None:
     expected = relevance(f"q = MatMul(x, v) g = {other} r = Mul(h, g)", "attnlrp")
     found = relevance(f"q = MatMul(x, v) {cut} r = Mul(h, g)", "attnlrp", taken=False)
     assert_close(found, expected, 2e-5)
+
+
+RECURRENCE = (
+    "h0, h1, h2 = Split<axis=0, num_outputs=3>(h) "
+    "p0 = MatMul(h0, k5) q0 = Tanh(p0) p1 = MatMul(h1, k5) e1 = MatMul(q0, w) f1 = Add(p1, e1) "
+    "q1 = Tanh(f1) p2 = MatMul(h2, k5) e2 = MatMul(q1, w) f2 = Add(p2, e2) q2 = Tanh(f2) "
+    "r = Concat<axis=0>(q0, q1, q2)"
+)
+RECURRENT = (
+    "z = Scan<num_scan_inputs=1, body = step (float[4,5] m, float[4,5] s) => (float[4,5] n,"
+    " float[4,5] t) { a = MatMul(s, k5) d = MatMul(m, w) f = Add(a, d) n = Tanh(f) t = Identity(n)"
+    " }>(zeros, h)"
+)
+
+
+@pytest.mark.parametrize("composite", ["epsilon", "epsilon-plus-flat", "epsilon-gamma-box"])
+def test_the_first_layer_of_steps_is_that_of_steps_written_out(composite: str) -> None:
+    """What reads the state before is none, though the first state is a constant; the sum with that
+    one has a stabilizer of its own.
+    """
+    front = "h = Identity(x)"
+    scan = RECURRENT.replace("z =", "z, r =")
+    expected = relevance(RECURRENCE, composite, front=front)
+    assert_close(relevance(scan, composite, front=front), expected, 1e-4)
+
+
+def test_a_mask_that_chooses_is_a_choice() -> None:
+    mask = "m = Greater(x, b) f = Cast<to=1>(m) g = Not(m) n = Cast<to=1>(g) o = MatMul(h, k5) "
+    chosen = relevance("m = Greater(x, b) o = MatMul(h, k5) r = Where(m, h, o)", "epsilon")
+    summed = f"{mask} a = Mul(f, h) e = Mul(o, n) r = Add(a, e)"
+    assert_close(relevance(summed, "epsilon"), chosen, 1e-6)

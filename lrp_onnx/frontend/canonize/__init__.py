@@ -30,6 +30,7 @@ from lrp_onnx.frontend.canonize.joined import scale_before_joins
 from lrp_onnx.frontend.canonize.knots import open_at_knots
 from lrp_onnx.frontend.canonize.lookup import lookups
 from lrp_onnx.frontend.canonize.masked import finite_twins
+from lrp_onnx.frontend.canonize.masked_sums import masked_sums
 from lrp_onnx.frontend.canonize.norm_affine import fold_behind_norms
 from lrp_onnx.frontend.canonize.padding import explicit_pads, fold_pads
 from lrp_onnx.frontend.canonize.recognize import recognize
@@ -57,6 +58,7 @@ REWRITES = (
     single_transposes,
     averages,
     choices,
+    masked_sums,
     bring_together,
     gate_products,
     activations,

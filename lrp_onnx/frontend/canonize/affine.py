@@ -4,8 +4,8 @@ y = scale·x + shift along an axis, the same for everything else: BatchNormaliza
 γ/√(v+ε) and shift β − μ·scale, and Add, Sub, Mul, Div with a constant that varies along that axis
 only, Neg, a convolution of one weight a channel, in a row.  Of two in a row, s₂·(s₁·x + t₁) + t₂,
 the scale is s₁·s₂ and the shift s₂·t₁ + t₂.  A node that moves whole entries of that axis
-(Transpose, Squeeze, Unsqueeze, some Reshapes) commutes with them: only the axis is another one
-behind it.
+(Transpose, Squeeze, Unsqueeze, some Reshapes), cuts other axes (Slice) or rounds (Cast) commutes
+with them: only the axis is another one behind it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from lrp_onnx.graph.annotations import CHANGED
+from lrp_onnx.graph.constant_values import constant_ints
 from lrp_onnx.graph.constants import Float, array_of, bypass, sole_reader
 from lrp_onnx.graph.windows import window_of
 
@@ -145,7 +146,7 @@ class Behind:
             bypass(model, node, next(v for v in node.inputs if v and not v.is_initializer()))
         for move in self.moves:
             if (before := move.inputs[0]) is not None:
-                before.meta[CHANGED] = move
+                before.meta[CHANGED] = True if move.op_type in ("Slice", "Cast") else move
 
 
 def _is_of_sigmoid(node: ir.Node, step: Affine) -> bool:
@@ -167,7 +168,16 @@ def axis_behind(node: ir.Node, position: int, axis: int) -> int | None:
     if node.op_type in ("Squeeze", "Unsqueeze", "Reshape", "Flatten"):
         y = node.outputs[0]
         return None if y.shape is None else _same_axis([*_sizes(x)], [*_sizes(y)], axis)
-    return axis if node.op_type == "Identity" else None
+    if node.op_type == "Slice":  # where a constant says along which axes
+        cut = constant_ints(node.inputs[3]) if len(node.inputs) > 3 else None
+        return None if cut is None or axis in {k % len(x.shape) for k in cut} else axis
+    return axis if node.op_type == "Identity" or _is_of_floats(node) else None
+
+
+def _is_of_floats(node: ir.Node) -> bool:
+    """Whether it is a Cast between types of floats, as of half precision."""
+    types = [v.dtype for v in (node.inputs[0], node.outputs[0]) if v is not None]
+    return node.op_type == "Cast" and all(t and t.is_floating_point() for t in types)
 
 
 def axis_before(node: ir.Node, axis: int) -> int | None:

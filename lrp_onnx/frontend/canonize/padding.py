@@ -16,6 +16,7 @@ A Pad with zeros in front of a Conv is the convolution's own padding: its sums r
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -23,6 +24,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.frontend.canonize.one_node import View, each
 from lrp_onnx.graph.annotations import CHANGED, PADDING_OF
+from lrp_onnx.graph.constant_values import constant_ints
 from lrp_onnx.graph.constants import array_of, sole_reader
 from lrp_onnx.graph.replacement import Build
 from lrp_onnx.graph.windows import Window, shared_out, skips, window_of
@@ -164,19 +166,37 @@ def _transposed(node: ir.Node) -> None:
 
 @each("Pad")
 def fold_pads(view: View, pad: ir.Node) -> bool:
-    """Pad with zeros → Conv, Transposes between or not, becomes the Conv with those pads."""
-    amounts, moves = _zeros(pad), []
+    """Pad with zeros → Conv, with axes that move, come and go between or not, becomes the Conv with
+    those pads.
+    """
+    amounts, moves = _zeros(pad), list[ir.Node]()
     value = pad.outputs[0]
     while amounts is not None and (reader := sole_reader(value)) is not None:
         node, position = reader
-        if node.op_type == "Transpose" and not node.domain and "perm" in node.attributes:
-            amounts = amounts[list(node.attributes["perm"].as_ints())]
+        if (moved := _behind(node, [*amounts], np.zeros(2, np.int64))) is not None:
+            amounts, value = np.stack(moved), node.outputs[0]
             moves.append(node)
-            value = node.outputs[0]
             continue
         own = node.op_type == "Conv" and not node.domain and position == 0
         return own and _takes_pads(view.graph, pad, moves, node, amounts)
     return False
+
+
+def _behind(move: ir.Node, of_axes: list[Any], of_new: object) -> list[Any] | None:
+    """What is known of each axis, behind a Transpose, Unsqueeze or Squeeze; else None."""
+    perm = move.attributes.get("perm")
+    if move.op_type == "Transpose" and not move.domain and perm is not None:
+        return [of_axes[k] for k in perm.as_ints()]
+    if move.op_type not in ("Unsqueeze", "Squeeze") or move.domain or len(move.inputs) < 2:
+        return None
+    axes, y = constant_ints(move.inputs[1]), move.outputs[0]
+    if axes is None or y.shape is None:
+        return None
+    if move.op_type == "Squeeze":
+        gone = {k % len(of_axes) for k in axes}
+        return [of for k, of in enumerate(of_axes) if k not in gone]
+    added, left = {k % len(y.shape) for k in axes}, iter(of_axes)
+    return [of_new if k in added else next(left) for k in range(len(y.shape))]
 
 
 def _zeros(pad: ir.Node) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]] | None:
@@ -220,9 +240,9 @@ def _takes_pads(
     assert x is not None
     pad.outputs[0].replace_all_uses_with(x)
     graph.remove(pad, safe=True)
-    sizes = list(x.shape or ())
+    sizes: list[Any] | None = list(x.shape or ())
     for move in moves:
-        sizes = [sizes[k] for k in move.attributes["perm"].as_ints()]
-        move.outputs[0].shape = ir.Shape(sizes)
+        sizes = _behind(move, sizes or [], 1)
+        move.outputs[0].shape = ir.Shape(sizes or [])
         move.outputs[0].meta[CHANGED] = True
     return True

@@ -16,6 +16,7 @@ from lrp_onnx.frontend.normalize.branch import inline_branches
 from lrp_onnx.frontend.normalize.fold import fold
 from lrp_onnx.frontend.normalize.functions import inline_model_functions
 from lrp_onnx.frontend.normalize.generated_names import free_generated_names, name_apart
+from lrp_onnx.frontend.normalize.invariants import read_invariants_directly
 from lrp_onnx.frontend.normalize.no_ops import drop_no_ops
 from lrp_onnx.frontend.normalize.opsets import bring_to_opset
 from lrp_onnx.frontend.normalize.ranks import choose_ranks
@@ -37,7 +38,7 @@ IR_VERSIONS = {18: 8, 19: 9, 20: 9, 21: 10}
 """The format of a file by its opset, the oldest that has all of it: ONNX Runtime up to 1.17 refuses
 10.
 """
-PASSES = (decompose, fold, inline_branches)
+PASSES = (decompose, fold, inline_branches, read_invariants_directly)
 """Each may uncover work for the others, once shapes are inferred again."""
 ROUNDS = 6
 """How often they are run again because something was changed."""
