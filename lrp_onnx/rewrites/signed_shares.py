@@ -30,7 +30,7 @@ from lrp_onnx.graph.arithmetic import (
     subtract,
     tensor,
 )
-from lrp_onnx.rewrites.contributions import POSITIVE, Contributions, Part, values_of
+from lrp_onnx.rewrites.contributions import Contributions, Part, values_of
 from lrp_onnx.rewrites.normal_form import NormalForm
 from lrp_onnx.rewrites.product import DoesNotApply, Relevance, late
 
@@ -44,6 +44,9 @@ their own and change the layout: 1.1 ns an element on one thread, 0.01 ns a weig
 CANCELS = 1 / 32
 """p·z₊ + q·z₋ of one sum is off by at most (p + q)/(p - q) roundings of its terms, where z > 0:
 from this (p - q)/(p + q) on few enough."""
+
+POSITIVE = ((1.0, 0.0), (0.0, 1.0))
+"""The normal form of z₊."""
 
 
 class SignedShares(Contributions):

@@ -100,7 +100,7 @@ def counts(name: str, composite: str, **options: object) -> tuple[int, ...]:
 WEIGHTS = {
     "epsilon": 2.0,
     "epsilon-plus-flat": 3.98,
-    "epsilon-alpha2-beta1": 4.29,
+    "epsilon-alpha2-beta1": 6.18,
     "epsilon-gamma-box": 3.98,
 }
 """How often an explanation of a network without ReLU convolves with as many weights as it has: two
