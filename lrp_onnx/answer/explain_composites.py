@@ -12,7 +12,7 @@ from lrp_onnx.answer.destination import check_writable, made_folder
 from lrp_onnx.answer.explain_one import Answer, about_result
 from lrp_onnx.answer.inputs import Inputs, read_inputs
 from lrp_onnx.answer.open_model import OpenModel, Request, Warn, open_model
-from lrp_onnx.answer.output_files import drawing_of, write_drawing
+from lrp_onnx.answer.output_files import drawing_of, whole_page, write_drawing, write_page
 from lrp_onnx.answer.questions import asked_at_once
 from lrp_onnx.answer.results import check_finite, class_count
 from lrp_onnx.answer.sample_files import SampleFiles
@@ -52,7 +52,7 @@ def explain_composites(
     with asked_at_once(options, loaded):
         inputs = read_inputs(loaded.model, request.inputs, preprocess, request.reader)
     out = request.out.of_one(inputs.place)
-    if out.suffix.lower() == ".npz":
+    if out.suffix.lower() in (".npz", ".csv"):
         raise _not_comparable("arrays are no picture", "Write a .png or .html, or give one")
     check_writable(out, request.model, *inputs.files.values(), made=request.out.is_folder)
     every = []
@@ -84,6 +84,17 @@ def _check_comparable(model: OpenModel) -> None:
 def _write(request: Request, inputs: Inputs, every: list[_One], out: Path) -> str:
     """The maps of a sample by each composite stand together."""
     first = every[0]
+    about = about_result(first.model, first.model.explainer, inputs, first.result, None)
+    names = [one.name for one in every]
+    about["composite"] = ", ".join(names)
+    pages = [
+        whole_page(one.model.explainer, one.result, inputs, one.samples, request.picture)
+        for one in every
+    ]
+    if own := [page for page in pages if page is not None]:
+        from lrp_onnx.visual.page import joined
+
+        return write_page(out, first.model.explainer, joined(own), about)
     drawings = [
         drawing_of(one.model.explainer, one.result, inputs, one.samples, request.picture)
         for one in every
@@ -91,7 +102,6 @@ def _write(request: Request, inputs: Inputs, every: list[_One], out: Path) -> st
     pattern, count = drawings[0], len(every)
     maps = np.stack([drawing.relevance for drawing in drawings], 1)
     relevance = maps.reshape(-1, *maps.shape[2:])
-    names = [one.name for one in every]
     headlines = [text for text in pattern.titles for _ in every]
     drawing = replace(
         pattern,
@@ -108,8 +118,6 @@ def _write(request: Request, inputs: Inputs, every: list[_One], out: Path) -> st
         by="each composite in its own scale of colors",
         boxes=[box for box in pattern.boxes for _ in every],
     )
-    about = about_result(first.model, first.model.explainer, inputs, first.result, None)
-    about["composite"] = ", ".join(names)
     return write_drawing(out, first.model.explainer, drawing, about)
 
 

@@ -8,13 +8,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lrp_onnx.answer.detection import corners_of
 from lrp_onnx.answer.inputs import Inputs
-from lrp_onnx.answer.own_page import noun_of, page_of, pictured_input, write_csv
-from lrp_onnx.answer.results import class_count
+from lrp_onnx.answer.own_page import (
+    noun_of,
+    page_of,
+    pictured_apart,
+    pictured_input,
+    write_csv,
+)
+from lrp_onnx.answer.results import class_count, top_channels
 from lrp_onnx.answer.samples import Sample, note_on
 from lrp_onnx.data.features import upright
-from lrp_onnx.data.layout import batched_axes, single_axes
+from lrp_onnx.data.layout import PICTURE_CHANNELS, batched_axes, single_axes
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.lrp.methods import METHODS
 from lrp_onnx.options import PictureOptions
@@ -26,8 +34,19 @@ if TYPE_CHECKING:
     from lrp_onnx.visual.page import Page
     from lrp_onnx.visual.panel import Box
 
-__all__ = ["drawing_of", "noun_of", "thumbnail", "without_folders", "write", "write_drawing"]
+__all__ = [
+    "drawing_of",
+    "noun_of",
+    "thumbnail",
+    "whole_page",
+    "without_folders",
+    "write",
+    "write_drawing",
+    "write_page",
+]
 
+ALIKE = 1e-3
+"""How far apart sums of channels are that a rule as flat gives the same."""
 SMALLEST_SPOT = 0.02
 """Half of the side of the square around one place of a map, in parts of the picture."""
 NOT_DRAWN = (
@@ -47,8 +66,6 @@ def write(
 ) -> str:
     """Write the picture, the page or the arrays; return what was done to what is drawn and should
     be said, empty where that is nothing.
-
-    Raises InputError where a picture would have to show several inputs.
     """
     from lrp_onnx.visual.report import save_arrays
 
@@ -59,12 +76,40 @@ def write(
     if path.suffix.lower() == ".csv":
         write_csv(path, explainer, result, inputs.table, samples)
         return ""
-    own = page_of(explainer, result, inputs, samples, options)
+    own = whole_page(explainer, result, inputs, samples, options)
     if own is not None:
-        return _write_own(path, explainer, own, metadata)
+        return write_page(path, explainer, own, metadata)
     return write_drawing(
         path, explainer, drawing_of(explainer, result, inputs, samples, options), metadata
     )
+
+
+def whole_page(
+    explainer: Explainer,
+    result: Result,
+    inputs: Inputs,
+    samples: Sequence[Sample],
+    options: PictureOptions,
+) -> Page | None:
+    """The page of what is no picture, bars or words alone: of several explained inputs one below
+    the other, each with its part of |relevance|.
+    """
+    parts = pictured_apart(explainer, inputs.table)
+    if len(parts) == 1:
+        return page_of(explainer, result, inputs, samples, options)
+    from lrp_onnx.visual.page import joined
+
+    pages, names = [], [json.loads(part.metadata["explained"]) for part in parts]
+    for part in parts:
+        own = page_of(part, result, inputs, samples, options)
+        pages.append(own or drawing_of(part, result, inputs, samples, options).page())
+    sizes = [sum(float(np.abs(result.relevance[n]).sum()) for n in group) for group in names]
+    whole = sum(sizes) or 1.0
+    headings = [
+        f"{', '.join(group)}: {size / whole:.0%} of |{noun_of(explainer)}|"
+        for group, size in zip(names, sizes, strict=True)
+    ]
+    return joined(pages, headings)
 
 
 def thumbnail(
@@ -127,7 +172,7 @@ def drawing_of(
         tokens=tokens,
         asides=asides,
         titles=[sample.headline for sample in samples],
-        subtitles=[sample.subtitle(by) for sample in samples],
+        subtitles=_subtitles(samples, by, relevance, axes),
         tables=[_table(explainer, sample) for sample in samples],
         what=method.noun,
         ends=method.ends,
@@ -139,6 +184,25 @@ def drawing_of(
         each="feature" if values is None or values.dtype.kind == "f" else f"place in {name}",
         notes=[NOT_DRAWN] * no_place,
     )
+
+
+def _subtitles(samples: Sequence[Sample], by: str, relevance: Array, axes: str) -> list[str]:
+    """What stands below each title; of pictures of many channels, which are drawn as their sum,
+    where most of it is.
+    """
+    texts = [sample.subtitle(by) for sample in samples]
+    if axes == "NCHW" and relevance.shape[1] not in PICTURE_CHANNELS:
+        channels = map(_most_in, relevance)
+        texts = [f"{text} · {most}" for text, most in zip(texts, channels, strict=True)]
+    return texts
+
+
+def _most_in(relevance: Array) -> str:
+    """Where most of the relevance [C, H, W] is, or that a rule gives every channel the same."""
+    sums = relevance.sum(axis=(1, 2), dtype=np.float64)
+    if np.ptp(sums) <= ALIKE * np.abs(sums).max():
+        return f"the first layer's rule shares it out to all {len(sums)} channels alike"
+    return f"channels {top_channels(relevance[None])}"
 
 
 def _box(sample: Sample, axes: str, relevance: Array) -> Box | None:
@@ -160,16 +224,17 @@ def _box(sample: Sample, axes: str, relevance: Array) -> Box | None:
     return None if corners is None else Box(*corners, sample.headline.rpartition(", ")[0])
 
 
-def _write_own(path: Path, explainer: Explainer, page: Page, metadata: Mapping[str, str]) -> str:
+def write_page(path: Path, explainer: Explainer, page: Page, metadata: Mapping[str, str]) -> str:
+    """Write a page as a picture or in HTML; return what was done to it and should be said."""
     from lrp_onnx.visual.report import Section, figure_of, save_html
 
     if path.suffix.lower() != ".html":
         page.save(path, metadata)
-        return ""
+        return "; ".join(dict.fromkeys(page.notes))
     heading = f"{noun_of(explainer).capitalize()}: {Path(metadata['model']).name}"
     section = Section("", [figure_of(page)])
     save_html(path, [section], heading=heading, metadata=without_folders(metadata))
-    return ""
+    return "; ".join(dict.fromkeys(page.notes))
 
 
 def _write_page(

@@ -4,6 +4,7 @@ volumes; and the relevance of a table's rows and columns as .csv.
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 from collections import Counter
@@ -16,7 +17,7 @@ import numpy as np
 from lrp_onnx.answer.inputs import Inputs
 from lrp_onnx.answer.samples import Sample
 from lrp_onnx.data.table import Table
-from lrp_onnx.errors import InputError, OutputError
+from lrp_onnx.errors import OutputError
 from lrp_onnx.graph.arrays import Array
 from lrp_onnx.graph.atomic_files import atomic
 from lrp_onnx.lrp.methods import METHODS
@@ -27,9 +28,17 @@ from lrp_onnx.run.result import Result
 if TYPE_CHECKING:
     from lrp_onnx.visual.page import Page
 
-__all__ = ["lines_of", "noun_of", "page_of", "pictured_input", "title_of_rows", "write_csv"]
+__all__ = [
+    "lines_of",
+    "noun_of",
+    "page_of",
+    "pictured_apart",
+    "pictured_input",
+    "title_of_rows",
+    "write_csv",
+]
 
-MOST_LINES = 8
+MOST_LINES = 12
 """Channels of a series that are drawn as lines: more are a picture, as spectrograms are."""
 MOST_TOLD = 4
 """Classes of the rows of a table that a title names."""
@@ -51,17 +60,19 @@ def page_of(
     samples: Sequence[Sample],
     options: PictureOptions,
 ) -> Page | None:
-    """The page of a table or a series; None for what is drawn as a picture, bars or words."""
+    """The page of a table, a series or a volume; None for what is drawn as a picture, as bars or
+    words.
+    """
     method = METHODS[explainer.metadata["method"]]
     by = method.describe(explainer.metadata)
-    if inputs.table is not None:
+    if inputs.table is not None and _is_of_table(explainer, inputs.table):
         title, subtitle = samples[0].headline, samples[0].subtitle(by)
         if len(samples) > 1:
             title, subtitle = (
                 title_of_rows(samples, inputs.table.name),
                 f"of each row its prediction · {by}",
             )
-        return _table_page(explainer, result, inputs.table, title, subtitle)
+        return _table_page(explainer, result, inputs.table, title, subtitle, options)
     name = pictured_input(explainer)
     if name in inputs.texts:
         return None
@@ -72,7 +83,6 @@ def page_of(
         return _volume_page(explainer, relevance, values, samples, options)
     if lines is None:
         return None
-    from lrp_onnx.visual.heatmap import colors_named
     from lrp_onnx.visual.series import series_page
 
     maps = lines_of(relevance, sound is not None)
@@ -84,8 +94,12 @@ def page_of(
         rate=None if sound is None else sound.rate,
         what=method.noun,
         ends=method.ends,
-        colors=colors_named(options.cmap),
+        options=options,
     )
+
+
+def _is_of_table(explainer: Explainer, table: Table) -> bool:
+    return any(name in table.columns for name in json.loads(explainer.metadata["explained"]))
 
 
 def title_of_rows(samples: Sequence[Sample], name: str) -> str:
@@ -106,7 +120,6 @@ def _volume_page(
     """Slices of a volume [N, C, D, H, W], with its channels first, second or last, or frames of a
     clip: that is one whose channels are three.
     """
-    from lrp_onnx.visual.heatmap import colors_named
     from lrp_onnx.visual.volume import volume_page
 
     method = METHODS[explainer.metadata["method"]]
@@ -121,7 +134,7 @@ def _volume_page(
         [sample.subtitle(by) for sample in samples],
         is_clip=values.shape[channels] == 3,
         ends=method.ends,
-        colors=colors_named(options.cmap),
+        options=options,
     )
 
 
@@ -143,15 +156,25 @@ def lines_of(values: Array, is_sound: bool) -> Array | None:
 
 
 def pictured_input(explainer: Explainer) -> str:
-    """The one explained input. Raises InputError where there are several."""
+    """The one explained input."""
+    (name,) = json.loads(explainer.metadata["explained"])
+    return str(name)
+
+
+def pictured_apart(explainer: Explainer, table: Table | None) -> list[Explainer]:
+    """What would explain each input alone, whose picture stands below that of the others; the
+    columns of a table together.
+    """
     names: list[str] = json.loads(explainer.metadata["explained"])
-    if len(names) == 1:
-        return names[0]
-    listing = ", ".join(repr(name) for name in names)
-    raise InputError(
-        f"a picture shows one input, and {len(names)} are explained: {listing}. Choose one with "
-        "--explain, or write an .npz file."
-    )
+    of_table = [name for name in names if table is not None and name in table.columns]
+    groups = [of_table] * bool(of_table) + [[name] for name in names if name not in of_table]
+    if len(groups) == 1:
+        return [explainer]
+    parts = []
+    for group in groups:
+        parts.append(copy.copy(explainer))
+        parts[-1].metadata = {**explainer.metadata, "explained": json.dumps(group)}
+    return parts
 
 
 def write_csv(
@@ -177,7 +200,12 @@ def write_csv(
 
 
 def _table_page(
-    explainer: Explainer, result: Result, table: Table, title: str, subtitle: str
+    explainer: Explainer,
+    result: Result,
+    table: Table,
+    title: str,
+    subtitle: str,
+    options: PictureOptions,
 ) -> Page:
     """One row's columns, or all rows beside their mean."""
     from lrp_onnx.visual.table import table_page
@@ -186,7 +214,7 @@ def _table_page(
     _, values = _joined(explainer, table, table.feeds)
     shown = [list(map(_cell, row)) for row in values.repeat(len(relevance) // len(values), 0)]
     rows = np.repeat(table.rows, len(relevance) // len(table.rows)).tolist()
-    return table_page(relevance, columns, shown, rows, title, subtitle, noun_of(explainer))
+    return table_page(relevance, columns, shown, rows, title, subtitle, noun_of(explainer), options)
 
 
 def _cell(value: object) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from lrp_onnx.answer.class_names import Labels
 from lrp_onnx.answer.dense_map import map_read, places_of
 from lrp_onnx.answer.explained_entry import ExplainedEntry
-from lrp_onnx.answer.scores import prefers_none, scored
+from lrp_onnx.answer.scores import are_probabilities, percent, prefers_none, scored
 from lrp_onnx.answer.sequence import sequence_read
 from lrp_onnx.data.labels import class_name
 from lrp_onnx.graph.arrays import Array
@@ -44,7 +44,9 @@ def prediction_of(
     if entry.text:
         return whole, entry.text
     if y.ndim == 0 or (y.size == 1 and not labels and target in ("argmax", "max", "all")):
-        return f"{output} {float(y.item()):.5g}", ""
+        number = float(y.item())
+        is_share = metadata["starts_at"] == "logits" and are_probabilities(y)
+        return (f"{output}, {percent(number)}" if is_share else f"{output} {number:.5g}"), ""
     if y.ndim > 1 or not metadata["class_axis"]:  # a class for each place, or none
         axis = _axis_of_one(metadata, y, rank)
         is_read = read and target == "argmax" and axis is not None and y.shape[axis] > 1

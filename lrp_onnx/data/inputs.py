@@ -7,6 +7,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
+from itertools import permutations
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -124,8 +125,18 @@ def fit_array(
     )
     if not fits:
         fact = f"shape {describe_shape(array.shape)}, but {wants}"
-        raise InputError(f"'{place}': {fact}. Give an array of that shape.")
+        order = _order(array.shape, shape)
+        remedy = f"Move its axes: numpy.transpose(array, {order})" if order else "Give that shape"
+        raise InputError(f"'{place}': {fact}. {remedy}.")
     return _cast(array, dtype, f"'{place}': {array.dtype} values, but {wants}")
+
+
+def _order(own: Sequence[int], shape: Sequence[Dimension]) -> tuple[int, ...] | None:
+    """The first order of the axes in which the sizes fit; None where there is none."""
+    if not 2 < len(own) == len(shape) <= 5 or not all(isinstance(n, int) for n in shape[1:]):
+        return None
+    orders = ((0, *rest) for rest in permutations(range(1, len(own))))
+    return next((o for o in orders if [own[k] for k in o[1:]] == [*shape[1:]]), None)
 
 
 def _cast(array: NDArray[Any], dtype: np.dtype[Any], problem: str) -> NDArray[Any]:

@@ -5,12 +5,14 @@
 {"cat": 0, "dog": 1}                      the other way round
 {"id2label": {…}}, {"names": …}           one of these in a configuration
 [{"id": 0, "name": "cat"}, …]             a record for each class
+{0: 'cat', 1: 'dog'}                      one of these as Python prints it
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -24,10 +26,25 @@ NUMBER = ("id", "index", "class", "class_id", "idx", "number")
 NAME = ("name", "label", "display_name", "class_name", "title")
 
 
+NUMBERED = re.compile(r"(\d+)(?:\s*[:,;\t]\s*|\s+)(\S.*)")
+SYNSET = re.compile(r"n\d{8}\s+(\S.*)")
+"""Lines of a number and a name, and of WordNet's identifier and a name."""
+
+
 def names_of_lines(text: str) -> dict[int, str]:
-    """One name a line."""
+    """One name a line; where numbers that count on, or WordNet's identifiers, stand before all of
+    them, the name behind.
+    """
     # an empty line inside is a class without a name, so that the others keep their numbers
-    return {index: line.strip() for index, line in enumerate(text.rstrip().splitlines())}
+    lines = [line.strip() for line in text.rstrip().splitlines()]
+    numbered = [match for line in lines if (match := NUMBERED.fullmatch(line))]
+    first = int(numbered[0][1]) if numbered else 0
+    if len(numbered) == len(lines) > 1 and first < 2:
+        numbers = [int(match[1]) for match in numbered]
+        if numbers == [*range(first, first + len(lines))]:
+            return {int(match[1]): match[2] for match in numbered}
+    synsets = [match for line in lines if (match := SYNSET.fullmatch(line))]
+    return dict(enumerate([m[1] for m in synsets] if len(synsets) == len(lines) else lines))
 
 
 def names_of_csv(text: str) -> dict[int, str]:

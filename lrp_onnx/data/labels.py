@@ -88,6 +88,11 @@ def check_labels(labels: Mapping[int, str], classes: int, output: str) -> None:
         return
     first = labels.get(0, "")
     remedy = "Give the names that the model was trained with, one for each class"
+    if count == classes + 1 and min(labels) == 1:
+        raise InputError(
+            f"labels: numbers from 1 to {classes} for {classes} classes of output {output!r}, "
+            "which are counted from 0. Take 1 off each, or every name is off by one."
+        )
     if count == classes + 1:
         alike = _plain(first) in BACKGROUND
         remedy = (
@@ -165,7 +170,7 @@ def _names(text: str, path: Path) -> dict[int, str]:
         if ending in (".yaml", ".yml"):
             return names_in(_yaml(text, path))
         if text.lstrip()[:1] in ("[", "{"):
-            return names_in(json.loads(text))
+            return names_in(_json(text))
         return names_of_csv(text) if ending in (".csv", ".tsv") else names_of_lines(text)
     except (ValueError, TypeError, IndexError, OverflowError, RecursionError, csv.Error) as error:
         fact = " ".join(str(error).split())
@@ -173,6 +178,17 @@ def _names(text: str, path: Path) -> dict[int, str]:
         raise InputError(
             f"labels '{path}': no names can be read from it ({fact}). {remedy}."
         ) from error
+
+
+def _json(text: str) -> Any:
+    """What JSON holds, or a list or dictionary as Python prints it. Raises ValueError."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError, TypeError, MemoryError):
+            raise error from None  # what is wrong with it as JSON
 
 
 def _yaml(text: str, path: Path) -> Any:

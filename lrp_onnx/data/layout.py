@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from lrp_onnx.errors import InputError
 from lrp_onnx.graph.arrays import Dimension
 
-__all__ = ["batched_axes", "describe_shape", "single_axes"]
+__all__ = ["PICTURE_CHANNELS", "batched_axes", "describe_shape", "single_axes"]
 
 PICTURE_CHANNELS = (1, 3)
 LONGEST = 20

@@ -28,6 +28,8 @@ __all__ = ["Comparison", "comparison_page", "comparison_panels"]
 COLUMNS = 6  # the input among them
 INCHES = {2: 3.0, 3: 3.0, 4: 2.5}
 SMALLEST = 2.1
+TALLEST = 3.6
+"""Inches of a picture of which there are two rows."""
 
 
 @dataclass(frozen=True)
@@ -60,28 +62,36 @@ def comparison_page(
     height, width = comparisons[0].maps[0].shape
     stacked = height < LONG * width
     most = 1 if stacked else min(COLUMNS - 1, max(len(c.maps) for c in comparisons))
-    columns = 1 if stacked else most + any(c.picture is not None for c in comparisons)
-    inches = LONG_INCHES if stacked else INCHES.get(columns, SMALLEST)
+    has_picture = any(c.picture is not None for c in comparisons)
+    both = has_picture and options.panel == "all"
+    columns = 1 + both if stacked else most + has_picture
+    inches = LONG_INCHES / (1 + both) if stacked else INCHES.get(columns, SMALLEST)
     size = panel_size([comparisons[0].maps[0]], inches)
+    if both and not stacked and size[1] > TALLEST:
+        size = size[0] * TALLEST / size[1], TALLEST
     page = Page(PAD + columns * (column_of(size[0]) + PAD) + BAR_SPACE)
     for one in comparisons:
-        page.head(one.title, one.subtitle)
-        panels, notes = comparison_panels(one, options)
+        panels, notes, said = comparison_panels(one, options)
+        page.head(one.title, said)
         page.notes += notes
         has_input = one.picture is not None
         _draw(page, has_input, panels, size, most, ends, options, stacked)
     return page
 
 
-def comparison_panels(one: Comparison, options: PictureOptions) -> tuple[list[Panel], list[str]]:
+def comparison_panels(
+    one: Comparison, options: PictureOptions
+) -> tuple[list[Panel], list[str], str]:
     """The input, if there is one, then the overlays, then the heatmaps, as far as they are asked
-    for; and what should be said of them.
+    for; what should be said of them; and the subtitle with what was done to all alike.
     """
     colors, every = colors_named(options.cmap), [drawn(r, options) for r in one.maps]
     limits = [options.limits or color_limit(shown.values) for shown in every]
     limits = [max(limits)] * len(limits) if one.one_scale else limits
+    alike = len({shown.done for shown in every}) == 1
+    subtitle = " · ".join(filter(None, (one.subtitle, every[0].done if alike else "")))
     captions = [
-        ", ".join(filter(None, (text, shown.done)))
+        ", ".join(filter(None, (text, "" if alike else shown.done)))
         for text, shown in zip(one.captions, every, strict=True)
     ]
     notes = [note for shown in every for note in shown.notes]
@@ -89,15 +99,15 @@ def comparison_panels(one: Comparison, options: PictureOptions) -> tuple[list[Pa
     sets = list(zip(every, limits, captions, boxes, strict=True))
     heatmaps = [Panel(shown.values, text, limit, colors, box) for shown, limit, text, box in sets]
     if one.picture is None:
-        return heatmaps, notes
+        return heatmaps, notes, subtitle
     first = Panel(one.picture, "input", box=boxes[0] if len({*boxes}) == 1 else None)
     if options.panel == "heatmap":
-        return [first, *heatmaps], notes
+        return [first, *heatmaps], notes, subtitle
     overlays = [
         Panel(shown.over(one.picture, limit, colors, options.opacity), text, box=box)
         for shown, limit, text, box in sets
     ]
-    return [first, *overlays, *(heatmaps if options.panel == "all" else [])], notes
+    return [first, *overlays, *(heatmaps if options.panel == "all" else [])], notes, subtitle
 
 
 def _draw(
@@ -112,7 +122,7 @@ def _draw(
 ) -> None:
     """Overlays in rows, the heatmap of each below it, the color bar beside the first.
 
-    stacked: whether the input has a row of its own.
+    stacked: whether the input has a row of its own, and each heatmap stands beside its overlay.
     """
     first, rest = list(panels[:has_input]), panels[has_input:]
     if stacked and first:
@@ -122,8 +132,10 @@ def _draw(
     each = len(rest) // kinds
     bar = None
     for start in range(0, each, most):
-        for kind in range(kinds):
+        for kind in range(1 if stacked else kinds):
             own = [*rest[kind * each : (kind + 1) * each]][start : start + most]
+            if stacked and kinds == 2:
+                own.append(replace(rest[each + start], caption=""))
             lead = [first[0] if start == kind == 0 else None] if has_input else []
             bare = kind > 0  # what stands above says what it is
             row = [*lead, *([replace(p, caption="") for p in own] if bare else own)]

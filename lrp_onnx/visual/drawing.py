@@ -125,12 +125,12 @@ class Drawing:
         return Section(self.titles[index], figures, self.subtitles[index], table, words)
 
     def _compared(self, one: Comparison, number: int, notes: list[str]) -> Section:
-        panels, own = comparison_panels(one, self.options)
+        panels, own, said = comparison_panels(one, self.options)
         notes += own
         first = number * self.together
         tables = self.tables[first : first + self.together]
         table = {f"{k + 1}. {name}": v for k, t in enumerate(tables) for name, v in t.items()}
-        return Section(one.title, [figure_of(panel) for panel in panels], one.subtitle, table)
+        return Section(one.title, [figure_of(panel) for panel in panels], said, table)
 
     def _comparisons(self) -> list[Comparison]:
         maps = relevance_maps(self.relevance, self.axes)

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from io import BytesIO
@@ -17,12 +17,14 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib import font_manager, rc_context
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from PIL import Image
 
 from lrp_onnx.errors import OutputError, cell, plain
 from lrp_onnx.graph.atomic_files import atomic
@@ -38,6 +40,7 @@ __all__ = [
     "Ends",
     "Page",
     "boxes_for_missing_letters",
+    "joined",
     "kind_of",
     "wrapped",
 ]
@@ -156,6 +159,22 @@ class Page:
             axes.set_position(box)
         for text, top in self.texts:
             text.set_y(1 - top / height)
+
+
+def joined(pages: Sequence[Page], headings: Sequence[str] = ()) -> Page:
+    """Pages below each other on one, each a picture of its own under its heading."""
+    whole = Page(max(page.width for page in pages))
+    for page, heading in zip(pages, headings or [""] * len(pages), strict=True):
+        whole.title(heading)
+        with Image.open(BytesIO(page.encoded("png", {}))) as picture:
+            pixels = np.asarray(picture.convert("RGB"))
+        height, width = (size / DPI for size in pixels.shape[:2])
+        axes = whole.axes(0, width, height)
+        axes.imshow(pixels, aspect="auto")
+        axes.set_axis_off()
+        whole.top += height
+        whole.notes += page.notes
+    return whole
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:

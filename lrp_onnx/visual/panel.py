@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,11 +27,14 @@ __all__ = [
     "Drawn",
     "Panel",
     "column_of",
+    "draw_panel",
     "draw_row",
     "drawn",
     "panel_size",
 ]
 
+FAR = 20.0
+"""How many times larger or smaller than its own are limits in which a map is hardly seen."""
 BAR_SPACE = 1.0  # inches for the color bar and its words
 BOX_INK = "#1a1a1a"
 LONG, LONG_INCHES = 0.34, 4.2
@@ -99,6 +102,8 @@ class Drawn:
     """Over how many pixels; None where it is as it was computed."""
     asked: bool
     """Whether the options said so."""
+    limits: float | None = None
+    """The relevance that was told to get the darkest color."""
 
     @property
     def done(self) -> str:
@@ -107,12 +112,24 @@ class Drawn:
 
     @property
     def notes(self) -> list[str]:
-        """What was done to it and nobody asked for."""
+        """What was done to it and nobody asked for, and limits in which hardly anything is seen."""
         if self.asked or not self.period:
-            return []
+            return self._unseen
         return [
+            *self._unseen,
             f"averaged over {self.period} pixels, since strides leave a lattice of that period in "
-            "the map (--smooth off leaves it there)"
+            "the map (--smooth off leaves it there)",
+        ]
+
+    @property
+    def _unseen(self) -> list[str]:
+        own = color_limit(self.values)
+        if self.limits is None or self.limits / FAR < own < self.limits * FAR:
+            return []
+        seen = "pale" if own < self.limits else "dark"
+        return [
+            f"with --limits {self.limits:g} the picture is {seen}: by itself its darkest color "
+            f"would be {own:.2g}"
         ]
 
     def over(
@@ -126,7 +143,7 @@ def drawn(relevance: NDArray[Any], options: PictureOptions) -> Drawn:
     """A map (H, W) as the options want it drawn."""
     period = _smoothing(relevance, options)
     values = averaged(relevance, period) if period else relevance
-    return Drawn(values, period, options.smooth != "auto")
+    return Drawn(values, period, options.smooth != "auto", options.limits)
 
 
 def _smoothing(relevance: NDArray[Any], options: PictureOptions) -> int | None:
@@ -146,7 +163,7 @@ def draw_row(page: Page, row: Sequence[Panel | None], width: float, height: floa
     captions = max(page.text(panel.caption, left, column) for panel, left in placed)
     page.top = start + captions
     for panel, left in placed:
-        _draw_panel(page.axes(left, width, height), panel, page.figure.dpi * width)
+        draw_panel(page.axes(left, width, height), panel, page.figure.dpi * width)
     page.top = start
     return captions
 
@@ -165,7 +182,8 @@ def column_of(width: float) -> float:
     return max(width, NARROWEST)
 
 
-def _draw_panel(axes: Axes, panel: Panel, dots: float) -> None:
+def draw_panel(axes: Axes, panel: Panel, dots: float, square: bool = False) -> None:
+    """Fill axes of so many dots across with a panel. square: whether its pixels stay so."""
     limit = panel.limit
     axes.set_axis_off() if limit is None else axes.set(xticks=[], yticks=[])
     axes.spines[:].set(linewidth=0.4, color="#bbbbbb")
@@ -173,7 +191,8 @@ def _draw_panel(axes: Axes, panel: Panel, dots: float) -> None:
     smooth = "antialiased" if panel.image.shape[1] > dots else "nearest"
     cmap = panel.colors if limit is not None else "gray"
     scale = {"norm": color_scale(limit)} if limit is not None else {"vmin": 0, "vmax": 255}
-    axes.imshow(panel.image, cmap=cmap, interpolation=smooth, aspect="auto", **scale)
+    aspect: Literal["equal", "auto"] = "equal" if square else "auto"
+    axes.imshow(panel.image, cmap=cmap, interpolation=smooth, aspect=aspect, **scale)
     if panel.box is not None:
         _draw_box(axes, panel.box, named=limit is None)
 

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from numpy.typing import NDArray
 
-from lrp_onnx.visual.heatmap import COLORS, color_limit, color_scale
+from lrp_onnx.options import PictureOptions
+from lrp_onnx.visual.heatmap import color_limit, color_scale, colors_named
 from lrp_onnx.visual.page import FOR_AND_AGAINST, PAD, QUIET, Ends, Page
 
 __all__ = ["series_page"]
@@ -20,6 +21,7 @@ WIDTH, LEFT, RIGHT = 7.8, 0.55, 1.0
 MOST_BINS = 240
 """Stretches that relevance is summed over: more could not be told apart."""
 MOST_SAMPLES = 8
+PLAIN = PictureOptions()
 INK = "#2b2b2b"
 Float = NDArray[np.float64]
 
@@ -32,7 +34,7 @@ def series_page(
     rate: int | None = None,
     what: str = "relevance",
     ends: Ends = FOR_AND_AGAINST,
-    colors: Colormap = COLORS,
+    options: PictureOptions = PLAIN,
 ) -> Page:
     """Lines of samples, (N, channels, length), with their relevance.
 
@@ -44,7 +46,7 @@ def series_page(
     samples = zip(relevance[:MOST_SAMPLES], values, titles, subtitles, strict=False)
     for own, lines, title, subtitle in samples:
         page.head(title, subtitle)
-        _draw_sample(page, own, lines, rate, what, ends, colors)
+        _draw_sample(page, own, lines, rate, what, ends, options)
     return page
 
 
@@ -55,12 +57,13 @@ def _draw_sample(
     rate: int | None,
     what: str,
     ends: Ends,
-    colors: Colormap,
+    options: PictureOptions,
 ) -> None:
+    colors = colors_named(options.cmap)
     bins, starts = _binned(relevance)
     time = np.append(starts, relevance.shape[1]) / (rate or 1)
-    limit, wide = color_limit(bins), WIDTH - LEFT - RIGHT
-    high = float(np.clip(3.4 / len(values), 0.5, 1.5))
+    limit, wide = options.limits or color_limit(bins), WIDTH - LEFT - RIGHT
+    high = float(np.clip(4.0 / len(values), 0.4, 1.5))
     top = page.top
     page.top += 0.05 + page.text(f"the input, on the color of its {what}", LEFT, wide, 7.5, QUIET)
     for k, (own, line) in enumerate(zip(bins, values, strict=True)):

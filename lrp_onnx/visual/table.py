@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from lrp_onnx.visual.heatmap import COLORS, color_limit, color_scale
+from lrp_onnx.options import PictureOptions
+from lrp_onnx.visual.heatmap import color_limit, color_scale, colors_named
 from lrp_onnx.visual.page import FONTS, PAD, Page
 
 __all__ = ["table_page"]
@@ -18,6 +19,7 @@ __all__ = ["table_page"]
 MOST_COLUMNS, MOST_ROWS = 20, 60
 WIDTH, ROW = 7.4, 0.25  # of the page, and the height of a bar's line, in inches
 RED, BLUE, GRAY, INK = "#c8372d", "#2a63b7", "#5b6573", "#333333"
+PLAIN = PictureOptions()
 Float = NDArray[np.float64]
 
 
@@ -29,6 +31,7 @@ def table_page(
     title: str = "",
     subtitle: str = "",
     what: str = "relevance",
+    options: PictureOptions = PLAIN,
 ) -> Page:
     """The relevance of rows, [N, columns].
 
@@ -43,7 +46,7 @@ def table_page(
         names = [f"{_short(columns[k])}  =  {values[0][k]}" for k in order]
         _draw_row(page, relevance[0], order, names, what)
     else:
-        _draw_rows(page, relevance, order, [_short(columns[k]) for k in order], rows, what)
+        _draw_rows(page, relevance, order, [_short(columns[k]) for k in order], rows, what, options)
     return page
 
 
@@ -61,7 +64,8 @@ def _draw_row(
     axes.barh(places, shown, height=0.72, color=[BLUE if v < 0 else RED for v in shown])
     reach = float(np.abs(shown).max(initial=0)) or 1.0
     low, high = min(0.0, float(shown.min())), max(0.0, float(shown.max()))
-    axes.set_xlim(low - 0.17 * reach * (low < 0), high + 0.17 * reach * (high > 0))
+    none = not shown.any()
+    axes.set_xlim(low - 0.17 * reach * (low < 0 or none), high + 0.17 * reach * (high > 0 or none))
     for place, value in zip(places, shown, strict=True):
         side = "right" if value < 0 else "left"
         axes.annotate(
@@ -82,6 +86,7 @@ def _draw_rows(
     names: Sequence[str],
     rows: Sequence[int],
     what: str,
+    options: PictureOptions,
 ) -> None:
     shown = relevance[:MOST_ROWS, order].T
     left, middle, right = PAD + _room(names), 0.0, WIDTH - 0.95
@@ -101,17 +106,18 @@ def _draw_rows(
     _label(axes, names)
     axes.locator_params(axis="x", nbins=3)
     axes.tick_params(axis="x", labelsize=7.5, length=2, width=0.5)
-    limit = color_limit(relevance)
+    limit, colors = options.limits or color_limit(relevance), colors_named(options.cmap)
     single = page.axes(middle + 0.15, right - middle - 0.15, height)
     single.imshow(
-        shown, cmap=COLORS, norm=color_scale(limit), aspect="auto", interpolation="nearest"
+        shown, cmap=colors, norm=color_scale(limit), aspect="auto", interpolation="nearest"
     )
     single.set(xticks=[], yticks=[])
     single.set_yticks(np.arange(len(order) + 1) - 0.5, minor=True)
     single.grid(which="minor", axis="y", color="white", linewidth=1.2)
     single.tick_params(which="minor", length=0)
     single.spines[:].set_visible(False)
-    page.color_bar(right + 0.12, min(height, 1.6), bool(np.abs(relevance).max() > limit))
+    clipped = bool(np.abs(relevance).max() > limit)
+    page.color_bar(right + 0.12, min(height, 1.6), clipped, colors=colors)
     page.top += height + 0.3
 
 

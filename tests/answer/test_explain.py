@@ -64,7 +64,7 @@ def test_rows_of_numbers_and_dicts() -> None:
 
 WRONG = {
     "a name": ({"x": X}, {}, "Its inputs: 'image'"),
-    "a shape": (X[:, :, :5], {}, "Give an array of that shape"),
+    "a shape": (X[:, :, :5], {}, "Give that shape"),
     "a file": ("absent.png", {}, "absent.png"),
 }
 

@@ -38,6 +38,16 @@ def test_labels(tmp_path, text, expected):
         pytest.param("a.csv", 'id,name\n0,"tench, Tinca"\n', {0: "tench, Tinca"}, id="csv-quoted"),
         pytest.param("a.csv", "index,x,label\n0,9,cat\n", {0: "cat"}, id="csv-columns"),
         pytest.param("a.yaml", "names:\n  0: cat\n  1: dog\n", {0: "cat", 1: "dog"}, id="yaml"),
+        pytest.param(
+            "a.txt", "{0: 'tench, Tinca',\n 1: 'ray'}", {0: "tench, Tinca", 1: "ray"}, id="py"
+        ),
+        pytest.param("a.txt", "0 cat\n1 big dog\n", {0: "cat", 1: "big dog"}, id="numbers"),
+        pytest.param("a.txt", "1: cat\n2: dog\n", {1: "cat", 2: "dog"}, id="numbers-from-1"),
+        pytest.param("a.txt", "3 cats\n3 dogs\n", {0: "3 cats", 1: "3 dogs"}, id="no-numbers"),
+        pytest.param("a.txt", "7\n8\n", {0: "7", 1: "8"}, id="names-of-digits"),
+        pytest.param(
+            "a.txt", "n01440764 tench\nn01443537 ray\n", {0: "tench", 1: "ray"}, id="synsets"
+        ),
         pytest.param("a.yml", "- cat\n- dog\n", {0: "cat", 1: "dog"}, id="yaml-list"),
     ],
 )
@@ -77,6 +87,7 @@ def test_other_forms_are_refused(tmp_path, name, text):
         (["tench", "a", "b", "c"], 3, "'tench', is perhaps that of a background class"),
         (["a", "b"], 3, "put a name such as 'background' first"),
         ({5: "a"}, 3, "6 names for 3"),
+        ({1: "a", 2: "b", 3: "c"}, 3, "numbers from 1 to 3 for 3 classes"),
     ],
 )
 def test_as_many_names_as_classes(names, classes, said):

@@ -9,7 +9,8 @@ import onnx
 import pytest
 from commands import run_command, write
 
-from lrp_onnx.visual.volume import frames_of, slices_of
+from lrp_onnx.options import PictureOptions
+from lrp_onnx.visual.volume import frames_of, slices_of, volume_page
 
 VOLUME = onnx.parser.parse_model(
     """<ir_version: 10, opset_import: ["" : 18]>
@@ -51,3 +52,24 @@ def test_a_volume_is_explained(
     outcome = run_command(capsys, "volume.onnx", "scan.npy")
     assert (outcome.status, outcome.err) == (0, "")
     assert (tmp_path / "scan.lrp.png").exists()
+
+
+@pytest.mark.parametrize(("panel", "drawn"), [("all", 6), ("overlay", 3), ("heatmap", 3)])
+def test_panels_of_cuts(panel: str, drawn: int) -> None:
+    relevance = np.random.default_rng(0).standard_normal((1, 6, 8, 8))
+    options = PictureOptions(panel=panel, limits=0.5, cmap="coolwarm")
+    page = volume_page(relevance, relevance[..., None], [""], [""], options=options)
+    images = [axes.images[0] for axes, _ in page.placed if axes.images]
+    assert len(images) == drawn
+    if panel == "heatmap":
+        assert {(image.norm.vmax, image.cmap.name) for image in images} == {(0.5, "coolwarm")}
+    for axes, _ in page.placed[:drawn]:  # where the other cuts go through
+        assert sum(len(line.get_xdata()) for line in axes.lines) == 4
+
+
+def test_frames_are_averaged_alike_where_strides_leave_a_lattice() -> None:
+    relevance = np.random.default_rng(0).random((1, 3, 48, 48)) * 0.01
+    relevance[:, 0, ::4, ::4] += 1
+    relevance[:, 1, ::2, ::2] += 1
+    page = volume_page(relevance, np.zeros((1, 3, 48, 48, 3)), [""], [""], is_clip=True)
+    assert [note.split(",")[0] for note in page.notes] == ["averaged over 4 pixels"]
