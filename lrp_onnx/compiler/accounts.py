@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lrp_onnx.graph.annotations import AUDIT_COLUMNS
+from lrp_onnx.graph.annotations import ACCOUNT_COLUMNS
 from lrp_onnx.graph.arrays import Array
 
 __all__ = ["NodeAccount"]
@@ -25,5 +25,5 @@ class NodeAccount:
     """The output of the model whose relevance it is."""
 
     def sums(self, outputs: Mapping[str, Array]) -> dict[str, float]:
-        """What a run of the model booked, by AUDIT_COLUMNS."""
-        return dict(zip(AUDIT_COLUMNS, map(float, outputs[self.output]), strict=True))
+        """What a run of the model booked, by ACCOUNT_COLUMNS."""
+        return dict(zip(ACCOUNT_COLUMNS, map(float, outputs[self.output]), strict=True))

@@ -14,8 +14,8 @@ from lrp_onnx.compiler.accounts import NodeAccount
 from lrp_onnx.errors import TargetError
 from lrp_onnx.gradients.leaves import cut_at_leaves
 from lrp_onnx.graph.annotations import (
-    AUDIT,
-    AUDIT_COLUMNS,
+    ACCOUNT,
+    ACCOUNT_COLUMNS,
     PLAIN,
     RELEVANCE,
     TOPK_INDEX,
@@ -34,7 +34,7 @@ from lrp_onnx.lrp.start import largest_classes, starting_relevance
 from lrp_onnx.lrp.target import Target
 from lrp_onnx.propagation.backward_pass import walk
 from lrp_onnx.propagation.condition import condition_masks
-from lrp_onnx.propagation.conservation import Audit
+from lrp_onnx.propagation.conservation import Accounts
 from lrp_onnx.runtimes import RUNTIMES
 
 __all__ = ["accounts_of", "emit_relevance"]
@@ -47,20 +47,20 @@ def emit_relevance(
     assignment: Assignment,
     signs: Mapping[ir.Value, int],
     methods: Methods,
-    audits: Mapping[str, Audit] | None = None,
+    booked: Mapping[str, Accounts] | None = None,
     references: Mapping[str, NDArray[Any]] | None = None,
 ) -> Emit:
     """Append `<input>_relevance` for each explained input and `<tensor>_relevance` for each
     `relevance_at`; of several outputs each `<output>_<input>_relevance`.
 
     For `top-K` the backward pass is emitted once for each class; what does not depend on relevance
-    is shared. With `audits`, one by output, the sums they collect become outputs `lrp.audit_<k>`
+    is shared. With `booked`, one by output, the sums they collect become outputs `lrp.account_<k>`
     too, and where `optimize` makes another graph of them the relevance by the rules as they stand
     outputs `lrp.plain.<input>_relevance`.  references: y_ref by output, see
     `lrp_onnx.compiler.reference`.  methods: those that differentiate at
     more than one point or at a layer, by name.  Returns what the next stages write with.
     """
-    graph, options, audits = model.graph, assignment.options, audits or {}
+    graph, options, booked = model.graph, assignment.options, booked or {}
     emit = Emit(graph, options.optimize, RUNTIMES[options.runtime])
     emit.signs.update(signs)
     # found before the inputs that are added take names
@@ -74,33 +74,35 @@ def emit_relevance(
     masks, unused = condition_masks(emit, graph, conditioned), dict(conditioned)
     unreached = set(options.relevance_at)
     for one in assignment.each:
-        audit = audits.get(str(one.output.name))
-        reached = _emit_output(emit, model, one, at, starts[one.prefix], masks, audit, methods)
+        accounts = booked.get(str(one.output.name))
+        reached = _emit_output(emit, model, one, at, starts[one.prefix], masks, accounts, methods)
         unreached -= reached
         unused = {name: value for name, value in unused.items() if value not in reached}
     _check_none([*(n for n in options.relevance_at if n in unreached), *unused])
-    for k, (site, sums, _) in enumerate(row for audit in audits.values() for row in audit.rows):
+    for k, (site, sums, _) in enumerate(
+        row for accounts in booked.values() for row in accounts.rows
+    ):
         dtype = compute_dtype(site.step.node.outputs[0].dtype)
         # equal accounts, as of two nodes that pass on the same relevance, are emitted once
         account = ir.Value(
-            name=f"{AUDIT}{k}", shape=ir.Shape([len(AUDIT_COLUMNS)]), type=ir.TensorType(dtype)
+            name=f"{ACCOUNT}{k}", shape=ir.Shape([len(ACCOUNT_COLUMNS)]), type=ir.TensorType(dtype)
         )
         props = provenance(name_of(site.step.node), "account")
-        append_node(graph, "Identity", [sums], [account], f"lrp/audit_{k}", metadata=props)
+        append_node(graph, "Identity", [sums], [account], f"lrp/account_{k}", metadata=props)
         graph.outputs.append(account)
     return emit
 
 
-def accounts_of(audits: Mapping[str, Audit]) -> tuple[NodeAccount, ...]:
+def accounts_of(booked: Mapping[str, Accounts]) -> tuple[NodeAccount, ...]:
     """The accounts in the order of the walk, from the output to the input, output by output."""
-    rows = [(*row, output) for output, audit in audits.items() for row in audit.rows]
+    rows = [(*row, output) for output, accounts in booked.items() for row in accounts.rows]
     return tuple(
         NodeAccount(
             name=name_of(site.step.node),
             op_type=site.step.node.op_type,
             rule=site.rule.name,
             conserves=conserves,
-            output=f"{AUDIT}{k}",
+            output=f"{ACCOUNT}{k}",
             explains=explains,
         )
         for k, (site, _, conserves, explains) in enumerate(rows)
@@ -114,7 +116,7 @@ def _emit_output(
     at: Mapping[str, ir.Value],
     starts: Sequence[ir.Value],
     masks: Mapping[ir.Value, ir.Value],
-    audit: Audit | None,
+    accounts: Accounts | None,
     methods: Methods,
 ) -> set[str | ir.Value]:
     """The relevance of one output; returns the names that relevance was found at, and the tensors
@@ -124,18 +126,18 @@ def _emit_output(
     outputs = {str(value.name): value for value in assignment.inputs} | dict(at)
     reached = set[str | ir.Value]()
 
-    def explain(emit: Emit, audit: Audit | None, prefix: str = "") -> None:
+    def explain(emit: Emit, accounts: Accounts | None, prefix: str = "") -> None:
         rounds = []
         for first in starts:
-            own, left = None if audit is None else Audit(), dict(masks)
+            own, left = None if accounts is None else Accounts(), dict(masks)
             wanted = list(outputs.values())
             relevance = _explained(emit, model, assignment, first, wanted, own, left, methods)
             _check_none([str(v.name) for v in assignment.inputs if v not in relevance])
             reached.update(n for n, value in outputs.items() if value in relevance)
             reached.update(value for value in masks if value not in left)
             rounds.append(relevance)
-            if audit is not None and own is not None:
-                audit.include(emit, own)
+            if accounts is not None and own is not None:
+                accounts.include(emit, own)
         names = {n: f"{prefix}{assignment.prefix}{n}{RELEVANCE}" for n in outputs if n in reached}
         _reserve(graph, list(names.values()))
         for name, whole in names.items():
@@ -144,9 +146,9 @@ def _emit_output(
             of_all = [relevance[value] for relevance in rounds]
             _add_relevance(graph, emit, assignment.target, of_all, value, whole)
 
-    if audit is not None and options.optimize and assignment.method.rules:
+    if accounts is not None and options.optimize and assignment.method.rules:
         explain(emit.as_rules_stand(), None, PLAIN)
-    explain(emit, audit)
+    explain(emit, accounts)
     if assignment.target.kind == "top":
         _add_classes(graph, emit, assignment)
     return reached
@@ -176,16 +178,16 @@ def _explained(
     assignment: Assignment,
     first: ir.Value,
     wanted: Collection[ir.Value],
-    audit: Audit | None,
+    accounts: Accounts | None,
     masks: dict[ir.Value, ir.Value],
     methods: Methods,
 ) -> dict[ir.Value, ir.Value]:
     """The relevance of each wanted tensor by the method that was asked for."""
     start = {assignment.start_at: first}
     if assignment.method.rules:
-        return walk(emit, assignment.nodes, start, wanted, audit, masks)
+        return walk(emit, assignment.nodes, start, wanted, accounts, masks)
     if (method := methods.get(assignment.method.name)) is not None:
-        account = "" if audit is None else str(assignment.output.name)
+        account = "" if accounts is None else str(assignment.output.name)
         return method(emit, model, assignment, first, walk, account)
     return _by_gradient(emit, assignment, start, wanted, masks)
 

@@ -52,7 +52,7 @@ from lrp_onnx.lrp.assign import assign_outputs
 from lrp_onnx.lrp.assignment import Assignment
 from lrp_onnx.lrp.methods import method_of
 from lrp_onnx.options import CompileOptions
-from lrp_onnx.propagation.conservation import Audit
+from lrp_onnx.propagation.conservation import Accounts
 from lrp_onnx.rewrites.rewrite import rewrite
 from lrp_onnx.runtimes import RUNTIMES
 
@@ -291,13 +291,13 @@ def _compiled(prepared: Prepared, accounts: bool) -> Compiled:
     loaded, assignment = prepared.loaded, prepared.assignment
     options = assignment.options
     ahead = RUNTIMES[options.runtime].computes_ahead
-    model, audits = loaded.model, _audits(assignment) if accounts else {}
+    model, booked = loaded.model, _empty_accounts(assignment) if accounts else {}
     report = assignment.report(model.graph)
     references = reference_outputs(loaded.source, assignment)
     with loaded.stage("analyze", lambda: facts):
         facts = signs(model.graph)
     with loaded.stage("propagate"):
-        emit = emit_relevance(model, assignment, facts, GRADIENT_METHODS, audits, references)
+        emit = emit_relevance(model, assignment, facts, GRADIENT_METHODS, booked, references)
     with loaded.stage("rewrite", lambda: as_rules_say):
         as_rules_say = rewrite(emit)
     stamp(model, loaded.source, assignment)  # lowering puts other values under the same names
@@ -323,7 +323,7 @@ def _compiled(prepared: Prepared, accounts: bool) -> Compiled:
     whole += [LOOP_IN_LOOP] if not ahead and any(map(_loops_in_a_loop, model.graph)) else []
     warnings = tuple(dict.fromkeys((*corrected, *told, *whole)))
     note_made(model.graph)
-    compiled = Compiled(model, report, warnings, accounts_of(audits))
+    compiled = Compiled(model, report, warnings, accounts_of(booked))
     if options.check:
         with loaded.stage("check"):
             compiled.warnings += check_compiled(loaded.source, compiled)
@@ -337,5 +337,5 @@ def _loops_in_a_loop(node: ir.Node) -> bool:
     return any(n.op_type in ("Scan", "Loop") for n in inner)
 
 
-def _audits(assignment: Assignment) -> dict[str, Audit]:
-    return {str(one.output.name): Audit() for one in assignment.each}
+def _empty_accounts(assignment: Assignment) -> dict[str, Accounts]:
+    return {str(one.output.name): Accounts() for one in assignment.each}

@@ -14,11 +14,11 @@ from typing import Any
 import onnx_ir as ir
 
 __all__ = [
+    "ACCOUNT",
+    "ACCOUNT_COLUMNS",
     "ACTIVATION",
     "ADDED",
     "ASKED",
-    "AUDIT",
-    "AUDIT_COLUMNS",
     "BACKWARD_OF",
     "BASELINE",
     "CELL",
@@ -178,9 +178,9 @@ ACTIVATION = "_activation"
 """Behind an inner tensor's name: the output that is that tensor."""
 CONDITION = "_condition"
 """Behind a conditioned tensor's name: the input that multiplies its channels' relevance."""
-AUDIT = "lrp.audit_"
+ACCOUNT = "lrp.account_"
 """In front of a number: the output that holds one node's account."""
-AUDIT_COLUMNS = ("out", "magnitude", "in", "bias", "stabilizer", "dropped", "inside")
+ACCOUNT_COLUMNS = ("out", "magnitude", "in", "bias", "stabilizer", "dropped", "inside")
 """What it holds: Σ R_out, Σ |R_out|, Σ R_in, what bias, stabilizer and rule took, and by how much
 the accounts in its bodies are off, all signs added up."""
 PLAIN = "lrp.plain."

@@ -16,7 +16,7 @@ from lrp_onnx.errors import UnsupportedError
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.lrp.assigned import Assigned
 from lrp_onnx.propagation.bodies import through_bodies
-from lrp_onnx.propagation.conservation import Audit
+from lrp_onnx.propagation.conservation import Accounts
 
 __all__ = ["walk"]
 
@@ -28,7 +28,7 @@ def walk(
     assigned: Sequence[Assigned],
     start: Mapping[ir.Value, ir.Value],
     wanted: Collection[ir.Value],
-    audit: Audit | None = None,
+    accounts: Accounts | None = None,
     masks: dict[ir.Value, ir.Value] | None = None,
 ) -> dict[ir.Value, ir.Value]:
     """Emit the backward pass; returns the relevance of each `wanted` tensor that the path reaches.
@@ -49,7 +49,7 @@ def walk(
         through = _through_bodies if site.step.bodies else _propagate
         if site.step.node in unused:
             site = replace(site, may_be_unused=True)
-        for value, r in through(emit, site, arriving, audit):
+        for value, r in through(emit, site, arriving, accounts):
             pending.setdefault(value, []).append(r)
     totals = {value: _total(emit, pending, value, masks) for value in wanted}
     return {value: r for value, r in totals.items() if r is not None}
@@ -74,19 +74,19 @@ def _total(
 
 
 def _propagate(
-    emit: Emit, site: Assigned, arriving: Sequence[ir.Value | None], audit: Audit | None
+    emit: Emit, site: Assigned, arriving: Sequence[ir.Value | None], accounts: Accounts | None
 ) -> Pairs:
     """The relevance that goes to each value from the node: pairs of value and relevance."""
     node = site.step.node
     inputs = [v for i in site.step.active if (v := node.inputs[i]) is not None]
     propagated = emit.relevance("Propagate", arriving, inputs, site, rule=site.rule.name)
-    if audit is not None:
-        audit.of_rule(emit, site, arriving, propagated)
+    if accounts is not None:
+        accounts.of_rule(emit, site, arriving, propagated)
     return list(zip(inputs, propagated, strict=True))
 
 
 def _through_bodies(
-    emit: Emit, site: Assigned, arriving: Sequence[ir.Value | None], audit: Audit | None
+    emit: Emit, site: Assigned, arriving: Sequence[ir.Value | None], accounts: Accounts | None
 ) -> Pairs:
     """The same from a node with bodies; what fails in there is told of the node in there."""
     node = site.step.node
@@ -95,7 +95,7 @@ def _through_bodies(
         for r, y in zip(arriving, node.outputs, strict=True)
     ]
     try:
-        return through_bodies(emit, site, whole, audit, walk)
+        return through_bodies(emit, site, whole, accounts, walk)
     except UnsupportedError as e:
         emit.refused.update(e.nodes or {node: str(e)})
         # anything of its shape: only whether the nodes before it are refused too still counts

@@ -31,7 +31,7 @@ from lrp_onnx.graph.names import tensor_name
 from lrp_onnx.graph.stacked_outputs import last_first, stacked_outputs
 from lrp_onnx.graph.subgraphs import ports_of
 from lrp_onnx.lrp.assigned import Assigned, Walk
-from lrp_onnx.propagation.conservation import Audit, BodyAccount, untaken
+from lrp_onnx.propagation.conservation import Accounts, BodyAccount, untaken
 
 __all__ = ["through_bodies"]
 
@@ -42,7 +42,7 @@ def through_bodies(
     emit: Emit,
     site: Assigned,
     arriving: Sequence[ir.Value | None],
-    audit: Audit | None,
+    accounts: Accounts | None,
     walk: Walk,
 ) -> Pairs:
     """The relevance of each input and captured value that the node's bodies give some to.
@@ -52,12 +52,12 @@ def through_bodies(
     """
     node = site.step.node
     backward = _if_backward if node.op_type == "If" else _scan_backward
-    account = None if audit is None else BodyAccount()
+    account = None if accounts is None else BodyAccount()
     pairs = backward(emit, site, arriving, walk, account)
-    if audit is not None and account is not None:
+    if accounts is not None and account is not None:
         emit.at(node, site.rule.name)
         propagated = [r for _, r in pairs]
-        audit.of_body(emit, site, arriving, propagated, account.close(emit), account.conserves)
+        accounts.of_body(emit, site, arriving, propagated, account.close(emit), account.conserves)
     return pairs
 
 
@@ -109,7 +109,7 @@ def _if_backward(
                 _add(inner, start, copy.graph.outputs[k], r)
             elif r is not None:
                 idle.append(r)  # this branch makes that output of nothing explained
-        inside = None if account is None else Audit()
+        inside = None if account is None else Accounts()
         relevance_of = walk(inner, copy.nodes, start, captured, inside)
         inner.at(node, site.rule.name)
         copy.graph.outputs[:] = [_result(inner, relevance_of.get(v), v) for v in captured]
@@ -156,7 +156,7 @@ def _scan_backward(
     for s, r in zip(written, r_written, strict=True):
         _add(inner, start, results[s.body], r)
     wanted = [*(inputs[b] for _, b, _ in carried), *(inputs[s.body] for s in read), *captured]
-    inside = None if account is None else Audit()
+    inside = None if account is None else Accounts()
     relevance_of = walk(inner, copy.nodes, start, wanted, inside)
     inner.at(node, site.rule.name)
     before, after = list[ir.Value](), list[ir.Value]()

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from lrp_onnx.graph.annotations import AUDIT_COLUMNS
+from lrp_onnx.graph.annotations import ACCOUNT_COLUMNS
 from lrp_onnx.graph.arithmetic import Operand, add, multiply, subtract
 from lrp_onnx.graph.broadcasting import expand_like
 from lrp_onnx.graph.builder import Emit
@@ -34,7 +34,7 @@ from lrp_onnx.lrp.assigned import Assigned
 __all__ = [
     "BOOKED",
     "Account",
-    "Audit",
+    "Accounts",
     "BodyAccount",
     "columns",
     "of_inactive",
@@ -88,13 +88,13 @@ class Account:
 
 
 @dataclass
-class Audit:
-    """Collects one tensor of `AUDIT_COLUMNS` per audited node."""
+class Accounts:
+    """Collects one tensor of `ACCOUNT_COLUMNS` per node."""
 
     rows: list[tuple[Assigned, ir.Value, bool]] = field(default_factory=list)
     """The node, its sums, and whether its rule conserves relevance but for what is booked."""
 
-    def include(self, emit: Emit, other: Audit) -> None:
+    def include(self, emit: Emit, other: Accounts) -> None:
         """Add another's accounts, of the same nodes for another class."""
         known = [sums for _, sums, _ in self.rows]
         added = [
@@ -114,7 +114,7 @@ class Audit:
         propagated: Sequence[ir.Value],
     ) -> None:
         """Book a node that propagates by its rule: the relevance that the graph computes."""
-        like = ir.Value(shape=ir.Shape([len(AUDIT_COLUMNS)]), type=ir.TensorType(emit.dtype))
+        like = ir.Value(shape=ir.Shape([len(ACCOUNT_COLUMNS)]), type=ir.TensorType(emit.dtype))
         (sums,) = emit.relevance("Account", [*arriving, *propagated], [like], site)
         self.rows.append((site, sums, _conserves(site)))
 
@@ -146,15 +146,15 @@ class BodyAccount:
     lost: list[ir.Value] = field(default_factory=list)
     """Relevance that left the bodies for nothing explained."""
 
-    def of_run(self, emit: Emit, inside: Audit, lost: Sequence[ir.Value]) -> ir.Value:
+    def of_run(self, emit: Emit, inside: Accounts, lost: Sequence[ir.Value]) -> ir.Value:
         """BOOKED of one run: of the nodes `inside`, and of relevance that nothing takes."""
         self.conserves &= all(conserves for *_, conserves in inside.rows)
         total = self.nothing(emit)
-        columns = emit.ints(*(AUDIT_COLUMNS.index(name) for name in BOOKED))
+        columns = emit.ints(*(ACCOUNT_COLUMNS.index(name) for name in BOOKED))
         for _, row, _ in inside.rows:
             own = emit.op("Cast", row, to=int(emit.dtype))
             total = emit.op("Add", total, emit.op("Gather", own, columns, axis=0))
-            factors = emit.constant([RESIDUAL.get(name, 0.0) for name in AUDIT_COLUMNS])
+            factors = emit.constant([RESIDUAL.get(name, 0.0) for name in ACCOUNT_COLUMNS])
             off = emit.op("Abs", emit.op("ReduceSum", emit.op("Mul", own, factors), keepdims=0))
             total = emit.op("Add", total, self.only(emit, "inside", off))
         for r in lost:
@@ -209,7 +209,7 @@ def columns(
     booked: Sequence[Operand],
     inside: tuple[Operand, Operand] = (0.0, 0.0),
 ) -> ir.Value:
-    """The sums of one account as AUDIT_COLUMNS."""
+    """The sums of one account as ACCOUNT_COLUMNS."""
     magnitude = add(emit, inside[0], total(emit, [emit.op("Abs", r) for r in relevance]))
     received = total(emit, propagated)
     if isinstance(received, ir.Value):  # behind a Cast it may be of another dtype

@@ -69,7 +69,7 @@ def has_sizes_of_output(site: Assigned, i: int) -> bool:
 def account(
     emit: Emit, site: Assigned, arriving: Relevances, propagated: Sequence[ir.Value]
 ) -> ir.Value:
-    """What became of the relevance that arrives, as AUDIT_COLUMNS; `propagated` is what the graph
+    """What became of the relevance that arrives, as ACCOUNT_COLUMNS; `propagated` is what the graph
     passes on.
     """
     site = calmed(emit, site, arriving)

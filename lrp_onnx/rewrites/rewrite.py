@@ -24,7 +24,7 @@ from functools import cached_property, partial
 import onnx_ir as ir
 
 from lrp_onnx.errors import LrpError, UnsupportedError
-from lrp_onnx.graph.annotations import AUDIT_COLUMNS
+from lrp_onnx.graph.annotations import ACCOUNT_COLUMNS
 from lrp_onnx.graph.arithmetic import Operand, sign
 from lrp_onnx.graph.builder import Emit
 from lrp_onnx.graph.dialect import Expansion, meant_by, write_out
@@ -251,5 +251,5 @@ def _accounted(emit: Emit, node: ir.Node) -> list[ir.Value]:
     first = len(site.step.node.outputs)
     propagated = [r for r in whole[first:] if r is not None]
     if site.step.node in emit.refused:
-        return [emit.constant([0.0] * len(AUDIT_COLUMNS))]
+        return [emit.constant([0.0] * len(ACCOUNT_COLUMNS))]
     return [account(emit, site, whole[:first], propagated)]
