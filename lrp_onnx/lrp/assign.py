@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -33,7 +33,7 @@ from lrp_onnx.lrp.explained_inputs import explained_inputs
 from lrp_onnx.lrp.grad_cam_layer import grad_cam_layer
 from lrp_onnx.lrp.located import located, of_score, sought
 from lrp_onnx.lrp.logits import classes_of_softmax, logits_behind
-from lrp_onnx.lrp.methods import method_of
+from lrp_onnx.lrp.methods import Method, method_of
 from lrp_onnx.lrp.path_warnings import (
     all_alike,
     common_shift,
@@ -48,7 +48,7 @@ from lrp_onnx.lrp.path_warnings import (
     written_in_place,
 )
 from lrp_onnx.lrp.start import chosen_start
-from lrp_onnx.lrp.target import check_entries, choose_output, class_axis_of, parse_target
+from lrp_onnx.lrp.target import Target, check_entries, choose_output, class_axis_of, parse_target
 from lrp_onnx.options import CompileOptions
 
 __all__ = ["assign", "assign_outputs"]
@@ -110,6 +110,59 @@ def _contrasted(
     return contrasted(graph, logits, axis)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What is explained of one output, and where its relevance starts."""
+
+    output: ir.Value
+    target: Target
+    axis: int | None
+    start: str
+    logits: ir.Value
+    start_at: ir.Value
+
+    @classmethod
+    def of(cls, graph: ir.Graph, options: CompileOptions, method: Method, composite: str) -> _Asked:
+        """Find it; TargetError where the options do not fit the output."""
+        heads = Heads(graph, [unzipped(v) for v in graph.outputs])
+        named = options.output[0] if options.output else None
+        output = choose_output(graph, named, heads.of_scores)
+        target = parse_target(options.target)
+        if target.kind == "top" and method.many_points:
+            raise TargetError(
+                f"target {target}: method {method.name!r} explains one class at a time. Choose "
+                "argmax or a class, or another method."
+            )
+        if output.shape is None:  # an operator that is refused is said before the rank is asked for
+            explained_inputs(graph, output, options.explain, _before_choice(composite))
+        head = heads.of(output) if options.class_axis is None else None
+        target = located(target, head, output, _fed(graph), options.class_axis)
+        axis = (
+            class_axis_of(output, options.class_axis, _fed(graph), target)
+            if target.head is None
+            else target.head.axis
+        )
+        check_entries(output, axis, target)
+        mixed = of_score(target, head)
+        classes = classes_of_softmax(output, mixed)
+        start = chosen_start(options.start or method.start, target, classes, axis)
+        logits = logits_behind(graph, output, mixed=mixed)
+        contrast = start == "contrast"
+        start_at = _contrasted(graph, output, logits, axis, mixed) if contrast else logits
+        return cls(output, target, axis, start, logits, start_at)
+
+    def check_stacked(self) -> None:
+        """TargetError where several classes have no batch axis to be stacked behind."""
+        target, output = self.target, self.output
+        batched = self.axis != 0 and (target.head is None or target.head.batch)
+        if target.kind == "top" and not batched:
+            raise TargetError(
+                f"target {target}: output {output.name!r} of shape {output.shape} has its classes "
+                "along axis 0, and no batch axis behind which they could be stacked. Choose argmax "
+                "or a class, or give the model a batch axis."
+            )
+
+
 def assign(
     model: ir.Model, options: CompileOptions, implied: Mapping[str, Override] | None = None
 ) -> Assignment:
@@ -122,33 +175,11 @@ def assign(
     """
     graph, method = model.graph, method_of(options)
     name_bodies(graph)
-    heads = Heads(graph, [unzipped(v) for v in graph.outputs])
-    output = choose_output(graph, options.output[0] if options.output else None, heads.of_scores)
-    target = parse_target(options.target)
-    if target.kind == "top" and method.many_points:
-        raise TargetError(
-            f"target {target}: method {method.name!r} explains one class at a time. Choose "
-            "argmax or a class, or another method."
-        )
     name = options.composite or method.composite
-    if output.shape is None:  # an operator that is refused is said before the rank is asked for
-        explained_inputs(graph, output, options.explain, _before_choice(name))
-    head = heads.of(output) if options.class_axis is None else None
-    target = located(target, head, output, _fed(graph), options.class_axis)
-    mixed = of_score(target, head)
-    axis = (
-        class_axis_of(output, options.class_axis, _fed(graph), target)
-        if target.head is None
-        else target.head.axis
-    )
-    check_entries(output, axis, target)
-    classes = classes_of_softmax(output, mixed)
-    start = chosen_start(options.start or method.start, target, classes, axis)
-    logits = logits_behind(graph, output, mixed=mixed)
-    start_at = _contrasted(graph, output, logits, axis, mixed) if start == "contrast" else logits
+    asked = _Asked.of(graph, options, method, name)
     for body in graphs_of(graph)[1:]:
         lift_weights(graph, body)
-    inputs, on_path = explained_inputs(graph, start_at, options.explain, _before_choice(name))
+    inputs, on_path = explained_inputs(graph, asked.start_at, options.explain, _before_choice(name))
     choice = _choice(name, on_path, options, implied or {})
     composite = (
         chosen_composite(choice.composite)
@@ -157,52 +188,51 @@ def assign(
     )
     implied = _lacking(composite, options, _implied(composite, implied or {}))
     composite = composite.with_parameters(implied)
-    if target.kind == "top" and (axis == 0 or not (target.head is None or target.head.batch)):
-        raise TargetError(
-            f"target {target}: output {output.name!r} of shape {output.shape} has its classes "
-            "along axis 0, and no batch axis behind which they could be stacked. Choose argmax or "
-            "a class, or give the model a batch axis."
-        )
+    asked.check_stacked()
     every = tuple(inner for step in on_path for inner in step.within())
     selectors = [composite.selector_of(step) for step in every]
     _check_weights(every, selectors)
-    parameters = {
-        **options.parameters,
-        **{k: v for k, v in implied.items() if _taken(k, selectors)},
-    }
-    nodes = tuple(_assigned(composite, step) for step in on_path)
+    taken = {k: v for k, v in implied.items() if _taken(k, selectors)}
     layer = grad_cam_layer(model, on_path, inputs, options.layer) if method.layer else None
-    alike = unrecognized_nodes(composite, every)
-    return Assignment(
+    assignment = Assignment(
         options=options,
         method=method,
         composite=composite,
         chosen_because=choice.reason,
-        parameters=parameters,
-        output=output,
-        logits=logits,
-        start_at=start_at,
-        target=target,
-        start=start,
-        class_axis=axis,
+        parameters={**options.parameters, **taken},
+        output=asked.output,
+        logits=asked.logits,
+        start_at=asked.start_at,
+        target=asked.target,
+        start=asked.start,
+        class_axis=asked.axis,
         inputs=inputs,
-        nodes=nodes,
+        nodes=tuple(_assigned(composite, step) for step in on_path),
         layer=layer,
-        warnings=(
-            *other_activations(composite, every),
-            *unreached_rules(options, selectors),
-            *straight_through(composite, every),
-            *common_shift(method, inputs, on_path, start_at),
-            *left_out(graph, start_at, inputs, options, composite),
-            *(patches(on_path, layer) if options.layer is None else ()),
-            *resembling(alike),
-            *all_alike(nodes),
-            *open_classes(output, axis, target),
-            *written_in_place(on_path, inputs, output, target),
-            *(open_entry(target, output) if target.kind == "entry" else ()),
-            *sought(target, output),
-        ),
-        unrecognized=alike,
+        warnings=(),
+        unrecognized=unrecognized_nodes(composite, every),
+    )
+    return replace(assignment, warnings=_warnings(graph, assignment, on_path, selectors))
+
+
+def _warnings(
+    graph: ir.Graph, own: Assignment, on_path: Sequence[Step], selectors: Sequence[Selector]
+) -> tuple[str, ...]:
+    every = tuple(inner for step in on_path for inner in step.within())
+    options, output, target = own.options, own.output, own.target
+    return (
+        *other_activations(own.composite, every),
+        *unreached_rules(options, selectors),
+        *straight_through(own.composite, every),
+        *common_shift(own.method, own.inputs, on_path, own.start_at),
+        *left_out(graph, own.start_at, own.inputs, options, own.composite),
+        *(patches(on_path, own.layer) if options.layer is None else ()),
+        *resembling(own.unrecognized),
+        *all_alike(own.nodes),
+        *open_classes(output, own.class_axis, target),
+        *written_in_place(on_path, own.inputs, output, target),
+        *(open_entry(target, output) if target.kind == "entry" else ()),
+        *sought(target, output),
     )
 
 
