@@ -174,6 +174,12 @@ ROWS = [
         "e = Div(b, s) r = Floor(e) t = Cast<to=6>(r) c = Reshape(t, over) k = Add(i, c) "
         "f = Cast<to=1>(k) y = Mul(f, s)", "y = Conv(x, w, b)", (1, 2, 4, 4), dynamic=True,
         constants={**weight(3, 2, 3, 3), **bias(3, 0.01), "over": np.array([1, 3, 1, 1])}),
+    Row("ConvInteger-rounded-bias-of-its-own-scale",
+        "d, ds, dz = DynamicQuantizeLinear(x) i = ConvInteger(d, w8, dz, wz) s = Mul(ds, ws) "
+        "p = Mul(ws, ds) e = Div(b, p) r = Floor(e) t = Cast<to=6>(r) c = Reshape(t, over) "
+        "k = Add(i, c) f = Cast<to=1>(k) y = Mul(f, s)", "y = Conv(x, w, b)", (1, 2, 4, 4),
+        constants={**weight(3, 2, 3, 3), **bias(3, 0.01), "over": np.array([1, 3, 1, 1])},
+        dynamic=True),
     Row("MatMulInteger-alone",
         "i = MatMulInteger(x8, w8, xz, wz) f = Cast<to=1>(i) n = Relu(f) y = Mul(n, k)",
         "m = MatMul(x, w) y = Relu(m)", (2, 4),

@@ -137,13 +137,22 @@ def _float_bias(rounded: ir.Value, scale: ir.Value) -> tuple[ir.Value, Input] | 
     while value is not None and (node := value.producer()) is not None:
         bias = node.inputs[0]
         if node.op_type == "Div":
-            own = bias is not None and not varies(bias) and node.inputs[1] is scale
+            own = bias is not None and not varies(bias) and _equal(node.inputs[1], scale)
             return (bias, shape) if own and bias is not None else None
         if node.op_type not in ROUNDING:
             return None
         shape = node.inputs[1] if node.op_type == "Reshape" else shape
         value = bias
     return None
+
+
+def _equal(a: Input, b: ir.Value) -> bool:
+    """Whether two scales are one, or the same product: ONNX Runtime's quantizer writes that of the
+    bias anew.
+    """
+    factors = (inputs_by(v, "Mul") or [v] for v in (a, b))
+    one, other = (sorted(map(id, each)) for each in factors)
+    return one == other
 
 
 def _scales(product: ir.Node, scale: ir.Value) -> list[Input] | None:
