@@ -6,6 +6,8 @@ With start `contrast` y is the logits less their mean over the classes (see
 
 from __future__ import annotations
 
+import re
+
 import onnx_ir as ir
 
 from lrp_onnx.errors import TargetError
@@ -54,7 +56,9 @@ def chosen_start(start: str, target: Target, classes: int, axis: int | None) -> 
     a start that is unknown.
     """
     if start not in STARTS:
-        raise TargetError(f"start {start!r} is unknown. Give one of {', '.join(STARTS)}.")
+        number = re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", start, re.IGNORECASE)
+        more = f" A value to compare with is a reference: --reference {start}." * bool(number)
+        raise TargetError(f"start {start!r} is unknown. Give one of {', '.join(STARTS)}.{more}")
     if start != "auto":
         return start
     of_one = target.kind in OF_ONE_CLASS

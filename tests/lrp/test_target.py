@@ -193,8 +193,10 @@ def test_a_class_axis_that_does_not_exist_is_refused():
 
 
 def test_an_unknown_start_is_refused():
-    with pytest.raises(TargetError, match="start 'zero'"):
+    with pytest.raises(TargetError, match=r"start 'zero'.*one\.$"):
         run(Y2, start="zero")
+    with pytest.raises(TargetError, match=r"start '21\.5'.*: --reference 21\.5\.$"):
+        run(Y2, start="21.5")
 
 
 CLASH = """<ir_version: 8, opset_import: ["":18]>
