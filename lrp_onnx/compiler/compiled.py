@@ -20,7 +20,7 @@ from lrp_onnx.compiler.accounts import NodeAccount
 from lrp_onnx.graph.annotations import stamp_of
 from lrp_onnx.graph.atomic_files import atomic_group
 from lrp_onnx.graph.map_outputs import serialized
-from lrp_onnx.graph.model_file import LARGEST_FILE
+from lrp_onnx.graph.model_file import LARGEST_FILE, read_weights
 from lrp_onnx.lrp.report import NodeReport
 
 __all__ = ["Compiled"]
@@ -44,7 +44,7 @@ class Compiled:
     @cached_property
     def model(self) -> onnx.ModelProto:
         """The compiled model as ModelProto, weights included."""
-        return serialized(ir.external_data.load_to_model(self.graph))
+        return serialized(read_weights(self.graph))
 
     def weight_bytes(self) -> int:
         """The size of all initializers in bytes."""

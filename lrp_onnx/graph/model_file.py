@@ -5,6 +5,7 @@ way in.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ __all__ = [
     "ModelSource",
     "check_original",
     "load",
+    "read_weights",
     "readable",
     "sha256_of",
 ]
@@ -171,7 +173,7 @@ def _from_proto(proto: onnx.ModelProto, name: str, path: Path | None) -> ir.Mode
             _check_length(tensor, name)
     if folder is not None:
         ir.external_data.set_base_dir(model.graph, folder)
-        _read_small(model.graph)
+        read_weights(model, SMALL)  # through_proto shows them to functions by value
     return model
 
 
@@ -236,12 +238,17 @@ def _is_no_size(size: int | ir.SymbolicDimProtocol, most: int | None) -> bool:
     return isinstance(size, int) and (size < 0 or (most is not None and size > most))
 
 
-def _read_small(graph: ir.Graph) -> None:
-    """Read small external tensors into memory: through_proto shows them to functions by value."""
-    for value in graph.initializers.values():
-        tensor = value.const_value
-        if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes <= SMALL:
-            value.const_value = ir.Tensor(tensor.numpy().copy(), name=tensor.name)
+def read_weights(model: ir.Model, largest: float = math.inf) -> ir.Model:
+    """The model with its external tensors, up to so many bytes each, in memory; their file stays
+    mapped as long as something else reads it.
+    """
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes <= largest:
+                content = tensor.numpy().copy()
+                value.const_value = ir.Tensor(content, name=tensor.name, dtype=tensor.dtype)
+    return model
 
 
 def _tensors(graph: ir.Graph) -> Iterator[ir.TensorProtocol]:

@@ -25,7 +25,7 @@ import onnx_ir as ir
 from lrp_onnx.errors import InputError, LrpError, ModelError
 from lrp_onnx.graph.arrays import Array, Wanted
 from lrp_onnx.graph.map_outputs import deserialized, serialized
-from lrp_onnx.graph.model_file import LARGEST_FILE, ModelSource, load, readable
+from lrp_onnx.graph.model_file import LARGEST_FILE, ModelSource, load, read_weights, readable
 from lrp_onnx.graph.temporary import temporary_folder
 
 if TYPE_CHECKING:
@@ -302,8 +302,7 @@ def _is_unicode(path: str) -> bool:
 def _large_or_small(model: ir.Model) -> Iterator[str | bytes]:
     tensors = (v.const_value for v in model.graph.initializers.values())
     if sum(t.nbytes for t in tensors if t is not None) < LARGEST_FILE:
-        loaded = ir.external_data.load_to_model(model)
-        yield serialized(loaded).SerializeToString()
+        yield serialized(read_weights(model)).SerializeToString()
         return
     with temporary_folder() as folder:
         path = folder / "model.onnx"

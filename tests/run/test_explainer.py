@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 from commands import picture_net, text_net
-from models import assert_close, run
+from models import assert_close, network, run
 
 import lrp_onnx
 from lrp_onnx import Explainer, InputError, LrpError, ModelError, OutputError
@@ -68,6 +69,17 @@ def test_external_data_is_found_beside_the_file(x: np.ndarray, tmp_path: Path) -
     expected = Explainer(compiled)(x).relevance["image"]
     onnx.save(compiled.model, tmp_path / "c.onnx", save_as_external_data=True, size_threshold=256)
     assert_close(Explainer(tmp_path / "c.onnx")(x).relevance["image"], expected)
+
+
+def test_external_data_that_something_else_reads(x: np.ndarray, tmp_path: Path) -> None:
+    wide = network("c = Conv(x, w) y = Conv(c, v)", (1, 8, 4, 4), w=(64, 8, 3, 3), v=(64, 64, 1, 1))
+    onnx.save(wide, tmp_path / "m.onnx", save_as_external_data=True, size_threshold=256)
+    compiled = lrp_onnx.compile(tmp_path / "m.onnx", "epsilon", optimize=False, check=False)
+    weights = [v.const_value for v in compiled.graph.graph.initializers.values()]
+    views = [t.numpy() for t in weights if isinstance(t, ir.ExternalTensor)]
+    assert views
+    feeds = {"x": np.ones((1, 8, 4, 4), np.float32)}
+    assert np.isfinite(Explainer(compiled)(feeds).relevance["x"]).all()
 
 
 def test_the_provider_is_the_one_that_runs(x: np.ndarray) -> None:
