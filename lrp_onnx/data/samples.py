@@ -51,6 +51,7 @@ GUESSES = (
 
 MOST_GUESSED = 1 << 26
 """Elements of an input whose size is a guess: six open axes would be all memory."""
+MOVES = ("Gather", "ArrayFeatureExtractor", "Concat", "Identity", "Reshape", "Flatten")
 CODES = ("values_int64s", "values_floats")
 """What a LabelEncoder makes of its categories."""
 
@@ -71,9 +72,22 @@ def wanted_by(model: ir.Model) -> tuple[Wanted, ...]:
     )
 
 
+def _readers(value: ir.Value) -> Iterator[ir.Node]:
+    """The nodes that read an input; of one column also those that read it as a part of the graph
+    only moves it, such as the Gather that skl2onnx puts in front of an encoder.
+    """
+    one = value.shape is not None and (len(value.shape) < 2 or value.shape[-1] == 1)
+    for node, position in value.uses():
+        yield node
+        alone = len(node.inputs) == 1 or node.op_type != "Concat"
+        if one and position == 0 and alone and node.op_type in MOVES:
+            moved = node.outputs[0]
+            yield from (behind for behind, _ in moved.uses())
+
+
 def _categories(value: ir.Value) -> tuple[Any, ...]:
     """Those that the encoder behind an input takes."""
-    for node, _ in value.uses():
+    for node in _readers(value):
         for key in ("cats_strings", "keys_strings", "cats_int64s", "keys_int64s"):
             if key in node.attributes:
                 held = node.attributes[key].value
@@ -83,7 +97,7 @@ def _categories(value: ir.Value) -> tuple[Any, ...]:
 
 def _counted_as_zero(value: ir.Value) -> Any:
     """The category whose number is 0 where an encoder makes numbers of categories, else None."""
-    for node, _ in value.uses():
+    for node in _readers(value):
         values = next((a for n, a in node.attributes.items() if n in CODES), None)
         if node.op_type == "LabelEncoder" and values is not None:
             return dict(zip(values.value, _categories(value), strict=False)).get(0)

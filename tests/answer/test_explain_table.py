@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from commands import run_command, write
 from models import network
@@ -102,3 +103,22 @@ def test_an_option_for_another_kind_of_input_is_refused(
     outcome = run_command(capsys, "dense.onnx", *given.split())
     assert outcome.status == 2
     assert re.search(rf"{given.split()[1]} .*, and none is given\. Leave it out\.", outcome.err)
+
+
+@pytest.mark.parametrize(("category", "told"), [("female", True), ("male", False)])
+def test_a_category_that_counts_as_0_is_told(
+    category: str, told: bool, tables: Path, capsys: Capture
+) -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18, "ai.onnx.ml" : 3]>
+        g (string[N,1] sex, float[N,1] age) => (float[N,2] y)
+        <float[2,2] w = {1, -1, 0.5, 0.25}> {
+            k = ai.onnx.ml.LabelEncoder<keys_strings = ["female", "male"],
+                                        values_floats = [0.0, 1.0]>(sex)
+            x = Concat<axis = 1>(k, age) y = MatMul(x, w) }"""
+    )
+    write(tables / "people.onnx", model)
+    (tables / "p.csv").write_text(f"sex,age\n{category},30\n")
+    outcome = run_command(capsys, "people.onnx", "p.csv")
+    assert outcome.status == 0, outcome.err
+    assert ("the model counts 'female' as 0, so that its relevance is 0" in outcome.err) is told

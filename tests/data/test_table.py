@@ -103,3 +103,17 @@ def test_a_category_that_the_model_does_not_know(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"'sex': the model knows no 'Male'\. It knows 'fem"):
         read_table(tmp_path / "t.csv", inputs)
     assert read_table(tmp_path / "t.csv", inputs, row=1).feeds["sex"].tolist() == [["male"]]
+
+
+@pytest.mark.parametrize(
+    "moved", ["", "c = Gather<axis = 1>(port, i)", "c = Concat<axis = 1>(port)"]
+)
+def test_categories_are_known_behind_what_only_moves_them(moved: str) -> None:
+    read = "c" if moved else "port"
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 10, opset_import: ["" : 18, "ai.onnx.ml" : 3]>
+        g (string[N,1] port) => (int64[N,1] y) <int64[1] i = {{0}}> {{ {moved}
+        y = ai.onnx.ml.LabelEncoder<keys_strings = ["x", "z"], values_int64s = [1, 0]>({read}) }}"""
+    )
+    (wanted,) = wanted_by(ir.serde.deserialize_model(model))
+    assert (wanted.known, wanted.zero) == (("x", "z"), "z")

@@ -10,7 +10,7 @@ import pytest
 from commands import run_command, write
 
 from lrp_onnx.options import PictureOptions
-from lrp_onnx.visual.volume import frames_of, slices_of, volume_page
+from lrp_onnx.visual.volume import _all_drawn, frames_of, slices_of, volume_page
 
 VOLUME = onnx.parser.parse_model(
     """<ir_version: 10, opset_import: ["" : 18]>
@@ -73,3 +73,4 @@ def test_frames_are_averaged_alike_where_strides_leave_a_lattice() -> None:
     relevance[:, 1, ::2, ::2] += 1
     page = volume_page(relevance, np.zeros((1, 3, 48, 48, 3)), [""], [""], is_clip=True)
     assert [note.split(",")[0] for note in page.notes] == ["averaged over 4 pixels"]
+    assert [one.period for one in _all_drawn(relevance[0], PictureOptions())] == [4, 4, 4]
