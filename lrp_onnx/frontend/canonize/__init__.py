@@ -33,6 +33,7 @@ from lrp_onnx.frontend.canonize.masked import finite_twins
 from lrp_onnx.frontend.canonize.masked_sums import masked_sums
 from lrp_onnx.frontend.canonize.norm_affine import fold_behind_norms
 from lrp_onnx.frontend.canonize.padding import explicit_pads, fold_pads
+from lrp_onnx.frontend.canonize.quantized_biases import bring_quantized_biases
 from lrp_onnx.frontend.canonize.recognize import recognize
 from lrp_onnx.frontend.canonize.scaled import scale_first_factor
 from lrp_onnx.frontend.canonize.scans import mark_scans
@@ -69,6 +70,7 @@ REWRITES = (
     open_at_knots,
     scale_first_factor,
     plain_gemms,
+    bring_quantized_biases,
     columns_as_biases,
     dense_einsums,
     unfolded_windows,
