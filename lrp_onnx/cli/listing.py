@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lrp_onnx.cli import operators, rule_library, tables
-from lrp_onnx.cli.app import DONE, Json, app
+from lrp_onnx.cli.app import DONE, Json, Quiet, app
 from lrp_onnx.cli.demo import run_demo
 from lrp_onnx.cli.options import Debug
 
@@ -80,9 +80,13 @@ def demo(
         Path, typer.Option("-o", "--out", metavar="FOLDER", help="An existing folder to write to.")
     ] = Path(),
     json: Json = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
     """Explain bundled digits with the bundled model, offline."""
     done = run_demo(out)
-    tables.show_json(done.to_json()) if json else tables.show(*done.tables())
+    if json:
+        tables.show_json(done.to_json())
+    elif not quiet:
+        tables.show(*done.tables())
     return DONE

@@ -99,7 +99,7 @@ def program_of(writer: str) -> Callable[[], int]:
     words = WRITERS[writer].split()
     if len(words) == 1:
         return lambda: main_like(words[0])
-    return lambda: main(words if words[0] == "demo" else [*words, "--quiet"])
+    return lambda: main([*words, "--quiet"])
 
 
 def main_like(name: str) -> int:

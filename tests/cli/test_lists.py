@@ -100,6 +100,7 @@ def test_json_and_quiet(tmp_path: Path, capsys: Capture, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     told = json.loads(run_command(capsys, "demo", "--json").out)
     assert len(told["digits"]) == 12
+    assert run_command(capsys, "demo", "--quiet").out == ""
     np.save("x.npy", np.zeros((1, 1, 28, 28), np.float32))
     explained = run_command(capsys, "explain", "digits.onnx", "x.npy", "-o", "a.npz", "--json").out
     assert json.loads(explained)["wrote"] == "a.npz"
