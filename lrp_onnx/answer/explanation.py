@@ -88,6 +88,11 @@ class Explanation:
         if text := self.inputs.texts.get(name):
             words, sums = [part.text for part in text.parts], text.sums(relevance, text.parts)
             return frame_of(sums, None, ("sample", "position"), words)
+        columns = () if self.inputs.table is None else self.inputs.table.columns.get(name, ())
+        if columns and relevance[0].size == len(columns):
+            of_columns = relevance.reshape(len(relevance), -1)
+            told = None if values is None else values.reshape(of_columns.shape)
+            return frame_of(of_columns, told, ("row", "place"), columns, "column")
         return frame_of(relevance, values)
 
     def __repr__(self) -> str:

@@ -12,7 +12,10 @@ from lrp_onnx.answer.samples import Written
 
 __all__ = ["index_paths", "write_index"]
 
-COLUMNS = ("file", "answer", "prediction", "explained", "relevance", "explained_value")
+COLUMNS = (
+    *("file", "answer", "prediction", "probability"),
+    *("explained", "relevance", "explained_value"),
+)
 Answers = Mapping[Path, tuple[Path, Sequence[Written]]]
 """By input the file that answers, and what is said of it."""
 
@@ -53,6 +56,7 @@ def _rows(answers: Answers) -> list[dict[str, object]]:
                     file.name,
                     answer.name,
                     sample.prediction,
+                    sample.probability,
                     sample.explained or sample.prediction,
                     sample.total,
                     sample.start,

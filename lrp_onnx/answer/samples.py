@@ -13,7 +13,7 @@ from lrp_onnx.answer.class_names import Labels
 from lrp_onnx.answer.detection import Detection
 from lrp_onnx.answer.explained_entry import ExplainedEntry, Spot, explained_entry
 from lrp_onnx.answer.prediction import prediction_of
-from lrp_onnx.answer.scores import are_probabilities
+from lrp_onnx.answer.scores import are_probabilities, probabilities
 from lrp_onnx.errors import TargetError
 from lrp_onnx.graph.annotations import TOPK_INDEX, has_batch
 from lrp_onnx.graph.arrays import Array
@@ -58,6 +58,8 @@ class Sample:
     """Where in a map the entry lies that was explained."""
     is_part: bool = False
     """Whether that is one number of what is predicted, a map or a sequence."""
+    probability: float | None = None
+    """Of the predicted class, if the output is one number for each class."""
 
     @property
     def title(self) -> str:
@@ -215,11 +217,19 @@ def samples_of(
             entry.detection,
             entry.spot,
             entry.is_part,
+            _probability(prediction[0], y),
         )
         for prediction, y, start, (total, size), entry in zip(
             predictions, outputs, starts, sums, entries, strict=True
         )
     ]
+
+
+def _probability(prediction: str, y: Array) -> float | None:
+    """That of the largest class, where the prediction tells it."""
+    if y.ndim > 1 or "%" not in prediction:
+        return None
+    return float(y.item() if y.size == 1 else probabilities(y).max())
 
 
 def _entries(

@@ -20,11 +20,12 @@ def frame_of(
     values: NDArray[Any] | None = None,
     axes: Sequence[str] = (),
     words: Sequence[str] | None = None,
+    kind: str = "word",
 ) -> Any:
     """A pandas.DataFrame with a row for each element: its place, its value, its relevance.
 
     relevance: any shape. values: of the input, where they are of that shape. axes: names of the
-    axes [sample, axis 1, …]. words: what stands at each place of the last axis.
+    axes [sample, axis 1, …]. words: what stands at each place of the last axis, of that kind.
     Raises InputError where pandas is not installed.
     """
     try:
@@ -35,7 +36,7 @@ def frame_of(
     places = np.indices(relevance.shape).reshape(relevance.ndim, -1)
     columns: dict[str, Any] = dict(zip(names, places, strict=False))
     if words is not None:
-        columns["word"] = [word for _, word in product(range(len(relevance)), words)]
+        columns[kind] = [word for _, word in product(range(len(relevance)), words)]
     if values is not None and values.shape == relevance.shape:
         columns["value"] = values.ravel()
     return pandas.DataFrame({**columns, "relevance": relevance.ravel()})

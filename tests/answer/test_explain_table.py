@@ -46,6 +46,18 @@ def test_relevance_of_columns_as_csv(more: str, tables: Path, capsys: Capture) -
     np.testing.assert_allclose(columns, expected, rtol=1e-5)
 
 
+def test_the_frame_of_a_table_names_its_columns(tables: Path) -> None:
+    pytest.importorskip("pandas")
+    why = lrp_onnx.explain("dense.onnx", "t.csv")
+    frame = why.to_pandas()
+    assert [*frame] == ["row", "place", "column", "value", "relevance"]
+    of_depth = frame[frame["column"] == "depth"]
+    assert of_depth["value"].tolist() == [3, 2, -4]
+    np.testing.assert_allclose(of_depth["relevance"], why.relevance["x"][:, 2])
+    of_classes = lrp_onnx.explain("dense.onnx", "t.csv", target="top-2").to_pandas()
+    assert [*of_classes] == ["sample", "axis 1", "axis 2", "relevance"]
+
+
 @pytest.mark.parametrize("more", ["", "--row 1", "--format html", "--format svg --target top-2"])
 def test_a_chart_of_a_table(more: str, tables: Path, capsys: Capture) -> None:
     outcome = run_command(capsys, "dense.onnx", "t.csv", *more.split())

@@ -313,6 +313,9 @@ def test_a_folder_has_a_page_that_leads_to_the_answers(
     compiled = lrp_onnx.Explainer(lrp_onnx.compile("model.onnx"))
     total = compiled(np.load("mixed/c.npy")).relevance["image"].sum()
     assert float(rows[1]["relevance"]) == pytest.approx(total, rel=1e-4)
+    told = re.search(r"([\d.]+)%", rows[1]["prediction"])
+    assert told is not None
+    assert 100 * float(rows[1]["probability"]) == pytest.approx(float(told[1]), abs=0.5)
     record = json.loads(Path("why/predictions.json").read_text(encoding="utf-8"))
     assert record[1]["prediction"] == rows[1]["prediction"]
 
