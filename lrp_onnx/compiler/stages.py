@@ -47,6 +47,7 @@ from lrp_onnx.lowering.cast_like import cast_like_weights
 from lrp_onnx.lowering.fold import fold_constants
 from lrp_onnx.lowering.half_precision import halve_products
 from lrp_onnx.lowering.lower import lower
+from lrp_onnx.lowering.part_half_products import part_half_products
 from lrp_onnx.lowering.shared_weights import part_shared_weights
 from lrp_onnx.lrp.assign import assign_outputs
 from lrp_onnx.lrp.assignment import Assignment
@@ -310,6 +311,7 @@ def _compiled(prepared: Prepared, accounts: bool) -> Compiled:
             fold_constants(model, options.fold)
             remove_unused(model)
         cast_like_weights(model)
+        part_half_products(model)
         products = halve_products(model) if half else None
         if not ahead:
             part_shared_weights(model.graph)
