@@ -91,11 +91,13 @@ def _explained(model: OpenModel, inputs: Inputs, out: Path, warn: Warn) -> Answe
             written = write_result(model, inputs, result, temporary)
     rounding = _rounding(model, inputs, took, warn)
     rows = [*_shown(model, written, paths), ("rounding", rounding)]
-    more, words = _words(inputs, result)
+    more, words = _words(inputs, result, model.request.picture.limits)
     return Answer([*rows, *more], paths[0], (), words)
 
 
-def _words(inputs: Inputs, result: Result) -> tuple[list[tuple[str, str]], tuple[Text, ...]]:
+def _words(
+    inputs: Inputs, result: Result, limit: float | None
+) -> tuple[list[tuple[str, str]], tuple[Text, ...]]:
     """Of a text the words with the most relevance, and all in colors."""
     from lrp_onnx.visual.words import colored_words, largest_words
 
@@ -106,7 +108,8 @@ def _words(inputs: Inputs, result: Result) -> tuple[list[tuple[str, str]], tuple
             aside = text.aside(result.relevance[name])
             told = f"{largest_words(words, sums)}{f'; {aside}' * bool(aside)}"
             rows.append(("words", told))
-            lines.append(colored_words(words, [word.is_apart for word in text.words], sums))
+            apart = [word.is_apart for word in text.words]
+            lines.append(colored_words(words, apart, sums, limit))
     return rows, tuple(lines)
 
 

@@ -43,21 +43,27 @@ def draw_bars(
 
 
 def draw_tokens(
-    page: Page, values: NDArray[np.float64], tokens: Sequence[str], aside: str = ""
+    page: Page,
+    values: NDArray[np.float64],
+    tokens: Sequence[str],
+    aside: str = "",
+    limit: float | None = None,
 ) -> None:
     """One sample's tokens, each on its color; positions beyond the last token are left out.
 
-    aside: what relevance is not that of a token.
+    aside: what relevance is not that of a token. limit: what the darkest color stands for [the
+    largest |R|].
     """
     if len(tokens) > len(values):
         fact = f"{len(tokens)} tokens for {len(values)} positions"
         raise InputError(f"text: {fact}. Give the tokens that the model was given.")
-    limit = float(np.nanmax(np.abs(values), initial=0)) or 1.0  # few words: none is an outlier
+    own = float(np.nanmax(np.abs(values), initial=0)) or 1.0  # few words: none is an outlier
+    scale = color_scale(limit or own)
     _caption(page, values, f"; and {aside}" * bool(aside))
     left, top = WORDS_LEFT, page.top
     for token, value in zip(tokens, values, strict=False):
         left -= CLOSER * (left > WORDS_LEFT and not any(map(str.isalnum, token)))
-        word = _word(page, token, COLORS(color_scale(limit)(value)))
+        word = _word(page, token, COLORS(scale(value)))
         with boxes_for_missing_letters():
             wide = word.get_window_extent().width / page.figure.dpi
         if left + wide > page.width - 1.2 and left > WORDS_LEFT:
@@ -66,7 +72,7 @@ def draw_tokens(
         page.texts.append((word, top + WORD_HEIGHT / 2))
         left += wide + 0.11
     tall = max(0.8, top + WORD_HEIGHT - page.top)
-    page.color_bar(page.width - 1.0, tall, clipped=False)
+    page.color_bar(page.width - 1.0, tall, clipped=limit is not None)
     page.top += tall + PAD
 
 

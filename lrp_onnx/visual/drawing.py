@@ -118,7 +118,9 @@ class Drawing:
         elif self.tokens is None:
             figures = [figure_of(self._page(which, bare=True))]
         table = self.tables[index] if self.tables else {}
-        words = "" if self.tokens is None else html_words(self.tokens[index], maps[0])
+        words = ""
+        if self.tokens is not None:
+            words = html_words(self.tokens[index], maps[0], self.options.limits)
         if words and any(self.asides[which]):
             told = f"the words sum to {maps[0].sum():.4g}; and {self.asides[index]}"
             words += f'<p class="why">{escape(told)}</p>'

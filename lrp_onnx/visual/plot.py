@@ -122,7 +122,8 @@ def heatmap_page(
     for index, values in enumerate(maps[:MOST_SAMPLES]):
         page.head(titles[index], subtitles[index])
         if tokens is not None:
-            draw_tokens(page, values, tokens[index], asides[index] if asides else "")
+            aside = asides[index] if asides else ""
+            draw_tokens(page, values, tokens[index], aside, options.limits)
         else:
             draw_bars(page, values, names, each)
     return page

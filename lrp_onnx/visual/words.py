@@ -20,25 +20,32 @@ MOST = 8
 
 
 def colored_words(
-    words: Sequence[str], apart: Sequence[bool], relevance: NDArray[np.float64]
+    words: Sequence[str],
+    apart: Sequence[bool],
+    relevance: NDArray[np.float64],
+    limit: float | None = None,
 ) -> Text:
     """The text as a line, each word on the color of its relevance.
 
     words: of the text, with their relevance, (words). apart: whether a blank stands before each.
+    limit: what the darkest color stands for [the largest |R|].
     """
     line = Text()
-    for word, is_apart, (ink, ground) in zip(words, apart, _colors(relevance), strict=True):
+    for word, is_apart, (ink, ground) in zip(words, apart, _colors(relevance, limit), strict=True):
         line.append(" " * (is_apart and bool(line)))
         line.append(word, Style(color=ink, bgcolor=ground))
     return line
 
 
-def html_words(words: Sequence[str], relevance: NDArray[np.float64]) -> str:
+def html_words(
+    words: Sequence[str], relevance: NDArray[np.float64], limit: float | None = None
+) -> str:
     """The text as a paragraph of HTML, each word on the color of its relevance, which is shown as
     a number where the pointer rests; punctuation stands at its word.
     """
     parts = list[str]()
-    for word, value, (ink, ground) in zip(words, relevance, _colors(relevance), strict=True):
+    colors = _colors(relevance, limit)
+    for word, value, (ink, ground) in zip(words, relevance, colors, strict=True):
         gap = " " if parts and any(map(str.isalnum, word)) else ""
         style = f"color: {ink}; background: {ground}"
         shown = escape(plain(word))
@@ -46,9 +53,9 @@ def html_words(words: Sequence[str], relevance: NDArray[np.float64]) -> str:
     return f'<p class="words">{"".join(parts)}</p>'
 
 
-def _colors(relevance: NDArray[np.float64]) -> list[tuple[str, str]]:
-    """Of each word the color of its letters and of its ground; the darkest is the largest |R|."""
-    scale = color_scale(float(np.abs(relevance).max(initial=0)) or 1.0)
+def _colors(relevance: NDArray[np.float64], limit: float | None) -> list[tuple[str, str]]:
+    """Of each word the color of its letters and of its ground."""
+    scale = color_scale(limit or float(np.abs(relevance).max(initial=0)) or 1.0)
     colors = [COLORS(scale(value))[:3] for value in relevance]
     inks = ["white" if np.dot(color, LUMA) < 0.5 else "black" for color in colors]
     return list(zip(inks, map(to_hex, colors), strict=True))

@@ -12,6 +12,8 @@ from commands import run_command, text_net, write
 from lrp_onnx.answer.inputs import Reader
 from lrp_onnx.answer.sample_files import read_samples
 from lrp_onnx.compiler.stages import load_any
+from lrp_onnx.options import PictureOptions
+from lrp_onnx.visual.plot import heatmap_page
 from lrp_onnx.visual.words import colored_words, largest_words
 
 Capture = pytest.CaptureFixture[str]
@@ -111,6 +113,19 @@ def test_words_in_a_terminal() -> None:
     assert styles["great"].endswith("on #67000d")
     assert styles[","] == "black on #ffffff"
     assert largest_words(words, values) == "great +0.5, not -0.25, , +0"
+    paler = colored_words(words, [True, False, True], values, limit=5.0)
+    assert "#67000d" not in str(paler.spans)
+
+
+def test_limits_of_a_picture_of_words() -> None:
+    values, words = np.array([[0.5, -0.25]]), [["great", "not"]]
+    grounds = []
+    for limits in (None, 5.0):
+        page = heatmap_page(values, tokens=words, options=PictureOptions(limits=limits))
+        patch = page.texts[-2][0].get_bbox_patch()
+        assert patch is not None
+        grounds.append(sum(patch.get_facecolor()[:3]))
+    assert grounds[1] > grounds[0] + 1
 
 
 def test_a_damaged_sentencepiece_model_is_no_tokenizer(texts: Path, capsys: Capture) -> None:
